@@ -1,0 +1,66 @@
+"""One adapter a model family; nothing above this folder imports diffusers or transformers."""
+
+from pathlib import Path
+
+import torch
+
+from flowedit.types import Backbone
+
+
+def load(
+    path: Path,
+    *,
+    name: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    rows: int = 0,
+    tiling: bool = True,
+    cache: Path | None = None,
+) -> Backbone:
+    """The backbone in a checkpoint folder, its family read from model_index.json; weights follow when needed.
+
+    Raises ValueError for a folder that holds none, an unknown family, device or precision.
+    """
+    # The adapters bring diffusers and transformers, seconds of import that a mistyped path should not cost.
+    from flowedit.backbones.folder import Folder
+
+    folder = Folder(path, name)
+    if not folder.family.startswith("CogVideoX"):
+        raise ValueError(f"backbone {str(path)!r} is a {folder.family or 'nameless'}; CogVideoXPipeline is supported")
+    from flowedit.backbones.cogvideox import CogVideoX
+
+    place = find_device(device)
+    if dtype == "auto":
+        precision = folder.dtype("transformer") if place.type != "cpu" else torch.float32
+    elif dtype in PRECISIONS:
+        precision = PRECISIONS[dtype]
+    else:
+        raise ValueError(f"runtime.dtype {dtype!r} is not one of auto, {', '.join(PRECISIONS)}")
+    backbone: Backbone = CogVideoX(folder, place, precision, rows=rows, tiling=tiling, cache=cache)
+    return backbone
+
+
+def download(repository: str, size: str) -> Path:
+    """The checkpoint folder of a hub repository; raises ConnectionError that says what to download and where."""
+    from flowedit.backbones import folder
+
+    return folder.download(repository, size)
+
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def find_device(name: str) -> torch.device:
+    """auto: the GPU when there is one, else the CPU; raises ValueError for one that is unknown or absent."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdigit()):
+        raise ValueError(f"runtime.device {name!r} is not one of auto, cpu, cuda, cuda:N, mps")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"runtime.device {name!r} is not here ({torch.cuda.device_count()} CUDA devices); use cpu or auto"
+        )
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("runtime.device 'mps' is not here; use cpu or auto")
+    return torch.device(name)

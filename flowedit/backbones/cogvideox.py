@@ -1,0 +1,281 @@
+"""CogVideoX (Yang et al. 2024) as a rectified flow, through diffusers: 1.0 (sincos or rotary) and 1.5."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLCogVideoX, CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
+from diffusers.models.embeddings import get_3d_rotary_pos_embed
+from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
+from einops import rearrange
+from torch import Tensor
+
+from flowedit import rectify
+from flowedit.backbones import pixels
+from flowedit.backbones.folder import Folder
+from flowedit.backbones.recorder import Recorder, chosen, recording
+from flowedit.backbones.text import TextEncoder
+from flowedit.guidance import classifier_free
+from flowedit.types import Conditioning, Geometry, Maps, Velocity
+
+NATIVE_15 = (96, 170)
+"""Latent (height, width) of 768 x 1360, CogVideoX 1.5's own size; its files hold 300 x 300, a bound of its table."""
+
+
+class CogVideoX:
+    """A CogVideoX checkpoint folder behind the `Backbone` seam; components are loaded when first needed.
+
+    One component at a time is on an accelerator. Raises ValueError for a folder that is not a text-to-video
+    CogVideoX, and for a clip's shape that it cannot carry.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        rows: int,
+        tiling: bool,
+        cache: Path | None,
+    ) -> None:
+        self._folder, self._device, self._dtype, self._rows, self._tiling = (
+            folder,
+            device,
+            dtype,
+            rows,
+            tiling,
+        )
+        self._config = folder.config("transformer")
+        if self._config["in_channels"] != self._config["out_channels"]:
+            raise ValueError(f"backbone {folder.path} is an image-to-video CogVideoX; a text-to-video one is needed")
+        self._patch, self._patch_t = self._config["patch_size"], self._config.get("patch_size_t") or 1
+        vae = folder.config("vae")
+        self._scale = 2 ** (len(vae["block_out_channels"]) - 1)
+        self._text = TextEncoder(folder, device, dtype, self._config.get("max_text_seq_length", 226), cache)
+        self._turned = self._config["use_rotary_positional_embeddings"]
+        self._recorder: Recorder | None = None
+        self._placed: Any = None
+        self._tables: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+        self.name = folder.name
+        self.trained = folder.notes.get("trained", True)
+        self.notices = self._first_notices()
+        self.trained_frames = self._config["sample_frames"]
+        height, width = self._native_latent()
+        self.latent_size = (height, width)
+        self.native_area = height * width * self._scale**2
+        self.multiple = self._scale * self._patch
+        # The table of a "slice" grid ends at the sample size; beyond it there are no positions.
+        self.max_side = min(self._sample) * self._scale if self._patch_t > 1 else None
+        self.frames_per_latent = int(vae["temporal_compression_ratio"])
+        self.leading_latents = self._patch_t - 1
+        self.evaluations = 0
+
+    @property
+    def _sample(self) -> tuple[int, int]:
+        return self._config["sample_height"], self._config["sample_width"]
+
+    def _native_latent(self) -> tuple[int, int]:
+        if self._patch_t > 1:
+            return min(self._sample[0], NATIVE_15[0]), min(self._sample[1], NATIVE_15[1])
+        return self._sample
+
+    def _first_notices(self) -> list[str]:
+        notices = [] if self.trained else [f"{self.name} has random weights: whatever it makes is noise"]
+        saved = self._folder.dtype("transformer")
+        if saved is torch.bfloat16 and self._dtype is torch.float16:
+            notices.append(f"{self.name} was trained in bfloat16; in float16 it tends to give NaN")
+        return notices
+
+    @cached_property
+    def knots(self) -> Tensor:
+        return rectify.knots(CogVideoXDDIMScheduler.from_config(self._folder.config("scheduler")).alphas_cumprod)
+
+    @cached_property
+    def _vae(self) -> Any:
+        vae = self._folder.model("vae", AutoencoderKLCogVideoX, self._dtype)
+        if self._tiling:
+            vae.enable_tiling()
+        return vae
+
+    @cached_property
+    def _transformer(self) -> Any:
+        return self._folder.model("transformer", CogVideoXTransformer3DModel, self._dtype)
+
+    def _place(self, wanted: Any) -> Any:
+        """The component on the device, the other one off it: one at a time fits a consumer card."""
+        if self._device.type == "cpu" or wanted is self._placed:
+            return wanted
+        if self._placed is not None:
+            self._placed.to("cpu")
+        self._placed = wanted.to(self._device)
+        return wanted
+
+    def geometry(self, frames: int, size: tuple[int, int]) -> Geometry:
+        """The nearest valid shape of a clip of `frames` at about size (height, width).
+
+        8 k + 1 frames (repeat the last), sides in multiples of 16 for the 8-pixel VAE and its 2-site patches.
+        """
+        if frames < 1:
+            raise ValueError(f"a clip of {frames} frames has nothing to edit")
+        whole = 1 + 8 * -(-(frames - 1) // 8)
+        height, width = (max(self.multiple, round(s / self.multiple) * self.multiple) for s in size)
+        if self.max_side is not None and max(height, width) > self.max_side:
+            raise ValueError(f"size {width}x{height} has a side over {self.max_side}, the most that {self.name} knows")
+        latents = 1 + (whole - 1) // self.frames_per_latent + self.leading_latents
+        return Geometry(
+            frames,
+            whole,
+            (height, width),
+            (self._config["in_channels"], latents, height // self._scale, width // self._scale),
+        )
+
+    @torch.no_grad()
+    def encode(self, frames: np.ndarray, progress: Callable[[int], None] | None = None) -> Tensor:
+        """Frames uint8 (8 k + 1, H, W, 3) to the latent's mode (1, C, F, h, w) float32 on the device, scaled."""
+        vae = self._place(self._vae)
+        x = pixels.encode(vae, frames, self._device, progress) * vae.config.scaling_factor
+        return torch.cat([x[:, :, :1]] * self.leading_latents + [x], dim=2)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Iterator[np.ndarray]:
+        """A latent (1, C, F, h, w) to chunks of frames uint8 (f, H, W, 3), the clip's first frames first."""
+        vae = self._place(self._vae)
+        yield from pixels.decode(vae, z[:, :, self.leading_latents :] / vae.config.scaling_factor)
+
+    def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
+        """The characters of each token of the prompt, without loading the text encoder."""
+        return self._text.spans(prompt)
+
+    def embed(self, prompt: str) -> Conditioning:
+        """The prompt's T5 embedding at the model's own text length; raises ValueError if it is longer."""
+        return self._text.embed(prompt)
+
+    def velocity(
+        self, prompt: Conditioning, guidance_scale: float = 1.0, negative: Conditioning | None = None
+    ) -> Velocity:
+        """u(z, t) with classifier-free guidance in one batched network call; at guidance 1 only conditional rows.
+
+        u = (a + b) v + (b - a) x_t at x_t = (a + b) z, t below the smallest knot conditioned at that knot.
+        """
+        if guidance_scale != 1.0 and negative is None:
+            negative = self.embed("")
+
+        def velocity(z: Tensor, t: float) -> Tensor:
+            sides = [prompt] if guidance_scale == 1.0 else [negative, prompt]
+            x_t = rectify.from_rectified(z.float(), t)
+            with torch.no_grad():
+                v = self._guided(x_t, t, sides, guidance_scale)
+            return rectify.velocity_from_v(v, x_t, t)
+
+        return velocity
+
+    def _guided(self, x_t: Tensor, t: float, sides: Sequence[Any], guidance_scale: float) -> Tensor:
+        """The guided v (B, C, F, H, W) float32; at most `rows` batch rows a network call, if that is set."""
+        prompt, parts = sides[-1], []
+        size = max(1, self._rows // len(sides)) if self._rows else len(x_t)
+        with self._call(prompt, x_t) as maps:
+            for some in x_t.split(size):
+                conditional = slice(len(some) * (len(sides) - 1), len(some) * len(sides))
+                with self._watch(prompt, conditional, maps):
+                    v = self._network(torch.cat([some] * len(sides)), t, sides)
+                parts.append(v if len(sides) == 1 else _guide(v, guidance_scale))
+        return torch.cat(parts)
+
+    def _network(self, x_t: Tensor, t: float, sides: Sequence[Conditioning]) -> Tensor:
+        net = self._place(self._transformer)
+        rows, size = len(x_t), tuple(x_t.shape[-2:])
+        embedding = torch.cat([s.embedding.expand(rows // len(sides), -1, -1) for s in sides])
+        time = torch.full((rows,), rectify.timestep(t, self.knots), device=self._device, dtype=torch.float32)
+        v = net(
+            hidden_states=rearrange(x_t, "b c f h w -> b f c h w").to(self._device, self._dtype),
+            encoder_hidden_states=embedding.to(self._device, self._dtype),
+            timestep=time,
+            image_rotary_emb=self._rotary(x_t.shape[2], size) if self._turned else None,
+            return_dict=False,
+        )[0]
+        self.evaluations += rows
+        return rearrange(v, "b f c h w -> b c f h w").float()
+
+    def _rotary(self, frames: int, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        key = (frames, *size)
+        if key not in self._tables:
+            self._tables = {key: self._rotary_table(frames, (size[0] // self._patch, size[1] // self._patch))}
+        return self._tables[key]
+
+    def _rotary_table(self, frames: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        base = (self._sample[0] // self._patch, self._sample[1] // self._patch)
+        common: dict[str, Any] = {
+            "embed_dim": self._config["attention_head_dim"],
+            "grid_size": grid,
+            "device": self._device,
+        }
+        if self._patch_t > 1:
+            cos, sin = get_3d_rotary_pos_embed(
+                **common,
+                crops_coords=None,
+                temporal_size=frames // self._patch_t,
+                grid_type="slice",
+                max_size=base,
+            )
+        else:
+            crop = get_resize_crop_region_for_grid(grid, base[1], base[0])
+            cos, sin = get_3d_rotary_pos_embed(**common, crops_coords=crop, temporal_size=frames)
+        return cos, sin
+
+    @contextmanager
+    def record(
+        self, tokens: Mapping[Conditioning, Sequence[int]], blocks: Sequence[float], normalise: str = "joint"
+    ) -> Iterator[Maps]:
+        """Record the joint attention of video queries to each prompt's tokens in blocks given as fractions of depth."""
+        layers = self._transformer.transformer_blocks
+        modules = [layers[i].attn1 for i in chosen(blocks, len(layers))]
+        self._recorder = Recorder(tokens, normalise)
+        try:
+            with recording(modules, self._recorder, self._text.length) as recorder:
+                yield recorder
+        finally:
+            self._recorder = None
+
+    @contextmanager
+    def _call(self, prompt: Conditioning, x_t: Tensor) -> Iterator[list[Tensor]]:
+        if self._recorder is None:
+            yield []
+            return
+        _, _, frames, height, width = x_t.shape
+        p, p_t = self._patch, self._patch_t
+
+        def unpatch(tokens: Tensor) -> Tensor:
+            grid = rearrange(tokens, "b (f h w) -> b 1 f h w", f=frames // p_t, h=height // p, w=width // p)
+            return grid.repeat_interleave(p_t, 2).repeat_interleave(p, 3).repeat_interleave(p, 4)
+
+        with self._recorder.call(prompt, unpatch) as maps:
+            yield maps
+
+    @contextmanager
+    def _watch(self, prompt: Conditioning, conditional: slice, maps: list[Tensor]) -> Iterator[None]:
+        if self._recorder is None:
+            yield
+            return
+        with self._recorder.rows(prompt, conditional, maps):
+            yield
+
+    def describe(self) -> dict[str, Any]:
+        """What run.yaml keeps of a backbone."""
+        return {
+            "name": self.name,
+            "folder": str(self._folder.path),
+            "fingerprint": self._folder.fingerprint("transformer"),
+            "trained": self.trained,
+            "dtype": str(self._dtype).removeprefix("torch."),
+            "device": str(self._device),
+        }
+
+
+def _guide(rows: Tensor, scale: float) -> Tensor:
+    negative, conditional = rows.chunk(2)
+    return classifier_free(negative, conditional, scale)

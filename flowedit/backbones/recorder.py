@@ -1,0 +1,141 @@
+"""The attention recorder: watches chosen attention modules while velocities are evaluated, and changes no output."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from flowedit.backbones.attention import blockwise_lse, token_attention, with_lse
+from flowedit.types import Conditioning
+
+NORMALISE = ("joint", "text")
+PLAIN = {"attn_mask": None, "dropout_p": 0.0, "is_causal": False}
+Unpatch = Callable[[Tensor], Tensor]
+"""Attention of the video tokens (rows, N) to the latent grid (rows, 1, F, H, W)."""
+
+
+class Recorder:
+    """Gathers, for each watched prompt, the attention of its tokens; rows of the batch (draws) stay apart.
+
+    A velocity opens `call` around its network evaluations and `rows` around each of them, so that only
+    conditional rows are read, each with its own prompt's tokens. Prompts without tokens cost nothing.
+    """
+
+    def __init__(self, tokens: Mapping[Conditioning, Sequence[int]], normalise: str) -> None:
+        if normalise not in NORMALISE:
+            raise ValueError(f"mask.normalise {normalise!r} is not one of {', '.join(NORMALISE)}")
+        self._tokens = {prompt: list(t) for prompt, t in tokens.items() if len(t)}
+        self._joint = normalise == "joint"
+        self._sums: dict[Conditioning, Tensor] = {}
+        self._counts: dict[Conditioning, int] = {}
+        self._prompt: Conditioning | None = None
+        self._rows = slice(0, 0)
+        self._blocks: list[Tensor] = []
+
+    @contextmanager
+    def call(self, prompt: Conditioning, unpatch: Unpatch) -> Iterator[list[Tensor]]:
+        """One velocity: the maps of its network evaluations are joined along the rows and added to the prompt's."""
+        parts: list[Tensor] = []
+        yield parts
+        if not parts:
+            return
+        maps = unpatch(torch.cat(parts))
+        old = self._sums.get(prompt)
+        self._sums[prompt] = maps if old is None else old + maps
+        self._counts[prompt] = self._counts.get(prompt, 0) + 1
+
+    @contextmanager
+    def rows(self, prompt: Conditioning, rows: slice, parts: list[Tensor]) -> Iterator[None]:
+        """One network evaluation, whose conditional rows are `rows`; its mean over the blocks goes to `parts`."""
+        if prompt not in self._tokens:
+            yield
+            return
+        self._prompt, self._rows, self._blocks = prompt, rows, []
+        try:
+            yield
+        finally:
+            self._prompt = None
+        parts.append(torch.stack(self._blocks).mean(0))
+
+    def take(self, prompt: Conditioning) -> Tensor | None:
+        """Mean over the calls since the last take, (rows, 1, F, H, W) float32; None without a call."""
+        total = self._sums.pop(prompt, None)
+        return None if total is None else total / self._counts.pop(prompt)
+
+    @property
+    def active(self) -> bool:
+        """Whether an evaluation with tokens to read is under way."""
+        return self._prompt is not None
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor:
+        """The attention's output (B, H, N, d), unchanged; reads the prompt's columns for the queries after `text`."""
+        assert self._prompt is not None
+        out, lse = with_lse(q, k, v, scale)
+        queries, keys = q[self._rows, :, text:], k[self._rows]
+        if not self._joint:
+            lse = None
+        elif lse is None:
+            lse = blockwise_lse(queries, keys, scale)
+        else:
+            lse = lse[self._rows, :, text:]
+        tokens, unpadded = self._tokens[self._prompt], len(self._prompt.spans)
+        self._blocks.append(token_attention(queries, keys, lse, tokens, unpadded, scale))
+        return out
+
+
+class _Tap(TorchFunctionMode):
+    def __init__(self, recorder: Recorder, text: int) -> None:
+        super().__init__()
+        self._recorder, self._text = recorder, text
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        scale = kwargs.get("scale")
+        others = [kwargs.get(name, usual) == usual for name, usual in PLAIN.items()]
+        if len(args) != 3 or not all(others):
+            raise RuntimeError("the attention recorder reads plain attention only: no mask, dropout or causal order")
+        q, k, v = args
+        return self._recorder.attend(q, k, v, scale, self._text)
+
+
+@contextmanager
+def recording(modules: Sequence[torch.nn.Module], recorder: Recorder, text: int) -> Iterator[Recorder]:
+    """Send every scaled-dot-product attention inside these modules through the recorder.
+
+    `text`: how many of a sequence's first tokens are text, whose queries are not video. Processors are not touched;
+    the hooks are removed whatever happens inside.
+    """
+    taps: list[_Tap] = []
+
+    def enter(module: Any, args: Any) -> None:
+        if recorder.active:
+            taps.append(_Tap(recorder, text))
+            taps[-1].__enter__()
+
+    def leave(module: Any, args: Any, output: Any) -> None:
+        if taps:
+            taps.pop().__exit__(None, None, None)
+
+    hooks = [module.register_forward_pre_hook(enter) for module in modules]
+    hooks += [module.register_forward_hook(leave, always_call=True) for module in modules]
+    try:
+        yield recorder
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def chosen(blocks: Sequence[float], count: int) -> list[int]:
+    """Blocks given as fractions of the depth, in [0, 1), to distinct indices: 0.6 of 30 blocks is block 18, 0-based."""
+    for b in blocks:
+        if not 0.0 <= b < 1.0:
+            raise ValueError(f"mask.blocks {b} is outside [0, 1): a block is given as a fraction of the depth")
+    if not blocks:
+        raise ValueError("mask.blocks is empty: name at least one, as a fraction of the depth, such as 0.6")
+    return sorted({int(b * count + 1e-9) for b in blocks})

@@ -1,0 +1,100 @@
+"""T5 embeddings at a backbone's text length, cached on disk by content and encoder; token spans by offsets."""
+
+import hashlib
+import os
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import T5EncoderModel, T5Tokenizer
+
+from flowedit.backbones.folder import Folder
+from flowedit.types import Conditioning
+
+
+class TextEncoder:
+    """Embeds prompts as CogVideoX was trained: padded to `length` tokens, without an attention mask.
+
+    The encoder is loaded for a prompt that the cache does not hold, and leaves memory right after.
+    """
+
+    def __init__(
+        self, folder: Folder, device: torch.device, dtype: torch.dtype, length: int, cache: Path | None
+    ) -> None:
+        self._folder, self._device, self._dtype, self._cache, self.length = (
+            folder,
+            device,
+            dtype,
+            cache,
+            length,
+        )
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        self._folder.require("tokenizer", "spiece.model", "tokenizer.json")
+        return T5Tokenizer.from_pretrained(self._folder.path / "tokenizer", local_files_only=True)
+
+    def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
+        """[start, end) characters of every unpadded token, the closing one empty.
+
+        Raises ValueError for a prompt longer than the text length, with the words that would fall off.
+        """
+        offsets = self._tokenizer(prompt, return_offsets_mapping=True)["offset_mapping"]
+        if len(offsets) > self.length:
+            lost = prompt[offsets[self.length - 1][0] :].strip()
+            raise ValueError(
+                f"the prompt has {len(offsets)} tokens, {self._folder.name} reads {self.length}: "
+                f"shorten it; these words fall off: {lost!r}"
+            )
+        return tuple((int(a), int(b)) for a, b in offsets)
+
+    def embed(self, prompt: str) -> Conditioning:
+        """The prompt's embedding (1, length, D) on the device, in the network's precision."""
+        spans = self.spans(prompt)
+        path = None if self._cache is None else self._cache / f"{self._key(prompt)}.safetensors"
+        embedding = _load(path)
+        if embedding is None:
+            embedding = self._encode(prompt)
+            _save(path, embedding)
+        return Conditioning(prompt, embedding.to(self._device), spans)
+
+    def _key(self, prompt: str) -> str:
+        parts = [self._folder.fingerprint("text_encoder"), self._folder.fingerprint("tokenizer")]
+        parts += [str(self.length), str(self._dtype), self._device.type, prompt]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    @torch.no_grad()
+    def _encode(self, prompt: str) -> Tensor:
+        encoder = self._folder.model("text_encoder", T5EncoderModel, self._dtype).to(self._device)
+        if encoder.encoder.embed_tokens.weight is not encoder.shared.weight:
+            raise ValueError(f"{self._folder.path}/text_encoder loaded with untied, empty token embeddings")
+        tokens = self._tokenizer(prompt, padding="max_length", max_length=self.length, return_tensors="pt").input_ids
+        return encoder(tokens.to(self._device))[0].to(self._dtype).cpu()
+
+
+def _load(path: Path | None) -> Tensor | None:
+    if path is None or not path.is_file():
+        return None
+    try:
+        return load_file(path)["embedding"]
+    except (SafetensorError, OSError, KeyError):
+        return None  # a damaged entry is made anew
+
+
+def _save(path: Path | None, embedding: Tensor) -> None:
+    """By atomic rename; a cache that cannot be written is no reason to stop."""
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            part = Path(folder) / path.name
+            save_file({"embedding": embedding.contiguous()}, part)
+            os.replace(part, path)
+    except OSError:
+        pass

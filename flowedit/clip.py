@@ -1,0 +1,203 @@
+"""Between a source's frames and the working frames that a model needs, and the pictures made from both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+Size = tuple[int, int]  # (height, width)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How source frames lie on working frames, both (height, width).
+
+    `window` is (top, left, height, width): for "crop" the part of the source, in its pixels, that the working
+    frame shows; for "pad" the part of the working frame, in its pixels, where the whole source lies.
+    """
+
+    source: Size
+    working: Size
+    how: str
+    window: tuple[int, int, int, int]
+
+
+def working_size(source: Size, area: int, multiple: int, max_side: int | None = None) -> Size:
+    """The (height, width), both multiples of `multiple`, nearest to `area` pixels at the source's aspect.
+
+    It minimises log(area error)² + 4·log(aspect error)²: a wrong aspect costs pixels, a wrong area does not.
+    Raises ValueError for sides, area or multiple below 1 and for a `max_side` below one multiple.
+    """
+    if min(*source, area, multiple) < 1:
+        raise ValueError(f"no working size for source {source}, area {area}, multiple {multiple}: give numbers "
+                         "of 1 or more")
+    longest = math.inf if max_side is None else max_side // multiple
+    if longest < 1:
+        raise ValueError(f"max_side {max_side} is below the multiple {multiple}: give at least {multiple}")
+    aspect = source[1] / source[0]
+
+    def cost(size: Size) -> tuple[float, float]:
+        # the area of the two breaks ties, so that the answer is one
+        area_error = math.log(size[0] * size[1] * multiple**2 / area)
+        aspect_error = math.log(size[1] / size[0] / aspect)
+        return area_error**2 + 4 * aspect_error**2, size[0] * size[1]
+
+    rows_at_most = min(math.ceil(2 * math.sqrt(area / aspect) / multiple) + 1, longest)
+    sizes = []
+    for rows in range(1, int(rows_at_most) + 1):
+        for ideal in (rows * aspect, area / (rows * multiple**2)):
+            for columns in (math.floor(ideal), math.ceil(ideal)):
+                sizes.append((rows, int(min(max(columns, 1), longest))))
+    rows, columns = min(sizes, key=cost)
+    return rows * multiple, columns * multiple
+
+
+def fit(source: Size, working: Size, how: str = "crop") -> Fit:
+    """Lay source frames on working frames, centred: "crop" fills the frame, "pad" keeps the whole source.
+
+    Raises ValueError for another `how` and for sides below 1.
+    """
+    if how not in ("crop", "pad"):
+        raise ValueError(f"fit {how!r} is unknown: choose 'crop' or 'pad'")
+    if min(*source, *working) < 1:
+        raise ValueError(f"cannot fit {source} to {working}: sides must be 1 or more")
+    outer, inner = (source, working) if how == "crop" else (working, source)
+    scale = min(outer[0] / inner[0], outer[1] / inner[1])
+    height, width = (min(max(round(side * scale), 1), limit) for side, limit in zip(inner, outer, strict=True))
+    return Fit(source, working, how, ((outer[0] - height) // 2, (outer[1] - width) // 2, height, width))
+
+
+def to_working(frames: np.ndarray, fit: Fit) -> np.ndarray:
+    """Source frames, uint8 (F, H, W, 3), at the working size; padding repeats the edge pixels."""
+    _expect(frames, fit.source, 4, "frames")
+    if fit.how == "crop":
+        return resize(_inside(frames, fit), fit.working)
+    return _pad(resize(frames, fit.window[2:]), fit)
+
+
+def to_source(frames: np.ndarray, original: np.ndarray, fit: Fit) -> np.ndarray:
+    """Working frames, uint8 (F, h, w, 3), at the source's size; what a crop left out comes from `original`."""
+    _expect(frames, fit.working, 4, "frames")
+    _expect(original, fit.source, 4, "original", frames=len(frames))
+    if fit.how == "pad":
+        return resize(_inside(frames, fit), fit.source)
+    whole = original.copy()
+    _inside(whole, fit)[:] = resize(frames, fit.window[2:])
+    return whole
+
+
+def mask_to_working(mask: np.ndarray, fit: Fit) -> np.ndarray:
+    """A source mask, float32 (F, H, W) in [0, 1], at the working size; padding repeats the edge."""
+    _expect(mask, fit.source, 3, "mask")
+    if fit.how == "crop":
+        return resize(_inside(mask, fit), fit.working)
+    return _pad(resize(mask, fit.window[2:]), fit)
+
+
+def mask_to_source(mask: np.ndarray, fit: Fit) -> np.ndarray:
+    """A working mask, float32 (F, h, w) in [0, 1], at the source's size; 0 in what a crop left out."""
+    _expect(mask, fit.working, 3, "mask")
+    if fit.how == "pad":
+        return resize(_inside(mask, fit), fit.source)
+    whole = np.zeros((len(mask), *fit.source), np.float32)
+    _inside(whole, fit)[:] = resize(mask, fit.window[2:])
+    return whole
+
+
+def resize(frames: np.ndarray, size: Size) -> np.ndarray:
+    """Frames or masks (F, H, W[, 3]) at another size: by area when smaller, cubic (masks linear) when larger."""
+    height, width = frames.shape[1:3]
+    if (height, width) == size:
+        return frames
+    smaller = size[0] * size[1] < height * width
+    larger = cv2.INTER_CUBIC if frames.dtype == np.uint8 else cv2.INTER_LINEAR  # cubic leaves [0, 1]
+    result = np.empty((len(frames), *size, *frames.shape[3:]), frames.dtype)
+    for out, frame in zip(result, frames, strict=True):
+        out[:] = cv2.resize(frame, (size[1], size[0]), interpolation=cv2.INTER_AREA if smaller else larger)
+    return result
+
+
+def composite(edit: np.ndarray, original: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """original + mask·(edit − original), uint8 (F, H, W, 3); exact where `mask`, float32 (F, H, W), is 0 or 1."""
+    _expect(original, edit.shape[1:3], 4, "original", frames=len(edit))
+    _expect(mask, edit.shape[1:3], 3, "mask", frames=len(edit))
+    result = np.empty(edit.shape, np.uint8)
+    for out, new, old, share in zip(result, edit, original, mask, strict=True):
+        base = old.astype(np.float32)
+        out[:] = np.clip(np.rint(base + share[..., None] * (new - base)), 0, 255)
+    return result
+
+
+def pad_frames(frames: np.ndarray, count: int) -> np.ndarray:
+    """Frames (F, ...) with the last one repeated up to `count`; raises ValueError for `count` < F or F = 0."""
+    if not 0 < len(frames) <= count:
+        raise ValueError(f"{len(frames)} frames cannot be padded to {count}: give at least one frame and a count "
+                         "that is not smaller")
+    return np.concatenate([frames, np.repeat(frames[-1:], count - len(frames), axis=0)])
+
+
+def side_by_side(left: np.ndarray, right: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """Two clips, uint8 (F, H, W, 3), beside each other under a strip with their two labels; even sides.
+
+    The right one is brought to the left one's height. Raises ValueError for unequal numbers of frames.
+    """
+    _expect(right, right.shape[1:3], 4, "right", frames=len(left))
+    height = left.shape[1]
+    if right.shape[1] != height:
+        right = resize(right, (height, max(round(right.shape[2] * height / right.shape[1]), 1)))
+    pair = np.concatenate([left, right], axis=2)
+    strip = np.full((max(height // 12, 20), pair.shape[2], 3), 24, np.uint8)
+    _write(strip[:, : left.shape[2]], labels[0])
+    _write(strip[:, left.shape[2]:], labels[1])
+    whole = np.concatenate([np.broadcast_to(strip, (len(pair), *strip.shape)), pair], axis=1)
+    odd = [(0, 0), (0, whole.shape[1] % 2), (0, whole.shape[2] % 2), (0, 0)]
+    return np.pad(whole, odd, mode="edge")
+
+
+def overlay(frames: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int] = (255, 40, 90)) -> np.ndarray:
+    """Frames, uint8 (F, H, W, 3), tinted where `mask`, float32 (F, H, W), is, with a contour at 0.5."""
+    _expect(mask, frames.shape[1:3], 3, "mask", frames=len(frames))
+    tinted = composite(np.broadcast_to(np.array(colour, np.uint8), frames.shape), frames, mask * np.float32(0.4))
+    thickness = max(round(min(frames.shape[1:3]) / 200), 1)
+    for frame, area in zip(tinted, mask, strict=True):
+        contours, _ = cv2.findContours((area >= 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(frame, contours, -1, colour, thickness)
+    return tinted
+
+
+def _expect(array: np.ndarray, size: Size, axes: int, name: str, frames: int | None = None) -> None:
+    kind = np.uint8 if axes == 4 else np.float32
+    shape = (len(array) if frames is None else frames, *size, *([3] if axes == 4 else []))
+    if array.shape != shape or array.dtype != kind:
+        raise ValueError(f"{name} has shape {array.shape} and type {array.dtype}: expected {shape} and "
+                         f"{np.dtype(kind)}")
+
+
+def _inside(array: np.ndarray, fit: Fit) -> np.ndarray:
+    top, left, height, width = fit.window
+    return array[:, top:top + height, left:left + width]
+
+
+def _pad(array: np.ndarray, fit: Fit) -> np.ndarray:
+    top, left, height, width = fit.window
+    margins = [(0, 0), (top, fit.working[0] - top - height), (left, fit.working[1] - left - width)]
+    return np.pad(array, margins + [(0, 0)] * (array.ndim - 3), mode="edge")
+
+
+def _write(strip: np.ndarray, text: str) -> None:
+    """Write one line of text into a view of the strip, as large as it goes."""
+    height, width = strip.shape[:2]
+    font, margin = cv2.FONT_HERSHEY_SIMPLEX, height // 4
+    (length, tall), _ = cv2.getTextSize(text, font, 1.0, 1)
+    scale = min(0.5 * height / max(tall, 1), (width - 2 * margin) / max(length, 1))
+    if scale <= 0:
+        return
+    picture = np.ascontiguousarray(strip)
+    baseline = round((height + tall * scale) / 2)
+    cv2.putText(picture, text, (margin, baseline), font, scale, (235, 235, 235), max(round(1.5 * scale), 1),
+                cv2.LINE_AA)
+    strip[:] = picture

@@ -1,0 +1,48 @@
+"""Inversion: run the flow up to noise under the source prompt, then down under the target prompt."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from flowedit.editors.common import blend, counted, mask_at
+from flowedit.solvers import Method, euler, solve
+from flowedit.types import Callback, Mask, Noise, Velocity
+
+
+def inversion(
+    x_src: Tensor,
+    source: Velocity,
+    target: Velocity,
+    grid: Sequence[float],
+    noise: Noise | None = None,
+    *,
+    method: Method = euler,
+    mask: Mask = None,
+    reconstruction: Callable[[float], None] | None = None,
+    callback: Callback = None,
+) -> Tensor:
+    """z(t0) by dz/dt = u_src(z, t) up the grid from X_src, then down it under u_tgt (Song et al. 2021; DDIM inversion).
+
+    x_src (1, C, F, H, W) float32; the result likewise. Outside the mask the way down follows the stored way up.
+    `reconstruction` asks for one more way down, under u_src, and receives its root mean square error in the latent.
+    `noise` is not used: the path is deterministic; it stands here so that all editors are called alike.
+    A grid of one time returns the source. Raises FloatingPointError on NaN or Inf.
+    """
+    steps = len(grid) - 1
+    total = steps * (2 if reconstruction is None else 3)
+    path = [x_src]
+
+    def remember(step: int, t: float, z: Tensor) -> Tensor:
+        path.append(z)
+        return z
+
+    top = solve(source, x_src, list(reversed(grid)), method, remember, counted(callback, 0, total))
+
+    def keep_outside(step: int, t: float, z: Tensor) -> Tensor:
+        return blend(z, path[steps - 1 - step], mask_at(mask, step))
+
+    z = solve(target, top, grid, method, keep_outside, counted(callback, steps, total))
+    if reconstruction is not None:
+        again = solve(source, top, grid, method, None, counted(callback, 2 * steps, total))
+        reconstruction(float((again - x_src).square().mean().sqrt()))
+    return z

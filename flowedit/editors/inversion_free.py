@@ -1,0 +1,69 @@
+"""Inversion-free: steer the source along the difference of two velocities, without going up to noise first."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from flowedit.editors.common import blend, counted, mask_at
+from flowedit.guidance import Average, mean
+from flowedit.rectify import interpolate
+from flowedit.solvers import Watch, euler, solve
+from flowedit.types import Callback, Mask, Noise, Step, Velocity
+
+INSIDE = 0.5
+"""Where the soft mask is at least this, a site counts as edited."""
+
+
+def inversion_free(
+    x_src: Tensor,
+    source: Velocity,
+    target: Velocity,
+    grid: Sequence[float],
+    noise: Noise,
+    *,
+    draws: int = 1,
+    target_only_steps: int = 0,
+    average: Average = mean,
+    mask: Mask = None,
+    preserve: bool = False,
+    callback: Callback = None,
+) -> Tensor:
+    """Z += (t_next - t) M avg_d[u_tgt(P_d, t) - u_src(Q_d, t)], Q = (1 - t) X_src + t eps_d, P = Q + (Z - X_src).
+
+    x_src (1, C, F, H, W) float32; the result likewise. Every step takes `draws` fresh noises in one batch for each
+    side. The last `target_only_steps` follow the target alone, from z = Q + (Z - X_src) for one more eps; there,
+    outside the mask, the state is (1 - t) X_src + t eps. `preserve` sets sites with M < 0.5 back to X_src after each
+    step. A grid of one time returns the source. Raises ValueError for counts out of range, FloatingPointError on
+    NaN or Inf. Source: FlowEdit (Kulikov et al. 2024), algorithm 1; the mask: FlowDirector (arXiv 2506.05046).
+    """
+    total = len(grid) - 1
+    if draws < 1:
+        raise ValueError(f"draws {draws} must be at least 1")
+    if not 0 <= target_only_steps <= total:
+        raise ValueError(f"mode.target_only_steps {target_only_steps} is outside 0 to {total}, the steps that are run")
+    z, watch, paired = x_src, Watch(), total - target_only_steps
+    for i in range(paired):
+        t, t_next = grid[i], grid[i + 1]
+        q = interpolate(x_src, torch.cat([noise(i, d) for d in range(draws)]), t)
+        # In this order of operations: z - x_src is exactly zero where nothing was edited, and then p is q.
+        p = q + (z - x_src)
+        flow = average(target(p, t) - source(q, t))
+        m = mask_at(mask, i)
+        z = z + (t_next - t) * (flow if m is None else m * flow)
+        if preserve and m is not None:
+            z = torch.where(m >= INSIDE, z, x_src)
+        watch.add(z, t)
+        if callback is not None:
+            callback(Step(i, total, t, z, watch.check))
+    watch.check()
+    if target_only_steps == 0:
+        return z
+
+    eps = noise(paired, 0)
+    z = interpolate(x_src, eps, grid[paired]) + (z - x_src)
+
+    def keep_outside(step: int, t: float, z: Tensor) -> Tensor:
+        return blend(z, interpolate(x_src, eps, t), mask_at(mask, paired + step))
+
+    return solve(target, z, grid[paired:], euler, keep_outside, counted(callback, paired, total))

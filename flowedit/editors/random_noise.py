@@ -1,0 +1,36 @@
+"""Random noise: forget the source down to a noise level, then generate with the target prompt."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from flowedit.editors.common import blend, mask_at
+from flowedit.rectify import interpolate
+from flowedit.solvers import Method, euler, solve
+from flowedit.types import Callback, Mask, Noise, Velocity
+
+
+def random_noise(
+    x_src: Tensor,
+    target: Velocity,
+    grid: Sequence[float],
+    noise: Noise,
+    *,
+    method: Method = euler,
+    mask: Mask = None,
+    callback: Callback = None,
+) -> Tensor:
+    """Solve dz/dt = u_tgt(z, t) down the grid from (1 - t0) X_src + t0 eps, t0 = grid[0] (SDEdit, Meng et al. 2022).
+
+    x_src (1, C, F, H, W) float32; the result likewise. Outside the mask the state is set after every step to
+    (1 - t) X_src + t eps with the same eps (Avrahami et al. 2022, blended diffusion); at t0 = 1 without a mask
+    nothing of the source is left. A grid of one time returns the source. Raises FloatingPointError on NaN or Inf.
+    """
+    if len(grid) == 1:
+        return x_src
+    eps = noise(0, 0)
+
+    def keep_outside(step: int, t: float, z: Tensor) -> Tensor:
+        return blend(z, interpolate(x_src, eps, t), mask_at(mask, step))
+
+    return solve(target, interpolate(x_src, eps, grid[0]), grid, method, keep_outside, callback)

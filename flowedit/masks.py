@@ -1,0 +1,172 @@
+"""Attention maps or a user's mask to one soft mask (1, 1, F, H, W), 1 where the clip is to be edited."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+THRESHOLDS = ("mean", "quantile", "otsu")
+
+
+def pool(maps: Tensor, size: int) -> Tensor:
+    """Mean over an odd size x size window around each site, borders not counted; (B, 1, F, H, W) to the same."""
+    if size == 1:
+        return maps
+    b = maps.shape[0]
+    flat = F.avg_pool2d(rearrange(maps, "b c f h w -> (b f) c h w"), size, 1, size // 2, count_include_pad=False)
+    return rearrange(flat, "(b f) c h w -> b c f h w", b=b)
+
+
+def smooth_time(maps: Tensor, frames: float) -> Tensor:
+    """Gaussian of standard deviation `frames` along the frame axis, borders repeated; (B, 1, F, H, W) to the same."""
+    if frames == 0 or maps.shape[2] == 1:
+        return maps
+    reach = max(1, int(3 * frames + 0.5))
+    offsets = torch.arange(-reach, reach + 1, device=maps.device, dtype=maps.dtype)
+    kernel = torch.exp(-0.5 * (offsets / frames) ** 2)
+    padded = torch.cat([maps[:, :, :1]] * reach + [maps] + [maps[:, :, -1:]] * reach, dim=2)
+    return F.conv3d(padded, (kernel / kernel.sum()).view(1, 1, -1, 1, 1))
+
+
+def threshold(maps: Tensor, how: str, quantile: float = 0.5, size: int = 1) -> Tensor:
+    """1 where the pooled map exceeds its frame's threshold: (B, 1, F, H, W) non-negative to {0, 1} float32.
+
+    `mean`: the mean of the unpooled map (FlowDirector v1); `quantile`: that quantile of the pooled map; `otsu`: the
+    level that parts the pooled map's sites into the two classes of least inner variance (Otsu 1979).
+    """
+    pooled = pool(maps, size)
+    sites = pooled.flatten(3)
+    if how == "mean":
+        level = maps.flatten(3).mean(3)
+    elif how == "quantile":
+        level = sites.quantile(quantile, dim=3)
+    elif how == "otsu":
+        level = otsu(sites)
+    else:
+        raise ValueError(f"mask.threshold {how!r} is not one of {', '.join(THRESHOLDS)}")
+    return (pooled > level[..., None, None]).to(torch.float32)
+
+
+def otsu(sites: Tensor) -> Tensor:
+    """The largest value of the lower class at which n0 n1 (m0 - m1)^2 is greatest, (..., N) to (...)."""
+    values = sites.sort(-1).values
+    n = values.shape[-1]
+    below = torch.arange(1, n, device=values.device, dtype=values.dtype)
+    sums = values.cumsum(-1)
+    low = sums[..., :-1] / below
+    high = (sums[..., -1:] - sums[..., :-1]) / (n - below)
+    between = below * (n - below) * (high - low).square()
+    return values.gather(-1, between.argmax(-1, keepdim=True)).squeeze(-1)
+
+
+def distance(binary: Tensor) -> Tensor:
+    """Exact Euclidean distance of every site to the nearest 1 of its frame, in sites; inf in a frame without any.
+
+    (B, 1, F, H, W) to the same, on the tensor's device: a one-dimensional transform along rows, then the lower
+    envelope of parabolas along columns by brute force (Felzenszwalb & Huttenlocher 2012), O(H W (H + W)) a frame.
+    """
+    h, w = binary.shape[-2:]
+    row_cost = _squares(w, binary)
+    column_cost = _squares(h, binary)
+    frames = rearrange(binary, "b c f h w -> (b c f) h w")
+    far = torch.full_like(frames, torch.inf).masked_fill(frames > 0, 0.0)
+    out = torch.empty_like(far)
+    for i, frame in enumerate(far):  # a frame at a time: the brute force takes H W (H + W) values
+        along = (frame[:, None, :] + row_cost).amin(-1)
+        out[i] = (along.T[:, None, :] + column_cost).amin(-1).T.sqrt()
+    return out.view(binary.shape)
+
+
+def soften(binary: Tensor, decay: float) -> Tensor:
+    """M + (1 - M) exp(-decay d), d the distance in sites: (B, 1, F, H, W) to the same; decay = inf leaves M hard."""
+    d = distance(binary)
+    return torch.where(binary > 0, binary, torch.exp(-decay * d.clamp_min(1e-6)))
+
+
+def union(masks: Sequence[Tensor]) -> Tensor:
+    """max over masks and over their rows: several (B, 1, F, H, W) to one (1, 1, F, H, W)."""
+    return torch.cat(list(masks)).amax(0, keepdim=True)
+
+
+def to_latent(mask: Tensor, frames_per_latent: int, size: tuple[int, int]) -> Tensor:
+    """A mask on pixels to the latent grid: frames (F, H, W) in [0, 1] to (1, 1, F', h, w).
+
+    The first frame has a latent frame of its own, as the causal VAE encodes it; the mean over space, the largest
+    over the frames that share a latent, so that nothing that moves within them is lost.
+    """
+    small = F.interpolate(mask[:, None].float(), size=size, mode="area")[:, 0]
+    first, rest = small[:1], small[1:]
+    grouped = rearrange(rest, "(f g) h w -> f g h w", g=frames_per_latent).amax(1)
+    return torch.cat([first, grouped])[None, None]
+
+
+def to_pixels(mask: Tensor, frames: Sequence[int], frames_per_latent: int, size: tuple[int, int]) -> Tensor:
+    """The way back for some frames: (1, 1, F', h, w) to (f, H, W), each frame its latent's mask, bilinear in space."""
+    places = [0 if frame == 0 else 1 + (frame - 1) // frames_per_latent for frame in frames]
+    held = mask[0, 0, places][:, None]
+    return F.interpolate(held, size=size, mode="bilinear", align_corners=False)[:, 0].clamp(0, 1)
+
+
+class AttentionMask:
+    """The mask of each step from the maps that the recorder gathered; remembers what smoothing over steps needs.
+
+    `sides`: for source and target, a function that gives the newest maps (rows, 1, F, H, W), or None before any.
+    Sizes are in latent sites. After the edit, `vote()` is the mask of the sites that most steps held.
+    """
+
+    def __init__(
+        self,
+        sides: Sequence[Callable[[], Tensor | None]],
+        *,
+        threshold: str,
+        quantile: float,
+        pool: int,
+        decay: float,
+        smooth_frames: float,
+        smooth_steps: float,
+        over_draws: str,
+        user: Tensor | None = None,
+    ) -> None:
+        self._sides = list(sides)
+        self._threshold, self._quantile, self._pool, self._decay = threshold, quantile, pool, decay
+        self._smooth_frames, self._smooth_steps, self._over_draws = smooth_frames, smooth_steps, over_draws
+        self._user = user
+        self._maps: list[Tensor | None] = [None] * len(self._sides)
+        self._votes: Tensor | None = None
+        self._steps = 0
+
+    def __call__(self, step: int) -> Tensor:
+        """The soft mask (1, 1, F, H, W) of this step."""
+        binaries = [self._binary(i, side()) for i, side in enumerate(self._sides)]
+        hard = union([b for b in binaries if b is not None])
+        self._votes = hard if self._votes is None else self._votes + hard
+        self._steps += 1
+        return self._join(soften(hard, self._decay))
+
+    def vote(self) -> Tensor | None:
+        """The soft mask of the sites that at least half of the steps held; None before the first step."""
+        if self._votes is None:
+            return None
+        return self._join(soften((self._votes >= 0.5 * self._steps).to(torch.float32), self._decay))
+
+    def _join(self, mask: Tensor) -> Tensor:
+        return mask if self._user is None else torch.maximum(mask, self._user)
+
+    def _binary(self, side: int, new: Tensor | None) -> Tensor | None:
+        old = self._maps[side]
+        if new is not None:
+            if self._over_draws == "mean":
+                new = new.mean(0, keepdim=True)
+            new = smooth_time(new, self._smooth_frames)
+            if old is not None and old.shape == new.shape:
+                new = self._smooth_steps * old + (1.0 - self._smooth_steps) * new
+            self._maps[side] = new
+        current = self._maps[side]
+        return None if current is None else threshold(current, self._threshold, self._quantile, self._pool)
+
+
+def _squares(n: int, like: Tensor) -> Tensor:
+    places = torch.arange(n, device=like.device, dtype=torch.float32)
+    return (places[:, None] - places[None, :]).square()

@@ -1,0 +1,62 @@
+"""Seconds and peak memory of each phase of a job, and advice where memory runs out."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+ADVICE = (
+    "lower it with --size or --frames, runtime.rows=1, draws=1, runtime.dtype=bfloat16 or runtime.tiling=true "
+    "(see the README on memory)"
+)
+
+
+class Meter:
+    """`phases` maps each phase to its seconds and, in MiB, the most memory in use while it ran.
+
+    On CUDA that is what the allocator held at most during the phase; on a CPU the process's peak so far, which
+    never falls.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.phases: dict[str, dict[str, float]] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Times the block; raises MemoryError with advice where it runs out of memory."""
+        cuda = self._device.type == "cuda"
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(self._device)
+        start = time.perf_counter()
+        try:
+            yield
+            if cuda:
+                torch.cuda.synchronize(self._device)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if _out_of_memory(error):
+                raise MemoryError(f"out of memory while the job was in its phase {name!r}: {ADVICE}") from error
+            raise
+        peak = torch.cuda.max_memory_allocated(self._device) / 2**20 if cuda else _resident()
+        old = self.phases.get(name, {"seconds": 0.0, "peak_memory_mib": 0.0})
+        self.phases[name] = {
+            "seconds": round(old["seconds"] + time.perf_counter() - start, 3),
+            "peak_memory_mib": round(max(old["peak_memory_mib"], peak), 1),
+        }
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    text = str(error)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text
+
+
+def _resident() -> float:
+    """The process's peak resident memory in MiB; 0 where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -1,0 +1,127 @@
+"""Where an edit happens: words, attention maps and a user's mask to the mask that an editor asks for."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flowedit import masks, words
+from flowedit.settings import Settings
+from flowedit.types import Backbone, Conditioning, Geometry, Mask
+
+SITE = 0.5
+"""With mask.preserve, a site whose soft mask is below this is outside."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """The editor's mask, and after the edit the soft latent mask of all its steps (1, 1, F, h, w), or None."""
+
+    mask: Mask
+    final: Callable[[], Tensor | None]
+
+
+def watched(settings: Settings) -> dict[str, str]:
+    """Sides whose attention is read, `source` and `target`, with their words; random noise evaluates no source."""
+    by_user = settings.user_mask is not None and settings.mask.user == "replace"
+    if settings.mask.name == "none" or by_user:
+        return {}
+    sides = {"source": settings.source_words, "target": settings.target_words}
+    if settings.mode.name == "random_noise":
+        del sides["source"]
+    return {side: text for side, text in sides.items() if words.phrases(text)}
+
+
+def check_words(settings: Settings) -> None:
+    """Raise ValueError, with the prompt's words, for an object word that its prompt does not have."""
+    words.occurrences(settings.source or "", settings.source_words if settings.source else "", "source_words")
+    words.occurrences(settings.target or "", settings.target_words, "target_words")
+
+
+def explain(settings: Settings) -> list[str]:
+    """What a user should hear about where the edit happens."""
+    said, sides = [], watched(settings)
+    if settings.mode.name == "random_noise" and words.phrases(settings.source_words):
+        said.append("random_noise evaluates no source prompt: source_words give no mask")
+    if settings.mask.name == "none" or (settings.user_mask and settings.mask.user == "replace"):
+        if not settings.user_mask:
+            said.append("mask=none and no user mask: a global edit, the whole frame may change")
+        return said
+    if not sides:
+        what = "the user mask alone" if settings.user_mask else "a global edit, the whole frame may change"
+        said.append(f"no words to read attention for: {what} (give --source-words or --target-words)")
+    elif len(sides) == 1 and settings.mode.name != "random_noise":
+        other = "target" if "source" in sides else "source"
+        said.append(f"no {other}_words: the mask comes from the {next(iter(sides))} prompt alone")
+    return said
+
+
+@contextmanager
+def region(
+    settings: Settings,
+    backbone: Backbone,
+    prompts: Mapping[str, Conditioning],
+    user: Tensor | None,
+) -> Iterator[Region]:
+    """The region of one edit, the recorder on inside the block if attention is read.
+
+    `prompts`: the conditioning of `source` and `target`; `user`: the user's mask on the latent grid, or None.
+    """
+    sides = watched(settings)
+    if not sides:
+        mask = None if user is None else _softened(user, _decay(settings, backbone))
+        yield Region(_kept(settings, mask), lambda: mask)
+        return
+    tokens = {
+        prompts[side]: words.token_indices(prompts[side].prompt, text, prompts[side].spans, f"{side}_words")
+        for side, text in sides.items()
+    }
+    with backbone.record(tokens, settings.mask.blocks, settings.mask.normalise) as maps:
+        attention = masks.AttentionMask(
+            [partial(maps.take, prompt) for prompt in tokens],
+            threshold=settings.mask.threshold,
+            quantile=settings.mask.quantile,
+            pool=_odd(settings.mask.pool * min(backbone.latent_size)),
+            decay=_decay(settings, backbone),
+            smooth_frames=settings.mask.smooth_frames,
+            smooth_steps=settings.mask.smooth_steps,
+            over_draws=settings.mask.over_draws,
+            user=user,
+        )
+        yield Region(_kept(settings, attention), attention.vote)
+
+
+def user_latent(mask: np.ndarray, backbone: Backbone, geometry: Geometry, device: torch.device) -> Tensor:
+    """A user's mask (frames, H, W) at the working size, padded in time, to the latent grid (1, 1, F, h, w)."""
+    latent = masks.to_latent(torch.from_numpy(mask), backbone.frames_per_latent, geometry.latent[2:]).to(device)
+    return torch.cat([latent[:, :, :1]] * backbone.leading_latents + [latent], dim=2)
+
+
+def _kept(settings: Settings, mask: Mask) -> Mask:
+    """With preserve, what lies outside counts as 0 where editors blend; inversion_free pins it by itself."""
+    if not settings.mask.preserve or settings.mode.name == "inversion_free" or mask is None:
+        return mask
+    if callable(mask):
+        return lambda step: _cut(mask(step))
+    return _cut(mask)
+
+
+def _cut(mask: Tensor) -> Tensor:
+    return mask * (mask >= SITE)
+
+
+def _softened(user: Tensor, decay: float) -> Tensor:
+    return torch.maximum(masks.soften((user >= SITE).float(), decay), user)
+
+
+def _decay(settings: Settings, backbone: Backbone) -> float:
+    return settings.mask.decay / min(backbone.latent_size)
+
+
+def _odd(size: float) -> int:
+    """The odd number nearest to a window's size, at least 1."""
+    return max(1, 2 * round((size - 1.0) / 2.0) + 1)

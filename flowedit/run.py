@@ -1,0 +1,286 @@
+"""One job: a clip to latents, through an editor, to a clip again; and the same from Python, `edit` and `load`."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flowedit import (
+    backbones,
+    clip,
+    editors,
+    guidance,
+    noise,
+    region,
+    schedule,
+    solvers,
+    source_clip,
+    user_mask,
+    video,
+)
+from flowedit.config import compose
+from flowedit.outputs import staging
+from flowedit.render import Job, write_clip, write_edit
+from flowedit.settings import Settings
+from flowedit.types import Backbone, EditResult, Mask, Monitor, Step, Velocity
+
+CHECK_SECONDS = 2.0
+"""How often the loop looks for a NaN; each look waits for the device."""
+
+
+class Quiet:
+    """A monitor that says nothing."""
+
+    def phase(self, name: str, total: int) -> None: ...
+    def advance(self, count: int = 1) -> None: ...
+    def notice(self, text: str) -> None: ...
+
+
+class Editor:
+    """A loaded backbone that edits clip after clip; options given here are the defaults of each edit."""
+
+    def __init__(self, backbone: str | None = None, **options: Any) -> None:
+        self._options = {"backbone": backbone, **options} if backbone else options
+        self._settings = settings_of(self._options)
+        self.backbone = load_backbone(self._settings)
+
+    def edit(self, clip: str | os.PathLike[str], *, monitor: Monitor | None = None, **options: Any) -> EditResult:
+        """Edit one clip; options are the names of conf/config.yaml, dotted ones (`mask.preserve`) by a dict.
+
+        Raises ValueError, OSError or FloatingPointError with one clear line; nothing is left half-written.
+        """
+        fixed = {
+            "backbone",
+            "runtime.device",
+            "runtime.dtype",
+            "runtime.rows",
+            "runtime.tiling",
+            "runtime.cache",
+        }
+        if late := fixed & options.keys():
+            raise ValueError(f"{', '.join(sorted(late))}: chosen when the editor is loaded; load another one")
+        settings = settings_of({**self._options, **options, "video": os.fspath(clip)})
+        return run(settings, self.backbone, monitor)
+
+
+def load(backbone: str | None = None, **options: Any) -> Editor:
+    """An editor around a backbone, a name or a checkpoint folder: `load("cogvideox-2b").edit("clip.mp4", ...)`."""
+    return Editor(backbone, **options)
+
+
+def edit(clip: str | os.PathLike[str], *, monitor: Monitor | None = None, **options: Any) -> EditResult:
+    """Edit one clip: `edit("clip.mp4", source="a fox runs", target="a panda runs", backbone=...)`.
+
+    Options are the names of conf/config.yaml; the result names the files and holds the latents.
+    """
+    settings = settings_of({**options, "video": os.fspath(clip)})
+    video.probe(_required(settings))
+    return run(settings, load_backbone(settings), monitor)
+
+
+def settings_of(options: dict[str, Any]) -> Settings:
+    """Settings from options by name; dotted names and groups as on the command line."""
+    return compose({key: os.fspath(v) if isinstance(v, os.PathLike) else v for key, v in options.items()})
+
+
+def load_backbone(settings: Settings) -> Backbone:
+    """The backbone that the settings name, on their device; weights are read when first needed.
+
+    Raises ConnectionError for a hub that cannot be reached, ValueError for what cannot be used.
+    """
+    chosen, runtime = settings.backbone, settings.runtime
+    if runtime.threads is not None:
+        torch.set_num_threads(runtime.threads)
+    backbones.find_device(runtime.device)  # before a download
+    if chosen.path is not None:
+        path = Path(chosen.path)
+    elif chosen.repository is not None:
+        path = backbones.download(chosen.repository, chosen.download or "size unknown")
+    else:
+        raise ValueError("backbone=folder needs backbone.path=DIR (on the command line, --backbone DIR)")
+    return backbones.load(
+        path,
+        name=chosen.name,
+        device=runtime.device,
+        dtype=runtime.dtype,
+        rows=runtime.rows,
+        tiling=runtime.tiling,
+        cache=_cache(runtime.cache),
+    )
+
+
+def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) -> EditResult:
+    """One edit, from a file to a folder of files; everything that can be refused is refused before the networks run."""
+    job = Job(settings, backbone, monitor or Quiet())
+    if settings.target is None or not settings.target.strip():
+        raise ValueError("no target prompt: say what the clip should show (--target)")
+    if settings.source is None and settings.mode.name != "random_noise":
+        raise ValueError("no source prompt: say what the clip shows (--source)")
+    region.check_words(settings)
+    for text in (settings.source or "", settings.target, settings.negative_prompt):
+        backbone.spans(text)
+    grid = make_grid(settings, backbone)
+    _check_editor(settings, len(grid) - 1)
+    source = source_clip.plan(settings, backbone, _required(settings), job.notice)
+    mask_frames = None
+    if settings.user_mask is not None:
+        mask_frames, said = user_mask.read_mask(settings.user_mask, source.info, source.selection.indices)
+        job.say(said)
+    job.say([*backbone.notices, *region.explain(settings), *source_clip.unused(settings)])
+
+    with staging(settings.out, source.info.path.stem) as stage:
+        meter = job.meter
+        with meter.phase("read"):
+            frames = source_clip.read(source, job.monitor)
+        with meter.phase("encode"), torch.no_grad():
+            job.monitor.phase("encode", len(frames))
+            x_src = backbone.encode(frames, job.monitor.advance)
+        with meter.phase("embed"):
+            sides = {"target": (settings.target, settings.target_guidance_scale)}
+            if settings.mode.name != "random_noise":
+                sides["source"] = (settings.source or "", settings.source_guidance_scale)
+            prompts = {side: backbone.embed(text) for side, (text, _) in sides.items()}
+            negative = backbone.embed(settings.negative_prompt)
+            velocities = {side: backbone.velocity(prompts[side], scale, negative) for side, (_, scale) in sides.items()}
+        user = None
+        if mask_frames is not None:
+            working = clip.pad_frames(clip.mask_to_working(mask_frames, source.fit), source.geometry.frames)
+            user = region.user_latent(working, backbone, source.geometry, x_src.device)
+        before = backbone.evaluations
+        with meter.phase("edit"), torch.no_grad(), region.region(settings, backbone, prompts, user) as where:
+            z = run_editor(settings, x_src, velocities, grid, where.mask, job)
+        job.fact("network_evaluations", backbone.evaluations - before)
+        with meter.phase("decode and write"), torch.no_grad():
+            replaced = mask_frames if settings.mask.user == "replace" else None
+            write_edit(job, source, z, where.final(), replaced, stage.folder)
+        job.write_run(stage.folder, source, grid)
+        return job.result(stage.commit(), z, x_src)
+
+
+def generate(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) -> Path:
+    """A clip from the target prompt alone, by the same seam: random noise at strength 1; returns its folder."""
+    if not (settings.target or "").strip():
+        raise ValueError("no prompt: say what the clip should show (--prompt)")
+    job = Job(settings, backbone, monitor or Quiet())
+    assert settings.target is not None
+    backbone.spans(settings.target)
+    grid = make_grid(replace(settings, strength=1.0), backbone)
+    wanted = settings.frame_size or source_clip.native_size(backbone)
+    geometry = backbone.geometry(settings.frames or backbone.trained_frames, wanted)
+    source_clip.announce(settings, backbone, geometry, job.notice)
+    job.say(backbone.notices)
+    with staging(settings.out, "generate") as stage:
+        with job.meter.phase("embed"):
+            prompt, negative = backbone.embed(settings.target), backbone.embed(settings.negative_prompt)
+        velocity = backbone.velocity(prompt, settings.target_guidance_scale, negative)
+        start = torch.zeros((1, *geometry.latent), device=prompt.embedding.device)
+        before = backbone.evaluations
+        with job.meter.phase("edit"), torch.no_grad():
+            z = run_editor(settings, start, {"target": velocity}, grid, None, job)
+        job.fact("network_evaluations", backbone.evaluations - before)
+        with job.meter.phase("decode and write"), torch.no_grad():
+            write_clip(job, geometry, z, stage.folder / "video.mp4")
+        job.write_run(stage.folder, None, grid)
+        return stage.commit()
+
+
+def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
+    """The times that are run: the whole grid of `steps`, cut to its strength."""
+    mode, knots, steps = settings.mode, backbone.knots, settings.steps
+    if mode.grid == "given":
+        if mode.times is None:
+            raise ValueError("mode.grid=given needs mode.times, such as mode.times=[1,0.9,0.7,0]")
+        grid = schedule.given(mode.times)
+    elif mode.grid == "shifted":
+        grid = schedule.shifted(knots, steps, mode.shift)
+    else:
+        grid = schedule.uniform(knots, steps) if mode.grid == "uniform" else schedule.model(knots, steps)
+    return schedule.start(grid, settings.strength)
+
+
+def run_editor(
+    settings: Settings,
+    x_src: Tensor,
+    velocities: dict[str, Velocity],
+    grid: list[float],
+    mask: Mask,
+    job: Job,
+) -> Tensor:
+    """The settings' editor on latents (1, C, F, h, w) float32."""
+    mode, steps = settings.mode, len(grid) - 1
+    passes = 1 if mode.name != "inversion" else 3 if mode.reconstruction else 2
+    job.monitor.phase("edit", steps * passes)
+    source_of_noise = noise.gaussian(settings.seed, tuple(x_src.shape), x_src.device)
+    method = solvers.METHODS[mode.solver or "euler"]
+    shared: dict[str, Any] = {"mask": mask, "callback": _shown(job.monitor)}
+    if mode.name == "random_noise":
+        return editors.random_noise(x_src, velocities["target"], grid, source_of_noise, method=method, **shared)
+    pair = velocities["source"], velocities["target"]
+    if mode.name == "inversion":
+        tell = partial(job.fact, "reconstruction_error") if mode.reconstruction else None
+        return editors.inversion(x_src, *pair, grid, source_of_noise, method=method, reconstruction=tell, **shared)
+    return editors.inversion_free(
+        x_src,
+        *pair,
+        grid,
+        source_of_noise,
+        draws=settings.draws,
+        target_only_steps=mode.target_only_steps or 0,
+        average=_average(settings),
+        preserve=settings.mask.preserve,
+        **shared,
+    )
+
+
+def _average(settings: Settings) -> guidance.Average:
+    how = settings.guidance
+    if how.name == "mean":
+        return guidance.mean
+    return guidance.differential(how.baseline or "", how.baseline_size or 0, how.weight or 0.0)
+
+
+def _check_editor(settings: Settings, steps: int) -> None:
+    if settings.mode.name != "inversion_free":
+        return
+    if settings.guidance.name == "differential":
+        guidance.require_baseline(settings.guidance.baseline_size or 0, settings.draws)
+    last = settings.mode.target_only_steps or 0
+    if not 0 <= last <= steps:
+        raise ValueError(f"mode.target_only_steps {last} is outside 0 to {steps}, the steps that are run")
+
+
+def _shown(monitor: Monitor) -> Callable[[Step], None]:
+    last = time.monotonic()
+
+    def callback(step: Step) -> None:
+        nonlocal last
+        monitor.advance()
+        if time.monotonic() - last > CHECK_SECONDS:
+            last = time.monotonic()
+            step.check()
+
+    return callback
+
+
+def _required(settings: Settings) -> str:
+    if settings.video is None:
+        raise ValueError("no clip: give a video file or an edit's YAML file")
+    return settings.video
+
+
+def _cache(setting: str | None) -> Path | None:
+    if setting is None:
+        return None
+    if setting != "auto":
+        return Path(setting)
+    base = os.environ.get("XDG_CACHE_HOME")
+    with contextlib.suppress(RuntimeError):  # no home folder
+        return (Path(base) if base else Path.home() / ".cache") / "flowedit"
+    return None

@@ -1,0 +1,218 @@
+"""What an edit can be told, as frozen dataclasses: types and ranges are checked here, values come from conf/."""
+
+import types
+import typing
+from dataclasses import dataclass, fields, is_dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class BackboneSettings:
+    """Which pretrained model: a hub `repository` of `download` size, or a local `path`."""
+
+    name: str | None
+    repository: str | None
+    download: str | None
+    path: str | None
+
+
+@dataclass(frozen=True)
+class ModeSettings:
+    """Which editor, on which grid of times; the rest belongs to some editors only and is None for the others."""
+
+    name: Literal["random_noise", "inversion", "inversion_free"]
+    grid: Literal["model", "uniform", "shifted", "given"]
+    shift: float
+    times: tuple[float, ...] | None
+    solver: Literal["euler", "midpoint", "heun"] | None = None
+    reconstruction: bool | None = None
+    target_only_steps: int | None = None
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """How a mask is made; `pool` and `decay` are in units of the shorter side of the native latent."""
+
+    name: Literal["attention", "none"]
+    blocks: tuple[float, ...]
+    normalise: Literal["joint", "text"]
+    threshold: Literal["mean", "quantile", "otsu"]
+    quantile: float
+    pool: float
+    decay: float
+    smooth_frames: float
+    smooth_steps: float
+    over_draws: Literal["mean", "union"]
+    preserve: bool
+    user: Literal["replace", "join"]
+
+
+@dataclass(frozen=True)
+class GuidanceSettings:
+    """How the flows of a step's draws become one."""
+
+    name: Literal["mean", "differential"]
+    baseline: Literal["first", "least_aligned"] | None = None
+    baseline_size: int | None = None
+    weight: float | None = None
+
+
+@dataclass(frozen=True)
+class RuntimeSettings:
+    """Where and how the networks run; nothing here is meant to change the result, but precision and tiling do."""
+
+    device: str
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    rows: int
+    tiling: bool
+    threads: int | None
+    cache: str | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One edit, whole; the names are those of the configuration and of the command line's flags."""
+
+    video: str | None
+    source: str | None
+    target: str | None
+    source_words: str
+    target_words: str
+    negative_prompt: str
+    source_guidance_scale: float
+    target_guidance_scale: float
+    strength: float
+    steps: int
+    draws: int
+    seed: int
+    user_mask: str | None
+    composite: bool | Literal["auto"]
+    size: str | None
+    frames: int | None
+    start: int
+    fps: str | float | None
+    fit: Literal["crop", "pad"]
+    out: str | None
+    backbone: BackboneSettings
+    mode: ModeSettings
+    mask: MaskSettings
+    guidance: GuidanceSettings
+    runtime: RuntimeSettings
+
+    def __post_init__(self) -> None:
+        checks = [
+            ("steps", self.steps, self.steps >= 1, "at least 1"),
+            (
+                "strength",
+                self.strength,
+                0 <= self.strength <= 1,
+                "within 0 (the clip itself) and 1 (from pure noise)",
+            ),
+            ("draws", self.draws, self.draws >= 1, "at least 1"),
+            ("seed", self.seed, self.seed >= 0, "at least 0"),
+            (
+                "source_guidance_scale",
+                self.source_guidance_scale,
+                0 <= self.source_guidance_scale <= 100,
+                "0 to 100",
+            ),
+            (
+                "target_guidance_scale",
+                self.target_guidance_scale,
+                0 <= self.target_guidance_scale <= 100,
+                "0 to 100",
+            ),
+            ("frames", self.frames, self.frames is None or self.frames >= 1, "at least 1"),
+            ("start", self.start, self.start >= 0, "at least 0"),
+            ("mode.shift", self.mode.shift, self.mode.shift > 0, "above 0"),
+            ("mask.quantile", self.mask.quantile, 0 <= self.mask.quantile < 1, "at least 0 and below 1"),
+            ("mask.pool", self.mask.pool, 0 <= self.mask.pool <= 1, "0 (no pooling) to 1"),
+            ("mask.decay", self.mask.decay, self.mask.decay > 0, "above 0 (inf for a hard edge)"),
+            ("mask.smooth_frames", self.mask.smooth_frames, 0 <= self.mask.smooth_frames <= 100, "0 to 100"),
+            (
+                "mask.smooth_steps",
+                self.mask.smooth_steps,
+                0 <= self.mask.smooth_steps < 1,
+                "at least 0 and below 1",
+            ),
+            ("runtime.rows", self.runtime.rows, self.runtime.rows >= 0, "at least 0 (0: no limit)"),
+            ("runtime.threads", self.runtime.threads, (self.runtime.threads or 1) >= 1, "at least 1"),
+        ]
+        for key, value, good, expected in checks:
+            if not good:
+                raise ValueError(f"{key} {value} is out of range: {expected}")
+        self.rate, self.frame_size  # noqa: B018  (they raise on what they cannot read)
+
+    @property
+    def rate(self) -> Fraction | None:
+        """`fps` as an exact number; None for the source's own."""
+        if self.fps is None:
+            return None
+        try:
+            rate = Fraction(str(self.fps))
+        except (ValueError, ZeroDivisionError):
+            rate = Fraction(0)
+        if not 0 < rate <= 1000:
+            raise ValueError(f"fps {self.fps} is not a frame rate: a number such as 8, 23.976 or 24000/1001")
+        return rate
+
+    @property
+    def frame_size(self) -> tuple[int, int] | None:
+        """`size` WIDTHxHEIGHT as (height, width); None for the backbone's own area."""
+        if self.size is None:
+            return None
+        width, _, height = self.size.lower().partition("x")
+        if not (width.isdecimal() and height.isdecimal() and 0 < int(width) <= 8192 and 0 < int(height) <= 8192):
+            raise ValueError(f"size {self.size!r} is not WIDTHxHEIGHT in pixels, such as 512x288")
+        return int(height), int(width)
+
+
+def build(cls: Any, values: dict[str, Any], prefix: str = "") -> Any:
+    """A settings dataclass from plain values, types checked; raises ValueError with the key and what it takes."""
+    hints = typing.get_type_hints(cls)
+    made: dict[str, Any] = {}
+    for field in fields(cls):
+        if field.name not in values:
+            continue
+        value, hint = values[field.name], hints[field.name]
+        key = prefix + field.name
+        made[field.name] = build(hint, value, key + ".") if is_dataclass(hint) else _checked(key, value, hint)
+    return cls(**made)
+
+
+def _checked(key: str, value: Any, hint: Any) -> Any:
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+    for kind in kinds:
+        good, converted = _fits(value, kind)
+        if good:
+            return converted
+    raise ValueError(f"{key} {value!r} is not {' or '.join(map(_named, kinds))}")
+
+
+def _fits(value: Any, kind: Any) -> tuple[bool, Any]:
+    if kind is type(None):
+        return value is None, None
+    if typing.get_origin(kind) is Literal:
+        return value in typing.get_args(kind) and not isinstance(value, bool), value
+    if typing.get_origin(kind) is tuple:
+        items = [value] if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+        if not isinstance(items, (list, tuple)):
+            return False, None
+        pairs = [_fits(item, typing.get_args(kind)[0]) for item in items]
+        return all(good for good, _ in pairs), tuple(v for _, v in pairs)
+    if kind is float:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+        return number, float(value) if number else None
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool), value
+    return isinstance(value, kind), value
+
+
+def _named(kind: Any) -> str:
+    if kind is type(None):
+        return "null"
+    if typing.get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(kind)))
+    names = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
+    return names.get(kind, "a list of numbers")

@@ -1,0 +1,80 @@
+"""The clip that is edited: which frames, at which working size, and what the user should hear about both."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowedit import clip, video
+from flowedit.settings import Settings
+from flowedit.types import Backbone, Geometry, Monitor
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class SourceClip:
+    """A file, the frames taken from it, the model's shape for them, and how the two sizes lie on each other."""
+
+    info: video.VideoInfo
+    selection: video.Selection
+    geometry: Geometry
+    fit: clip.Fit
+
+
+def plan(settings: Settings, backbone: Backbone, path: str, notice: Notice) -> SourceClip:
+    """Probe the file, choose frames and working size; raises as `video.probe` and `video.select` do."""
+    info = video.probe(path)
+    selection = video.select(info, settings.start, settings.frames, settings.rate)
+    size = settings.frame_size
+    if size is None:
+        size = clip.working_size(info.size, backbone.native_area, backbone.multiple, backbone.max_side)
+    geometry = backbone.geometry(len(selection.indices), size)
+    announce(settings, backbone, geometry, notice)
+    return SourceClip(info, selection, geometry, clip.fit(info.size, geometry.size, settings.fit))
+
+
+def announce(settings: Settings, backbone: Backbone, geometry: Geometry, notice: Notice) -> None:
+    """Say where the model's shape differs from what was asked, and where it leaves what the model was trained on."""
+    height, width = geometry.size
+    if settings.frame_size is not None and settings.frame_size != geometry.size:
+        notice(
+            f"size {settings.size} is not a multiple of {backbone.multiple}: the nearest valid one is {width}x{height}"
+        )
+    if geometry.frames != geometry.source_frames:
+        extra = geometry.frames - geometry.source_frames
+        notice(f"{geometry.source_frames} frames: the last is repeated {extra} times for the model, and dropped again")
+    if geometry.source_frames > backbone.trained_frames:
+        notice(
+            f"{geometry.source_frames} frames are more than the {backbone.trained_frames} that {backbone.name} was "
+            "trained on; the clip runs whole (--frames takes fewer)"
+        )
+
+
+def unused(settings: Settings) -> list[str]:
+    """What is set away from its default and yet has no effect in this mode."""
+    said, mode = [], settings.mode.name
+    if mode != "inversion_free" and settings.draws != 1:
+        said.append(f"draws={settings.draws} has no effect: {mode} takes one noise or none")
+    if mode != "inversion_free" and settings.guidance.name != "mean":
+        said.append(f"guidance={settings.guidance.name} has no effect: it averages the draws of inversion_free")
+    if mode == "inversion" and settings.seed != 0:
+        said.append("seed has no effect: inversion draws no noise")
+    return said
+
+
+def read(source: SourceClip, monitor: Monitor) -> np.ndarray:
+    """The working frames, uint8 (frames after padding, H, W, 3), read and resized by chunks."""
+    monitor.phase("read", len(source.selection.indices))
+    parts = []
+    for frames in video.read(source.info, source.selection.indices):
+        parts.append(clip.to_working(frames, source.fit))
+        monitor.advance(len(frames))
+    return clip.pad_frames(np.concatenate(parts), source.geometry.frames)
+
+
+def native_size(backbone: Backbone) -> tuple[int, int]:
+    """(height, width) in pixels that the backbone was trained at."""
+    height, width = backbone.latent_size
+    scale = round((backbone.native_area / (height * width)) ** 0.5)
+    return height * scale, width * scale

@@ -1,0 +1,125 @@
+"""The two conventions and the types that cross a seam.
+
+Axes: latents are float32 (B, C, F, H, W); frames are uint8 (F, H, W, 3) RGB. Adapters permute, nobody else.
+Time: t in [0, 1], t = 1 is noise. z_t = (1 - t) x + t eps, u = dz/dt = eps - x. Grids run downwards, end at 0.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+Velocity = Callable[[Tensor, float], Tensor]
+"""u = velocity(z, t): (B, C, F, H, W) float32 to the same; prompt and guidance are bound, rows are independent."""
+
+Noise = Callable[[int, int], Tensor]
+"""eps = noise(step, draw): one standard normal sample of the latent's shape, a pure function of its arguments."""
+
+Mask = Tensor | Callable[[int], Tensor] | None
+"""(1, 1, F, H, W) in [0, 1], 1 means edit; a callable is asked for step i after that step's velocities."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an editor tells its callback after step `index` of `total`, at time t, with the state z."""
+
+    index: int
+    total: int
+    t: float
+    z: Tensor
+    check: Callable[[], None]
+    """Synchronises the device and raises FloatingPointError if any state so far held a NaN or an Inf."""
+
+
+Callback = Callable[[Step], None] | None
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A valid shape: `frames` after padding from `source_frames`, `size` (height, width), latent (C, F, H, W)."""
+
+    source_frames: int
+    frames: int
+    size: tuple[int, int]
+    latent: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """A prompt's embedding (1, L, D) and, for each unpadded token, its (start, end) characters in the prompt.
+
+    Compared by identity: the recorder keeps the maps of two conditionings apart even if their prompts are equal.
+    """
+
+    prompt: str
+    embedding: Tensor
+    spans: tuple[tuple[int, int], ...]
+
+
+class Maps(Protocol):
+    """Attention of the recorded tokens, gathered while velocities are evaluated."""
+
+    def take(self, prompt: Conditioning) -> Tensor | None:
+        """Mean over the calls since the last take, (rows, 1, F, H, W) on the latent grid; None without a call."""
+
+
+class Backbone(Protocol):
+    """A pretrained text-to-video model as a rectified flow; the only thing that is known above the seam."""
+
+    name: str
+    notices: list[str]
+    """What a user should hear once: random weights, a precision that the model was not trained in, ..."""
+    trained: bool
+    trained_frames: int
+    native_area: int
+    multiple: int
+    max_side: int | None
+    latent_size: tuple[int, int]
+    """(height, width) of the native latent, the unit of places and sizes that a paper gives in latent pixels."""
+    frames_per_latent: int
+    leading_latents: int
+    """Latent frames that encode() repeats in front and decode() drops."""
+    evaluations: int
+    """Batch rows that went through the network so far."""
+
+    @property
+    def knots(self) -> Tensor:
+        """Times the model was trained at, float64, descending from the largest."""
+
+    def geometry(self, frames: int, size: tuple[int, int]) -> Geometry: ...
+    def encode(self, frames: np.ndarray, progress: Callable[[int], None] | None = None) -> Tensor: ...
+    def decode(self, z: Tensor) -> Iterator[np.ndarray]: ...
+    def spans(self, prompt: str) -> tuple[tuple[int, int], ...]: ...
+    def embed(self, prompt: str) -> Conditioning: ...
+    def velocity(
+        self, prompt: Conditioning, guidance_scale: float = 1.0, negative: Conditioning | None = None
+    ) -> Velocity: ...
+    def record(
+        self, tokens: Mapping[Conditioning, Sequence[int]], blocks: Sequence[float], normalise: str = "joint"
+    ) -> AbstractContextManager[Maps]: ...
+    def describe(self) -> dict[str, Any]: ...
+
+
+class Monitor(Protocol):
+    """Where a job tells its phases, its progress and its notices; nothing in the maths knows of it."""
+
+    def phase(self, name: str, total: int) -> None: ...
+    def advance(self, count: int = 1) -> None: ...
+    def notice(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class EditResult:
+    """What one edit left: its folder and files, the final and the encoded source latents, and run.yaml as a dict."""
+
+    folder: Path
+    video: Path
+    compare: Path
+    mask: Path | None
+    latents: Tensor
+    source_latents: Tensor
+    run: dict[str, Any] = field(repr=False)

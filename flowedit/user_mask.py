@@ -1,0 +1,107 @@
+"""A mask that a user gives as an image, a video or a folder of images, brought to the frames of an edit."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from flowedit import video
+from flowedit.clip import resize
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+NOISE = 3 / 255  # what a lossy codec makes of black and white
+
+
+def read_mask(path: str | os.PathLike[str], info: video.VideoInfo,
+              indices: Sequence[int]) -> tuple[np.ndarray, list[str]]:
+    """A mask as float32 (F, H, W) in [0, 1] at `info.size` for the frames at `indices`, and notices.
+
+    White means edit, grey is soft, and values within 3/255 of black or white count as those. One image serves
+    all frames; otherwise the mask has as many frames as the whole video or as `indices`. An image's alpha is
+    the mask where its colour is one constant, and ignored elsewhere. Raises FileNotFoundError, OSError or
+    ValueError (unreadable, no frames, another length, all black).
+    """
+    path = Path(path)
+    count, pictures = _source(path, info, indices)
+    mask = np.empty((len(indices), *info.size), np.float32)
+    sizes: list[tuple[int, int]] = []
+    for place, picture in enumerate(pictures):
+        sizes.append((picture.shape[0], picture.shape[1]))
+        mask[place] = resize(picture[None], info.size)[0]
+    if count == 1:
+        mask[1:] = mask[:1]
+    mask = np.where(mask <= NOISE, np.float32(0), np.where(mask >= 1 - NOISE, np.float32(1), mask))
+    return mask, _notices(path, info, sizes, float(mask.max()))
+
+
+def _source(path: Path, info: video.VideoInfo, indices: Sequence[int]) -> tuple[int, Iterator[np.ndarray]]:
+    """The mask's own number of frames, and the pictures for `indices` (one alone if it has one)."""
+    if not path.exists():
+        raise FileNotFoundError(f"mask {path} does not exist: check its path")
+    if path.is_dir():
+        files = sorted((f for f in path.iterdir() if f.suffix.lower() in IMAGES and not f.name.startswith(".")),
+                       key=lambda f: [int(part) if part.isdigit() else part
+                                      for part in re.split(r"(\d+)", f.name.lower())])
+        if not files:
+            raise ValueError(f"mask folder {path} has no images: give frames as {', '.join(IMAGES)}")
+        chosen = _chosen(path, len(files), info, indices)
+        return len(files), (_image(files[i]) for i in chosen)
+    if path.suffix.lower() in IMAGES:
+        return 1, iter([_image(path)])
+    mask = video.probe(path)
+    chosen = _chosen(path, mask.frames, info, indices)
+    return mask.frames, (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+                         for frames in video.read(mask, chosen) for frame in frames)
+
+
+def _chosen(path: Path, count: int, info: video.VideoInfo, indices: Sequence[int]) -> list[int]:
+    if count == 1:
+        return [0]
+    if count == info.frames:
+        return list(indices)
+    if count == len(indices):
+        return list(range(count))
+    raise ValueError(f"mask {path} has {count} frames, but {info.path} has {info.frames} and {len(indices)} of "
+                     f"them are edited: give a mask of 1, {info.frames} or {len(indices)} frames")
+
+
+def _image(path: Path) -> np.ndarray:
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise OSError(f"mask {path} cannot be read: {error.strerror}; check its permissions") from None
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # an empty file
+        picture = None
+    if picture is None:
+        raise ValueError(f"mask {path} is not an image that can be read: give a {', '.join(IMAGES)} file")
+    largest = {"uint8": 255, "uint16": 65535}.get(picture.dtype.name, 1)
+    scaled = np.clip(picture.astype(np.float32) / largest, 0, 1)
+    if scaled.ndim == 2:
+        return scaled
+    if scaled.shape[2] == 4 and np.ptp(scaled[..., :3], axis=(0, 1)).max() == 0:
+        return scaled[..., 3].copy()
+    return np.asarray(cv2.cvtColor(scaled[..., :3].copy(), cv2.COLOR_BGR2GRAY), np.float32)
+
+
+def _notices(path: Path, info: video.VideoInfo, sizes: list[tuple[int, int]], brightest: float) -> list[str]:
+    notices = []
+    other = next((size for size in sizes if size != info.size), None)
+    if other is not None:
+        (height, width), (tall, wide) = other, info.size
+        stretched = abs(width * tall / (height * wide) - 1) > 0.01
+        notices.append(f"mask {path} is {width}x{height} and was resized to the video's {wide}x{tall}"
+                       + (", which stretches it: its aspect is another" if stretched else ""))
+    if brightest == 0:
+        raise ValueError(f"mask {path} is empty: it is black in every frame used, so nothing would be edited; "
+                         "paint what to edit white")
+    if brightest < 0.5:
+        notices.append(f"mask {path} is dark, {brightest:.2f} of white at most, so the edit will be faint: paint "
+                       "what to edit white")
+    return notices

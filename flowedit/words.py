@@ -1,0 +1,63 @@
+"""Object words to the tokens of a prompt, by the characters that each token covers."""
+
+import re
+from collections.abc import Sequence
+
+Span = tuple[int, int]
+
+
+def phrases(words: str) -> list[str]:
+    """'white fluffy dog, collar' to ['white fluffy dog', 'collar']; an empty string to []."""
+    return [" ".join(p.split()) for p in re.split(r"[,;]", words) if p.strip()]
+
+
+def occurrences(prompt: str, words: str, name: str = "words") -> list[Span]:
+    """Characters [start, end) of every occurrence of the words in the prompt, whatever their case.
+
+    A comma separates several phrases. A phrase that stands in the prompt as a whole is taken whole, each time it
+    occurs; else each of its words is looked for by itself. Raises ValueError, with the prompt's words, for a word
+    that the prompt does not have.
+    """
+    found: list[Span] = []
+    for phrase in phrases(words):
+        whole = _find(prompt, phrase)
+        for part in [phrase] if whole else phrase.split():
+            spans = _find(prompt, part)
+            if not spans:
+                listed = ", ".join(dict.fromkeys(re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", prompt)))
+                raise ValueError(f"{name}: {part!r} is not in the prompt {prompt!r}; its words are: {listed}")
+            found += spans
+    return sorted(set(found))
+
+
+def token_indices(prompt: str, words: str, spans: Sequence[Span], name: str = "words") -> list[int]:
+    """Indices of the tokens whose characters `spans` overlap an occurrence of the words; [] for no words.
+
+    Raises ValueError as `occurrences` does.
+    """
+    places = occurrences(prompt, words, name)
+    return [i for i, span in enumerate(spans) if any(_overlap(prompt, span, place) for place in places)]
+
+
+def _overlap(prompt: str, span: Span, place: Span) -> bool:
+    """Whether they share a character that is not white: a piece may carry the space before its word."""
+    return bool(prompt[max(span[0], place[0]) : min(span[1], place[1])].strip())
+
+
+def _find(prompt: str, phrase: str) -> list[Span]:
+    pattern = r"\s+".join(re.escape(word) for word in phrase.split())
+    matches = (m.span() for m in re.finditer(pattern, prompt, re.IGNORECASE))
+    return [(a, b) for a, b in matches if not _joined(prompt, a) and not _joined(prompt, b)]
+
+
+def _joined(prompt: str, place: int) -> bool:
+    """Whether a word goes on across a place between two characters; scripts without spaces never join."""
+    if not 0 < place < len(prompt):
+        return False
+    return all(c.isalnum() and not _unspaced(c) for c in prompt[place - 1 : place + 1])
+
+
+def _unspaced(char: str) -> bool:
+    """Thai to Khmer, kana, Han: written without spaces between words."""
+    code = ord(char)
+    return 0x0E00 <= code <= 0x17FF or 0x3040 <= code <= 0x30FF or 0x3400 <= code <= 0x9FFF or code >= 0x20000

@@ -2,41 +2,42 @@
 
 import argparse
 import contextlib
+import difflib
 import os
 import re
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from flowedit.types import Monitor
 
 FLAGS = {
-    "source": "what the clip shows",
-    "target": "what it should show",
-    "source_words": "the object's words in the source prompt (commas between several phrases)",
-    "target_words": "the new object's words in the target prompt",
-    "negative_prompt": "what guidance steers away from",
-    "mode": "random_noise, inversion or inversion_free",
-    "backbone": "a name (cogvideox-2b, cogvideox-5b, cogvideox1.5-5b) or a checkpoint folder",
-    "mask": "attention (of the words) or none",
-    "guidance": "mean, differential or differential_first",
-    "steps": "intervals of the whole grid of times",
-    "strength": "share of the grid that is run: 0 keeps the clip, 1 starts at pure noise",
-    "source_guidance_scale": "classifier-free guidance of the source",
-    "target_guidance_scale": "classifier-free guidance of the target",
-    "draws": "noises averaged a step (inversion_free)",
-    "seed": "random seed",
-    "user_mask": "video, image or folder of frames; white is edited",
-    "composite": "true, false or auto: keep the original pixels outside the mask (auto: on with a mask)",
-    "size": "working size WIDTHxHEIGHT; without it the backbone's own area",
-    "frames": "frames to read; without it to the end",
-    "start": "first frame to read",
-    "fps": "read and write at a lower rate",
-    "fit": "crop or pad, where the working size has another aspect",
-    "out": "folder of the results; without it outputs/<clip>/<time>",
+    "source": ("TEXT", "what the clip shows"),
+    "target": ("TEXT", "what it should show"),
+    "source_words": ("WORDS", "the object's words in the source prompt (commas between several phrases)"),
+    "target_words": ("WORDS", "the new object's words in the target prompt"),
+    "negative_prompt": ("TEXT", "what guidance steers away from"),
+    "mode": ("NAME", "random_noise, inversion or inversion_free (the default)"),
+    "backbone": ("NAME|DIR", "cogvideox-2b (the default), cogvideox-5b, cogvideox1.5-5b, or a checkpoint folder"),
+    "mask": ("NAME", "attention (of the words; the default) or none"),
+    "guidance": ("NAME", "mean (the default), differential or differential_first"),
+    "steps": ("N", "intervals of the whole grid of times (default 50)"),
+    "strength": ("S", "share of the grid that is run: 0 keeps the clip, 1 starts at pure noise (default 0.8)"),
+    "source_guidance_scale": ("S", "classifier-free guidance of the source (by mode: 3.5, inversion 1)"),
+    "target_guidance_scale": ("S", "classifier-free guidance of the target (by mode: inversion_free 10.5, others 6)"),
+    "draws": ("N", "noises averaged a step, in inversion_free (default 1, with differential guidance 4)"),
+    "seed": ("N", "random seed (default 0)"),
+    "user_mask": ("FILE|DIR", "video, image or folder of frames; white is edited"),
+    "composite": ("WHEN", "true, false or auto: keep the original pixels outside the mask (auto: on with a mask)"),
+    "size": ("WxH", "working size in pixels; without it the backbone's own area"),
+    "frames": ("N", "frames to read; without it to the end"),
+    "start": ("N", "first frame to read (default 0)"),
+    "fps": ("RATE", "read and write at a lower rate"),
+    "fit": ("HOW", "crop (the default) or pad, where the working size has another aspect"),
+    "out": ("DIR", "folder of the results; without it outputs/<clip>/<time>"),
 }
 GENERATE = (
     "negative_prompt",
@@ -50,40 +51,72 @@ GENERATE = (
     "out",
 )
 
+UNSET = object()
+SWITCHES = ("--debug", "--quiet", "--help")
+
 EPILOG = """\
-Any key of conf/ can follow as key=value: mode.solver=heun mask.threshold=otsu runtime.device=cpu
+any key of conf/ can follow as key=value: mask.threshold=otsu runtime.device=cpu, or mode=inversion mode.solver=heun
 examples:
   flowedit edit clip.mp4 --source "a fox runs" --target "a panda runs" --source-words fox --target-words panda
-  flowedit edit examples/dog.yaml --mode inversion --steps 20
+  flowedit edit examples/cup.yaml --mode inversion --steps 20
 exit codes: 0 done, 1 a mistake (one line says which; --debug shows where)"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    options = _parser().parse_intermixed_args(argv) if argv is not None else _parse(sys.argv[1:])
-    signal.signal(signal.SIGTERM, _interrupt)
+    argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        return int(options.run(options))
+        with _interruptible():
+            options = _parse(argv)
+            return int(options.run(options))
     except KeyboardInterrupt:
         _complain("interrupted; nothing was written")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        if options.debug:
+        if "--debug" in argv:
             raise
-        _complain(_one_line(error))
+        _complain(one_line(error))
     return 1
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _parser()
+def _parse(argv: list[str]) -> argparse.Namespace:
     if not argv or argv[0] not in COMMANDS:
-        return parser.parse_args(argv)  # prints help, or says what is wrong
-    return COMMANDS[argv[0]]().parse_intermixed_args(argv[1:])
+        return _parser().parse_args(argv)  # prints help, or says what is wrong
+    head, tail = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
+    parser = COMMANDS[argv[0]]()
+    options = parser.parse_intermixed_args(list(_as_flags(head[1:], parser)))
+    options.rest += tail
+    return options
+
+
+def _as_flags(argv: Sequence[str], parser: argparse.ArgumentParser) -> Iterator[str]:
+    """`steps=4` as `--steps=4`, so that the last one wins whichever way it is written."""
+    awaited = False
+    for text in argv:
+        flag = f"--{text.partition('=')[0].replace('_', '-')}"
+        known = not awaited and _is_override(text) and parser.get_default(text.partition("=")[0]) is UNSET
+        yield f"{flag}={text.partition('=')[2]}" if known else text
+        awaited = not awaited and text.startswith("--") and "=" not in text and text not in SWITCHES
+
+
+class _Parser(argparse.ArgumentParser):
+    """Mistakes in one line, with the nearest flag, and exit code 1."""
+
+    def error(self, message: str) -> NoReturn:
+        what, _, rest = message.partition(": ")
+        if what == "unrecognized arguments":
+            flag = rest.split()[0].partition("=")[0]
+            near = difflib.get_close_matches(flag.replace("_", "-"), self._option_string_actions, 1, 0.75)
+            message = f"unknown option {flag}" + (f"; did you mean {near[0]}?" if near else "")
+        elif rest == "expected one argument":
+            flag = what.removeprefix("argument ")
+            message = f"{flag} needs a value (one that begins with a dash: {flag}=-...)"
+        raise ValueError(f"{message} ({self.prog} --help)")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("flowedit", description="Edit a video from text, without training anything.")
+    parser = _Parser("flowedit", description="Edit a video from text, without training anything.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("edit", help="edit a clip: flowedit edit clip.mp4 --source ... --target ...", add_help=False)
@@ -92,19 +125,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _edit_parser() -> argparse.ArgumentParser:
-    parser = _command("edit", "Edit a clip from text.")
-    parser.add_argument("video", metavar="VIDEO", nargs="?", help="a video file, or an edit's YAML file")
-    _add_flags(parser, FLAGS)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="configuration overrides")
+    parser = _command("edit", "Edit a clip from text.", FLAGS)
+    parser.add_argument("rest", nargs="*", metavar="VIDEO | key=value", help="a video file or an edit's YAML file")
     parser.set_defaults(run=_edit)
     return parser
 
 
 def _generate_parser() -> argparse.ArgumentParser:
-    parser = _command("generate", "Make a clip from text alone.")
-    parser.add_argument("--prompt", metavar="TEXT", help="what the clip shows")
-    _add_flags(parser, GENERATE)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="configuration overrides")
+    parser = _command("generate", "Make a clip from text alone.", GENERATE)
+    parser.add_argument("--prompt", metavar="TEXT", default=UNSET, help="what the clip shows")
+    parser.add_argument("rest", nargs="*", metavar="key=value", help="configuration overrides")
     parser.set_defaults(run=_generate)
     return parser
 
@@ -112,8 +142,8 @@ def _generate_parser() -> argparse.ArgumentParser:
 COMMANDS = {"edit": _edit_parser, "generate": _generate_parser}
 
 
-def _command(name: str, about: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _command(name: str, about: str, flags: Iterable[str]) -> argparse.ArgumentParser:
+    parser = _Parser(
         f"flowedit {name}",
         description=about,
         epilog=EPILOG,
@@ -122,12 +152,10 @@ def _command(name: str, about: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
     parser.add_argument("--quiet", action="store_true", help="no progress, notices only")
+    for flag in flags:
+        metavar, text = FLAGS[flag]
+        parser.add_argument(f"--{flag.replace('_', '-')}", metavar=metavar, default=UNSET, help=text)
     return parser
-
-
-def _add_flags(parser: argparse.ArgumentParser, names: Any) -> None:
-    for name in names:
-        parser.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=FLAGS[name])
 
 
 class _Version(argparse.Action):
@@ -141,25 +169,24 @@ class _Version(argparse.Action):
 def _edit(options: argparse.Namespace) -> int:
     from flowedit import config
 
-    positional = [text for text in (options.video, *options.overrides) if text is not None]
-    overrides = [text for text in positional if _is_override(text)]
-    videos = [text for text in positional if not _is_override(text)]
+    overrides = [text for text in options.rest if _is_override(text) and not text.startswith("video=")]
+    videos = [text.removeprefix("video=") for text in options.rest if text not in overrides]
     if len(videos) > 1:
         raise ValueError(f"one clip at a time, not {len(videos)}: {', '.join(videos)} (quote a prompt that has spaces)")
-    flags: dict[str, Any] = {"video": videos[0]} if videos else {}
-    if videos and Path(videos[0]).suffix.lower() in (".yaml", ".yml"):
-        flags = config.read_edit(_existing(videos[0]))
-    flags |= {name: value for name in FLAGS if (value := getattr(options, name)) is not None}
-    settings = config.compose(flags, overrides)
-    if settings.video is None:
+    if not videos:
         raise ValueError("no clip: flowedit edit VIDEO --source ... --target ...")
+    flags: dict[str, Any] = {"video": videos[0]}
+    if Path(videos[0]).suffix.lower() in (".yaml", ".yml"):
+        flags = config.read_edit(Path(videos[0]))
+    settings = config.compose(flags | _given(options, FLAGS), overrides)
 
     from flowedit import probe
 
-    probe.probe(settings.video)  # before the seconds that torch takes to import
+    probe.probe(settings.video or "")  # before the seconds that torch takes to import
     with _monitor(options.quiet) as monitor:
         from flowedit import run
 
+        run.check(settings)  # before a download
         result = run.run(settings, run.load_backbone(settings), monitor)
     print(result.video)
     return 0
@@ -168,11 +195,13 @@ def _edit(options: argparse.Namespace) -> int:
 def _generate(options: argparse.Namespace) -> int:
     from flowedit import config
 
-    flags = {name: value for name in GENERATE if (value := getattr(options, name)) is not None}
-    flags |= {"mode": "random_noise", "strength": "1"}
-    if options.prompt is not None:
+    for key in (text.partition("=")[0] for text in options.rest):
+        if key in FLAGS:
+            raise ValueError(f"flowedit generate has no {key}: it makes a clip from random noise and --prompt alone")
+    flags = {"mode": "random_noise", "strength": "1", **_given(options, GENERATE)}
+    if options.prompt is not UNSET:
         flags["target"] = options.prompt
-    settings = config.compose(flags, options.overrides)
+    settings = config.compose(flags, options.rest)
     if not (settings.target or "").strip():
         raise ValueError("no prompt: flowedit generate --prompt TEXT")
     with _monitor(options.quiet) as monitor:
@@ -183,15 +212,12 @@ def _generate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, str]:
+    return {name: value for name in names if (value := getattr(options, name)) is not UNSET}
+
+
 def _is_override(text: str) -> bool:
     return bool(re.match(r"[A-Za-z_][\w.]*=", text)) and not Path(text).exists()
-
-
-def _existing(name: str) -> Path:
-    path = Path(name)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {name!r}")
-    return path
 
 
 @contextlib.contextmanager
@@ -203,14 +229,29 @@ def _monitor(quiet: bool) -> Iterator["Monitor"]:
         yield monitor
 
 
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C, a termination or a closed terminal stop the block once; a second one cannot stop its cleaning up."""
+    kinds = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    kinds = [kind for kind in kinds if signal.getsignal(kind) is not signal.SIG_IGN]  # nohup stays in force
+
+    def interrupt(*_: Any) -> None:
+        for kind in kinds:
+            signal.signal(kind, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {kind: signal.signal(kind, interrupt) for kind in kinds}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """Our own errors are one line already; of others the kind and the first line."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, (ValueError, OSError, MemoryError, FloatingPointError, ConnectionError)):
+    if isinstance(error, (ValueError, OSError, MemoryError, FloatingPointError)):
         return text
     return f"{type(error).__name__}: {text[:300]} (--debug shows where)"
 

@@ -33,8 +33,9 @@ def working_size(source: Size, area: int, multiple: int, max_side: int | None = 
     Raises ValueError for sides, area or multiple below 1 and for a `max_side` below one multiple.
     """
     if min(*source, area, multiple) < 1:
-        raise ValueError(f"no working size for source {source}, area {area}, multiple {multiple}: give numbers "
-                         "of 1 or more")
+        raise ValueError(
+            f"no working size for source {source}, area {area}, multiple {multiple}: give numbers of 1 or more"
+        )
     longest = math.inf if max_side is None else max_side // multiple
     if longest < 1:
         raise ValueError(f"max_side {max_side} is below the multiple {multiple}: give at least {multiple}")
@@ -46,12 +47,12 @@ def working_size(source: Size, area: int, multiple: int, max_side: int | None = 
         aspect_error = math.log(size[1] / size[0] / aspect)
         return area_error**2 + 4 * aspect_error**2, size[0] * size[1]
 
-    rows_at_most = min(math.ceil(2 * math.sqrt(area / aspect) / multiple) + 1, longest)
+    rows_at_most = min(math.ceil(max(2 * math.sqrt(area / aspect) / multiple, 1 / aspect)) + 1, longest)
     sizes = []
     for rows in range(1, int(rows_at_most) + 1):
-        for ideal in (rows * aspect, area / (rows * multiple**2)):
-            for columns in (math.floor(ideal), math.ceil(ideal)):
-                sizes.append((rows, int(min(max(columns, 1), longest))))
+        # with these rows, the cost is convex in log(columns) and least here
+        ideal = (area / (rows * multiple**2) * (rows * aspect) ** 4) ** 0.2
+        sizes += [(rows, int(min(max(columns, 1), longest))) for columns in (math.floor(ideal), math.ceil(ideal))]
     rows, columns = min(sizes, key=cost)
     return rows * multiple, columns * multiple
 
@@ -135,8 +136,9 @@ def composite(edit: np.ndarray, original: np.ndarray, mask: np.ndarray) -> np.nd
 def pad_frames(frames: np.ndarray, count: int) -> np.ndarray:
     """Frames (F, ...) with the last one repeated up to `count`; raises ValueError for `count` < F or F = 0."""
     if not 0 < len(frames) <= count:
-        raise ValueError(f"{len(frames)} frames cannot be padded to {count}: give at least one frame and a count "
-                         "that is not smaller")
+        raise ValueError(
+            f"{len(frames)} frames cannot be padded to {count}: give at least one frame and a count that is not smaller"
+        )
     return np.concatenate([frames, np.repeat(frames[-1:], count - len(frames), axis=0)])
 
 
@@ -152,7 +154,7 @@ def side_by_side(left: np.ndarray, right: np.ndarray, labels: Sequence[str]) -> 
     pair = np.concatenate([left, right], axis=2)
     strip = np.full((max(height // 12, 20), pair.shape[2], 3), 24, np.uint8)
     _write(strip[:, : left.shape[2]], labels[0])
-    _write(strip[:, left.shape[2]:], labels[1])
+    _write(strip[:, left.shape[2] :], labels[1])
     whole = np.concatenate([np.broadcast_to(strip, (len(pair), *strip.shape)), pair], axis=1)
     odd = [(0, 0), (0, whole.shape[1] % 2), (0, whole.shape[2] % 2), (0, 0)]
     return np.pad(whole, odd, mode="edge")
@@ -173,13 +175,14 @@ def _expect(array: np.ndarray, size: Size, axes: int, name: str, frames: int | N
     kind = np.uint8 if axes == 4 else np.float32
     shape = (len(array) if frames is None else frames, *size, *([3] if axes == 4 else []))
     if array.shape != shape or array.dtype != kind:
-        raise ValueError(f"{name} has shape {array.shape} and type {array.dtype}: expected {shape} and "
-                         f"{np.dtype(kind)}")
+        raise ValueError(
+            f"{name} has shape {array.shape} and type {array.dtype}: expected {shape} and {np.dtype(kind)}"
+        )
 
 
 def _inside(array: np.ndarray, fit: Fit) -> np.ndarray:
     top, left, height, width = fit.window
-    return array[:, top:top + height, left:left + width]
+    return array[:, top : top + height, left : left + width]
 
 
 def _pad(array: np.ndarray, fit: Fit) -> np.ndarray:
@@ -198,6 +201,7 @@ def _write(strip: np.ndarray, text: str) -> None:
         return
     picture = np.ascontiguousarray(strip)
     baseline = round((height + tall * scale) / 2)
-    cv2.putText(picture, text, (margin, baseline), font, scale, (235, 235, 235), max(round(1.5 * scale), 1),
-                cv2.LINE_AA)
+    cv2.putText(
+        picture, text, (margin, baseline), font, scale, (235, 235, 235), max(round(1.5 * scale), 1), cv2.LINE_AA
+    )
     strip[:] = picture

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra.errors import HydraException
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -29,7 +30,11 @@ TEXTS = (
 )
 """Keys taken to the letter: their values need no quoting, whatever they hold."""
 
+PROMPTS = ("source", "target", "source_words", "target_words", "negative_prompt")
+"""Of these, where even `null` is a word."""
+
 GROUPS = ("backbone", "mode", "mask", "guidance", "runtime")
+PLAIN = re.compile(r"[\w./+-]*")
 DROPPED = ("out", "video", "backbone")
 """Keys that an edit's YAML file may not set: a data file chooses no folder and no weights."""
 
@@ -60,19 +65,22 @@ def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = (
     rest: list[tuple[str, Any]] = []
     for key, value in pairs:
         if key == "backbone":
-            texts |= _backbone(str(value))
-            chosen[key] = "folder" if "backbone.path" in texts else str(value)
+            chosen[key], path = _backbone(str(value))
+            texts.pop("backbone.path", None)
+            texts |= {"backbone.path": path} if path else {}
         elif key in GROUPS:
             chosen[key] = _one_of(key, str(value), options(key))
         elif key in TEXTS or key in ("backbone.path", "runtime.cache"):
-            texts[key] = None if str(value) == "null" else str(value)
+            texts[key] = _text(key, str(value))
+            if key == "backbone.path":
+                chosen["backbone"] = "folder"
         else:
             rest.append((key, value))
     groups = [f"{key}={value}" for key, value in chosen.items()]
     known = _keys(tuple(groups))
     for key, _ in rest + list(texts.items()):
         if key not in known:
-            raise ValueError(f"unknown key {key!r}{_nearest(key, known)}")
+            raise ValueError(_unknown(key, known))
     values = _compose((*groups, *(f"{key}={_literal(value)}" for key, value in rest)))
     for key, value in texts.items():
         group, _, name = key.rpartition(".")
@@ -108,32 +116,60 @@ def read_edit(path: Path) -> dict[str, Any]:
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OSError(f"{str(path)!r} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{str(path)!r} is not YAML: {' '.join(str(error).split())[:200]}") from error
     if isinstance(data, list) and len(data) == 1:
         data = data[0]
     if not isinstance(data, dict):
-        what = f"a list of {len(data)} edits" if isinstance(data, list) else type(data).__name__
-        raise ValueError(f"{str(path)!r} is {what}; one edit is a mapping with clip, source and target")
+        what = f"holds {len(data)} edits" if isinstance(data, list) else "is empty" if data is None else "is no mapping"
+        raise ValueError(f"{str(path)!r} {what}; one edit is a mapping with clip, source and target")
     row = {key: value for key, value in data.items() if key not in ("redistribute", "clip")}
     allowed = [key for key in _keys(()) if "." not in key and key not in DROPPED]
     for key in row:
         if key not in allowed:
+            if key in DROPPED:
+                raise ValueError(f"{str(path)!r}: {key} is not for an edit's file; give it on the command line")
             raise ValueError(f"{str(path)!r}: unknown key {key!r}{_nearest(str(key), allowed)}")
     if not isinstance(data.get("clip"), str):
-        raise ValueError(f"{str(path)!r} names no clip")
-    row["video"] = data["clip"]
-    for key in ("video", "user_mask"):
-        if row.get(key):
-            row[key] = str(_inside(path.parent, str(row[key]), f"{path}: {key}"))
-    return {key: value for key, value in row.items() if value is not None}
+        raise ValueError(f"{str(path)!r} names no clip: write clip: FILE, a path beside it")
+    row = {key: value for key, value in row.items() if value is not None}
+    for key, value in row.items():
+        _plain(path, key, value)
+    row["video"] = _inside(path, "clip", data["clip"])
+    if "user_mask" in row:
+        row["user_mask"] = _inside(path, "user_mask", row["user_mask"])
+    return row
 
 
-def _inside(root: Path, name: str, what: str) -> Path:
-    place = (root / name).resolve()
-    if not place.is_relative_to(root.resolve()):
-        raise ValueError(f"{what} {name!r} leaves the folder of the file that names it")
-    return root / name
+def _inside(file: Path, key: str, name: str) -> str:
+    if "\0" in name or not (file.parent / name).resolve().is_relative_to(file.parent.resolve()):
+        raise ValueError(f"{str(file)!r}: {key} {name!r} is not a path inside the file's own folder")
+    return str(file.parent / name)
+
+
+def _plain(file: Path, key: str, value: Any) -> None:
+    """Raise ValueError for what is neither text where text belongs nor one number, truth value or name elsewhere.
+
+    A data file must not reach Hydra's grammar, which reads the environment.
+    """
+    if key in TEXTS:
+        good, kind = isinstance(value, str), "text (quote it)"
+    else:
+        good = isinstance(value, (bool, int, float)) or bool(isinstance(value, str) and PLAIN.fullmatch(value))
+        kind = "a number, true, false or a name"
+    if not good:
+        raise ValueError(f"{str(file)!r}: {key} {value!r} is not {kind}")
+
+
+def _text(key: str, value: str) -> str | None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        if key in PROMPTS:
+            raise ValueError(f"{key} {value!r} is not text in UTF-8") from None
+    return None if value == "null" and key not in PROMPTS else value
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -143,19 +179,29 @@ def _split(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _backbone(value: str) -> dict[str, str | None]:
+def _backbone(value: str) -> tuple[str, str | None]:
+    """The choice in the group `backbone`, and the path that it needs."""
     names = [name for name in options("backbone") if name != "folder"]
     if value == "folder" or value in names:
-        return {}
-    if Path(value).is_dir():
-        return {"backbone.path": value}
-    raise ValueError(f"unknown backbone {value!r}: neither a folder nor one of {', '.join(names)}")
+        return value, None
+    if value and Path(value).is_dir():
+        return "folder", value
+    raise ValueError(
+        f"unknown backbone {value!r}: neither a folder nor one of {', '.join(names)}{_nearest(value, names)}"
+    )
 
 
 def _one_of(group: str, value: str, names: list[str]) -> str:
     if value not in names:
         raise ValueError(f"unknown {group} {value!r}: one of {', '.join(names)}{_nearest(value, names)}")
     return value
+
+
+def _unknown(key: str, known: Iterable[str]) -> str:
+    group = key.partition(".")[0]
+    if group in GROUPS and (owners := [name for name in options(group) if key in _keys((f"{group}={name}",))]):
+        return f"{key!r} has no meaning here: it belongs to {group}={' or '.join(owners)}"
+    return f"unknown key {key!r}{_nearest(key, known)}"
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:
@@ -189,10 +235,16 @@ def _literal(value: Any) -> str:
 
 
 def _compose(overrides: tuple[str, ...]) -> dict[str, Any]:
+    state = GlobalHydra.instance()
+    outer, state.hydra = state.hydra, None  # under hydra.main, whose own stays in force afterwards
     try:
         with initialize_config_dir(config_dir=str(folder()), version_base="1.3"):
             values = OmegaConf.to_container(hydra_compose("config", list(overrides)), resolve=True)
+    except OverrideParseException as error:
+        raise ValueError(f"{error.override!r} cannot be read: a value of that kind needs Hydra's quotes") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(f"the configuration cannot be read: {' '.join(str(error).split())[:300]}") from error
+    finally:
+        state.hydra = outer
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}

@@ -48,8 +48,9 @@ class Meter:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    text = str(error)
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text
+    said = str(error).lower()  # the CPU, MPS and the CUDA libraries have no type of their own for it
+    signs = ("out of memory", "can't allocate memory", "alloc_failed")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(sign in said for sign in signs)
 
 
 def _resident() -> float:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -11,44 +11,51 @@ from typing import Any
 
 import yaml
 
-FILES = ("edit.mp4", "compare.mp4", "mask.mp4", "video.mp4", "run.yaml")
+EDIT = ("edit.mp4", "compare.mp4", "mask.mp4", "run.yaml")
+GENERATE = ("video.mp4", "run.yaml")
 
 
 class Staging:
-    """A hidden folder beside the final one; `commit` moves its files there at once, leaving the block drops them."""
+    """A hidden folder on the final one's disk; `commit` moves its files there, leaving the block drops them."""
 
-    def __init__(self, stage: Path, final: Path, fixed: bool) -> None:
-        self.folder, self._final, self._fixed = stage, final, fixed
+    def __init__(self, stage: Path, final: Path, fixed: bool, files: Sequence[str]) -> None:
+        self.folder, self._final, self._fixed, self._files = stage, final, fixed, files
 
     def commit(self) -> Path:
         """Move the staged files to the final folder and return it.
 
         A new folder appears by one rename. Into a folder that is there already each file goes by a rename of its
-        own, and what an earlier run left under our names and this one did not make is removed.
+        own, and a file that an earlier run left and this one did not make is removed.
         """
         if self._fixed and self._final.exists():
             made = {path.name for path in self.folder.iterdir()}
-            for name in FILES:
+            for name in self._files:
                 if name in made:
                     os.replace(self.folder / name, self._final / name)
                 else:
                     (self._final / name).unlink(missing_ok=True)
             return self._final
+        os.chmod(self.folder, 0o777 & ~_umask())  # a temporary folder is private; the result need not be
         final, count = self._final, 1
-        while final.exists():
+        while True:
+            try:
+                os.rename(self.folder, final)
+                return final
+            except OSError:  # another run was first
+                if not final.exists():
+                    raise
             count += 1
             final = self._final.with_name(f"{self._final.name}-{count}")
-        os.chmod(self.folder, 0o777 & ~_umask())  # a temporary folder is private; the result need not be
-        os.rename(self.folder, final)
-        return final
 
 
 @contextmanager
-def staging(out: str | None, clip: str) -> Iterator[Staging]:
-    """A staging area for --out, or for outputs/<clip>/<time>; raises OSError if it cannot be written."""
+def staging(out: str | None, clip: str, files: Sequence[str] = EDIT, inputs: Iterable[str] = ()) -> Iterator[Staging]:
+    """A staging area of `files` for --out, or for outputs/<clip>/<time>.
+
+    Raises OSError if it cannot be written, or if it would replace one of `inputs` or a file that is not ours.
+    """
     final = Path(out) if out else Path("outputs") / clip / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    if final.exists() and not final.is_dir():
-        raise NotADirectoryError(f"out {str(final)!r} is a file; give a folder")
+    _check(final, files, inputs)
     parent = final.absolute().parent
     fresh = [p for p in (parent, *parent.parents) if not p.exists()]
     stage: Path | None = None
@@ -56,12 +63,12 @@ def staging(out: str | None, clip: str) -> Iterator[Staging]:
     try:
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            stage = Path(tempfile.mkdtemp(prefix=f".{final.name}-", suffix=".partial", dir=parent))
-            if final.exists() and not os.access(final, os.W_OK):
-                raise PermissionError(final)
+            # Inside a folder that is there: it may be a mount of its own, and its parent closed to us.
+            place = final if out and final.exists() else parent
+            stage = Path(tempfile.mkdtemp(prefix=".flowedit-", suffix=".partial", dir=place))
         except OSError as error:
             raise OSError(f"out {str(final)!r} cannot be written: {error.strerror or 'permission denied'}") from error
-        yield Staging(stage, final, bool(out))
+        yield Staging(stage, final, bool(out), files)
         done = True
     finally:
         if stage is not None:
@@ -74,6 +81,20 @@ def staging(out: str | None, clip: str) -> Iterator[Staging]:
 def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
     """Plain values as YAML, in the order given."""
     path.write_text(yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=110), encoding="utf-8")
+
+
+def _check(final: Path, files: Sequence[str], inputs: Iterable[str]) -> None:
+    above = next((place for place in (final, *final.absolute().parents) if os.path.lexists(place)), final)
+    if os.path.lexists(above) and not above.is_dir():
+        raise NotADirectoryError(f"out {str(final)!r} cannot be made: {str(above)!r} is not a folder")
+    taken = [name for name in files if (final / name).exists()]
+    for path in inputs:
+        if any((final / name).samefile(path) for name in taken):
+            raise FileExistsError(f"out {str(final)!r}: the result would replace {path!r}; choose another folder")
+    if taken and not (final / "run.yaml").is_file():
+        raise FileExistsError(
+            f"out {str(final)!r} holds {', '.join(taken)}, which no earlier run left; choose another folder"
+        )
 
 
 def _remove_empty(path: Path) -> None:

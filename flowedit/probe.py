@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 from contextlib import suppress
@@ -12,8 +13,10 @@ from typing import Any
 
 import av
 
-STANDARD_RATES = [Fraction(n, d) for n, d in
-                  ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1))]
+STANDARD_RATES = [
+    Fraction(n, d)
+    for n, d in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1))
+]
 HDR_TO_SDR = "zscale=t=linear:npl=100,tonemap=hable,zscale=p=bt709:t=bt709:m=bt709:r=tv"
 
 
@@ -85,10 +88,11 @@ def _inspect(path: Path, container: Any) -> VideoInfo:
     if kind.endswith("_pipe") or kind in ("image2", "tty", "hls", "concat", "dash"):
         raise ValueError(f"{path} is not a video but {container.format.long_name}: give a video file")
     if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
-        raise ValueError(f"{path} has no video stream: give a video file")
+        raise ValueError(f"{path} has no video stream, or one without frames: give a video file")
     if stream.codec_context is None:
-        raise ValueError(f"{path} uses a codec that FFmpeg cannot decode here; convert it first: "
-                         + _convert(path, [], "h264"))
+        raise ValueError(
+            f"{path} uses a codec that FFmpeg cannot decode here; convert it first: " + _convert(path, [], "h264")
+        )
     frame, times, end = _scan(container, stream)
     _check_whole(path, container, stream, len(times), end)
     if not times:
@@ -128,16 +132,16 @@ def _scan(container: Any, stream: Any) -> tuple[Any, list[int | None], float]:
 def _check_whole(path: Path, container: Any, stream: Any, frames: int, end: float) -> None:
     promised, size = "", path.stat().st_size
     if "mp4" in container.format.name:
-        needed = max((entry.pos + entry.size for each in container.streams for entry in each.index_entries),
-                     default=0)
+        needed = max((entry.pos + entry.size for each in container.streams for entry in each.index_entries), default=0)
         promised = f"{needed} bytes, but has {size}" if needed > size else ""
     elif container.format.name in ("avi", "matroska,webm") and container.duration:
         length = container.duration / av.time_base
         if end < length - 0.1 - 2 / float(stream.average_rate or 25):
             promised = f"{length:.2f} seconds, but ends at {end:.2f}"
     if promised:
-        raise ValueError(f"{path} is truncated (it should have {promised}; {frames} frames are left): copy or "
-                         "export it again")
+        raise ValueError(
+            f"{path} is truncated (it should have {promised}; {frames} frames are left): copy or export it again"
+        )
 
 
 def _rate(stream: Any, times: list[int | None]) -> tuple[Fraction, bool]:
@@ -152,7 +156,10 @@ def _rate(stream: Any, times: list[int | None]) -> tuple[Fraction, bool]:
     # a tenth of a frame: the jitter of a camera's clock, and the rounding of coarse time bases
     slack = max(Fraction(1), step / 10)
     steady = step > 0 and all(abs(t - tail[0] - i * step) <= slack for i, t in enumerate(tail))
-    measured = 1 / (step * stream.time_base) if step else average
+    if not steady:  # the commonest spacing: what the camera aimed at
+        steps = sorted(b - a for a, b in itertools.pairwise(known) if b > a) or [1]
+        return 1 / (steps[len(steps) // 2] * stream.time_base), False
+    measured = 1 / (step * stream.time_base)
     held = known[1] - known[0] > step + slack
     exact = held or abs(average / measured - 1) * len(known) < Fraction(1, 2)
     return (average if exact else measured.limit_denominator(100_000)), steady
@@ -162,8 +169,9 @@ def _check_pixels(path: Path, stream: Any, frame: Any, fps: Fraction, steady: bo
     """Refuse what would be lost or shift silently, everything at once, with the one command that converts it."""
     faults, filters, name = [], [], []
     components = frame.format.components
+    tags = {(key.lower(), value) for key, value in stream.metadata.items()}
     bits = max(c.bits for c in components)
-    if any(c.is_alpha for c in components) or stream.metadata.get("alpha_mode") == "1":
+    if any(c.is_alpha for c in components) or ("alpha_mode", "1") in tags:
         faults.append("transparency (an alpha channel)")
         name.append("opaque")
     if bits > 8:
@@ -176,12 +184,14 @@ def _check_pixels(path: Path, stream: Any, frame: Any, fps: Fraction, steady: bo
         filters.append(f"fps={rate}")
         name.append("steady")
     if faults:
-        raise ValueError(f"{path} has {' and '.join(faults)}; convert it first: "
-                         + _convert(path, filters, "-".join(name)))
+        raise ValueError(
+            f"{path} has {' and '.join(faults)}; convert it first: " + _convert(path, filters, "-".join(name))
+        )
 
 
 def _convert(path: Path, filters: list[str], name: str) -> str:
-    source, target = (f"./{p}" if str(p).startswith("-") else str(p)
-                      for p in (path, path.with_name(f"{path.stem}-{name}.mp4")))
+    source, target = (
+        f"./{p}" if str(p).startswith("-") else str(p) for p in (path, path.with_name(f"{path.stem}-{name}.mp4"))
+    )
     chain = ",".join([*filters, "format=yuv420p"])
     return shlex.join(["ffmpeg", "-i", source, "-vf", chain, "-c:v", "libx264", "-crf", "12", target])

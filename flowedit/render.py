@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +114,12 @@ def write_edit(
         ["source", "edit" if job.backbone.trained else "edit (random weights: noise)"],
     )
     job.monitor.phase("decode, write", len(indices))
-    done = 0
+    originals, done = video.read(info, indices, chunk=1), 0
     with ExitStack() as stack:
         edit = stack.enter_context(Writer(folder / "edit.mp4", info.size, fps, sound, pixel_aspect=info.pixel_aspect))
         others: dict[str, Writer] = {}
         for part in _rechunked(job.backbone.decode(z), len(indices)):
-            original = next(iter(video.read(info, indices[done : done + len(part)], chunk=len(part))))
+            original = np.concatenate(list(islice(originals, len(part))))
             frames = clip.to_source(part, original, source.fit)
             shown = _pixel_mask(job, source, mask, pixels, range(done, done + len(part)))
             if shown is not None and blended:

@@ -26,7 +26,7 @@ from flowedit import (
     video,
 )
 from flowedit.config import compose
-from flowedit.outputs import staging
+from flowedit.outputs import GENERATE, staging
 from flowedit.render import Job, write_clip, write_edit
 from flowedit.settings import Settings
 from flowedit.types import Backbone, EditResult, Mask, Monitor, Step, Velocity
@@ -81,7 +81,7 @@ def edit(clip: str | os.PathLike[str], *, monitor: Monitor | None = None, **opti
     Options are the names of conf/config.yaml; the result names the files and holds the latents.
     """
     settings = settings_of({**options, "video": os.fspath(clip)})
-    video.probe(_required(settings))
+    check(settings)
     return run(settings, load_backbone(settings), monitor)
 
 
@@ -116,16 +116,26 @@ def load_backbone(settings: Settings) -> Backbone:
     )
 
 
-def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) -> EditResult:
-    """One edit, from a file to a folder of files; everything that can be refused is refused before the networks run."""
-    job = Job(settings, backbone, monitor or Quiet())
+def check(settings: Settings) -> None:
+    """Raise ValueError or OSError for what can be refused before a backbone is there, and so before a download."""
     if settings.target is None or not settings.target.strip():
         raise ValueError("no target prompt: say what the clip should show (--target)")
     if settings.source is None and settings.mode.name != "random_noise":
         raise ValueError("no source prompt: say what the clip shows (--source)")
     region.check_words(settings)
-    for text in (settings.source or "", settings.target, settings.negative_prompt):
-        backbone.spans(text)
+    video.select(video.probe(_required(settings)), settings.start, settings.frames, settings.rate)
+
+
+def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) -> EditResult:
+    """One edit, from a file to a folder of files; everything that can be refused is refused before the networks run."""
+    job = Job(settings, backbone, monitor or Quiet())
+    check(settings)
+    assert settings.target is not None
+    for name in ("source", "target", "negative_prompt"):
+        try:
+            backbone.spans(getattr(settings, name) or "")
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
     grid = make_grid(settings, backbone)
     _check_editor(settings, len(grid) - 1)
     source = source_clip.plan(settings, backbone, _required(settings), job.notice)
@@ -135,14 +145,18 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) 
         job.say(said)
     job.say([*backbone.notices, *region.explain(settings), *source_clip.unused(settings)])
 
-    with staging(settings.out, source.info.path.stem) as stage:
+    inputs = filter(None, [str(source.info.path), settings.user_mask])
+    with staging(settings.out, source.info.path.stem, inputs=inputs) as stage:
         meter = job.meter
         with meter.phase("read"):
             frames = source_clip.read(source, job.monitor)
         with meter.phase("encode"), torch.no_grad():
             job.monitor.phase("encode", len(frames))
             x_src = backbone.encode(frames, job.monitor.advance)
+            if not x_src.isfinite().all():
+                raise FloatingPointError(f"the VAE of {backbone.name} gave NaN or Inf: its weights may be damaged")
         with meter.phase("embed"):
+            job.monitor.phase("embed", 0)
             sides = {"target": (settings.target, settings.target_guidance_scale)}
             if settings.mode.name != "random_noise":
                 sides["source"] = (settings.source or "", settings.source_guidance_scale)
@@ -176,7 +190,7 @@ def generate(settings: Settings, backbone: Backbone, monitor: Monitor | None = N
     geometry = backbone.geometry(settings.frames or backbone.trained_frames, wanted)
     source_clip.announce(settings, backbone, geometry, job.notice)
     job.say(backbone.notices)
-    with staging(settings.out, "generate") as stage:
+    with staging(settings.out, "generate", GENERATE) as stage:
         with job.meter.phase("embed"):
             prompt, negative = backbone.embed(settings.target), backbone.embed(settings.negative_prompt)
         velocity = backbone.velocity(prompt, settings.target_guidance_scale, negative)

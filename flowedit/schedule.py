@@ -37,7 +37,7 @@ def shifted(knots: Tensor, steps: int, shift: float) -> list[float]:
     if times[-1] < bottom and steps > 1:
         stretch = (top - bottom) / (top - times[-1])
         times = [top - (top - t) * stretch for t in times]
-    return [*times, 0.0]
+    return [*(min(top, t) for t in times), 0.0]  # rounding must not leave [0, 1]
 
 
 def given(times: Sequence[float]) -> list[float]:

@@ -125,7 +125,19 @@ class Settings:
             ),
             ("frames", self.frames, self.frames is None or self.frames >= 1, "at least 1"),
             ("start", self.start, self.start >= 0, "at least 0"),
-            ("mode.shift", self.mode.shift, self.mode.shift > 0, "above 0"),
+            ("mode.shift", self.mode.shift, 0 < self.mode.shift <= 1000, "above 0, at most 1000"),
+            (
+                "mask.blocks",
+                list(self.mask.blocks),
+                bool(self.mask.blocks) and all(0 <= place <= 1 for place in self.mask.blocks),
+                "one or more fractions of the depth, 0 to 1",
+            ),
+            (
+                "guidance.weight",
+                self.guidance.weight,
+                self.guidance.weight is None or abs(self.guidance.weight) <= 100,
+                "-100 to 100",
+            ),
             ("mask.quantile", self.mask.quantile, 0 <= self.mask.quantile < 1, "at least 0 and below 1"),
             ("mask.pool", self.mask.pool, 0 <= self.mask.pool <= 1, "0 (no pooling) to 1"),
             ("mask.decay", self.mask.decay, self.mask.decay > 0, "above 0 (inf for a hard edge)"),
@@ -137,7 +149,12 @@ class Settings:
                 "at least 0 and below 1",
             ),
             ("runtime.rows", self.runtime.rows, self.runtime.rows >= 0, "at least 0 (0: no limit)"),
-            ("runtime.threads", self.runtime.threads, (self.runtime.threads or 1) >= 1, "at least 1"),
+            (
+                "runtime.threads",
+                self.runtime.threads,
+                self.runtime.threads is None or self.runtime.threads >= 1,
+                "at least 1",
+            ),
         ]
         for key, value, good, expected in checks:
             if not good:
@@ -213,6 +230,7 @@ def _named(kind: Any) -> str:
     if kind is type(None):
         return "null"
     if typing.get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(kind)))
-    names = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
-    return names.get(kind, "a list of numbers")
+        names = list(map(str, typing.get_args(kind)))
+        return names[0] if len(names) == 1 else "one of " + ", ".join(names)
+    known = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
+    return known.get(kind, "a list of numbers")

@@ -33,8 +33,9 @@ class SoundTrack:
         try:
             self._source = open_video(sound.path)
         except av.error.FFmpegError as error:
-            raise ValueError(f"the sound of {sound.path} cannot be read: {error.strerror}; write without it, or "
-                             "give another file") from None
+            raise ValueError(
+                f"the sound of {sound.path} cannot be read: {error.strerror}; write without it, or give another file"
+            ) from None
         stream: Any = self._source.streams.best("audio")
         self._packets: Iterator[Any] = iter(())
         if stream is None or stream.codec_context is None:
@@ -52,9 +53,12 @@ class SoundTrack:
             self._packets = self._copied(stream, start, start + sound.seconds)
         else:
             rate = stream.codec_context.sample_rate
-            self._stream = output.add_stream("aac", rate=rate if rate in AAC_RATES else 48000,
-                                             layout="mono" if stream.codec_context.channels == 1 else "stereo",
-                                             options={"b": "192k"})
+            self._stream = output.add_stream(
+                "aac",
+                rate=rate if rate in AAC_RATES else 48000,
+                layout="mono" if stream.codec_context.channels == 1 else "stereo",
+                options={"b": "192k"},
+            )
             self._packets = self._encoded(stream, start, start + sound.seconds)
 
     def advance(self, seconds: Fraction) -> None:
@@ -100,7 +104,7 @@ class SoundTrack:
                 samples = piece.to_ndarray()
                 left, right = max(first - position, 0), last - position
                 position += samples.shape[1]
-                if (kept := samples[:, left:max(right, left)]).shape[1]:
+                if (kept := samples[:, left : max(right, left)]).shape[1]:
                     cut = av.AudioFrame.from_ndarray(kept.copy(), format="fltp", layout=codec.layout.name)
                     cut.sample_rate = codec.sample_rate
                     cut.time_base = Fraction(1, codec.sample_rate)

@@ -17,8 +17,9 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 NOISE = 3 / 255  # what a lossy codec makes of black and white
 
 
-def read_mask(path: str | os.PathLike[str], info: video.VideoInfo,
-              indices: Sequence[int]) -> tuple[np.ndarray, list[str]]:
+def read_mask(
+    path: str | os.PathLike[str], info: video.VideoInfo, indices: Sequence[int]
+) -> tuple[np.ndarray, list[str]]:
     """A mask as float32 (F, H, W) in [0, 1] at `info.size` for the frames at `indices`, and notices.
 
     White means edit, grey is soft, and values within 3/255 of black or white count as those. One image serves
@@ -44,9 +45,10 @@ def _source(path: Path, info: video.VideoInfo, indices: Sequence[int]) -> tuple[
     if not path.exists():
         raise FileNotFoundError(f"mask {path} does not exist: check its path")
     if path.is_dir():
-        files = sorted((f for f in path.iterdir() if f.suffix.lower() in IMAGES and not f.name.startswith(".")),
-                       key=lambda f: [int(part) if part.isdigit() else part
-                                      for part in re.split(r"(\d+)", f.name.lower())])
+        files = sorted(
+            (f for f in path.iterdir() if f.suffix.lower() in IMAGES and not f.name.startswith(".")),
+            key=lambda f: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", f.name.lower())],
+        )
         if not files:
             raise ValueError(f"mask folder {path} has no images: give frames as {', '.join(IMAGES)}")
         chosen = _chosen(path, len(files), info, indices)
@@ -55,8 +57,11 @@ def _source(path: Path, info: video.VideoInfo, indices: Sequence[int]) -> tuple[
         return 1, iter([_image(path)])
     mask = video.probe(path)
     chosen = _chosen(path, mask.frames, info, indices)
-    return mask.frames, (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-                         for frames in video.read(mask, chosen) for frame in frames)
+    return mask.frames, (
+        cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+        for frames in video.read(mask, chosen)
+        for frame in frames
+    )
 
 
 def _chosen(path: Path, count: int, info: video.VideoInfo, indices: Sequence[int]) -> list[int]:
@@ -66,8 +71,10 @@ def _chosen(path: Path, count: int, info: video.VideoInfo, indices: Sequence[int
         return list(indices)
     if count == len(indices):
         return list(range(count))
-    raise ValueError(f"mask {path} has {count} frames, but {info.path} has {info.frames} and {len(indices)} of "
-                     f"them are edited: give a mask of 1, {info.frames} or {len(indices)} frames")
+    raise ValueError(
+        f"mask {path} has {count} frames, but {info.path} has {info.frames} and {len(indices)} of "
+        f"them are edited: give a mask of 1, {info.frames} or {len(indices)} frames"
+    )
 
 
 def _image(path: Path) -> np.ndarray:
@@ -96,12 +103,18 @@ def _notices(path: Path, info: video.VideoInfo, sizes: list[tuple[int, int]], br
     if other is not None:
         (height, width), (tall, wide) = other, info.size
         stretched = abs(width * tall / (height * wide) - 1) > 0.01
-        notices.append(f"mask {path} is {width}x{height} and was resized to the video's {wide}x{tall}"
-                       + (", which stretches it: its aspect is another" if stretched else ""))
+        notices.append(
+            f"mask {path} is {width}x{height} and was resized to the video's {wide}x{tall}"
+            + (", which stretches it: its aspect is another" if stretched else "")
+        )
     if brightest == 0:
-        raise ValueError(f"mask {path} is empty: it is black in every frame used, so nothing would be edited; "
-                         "paint what to edit white")
+        raise ValueError(
+            f"mask {path} is empty: it is black in every frame used, so nothing would be edited; "
+            "paint what to edit white"
+        )
     if brightest < 0.5:
-        notices.append(f"mask {path} is dark, {brightest:.2f} of white at most, so the edit will be faint: paint "
-                       "what to edit white")
+        notices.append(
+            f"mask {path} is dark, {brightest:.2f} of white at most, so the edit will be faint: paint "
+            "what to edit white"
+        )
     return notices

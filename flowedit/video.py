@@ -30,16 +30,19 @@ class Selection:
     seconds: Fraction
 
 
-def select(info: VideoInfo, start: int = 0, frames: int | None = None,
-           fps: float | Fraction | None = None) -> Selection:
+def select(
+    info: VideoInfo, start: int = 0, frames: int | None = None, fps: float | Fraction | None = None
+) -> Selection:
     """Choose frames: `start` counts frames of the source, `frames` counts frames taken (after resampling).
 
     A rate below the source's takes the indices floor(start + i·source_fps/fps); None keeps the source's,
     and `frames=None` goes on to the end. Raises ValueError for a start, count or rate outside the source.
     """
     if not 0 <= start < info.frames:
-        raise ValueError(f"start {start} is outside {info.path}: it has {info.frames} frames, so give a start "
-                         f"from 0 to {info.frames - 1}")
+        raise ValueError(
+            f"start {start} is outside {info.path}: it has {info.frames} frames, so give a start "
+            f"from 0 to {info.frames - 1}"
+        )
     rate = info.fps
     if fps is not None:
         if not (math.isfinite(fps) and fps > 0):
@@ -49,14 +52,18 @@ def select(info: VideoInfo, start: int = 0, frames: int | None = None,
         if abs(asked / info.fps - 1) > Fraction(1, 1000):
             rate = asked
         if rate > info.fps:
-            raise ValueError(f"fps {fps} is above the rate of {info.path}, {_decimal(info.fps)}: frames can be "
-                             f"left out but not invented, so give at most {_decimal(info.fps)}")
+            raise ValueError(
+                f"fps {fps} is above the rate of {info.path}, {_decimal(info.fps)}: frames can be "
+                f"left out but not invented, so give at most {_decimal(info.fps)}"
+            )
     step = info.fps / rate
     available = math.ceil((info.frames - start) / step)
     count = available if frames is None else frames
     if not 1 <= count <= available:
-        raise ValueError(f"frames {count} cannot be taken from {info.path}: from frame {start} on at "
-                         f"{_decimal(rate)} fps there are {available}, so give 1 to {available}")
+        raise ValueError(
+            f"frames {count} cannot be taken from {info.path}: from frame {start} on at "
+            f"{_decimal(rate)} fps there are {available}, so give 1 to {available}"
+        )
     indices = tuple(math.floor(start + i * step) for i in range(count))
     return Selection(indices, rate, start / info.fps, count / rate)
 
@@ -69,8 +76,10 @@ def read(info: VideoInfo, indices: Sequence[int], chunk: int = 16) -> Iterator[n
     """
     indices = [int(i) for i in indices]
     if not indices or indices[0] < 0 or indices[-1] >= info.frames or sorted(indices) != indices:
-        raise ValueError(f"frames {indices[:3]}…{indices[-3:]} cannot be read from {info.path}: give ascending "
-                         f"indices from 0 to {info.frames - 1}")
+        raise ValueError(
+            f"frames {indices[:3]}…{indices[-3:]} cannot be read from {info.path}: give ascending "
+            f"indices from 0 to {info.frames - 1}"
+        )
     if chunk < 1:
         raise ValueError(f"chunk {chunk} is not a number of frames: give 1 or more")
     return _read(info, indices, chunk)
@@ -88,13 +97,17 @@ class _Order:
 def _order(info: VideoInfo) -> _Order:
     with open_video(info.path) as container:
         stream = container.streams.best("video")
-        packets = [(p.pts, p.dts, p.is_keyframe) for p in container.demux(stream) if is_shown(p, stream)]
+        packets = [
+            (p.pts, p.dts if p.dts is not None else p.pts, p.is_keyframe)
+            for p in container.demux(stream)
+            if is_shown(p, stream)
+        ]
         kind = container.format.name
-    seekable = "mp4" in kind or "matroska" in kind
+    complete = all(pts is not None for pts, _, _ in packets)
     # AVI has no display times: FFmpeg makes some up, and they are wrong where frames are reordered
-    if kind == "avi" or any(pts is None or dts is None for pts, dts, _ in packets) or len({p[0] for p in packets}) < info.frames:
+    if kind == "avi" or not complete or len({pts for pts, _, _ in packets}) < info.frames:
         return _Order([], [], False)
-    earliest, closed = packets[-1][0], seekable
+    earliest, closed = packets[-1][0], "mp4" in kind or "matroska" in kind
     for pts, _, key in reversed(packets):
         closed = closed and not (key and earliest < pts)
         earliest = min(earliest, pts)
@@ -106,7 +119,7 @@ def _read(info: VideoInfo, indices: list[int], chunk: int) -> Iterator[np.ndarra
     # decord counts frames from key frames in the file's order, and so returns others where groups are open
     batch = _decord(info) if order.closed else None
     for begin in range(0, len(indices), chunk):
-        frames = batch(indices[begin:begin + chunk]) if batch else None
+        frames = batch(indices[begin : begin + chunk]) if batch else None
         if frames is None:
             yield from _decode(info, order, indices[begin:], chunk)
             return
@@ -138,8 +151,9 @@ def _decord(info: VideoInfo) -> Callable[[list[int]], np.ndarray | None] | None:
     return batch
 
 
-def _decode(info: VideoInfo, order: _Order, indices: list[int], chunk: int,
-            threads: int = THREADS) -> Iterator[np.ndarray]:
+def _decode(
+    info: VideoInfo, order: _Order, indices: list[int], chunk: int, threads: int = THREADS
+) -> Iterator[np.ndarray]:
     """Yield the frames at ascending `indices` in chunks, by PyAV; raises ValueError for one that is damaged."""
     frames: list[np.ndarray] = []
     done = 0
@@ -151,8 +165,10 @@ def _decode(info: VideoInfo, order: _Order, indices: list[int], chunk: int,
             if picture is None:
                 picture = np.rot90(frame.to_ndarray(format="rgb24"), -info.rotation // 90)
                 if picture.shape != (*info.size, 3):
-                    raise ValueError(f"frame {index} of {info.path} is {picture.shape[1]}x{picture.shape[0]}, others "
-                                     f"are {info.size[1]}x{info.size[0]}: export the video again in one size")
+                    raise ValueError(
+                        f"frame {index} of {info.path} is {picture.shape[1]}x{picture.shape[0]}, others "
+                        f"are {info.size[1]}x{info.size[0]}: export the video again in one size"
+                    )
             frames.append(picture)
             done += 1
             if len(frames) == chunk:
@@ -163,8 +179,10 @@ def _decode(info: VideoInfo, order: _Order, indices: list[int], chunk: int,
     if done < len(indices) and threads > 1:  # one thread loses nothing but the damaged frame itself
         yield from _decode(info, order, indices[done:], chunk, threads=1)
     elif done < len(indices):
-        raise ValueError(f"frame {indices[done]} of {info.path} cannot be decoded, the file is damaged there: choose "
-                         "other frames, or export the video again")
+        raise ValueError(
+            f"frame {indices[done]} of {info.path} cannot be decoded, the file is damaged there: choose "
+            "other frames, or export the video again"
+        )
 
 
 def _decoded(info: VideoInfo, order: _Order, first: int, threads: int) -> Iterator[tuple[int, Any]]:

@@ -13,13 +13,19 @@ from flowedit import config
 @hydra.main(config_path=str(config.folder()), config_name="config", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """Edit one clip with one point of the sweep."""
+    from flowedit.cli import one_line
     from flowedit.progress import RichMonitor
-    from flowedit.run import load_backbone, run
+    from flowedit.run import check, load_backbone, run
 
     values = OmegaConf.to_container(cfg, resolve=True)
-    settings = config.settings(config.with_edit(values))
-    with RichMonitor() as monitor:
-        print(run(settings, load_backbone(settings), monitor).video)
+    assert isinstance(values, dict)
+    try:
+        settings = config.settings(config.with_edit({str(k): v for k, v in values.items()}))
+        check(settings)
+        with RichMonitor() as monitor:
+            print(run(settings, load_backbone(settings), monitor).video)
+    except Exception as error:
+        raise SystemExit(f"flowedit: {one_line(error)}") from error
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""Velocity fields with exact solutions, and a toy backbone: what the tests hold the mathematics to."""
+
+import math
+from contextlib import contextmanager
+
+import torch
+
+from flowedit import rectify
+from flowedit.guidance import classifier_free
+from flowedit.types import Conditioning, Geometry
+
+
+class Gaussian:
+    """The exact flow of data N(m, c^2 I): u = k(t) (z - (1 - t) m) - m, k = (t - (1 - t) c^2) / s^2."""
+
+    def __init__(self, mean, c):
+        self.mean, self.c = mean, c
+
+    def s(self, t):
+        return math.sqrt((1 - t) ** 2 * self.c**2 + t**2)
+
+    def k(self, t):
+        return (t - (1 - t) * self.c**2) / self.s(t) ** 2
+
+    def __call__(self, z, t):
+        return self.k(t) * (z - (1 - t) * self.mean) - self.mean
+
+    def flow(self, z, t, t_next):
+        """The exact state at t_next of the path through z at t."""
+        return (1 - t_next) * self.mean + self.s(t_next) / self.s(t) * (z - (1 - t) * self.mean)
+
+
+def noises(shape, seed=0, dtype=torch.float64):
+    """A noise source in double precision."""
+
+    def noise(step, draw):
+        generator = torch.Generator().manual_seed(1000 * seed + 100 * step + draw)
+        return torch.randn(shape, generator=generator, dtype=dtype)
+
+    return noise
+
+
+class ToyBackbone:
+    """A non-linear field behind the seam, with attention maps that depend on the state; no network, no diffusers."""
+
+    name, trained, trained_frames, multiple, max_side = "toy", True, 9, 16, None
+    native_area, latent_size, frames_per_latent, leading_latents = 128 * 192, (16, 24), 4, 0
+
+    def __init__(self):
+        self.notices, self.evaluations, self._maps = [], 0, None
+        alphas = torch.cos(torch.linspace(0.02, 0.5 * math.pi, 1000, dtype=torch.float64)) ** 2
+        self.knots = rectify.knots(alphas)
+
+    def geometry(self, frames, size):
+        return Geometry(frames, frames, size, (3, frames, size[0] // 8, size[1] // 8))
+
+    def spans(self, prompt):
+        places, at = [], 0
+        for word in prompt.split(" "):
+            places.append((at, at + len(word)))
+            at += len(word) + 1
+        return tuple(places)
+
+    def embed(self, prompt):
+        generator = torch.Generator().manual_seed(sum(prompt.encode()))
+        return Conditioning(prompt, torch.randn((1, 3, 4), generator=generator), self.spans(prompt))
+
+    def velocity(self, prompt, guidance_scale=1.0, negative=None):
+        def one(z, t, cond):
+            e = cond.embedding[0].mean(1).view(1, 3, 1, 1, 1)
+            near = z.roll(1, 3) + z.roll(1, 4)
+            return torch.tanh(z * (1 + e) + 0.5 * near * t + e) - 0.5 * z + 0.3 * torch.sin(3 * z + e)
+
+        def velocity(z, t):
+            u = one(z, t, prompt)
+            if self._maps is not None:
+                self._maps.add(prompt, z)
+            self.evaluations += len(z) * (1 if guidance_scale == 1.0 else 2)
+            return u if guidance_scale == 1.0 else classifier_free(one(z, t, negative), u, guidance_scale)
+
+        return velocity
+
+    @contextmanager
+    def record(self, tokens, blocks, normalise="joint"):
+        self._maps = ToyMaps(tokens, blocks, normalise)
+        try:
+            yield self._maps
+        finally:
+            self._maps = None
+
+    def describe(self):
+        return {"device": "cpu"}
+
+
+class ToyMaps:
+    def __init__(self, tokens, blocks, normalise):
+        self.tokens, self.power = tokens, 1 + sum(blocks) + (normalise == "text")
+        self.calls = {}
+
+    def add(self, prompt, z):
+        if prompt in self.tokens:
+            wave = torch.sin(z.mean(1, keepdim=True) * self.power * (2 + sum(self.tokens[prompt])) + z[:, :1])
+            self.calls.setdefault(prompt, []).append(wave.square())
+
+    def take(self, prompt):
+        calls = self.calls.pop(prompt, None)
+        return None if calls is None else torch.stack(calls).mean(0)

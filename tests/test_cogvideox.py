@@ -1,0 +1,271 @@
+"""The CogVideoX adapter against diffusers' own pipeline and autoencoder, and what it refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import sentencepiece
+import torch
+from diffusers import AutoencoderKLCogVideoX, CogVideoXDDIMScheduler, CogVideoXPipeline
+from safetensors.torch import load_file, save_file
+
+from flowedit import backbones, guidance, noise, schedule, solvers
+from flowedit.backbones.random import save_random
+from flowedit.editors import inversion, inversion_free, random_noise
+
+KINDS = ["2b", "5b", "15"]
+FRAMES = np.random.default_rng(0).integers(0, 255, (17, 64, 96, 3), dtype=np.uint8)
+
+
+@pytest.fixture(params=KINDS)
+def folder(request):
+    return request.getfixturevalue(f"backbone_{request.param}")
+
+
+def load(folder, **options):
+    return backbones.load(folder, **({"device": "cpu"} | options))
+
+
+@pytest.mark.parametrize("steps", [10, 25])
+def test_generation_is_diffusers_own(folder, steps):
+    backbone = load(folder)
+    pipeline = CogVideoXPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.scheduler = CogVideoXDDIMScheduler.from_config(pipeline.scheduler.config, timestep_spacing="trailing")
+    height, width = 128, 192
+    z = torch.randn((1, *backbone.geometry(9, (height, width)).latent), generator=torch.Generator().manual_seed(0))
+    theirs = pipeline(
+        prompt="A red fox is lying down.", negative_prompt="blurry", height=height, width=width, num_frames=9,
+        num_inference_steps=steps, guidance_scale=6.0, use_dynamic_cfg=False, eta=0.0, output_type="latent",
+        latents=z.transpose(1, 2).clone(),
+    ).frames.transpose(1, 2)  # fmt: skip
+    velocity = backbone.velocity(backbone.embed("A red fox is lying down."), 6.0, backbone.embed("blurry"))
+    ours = solvers.solve(velocity, z, schedule.model(backbone.knots, steps))
+    assert (ours - theirs).norm() / theirs.norm() < 1e-4
+
+
+def test_encode_and_decode_stream_what_diffusers_does_at_once(folder):
+    backbone = load(folder)
+    vae = AutoencoderKLCogVideoX.from_pretrained(folder / "vae")
+    pixels = torch.from_numpy(FRAMES).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+    with torch.no_grad():
+        theirs = vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
+    counted = []
+    z = backbone.encode(FRAMES, counted.append)
+    lead = backbone.leading_latents
+    assert torch.equal(z[:, :, lead:], theirs)
+    assert all(torch.equal(z[:, :, 0], z[:, :, i]) for i in range(lead))
+    assert counted == [9, 8]
+    chunks = list(backbone.decode(z))
+    assert [len(c) for c in chunks] == [9, 8]
+    with torch.no_grad():
+        decoded = vae.decode(theirs / vae.config.scaling_factor).sample[0].permute(1, 2, 3, 0)
+    expected = ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+    assert np.array_equal(np.concatenate(chunks), expected)
+
+
+def test_tiles_are_diffusers_own_and_can_be_switched_off(folder):
+    big = np.random.default_rng(0).integers(0, 255, (9, 256, 64, 3), dtype=np.uint8)
+    tiled, whole = load(folder, tiling=True).encode(big), load(folder, tiling=False).encode(big)
+    assert tiled.shape == whole.shape
+    assert not torch.equal(tiled, whole)
+    backbone = load(folder, tiling=True)
+    assert sum(len(c) for c in backbone.decode(tiled)) == 9
+
+
+@pytest.mark.parametrize(("frames", "whole"), [(1, 1), (2, 9), (9, 9), (10, 17), (41, 41), (49, 49), (85, 89)])
+def test_frames_are_padded_to_what_the_autoencoder_carries(folder, frames, whole):
+    backbone = load(folder)
+    geometry = backbone.geometry(frames, (70, 90))
+    assert (geometry.source_frames, geometry.frames, geometry.size) == (frames, whole, (64, 96))
+    latents = 1 + (whole - 1) // 4
+    assert geometry.latent == (4, latents + latents % (backbone.leading_latents + 1), 8, 12)
+
+
+@pytest.mark.parametrize("frames", [1, 9, 17])
+def test_a_clip_of_valid_length_comes_back_with_its_length(folder, frames):
+    backbone = load(folder)
+    z = backbone.encode(FRAMES[:frames])
+    assert z.shape[1:] == backbone.geometry(frames, (64, 96)).latent
+    assert sum(len(c) for c in backbone.decode(z)) == frames
+    u = backbone.velocity(backbone.embed("a fox"))(z, 0.5)
+    assert u.shape == z.shape
+    assert u.dtype == torch.float32
+
+
+def test_one_five_refuses_sides_that_its_positions_do_not_reach(backbone_15):
+    backbone = load(backbone_15)
+    with pytest.raises(ValueError, match=f"over {backbone.max_side}"):
+        backbone.geometry(9, (64, backbone.max_side + 16))
+
+
+def test_guidance_is_one_batched_call_and_rows_are_counted(backbone_2b):
+    backbone = load(backbone_2b)
+    z = torch.randn((3, *backbone.geometry(9, (64, 96)).latent))
+    prompt, negative = backbone.embed("a fox"), backbone.embed("")
+    calls = []
+    backbone._transformer.register_forward_pre_hook(
+        lambda m, args, kwargs: calls.append(len(kwargs["hidden_states"])), with_kwargs=True
+    )
+    guided = backbone.velocity(prompt, 4.0, negative)(z, 0.5)
+    assert calls == [6]
+    plain = backbone.velocity(prompt)(z, 0.5)
+    none = backbone.velocity(negative)(z, 0.5)
+    assert calls == [6, 3, 3]
+    assert backbone.evaluations == 12
+    assert torch.allclose(guided, guidance.classifier_free(none, plain, 4.0), atol=1e-4)
+    split = load(backbone_2b, rows=2)
+    assert torch.allclose(split.velocity(prompt, 4.0, negative)(z, 0.5), guided, atol=1e-5)
+
+
+AVERAGES = {"off": (2, guidance.mean), "on": (3, guidance.differential("least_aligned", 2, 2.75))}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("draws", "average"), AVERAGES.values(), ids=AVERAGES)
+def test_equal_prompts_and_guidance_give_the_source_back(folder, dtype, draws, average):
+    backbone = load(folder, dtype=dtype)
+    x = backbone.encode(FRAMES[:9])
+    source, target, negative = backbone.embed("a fox"), backbone.embed("a fox"), backbone.embed("")
+    velocities = [backbone.velocity(p, 3.5, negative) for p in (source, target)]
+    grid = schedule.start(schedule.model(backbone.knots, 5), 0.8)
+    z = inversion_free(x, *velocities, grid, noise.gaussian(0, tuple(x.shape)), draws=draws, average=average)
+    assert z.dtype == torch.float32
+    assert (z - x).abs().max() < 1e-4
+
+
+def test_strength_zero_evaluates_nothing_in_every_mode(folder):
+    backbone = load(folder)
+    x = backbone.encode(FRAMES[:9])
+    velocity, source_of_noise = backbone.velocity(backbone.embed("a fox")), noise.gaussian(0, tuple(x.shape))
+    grid = schedule.start(schedule.model(backbone.knots, 5), 0.0)
+    assert torch.equal(random_noise(x, velocity, grid, source_of_noise), x)
+    assert torch.equal(inversion(x, velocity, velocity, grid, source_of_noise), x)
+    assert torch.equal(inversion_free(x, velocity, velocity, grid, source_of_noise), x)
+    assert backbone.evaluations == 0
+
+
+def test_a_reloaded_checkpoint_gives_the_same_bytes(folder, tmp_path):
+    z = torch.randn((1, *load(folder).geometry(9, (64, 96)).latent))
+    CogVideoXPipeline.from_pretrained(folder).save_pretrained(tmp_path / "again")
+    first, again = load(folder), load(tmp_path / "again")
+    results = [b.velocity(b.embed("a fox"), 5.0, b.embed(""))(z, 0.7) for b in (first, again)]
+    assert torch.equal(*results)
+
+
+def test_times_below_the_smallest_knot_are_conditioned_at_it(backbone_2b):
+    backbone = load(backbone_2b)
+    seen = []
+    backbone._transformer.register_forward_pre_hook(
+        lambda m, args, kwargs: seen.append(kwargs["timestep"].tolist()), with_kwargs=True
+    )
+    z = torch.randn((1, *backbone.geometry(9, (64, 96)).latent))
+    velocity = backbone.velocity(backbone.embed("a fox"))
+    for t in (0.0, backbone.knots[-1].item(), 1.0):
+        assert torch.isfinite(velocity(z, t)).all()
+    assert seen == [[0.0], [0.0], [999.0]]
+
+
+def test_embeddings_are_cached_by_prompt_and_encoder(backbone_2b, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    backbone = load(backbone_2b, cache=cache)
+    first = backbone.embed("a fox")
+    assert len(list(cache.iterdir())) == 1
+    monkeypatch.setattr(type(backbone._text), "_encode", lambda *a: pytest.fail("encoded again"))
+    assert torch.equal(load(backbone_2b, cache=cache).embed("a fox").embedding, first.embedding)
+    monkeypatch.undo()
+    other = tmp_path / "other"
+    shutil.copytree(backbone_2b, other)
+    weights = load_file(other / "text_encoder" / "model.safetensors")
+    save_file({k: v + 0.5 for k, v in weights.items()}, other / "text_encoder" / "model.safetensors", {"format": "pt"})
+    changed = load(other, cache=cache).embed("a fox")
+    assert not torch.equal(changed.embedding, first.embedding)
+    assert len(list(cache.iterdir())) == 2
+    for entry in cache.iterdir():
+        entry.write_bytes(b"damaged")
+    assert torch.equal(load(backbone_2b, cache=cache).embed("a fox").embedding, first.embedding)
+
+
+def test_a_prompt_that_is_too_long_says_what_falls_off(backbone_2b):
+    backbone = load(backbone_2b)
+    with pytest.raises(ValueError, match=r"226.*fall off: '.*the end'"):
+        backbone.embed("zq " * 80 + "the end")
+
+
+def test_spans_are_the_characters_of_the_prompt(folder):
+    prompt = "A red fox, «лиса», 狐狸 lying."
+    spans = load(folder).spans(prompt)
+    assert spans[-1] == (0, 0)
+    covered = {i for a, b in spans for i in range(a, b)}
+    assert all(i in covered for i, c in enumerate(prompt) if not c.isspace())
+
+
+def test_a_tokenizer_folder_with_only_a_sentencepiece_model_loads(backbone_2b, tmp_path):
+    """The hub's layout: spiece.model and a configuration, no tokenizer.json."""
+    hub = tmp_path / "hub"
+    shutil.copytree(backbone_2b, hub)
+    shutil.rmtree(hub / "tokenizer")
+    (hub / "tokenizer").mkdir()
+    (tmp_path / "text.txt").write_text("a red fox runs over green grass\nthe panda lies in the sand\n" * 20)
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "text.txt"), model_prefix=str(hub / "tokenizer" / "spiece"), vocab_size=25,
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2,
+    )  # fmt: skip
+    (hub / "tokenizer" / "spiece.vocab").unlink()
+    config = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "eos_token": "</s>", "pad_token": "<pad>"}
+    (hub / "tokenizer" / "tokenizer_config.json").write_text(json.dumps(config))
+    (hub / "tokenizer" / "special_tokens_map.json").write_text('{"eos_token": "</s>"}')
+    backbone = load(hub)
+    prompt = "a red fox runs"
+    spans = backbone.spans(prompt)
+    model = sentencepiece.SentencePieceProcessor(model_file=str(hub / "tokenizer" / "spiece.model"))
+    assert len(spans) == len(model.encode(prompt)) + 1
+    assert backbone._text._tokenizer(prompt).input_ids == [*model.encode(prompt), 1]
+    assert torch.isfinite(backbone.embed(prompt).embedding).all()
+
+
+def changed(folder, tmp_path, component, **config):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    path = copy / component / "config.json" if component else copy / "model_index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    return copy
+
+
+def test_image_to_video_and_other_families_are_refused(backbone_2b, tmp_path):
+    with pytest.raises(ValueError, match="image-to-video"):
+        load(changed(backbone_2b, tmp_path, "transformer", in_channels=8))
+    shutil.rmtree(tmp_path / "copy")
+    with pytest.raises(ValueError, match=r"WanPipeline.*CogVideoXPipeline"):
+        load(changed(backbone_2b, tmp_path, "", _class_name="WanPipeline"))
+
+
+def test_pickles_are_never_read(backbone_2b, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(backbone_2b, copy)
+    weights = copy / "transformer" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(weights), weights.with_suffix(".bin"))
+    weights.unlink()
+    with pytest.raises(ValueError, match="no safetensors"):
+        load(copy)
+
+
+def test_precision_follows_the_device_and_bfloat16_weights_in_half_are_noted(backbone_2b, tmp_path):
+    assert load(backbone_2b).describe()["dtype"] == "float32"
+    copy = tmp_path / "copy"
+    shutil.copytree(backbone_2b, copy)
+    weights = copy / "transformer" / "diffusion_pytorch_model.safetensors"
+    save_file({k: v.bfloat16() for k, v in load_file(weights).items()}, weights, {"format": "pt"})
+    assert any("bfloat16" in n for n in load(copy, dtype="float16").notices)
+    assert not any("bfloat16" in n for n in load(copy, dtype="bfloat16").notices)
+
+
+def test_random_checkpoints_are_labelled_and_reproducible(tmp_path):
+    a, b = (save_random(tmp_path / name, "5b", seed=3) for name in "ab")
+    for path in a.rglob("*.safetensors"):
+        assert path.read_bytes() == (b / path.relative_to(a)).read_bytes()
+    assert any("noise" in n for n in load(a).notices)
+    assert sum(p.stat().st_size for p in a.rglob("*")) < 3e6
+    with pytest.raises(ValueError, match="2b, 5b"):
+        save_random(tmp_path / "c", "7b")

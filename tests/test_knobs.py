@@ -1,0 +1,120 @@
+"""No dead knobs: every option of an edit that is a number or a choice moves the output on a non-linear field."""
+
+import dataclasses
+import typing
+
+import pytest
+import torch
+from fields import ToyBackbone
+
+from flowedit import config, region, run
+from flowedit.render import Job
+from flowedit.settings import Settings
+
+X = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0))
+BASE = {
+    "source": "a red fox runs",
+    "target": "a big panda runs",
+    "source_words": "fox",
+    "target_words": "panda",
+    "steps": 6,
+    "negative_prompt": "blurry",
+}
+
+ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has tests of its own
+    *("video", "size", "frames", "start", "fps", "fit", "out", "composite", "user_mask", "backbone", "runtime"),
+    *("mode.name", "mask.name", "guidance.name", "mode.times", "mode.reconstruction", "mask.user"),
+    *("source", "target"),
+}
+
+# key: (another value, the mode, what else must be set for it to matter)
+MOVES = {
+    "source_words": ("red", "inversion_free", {}),
+    "target_words": ("big", "inversion_free", {}),
+    "negative_prompt": ("dark", "inversion_free", {}),
+    "source_guidance_scale": (2.0, "inversion_free", {}),
+    "target_guidance_scale": (6.0, "inversion_free", {}),
+    "strength": (0.5, "inversion_free", {}),
+    "steps": (7, "inversion_free", {}),
+    "draws": (2, "inversion_free", {}),
+    "seed": (1, "inversion_free", {}),
+    "mode.grid": ("uniform", "inversion_free", {}),
+    "mode.shift": (2.0, "inversion_free", {"mode.grid": "shifted"}),
+    "mode.solver": ("heun", "inversion", {}),
+    "mode.target_only_steps": (1, "inversion_free", {}),
+    "mask.blocks": ([0.1], "inversion_free", {}),
+    "mask.normalise": ("text", "inversion_free", {}),
+    "mask.threshold": ("otsu", "inversion_free", {}),
+    "mask.quantile": (0.5, "inversion_free", {"mask.threshold": "quantile"}),
+    "mask.pool": (0.4, "inversion_free", {}),
+    "mask.decay": (3.0, "inversion_free", {}),
+    "mask.smooth_frames": (1.0, "inversion_free", {}),
+    "mask.smooth_steps": (0.5, "inversion_free", {}),
+    "mask.over_draws": ("union", "inversion_free", {"draws": 3}),
+    "mask.preserve": (True, "inversion_free", {"mask.threshold": "quantile"}),
+    "guidance.baseline": ("first", "inversion_free", {"guidance": "differential"}),
+    "guidance.baseline_size": (1, "inversion_free", {"guidance": "differential"}),
+    "guidance.weight": (1.0, "inversion_free", {"guidance": "differential"}),
+}
+IN_OTHER_MODES = [
+    ("random_noise", "mode.solver", "midpoint"),
+    *[(mode, "target_guidance_scale", 3.0) for mode in ("random_noise", "inversion")],
+    *[("random_noise", k, MOVES[k][0]) for k in ("seed", "steps", "strength", "mask.decay")],
+    *[("random_noise", k, MOVES[k][0]) for k in ("target_words", "mask.pool", "mode.grid", "negative_prompt")],
+    *[("inversion", k, MOVES[k][0]) for k in ("steps", "strength", "source_guidance_scale")],
+    *[("inversion", k, MOVES[k][0]) for k in ("mask.decay", "mask.pool", "source_words", "target_words", "mode.grid")],
+    ("random_noise", "mask.preserve", True),
+    ("inversion", "mask.preserve", True),
+]
+
+
+def keys(cls, prefix=""):
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[field.name]):
+            if field.name not in ELSEWHERE:
+                yield from keys(hints[field.name], f"{field.name}.")
+        elif prefix + field.name not in ELSEWHERE:
+            yield prefix + field.name
+
+
+def test_the_table_holds_every_option():
+    assert set(keys(Settings)) == set(MOVES)
+
+
+def edit(**options):
+    settings = config.compose(BASE | options)
+    backbone = ToyBackbone()
+    prompts = {"source": backbone.embed(settings.source), "target": backbone.embed(settings.target)}
+    negative = backbone.embed(settings.negative_prompt)
+    scales = {"source": settings.source_guidance_scale, "target": settings.target_guidance_scale}
+    velocities = {side: backbone.velocity(prompts[side], scales[side], negative) for side in scales}
+    job = Job(settings, backbone, run.Quiet())
+    grid = run.make_grid(settings, backbone)
+    with region.region(settings, backbone, prompts, None) as where:
+        return run.run_editor(settings, X, velocities, grid, where.mask, job)
+
+
+def moved(mode, key, value, others):
+    before = edit(mode=mode, **others)
+    after = edit(mode=mode, **(others | {key: value}))
+    return ((after - before).norm() / before.norm()).item()
+
+
+@pytest.mark.parametrize("key", MOVES)
+def test_every_option_moves_the_output(key):
+    value, mode, others = MOVES[key]
+    assert moved(mode, key, value, others) > 1e-3
+
+
+@pytest.mark.parametrize(("mode", "key", "value"), IN_OTHER_MODES)
+def test_options_move_the_other_modes_too(mode, key, value):
+    assert moved(mode, key, value, {}) > 1e-3
+
+
+@pytest.mark.parametrize("mode", ["random_noise", "inversion", "inversion_free"])
+def test_the_toy_edit_is_finite_and_repeats_to_the_bit(mode):
+    first, again = edit(mode=mode), edit(mode=mode)
+    assert torch.isfinite(first).all()
+    assert torch.equal(first, again)
+    assert (first - X).norm() / X.norm() > 0.1

@@ -1,0 +1,74 @@
+"""Object words to tokens."""
+
+import pytest
+
+from flowedit.words import occurrences, phrases, token_indices
+
+PROMPT = "A fox chases a red fox, while the foxhound's fox-like friend sleeps."
+
+
+def pieces(prompt, *marks):
+    """Spans of a hand-made tokenisation, marked by '|' in a copy of the prompt."""
+    spans, start = [], 0
+    for part in marks:
+        spans.append((start, start + len(part)))
+        start += len(part)
+    assert start == len(prompt)
+    return spans
+
+
+def text(prompt, spans):
+    return [prompt[a:b] for a, b in spans]
+
+
+def test_every_occurrence_of_a_whole_word_and_none_inside_another():
+    assert text(PROMPT, occurrences(PROMPT, "FOX")) == ["fox", "fox", "fox"]
+    assert [a for a, _ in occurrences(PROMPT, "fox")] == [2, 19, 45]
+
+
+def test_a_phrase_is_taken_whole_where_it_stands():
+    prompt = "A woman in a black dress and a red baseball cap walks a dog in a red park."
+    assert text(prompt, occurrences(prompt, "a red baseball cap")) == ["a red baseball cap"]
+    assert text(prompt, occurrences(prompt, "A  Black   dress, dog")) == ["a black dress", "dog"]
+
+
+def test_a_phrase_that_does_not_stand_falls_into_its_words():
+    prompt = "A dog, white and fluffy, sleeps."
+    assert text(prompt, occurrences(prompt, "white fluffy dog")) == ["dog", "white", "fluffy"]
+
+
+def test_scripts_without_spaces_match_inside_a_run():
+    prompt = "一只红色的狐狸在草地上奔跑"
+    assert text(prompt, occurrences(prompt, "狐狸")) == ["狐狸"]
+    assert text("ein Fuchsbau, kein Fuchs", occurrences("ein Fuchsbau, kein Fuchs", "fuchs")) == ["Fuchs"]
+
+
+def test_punctuation_in_words_is_literal():
+    prompt = 'a sign "stop (now)" and c++ code'
+    assert text(prompt, occurrences(prompt, "stop (now)")) == ["stop (now)"]
+    assert text(prompt, occurrences(prompt, "c++")) == ["c++"]
+
+
+def test_a_missing_word_lists_the_words_of_the_prompt():
+    with pytest.raises(ValueError, match=r"target_words: 'panda' is not in the prompt.*A, fox, chases, a, red, while"):
+        occurrences(PROMPT, "panda", "target_words")
+
+
+@pytest.mark.parametrize("words", ["", "  ", ",", " ; , "])
+def test_no_words_are_no_tokens(words):
+    assert phrases(words) == []
+    assert token_indices(PROMPT, words, [(0, 5)]) == []
+
+
+def test_subword_pieces_repeated_words_and_pieces_with_their_space():
+    prompt = "the panda and pandas"
+    spans = pieces(prompt, "the", " pan", "da", " and", " pan", "das")
+    assert token_indices(prompt, "panda", spans) == [1, 2]
+    assert token_indices(prompt, "pandas, the", spans) == [0, 4, 5]
+
+
+def test_empty_pieces_and_lone_spaces_are_no_tokens_of_a_word():
+    prompt = "red fox"
+    spans = [(0, 3), (3, 4), (4, 7), (7, 7), (0, 0)]
+    assert token_indices(prompt, "red fox", spans) == [0, 2]
+    assert token_indices(prompt, "fox", spans) == [2]

@@ -1,0 +1,164 @@
+"""conf/ to settings: names shared with the flags, groups, types and ranges, nearest keys, no way in for a data file."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flowedit import cli, config
+from flowedit.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main_file():
+    return yaml.safe_load((ROOT / "conf" / "config.yaml").read_text(encoding="utf-8"))
+
+
+def test_conf_is_found_beside_a_checkout():
+    assert config.folder() == ROOT / "conf"
+
+
+def test_conf_that_is_nowhere_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "__file__", str(tmp_path / "flowedit" / "config.py"))
+    with pytest.raises(FileNotFoundError, match="install flowedit again"):
+        config.folder()
+
+
+def test_flags_and_top_level_keys_are_the_same_names():
+    keys = set(main_file()) - {"defaults", "hydra"} | set(config.GROUPS)
+    assert keys == {field.name for field in dataclasses.fields(Settings)}
+    assert set(cli.FLAGS) == keys - {"video", "runtime"}  # the positional, and a group of one
+    assert set(cli.GENERATE) < set(cli.FLAGS)
+
+
+@pytest.mark.parametrize("group", config.GROUPS)
+def test_every_choice_composes(group, tmp_path):
+    for name in config.options(group):
+        settings = config.compose({group: name, "draws": 4})
+        assert dataclasses.is_dataclass(getattr(settings, group))
+
+
+def test_a_mode_brings_its_own_defaults_and_a_flag_stands_over_them():
+    scales = {
+        name: (settings.source_guidance_scale, settings.target_guidance_scale)
+        for name in config.options("mode")
+        for settings in [config.compose({"mode": name})]
+    }
+    assert scales == {"random_noise": (3.5, 6.0), "inversion": (1.0, 6.0), "inversion_free": (3.5, 10.5)}
+    assert config.compose({"mode": "inversion", "target_guidance_scale": "2"}).target_guidance_scale == 2.0
+    assert config.compose({"target_guidance_scale": "2", "mode": "inversion"}).target_guidance_scale == 2.0
+
+
+def test_flags_then_overrides_the_last_wins():
+    assert config.compose({"steps": "3"}).steps == 3
+    assert config.compose({"steps": 3}, ["steps=4", "steps=5"]).steps == 5
+    assert config.compose({"mode.times": [1, 0.5, 0], "mode.grid": "given"}).mode.times == (1.0, 0.5, 0.0)
+    assert config.compose({"mask.preserve": True}).mask.preserve is True
+    assert config.compose({"source": None, "steps": None}) == config.compose()
+
+
+def test_null_unsets_a_path_and_is_a_word_in_a_prompt():
+    settings = config.compose({"user_mask": "m.png", "source": "x"}, ["user_mask=null", "source=null"])
+    assert settings.user_mask is None
+    assert settings.source == "null"
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [("step", "steps"), ("traget", "target"), ("solver", None), ("mask.quantil", "mask.quantile"), ("rows", "rows")],
+)
+def test_unknown_keys_name_the_nearest(key, near):
+    with pytest.raises(ValueError, match="unknown key") as error:
+        config.compose({}, [f"{key}=1"])
+    assert ("did you mean" in str(error.value)) == (near is not None)
+    assert near is None or near in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["steps", "=4", "+steps=4", "~mask", "st eps=4"])
+def test_what_is_no_override(text):
+    with pytest.raises(ValueError, match="key=value"):
+        config.compose({}, [text])
+
+
+def test_prompts_are_never_interpolated(monkeypatch):
+    monkeypatch.setenv("SECRET", "swordfish")
+    settings = config.compose({"source": "${oc.env:SECRET}"}, ["target=${oc.env:SECRET}"])
+    assert settings.source == settings.target == "${oc.env:SECRET}"
+
+
+def test_a_data_file_cannot_read_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "7")
+    path = tmp_path / "edit.yaml"
+    for value in ("${oc.env:SECRET}", "${oc.decode:7}", "7 ", "[7]", "{a: 7}", "7,8"):
+        path.write_text(yaml.safe_dump({"clip": "a.mp4", "steps": value}), encoding="utf-8")
+        with pytest.raises(ValueError, match="is not a number"):
+            config.read_edit(path)
+
+
+def test_a_row_of_the_shared_clips_is_an_edit(tmp_path):
+    path = tmp_path / "row.yaml"
+    path.write_text(
+        "- clip: dog.mp4            # a comment\n"
+        "  source: A white fluffy dog is lying, in front of a door.\n"
+        "  target: 'A red fox: lying'\n"
+        "  source_words: white fluffy dog\n"
+        "  target_words: red fox\n"
+        "  user_mask: masks/dog.png\n"
+        "  composite: false\n"
+        "  strength: 0.5\n"
+        "  seed: null\n"
+        "  redistribute: yes\n",
+        encoding="utf-8",
+    )
+    settings = config.compose(config.read_edit(path))
+    assert settings.video == str(tmp_path / "dog.mp4")
+    assert settings.user_mask == str(tmp_path / "masks" / "dog.png")
+    assert settings.source == "A white fluffy dog is lying, in front of a door."
+    assert (settings.composite, settings.strength, settings.seed) == (False, 0.5, 0)
+
+
+def test_every_example_is_an_edit():
+    examples = sorted((ROOT / "examples").glob("*.yaml"))
+    assert examples
+    for path in examples:
+        settings = config.compose(config.read_edit(path))
+        assert Path(settings.video or "").is_file()
+
+
+def test_a_sweep_takes_an_edit_file_and_what_stands_beside_it_wins(tmp_path):
+    path = tmp_path / "edit.yaml"
+    path.write_text("clip: a.mp4\nsource: s\ntarget: t\nsteps: 9\n", encoding="utf-8")
+    values = config._compose(("steps=7",)) | {"video": str(path), "target": "u"}
+    settings = config.settings(config.with_edit(values))
+    assert (settings.video, settings.source, settings.target, settings.steps) == (str(tmp_path / "a.mp4"), "s", "u", 7)
+    path.write_text("clip: a.mp4\nmode: inversion\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="chooses mode"):
+        config.with_edit(values)
+
+
+def test_the_sweep_script_runs_three_modes(tmp_path, clip_file, backbone_2b):
+    (tmp_path / "clip.mp4").write_bytes(clip_file.read_bytes())
+    edit = {"clip": "clip.mp4", "source": "a dog, 'running'", "target": "a fox: ${x}", "size": "48x32", "frames": 1}
+    (tmp_path / "edit.yaml").write_text(yaml.safe_dump(edit), encoding="utf-8")
+    modes = ["random_noise", "inversion", "inversion_free"]
+    args = [f"mode={','.join(modes)}", "video=edit.yaml", "backbone=folder", f"backbone.path={backbone_2b}", "steps=2"]
+    command = [sys.executable, str(ROOT / "scripts" / "edit.py"), "-m", *args]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    runs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in tmp_path.glob("outputs/clip/*/run.yaml")]
+    assert sorted(run["settings"]["mode"]["name"] for run in runs) == sorted(modes)
+    assert {run["settings"]["target"] for run in runs} == {"a fox: ${x}"}
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "edit.yaml", "outputs"}
+
+
+def test_the_sweep_script_complains_in_one_line(tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "edit.py"), "video=none.mp4", "source=a", "target=b"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "flowedit: none.mp4 does not exist: check the path of the video\n"
+    assert not list(tmp_path.iterdir())

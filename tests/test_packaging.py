@@ -1,0 +1,47 @@
+"""An installed wheel finds its configuration, wherever it is started."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of this checkout, unpacked."""
+    pytest.importorskip("hatchling", reason="the dev extra brings it")
+    place = tmp_path_factory.mktemp("wheel")
+    build = "import hatchling.build as b, sys; print(b.build_wheel(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", build, str(place)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (path,) = place.glob("*.whl")
+    with zipfile.ZipFile(path) as file:
+        file.extractall(place / "site")
+    return place / "site"
+
+
+def test_the_wheel_holds_the_package_and_its_configuration(wheel):
+    held = {path.relative_to(wheel).as_posix() for path in wheel.rglob("*") if path.is_file()}
+    for source, target in (("conf", "flowedit/conf"), ("flowedit", "flowedit")):
+        for path in [*(ROOT / source).rglob("*.yaml"), *(ROOT / source).rglob("*.py")]:
+            assert f"{target}/{path.relative_to(ROOT / source).as_posix()}" in held
+    assert {name.split("/")[0] for name in held if "dist-info" not in name} == {"flowedit"}
+    entry = next(wheel.glob("*.dist-info/entry_points.txt")).read_text(encoding="utf-8")
+    assert "flowedit = flowedit.cli:main" in entry
+    assert list(wheel.glob("*.dist-info/licenses/LICENSE"))
+
+
+def test_the_wheel_reads_its_own_configuration(wheel, tmp_path):
+    script = (
+        "from flowedit import config; print(config.folder());"
+        "s = config.compose({'mode': 'inversion', 'guidance': 'differential', 'draws': 4}); print(s.mode.name, s.steps)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(wheel)}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [str(wheel / "flowedit" / "conf"), "inversion 50"]

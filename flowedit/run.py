@@ -2,37 +2,21 @@
 
 import contextlib
 import os
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from flowedit import (
-    backbones,
-    clip,
-    editors,
-    guidance,
-    noise,
-    region,
-    schedule,
-    solvers,
-    source_clip,
-    user_mask,
-    video,
-)
+from flowedit import backbones, clip, region, source_clip, user_mask, video
 from flowedit.config import compose
+from flowedit.job import Job
 from flowedit.outputs import GENERATE, staging
-from flowedit.render import Job, write_clip, write_edit
+from flowedit.render import write_clip, write_edit
 from flowedit.settings import Settings
-from flowedit.types import Backbone, EditResult, Mask, Monitor, Step, Velocity
-
-CHECK_SECONDS = 2.0
-"""How often the loop looks for a NaN; each look waits for the device."""
+from flowedit.steer import check_editor, make_grid, run_editor
+from flowedit.types import Backbone, EditResult, Monitor
+from flowedit.unused import unused
 
 
 class Quiet:
@@ -137,13 +121,13 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) 
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
     grid = make_grid(settings, backbone)
-    _check_editor(settings, len(grid) - 1)
+    check_editor(settings, len(grid) - 1)
     source = source_clip.plan(settings, backbone, _required(settings), job.notice)
     mask_frames = None
     if settings.user_mask is not None:
         mask_frames, said = user_mask.read_mask(settings.user_mask, source.info, source.selection.indices)
         job.say(said)
-    job.say([*backbone.notices, *region.explain(settings), *source_clip.unused(settings)])
+    job.say([*backbone.notices, *region.explain(settings), *unused(settings)])
 
     inputs = filter(None, [str(source.info.path), settings.user_mask])
     with staging(settings.out, source.info.path.stem, inputs=inputs) as stage:
@@ -203,84 +187,6 @@ def generate(settings: Settings, backbone: Backbone, monitor: Monitor | None = N
             write_clip(job, geometry, z, stage.folder / "video.mp4")
         job.write_run(stage.folder, None, grid)
         return stage.commit()
-
-
-def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
-    """The times that are run: the whole grid of `steps`, cut to its strength."""
-    mode, knots, steps = settings.mode, backbone.knots, settings.steps
-    if mode.grid == "given":
-        if mode.times is None:
-            raise ValueError("mode.grid=given needs mode.times, such as mode.times=[1,0.9,0.7,0]")
-        grid = schedule.given(mode.times)
-    elif mode.grid == "shifted":
-        grid = schedule.shifted(knots, steps, mode.shift)
-    else:
-        grid = schedule.uniform(knots, steps) if mode.grid == "uniform" else schedule.model(knots, steps)
-    return schedule.start(grid, settings.strength)
-
-
-def run_editor(
-    settings: Settings,
-    x_src: Tensor,
-    velocities: dict[str, Velocity],
-    grid: list[float],
-    mask: Mask,
-    job: Job,
-) -> Tensor:
-    """The settings' editor on latents (1, C, F, h, w) float32."""
-    mode, steps = settings.mode, len(grid) - 1
-    passes = 1 if mode.name != "inversion" else 3 if mode.reconstruction else 2
-    job.monitor.phase("edit", steps * passes)
-    source_of_noise = noise.gaussian(settings.seed, tuple(x_src.shape), x_src.device)
-    method = solvers.METHODS[mode.solver or "euler"]
-    shared: dict[str, Any] = {"mask": mask, "callback": _shown(job.monitor)}
-    if mode.name == "random_noise":
-        return editors.random_noise(x_src, velocities["target"], grid, source_of_noise, method=method, **shared)
-    pair = velocities["source"], velocities["target"]
-    if mode.name == "inversion":
-        tell = partial(job.fact, "reconstruction_error") if mode.reconstruction else None
-        return editors.inversion(x_src, *pair, grid, source_of_noise, method=method, reconstruction=tell, **shared)
-    return editors.inversion_free(
-        x_src,
-        *pair,
-        grid,
-        source_of_noise,
-        draws=settings.draws,
-        target_only_steps=mode.target_only_steps or 0,
-        average=_average(settings),
-        preserve=settings.mask.preserve,
-        **shared,
-    )
-
-
-def _average(settings: Settings) -> guidance.Average:
-    how = settings.guidance
-    if how.name == "mean":
-        return guidance.mean
-    return guidance.differential(how.baseline or "", how.baseline_size or 0, how.weight or 0.0)
-
-
-def _check_editor(settings: Settings, steps: int) -> None:
-    if settings.mode.name != "inversion_free":
-        return
-    if settings.guidance.name == "differential":
-        guidance.require_baseline(settings.guidance.baseline_size or 0, settings.draws)
-    last = settings.mode.target_only_steps or 0
-    if not 0 <= last <= steps:
-        raise ValueError(f"mode.target_only_steps {last} is outside 0 to {steps}, the steps that are run")
-
-
-def _shown(monitor: Monitor) -> Callable[[Step], None]:
-    last = time.monotonic()
-
-    def callback(step: Step) -> None:
-        nonlocal last
-        monitor.advance()
-        if time.monotonic() - last > CHECK_SECONDS:
-            last = time.monotonic()
-            step.check()
-
-    return callback
 
 
 def _required(settings: Settings) -> str:

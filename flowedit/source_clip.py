@@ -51,18 +51,6 @@ def announce(settings: Settings, backbone: Backbone, geometry: Geometry, notice:
         )
 
 
-def unused(settings: Settings) -> list[str]:
-    """What is set away from its default and yet has no effect in this mode."""
-    said, mode = [], settings.mode.name
-    if mode != "inversion_free" and settings.draws != 1:
-        said.append(f"draws={settings.draws} has no effect: {mode} takes one noise or none")
-    if mode != "inversion_free" and settings.guidance.name != "mean":
-        said.append(f"guidance={settings.guidance.name} has no effect: it averages the draws of inversion_free")
-    if mode == "inversion" and settings.seed != 0:
-        said.append("seed has no effect: inversion draws no noise")
-    return said
-
-
 def read(source: SourceClip, monitor: Monitor) -> np.ndarray:
     """The working frames, uint8 (frames after padding, H, W, 3), read and resized by chunks."""
     monitor.phase("read", len(source.selection.indices))

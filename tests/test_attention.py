@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from flowedit import backbones
@@ -237,3 +238,16 @@ def test_one_block_at_real_size_and_token_count():
     some = torch.arange(0, n - 226, 997)
     exact = softmax(q[:, :, 226 + some], k)[..., KEYS].mean((1, 3))
     assert (ours[:, some] - exact).abs().max() / exact.max() < 1e-3
+
+
+@pytest.mark.parametrize("choice", [1, 2, 3], ids=["flash", "efficient", "cudnn"])
+@pytest.mark.parametrize("n", [200, 226])
+def test_cuda_kernels_are_called_as_they_are_declared(monkeypatch, choice, n):
+    """Shapes alone, without a GPU: efficient pads the log-sum-exp to a multiple of 32, cuDNN keeps a last axis."""
+    monkeypatch.setattr(torch, "_fused_sdp_choice", lambda *a, **k: choice)
+    with FakeTensorMode():
+        q, k, v = (torch.empty(2, 3, n, 64, device="cuda", dtype=torch.bfloat16) for _ in range(3))
+        out, lse = attention.with_lse(q, k, v)
+    assert out.shape == q.shape
+    assert lse.shape == (2, 3, n)
+    assert lse.dtype == torch.float32

@@ -1,6 +1,7 @@
 """The command as a hostile but fair user meets it: one clear line, exit code 1, nothing half-written."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -462,46 +463,68 @@ def test_full_disk_at_the_last_file(refused, edit, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("flowedit.render.write_yaml", full)
+    monkeypatch.setattr("flowedit.job.write_yaml", full)
     refused(edit, "--strength", 0, out="new/out", says="No space left on device")
 
 
-START = "from flowedit.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
+@pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interruption_leaves_nothing_even_if_it_comes_twice(refused, edit, monkeypatch, kind):
+    real, cleaned = shutil.rmtree, []
+
+    def interrupt(*_, **__):
+        signal.raise_signal(getattr(signal, kind))
+
+    def clean(*args, **kwargs):
+        interrupt()  # an impatient user, while the staging folder is removed
+        cleaned.append(args[0])
+        real(*args, **kwargs)
+
+    before = signal.getsignal(getattr(signal, kind))
+    monkeypatch.setattr("flowedit.backbones.cogvideox.CogVideoX.decode", interrupt)
+    monkeypatch.setattr("flowedit.outputs.shutil.rmtree", clean)
+    refused(edit, "--strength", 0, out="new/out", says="flowedit: interrupted; nothing was written")
+    assert cleaned
+    assert signal.getsignal(getattr(signal, kind)) is before
 
 
-def test_a_kill_in_the_middle(tmp_path, clip_file, backbone_2b):
-    """Stopped while its steps run: one line and no trace, or after SIGKILL a hidden folder at most."""
+START = "import sys; from flowedit.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def test_a_kill_from_outside(tmp_path, clip_file, backbone_2b):
+    """Two real processes, stopped while their steps run: SIGTERM cleans up, SIGKILL cannot, earlier results stay."""
     flags = ["--backbone", backbone_2b, "--source", "a dog", "--target", "a fox", "--out", "out", "--size", "48x32"]
-    command = [sys.executable, "-c", START, "edit", clip_file, *flags, "--frames", 1, "--steps", 1000]
-    started = {}
-    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):  # at once: most of the time goes to imports
+    args = ["edit", clip_file, *flags, "--frames", 1, "--steps", 1000, "runtime.threads=1"]
+    command = [sys.executable, "-c", START, *map(str, args)]
+    earlier = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    waiting = {}
+    for kind in (signal.SIGTERM, signal.SIGKILL):  # at once: most of the time goes to imports
         place = tmp_path / kind.name
         shutil.copytree(tmp_path / "out", place / "out")
-        said = (place / "said").open("w+", encoding="utf-8")
-        started[kind] = place, said, subprocess.Popen(list(map(str, command)), cwd=place, stderr=said)
-    for kind, (place, said, process) in started.items():
-        try:
-            while "edit\n" not in (place / "said").read_text(encoding="utf-8") and process.poll() is None:
-                time.sleep(0.05)
-            assert [path.name for path in (place / "out").iterdir() if path.suffix == ".partial"]
-            process.send_signal(kind)
-            if kind != signal.SIGKILL:
-                process.send_signal(kind)  # an impatient user
-            code = process.wait(60)
-        finally:
+        with (place / "said").open("w", encoding="utf-8") as said:
+            env = {**os.environ, "OMP_NUM_THREADS": "1"}
+            waiting[kind] = place, subprocess.Popen(command, cwd=place, stderr=said, env=env)
+    processes = dict(waiting)
+    try:
+        while waiting:
+            time.sleep(0.05)
+            for kind, (place, process) in list(waiting.items()):
+                if "edit\n" in (place / "said").read_text(encoding="utf-8") or process.poll() is not None:
+                    assert list((place / "out").glob(".flowedit-*.partial"))
+                    process.send_signal(kind)
+                    del waiting[kind]
+        codes = {kind: process.wait(60) for kind, (_, process) in processes.items()}
+    finally:
+        for _, process in processes.values():
             process.kill()
-            said.close()
-        lines = (place / "said").read_text(encoding="utf-8").splitlines()
-        left = {p.relative_to(place): b for p, b in snapshot(place / "out").items()}
-        before = {p.relative_to(tmp_path): b for p, b in snapshot(tmp_path / "out").items()}
-        if kind == signal.SIGKILL:
-            assert code == -signal.SIGKILL
-            left = {path: data for path, data in left.items() if ".flowedit-" not in str(path)}
-        else:
-            assert code == 1
-            assert lines[-1] == "flowedit: interrupted; nothing was written"
-            assert "Traceback" not in "".join(lines)
-        assert left == before
+    assert codes == {signal.SIGTERM: 1, signal.SIGKILL: -signal.SIGKILL}
+    for kind, (place, _) in processes.items():
+        left = {path.name: path.read_bytes() for path in (place / "out").iterdir() if path.is_file()}
+        assert left == earlier
+        hidden = [path for path in (place / "out").iterdir() if path.is_dir()]
+        assert len(hidden) == (kind == signal.SIGKILL)
+    said = (tmp_path / "SIGTERM" / "said").read_text(encoding="utf-8")
+    assert said.splitlines()[-1] == "flowedit: interrupted; nothing was written"
+    assert "Traceback" not in said
 
 
 def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from fields import ToyBackbone
 
-from flowedit import config, region, run
-from flowedit.render import Job
+from flowedit import config, region, run, steer
+from flowedit.job import Job
 from flowedit.settings import Settings
 
 X = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0))
@@ -90,9 +90,9 @@ def edit(**options):
     scales = {"source": settings.source_guidance_scale, "target": settings.target_guidance_scale}
     velocities = {side: backbone.velocity(prompts[side], scales[side], negative) for side in scales}
     job = Job(settings, backbone, run.Quiet())
-    grid = run.make_grid(settings, backbone)
+    grid = steer.make_grid(settings, backbone)
     with region.region(settings, backbone, prompts, None) as where:
-        return run.run_editor(settings, X, velocities, grid, where.mask, job)
+        return steer.run_editor(settings, X, velocities, grid, where.mask, job)
 
 
 def moved(mode, key, value, others):

@@ -185,10 +185,14 @@ def test_two_runs_within_a_second_do_not_collide(tmp_path, monkeypatch):
 
 
 def test_nothing_shows_before_the_commit_and_nothing_stays_without_it(tmp_path):
-    with pytest.raises(KeyboardInterrupt), outputs.staging(str(tmp_path / "a" / "b"), "clip") as stage:
-        fill(stage.folder, "edit.mp4")
-        assert not (tmp_path / "a" / "b").exists()
-        raise KeyboardInterrupt
+    def interrupted():
+        with outputs.staging(str(tmp_path / "a" / "b"), "clip") as stage:
+            fill(stage.folder, "edit.mp4")
+            assert not (tmp_path / "a" / "b").exists()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert not list(tmp_path.iterdir())
 
 

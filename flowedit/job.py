@@ -1,0 +1,109 @@
+"""What one job gathers while it runs: notices, seconds and memory, facts, and run.yaml of it all."""
+
+import platform
+from collections.abc import Iterable
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flowedit.meter import Meter
+from flowedit.outputs import write_yaml
+from flowedit.settings import Settings
+from flowedit.source_clip import SourceClip
+from flowedit.types import Backbone, EditResult, Monitor
+
+PACKAGES = (
+    "flowedit",
+    "torch",
+    "diffusers",
+    "transformers",
+    "av",
+    "decord",
+    "opencv-python-headless",
+    "numpy",
+)
+
+
+class Job:
+    """What one job gathers while it runs: notices, seconds, facts for run.yaml."""
+
+    def __init__(self, settings: Settings, backbone: Backbone, monitor: Monitor) -> None:
+        self.settings, self.backbone, self.monitor = settings, backbone, monitor
+        self.meter = Meter(torch.device(backbone.describe()["device"]))
+        self.notices: list[str] = []
+        self._facts: dict[str, Any] = {}
+        self._run: dict[str, Any] = {}
+
+    def notice(self, text: str) -> None:
+        """Say it to the user, and keep it."""
+        self.notices.append(text)
+        self.monitor.notice(text)
+
+    def say(self, texts: Iterable[str]) -> None:
+        """Several notices."""
+        for text in texts:
+            self.notice(text)
+
+    def fact(self, name: str, value: Any) -> None:
+        """Keep a value for run.yaml."""
+        self._facts[name] = value
+
+    def write_run(self, folder: Path, source: SourceClip | None, grid: list[float]) -> None:
+        """run.yaml: resolved configuration, versions, shapes, seconds and peak memory of each phase."""
+        settings = _plain(asdict(self.settings))
+        self._run = {
+            "trained": self.backbone.trained,
+            "notices": self.notices,
+            **self._facts,
+            "phases": self.meter.phases,
+            "backbone": self.backbone.describe(),
+            "clip": None if source is None else _clip_facts(source),
+            "times": [round(t, 9) for t in grid],
+            "settings": settings,
+            "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        }
+        write_yaml(folder / "run.yaml", self._run)
+
+    def result(self, folder: Path, z: Tensor, x_src: Tensor) -> EditResult:
+        """The finished edit."""
+        mask = folder / "mask.mp4"
+        return EditResult(
+            folder,
+            folder / "edit.mp4",
+            folder / "compare.mp4",
+            mask if mask.exists() else None,
+            z,
+            x_src,
+            self._run,
+        )
+
+
+def _clip_facts(source: SourceClip) -> dict[str, Any]:
+    height, width = source.info.size
+    return {
+        "file": str(source.info.path),
+        "size": f"{width}x{height}",
+        "fps": str(source.selection.fps),
+        "frames": len(source.selection.indices),
+        "working_size": f"{source.geometry.size[1]}x{source.geometry.size[0]}",
+        "working_frames": source.geometry.frames,
+        "latent": list(source.geometry.latent),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, for safe YAML."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

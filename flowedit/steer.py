@@ -1,0 +1,94 @@
+"""Settings to an editor's arguments: the grid, the solver, the averaging, and the call itself."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from flowedit import editors, guidance, noise, schedule, solvers
+from flowedit.job import Job
+from flowedit.settings import Settings
+from flowedit.types import Backbone, Mask, Monitor, Step, Velocity
+
+CHECK_SECONDS = 2.0
+"""How often the loop looks for a NaN; each look waits for the device."""
+
+
+def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
+    """The times that are run: the whole grid of `steps`, cut to its strength."""
+    mode, knots, steps = settings.mode, backbone.knots, settings.steps
+    if mode.grid == "given":
+        if mode.times is None:
+            raise ValueError("mode.grid=given needs mode.times, such as mode.times=[1,0.9,0.7,0]")
+        grid = schedule.given(mode.times)
+    elif mode.grid == "shifted":
+        grid = schedule.shifted(knots, steps, mode.shift)
+    else:
+        grid = schedule.uniform(knots, steps) if mode.grid == "uniform" else schedule.model(knots, steps)
+    return schedule.start(grid, settings.strength)
+
+
+def run_editor(
+    settings: Settings,
+    x_src: Tensor,
+    velocities: dict[str, Velocity],
+    grid: list[float],
+    mask: Mask,
+    job: Job,
+) -> Tensor:
+    """The settings' editor on latents (1, C, F, h, w) float32."""
+    mode, steps = settings.mode, len(grid) - 1
+    passes = 1 if mode.name != "inversion" else 3 if mode.reconstruction else 2
+    job.monitor.phase("edit", steps * passes)
+    source_of_noise = noise.gaussian(settings.seed, tuple(x_src.shape), x_src.device)
+    method = solvers.METHODS[mode.solver or "euler"]
+    shared: dict[str, Any] = {"mask": mask, "callback": _shown(job.monitor)}
+    if mode.name == "random_noise":
+        return editors.random_noise(x_src, velocities["target"], grid, source_of_noise, method=method, **shared)
+    pair = velocities["source"], velocities["target"]
+    if mode.name == "inversion":
+        tell = partial(job.fact, "reconstruction_error") if mode.reconstruction else None
+        return editors.inversion(x_src, *pair, grid, source_of_noise, method=method, reconstruction=tell, **shared)
+    return editors.inversion_free(
+        x_src,
+        *pair,
+        grid,
+        source_of_noise,
+        draws=settings.draws,
+        target_only_steps=mode.target_only_steps or 0,
+        average=_average(settings),
+        preserve=settings.mask.preserve,
+        **shared,
+    )
+
+
+def _average(settings: Settings) -> guidance.Average:
+    how = settings.guidance
+    if how.name == "mean":
+        return guidance.mean
+    return guidance.differential(how.baseline or "", how.baseline_size or 0, how.weight or 0.0)
+
+
+def check_editor(settings: Settings, steps: int) -> None:
+    if settings.mode.name != "inversion_free":
+        return
+    if settings.guidance.name == "differential":
+        guidance.require_baseline(settings.guidance.baseline_size or 0, settings.draws)
+    last = settings.mode.target_only_steps or 0
+    if not 0 <= last <= steps:
+        raise ValueError(f"mode.target_only_steps {last} is outside 0 to {steps}, the steps that are run")
+
+
+def _shown(monitor: Monitor) -> Callable[[Step], None]:
+    last = time.monotonic()
+
+    def callback(step: Step) -> None:
+        nonlocal last
+        monitor.advance()
+        if time.monotonic() - last > CHECK_SECONDS:
+            last = time.monotonic()
+            step.check()
+
+    return callback

@@ -7,7 +7,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from flowedit.meter import Meter
@@ -33,7 +32,7 @@ class Job:
 
     def __init__(self, settings: Settings, backbone: Backbone, monitor: Monitor) -> None:
         self.settings, self.backbone, self.monitor = settings, backbone, monitor
-        self.meter = Meter(torch.device(backbone.describe()["device"]))
+        self.meter = Meter(backbone.device)
         self.notices: list[str] = []
         self._facts: dict[str, Any] = {}
         self._run: dict[str, Any] = {}

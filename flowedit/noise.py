@@ -14,6 +14,9 @@ def gaussian(seed: int, shape: tuple[int, ...], device: torch.device | str = "cp
         # Hashed, so that neighbouring seeds, steps and draws share no stream.
         key = hashlib.sha256(f"{seed}/{step}/{draw}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little", signed=True))
-        return torch.randn(shape, generator=generator, dtype=torch.float32).to(device)
+        sample = torch.randn(shape, generator=generator, dtype=torch.float32)
+        if torch.device(device).type == "cuda":
+            sample = sample.pin_memory()  # so that the copy does not wait for the device
+        return sample.to(device, non_blocking=True)
 
     return noise

@@ -17,6 +17,7 @@ STANDARD_RATES = [
     Fraction(n, d)
     for n, d in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1))
 ]
+UNSPECIFIED = 2  # of ITU-T H.273, matrix coefficients
 HDR_TO_SDR = "zscale=t=linear:npl=100,tonemap=hable,zscale=p=bt709:t=bt709:m=bt709:r=tv"
 
 
@@ -31,6 +32,7 @@ class VideoInfo:
     rotation: int
     has_audio: bool
     pixel_aspect: Fraction = Fraction(1)  # displayed width of a pixel over its height
+    assumed_bt709: bool = False  # HD that names no colour matrix: players take BT.709, FFmpeg alone BT.601
 
 
 def probe(path: str | os.PathLike[str]) -> VideoInfo:
@@ -108,7 +110,8 @@ def _inspect(path: Path, container: Any) -> VideoInfo:
     height, width = frame.height, frame.width
     if rotation % 180:
         height, width, aspect = width, height, 1 / aspect
-    return VideoInfo(path, len(times), (height, width), fps, rotation, bool(container.streams.audio), aspect)
+    assumed = frame.colorspace == UNSPECIFIED and min(height, width) >= 720
+    return VideoInfo(path, len(times), (height, width), fps, rotation, bool(container.streams.audio), aspect, assumed)
 
 
 def _scan(container: Any, stream: Any) -> tuple[Any, list[int | None], float]:

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 
 from flowedit import masks, words
+from flowedit.editors.common import INSIDE
 from flowedit.settings import Settings
 from flowedit.types import Backbone, Conditioning, Geometry, Mask
-
-SITE = 0.5
-"""With mask.preserve, a site whose soft mask is below this is outside."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,8 @@ def explain(settings: Settings) -> list[str]:
     if settings.mask.name == "none" or (settings.user_mask and settings.mask.user == "replace"):
         if not settings.user_mask:
             said.append("mask=none and no user mask: a global edit, the whole frame may change")
+        elif settings.mask.name == "attention" and words.phrases(settings.source_words + settings.target_words):
+            said.append("the user mask replaces that of the words (mask.user=join joins the two)")
         return said
     if not sides:
         what = "the user mask alone" if settings.user_mask else "a global edit, the whole frame may change"
@@ -74,7 +74,7 @@ def region(
     sides = watched(settings)
     if not sides:
         mask = None if user is None else _softened(user, _decay(settings, backbone))
-        yield Region(_kept(settings, mask), lambda: mask)
+        yield Region(mask, lambda: mask)
         return
     tokens = {
         prompts[side]: words.token_indices(prompts[side].prompt, text, prompts[side].spans, f"{side}_words")
@@ -90,9 +90,9 @@ def region(
             smooth_frames=settings.mask.smooth_frames,
             smooth_steps=settings.mask.smooth_steps,
             over_draws=settings.mask.over_draws,
-            user=user,
+            user=None if user is None else _softened(user, _decay(settings, backbone)),
         )
-        yield Region(_kept(settings, attention), attention.vote)
+        yield Region(attention, attention.vote)
 
 
 def user_latent(mask: np.ndarray, backbone: Backbone, geometry: Geometry, device: torch.device) -> Tensor:
@@ -101,21 +101,8 @@ def user_latent(mask: np.ndarray, backbone: Backbone, geometry: Geometry, device
     return torch.cat([latent[:, :, :1]] * backbone.leading_latents + [latent], dim=2)
 
 
-def _kept(settings: Settings, mask: Mask) -> Mask:
-    """With preserve, what lies outside counts as 0 where editors blend; inversion_free pins it by itself."""
-    if not settings.mask.preserve or settings.mode.name == "inversion_free" or mask is None:
-        return mask
-    if callable(mask):
-        return lambda step: _cut(mask(step))
-    return _cut(mask)
-
-
-def _cut(mask: Tensor) -> Tensor:
-    return mask * (mask >= SITE)
-
-
 def _softened(user: Tensor, decay: float) -> Tensor:
-    return torch.maximum(masks.soften((user >= SITE).float(), decay), user)
+    return torch.maximum(masks.soften((user >= INSIDE).float(), decay), user)
 
 
 def _decay(settings: Settings, backbone: Backbone) -> float:

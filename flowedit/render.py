@@ -31,7 +31,7 @@ def write_edit(
 ) -> None:
     """edit.mp4, compare.mp4 and, with a mask, mask.mp4 from the edited latent (1, C, F, h, w).
 
-    `mask` (1, 1, F, h, w) is the soft latent mask of the edit; `pixels` (F, H, W), a user's mask at the source's
+    `mask` (1, 1, F, h, w) is the soft latent mask of the edit; `pixels` uint8 (F, H, W), a user's mask at the source's
     size, takes its place where it alone says what may change. Both None: nothing is composited.
     """
     info, indices = source.info, source.selection.indices
@@ -96,7 +96,7 @@ def _pixel_mask(
 ) -> np.ndarray | None:
     """The mask of these frames at the source's size, (f, H, W) float32 in [0, 1]; None without one."""
     if pixels is not None:
-        return pixels[frames.start : frames.stop]
+        return clip.feather(pixels[frames.start : frames.stop].astype(np.float32) / 255)
     if mask is None:
         return None
     latent = mask[:, :, job.backbone.leading_latents :]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from flowedit import backbones, clip, region, source_clip, user_mask, video
+from flowedit import backbones, region, source_clip, user_mask, video, words
 from flowedit.config import compose
 from flowedit.job import Job
 from flowedit.outputs import GENERATE, staging
@@ -36,19 +36,11 @@ class Editor:
         self.backbone = load_backbone(self._settings)
 
     def edit(self, clip: str | os.PathLike[str], *, monitor: Monitor | None = None, **options: Any) -> EditResult:
-        """Edit one clip; options are the names of conf/config.yaml, dotted ones (`mask.preserve`) by a dict.
+        """Edit one clip; options are the names of conf/config.yaml, dotted ones as **{"mask.preserve": True}.
 
         Raises ValueError, OSError or FloatingPointError with one clear line; nothing is left half-written.
         """
-        fixed = {
-            "backbone",
-            "runtime.device",
-            "runtime.dtype",
-            "runtime.rows",
-            "runtime.tiling",
-            "runtime.cache",
-        }
-        if late := fixed & options.keys():
+        if late := {key for key in options if key.split(".")[0] in ("backbone", "runtime")}:
             raise ValueError(f"{', '.join(sorted(late))}: chosen when the editor is loaded; load another one")
         settings = settings_of({**self._options, **options, "video": os.fspath(clip)})
         return run(settings, self.backbone, monitor)
@@ -110,16 +102,31 @@ def check(settings: Settings) -> None:
     video.select(video.probe(_required(settings)), settings.start, settings.frames, settings.rate)
 
 
+def check_prompt(settings: Settings, backbone: Backbone, name: str) -> list[str]:
+    """Notices about a prompt's characters that the backbone cannot read.
+
+    Raises ValueError for a prompt that is too long, or an object word of which nothing can be read.
+    """
+    prompt = getattr(settings, name) or ""
+    try:
+        spans, lost = backbone.spans(prompt), backbone.unreadable(prompt)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    holes = {place for start, end in lost for place in range(start, end)}
+    if name in region.watched(settings):
+        for start, end in words.occurrences(prompt, getattr(settings, f"{name}_words")):
+            if holes >= set(range(start, end)):
+                raise ValueError(f"{name}_words: {backbone.name} cannot read {prompt[start:end]!r}: say it in English")
+    return [f"{name}: {backbone.name} cannot read {prompt[a:b]!r}" for a, b in lost if spans and prompt[a:b].strip()]
+
+
 def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) -> EditResult:
     """One edit, from a file to a folder of files; everything that can be refused is refused before the networks run."""
     job = Job(settings, backbone, monitor or Quiet())
     check(settings)
     assert settings.target is not None
     for name in ("source", "target", "negative_prompt"):
-        try:
-            backbone.spans(getattr(settings, name) or "")
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+        job.say(check_prompt(settings, backbone, name))
     grid = make_grid(settings, backbone)
     check_editor(settings, len(grid) - 1)
     source = source_clip.plan(settings, backbone, _required(settings), job.notice)
@@ -145,11 +152,12 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) 
             if settings.mode.name != "random_noise":
                 sides["source"] = (settings.source or "", settings.source_guidance_scale)
             prompts = {side: backbone.embed(text) for side, (text, _) in sides.items()}
-            negative = backbone.embed(settings.negative_prompt)
+            guided = any(scale != 1 for _, scale in sides.values())
+            negative = backbone.embed(settings.negative_prompt) if guided else None
             velocities = {side: backbone.velocity(prompts[side], scale, negative) for side, (_, scale) in sides.items()}
         user = None
         if mask_frames is not None:
-            working = clip.pad_frames(clip.mask_to_working(mask_frames, source.fit), source.geometry.frames)
+            working = source_clip.working_mask(source, mask_frames)
             user = region.user_latent(working, backbone, source.geometry, x_src.device)
         before = backbone.evaluations
         with meter.phase("edit"), torch.no_grad(), region.region(settings, backbone, prompts, user) as where:
@@ -166,10 +174,14 @@ def generate(settings: Settings, backbone: Backbone, monitor: Monitor | None = N
     """A clip from the target prompt alone, by the same seam: random noise at strength 1; returns its folder."""
     if not (settings.target or "").strip():
         raise ValueError("no prompt: say what the clip should show (--prompt)")
+    if settings.mode.name != "random_noise":
+        raise ValueError("generation starts from noise: it needs mode=random_noise")
     job = Job(settings, backbone, monitor or Quiet())
     assert settings.target is not None
-    backbone.spans(settings.target)
+    job.say(check_prompt(settings, backbone, "target"))
     grid = make_grid(replace(settings, strength=1.0), backbone)
+    if grid[0] != float(backbone.knots[0]):
+        raise ValueError(f"generation starts from pure noise: the grid must begin at {float(backbone.knots[0]):.6g}")
     wanted = settings.frame_size or source_clip.native_size(backbone)
     geometry = backbone.geometry(settings.frames or backbone.trained_frames, wanted)
     source_clip.announce(settings, backbone, geometry, job.notice)

@@ -5,8 +5,6 @@ from itertools import pairwise
 
 from torch import Tensor
 
-GRIDS = ("model", "uniform", "shifted")
-
 
 def model(knots: Tensor, steps: int) -> list[float]:
     """`steps` of the model's own knots (T,) in trailing spacing, then 0 (Lin et al. 2024, table 2)."""

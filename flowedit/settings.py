@@ -129,7 +129,7 @@ class Settings:
             (
                 "mask.blocks",
                 list(self.mask.blocks),
-                bool(self.mask.blocks) and all(0 <= place <= 1 for place in self.mask.blocks),
+                bool(self.mask.blocks) and all(0 <= place < 1 for place in self.mask.blocks),
                 "one or more fractions of the depth, 0 to 1",
             ),
             (

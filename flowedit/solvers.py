@@ -56,7 +56,8 @@ class Watch:
             if not fine:
                 raise FloatingPointError(
                     f"step {i + 1} (t = {self._times[i]:.4f}) gave NaN or Inf; the likely cause is a model trained in "
-                    "bfloat16 that runs in float16: set runtime.dtype=bfloat16 or float32 (or lower the guidance scale)"
+                    "bfloat16 that runs in float16 (set runtime.dtype=bfloat16 or float32), else damaged weights or "
+                    "too high a guidance scale"
                 )
         self._checked = len(self._flags)
 

@@ -61,6 +61,12 @@ def read(source: SourceClip, monitor: Monitor) -> np.ndarray:
     return clip.pad_frames(np.concatenate(parts), source.geometry.frames)
 
 
+def working_mask(source: SourceClip, mask: np.ndarray) -> np.ndarray:
+    """A user's mask uint8 (F, H, W) at the working size, float32 in [0, 1], padded in time as the clip is."""
+    frames = [clip.mask_to_working(frame[None].astype(np.float32) / 255, source.fit) for frame in mask]
+    return clip.pad_frames(np.concatenate(frames), source.geometry.frames)
+
+
 def native_size(backbone: Backbone) -> tuple[int, int]:
     """(height, width) in pixels that the backbone was trained at."""
     height, width = backbone.latent_size

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from flowedit import editors, guidance, noise, schedule, solvers
+from flowedit import editors, guidance, noise, region, schedule, solvers
 from flowedit.job import Job
 from flowedit.settings import Settings
 from flowedit.types import Backbone, Mask, Monitor, Step, Velocity
@@ -44,12 +44,16 @@ def run_editor(
     job.monitor.phase("edit", steps * passes)
     source_of_noise = noise.gaussian(settings.seed, tuple(x_src.shape), x_src.device)
     method = solvers.METHODS[mode.solver or "euler"]
-    shared: dict[str, Any] = {"mask": mask, "callback": _shown(job.monitor)}
+    shared: dict[str, Any] = {
+        "mask": mask,
+        "preserve": settings.mask.preserve,
+        "callback": _shown(job.monitor),
+    }
     if mode.name == "random_noise":
         return editors.random_noise(x_src, velocities["target"], grid, source_of_noise, method=method, **shared)
     pair = velocities["source"], velocities["target"]
     if mode.name == "inversion":
-        tell = partial(job.fact, "reconstruction_error") if mode.reconstruction else None
+        tell = partial(_tell, job) if mode.reconstruction else None
         return editors.inversion(x_src, *pair, grid, source_of_noise, method=method, reconstruction=tell, **shared)
     return editors.inversion_free(
         x_src,
@@ -59,9 +63,13 @@ def run_editor(
         draws=settings.draws,
         target_only_steps=mode.target_only_steps or 0,
         average=_average(settings),
-        preserve=settings.mask.preserve,
         **shared,
     )
+
+
+def _tell(job: Job, error: float) -> None:
+    job.fact("reconstruction_error", error)
+    job.notice(f"the inversion gives the source back to within {error:.4g}, root mean square in the latent")
 
 
 def _average(settings: Settings) -> guidance.Average:
@@ -77,6 +85,11 @@ def check_editor(settings: Settings, steps: int) -> None:
     if settings.guidance.name == "differential":
         guidance.require_baseline(settings.guidance.baseline_size or 0, settings.draws)
     last = settings.mode.target_only_steps or 0
+    if 0 < last == steps and set(region.watched(settings)) == {"source"}:
+        raise ValueError(
+            f"mode.target_only_steps {last} are all the steps: the source prompt is never evaluated and source_words "
+            "give no mask; give target_words, or fewer such steps"
+        )
     if not 0 <= last <= steps:
         raise ValueError(f"mode.target_only_steps {last} is outside 0 to {steps}, the steps that are run")
 

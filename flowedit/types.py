@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 Velocity = Callable[[Tensor, float], Tensor]
@@ -81,6 +82,7 @@ class Backbone(Protocol):
     latent_size: tuple[int, int]
     """(height, width) of the native latent, the unit of places and sizes that a paper gives in latent pixels."""
     frames_per_latent: int
+    device: torch.device
     leading_latents: int
     """Latent frames that encode() repeats in front and decode() drops."""
     evaluations: int
@@ -94,6 +96,7 @@ class Backbone(Protocol):
     def encode(self, frames: np.ndarray, progress: Callable[[int], None] | None = None) -> Tensor: ...
     def decode(self, z: Tensor) -> Iterator[np.ndarray]: ...
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]: ...
+    def unreadable(self, prompt: str) -> tuple[tuple[int, int], ...]: ...
     def embed(self, prompt: str) -> Conditioning: ...
     def velocity(
         self, prompt: Conditioning, guidance_scale: float = 1.0, negative: Conditioning | None = None

@@ -4,6 +4,7 @@ from functools import reduce
 from typing import Any
 
 from flowedit.config import compose
+from flowedit.region import watched
 from flowedit.settings import Settings
 
 
@@ -11,8 +12,8 @@ def unused(settings: Settings) -> list[str]:
     """A line for every option that differs from its default while what it belongs to is off."""
     mode, mask, scales = settings.mode, settings.mask, (settings.source_guidance_scale, settings.target_guidance_scale)
     guided = scales[1:] if mode.name == "random_noise" else scales
-    by_user = settings.user_mask is not None and mask.user == "replace"
-    attention = mask.name == "attention" and not by_user
+    attention = bool(watched(settings))
+    masked = attention or settings.user_mask is not None
     needs = [
         ("draws", mode.name == "inversion_free", "mode=inversion_free"),
         ("guidance.name", mode.name == "inversion_free", "mode=inversion_free"),
@@ -24,7 +25,9 @@ def unused(settings: Settings) -> list[str]:
         ("mode.times", mode.grid == "given", "mode.grid=given"),
         ("mask.user", settings.user_mask is not None, "a user mask"),
         ("mask.quantile", attention and mask.threshold == "quantile", "mask.threshold=quantile"),
-        *((f"mask.{name}", attention, "an attention mask") for name in ATTENTION),
+        ("mask.decay", masked, "a mask"),
+        ("mask.preserve", masked, "a mask"),
+        *((f"mask.{name}", attention, "an attention mask, and so words") for name in ATTENTION),
     ]
     usual = compose({"mode": mode.name, "guidance": "mean"})
     return [

@@ -20,7 +20,7 @@ NOISE = 3 / 255  # what a lossy codec makes of black and white
 def read_mask(
     path: str | os.PathLike[str], info: video.VideoInfo, indices: Sequence[int]
 ) -> tuple[np.ndarray, list[str]]:
-    """A mask as float32 (F, H, W) in [0, 1] at `info.size` for the frames at `indices`, and notices.
+    """A mask as uint8 (F, H, W) at `info.size` for the frames at `indices`, and notices; 255 means edit.
 
     White means edit, grey is soft, and values within 3/255 of black or white count as those. One image serves
     all frames; otherwise the mask has as many frames as the whole video or as `indices`. An image's alpha is
@@ -29,15 +29,15 @@ def read_mask(
     """
     path = Path(path)
     count, pictures = _source(path, info, indices)
-    mask = np.empty((len(indices), *info.size), np.float32)
+    mask = np.empty((1 if count == 1 else len(indices), *info.size), np.uint8)
     sizes: list[tuple[int, int]] = []
     for place, picture in enumerate(pictures):
         sizes.append((picture.shape[0], picture.shape[1]))
-        mask[place] = resize(picture[None], info.size)[0]
-    if count == 1:
-        mask[1:] = mask[:1]
-    mask = np.where(mask <= NOISE, np.float32(0), np.where(mask >= 1 - NOISE, np.float32(1), mask))
-    return mask, _notices(path, info, sizes, float(mask.max()))
+        grey = resize(picture[None], info.size)[0]
+        grey[grey <= NOISE], grey[grey >= 1 - NOISE] = 0, 1
+        mask[place] = np.rint(255 * grey)
+    said = _notices(path, info, sizes, float(mask.max()) / 255)
+    return np.broadcast_to(mask, (len(indices), *info.size)), said  # one image is not copied a frame
 
 
 def _source(path: Path, info: video.VideoInfo, indices: Sequence[int]) -> tuple[int, Iterator[np.ndarray]]:

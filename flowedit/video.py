@@ -117,7 +117,8 @@ def _order(info: VideoInfo) -> _Order:
 def _read(info: VideoInfo, indices: list[int], chunk: int) -> Iterator[np.ndarray]:
     order = _order(info)
     # decord counts frames from key frames in the file's order, and so returns others where groups are open
-    batch = _decord(info) if order.closed else None
+    # and it takes BT.601 for whatever names no matrix
+    batch = _decord(info) if order.closed and not info.assumed_bt709 else None
     for begin in range(0, len(indices), chunk):
         frames = batch(indices[begin : begin + chunk]) if batch else None
         if frames is None:
@@ -163,7 +164,8 @@ def _decode(
         picture = None
         while done < len(indices) and index == indices[done]:
             if picture is None:
-                picture = np.rot90(frame.to_ndarray(format="rgb24"), -info.rotation // 90)
+                matrix = {"src_colorspace": "ITU709"} if info.assumed_bt709 else {}
+                picture = np.rot90(frame.to_ndarray(format="rgb24", **matrix), -info.rotation // 90)
                 if picture.shape != (*info.size, 3):
                     raise ValueError(
                         f"frame {index} of {info.path} is {picture.shape[1]}x{picture.shape[0]}, others "

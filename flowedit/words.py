@@ -1,6 +1,7 @@
 """Object words to the tokens of a prompt, by the characters that each token covers."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 Span = tuple[int, int]
@@ -15,13 +16,13 @@ def occurrences(prompt: str, words: str, name: str = "words") -> list[Span]:
     """Characters [start, end) of every occurrence of the words in the prompt, whatever their case.
 
     A comma separates several phrases. A phrase that stands in the prompt as a whole is taken whole, each time it
-    occurs; else each of its words is looked for by itself. Raises ValueError, with the prompt's words, for a word
-    that the prompt does not have.
+    occurs; else each of its words but articles is looked for by itself. Raises ValueError, with the prompt's words,
+    for a word that the prompt does not have.
     """
     found: list[Span] = []
     for phrase in phrases(words):
         whole = _find(prompt, phrase)
-        for part in [phrase] if whole else phrase.split():
+        for part in [phrase] if whole else _content(phrase.split()):
             spans = _find(prompt, part)
             if not spans:
                 listed = ", ".join(dict.fromkeys(re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", prompt)))
@@ -33,10 +34,18 @@ def occurrences(prompt: str, words: str, name: str = "words") -> list[Span]:
 def token_indices(prompt: str, words: str, spans: Sequence[Span], name: str = "words") -> list[int]:
     """Indices of the tokens whose characters `spans` overlap an occurrence of the words; [] for no words.
 
-    Raises ValueError as `occurrences` does.
+    Raises ValueError as `occurrences` does, and for words that no token covers.
     """
     places = occurrences(prompt, words, name)
-    return [i for i, span in enumerate(spans) if any(_overlap(prompt, span, place) for place in places)]
+    tokens = [i for i, span in enumerate(spans) if any(_overlap(prompt, span, place) for place in places)]
+    if places and not tokens:
+        raise ValueError(f"{name}: {words!r} is in the prompt, but no token covers it")
+    return tokens
+
+
+def _content(words: list[str]) -> list[str]:
+    """Without articles, unless nothing else is left: they stand all over a prompt."""
+    return [word for word in words if word.lower() not in ("a", "an", "the")] or words
 
 
 def _overlap(prompt: str, span: Span, place: Span) -> bool:
@@ -45,9 +54,23 @@ def _overlap(prompt: str, span: Span, place: Span) -> bool:
 
 
 def _find(prompt: str, phrase: str) -> list[Span]:
-    pattern = r"\s+".join(re.escape(word) for word in phrase.split())
-    matches = (m.span() for m in re.finditer(pattern, prompt, re.IGNORECASE))
-    return [(a, b) for a, b in matches if not _joined(prompt, a) and not _joined(prompt, b)]
+    text, places = _plain(prompt)
+    pattern = r"\s+".join(re.escape(_plain(word)[0]) for word in phrase.split())
+    matches = (m.span() for m in re.finditer(pattern, text, re.IGNORECASE))
+    return [(places[a], places[b]) for a, b in matches if not _joined(text, a) and not _joined(text, b)]
+
+
+def _plain(text: str) -> tuple[str, list[int]]:
+    """The text with one form for each letter (NFKC, straight apostrophes), and where each of its places came from."""
+    plain, start = "", 0
+    places: list[int] = []
+    while start < len(text):
+        end = start + 1
+        while end < len(text) and unicodedata.combining(text[end]):
+            end += 1
+        letters = unicodedata.normalize("NFKC", text[start:end]).replace("’", "'")
+        plain, places, start = plain + letters, places + [start] * len(letters), end
+    return plain, [*places, len(text)]
 
 
 def _joined(prompt: str, place: int) -> bool:

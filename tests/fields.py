@@ -47,6 +47,7 @@ class ToyBackbone:
     native_area, latent_size, frames_per_latent, leading_latents = 128 * 192, (16, 24), 4, 0
 
     def __init__(self):
+        self.device = torch.device("cpu")
         self.notices, self.evaluations, self._maps = [], 0, None
         alphas = torch.cos(torch.linspace(0.02, 0.5 * math.pi, 1000, dtype=torch.float64)) ** 2
         self.knots = rectify.knots(alphas)
@@ -88,8 +89,11 @@ class ToyBackbone:
         finally:
             self._maps = None
 
+    def unreadable(self, prompt):
+        return ()
+
     def describe(self):
-        return {"device": "cpu"}
+        return {}
 
 
 class ToyMaps:

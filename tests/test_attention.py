@@ -14,7 +14,7 @@ from flowedit import backbones
 from flowedit.backbones import attention, recorder
 from flowedit.types import Conditioning
 
-TEXT, KEYS = 12, [2, 3, 7]
+TEXT, KEYS = 12, torch.tensor([2, 3, 7])
 
 
 def qkv(dtype, n=200, heads=3, d=64, rows=2):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import sentencepiece
 import torch
-from diffusers import AutoencoderKLCogVideoX, CogVideoXDDIMScheduler, CogVideoXPipeline
+from diffusers import AutoencoderKLCogVideoX, CogVideoXDDIMScheduler, CogVideoXPipeline, CogVideoXTransformer3DModel
 from safetensors.torch import load_file, save_file
 
-from flowedit import backbones, guidance, noise, schedule, solvers
+from flowedit import backbones, guidance, noise, schedule, solvers, words
 from flowedit.backbones.random import save_random
 from flowedit.editors import inversion, inversion_free, random_noise
 
@@ -65,13 +65,26 @@ def test_encode_and_decode_stream_what_diffusers_does_at_once(folder):
     assert np.array_equal(np.concatenate(chunks), expected)
 
 
-def test_tiles_are_diffusers_own_and_can_be_switched_off(folder):
-    big = np.random.default_rng(0).integers(0, 255, (9, 256, 64, 3), dtype=np.uint8)
-    tiled, whole = load(folder, tiling=True).encode(big), load(folder, tiling=False).encode(big)
-    assert tiled.shape == whole.shape
-    assert not torch.equal(tiled, whole)
-    backbone = load(folder, tiling=True)
-    assert sum(len(c) for c in backbone.decode(tiled)) == 9
+def test_tiles_stream_too_and_are_diffusers_own(backbone_5b):
+    """Tiles of 240 x 360 at the default configuration: two rows and two columns here."""
+    big = np.random.default_rng(0).integers(0, 255, (17, 256, 368, 3), dtype=np.uint8)
+    backbone = load(backbone_5b, tiling=True)
+    vae = AutoencoderKLCogVideoX.from_pretrained(backbone_5b / "vae")
+    vae.enable_tiling()
+    pixels = torch.from_numpy(big).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+    with torch.no_grad():
+        theirs = vae.encode(pixels).latent_dist.mode()
+        decoded = vae.decode(theirs).sample[0].permute(1, 2, 3, 0)
+    counted = []
+    z = backbone.encode(big, counted.append)
+    assert torch.equal(z, theirs * vae.config.scaling_factor)
+    assert counted == [9, 8]
+    chunks = list(backbone.decode(z))
+    assert [len(c) for c in chunks] == [9, 8]
+    expected = ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+    assert np.abs(np.concatenate(chunks).astype(int) - expected.astype(int)).max() <= 1
+    whole = load(backbone_5b, tiling=False).encode(big[:9])
+    assert not torch.equal(whole, z[:, :, :3])
 
 
 @pytest.mark.parametrize(("frames", "whole"), [(1, 1), (2, 9), (9, 9), (10, 17), (41, 41), (49, 49), (85, 89)])
@@ -115,8 +128,14 @@ def test_guidance_is_one_batched_call_and_rows_are_counted(backbone_2b):
     assert calls == [6, 3, 3]
     assert backbone.evaluations == 12
     assert torch.allclose(guided, guidance.classifier_free(none, plain, 4.0), atol=1e-4)
-    split = load(backbone_2b, rows=2)
-    assert torch.allclose(split.velocity(prompt, 4.0, negative)(z, 0.5), guided, atol=1e-5)
+    for rows in (1, 2, 3):
+        split, sizes = load(backbone_2b, rows=rows), []
+        split._transformer.register_forward_pre_hook(
+            lambda m, args, kwargs, sizes=sizes: sizes.append(len(kwargs["hidden_states"])), with_kwargs=True
+        )
+        assert torch.allclose(split.velocity(prompt, 4.0, negative)(z, 0.5), guided, atol=1e-5)
+        assert max(sizes) <= rows
+        assert sum(sizes) == split.evaluations == 6
 
 
 AVERAGES = {"off": (2, guidance.mean), "on": (3, guidance.differential("least_aligned", 2, 2.75))}
@@ -132,6 +151,25 @@ def test_equal_prompts_and_guidance_give_the_source_back(folder, dtype, draws, a
     grid = schedule.start(schedule.model(backbone.knots, 5), 0.8)
     z = inversion_free(x, *velocities, grid, noise.gaussian(0, tuple(x.shape)), draws=draws, average=average)
     assert z.dtype == torch.float32
+    assert (z - x).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("sides", [("source",), ("target",), ("source", "target")])
+def test_a_recorder_on_either_side_keeps_that_identity(folder, dtype, sides):
+    backbone = load(folder, dtype=dtype)
+    x = backbone.encode(FRAMES[:9])
+    prompts = {side: backbone.embed("a fox") for side in ("source", "target")}
+    velocities = [backbone.velocity(prompts[side], 3.5, backbone.embed("")) for side in prompts]
+    grid = schedule.start(schedule.model(backbone.knots, 4), 1.0)
+    with backbone.record({prompts[side]: [1] for side in sides}, [0.0, 0.5]) as maps:
+
+        def mask(step):
+            taken = [maps.take(prompts[side]) for side in sides]
+            assert all(t is not None for t in taken)
+            return (taken[0].mean(0, keepdim=True) > 0).float()
+
+        z = inversion_free(x, *velocities, grid, noise.gaussian(0, tuple(x.shape)), draws=2, mask=mask)
     assert (z - x).abs().max() < 1e-4
 
 
@@ -191,6 +229,37 @@ def test_a_prompt_that_is_too_long_says_what_falls_off(backbone_2b):
     backbone = load(backbone_2b)
     with pytest.raises(ValueError, match=r"226.*fall off: '.*the end'"):
         backbone.embed("zq " * 80 + "the end")
+
+
+def test_a_lone_space_piece_covers_no_letter(backbone_2b):
+    backbone = load(backbone_2b)
+    prompt = "a zebra, fox"
+    pieces = backbone._text._tokenizer.convert_ids_to_tokens(backbone._text._tokenizer(prompt).input_ids)
+    spans = backbone.spans(prompt)
+    lone = [span for piece, span in zip(pieces, spans, strict=True) if piece == "▁"]
+    assert lone
+    assert all(a == b for a, b in lone)
+    chosen = words.token_indices(prompt, "zebra", spans)
+    assert "".join(pieces[i] for i in chosen) == "zebra"
+
+
+def test_characters_without_a_piece_are_told(backbone_2b):
+    prompt = "a 狐狸 runs"
+    places = load(backbone_2b).unreadable(prompt)
+    assert [prompt[a:b] for a, b in places] == ["狐狸"]
+    assert load(backbone_2b).unreadable("a fox runs") == ()
+
+
+def test_prompts_in_a_row_share_one_load_of_the_encoder(backbone_2b, monkeypatch):
+    backbone, loads = load(backbone_2b), []
+    original = type(backbone._folder).model
+    monkeypatch.setattr(
+        type(backbone._folder), "model", lambda self, part, *rest: loads.append(part) or original(self, part, *rest)
+    )
+    conditioning = [backbone.embed(prompt) for prompt in ("a fox", "a panda", "")]
+    assert loads == ["text_encoder"]
+    backbone.velocity(conditioning[0])(torch.zeros(1, *backbone.geometry(9, (64, 96)).latent), 0.5)
+    assert "_encoder" not in vars(backbone._text)  # it leaves before the network comes
 
 
 def test_spans_are_the_characters_of_the_prompt(folder):
@@ -259,6 +328,58 @@ def test_precision_follows_the_device_and_bfloat16_weights_in_half_are_noted(bac
     save_file({k: v.bfloat16() for k, v in load_file(weights).items()}, weights, {"format": "pt"})
     assert any("bfloat16" in n for n in load(copy, dtype="float16").notices)
     assert not any("bfloat16" in n for n in load(copy, dtype="bfloat16").notices)
+
+
+def test_weights_in_several_files_load(backbone_2b, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(backbone_2b, copy)
+    shutil.rmtree(copy / "transformer")
+    model = CogVideoXTransformer3DModel.from_pretrained(backbone_2b / "transformer")
+    model.save_pretrained(copy / "transformer", max_shard_size="100KB")
+    assert len(list((copy / "transformer").glob("*.safetensors"))) > 1
+    z = torch.randn((1, *load(copy).geometry(9, (64, 96)).latent))
+    first, again = load(backbone_2b), load(copy)
+    # other places in memory, so other sums: not the same bytes
+    assert torch.allclose(*(b.velocity(b.embed("a fox"))(z, 0.7) for b in (first, again)), atol=1e-5)
+
+
+@pytest.mark.parametrize(("component", "name"), [("transformer", "diffusion_pytorch_model"), ("text_encoder", "model")])
+def test_a_checkpoint_that_lacks_weights_is_refused(backbone_2b, tmp_path, component, name):
+    copy = tmp_path / "copy"
+    shutil.copytree(backbone_2b, copy)
+    path = copy / component / f"{name}.safetensors"
+    weights = load_file(path)
+    gone = sorted(weights)[-1]
+    save_file({k: v for k, v in weights.items() if k != gone}, path, {"format": "pt"})
+    backbone = load(copy)
+    with pytest.raises(ValueError, match=rf"{component}.*lacks|{component} cannot be loaded"):
+        backbone.velocity(backbone.embed("a fox"))(torch.zeros(1, *backbone.geometry(9, (64, 96)).latent), 0.5)
+
+
+def test_what_a_configuration_leaves_out_is_its_class_s_default(backbone_2b, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(backbone_2b, copy)
+    path = copy / "transformer" / "config.json"
+    config = json.loads(path.read_text())
+    for key in ("use_rotary_positional_embeddings", "patch_size_t", "max_text_seq_length"):
+        config.pop(key, None)
+    path.write_text(json.dumps(config))
+    z = torch.randn((1, *load(copy).geometry(9, (64, 96)).latent))
+    assert torch.equal(*(b.velocity(b.embed("a fox"))(z, 0.7) for b in (load(backbone_2b), load(copy))))
+
+
+def test_other_schedules_are_refused_or_said(backbone_2b, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(backbone_2b, copy)
+    path = copy / "scheduler" / "scheduler_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"_class_name": "CogVideoXDPMScheduler"}))
+    assert torch.equal(load(copy).knots, load(backbone_2b).knots)
+    path.write_text(json.dumps(config | {"rescale_betas_zero_snr": False}))
+    assert any("zero signal" in text for text in load(copy).notices)
+    path.write_text(json.dumps(config | {"prediction_type": "epsilon"}))
+    with pytest.raises(ValueError, match="epsilon"):
+        load(copy)
 
 
 def test_random_checkpoints_are_labelled_and_reproducible(tmp_path):

@@ -62,6 +62,11 @@ def test_flags_then_overrides_the_last_wins():
     assert config.compose({"source": None, "steps": None}) == config.compose()
 
 
+def test_a_backbone_by_name_takes_back_one_by_path(tmp_path):
+    chosen = config.compose({"backbone": str(tmp_path)}, ["backbone=cogvideox-5b"]).backbone
+    assert (chosen.name, chosen.path) == ("cogvideox-5b", None)
+
+
 def test_null_unsets_a_path_and_is_a_word_in_a_prompt():
     settings = config.compose({"user_mask": "m.png", "source": "x"}, ["user_mask=null", "source=null"])
     assert settings.user_mask is None

@@ -239,4 +239,6 @@ def test_what_is_read_or_not_ours_is_kept(tmp_path):
 def test_yaml_keeps_every_character(tmp_path):
     data = {"text": PROMPT + "\t\u200f\u2028'\x85", "number": 1.5, "none": None, "list": [1, "a"]}
     outputs.write_yaml(tmp_path / "run.yaml", data)
-    assert yaml.safe_load((tmp_path / "run.yaml").read_text(encoding="utf-8")) == data
+    written = (tmp_path / "run.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(written) == data
+    assert "= 狐狸" in written

@@ -90,7 +90,7 @@ def test_attention_columns(size):
 
     @check
     def columns(q: Float[Tensor, "b h n 8"], k: Float[Tensor, "b h m 8"]) -> Float[Tensor, "b n"]:
-        return attention.token_attention(q, k, attention.blockwise_lse(q, k), [0], m)
+        return attention.token_attention(q, k, attention.blockwise_lse(q, k), torch.tensor([0]), m)
 
     maps = columns(torch.randn(b, h, n, 8), torch.randn(b, h, m, 8))
     assert maps.min() >= 0

@@ -57,6 +57,7 @@ def make(
     time_base=None,
     metadata=None,
     colour=None,
+    tagged=True,
     sound=None,
     muxer=None,
     **options,
@@ -70,7 +71,7 @@ def make(
         if time_base is not None:
             stream.codec_context.time_base = time_base
         conversion = {}
-        if colour is not None:
+        if colour is not None and tagged:
             stream.codec_context.colorspace, stream.codec_context.color_range = colour
             stream.codec_context.color_primaries = stream.codec_context.color_trc = 1
             conversion = {"dst_colorspace": colour[0], "src_color_range": 2, "dst_color_range": colour[1]}
@@ -407,6 +408,17 @@ def test_writer_keeps_size_count_rate_and_bytes(tmp_path):
         data = (tmp_path / "a.mp4").read_bytes()
         assert data.index(b"moov") < data.index(b"mdat")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
+
+
+@pytest.mark.parametrize(("scale", "matrix"), [(8, 1), (1, 5)])
+def test_untagged_colours_are_bt709_in_hd_and_bt601_below(tmp_path, scale, matrix):
+    picture = np.kron(patches(), np.ones((scale, scale, 1), np.uint8))
+    path = make(tmp_path / "a.mp4", np.stack([picture] * 2), colour=(matrix, 1), tagged=False, crf=5)
+    info = probe(path)
+    assert info.assumed_bt709 == (scale == 8)
+    frames = np.concatenate(list(read(info, range(2)))).astype(int)
+    for colour, (row, column) in zip(PATCHES, CENTRES, strict=True):
+        assert np.abs(frames[:, row * scale, column * scale] - colour).max() <= 3
 
 
 @pytest.mark.parametrize("size", [(96, 160), (95, 159)])

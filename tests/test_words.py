@@ -37,6 +37,24 @@ def test_a_phrase_that_does_not_stand_falls_into_its_words():
     assert text(prompt, occurrences(prompt, "white fluffy dog")) == ["dog", "white", "fluffy"]
 
 
+def test_articles_of_a_phrase_that_falls_apart_are_left_out():
+    prompt = "the sky over a small fox and the sea"
+    assert text(prompt, occurrences(prompt, "the fox")) == ["fox"]
+    assert len(occurrences(prompt, "the")) == 2
+
+
+def test_composed_decomposed_and_wide_letters_and_apostrophes_are_the_same():
+    decomposed = "un cafe\u0301 noir, l’ami"
+    assert text(decomposed, occurrences(decomposed, "caf\u00e9")) == ["cafe\u0301"]
+    assert text(decomposed, occurrences(decomposed, "l'ami")) == ["l’ami"]
+    assert text("a ＦＯＸ runs", occurrences("a ＦＯＸ runs", "fox")) == ["ＦＯＸ"]
+
+
+def test_words_that_no_token_covers_are_refused():
+    with pytest.raises(ValueError, match="no token covers"):
+        token_indices("a fox", "fox", [(0, 1), (2, 2)])
+
+
 def test_scripts_without_spaces_match_inside_a_run():
     prompt = "一只红色的狐狸在草地上奔跑"
     assert text(prompt, occurrences(prompt, "狐狸")) == ["狐狸"]

@@ -26,7 +26,9 @@ def load(
 
     folder = Folder(path, name)
     if not folder.family.startswith("CogVideoX"):
-        raise ValueError(f"backbone {str(path)!r} is a {folder.family or 'nameless'}; CogVideoXPipeline is supported")
+        raise ValueError(
+            f"backbone {str(path)!r} holds a {folder.family or 'model without a name'}; CogVideoXPipeline is supported"
+        )
     from flowedit.backbones.cogvideox import CogVideoX
 
     place = find_device(device)

@@ -1,7 +1,5 @@
 """Exact attention of a few key tokens, without the N x N matrix: P[i, j] = exp(q_i . k_j / sqrt(d) - lse_i)."""
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,7 +25,9 @@ def with_lse(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> tup
     elif choice == SDPBackend.EFFICIENT_ATTENTION and q.device.type == "cuda":
         out, lse = aten._scaled_dot_product_efficient_attention(q, k, v, None, True, 0.0, False, scale=scale)[:2]
     elif choice == SDPBackend.CUDNN_ATTENTION and q.device.type == "cuda":
-        out, lse = aten._scaled_dot_product_cudnn_attention(q, k, v, None, True, 0.0, False, False, scale=scale)[:2]
+        # cuDNN may plan a call that returns the log-sum-exp otherwise, so the output is taken from the plain one.
+        out = F.scaled_dot_product_attention(q, k, v, scale=scale)
+        lse = aten._scaled_dot_product_cudnn_attention(q, k, v, None, True, 0.0, False, False, scale=scale)[1]
     else:
         return F.scaled_dot_product_attention(q, k, v, scale=scale), None
     # Kernels pad the queries (to 32) or keep a last axis of one.
@@ -48,7 +48,7 @@ def blockwise_lse(q: Tensor, k: Tensor, scale: float | None = None) -> Tensor:
 
 
 def token_attention(
-    q: Tensor, k: Tensor, lse: Tensor | None, tokens: Sequence[int], keys: int, scale: float | None = None
+    q: Tensor, k: Tensor, lse: Tensor | None, tokens: Tensor, keys: int, scale: float | None = None
 ) -> Tensor:
     """Mean over heads and tokens of the softmax columns P[:, tokens], in float32.
 
@@ -56,14 +56,13 @@ def token_attention(
     the first `keys` of them (the unpadded text), of which the tokens are some. Memory O(N), never N x M.
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    columns = torch.as_tensor(list(tokens), device=q.device)
-    some = k[:, :, columns] if lse is not None else k[:, :, :keys]
+    some = k[:, :, tokens] if lse is not None else k[:, :, :keys]
     some = some.float().transpose(-1, -2)
     parts = []
     for start in range(0, q.shape[2], BLOCK):
         scores = (q[:, :, start : start + BLOCK].float() * scale) @ some
         if lse is None:
-            attention = scores.softmax(-1)[..., columns]
+            attention = scores.softmax(-1)[..., tokens]
         else:
             attention = torch.exp(scores - lse[:, :, start : start + BLOCK, None])
         parts.append(attention.mean((1, 3)))

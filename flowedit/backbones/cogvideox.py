@@ -43,20 +43,24 @@ class CogVideoX:
         tiling: bool,
         cache: Path | None,
     ) -> None:
-        self._folder, self._device, self._dtype, self._rows, self._tiling = (
+        self._folder, self.device, self._dtype, self._rows, self._tiling = (
             folder,
             device,
             dtype,
             rows,
             tiling,
         )
-        self._config = folder.config("transformer")
+        self._config = folder.config("transformer", CogVideoXTransformer3DModel)
         if self._config["in_channels"] != self._config["out_channels"]:
             raise ValueError(f"backbone {folder.path} is an image-to-video CogVideoX; a text-to-video one is needed")
-        self._patch, self._patch_t = self._config["patch_size"], self._config.get("patch_size_t") or 1
-        vae = folder.config("vae")
+        self._schedule = folder.config("scheduler", CogVideoXDDIMScheduler)
+        if self._schedule["prediction_type"] != "v_prediction":
+            kind = self._schedule["prediction_type"]
+            raise ValueError(f"backbone {folder.path} predicts {kind!r}; a CogVideoX predicts v (v_prediction)")
+        self._patch, self._patch_t = self._config["patch_size"], self._config["patch_size_t"] or 1
+        vae = folder.config("vae", AutoencoderKLCogVideoX)
         self._scale = 2 ** (len(vae["block_out_channels"]) - 1)
-        self._text = TextEncoder(folder, device, dtype, self._config.get("max_text_seq_length", 226), cache)
+        self._text = TextEncoder(folder, device, dtype, self._config["max_text_seq_length"], cache)
         self._turned = self._config["use_rotary_positional_embeddings"]
         self._recorder: Recorder | None = None
         self._placed: Any = None
@@ -89,11 +93,13 @@ class CogVideoX:
         saved = self._folder.dtype("transformer")
         if saved is torch.bfloat16 and self._dtype is torch.float16:
             notices.append(f"{self.name} was trained in bfloat16; in float16 it tends to give NaN")
+        if not self._schedule["rescale_betas_zero_snr"]:
+            notices.append(f"{self.name} was not trained to zero signal: strength 1 starts just below pure noise")
         return notices
 
     @cached_property
     def knots(self) -> Tensor:
-        return rectify.knots(CogVideoXDDIMScheduler.from_config(self._folder.config("scheduler")).alphas_cumprod)
+        return rectify.knots(CogVideoXDDIMScheduler.from_config(self._schedule).alphas_cumprod)
 
     @cached_property
     def _vae(self) -> Any:
@@ -108,11 +114,12 @@ class CogVideoX:
 
     def _place(self, wanted: Any) -> Any:
         """The component on the device, the other one off it: one at a time fits a consumer card."""
-        if self._device.type == "cpu" or wanted is self._placed:
+        self._text.release()
+        if self.device.type == "cpu" or wanted is self._placed:
             return wanted
         if self._placed is not None:
             self._placed.to("cpu")
-        self._placed = wanted.to(self._device)
+        self._placed = wanted.to(self.device)
         return wanted
 
     def geometry(self, frames: int, size: tuple[int, int]) -> Geometry:
@@ -138,7 +145,7 @@ class CogVideoX:
     def encode(self, frames: np.ndarray, progress: Callable[[int], None] | None = None) -> Tensor:
         """Frames uint8 (8 k + 1, H, W, 3) to the latent's mode (1, C, F, h, w) float32 on the device, scaled."""
         vae = self._place(self._vae)
-        x = pixels.encode(vae, frames, self._device, progress) * vae.config.scaling_factor
+        x = pixels.encode(vae, frames, self.device, progress) * vae.config.scaling_factor
         return torch.cat([x[:, :, :1]] * self.leading_latents + [x], dim=2)
 
     @torch.no_grad()
@@ -150,6 +157,10 @@ class CogVideoX:
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
         """The characters of each token of the prompt, without loading the text encoder."""
         return self._text.spans(prompt)
+
+    def unreadable(self, prompt: str) -> tuple[tuple[int, int], ...]:
+        """The characters of the prompt that the tokenizer has no piece for, as (start, end)."""
+        return self._text.unreadable(prompt)
 
     def embed(self, prompt: str) -> Conditioning:
         """The prompt's T5 embedding at the model's own text length; raises ValueError if it is longer."""
@@ -177,23 +188,34 @@ class CogVideoX:
     def _guided(self, x_t: Tensor, t: float, sides: Sequence[Any], guidance_scale: float) -> Tensor:
         """The guided v (B, C, F, H, W) float32; at most `rows` batch rows a network call, if that is set."""
         prompt, parts = sides[-1], []
-        size = max(1, self._rows // len(sides)) if self._rows else len(x_t)
-        with self._call(prompt, x_t) as maps:
+        alone = 0 < self._rows < len(sides)
+        calls = [[side] for side in sides] if alone else [sides]
+        size = max(1, self._rows // len(calls[0])) if self._rows else len(x_t)
+        with self._recorded(prompt, x_t) as maps:
             for some in x_t.split(size):
-                conditional = slice(len(some) * (len(sides) - 1), len(some) * len(sides))
-                with self._watch(prompt, conditional, maps):
-                    v = self._network(torch.cat([some] * len(sides)), t, sides)
+                rows = [self._call(call, prompt, some, t, maps) for call in calls]
+                v = torch.cat(rows)
                 parts.append(v if len(sides) == 1 else _guide(v, guidance_scale))
         return torch.cat(parts)
+
+    def _call(
+        self, sides: Sequence[Conditioning], prompt: Conditioning, x_t: Tensor, t: float, maps: list[Tensor]
+    ) -> Tensor:
+        """One network call, the rows of each side after those of the one before; the prompt's rows, last, are read."""
+        if self._recorder is None or sides[-1] is not prompt:
+            return self._network(torch.cat([x_t] * len(sides)), t, sides)
+        conditional = slice(len(x_t) * (len(sides) - 1), len(x_t) * len(sides))
+        with self._recorder.rows(prompt, conditional, maps):
+            return self._network(torch.cat([x_t] * len(sides)), t, sides)
 
     def _network(self, x_t: Tensor, t: float, sides: Sequence[Conditioning]) -> Tensor:
         net = self._place(self._transformer)
         rows, size = len(x_t), tuple(x_t.shape[-2:])
         embedding = torch.cat([s.embedding.expand(rows // len(sides), -1, -1) for s in sides])
-        time = torch.full((rows,), rectify.timestep(t, self.knots), device=self._device, dtype=torch.float32)
+        time = torch.full((rows,), rectify.timestep(t, self.knots), device=self.device, dtype=torch.float32)
         v = net(
-            hidden_states=rearrange(x_t, "b c f h w -> b f c h w").to(self._device, self._dtype),
-            encoder_hidden_states=embedding.to(self._device, self._dtype),
+            hidden_states=rearrange(x_t, "b c f h w -> b f c h w").to(self.device, self._dtype),
+            encoder_hidden_states=embedding.to(self.device, self._dtype),
             timestep=time,
             image_rotary_emb=self._rotary(x_t.shape[2], size) if self._turned else None,
             return_dict=False,
@@ -212,7 +234,7 @@ class CogVideoX:
         common: dict[str, Any] = {
             "embed_dim": self._config["attention_head_dim"],
             "grid_size": grid,
-            "device": self._device,
+            "device": self.device,
         }
         if self._patch_t > 1:
             cos, sin = get_3d_rotary_pos_embed(
@@ -242,7 +264,7 @@ class CogVideoX:
             self._recorder = None
 
     @contextmanager
-    def _call(self, prompt: Conditioning, x_t: Tensor) -> Iterator[list[Tensor]]:
+    def _recorded(self, prompt: Conditioning, x_t: Tensor) -> Iterator[list[Tensor]]:
         if self._recorder is None:
             yield []
             return
@@ -256,14 +278,6 @@ class CogVideoX:
         with self._recorder.call(prompt, unpatch) as maps:
             yield maps
 
-    @contextmanager
-    def _watch(self, prompt: Conditioning, conditional: slice, maps: list[Tensor]) -> Iterator[None]:
-        if self._recorder is None:
-            yield
-            return
-        with self._recorder.rows(prompt, conditional, maps):
-            yield
-
     def describe(self) -> dict[str, Any]:
         """What run.yaml keeps of a backbone."""
         return {
@@ -272,7 +286,7 @@ class CogVideoX:
             "fingerprint": self._folder.fingerprint("transformer"),
             "trained": self.trained,
             "dtype": str(self._dtype).removeprefix("torch."),
-            "device": str(self._device),
+            "device": str(self.device),
         }
 
 

@@ -1,6 +1,8 @@
 """A checkpoint folder as `save_pretrained` writes it: checked before anything is loaded, safetensors only."""
 
+import errno
 import hashlib
+import inspect
 import json
 import struct
 from collections.abc import Iterator, Sequence
@@ -12,12 +14,14 @@ from typing import Any
 import torch
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 PARTS = ("model_index.json", "scheduler/*", "text_encoder/*", "tokenizer/*", "transformer/*", "vae/*")
 SAMPLE = 1 << 20
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Folder:
@@ -25,6 +29,7 @@ class Folder:
 
     def __init__(self, path: Path, name: str | None = None) -> None:
         self.path, self.name = path, name or path.resolve().name
+        self._fingerprints: dict[str, str] = {}
         if not path.is_dir():
             raise ValueError(f"backbone {str(path)!r} is not a folder")
         self.require("", "model_index.json")
@@ -45,23 +50,35 @@ class Folder:
             wanted = " or ".join(str(Path(component) / name) for name in any_of)
             raise ValueError(f"backbone {str(self.path)!r} lacks {wanted}: give a folder that save_pretrained wrote")
 
-    def config(self, component: str) -> dict[str, Any]:
-        """A component's configuration."""
+    def config(self, component: str, cls: Any) -> dict[str, Any]:
+        """A component's configuration, what it leaves out filled with the defaults of its class."""
         name = "scheduler_config.json" if component == "scheduler" else "config.json"
         self.require(component, name)
-        return self._json(f"{component}/{name}")
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        usual = {p.name: p.default for p in parameters if p.default is not p.empty}
+        return usual | self._json(f"{component}/{name}")
 
     def model(self, component: str, cls: Any, dtype: torch.dtype) -> Any:
         """The component's model in evaluation mode, on the CPU; raises ValueError if its files cannot be read."""
         self._weights(component)
         precision = {"dtype": dtype} if cls.__module__.startswith("transformers.") else {"torch_dtype": dtype}
         try:
-            with _quiet():
-                model = cls.from_pretrained(
-                    self.path / component, use_safetensors=True, local_files_only=True, **precision
+            with quiet():
+                model, found = cls.from_pretrained(
+                    self.path / component,
+                    use_safetensors=True,
+                    local_files_only=True,
+                    output_loading_info=True,
+                    **precision,
                 )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ValueError(f"backbone {str(self.path)!r}: {component} cannot be loaded: {_line(error)}") from error
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise ValueError(
+                f"backbone {str(self.path)!r}: {component} cannot be loaded: {first_line(error)}"
+            ) from error
+        if missing := sorted(found["missing_keys"]):
+            raise ValueError(
+                f"backbone {str(self.path)!r}: {component} lacks {len(missing)} weights, such as {missing[0]}"
+            )
         return model.eval().requires_grad_(False)
 
     def dtype(self, component: str) -> torch.dtype:
@@ -72,6 +89,11 @@ class Folder:
 
     def fingerprint(self, component: str) -> str:
         """A hash of the component's content: every small file whole, of a large one its header and samples."""
+        if component not in self._fingerprints:
+            self._fingerprints[component] = self._hash(component)
+        return self._fingerprints[component]
+
+    def _hash(self, component: str) -> str:
         digest = hashlib.sha256()
         for path in sorted(p for p in (self.path / component).iterdir() if p.is_file()):
             size = path.stat().st_size
@@ -94,7 +116,7 @@ class Folder:
         try:
             return dict(json.loads((self.path / name).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise ValueError(f"backbone file {str(self.path / name)!r} cannot be read: {_line(error)}") from error
+            raise ValueError(f"backbone file {str(self.path / name)!r} cannot be read: {first_line(error)}") from error
 
 
 def download(repository: str, size: str) -> Path:
@@ -108,15 +130,17 @@ def download(repository: str, size: str) -> Path:
         pass
     try:
         return Path(snapshot_download(repository, allow_patterns=list(PARTS)))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+    except Exception as error:  # the hub's client raises its own kinds, its transport's and the system's
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise OSError(f"{repository} ({size}) cannot be stored: {error.strerror}") from error
         raise ConnectionError(
-            f"cannot reach the model hub for {repository} ({size}); where there is a network, run "
-            f"`hf download {repository} --local-dir DIR`, bring DIR here, and give --backbone DIR"
+            f"cannot get {repository} ({size}) from the model hub ({first_line(error)[:99]}); where it can be reached, "
+            f"run `hf download {repository} --local-dir DIR`, bring DIR here, and give --backbone DIR"
         ) from error
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No bars of other libraries inside our own progress."""
     bars = [x for x in (transformers_logging, diffusers_logging) if x.is_progress_bar_enabled()]
     for x in bars:
@@ -138,5 +162,6 @@ def _header(path: Path) -> dict[str, Any]:
             raise ValueError(f"{str(path)!r} is not a safetensors file, or is cut short") from error
 
 
-def _line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """An error in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

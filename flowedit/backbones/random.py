@@ -13,6 +13,8 @@ from diffusers import (
 )
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
+from flowedit.backbones.folder import quiet
+
 KINDS = ("2b", "5b", "1.5")
 """Shaped like CogVideoX-2b (sincos positions), 5b (rotary), or 1.5-5b (rotary, patches of two latent frames)."""
 
@@ -63,7 +65,8 @@ def save_random(folder: Path, kind: str = "2b", *, seed: int = 0, sample: tuple[
             tokenizer=tokenizer(), text_encoder=_text_encoder(), vae=_vae(kind), transformer=_transformer(kind, sample),
             scheduler=_scheduler(kind),
         )  # fmt: skip
-    pipeline.save_pretrained(folder, safe_serialization=True)
+    with quiet():
+        pipeline.save_pretrained(folder, safe_serialization=True)
     notes = {
         "trained": False,
         "about": f"random weights in the shape of CogVideoX {kind}; what it makes is noise",

@@ -28,7 +28,7 @@ class Recorder:
     def __init__(self, tokens: Mapping[Conditioning, Sequence[int]], normalise: str) -> None:
         if normalise not in NORMALISE:
             raise ValueError(f"mask.normalise {normalise!r} is not one of {', '.join(NORMALISE)}")
-        self._tokens = {prompt: list(t) for prompt, t in tokens.items() if len(t)}
+        self._tokens = {p: torch.tensor(list(t), device=p.embedding.device) for p, t in tokens.items() if len(t)}
         self._joint = normalise == "joint"
         self._sums: dict[Conditioning, Tensor] = {}
         self._counts: dict[Conditioning, int] = {}

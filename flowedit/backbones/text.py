@@ -13,14 +13,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import T5EncoderModel, T5Tokenizer
 
-from flowedit.backbones.folder import Folder
+from flowedit.backbones.folder import Folder, first_line
 from flowedit.types import Conditioning
+
+SPACE = "▁"
 
 
 class TextEncoder:
     """Embeds prompts as CogVideoX was trained: padded to `length` tokens, without an attention mask.
 
-    The encoder is loaded for a prompt that the cache does not hold, and leaves memory right after.
+    The encoder is loaded for a prompt that the cache does not hold, and leaves memory at `release`.
     """
 
     def __init__(
@@ -37,21 +39,36 @@ class TextEncoder:
     @cached_property
     def _tokenizer(self) -> Any:
         self._folder.require("tokenizer", "spiece.model", "tokenizer.json")
-        return T5Tokenizer.from_pretrained(self._folder.path / "tokenizer", local_files_only=True)
+        path = self._folder.path / "tokenizer"
+        try:
+            return T5Tokenizer.from_pretrained(path, local_files_only=True)
+        except Exception as error:  # whatever its parsers raise on a damaged file
+            raise ValueError(f"backbone file in {str(path)!r} cannot be read: {first_line(error)}") from error
 
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
         """[start, end) characters of every unpadded token, the closing one empty.
 
         Raises ValueError for a prompt longer than the text length, with the words that would fall off.
         """
-        offsets = self._tokenizer(prompt, return_offsets_mapping=True)["offset_mapping"]
+        pieces, offsets = self._pieces(prompt)
         if len(offsets) > self.length:
             lost = prompt[offsets[self.length - 1][0] :].strip()
             raise ValueError(
                 f"the prompt has {len(offsets)} tokens, {self._folder.name} reads {self.length}: "
                 f"shorten it; these words fall off: {lost!r}"
             )
-        return tuple((int(a), int(b)) for a, b in offsets)
+        # A lone "▁" is the space before a word, but carries the place of the word's first letter.
+        return tuple((a, a) if piece == SPACE else (a, b) for piece, (a, b) in zip(pieces, offsets, strict=True))
+
+    def unreadable(self, prompt: str) -> tuple[tuple[int, int], ...]:
+        """[start, end) characters of every stretch of the prompt that the tokenizer has no piece for."""
+        pieces, offsets = self._pieces(prompt)
+        return tuple(place for piece, place in zip(pieces, offsets, strict=True) if piece == self._tokenizer.unk_token)
+
+    def _pieces(self, prompt: str) -> tuple[list[str], list[tuple[int, int]]]:
+        encoded = self._tokenizer(prompt, return_offsets_mapping=True)
+        pieces = self._tokenizer.convert_ids_to_tokens(encoded["input_ids"])
+        return pieces, [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
 
     def embed(self, prompt: str) -> Conditioning:
         """The prompt's embedding (1, length, D) on the device, in the network's precision."""
@@ -68,13 +85,21 @@ class TextEncoder:
         parts += [str(self.length), str(self._dtype), self._device.type, prompt]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
-    @torch.no_grad()
-    def _encode(self, prompt: str) -> Tensor:
+    def release(self) -> None:
+        """Let the encoder go; prompts that follow each other share one load."""
+        self.__dict__.pop("_encoder", None)
+
+    @cached_property
+    def _encoder(self) -> Any:
         encoder = self._folder.model("text_encoder", T5EncoderModel, self._dtype).to(self._device)
         if encoder.encoder.embed_tokens.weight is not encoder.shared.weight:
             raise ValueError(f"{self._folder.path}/text_encoder loaded with untied, empty token embeddings")
+        return encoder
+
+    @torch.no_grad()
+    def _encode(self, prompt: str) -> Tensor:
         tokens = self._tokenizer(prompt, padding="max_length", max_length=self.length, return_tensors="pt").input_ids
-        return encoder(tokens.to(self._device))[0].to(self._dtype).cpu()
+        return self._encoder(tokens.to(self._device))[0].to(self._dtype).cpu()
 
 
 def _load(path: Path | None) -> Tensor | None:

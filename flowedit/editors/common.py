@@ -1,20 +1,36 @@
-"""What the editors share: asking for a step's mask, and counting steps over several passes."""
+"""What the editors share: a step's mask, keeping what lies outside it, and counting steps over several passes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from flowedit.types import Callback, Mask, Step
 
-
-def mask_at(mask: Mask, step: int) -> Tensor | None:
-    """The mask (1, 1, F, H, W) of a step, asked for after that step's velocities; None without one."""
-    return mask(step) if callable(mask) else mask
+INSIDE = 0.5
+"""Where the soft mask is at least this, a site counts as edited; `preserve` pins the others to the source."""
 
 
-def blend(z: Tensor, outside: Tensor, mask: Tensor | None) -> Tensor:
-    """M z + (1 - M) outside, all (B, C, F, H, W) but M (1, 1, F, H, W); z itself without a mask."""
-    return z if mask is None else mask * z + (1.0 - mask) * outside
+def mask_at(mask: Mask, step: int, preserve: bool = False) -> Tensor | None:
+    """The mask (1, 1, F, H, W) of a step, asked for after that step's velocities; None without one.
+
+    With `preserve`, sites below INSIDE count as 0.
+    """
+    m = mask(step) if callable(mask) else mask
+    return m * (m >= INSIDE) if preserve and m is not None else m
+
+
+def blend(z: Tensor, outside: Tensor, mask: Tensor | None, grid: Sequence[float], step: int) -> Tensor:
+    """outside + M^w (z - outside), w = (t - t_next) / t0: all (B, C, F, H, W) but M (1, 1, F, H, W).
+
+    The shares w of all steps add up to 1, so that a constant soft mask acts as M on the whole way, whatever the
+    number of steps; where M is 0 or 1 this is plain blending (Avrahami et al. 2022). z itself without a mask.
+    """
+    if mask is None:
+        return z
+    share = (grid[step] - grid[step + 1]) / grid[0]
+    return torch.lerp(outside, z, mask.to(z.dtype) ** share)
 
 
 def counted(callback: Callback, offset: int, total: int) -> Callback:

@@ -18,12 +18,14 @@ def inversion(
     *,
     method: Method = euler,
     mask: Mask = None,
+    preserve: bool = False,
     reconstruction: Callable[[float], None] | None = None,
     callback: Callback = None,
 ) -> Tensor:
     """z(t0) by dz/dt = u_src(z, t) up the grid from X_src, then down it under u_tgt (Song et al. 2021; DDIM inversion).
 
-    x_src (1, C, F, H, W) float32; the result likewise. Outside the mask the way down follows the stored way up.
+    x_src (1, C, F, H, W) float32; the result likewise. Outside the mask the way down follows the stored way up;
+    `preserve` counts sites with M < 0.5 as outside.
     `reconstruction` asks for one more way down, under u_src, and receives its root mean square error in the latent.
     `noise` is not used: the path is deterministic; it stands here so that all editors are called alike.
     A grid of one time returns the source. Raises FloatingPointError on NaN or Inf.
@@ -39,7 +41,7 @@ def inversion(
     top = solve(source, x_src, list(reversed(grid)), method, remember, counted(callback, 0, total))
 
     def keep_outside(step: int, t: float, z: Tensor) -> Tensor:
-        return blend(z, path[steps - 1 - step], mask_at(mask, step))
+        return blend(z, path[steps - 1 - step], mask_at(mask, step, preserve), grid, step)
 
     z = solve(target, top, grid, method, keep_outside, counted(callback, steps, total))
     if reconstruction is not None:

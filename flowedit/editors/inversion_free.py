@@ -5,14 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from flowedit.editors.common import blend, counted, mask_at
+from flowedit.editors.common import INSIDE, blend, counted, mask_at
 from flowedit.guidance import Average, mean
 from flowedit.rectify import interpolate
 from flowedit.solvers import Watch, euler, solve
 from flowedit.types import Callback, Mask, Noise, Step, Velocity
-
-INSIDE = 0.5
-"""Where the soft mask is at least this, a site counts as edited."""
 
 
 def inversion_free(
@@ -34,8 +31,9 @@ def inversion_free(
     x_src (1, C, F, H, W) float32; the result likewise. Every step takes `draws` fresh noises in one batch for each
     side. The last `target_only_steps` follow the target alone, from z = Q + (Z - X_src) for one more eps; there,
     outside the mask, the state is (1 - t) X_src + t eps. `preserve` sets sites with M < 0.5 back to X_src after each
-    step. A grid of one time returns the source. Raises ValueError for counts out of range, FloatingPointError on
-    NaN or Inf. Source: FlowEdit (Kulikov et al. 2024), algorithm 1; the mask: FlowDirector (arXiv 2506.05046).
+    step, or to their noised source in those last steps. A grid of one time returns the source. Raises ValueError for
+    counts out of range, FloatingPointError on NaN or Inf. Source: FlowEdit (Kulikov et al. 2024), algorithm 1; the
+    mask: FlowDirector (arXiv 2506.05046).
     """
     total = len(grid) - 1
     if draws < 1:
@@ -63,7 +61,9 @@ def inversion_free(
     eps = noise(paired, 0)
     z = interpolate(x_src, eps, grid[paired]) + (z - x_src)
 
-    def keep_outside(step: int, t: float, z: Tensor) -> Tensor:
-        return blend(z, interpolate(x_src, eps, t), mask_at(mask, paired + step))
+    rest = grid[paired:]
 
-    return solve(target, z, grid[paired:], euler, keep_outside, counted(callback, paired, total))
+    def keep_outside(step: int, t: float, z: Tensor) -> Tensor:
+        return blend(z, interpolate(x_src, eps, t), mask_at(mask, paired + step, preserve), rest, step)
+
+    return solve(target, z, rest, euler, keep_outside, counted(callback, paired, total))

@@ -18,19 +18,21 @@ def random_noise(
     *,
     method: Method = euler,
     mask: Mask = None,
+    preserve: bool = False,
     callback: Callback = None,
 ) -> Tensor:
     """Solve dz/dt = u_tgt(z, t) down the grid from (1 - t0) X_src + t0 eps, t0 = grid[0] (SDEdit, Meng et al. 2022).
 
     x_src (1, C, F, H, W) float32; the result likewise. Outside the mask the state is set after every step to
     (1 - t) X_src + t eps with the same eps (Avrahami et al. 2022, blended diffusion); at t0 = 1 without a mask
-    nothing of the source is left. A grid of one time returns the source. Raises FloatingPointError on NaN or Inf.
+    nothing of the source is left. `preserve` counts sites with M < 0.5 as outside. A grid of one time returns the
+    source. Raises FloatingPointError on NaN or Inf.
     """
     if len(grid) == 1:
         return x_src
     eps = noise(0, 0)
 
     def keep_outside(step: int, t: float, z: Tensor) -> Tensor:
-        return blend(z, interpolate(x_src, eps, t), mask_at(mask, step))
+        return blend(z, interpolate(x_src, eps, t), mask_at(mask, step, preserve), grid, step)
 
     return solve(target, interpolate(x_src, eps, grid[0]), grid, method, keep_outside, callback)

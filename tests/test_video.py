@@ -81,6 +81,8 @@ def make(
             audio.layout = "mono"
         for i, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format=fmt, **conversion)
+            if not tagged:  # the same planes without a word of their matrix, which the encoder would act upon
+                picture = av.VideoFrame.from_ndarray(picture.to_ndarray(), format=fmt)
             if pts is not None:
                 picture.pts, picture.time_base = pts[i], time_base
             out.mux(stream.encode(picture))

@@ -74,6 +74,7 @@ def make(
         if colour is not None and tagged:
             stream.codec_context.colorspace, stream.codec_context.color_range = colour
             stream.codec_context.color_primaries = stream.codec_context.color_trc = 1
+        if colour is not None:
             conversion = {"dst_colorspace": colour[0], "src_color_range": 2, "dst_color_range": colour[1]}
         audio = None
         if sound is not None:

@@ -77,6 +77,8 @@ def load_backbone(settings: Settings) -> Backbone:
     backbones.find_device(runtime.device)  # before a download
     if chosen.path is not None:
         path = Path(chosen.path)
+    elif chosen.packaged is not None:
+        path = Path(__file__).parent / chosen.packaged
     elif chosen.repository is not None:
         path = backbones.download(chosen.repository, chosen.download or "size unknown")
     else:

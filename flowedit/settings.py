@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class BackboneSettings:
-    """Which pretrained model: a hub `repository` of `download` size, or a local `path`."""
+    """Which pretrained model: a hub `repository` of `download` size, a local `path`, or a folder `packaged` with us."""
 
     name: str | None
     repository: str | None
     download: str | None
     path: str | None
+    packaged: str | None = None
 
 
 @dataclass(frozen=True)

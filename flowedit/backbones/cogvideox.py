@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
-from diffusers.models.embeddings import get_3d_rotary_pos_embed
-from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from einops import rearrange
 from torch import Tensor
 
 from flowedit import rectify
 from flowedit.backbones import pixels
 from flowedit.backbones.folder import Folder
+from flowedit.backbones.positions import rotary
 from flowedit.backbones.recorder import Recorder, chosen, recording
 from flowedit.backbones.text import TextEncoder
 from flowedit.guidance import classifier_free
@@ -90,6 +89,12 @@ class CogVideoX:
 
     def _first_notices(self) -> list[str]:
         notices = [] if self.trained else [f"{self.name} has random weights: whatever it makes is noise"]
+        if classes := self._folder.notes.get("classes"):
+            known = f"{', '.join(classes)}, on {', '.join(self._folder.notes.get('grounds', []))}"
+            notices.append(
+                f"{self.name} is a small model of a little world and knows nothing but: {known}; for footage of your "
+                "own name a full-size one, such as --backbone cogvideox-2b"
+            )
         saved = self._folder.dtype("transformer")
         if saved is torch.bfloat16 and self._dtype is torch.float16:
             notices.append(f"{self.name} was trained in bfloat16; in float16 it tends to give NaN")
@@ -226,28 +231,8 @@ class CogVideoX:
     def _rotary(self, frames: int, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         key = (frames, *size)
         if key not in self._tables:
-            self._tables = {key: self._rotary_table(frames, (size[0] // self._patch, size[1] // self._patch))}
+            self._tables = {key: rotary(self._config, frames, (size[0], size[1]), self.device)}
         return self._tables[key]
-
-    def _rotary_table(self, frames: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        base = (self._sample[0] // self._patch, self._sample[1] // self._patch)
-        common: dict[str, Any] = {
-            "embed_dim": self._config["attention_head_dim"],
-            "grid_size": grid,
-            "device": self.device,
-        }
-        if self._patch_t > 1:
-            cos, sin = get_3d_rotary_pos_embed(
-                **common,
-                crops_coords=None,
-                temporal_size=frames // self._patch_t,
-                grid_type="slice",
-                max_size=base,
-            )
-        else:
-            crop = get_resize_crop_region_for_grid(grid, base[1], base[0])
-            cos, sin = get_3d_rotary_pos_embed(**common, crops_coords=crop, temporal_size=frames)
-        return cos, sin
 
     @contextmanager
     def record(

@@ -2,13 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-BACKBONE := build/random-backbone
 
 .PHONY: edit test check format clean
 
-edit: $(VENV)/.installed $(BACKBONE)/model_index.json
-	$(BIN)/flowedit edit examples/cup.yaml --backbone $(BACKBONE) --steps 10
-	@echo "The files above lie beside edit.mp4: compare.mp4, mask.mp4, run.yaml. This backbone has random weights, so the edit is noise."
+edit: $(VENV)/.installed
+	$(BIN)/flowedit edit examples/fox.yaml --backbone pocket
+	@echo "Beside it lie compare.mp4 (source and edit), mask.mp4 (where it was edited) and run.yaml (all settings)."
 
 test: $(VENV)/.tested
 	$(BIN)/ruff check .
@@ -20,9 +19,6 @@ test: $(VENV)/.tested
 format: $(VENV)/.tested
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-
-$(BACKBONE)/model_index.json: | $(VENV)/.installed
-	$(BIN)/python scripts/make_random_backbone.py $(BACKBONE)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -67,17 +67,18 @@ class Job:
         }
         write_yaml(folder / "run.yaml", self._run)
 
-    def result(self, folder: Path, z: Tensor, x_src: Tensor) -> EditResult:
+    def result(self, folder: Path, z: Tensor, x_src: Tensor, latent_mask: Tensor | None) -> EditResult:
         """The finished edit."""
         mask = folder / "mask.mp4"
         return EditResult(
-            folder,
-            folder / "edit.mp4",
-            folder / "compare.mp4",
-            mask if mask.exists() else None,
-            z,
-            x_src,
-            self._run,
+            folder=folder,
+            video=folder / "edit.mp4",
+            compare=folder / "compare.mp4",
+            mask=mask if mask.exists() else None,
+            latents=z,
+            source_latents=x_src,
+            latent_mask=latent_mask,
+            run=self._run,
         )
 
 

@@ -167,9 +167,10 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) 
         job.fact("network_evaluations", backbone.evaluations - before)
         with meter.phase("decode and write"), torch.no_grad():
             replaced = mask_frames if settings.mask.user == "replace" else None
-            write_edit(job, source, z, where.final(), replaced, stage.folder)
+            found = where.final()
+            write_edit(job, source, z, found, replaced, stage.folder)
         job.write_run(stage.folder, source, grid)
-        return job.result(stage.commit(), z, x_src)
+        return job.result(stage.commit(), z, x_src, found)
 
 
 def generate(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) -> Path:

@@ -117,7 +117,10 @@ class Monitor(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class EditResult:
-    """What one edit left: its folder and files, the final and the encoded source latents, and run.yaml as a dict."""
+    """What one edit left: its folder and files, the final and the encoded source latents, and run.yaml as a dict.
+
+    `latent_mask` (1, 1, F, h, w) is the soft mask of the sites that at least half of the steps held, or None.
+    """
 
     folder: Path
     video: Path
@@ -125,4 +128,5 @@ class EditResult:
     mask: Path | None
     latents: Tensor
     source_latents: Tensor
+    latent_mask: Tensor | None
     run: dict[str, Any] = field(repr=False)

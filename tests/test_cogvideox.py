@@ -87,6 +87,19 @@ def test_tiles_stream_too_and_are_diffusers_own(backbone_5b):
     assert not torch.equal(whole, z[:, :, :3])
 
 
+def test_tiles_that_would_not_join_are_not_used(backbone_5b, tmp_path):
+    """Half of a small sample size rounds to tiles that overlap by other shares in pixels and in latents."""
+    copy = tmp_path / "copy"
+    shutil.copytree(backbone_5b, copy)
+    path = copy / "vae" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sample_height": 64, "sample_width": 64}))
+    backbone = load(copy, tiling=True)
+    z = backbone.encode(FRAMES)
+    assert z.shape[1:] == backbone.geometry(17, (64, 96)).latent
+    assert torch.equal(z, load(backbone_5b, tiling=False).encode(FRAMES))
+    assert [c.shape for c in backbone.decode(z)] == [(9, 64, 96, 3), (8, 64, 96, 3)]
+
+
 @pytest.mark.parametrize(("frames", "whole"), [(1, 1), (2, 9), (9, 9), (10, 17), (41, 41), (49, 49), (85, 89)])
 def test_frames_are_padded_to_what_the_autoencoder_carries(folder, frames, whole):
     backbone = load(folder)

@@ -30,6 +30,8 @@ def test_the_wheel_holds_the_package_and_its_configuration(wheel):
     for source, target in (("conf", "flowedit/conf"), ("flowedit", "flowedit")):
         for path in [*(ROOT / source).rglob("*.yaml"), *(ROOT / source).rglob("*.py")]:
             assert f"{target}/{path.relative_to(ROOT / source).as_posix()}" in held
+    for part in ("checkpoint/transformer/diffusion_pytorch_model.safetensors", "sprites/atlas.png", "sprites/LICENSE"):
+        assert f"flowedit/pocket/{part}" in held
     assert {name.split("/")[0] for name in held if "dist-info" not in name} == {"flowedit"}
     entry = next(wheel.glob("*.dist-info/entry_points.txt")).read_text(encoding="utf-8")
     assert "flowedit = flowedit.cli:main" in entry

@@ -84,7 +84,11 @@ def _through(vae: Any, network: Network, x: Tensor, past: dict[tuple[int, int], 
 
 
 def _tiles(vae: Any, size: tuple[int, ...], to_latent: bool) -> Tiles | None:
-    """The autoencoder's own tiles for an input of `size`; None where one tile holds it, or tiling is off."""
+    """The autoencoder's own tiles for an input of `size`; None where one tile holds it, or tiling is off.
+
+    None, too, where rounding makes the tiles overlap by other shares before and after: their outputs would not
+    join (a tile of 32 pixels strides 26, and keeps 3 latents of 8).
+    """
     sample = (vae.tile_sample_min_height, vae.tile_sample_min_width)
     latent = (vae.tile_latent_min_height, vae.tile_latent_min_width)
     taken, made = (sample, latent) if to_latent else (latent, sample)
@@ -93,7 +97,10 @@ def _tiles(vae: Any, size: tuple[int, ...], to_latent: bool) -> Tiles | None:
     overlap = (vae.tile_overlap_factor_height, vae.tile_overlap_factor_width)
     stride = int(taken[0] * (1 - overlap[0])), int(taken[1] * (1 - overlap[1]))
     blend = int(made[0] * overlap[0]), int(made[1] * overlap[1])
-    return Tiles(taken, stride, blend, (made[0] - blend[0], made[1] - blend[1]))
+    keep = made[0] - blend[0], made[1] - blend[1]
+    if any(stride[i] * made[i] != keep[i] * taken[i] for i in (0, 1)):
+        return None
+    return Tiles(taken, stride, blend, keep)
 
 
 def _chunks(count: int, size: int) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,143 @@
+"""Spec → pixels: sprites with subpixel motion over a procedural ground, with the visible share of every object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import cv2
+import numpy as np
+
+from flowedit.pocket.world import (
+    CLASSES,
+    EVERYTHING,
+    SIZES,
+    TINTS,
+    Scene,
+    Spec,
+    Thing,
+    Vocabulary,
+    draw,
+    stream,
+)
+
+TILE, COLUMNS = 112, 8
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Two colours and the noise that mixes them: (weight, cells down, cells across) an octave."""
+
+    low: tuple[int, int, int]
+    high: tuple[int, int, int]
+    octaves: tuple[tuple[float, int, int], ...]
+    stars: int = 0
+
+
+LOOKS = {
+    "grass": Ground((44, 110, 40), (120, 185, 70), ((0.6, 3, 3), (0.5, 5, 20))),
+    "sand": Ground((200, 160, 90), (245, 215, 150), ((0.6, 3, 3), (0.5, 14, 4))),
+    "sky": Ground((85, 150, 230), (235, 243, 252), ((1.0, 3, 2), (0.4, 7, 5))),
+    "night": Ground((8, 10, 32), (44, 44, 92), ((1.0, 2, 2),), stars=14),
+    "snow": Ground((205, 215, 232), (255, 255, 255), ((0.8, 3, 4), (0.4, 9, 9))),
+    "water": Ground((16, 80, 130), (70, 165, 195), ((0.5, 3, 3), (0.6, 16, 4))),
+    "road": Ground((86, 88, 94), (138, 138, 142), ((0.5, 3, 3), (0.5, 22, 22))),
+    "leaves": Ground((96, 56, 28), (190, 118, 52), ((0.4, 3, 3), (0.8, 11, 11))),
+}
+
+
+def scene(
+    what: int | Spec,
+    size: tuple[int, int] = (64, 64),
+    frames: int = 9,
+    vocabulary: Vocabulary = EVERYTHING,
+) -> Scene:
+    """Render a spec, or the spec drawn from a seed, to `frames` frames of `size` (height, width), both even."""
+    height, width = size
+    if frames < 1 or height < 16 or width < 16 or height % 2 or width % 2:
+        raise ValueError(f"expected at least 1 frame of even size from 16, got {frames} of {height}x{width}")
+    spec = what if isinstance(what, Spec) else draw(what, vocabulary)
+    image = np.broadcast_to(_background(spec, height, width), (frames, height, width, 3)).copy()
+    masks = np.empty((len(spec.things), frames, height, width), np.float32)
+    for i, thing in enumerate(spec.things):
+        layer = _layer(thing, frames, height, width)
+        alpha = layer[..., 3:]
+        image *= 1 - alpha
+        image += layer[..., :3]
+        masks[:i] *= 1 - alpha[..., 0]
+        masks[i] = alpha[..., 0]
+    image *= _light(spec.texture, height, width)
+    return Scene(spec, np.rint(np.clip(image, 0, 255, out=image)).astype(np.uint8), masks)
+
+
+def _background(spec: Spec, height: int, width: int) -> np.ndarray:
+    """Return the ground without light, float32 (H, W, 3); the same texture at every size."""
+    look, rng = LOOKS[spec.ground], stream(spec.texture, spec.ground)
+    mix = np.full((height, width), 0.5, np.float32)
+    for weight, down, across in look.octaves:
+        grid = rng.standard_normal((down + 1, across + 1)).astype(np.float32)
+        mix += 0.35 * weight * cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+    np.clip(mix, 0, 1, out=mix)
+    low, high = np.array(look.low, np.float32), np.array(look.high, np.float32)
+    image = low + mix[..., None] * (high - low)
+    if look.stars:
+        y, x = (np.arange(n, dtype=np.float32)[None] / n - rng.random((look.stars, 1)) for n in (height, width))
+        glow = np.exp(-((y / 0.018) ** 2)).T @ np.exp(-((x / 0.018) ** 2))
+        image = image + 190 * np.clip(glow, 0, 1)[..., None].astype(np.float32)
+    return image
+
+
+def _light(texture: int, height: int, width: int) -> np.ndarray:
+    """Return brightness with a slope in a random direction, float32 (H, W, 1)."""
+    brightness, dy, dx = stream(texture, "light").uniform(-1, 1, 3)
+    y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
+    light: np.ndarray = (0.98 + 0.08 * brightness + 0.07 * (dy * y + dx * x)).astype(np.float32)
+    return light[..., None]
+
+
+def _layer(thing: Thing, frames: int, height: int, width: int) -> np.ndarray:
+    """Return the object alone as premultiplied float32 (F, H, W, 4), colour 0..255 and alpha 0..1."""
+    phase = np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
+    dx = {"left": -1, "right": 1}.get(thing.motion, 0) * thing.travel * (phase - 0.5)
+    dy = {"up": -1, "down": 1}.get(thing.motion, 0) * thing.travel * (phase - 0.5)
+    if thing.motion == "bounce":
+        dy = dy + 0.5 * thing.travel * (0.5 - np.sin(np.pi * phase) ** 2)
+    grow = {"approach": 0.3, "recede": -0.3}.get(thing.motion, 0) * (2 * phase - 1)
+    side = min(height, width) * thing.scale * SIZES[thing.size] * (1 + grow)
+    levels = _pyramid(thing.kind, thing.tint)
+    sprite = next((level for level in reversed(levels) if len(level) >= side.max()), levels[0])
+    layer = np.empty((frames, height, width, 4), np.float32)
+    for f in range(frames):
+        scale = side[f] / len(sprite)
+        x, y = (thing.x + dx[f]) * width, (thing.y + dy[f]) * height
+        shift = 0.5 * scale - 0.5 - 0.5 * side[f]
+        matrix = np.array([[scale, 0, x + shift], [0, scale, y + shift]])
+        cv2.warpAffine(sprite, matrix, (width, height), layer[f], flags=cv2.INTER_LINEAR)
+    return layer
+
+
+@cache
+def _pyramid(kind: str, tint: str) -> tuple[np.ndarray, ...]:
+    """Return the tinted sprite at halving sizes, premultiplied float32 (S, S, 4), the largest first."""
+    row, column = divmod(CLASSES.index(kind), COLUMNS)
+    tile = _atlas()[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
+    alpha, colour = tile[..., 3:] / np.float32(255), tile[..., 2::-1].astype(np.float32)
+    if rgb := TINTS[tint]:
+        grey = colour @ np.array([0.3, 0.59, 0.11], np.float32)
+        colour = np.clip(0.15 * colour + grey[..., None] * np.array(rgb, np.float32) / 150, 0, 255)
+    sprite = np.concatenate([colour * alpha, alpha], -1)
+    # a clear rim keeps the edge soft where the sprite is enlarged
+    levels = [cv2.copyMakeBorder(sprite, 2, 2, 2, 2, cv2.BORDER_CONSTANT)]
+    while len(levels[-1]) > 12:
+        half = len(levels[-1]) // 2
+        levels.append(cv2.resize(levels[-1], (half, half), interpolation=cv2.INTER_AREA))
+    return tuple(levels)
+
+
+@cache
+def _atlas() -> np.ndarray:
+    data = files("flowedit.pocket").joinpath("sprites/atlas.png").read_bytes()
+    atlas = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert atlas is not None  # shipped with the package
+    return atlas

@@ -1,0 +1,109 @@
+"""Edits whose true outcome is known: source and target scene differ in the named things and in nothing else."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from flowedit.pocket.render import scene
+from flowedit.pocket.world import EVERYTHING, GROUNDS, Scene, Spec, Thing, Vocabulary, draw, stream
+
+KINDS = {  # kind of edit → how many objects the source scene has
+    "replace": 1,
+    "replace_one_of_two": 2,
+    "replace_both": 2,
+    "recolour": 1,
+    "resize": 1,
+    "remove": 1,
+    "add": 1,
+    "ground": 1,
+}
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A source, its true edit, the words that differ, and the mask float32 (F, H, W) of what may change."""
+
+    kind: str
+    source: Scene
+    target: Scene
+    source_words: tuple[str, ...]
+    target_words: tuple[str, ...]
+    edited: tuple[int, ...]
+    mask: np.ndarray
+
+
+def edit(
+    what: int | Spec,
+    kind: str,
+    size: tuple[int, int] = (64, 64),
+    frames: int = 9,
+    vocabulary: Vocabulary = EVERYTHING,
+) -> Edit:
+    """Edit a spec, or one drawn from a seed with as many objects as `kind` needs; see `KINDS`."""
+    if kind not in KINDS:
+        raise ValueError(f"no edit called {kind!r}; there are {list(KINDS)}")
+    seed = zlib.crc32(repr(what).encode()) if isinstance(what, Spec) else what
+    before = what if isinstance(what, Spec) else draw(what, vocabulary, things=KINDS[kind])
+    if len(before.things) < KINDS[kind]:
+        raise ValueError(f"{kind!r} needs {KINDS[kind]} objects, the scene has {len(before.things)}")
+    after, edited = _changed(before, kind, vocabulary, stream(seed, "edit", kind))
+    source, target = scene(before, size, frames), scene(after, size, frames)
+    (source_words, shown), (target_words, wanted) = (_named(side, kind, edited) for side in (source, target))
+    mask = np.clip(np.maximum(shown, wanted), 0, 1)
+    return Edit(kind, source, target, source_words, target_words, edited, mask)
+
+
+def renderings(true: Edit, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return the target frames (F, H, W, 3) with the first edited object as each class in the same pose."""
+    frames, height, width, _ = true.target.frames.shape
+    spec, index = true.target.spec, true.edited[0]
+    return {
+        kind: scene(_with(spec, index, replace(spec.things[index], kind=kind)), (height, width), frames).frames
+        for kind in classes
+    }
+
+
+def _changed(spec: Spec, kind: str, vocabulary: Vocabulary, rng: np.random.Generator) -> tuple[Spec, tuple[int, ...]]:
+    """Return the edited spec and the indices of the objects that differ, in whichever side has them."""
+
+    def other(known: tuple[str, ...], *taken: str) -> str:
+        left = [value for value in known if value not in taken]
+        if not left:
+            raise ValueError(f"{kind!r} needs one more choice than {list(known)}")
+        return str(rng.choice(left))
+
+    things = spec.things
+    last = len(things) - 1
+    if kind == "ground":
+        return replace(spec, ground=other(vocabulary.grounds, spec.ground)), ()
+    if kind == "remove":
+        return replace(spec, things=things[:last]), (last,)
+    if kind == "add":
+        free = 0.77 if things[0].x < 0.5 else 0.23
+        new = Thing(other(vocabulary.classes, *(t.kind for t in things)), other(vocabulary.motions), x=free)
+        return replace(spec, things=(*things, replace(new, scale=0.44, travel=0.16))), (len(things),)
+    if kind == "recolour":
+        return _with(spec, 0, replace(things[0], tint=other(vocabulary.tints, things[0].tint, ""))), (0,)
+    if kind == "resize":
+        return _with(spec, 0, replace(things[0], size=other(vocabulary.sizes, things[0].size, ""))), (0,)
+    edited = (0, 1) if kind == "replace_both" else (int(rng.integers(len(things))),)
+    taken = [thing.kind for thing in things]
+    for index in edited:
+        taken.append(other(vocabulary.classes, *taken))
+        spec = _with(spec, index, replace(things[index], kind=taken[-1]))
+    return spec, edited
+
+
+def _named(side: Scene, kind: str, edited: tuple[int, ...]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return one side's words for what is edited, and the share of every pixel that it covers, (F, H, W)."""
+    if kind == "ground":
+        return (GROUNDS[side.spec.ground],), 1 - side.masks.sum(0)
+    present = [index for index in edited if index < len(side.masks)]
+    return tuple(side.words[index] for index in present), side.masks[present].sum(0)
+
+
+def _with(spec: Spec, index: int, thing: Thing) -> Spec:
+    return replace(spec, things=(*spec.things[:index], thing, *spec.things[index + 1 :]))

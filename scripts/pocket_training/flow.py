@@ -1,0 +1,157 @@
+"""Text encoder and transformer, trained together on cached latents; and the export of all parts."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from diffusers import CogVideoXPipeline
+
+from flowedit.pocket import Spec, Thing
+from pocket_training.cache import Cache
+from pocket_training.common import average_gradients, log, picture, ranks, rate, resume, save, seconds_left
+from pocket_training.models import (
+    generate,
+    new_flow,
+    new_scheduler,
+    new_tokenizer,
+    pipeline,
+    rotary,
+    tokenize,
+)
+from pocket_training.vae import trained_vae
+
+
+def train_flow(config: dict, args: argparse.Namespace) -> None:
+    """Train text encoder and transformer together to predict v at logit-normal times."""
+    cfg, path, device = config["flow"], args.work / "flow.pt", args.device
+    torch.manual_seed(config["seed"])
+    tokenizer, vae = new_tokenizer(), trained_vae(args.work, config, device)
+    model = new_flow(config, tokenizer).to(device)
+    steps, ema = optimizers(model, cfg), copy.deepcopy(model).eval().requires_grad_(False)
+    state, saved = resume(path)
+    if saved:
+        model.load_state_dict(saved["model"])
+        ema.load_state_dict(saved["ema"])
+        for optimizer, values in zip(steps, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+    cache = Cache(config, args, vae, tokenizer)
+    rank, world = ranks()
+    cache.grow(cfg["warm"] // world)
+    if "scale" not in state:
+        variance = torch.tensor(np.var(np.stack(cache.latents), dtype=np.float64), device=device)
+        if world > 1:
+            dist.all_reduce(variance)
+        state["scale"] = (variance.item() / world) ** -0.5
+    empty = tokenize(tokenizer, [""], config).to(device)
+    alpha_bar = new_scheduler().alphas_cumprod.float().to(device)
+    knots = ((1 - alpha_bar).sqrt() / (alpha_bar.sqrt() + (1 - alpha_bar).sqrt())).cpu()
+    ropes, network = rotary(config, device), model["transformer"]
+    if args.compile:
+        network = torch.compile(network)
+    last, losses, peaks = time.monotonic(), [], (cfg["muon_lr"], cfg["lr"])
+    while (left := seconds_left(state, args)) > 0:
+        fraction = 1 - left / (args.minutes * 60)
+        single = fraction < cfg["image_share"]
+        rng = np.random.default_rng([config["seed"], state["step"], rank])
+        torch.manual_seed((config["seed"] + state["step"]) * world + rank)
+        cache.grow((cfg["warm"] + int(fraction * cfg["clips"])) // world)
+        size = (cfg["images"] if single else cfg["batch"]) // world
+        x, tokens = cache.batch(rng.integers(len(cache.latents), size=size))
+        x, rope = x * state["scale"], ropes[-1]
+        if single:
+            frame = int(rng.integers(x.shape[1]))
+            x, rope = x[:, frame : frame + 1], ropes[frame]
+        tokens = torch.where(torch.rand(len(x), 1, device=device) < config["text"]["drop"], empty, tokens)
+        times = torch.sigmoid(torch.randn(len(x)) * 1.2)
+        timestep = torch.searchsorted(knots, times).clamp(max=len(knots) - 1).to(device)
+        a = alpha_bar[timestep].sqrt().view(-1, 1, 1, 1, 1)
+        b = (1 - alpha_bar[timestep]).sqrt().view(-1, 1, 1, 1, 1)
+        noise = torch.randn(x.shape).to(device)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            text = model["text_encoder"](tokens).last_hidden_state
+            v = network(a * x + b * noise, text, timestep, image_rotary_emb=rope, return_dict=False)[0]
+        loss = (v.float() - (a * noise - b * x)).square().mean()
+        for optimizer, peak in zip(steps, peaks, strict=True):
+            optimizer.zero_grad(set_to_none=True)
+            optimizer.param_groups[0]["lr"] = rate(fraction, peak)
+        loss.backward()
+        average_gradients(model)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in steps:
+            optimizer.step()
+        keep = min(cfg["ema"], (1 + state["step"]) / (10 + state["step"]))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - keep)
+        state["step"] += 1
+        state["clips"] += len(x) * world
+        losses.append(loss.detach())
+        if state["step"] % 20 == 0:
+            row = {"step": state["step"], "clips": state["clips"], "encoded": len(cache.latents) * world}
+            row |= {"minutes": round(fraction * args.minutes, 2)}
+            log(path.with_suffix(".jsonl"), **row, loss=round(torch.stack(losses).mean().item(), 4))
+            losses.clear()
+        if rank == 0 and time.monotonic() - last > 60 * cfg["sample_minutes"]:
+            last = time.monotonic()
+            save_flow(path, state, model, ema, steps)
+            pipe = pipeline(vae, ema, tokenizer, state["scale"])
+            samples(args.work, config, pipe, fraction * args.minutes)
+    save_flow(path, state, model, ema, steps)
+
+
+def optimizers(model: torch.nn.ModuleDict, cfg: dict) -> list[torch.optim.Optimizer]:
+    """Return Muon for the blocks' matrices and AdamW for everything else."""
+    inner = {
+        id(weight)
+        for name, weight in model["transformer"].transformer_blocks.named_parameters()
+        if weight.ndim == 2 and ("attn1" in name or "ff" in name)
+    }
+    muon = [weight for weight in model.parameters() if id(weight) in inner]
+    rest = [weight for weight in model.parameters() if id(weight) not in inner]
+    return [
+        torch.optim.Muon(muon, lr=cfg["muon_lr"], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=cfg["lr"], betas=(0.9, 0.99), weight_decay=0.01),
+    ]
+
+
+def save_flow(path: Path, state: dict, model: torch.nn.Module, ema: torch.nn.Module, steps: list) -> None:
+    """Write the checkpoint of the flow stage."""
+    values = {"model": model.state_dict(), "ema": ema.state_dict()}
+    save(path, state, **values, optimizers=[optimizer.state_dict() for optimizer in steps])
+
+
+def samples(work: Path, config: dict, pipe: CogVideoXPipeline, minutes: float) -> None:
+    """Write a picture of one clip for each class, in three frames."""
+    grounds, motions = config["vocabulary"]["grounds"], config["vocabulary"]["motions"]
+    rows = []
+    for i, kind in enumerate(config["vocabulary"]["classes"]):
+        thing = Thing(kind, motions[i % len(motions)])
+        prompt = Spec((thing,), grounds[i // 2 % len(grounds)]).caption
+        rows.append(generate(pipe, prompt, config, seed=i)[:: (config["frames"] - 1) // 2])
+    pairs = [np.concatenate(rows[i : i + 2]) for i in range(0, len(rows) - 1, 2)]
+    picture(work / f"flow_{minutes:05.1f}.png", pairs)
+
+
+def export(config: dict, args: argparse.Namespace) -> None:
+    """Write the averaged weights, in half precision, as a diffusers directory with `flowedit.json`."""
+    tokenizer, vae = new_tokenizer(), trained_vae(args.work, config, "cpu")
+    state, saved = resume(args.work / "flow.pt")
+    model = new_flow(config, tokenizer).eval()
+    model.load_state_dict(saved["ema"])
+    part = args.out.with_name(args.out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    pipeline(vae.half(), model.half(), tokenizer, state["scale"]).save_pretrained(part)
+    about = {"trained": True, **config["vocabulary"], "frames": config["frames"], "size": config["size"]}
+    about |= {"clips_seen": state["clips"], "steps": state["step"], "minutes": round(state["spent"] / 60, 1)}
+    (part / "flowedit.json").write_text(json.dumps(about, indent=2) + "\n")
+    shutil.rmtree(args.out, ignore_errors=True)
+    os.replace(part, args.out)
+    print(sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file()) / 2**20, "MiB")

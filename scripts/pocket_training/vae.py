@@ -1,0 +1,141 @@
+"""The autoencoder: training, and latents of unit variance folded into its weights."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLCogVideoX
+from diffusers.models.autoencoders.autoencoder_kl_cogvideox import CogVideoXSpatialNorm3D
+from torch import Tensor
+
+from flowedit.pocket import Vocabulary, scene
+from flowedit.pocket.world import EVERYTHING
+from pocket_training.common import (
+    average_gradients,
+    log,
+    picture,
+    ranks,
+    rate,
+    render,
+    resume,
+    save,
+    seconds_left,
+    to_frames,
+    to_model,
+)
+from pocket_training.models import new_vae
+
+
+def train_vae(config: dict, args: argparse.Namespace) -> None:
+    """Train on rendered clips: squared error of pixels and edges, and a small KL term.
+
+    The stage `decoder` goes on with the decoder alone, so that latents which are already cached stay valid.
+    """
+    cfg, path, learned = config["vae"], args.work / f"{args.stage}.pt", Vocabulary(**config["vocabulary"])
+    phases, peak = (cfg["phases"], cfg["lr"]) if args.stage == "vae" else (cfg["decoder_phases"], cfg["decoder_lr"])
+    torch.manual_seed(config["seed"])
+    vae = new_vae(config).to(args.device).train()
+    if args.stage == "decoder":
+        vae.load_state_dict(resume(args.work / "vae.pt")[1]["vae"])
+        vae.encoder.requires_grad_(False)
+    weights = [weight for weight in vae.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=cfg["lr"], betas=(0.9, 0.99), weight_decay=1e-3)
+    state, saved = resume(path)
+    if saved:
+        vae.load_state_dict(saved["vae"])
+        optimizer.load_state_dict(saved["optimizer"])
+    saved_at, curve, (rank, world_size) = time.monotonic(), [], ranks()
+    while (left := seconds_left(state, args)) > 0:
+        fraction = 1 - left / (args.minutes * 60)
+        phase = next(phase for phase in phases if fraction < phase["until"])
+        rng = np.random.default_rng([config["seed"], state["step"], rank])
+        jobs = []
+        for _ in range(max(1, phase["batch"] // world_size)):
+            seed = config["first_seed"] + int(rng.integers(2**40))
+            world = EVERYTHING if rng.random() < cfg["whole_world"] else learned
+            jobs.append((seed, config["size"], phase["frames"], world))
+        videos, importance = [], []
+        for clip in args.map(render, jobs):
+            y, x = (int(rng.integers(side - phase["crop"] + 1)) for side in config["size"])
+            window = np.s_[:, y : y + phase["crop"], x : x + phase["crop"]]
+            videos.append(clip.frames[window])
+            importance.append(1 + cfg["object_weight"] * clip.masks.sum(0)[window])
+        video = to_model(np.stack(videos), args.device)
+        weight = torch.from_numpy(np.stack(importance)).to(args.device)[:, None]
+        for group in optimizer.param_groups:
+            group["lr"] = rate(fraction, peak)
+        torch.manual_seed((config["seed"] + state["step"]) * world_size + rank)
+        with torch.autocast(video.device.type, torch.bfloat16):
+            posterior = vae.encode(video).latent_dist
+            output = vae.decode(posterior.sample()).sample
+        wrong = output.float() - video
+        error = (weight * wrong.square()).mean() / weight.mean()
+        sharp = wrong.diff(dim=-1).square().mean() + wrong.diff(dim=-2).square().mean()
+        mean, logvar = posterior.mean.float(), posterior.logvar.float()
+        kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+        loss = error + cfg["edges"] * sharp + cfg["kl"] * kl
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        average_gradients(vae)
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        state["step"] += 1
+        state["clips"] += len(videos) * world_size
+        curve.append([wrong.detach().square().mean().item() / 4, sharp.item(), kl.item()])
+        if state["step"] % 50 == 0:
+            mse, sharp, kl = (float(value) for value in np.mean(curve, 0))
+            row = {"psnr": round(-10 * math.log10(mse), 2), "edges": round(sharp, 4), "kl": round(kl, 3)}
+            minutes, curve = round(fraction * args.minutes, 2), []
+            log(path.with_suffix(".jsonl"), step=state["step"], clips=state["clips"], minutes=minutes, **row)
+        if rank == 0 and time.monotonic() - saved_at > 120:
+            saved_at = time.monotonic()
+            save(path, state, vae=vae.state_dict(), optimizer=optimizer.state_dict())
+            both = [to_frames(v.detach())[:, -1] for v in (video, output)]
+            picture(path.with_suffix(".png"), [rows[:8] for rows in both], 3)
+    if args.stage == "vae":
+        standardise(vae, *measure(vae, config, args.device))
+    save(path, state, vae=vae.state_dict(), optimizer=optimizer.state_dict())
+
+
+def trained_vae(work: Path, config: dict, device: str) -> AutoencoderKLCogVideoX:
+    """Return the trained autoencoder, frozen."""
+    vae = new_vae(config)
+    path = work / "decoder.pt"
+    vae.load_state_dict(resume(path if path.exists() else work / "vae.pt")[1]["vae"])
+    return vae.to(device).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def standardise(vae: AutoencoderKLCogVideoX, mean: Tensor, std: Tensor) -> None:
+    """Fold (z - mean) / std, each (16,), into the weights: every latent channel gets mean 0 and variance 1.
+
+    Exact but for the decoder's zero padding at the frame's rim, which the stage `decoder` trains away.
+    """
+    last, inverse = vae.encoder.conv_out.conv, (1 / std).repeat(2)
+    inverse[len(std) :] = 1
+    shift = torch.cat([-mean / std, -2 * std.log()])
+    last.weight.mul_(inverse[:, None, None, None, None])
+    last.bias.mul_(inverse).add_(shift)
+    readers = [vae.decoder.conv_in.conv]
+    for module in vae.decoder.modules():
+        if isinstance(module, CogVideoXSpatialNorm3D):
+            readers += [module.conv_y.conv, module.conv_b.conv]
+    for reader in readers:
+        reader.bias.add_(torch.einsum("oidhw,i->o", reader.weight, mean))
+        reader.weight.mul_(std[:, None, None, None])
+
+
+def measure(vae: AutoencoderKLCogVideoX, config: dict, device: str) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation (16,) of the latents of 256 clips of the learned vocabulary."""
+    learned, latents = Vocabulary(**config["vocabulary"]), []
+    for seed in range(config["first_seed"], config["first_seed"] + 256):
+        frames = scene(seed, config["size"], config["frames"], learned).frames[None]
+        with torch.no_grad():
+            latents.append(vae.encode(to_model(frames, device)).latent_dist.mean)
+    stacked = torch.cat(latents).transpose(0, 1).flatten(1)
+    return stacked.mean(1), stacked.std(1)

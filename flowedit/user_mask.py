@@ -71,9 +71,10 @@ def _chosen(path: Path, count: int, info: video.VideoInfo, indices: Sequence[int
         return list(indices)
     if count == len(indices):
         return list(range(count))
+    fitting = ", ".join(map(str, sorted({1, len(indices), info.frames})))
     raise ValueError(
         f"mask {path} has {count} frames, but {info.path} has {info.frames} and {len(indices)} of "
-        f"them are edited: give a mask of 1, {info.frames} or {len(indices)} frames"
+        f"them are edited: give one of {fitting} frames"
     )
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
+from diffusers import CogVideoXTransformer3DModel
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -227,17 +228,35 @@ def test_an_attention_with_a_mask_is_refused_rather_than_misread():
         F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
-@pytest.mark.slow
-def test_one_block_at_real_size_and_token_count():
-    """2B: 226 text and 13 x 30 x 45 video tokens, 30 heads of 64; columns against a softmax of sampled queries."""
-    n = 226 + 13 * 30 * 45
-    q, k, v = qkv(torch.bfloat16, n, heads=30, d=64, rows=1)
-    out, lse = attention.with_lse(q, k, v)
-    assert torch.equal(out, F.scaled_dot_product_attention(q, k, v))
-    ours = attention.token_attention(q[:, :, 226:], k, lse[:, :, 226:], KEYS, 20)
-    some = torch.arange(0, n - 226, 997)
-    exact = softmax(q[:, :, 226 + some], k)[..., KEYS].mean((1, 3))
-    assert (ours[:, some] - exact).abs().max() / exact.max() < 1e-3
+def test_one_block_at_real_size_and_token_count(monkeypatch):
+    """CogVideoX-2b's: 226 text and 13 x 30 x 45 video tokens, 30 heads of 64; against a softmax of some queries."""
+    with torch.device("meta"):
+        net = CogVideoXTransformer3DModel(num_layers=1)
+    net = net.to_empty(device="cpu").to(torch.bfloat16).eval()
+    generator = torch.Generator().manual_seed(0)
+    for weight in [*net.parameters(), *net.buffers()]:
+        weight.data.normal_(0, 0.02, generator=generator)
+    exact, prompt = Exact(monkeypatch), Conditioning("", torch.zeros(1), ((0, 1),) * 20)
+    watch = recorder.Recorder({prompt: KEYS}, "joint")
+    inputs = {
+        "hidden_states": torch.randn((1, 13, 16, 60, 90), generator=generator).bfloat16(),
+        "encoder_hidden_states": torch.randn((1, 226, 4096), generator=generator).bfloat16(),
+        "timestep": torch.tensor([500.0]),
+    }
+    block = net.transformer_blocks[0].attn1
+    with (
+        torch.no_grad(),
+        recorder.recording([block], watch, 226),
+        watch.call(prompt, lambda maps: maps) as parts,
+        watch.rows(prompt, slice(0, 1), parts),
+    ):
+        out = net(**inputs, return_dict=False)[0]
+    assert torch.isfinite(out).all()
+    ((q, k),) = exact.calls
+    assert q.shape == (1, 30, 226 + 13 * 30 * 45, 64)
+    some = torch.arange(0, 13 * 30 * 45, 997)
+    want = softmax(q[:, :, 226 + some], k)[..., KEYS].mean((1, 3))
+    assert (watch.take(prompt)[:, some] - want).abs().max() / want.max() < 1e-3
 
 
 @pytest.mark.parametrize("choice", [1, 2, 3], ids=["flash", "efficient", "cudnn"])

@@ -53,6 +53,7 @@ class TextEncoder:
         pieces, offsets = self._pieces(prompt)
         if len(offsets) > self.length:
             lost = prompt[offsets[self.length - 1][0] :].strip()
+            lost = lost if len(lost) <= 80 else f"{lost[:45]} … {lost[-30:]}"
             raise ValueError(
                 f"the prompt has {len(offsets)} tokens, {self._folder.name} reads {self.length}: "
                 f"shorten it; these words fall off: {lost!r}"

@@ -49,7 +49,8 @@ def write_edit(
         others: dict[str, Writer] = {}
         for part in _rechunked(job.backbone.decode(z), len(indices)):
             original = np.concatenate(list(islice(originals, len(part))))
-            frames = clip.to_source(part, original, source.fit)
+            # Nothing was run at strength 0: the clip itself, not what the autoencoder makes of it.
+            frames = clip.to_source(part, original, source.fit) if job.settings.strength else original
             shown = _pixel_mask(job, source, mask, pixels, range(done, done + len(part)))
             if shown is not None and blended:
                 frames = clip.composite(frames, original, shown)

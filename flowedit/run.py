@@ -85,7 +85,7 @@ def load_backbone(settings: Settings) -> Backbone:
         raise ValueError("backbone=folder needs backbone.path=DIR (on the command line, --backbone DIR)")
     return backbones.load(
         path,
-        name=chosen.name,
+        name=chosen.name if chosen.path is None else None,
         device=runtime.device,
         dtype=runtime.dtype,
         rows=runtime.rows,
@@ -101,6 +101,8 @@ def check(settings: Settings) -> None:
     if settings.source is None and settings.mode.name != "random_noise":
         raise ValueError("no source prompt: say what the clip shows (--source)")
     region.check_words(settings)
+    if settings.user_mask is not None and not Path(settings.user_mask).exists():
+        raise FileNotFoundError(f"mask {settings.user_mask} does not exist: check its path")
     video.select(video.probe(_required(settings)), settings.start, settings.frames, settings.rate)
 
 
@@ -135,7 +137,7 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) 
     mask_frames = None
     if settings.user_mask is not None:
         mask_frames, said = user_mask.read_mask(settings.user_mask, source.info, source.selection.indices)
-        job.say(said)
+        job.say([*said, *source_clip.cut(source, mask_frames)])
     job.say([*backbone.notices, *region.explain(settings), *unused(settings)])
 
     inputs = filter(None, [str(source.info.path), settings.user_mask])

@@ -61,6 +61,16 @@ def read(source: SourceClip, monitor: Monitor) -> np.ndarray:
     return clip.pad_frames(np.concatenate(parts), source.geometry.frames)
 
 
+def cut(source: SourceClip, mask: np.ndarray) -> list[str]:
+    """A notice if part of a user's mask (F, H, W) lies in the margins that fit=crop leaves as they are."""
+    if source.fit.how != "crop":
+        return []
+    top, left, height, width = source.fit.window
+    margins = mask[:, :top], mask[:, top + height :], mask[:, :, :left], mask[:, :, left + width :]
+    lost = any(margin.any() for margin in margins)
+    return ["part of the mask lies in margins that fit=crop does not edit (fit=pad edits all)"] if lost else []
+
+
 def working_mask(source: SourceClip, mask: np.ndarray) -> np.ndarray:
     """A user's mask uint8 (F, H, W) at the working size, float32 in [0, 1], padded in time as the clip is."""
     frames = [clip.mask_to_working(frame[None].astype(np.float32) / 255, source.fit) for frame in mask]

@@ -129,6 +129,13 @@ def test_what_a_user_should_hear_is_said_and_kept(editor, clip_file, tmp_path, o
     assert yaml.safe_load((result.folder / "run.yaml").read_text())["notices"] == ear.notices
 
 
+def test_a_mask_that_reaches_into_cropped_margins_is_said(editor, clip_file, tmp_path):
+    cv2.imwrite(str(tmp_path / "m.png"), np.full(probe.probe(clip_file).size, 255, np.uint8))
+    for how, said in (("crop", True), ("pad", False)):
+        _, ear = edit(editor, clip_file, tmp_path, how, user_mask=tmp_path / "m.png", fit=how, size="64x64", strength=0)
+        assert any("margins" in text for text in ear.notices) == said
+
+
 def test_no_words_make_no_mask(editor, clip_file, tmp_path):
     result, _ = edit(editor, clip_file, tmp_path)
     assert result.mask is None
@@ -147,6 +154,7 @@ def test_strength_zero_returns_the_source_without_an_evaluation(editor, clip_fil
     result, _ = edit(editor, clip_file, tmp_path, mode=mode, strength=0, **WORDS)
     assert torch.equal(result.latents, result.source_latents)
     assert result.run["network_evaluations"] == 0
+    assert np.abs(frames_of(result.video) - frames_of(clip_file)).mean() < 2.5  # the codec's own error
 
 
 def test_reconstruction_error_is_reported_on_request(editor, clip_file, tmp_path):

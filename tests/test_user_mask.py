@@ -61,7 +61,9 @@ def test_length(tmp_path, make, count, taken):
 @pytest.mark.parametrize("make", [video, folder])
 def test_other_length_is_refused(tmp_path, make):
     path = make(tmp_path / ("m.mp4" if make is video else "m"), [box(2)] * 5)
-    with pytest.raises(ValueError, match=r"has 5 frames, but clip.mp4 has 12 and 3 of them .* give one of 1, 3, 12 frames"):
+    with pytest.raises(
+        ValueError, match=r"has 5 frames, but clip.mp4 has 12 and 3 of them .* give one of 1, 3, 12 frames"
+    ):
         read_mask(path, INFO, INDICES)
 
 

@@ -1,16 +1,18 @@
 """Train the pocket checkpoint in resumable stages: `vae`, then `flow`, then `decoder` (optional), `export`.
 
-    python scripts/train_pocket.py vae --work DIR --minutes 15
-    torchrun --standalone --nproc-per-node 2 scripts/train_pocket.py flow --work DIR --minutes 55
+    python scripts/train_pocket.py vae --work DIR
+    torchrun --standalone --nproc-per-node 2 scripts/train_pocket.py flow --work DIR --minutes 60
     python scripts/train_pocket.py export --work DIR --out DIR/checkpoint
 
-On a CPU, processes of one thread (OMP_NUM_THREADS=1) under torchrun beat one process of many threads.
+A stage ends after the steps that its configuration names, or after `--minutes`; called again, it goes on where it
+was. On a CPU, processes of one thread (OMP_NUM_THREADS=1) under torchrun beat one process of many threads.
 What the shipped checkpoint took stands in conf/pocket/train.yaml.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import os
 from pathlib import Path
@@ -33,7 +35,7 @@ def main() -> None:
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints, logs and pictures")
     parser.add_argument("--config", type=Path, default=ROOT / "conf/pocket/train.yaml")
-    parser.add_argument("--minutes", type=float, default=20, help="budget, earlier runs counted in")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after these")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="torch.compile the transformer")
     parser.add_argument("--workers", type=int, default=0, help="processes that render; 0: inline")

@@ -32,14 +32,19 @@ def average_gradients(model: torch.nn.Module) -> None:
             gradient.copy_(part.view_as(gradient) / dist.get_world_size())
 
 
-def seconds_left(state: dict, args: argparse.Namespace) -> float:
-    """Return what is left of the stage's budget by the first process's clock, earlier runs counted in."""
-    left = args.minutes * 60 - state["spent"] - (time.monotonic() - state["began"])
+def goes_on(state: dict, steps: int, args: argparse.Namespace) -> bool:
+    """Return whether another step is due, and this run still has time by the first process's clock."""
+    late = time.monotonic() - state["began"] > args.minutes * 60
     if dist.is_initialized():
-        clock = torch.tensor(left, device=args.device)
+        clock = torch.tensor(float(late), device=args.device)
         dist.broadcast(clock, 0)
-        left = clock.item()
-    return left
+        late = bool(clock.item())
+    return state["step"] < steps and not late
+
+
+def minutes(state: dict) -> float:
+    """Return the minutes that the stage took so far, earlier runs counted in."""
+    return (state["spent"] + time.monotonic() - state["began"]) / 60
 
 
 def save(path: Path, state: dict, **tensors: dict) -> None:
@@ -91,5 +96,5 @@ def picture(path: Path, rows: list[np.ndarray], scale: int = 2) -> None:
 
 
 def rate(fraction: float, peak: float) -> float:
-    """Learning rate at a fraction of the budget: a short linear start, constant, a linear end."""
+    """Learning rate at a fraction of the steps: a short linear start, constant, a linear end."""
     return peak * min(1.0, fraction / 0.01 + 0.02, max(1e-3, (1 - fraction) / 0.4))

@@ -8,16 +8,18 @@ import json
 import os
 import shutil
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from diffusers import CogVideoXPipeline
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from flowedit.pocket import Spec, Thing
 from pocket_training.cache import Cache
-from pocket_training.common import average_gradients, log, picture, ranks, rate, resume, save, seconds_left
+from pocket_training.common import average_gradients, goes_on, log, minutes, picture, ranks, rate, resume, save
 from pocket_training.models import (
     generate,
     new_flow,
@@ -58,9 +60,9 @@ def train_flow(config: dict, args: argparse.Namespace) -> None:
     if args.compile:
         network = torch.compile(network)
     last, losses, peaks = time.monotonic(), [], (cfg["muon_lr"], cfg["lr"])
-    while (left := seconds_left(state, args)) > 0:
-        fraction = 1 - left / (args.minutes * 60)
-        single = fraction < cfg["image_share"]
+    while goes_on(state, cfg["steps"], args):
+        fraction = state["step"] / cfg["steps"]
+        single = state["step"] < cfg["image_steps"]
         rng = np.random.default_rng([config["seed"], state["step"], rank])
         torch.manual_seed((config["seed"] + state["step"]) * world + rank)
         cache.grow((cfg["warm"] + int(fraction * cfg["clips"])) // world)
@@ -76,7 +78,7 @@ def train_flow(config: dict, args: argparse.Namespace) -> None:
         a = alpha_bar[timestep].sqrt().view(-1, 1, 1, 1, 1)
         b = (1 - alpha_bar[timestep]).sqrt().view(-1, 1, 1, 1, 1)
         noise = torch.randn(x.shape).to(device)
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with torch.autocast(x.device.type, torch.bfloat16), attention_kernels(device):
             text = model["text_encoder"](tokens).last_hidden_state
             v = network(a * x + b * noise, text, timestep, image_rotary_emb=rope, return_dict=False)[0]
         loss = (v.float() - (a * noise - b * x)).square().mean()
@@ -96,15 +98,23 @@ def train_flow(config: dict, args: argparse.Namespace) -> None:
         losses.append(loss.detach())
         if state["step"] % 20 == 0:
             row = {"step": state["step"], "clips": state["clips"], "encoded": len(cache.latents) * world}
-            row |= {"minutes": round(fraction * args.minutes, 2)}
+            row |= {"minutes": round(minutes(state), 2)}
             log(path.with_suffix(".jsonl"), **row, loss=round(torch.stack(losses).mean().item(), 4))
             losses.clear()
         if rank == 0 and time.monotonic() - last > 60 * cfg["sample_minutes"]:
             last = time.monotonic()
             save_flow(path, state, model, ema, steps)
             pipe = pipeline(vae, ema, tokenizer, state["scale"])
-            samples(args.work, config, pipe, fraction * args.minutes)
+            samples(args.work, config, pipe, minutes(state))
     save_flow(path, state, model, ema, steps)
+
+
+def attention_kernels(device: str) -> AbstractContextManager:
+    """Return the attention that is fastest here: at this length, on a CPU, plain products, backward above all."""
+    if device.startswith("cuda"):
+        return nullcontext()
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # it speaks for the CPU too
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 def optimizers(model: torch.nn.ModuleDict, cfg: dict) -> list[torch.optim.Optimizer]:
@@ -128,7 +138,7 @@ def save_flow(path: Path, state: dict, model: torch.nn.Module, ema: torch.nn.Mod
     save(path, state, **values, optimizers=[optimizer.state_dict() for optimizer in steps])
 
 
-def samples(work: Path, config: dict, pipe: CogVideoXPipeline, minutes: float) -> None:
+def samples(work: Path, config: dict, pipe: CogVideoXPipeline, spent: float) -> None:
     """Write a picture of one clip for each class, in three frames."""
     grounds, motions = config["vocabulary"]["grounds"], config["vocabulary"]["motions"]
     rows = []
@@ -137,7 +147,7 @@ def samples(work: Path, config: dict, pipe: CogVideoXPipeline, minutes: float) -
         prompt = Spec((thing,), grounds[i // 2 % len(grounds)]).caption
         rows.append(generate(pipe, prompt, config, seed=i)[:: (config["frames"] - 1) // 2])
     pairs = [np.concatenate(rows[i : i + 2]) for i in range(0, len(rows) - 1, 2)]
-    picture(work / f"flow_{minutes:05.1f}.png", pairs)
+    picture(work / f"flow_{spent:05.1f}.png", pairs)
 
 
 def export(config: dict, args: argparse.Namespace) -> None:

@@ -17,14 +17,15 @@ from flowedit.pocket import Vocabulary, scene
 from flowedit.pocket.world import EVERYTHING
 from pocket_training.common import (
     average_gradients,
+    goes_on,
     log,
+    minutes,
     picture,
     ranks,
     rate,
     render,
     resume,
     save,
-    seconds_left,
     to_frames,
     to_model,
 )
@@ -37,7 +38,8 @@ def train_vae(config: dict, args: argparse.Namespace) -> None:
     The stage `decoder` goes on with the decoder alone, so that latents which are already cached stay valid.
     """
     cfg, path, learned = config["vae"], args.work / f"{args.stage}.pt", Vocabulary(**config["vocabulary"])
-    phases, peak = (cfg["phases"], cfg["lr"]) if args.stage == "vae" else (cfg["decoder_phases"], cfg["decoder_lr"])
+    prefix = "" if args.stage == "vae" else "decoder_"
+    steps, phases, peak = (cfg[prefix + key] for key in ("steps", "phases", "lr"))
     torch.manual_seed(config["seed"])
     vae = new_vae(config).to(args.device).train()
     if args.stage == "decoder":
@@ -50,8 +52,8 @@ def train_vae(config: dict, args: argparse.Namespace) -> None:
         vae.load_state_dict(saved["vae"])
         optimizer.load_state_dict(saved["optimizer"])
     saved_at, curve, (rank, world_size) = time.monotonic(), [], ranks()
-    while (left := seconds_left(state, args)) > 0:
-        fraction = 1 - left / (args.minutes * 60)
+    while goes_on(state, steps, args):
+        fraction = state["step"] / steps
         phase = next(phase for phase in phases if fraction < phase["until"])
         rng = np.random.default_rng([config["seed"], state["step"], rank])
         jobs = []
@@ -90,14 +92,14 @@ def train_vae(config: dict, args: argparse.Namespace) -> None:
         if state["step"] % 50 == 0:
             mse, sharp, kl = (float(value) for value in np.mean(curve, 0))
             row = {"psnr": round(-10 * math.log10(mse), 2), "edges": round(sharp, 4), "kl": round(kl, 3)}
-            minutes, curve = round(fraction * args.minutes, 2), []
-            log(path.with_suffix(".jsonl"), step=state["step"], clips=state["clips"], minutes=minutes, **row)
+            row["minutes"], curve = round(minutes(state), 2), []
+            log(path.with_suffix(".jsonl"), step=state["step"], clips=state["clips"], **row)
         if rank == 0 and time.monotonic() - saved_at > 120:
             saved_at = time.monotonic()
             save(path, state, vae=vae.state_dict(), optimizer=optimizer.state_dict())
             both = [to_frames(v.detach())[:, -1] for v in (video, output)]
             picture(path.with_suffix(".png"), [rows[:8] for rows in both], 3)
-    if args.stage == "vae":
+    if args.stage == "vae" and state["step"] == steps:
         standardise(vae, *measure(vae, config, args.device))
     save(path, state, vae=vae.state_dict(), optimizer=optimizer.state_dict())
 

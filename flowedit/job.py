@@ -34,7 +34,7 @@ class Job:
         self.settings, self.backbone, self.monitor = settings, backbone, monitor
         self.meter = Meter(backbone.device)
         self.notices: list[str] = []
-        self._facts: dict[str, Any] = {}
+        self.facts: dict[str, Any] = {}
         self._run: dict[str, Any] = {}
 
     def notice(self, text: str) -> None:
@@ -49,21 +49,21 @@ class Job:
 
     def fact(self, name: str, value: Any) -> None:
         """Keep a value for run.yaml."""
-        self._facts[name] = value
+        self.facts[name] = value
 
     def write_run(self, folder: Path, source: SourceClip | None, grid: list[float]) -> None:
         """run.yaml: resolved configuration, versions, shapes, seconds and peak memory of each phase."""
-        settings = _plain(asdict(self.settings))
+        settings = plain(asdict(self.settings))
         self._run = {
             "trained": self.backbone.trained,
             "notices": self.notices,
-            **self._facts,
+            **self.facts,
             "phases": self.meter.phases,
             "backbone": self.backbone.describe(),
             "clip": None if source is None else _clip_facts(source),
             "times": [round(t, 9) for t in grid],
             "settings": settings,
-            "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+            "versions": versions(),
         }
         write_yaml(folder / "run.yaml", self._run)
 
@@ -95,11 +95,16 @@ def _clip_facts(source: SourceClip) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Tuples as lists, for safe YAML."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def versions() -> dict[str, str | None]:
+    """Of Python and of the packages that a result depends on."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
 def _version(package: str) -> str | None:

@@ -95,10 +95,10 @@ def region(
         yield Region(attention, attention.vote)
 
 
-def user_latent(mask: np.ndarray, backbone: Backbone, geometry: Geometry, device: torch.device) -> Tensor:
+def user_latent(mask: np.ndarray, backbone: Backbone, geometry: Geometry) -> Tensor:
     """A user's mask (frames, H, W) at the working size, padded in time, to the latent grid (1, 1, F, h, w)."""
-    latent = masks.to_latent(torch.from_numpy(mask), backbone.frames_per_latent, geometry.latent[2:]).to(device)
-    return torch.cat([latent[:, :, :1]] * backbone.leading_latents + [latent], dim=2)
+    latent = masks.to_latent(torch.from_numpy(mask), backbone.frames_per_latent, geometry.latent[2:])
+    return torch.cat([latent[:, :, :1]] * backbone.leading_latents + [latent], dim=2).to(backbone.device)
 
 
 def _softened(user: Tensor, decay: float) -> Tensor:

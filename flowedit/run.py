@@ -6,17 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from flowedit import backbones, region, source_clip, user_mask, video, words
+from flowedit import backbones, region, source_clip, user_mask, video
 from flowedit.config import compose
 from flowedit.job import Job
+from flowedit.metrics.pixels import psnr
 from flowedit.outputs import GENERATE, staging
+from flowedit.prompts import check_prompt
 from flowedit.render import write_clip, write_edit
 from flowedit.settings import Settings
-from flowedit.steer import check_editor, make_grid, run_editor
+from flowedit.steer import check_editor, make_grid, run_editor, steer
 from flowedit.types import Backbone, EditResult, Monitor
 from flowedit.unused import unused
+
+CARRIES = 22.0
+"""PSNR in dB of a clip after encoding and decoding, below which the user is told."""
 
 
 class Quiet:
@@ -106,24 +113,6 @@ def check(settings: Settings) -> None:
     video.select(video.probe(_required(settings)), settings.start, settings.frames, settings.rate)
 
 
-def check_prompt(settings: Settings, backbone: Backbone, name: str) -> list[str]:
-    """Notices about a prompt's characters that the backbone cannot read.
-
-    Raises ValueError for a prompt that is too long, or an object word of which nothing can be read.
-    """
-    prompt = getattr(settings, name) or ""
-    try:
-        spans, lost = backbone.spans(prompt), backbone.unreadable(prompt)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-    holes = {place for start, end in lost for place in range(start, end)}
-    if name in region.watched(settings):
-        for start, end in words.occurrences(prompt, getattr(settings, f"{name}_words")):
-            if holes >= set(range(start, end)):
-                raise ValueError(f"{name}_words: {backbone.name} cannot read {prompt[start:end]!r}: say it in English")
-    return [f"{name}: {backbone.name} cannot read {prompt[a:b]!r}" for a, b in lost if spans and prompt[a:b].strip()]
-
-
 def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) -> EditResult:
     """One edit, from a file to a folder of files; everything that can be refused is refused before the networks run."""
     job = Job(settings, backbone, monitor or Quiet())
@@ -145,34 +134,33 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) 
         meter = job.meter
         with meter.phase("read"):
             frames = source_clip.read(source, job.monitor)
-        with meter.phase("encode"), torch.no_grad():
-            job.monitor.phase("encode", len(frames))
-            x_src = backbone.encode(frames, job.monitor.advance)
-            if not x_src.isfinite().all():
-                raise FloatingPointError(f"the VAE of {backbone.name} gave NaN or Inf: its weights may be damaged")
-        with meter.phase("embed"):
-            job.monitor.phase("embed", 0)
-            sides = {"target": (settings.target, settings.target_guidance_scale)}
-            if settings.mode.name != "random_noise":
-                sides["source"] = (settings.source or "", settings.source_guidance_scale)
-            prompts = {side: backbone.embed(text) for side, (text, _) in sides.items()}
-            guided = any(scale != 1 for _, scale in sides.values())
-            negative = backbone.embed(settings.negative_prompt) if guided else None
-            velocities = {side: backbone.velocity(prompts[side], scale, negative) for side, (_, scale) in sides.items()}
         user = None
         if mask_frames is not None:
-            working = source_clip.working_mask(source, mask_frames)
-            user = region.user_latent(working, backbone, source.geometry, x_src.device)
-        before = backbone.evaluations
-        with meter.phase("edit"), torch.no_grad(), region.region(settings, backbone, prompts, user) as where:
-            z = run_editor(settings, x_src, velocities, grid, where.mask, job)
-        job.fact("network_evaluations", backbone.evaluations - before)
+            user = region.user_latent(source_clip.working_mask(source, mask_frames), backbone, source.geometry)
+        z, x_src, found = steer(job, frames, grid, user)
+        job.say(_carried(backbone, frames, x_src))
         with meter.phase("decode and write"), torch.no_grad():
             replaced = mask_frames if settings.mask.user == "replace" else None
-            found = where.final()
             write_edit(job, source, z, found, replaced, stage.folder)
         job.write_run(stage.folder, source, grid)
         return job.result(stage.commit(), z, x_src, found)
+
+
+def _carried(backbone: Backbone, frames: np.ndarray, x_src: Tensor) -> list[str]:
+    """A notice if a small backbone's autoencoder loses too much of the clip, seen on as many frames as it learned."""
+    if backbone.world is None:
+        return []
+    shown = min(len(frames), backbone.trained_frames)
+    latents = x_src[:, :, : 1 + (shown - 1) // backbone.frames_per_latent]
+    with torch.no_grad():
+        again = np.concatenate(list(backbone.decode(latents)))
+    kept = psnr(again, frames[: len(again)])
+    if kept >= CARRIES:
+        return []
+    return [
+        f"the autoencoder of {backbone.name} gives this clip back at {kept:.1f} dB only (below {CARRIES:.0f} much is "
+        "lost); a full-size backbone carries such footage"
+    ]
 
 
 def generate(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) -> Path:

@@ -9,13 +9,17 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class BackboneSettings:
-    """Which pretrained model: a hub `repository` of `download` size, a local `path`, or a folder `packaged` with us."""
+    """Which pretrained model: a hub `repository`, a local `path`, or a folder `packaged` with us.
+
+    `download` and `memory` say what a user needs for it.
+    """
 
     name: str | None
     repository: str | None
     download: str | None
     path: str | None
     packaged: str | None = None
+    memory: str | None = None
 
 
 @dataclass(frozen=True)

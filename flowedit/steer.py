@@ -1,10 +1,12 @@
-"""Settings to an editor's arguments: the grid, the solver, the averaging, and the call itself."""
+"""Frames to edited latents: encode, embed, and the editor that the settings name, with its grid and averaging."""
 
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from flowedit import editors, guidance, noise, region, schedule, solvers
@@ -28,6 +30,42 @@ def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
     else:
         grid = schedule.uniform(knots, steps) if mode.grid == "uniform" else schedule.model(knots, steps)
     return schedule.start(grid, settings.strength)
+
+
+class Steered(NamedTuple):
+    """The edited and the source latent (1, C, F, h, w), and the soft mask (1, 1, F, h, w) of the edit or None."""
+
+    z: Tensor
+    x_src: Tensor
+    mask: Tensor | None
+
+
+@torch.no_grad()
+def steer(job: Job, frames: np.ndarray, grid: list[float], user: Tensor | None = None) -> Steered:
+    """Frames uint8 (F, H, W, 3) of a valid geometry, and a user's latent mask, through the settings' editor.
+
+    Raises ValueError for words that are not in their prompt, FloatingPointError for NaN or Inf.
+    """
+    settings, backbone, meter = job.settings, job.backbone, job.meter
+    with meter.phase("encode"):
+        job.monitor.phase("encode", len(frames))
+        x_src = backbone.encode(frames, job.monitor.advance)
+        if not x_src.isfinite().all():
+            raise FloatingPointError(f"the VAE of {backbone.name} gave NaN or Inf: its weights may be damaged")
+    with meter.phase("embed"):
+        job.monitor.phase("embed", 0)
+        sides = {"target": (settings.target or "", settings.target_guidance_scale)}
+        if settings.mode.name != "random_noise":
+            sides["source"] = (settings.source or "", settings.source_guidance_scale)
+        prompts = {side: backbone.embed(text) for side, (text, _) in sides.items()}
+        guided = any(scale != 1 for _, scale in sides.values())
+        negative = backbone.embed(settings.negative_prompt) if guided else None
+        velocities = {side: backbone.velocity(prompts[side], scale, negative) for side, (_, scale) in sides.items()}
+    before = backbone.evaluations
+    with meter.phase("edit"), region.region(settings, backbone, prompts, user) as where:
+        z = run_editor(settings, x_src, velocities, grid, where.mask, job)
+    job.fact("network_evaluations", backbone.evaluations - before)
+    return Steered(z, x_src, where.final())
 
 
 def run_editor(

@@ -85,6 +85,8 @@ class Backbone(Protocol):
     device: torch.device
     leading_latents: int
     """Latent frames that encode() repeats in front and decode() drops."""
+    world: Mapping[str, Any] | None
+    """What a checkpoint of the pocket world learned, its classes, grounds, motions, sizes and tints; else None."""
     evaluations: int
     """Batch rows that went through the network so far."""
 

@@ -29,7 +29,7 @@ def unused(settings: Settings) -> list[str]:
         ("mask.preserve", masked, "a mask"),
         *((f"mask.{name}", attention, "an attention mask, and so words") for name in ATTENTION),
     ]
-    usual = compose({"mode": mode.name, "guidance": "mean"})
+    usual = compose({"backbone": settings.backbone.name or "folder", "mode": mode.name, "guidance": "mean"})
     return [
         f"{key.removesuffix('.name')}={_at(settings, key)} has no effect: it needs {what}"
         for key, effective, what in needs

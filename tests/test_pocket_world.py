@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flowedit.pocket import KINDS, Spec, Thing, Vocabulary, draw, edit, renderings, scene
+from flowedit.pocket import KINDS, Spec, Thing, Vocabulary, choices, draw, edit, scene, without
 from flowedit.pocket.world import CLASSES, GROUNDS, MOTIONS, SAME_COLOUR, SIZES, TINTS
 
 FOX = Spec((Thing("fox", "right"),), "grass", texture=7)
@@ -143,12 +143,29 @@ def test_edits_of_a_spec():
         edit(FOX, "replace", vocabulary=Vocabulary(classes=("fox",)))
 
 
-def test_renderings_hold_the_pose_and_hold_the_truth():
+@pytest.mark.parametrize("kind", KINDS)
+def test_choices_hold_the_truth_once_and_the_source_as_a_wrong_one(kind):
+    true = edit(4, kind)
+    found = choices(true)
+    assert len(found) == (2 if kind == "replace_both" else 1)
+    for choice in found:
+        assert np.array_equal(choice.frames[choice.right], true.target.frames)
+        same = [name for name, frames in choice.frames.items() if np.array_equal(frames, true.target.frames)]
+        assert same == [choice.right]
+        if kind != "replace_both":
+            assert any(np.array_equal(frames, true.source.frames) for frames in choice.frames.values())
+        assert 0 < choice.where.mean() < 1
+        assert choice.where.max() <= 1
+
+
+def test_without_is_the_target_scene_without_what_was_edited():
     true = edit(4, "replace_one_of_two")
-    poses = renderings(true, CLASSES)
-    kind = true.target.spec.things[true.edited[0]].kind
-    assert np.array_equal(poses[kind], true.target.frames)
-    assert sum(np.array_equal(frames, true.target.frames) for frames in poses.values()) == 1
+    other = 1 - true.edited[0]
+    seen = np.abs(without(true).astype(int) - true.target.frames).max(-1) > 0
+    assert not seen[(true.target.masks[true.edited[0]] == 0)].any()
+    assert np.array_equal(without(edit(4, "add")), edit(4, "add").source.frames)
+    assert without(edit(4, "remove")) is None
+    assert true.target.masks[other].any()
 
 
 def test_motion_is_smooth_and_goes_where_it_says():

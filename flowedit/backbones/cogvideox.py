@@ -65,6 +65,7 @@ class CogVideoX:
         self._placed: Any = None
         self._tables: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
         self.name = folder.name
+        self.world: Mapping[str, Any] | None = folder.world
         self.trained = folder.notes.get("trained", True)
         self.notices = self._first_notices()
         self.trained_frames = self._config["sample_frames"]
@@ -89,8 +90,8 @@ class CogVideoX:
 
     def _first_notices(self) -> list[str]:
         notices = [] if self.trained else [f"{self.name} has random weights: whatever it makes is noise"]
-        if classes := self._folder.notes.get("classes"):
-            known = f"{', '.join(classes)}, on {', '.join(self._folder.notes.get('grounds', []))}"
+        if self.world is not None:
+            known = f"{', '.join(self.world['classes'])}, on {', '.join(self.world['grounds'])}"
             notices.append(
                 f"{self.name} is a small model of a little world and knows nothing but: {known}; for footage of your "
                 "own name a full-size one, such as --backbone cogvideox-2b"

@@ -44,6 +44,12 @@ class Folder:
         """flowedit.json, where a checkpoint of ours says what it was trained on; empty for others."""
         return self._json("flowedit.json") if (self.path / "flowedit.json").is_file() else {}
 
+    @property
+    def world(self) -> dict[str, Any] | None:
+        """What a checkpoint of the pocket world learned, by kind of word; None for all others."""
+        kinds = ("classes", "grounds", "motions", "sizes", "tints")
+        return {kind: self.notes[kind] for kind in kinds} if set(kinds) <= set(self.notes) else None
+
     def require(self, component: str, *any_of: str) -> None:
         """Raise ValueError unless one of the files is in the component's folder."""
         if not any((self.path / component / name).is_file() for name in any_of):

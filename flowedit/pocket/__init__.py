@@ -1,7 +1,22 @@
 """The pocket world: scenes whose true edits are known, and the small checkpoint that was trained on them."""
 
 from flowedit.pocket.render import scene
-from flowedit.pocket.truth import KINDS, Edit, edit, renderings
-from flowedit.pocket.world import Scene, Spec, Thing, Vocabulary, draw
+from flowedit.pocket.truth import KINDS, NOTHING, Choice, Edit, choices, edit, without
+from flowedit.pocket.world import Scene, Spec, Thing, Vocabulary, draw, unlearned
 
-__all__ = ["KINDS", "Edit", "Scene", "Spec", "Thing", "Vocabulary", "draw", "edit", "renderings", "scene"]
+__all__ = [
+    "KINDS",
+    "NOTHING",
+    "Choice",
+    "Edit",
+    "Scene",
+    "Spec",
+    "Thing",
+    "Vocabulary",
+    "choices",
+    "draw",
+    "edit",
+    "scene",
+    "unlearned",
+    "without",
+]

@@ -56,14 +56,60 @@ def edit(
     return Edit(kind, source, target, source_words, target_words, edited, mask)
 
 
-def renderings(true: Edit, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Return the target frames (F, H, W, 3) with the first edited object as each class in the same pose."""
+@dataclass(frozen=True)
+class Choice:
+    """What one edited object could have become: name → frames (F, H, W, 3) of the whole target, all else equal.
+
+    `right` names the true one; `where` float32 (F, H, W) is the share of each pixel that the edited object covers,
+    before or after.
+    """
+
+    right: str
+    frames: dict[str, np.ndarray]
+    where: np.ndarray
+
+
+NOTHING = "nothing"
+"""The name of an object's absence."""
+
+
+def choices(true: Edit, vocabulary: Vocabulary = EVERYTHING) -> tuple[Choice, ...]:
+    """One choice for each edited object, or for the ground, among all that the vocabulary has in that pose.
+
+    The classes where the class is edited, with `NOTHING` where an object goes or comes; else tints, sizes, grounds.
+    """
+    before, after = true.source.spec, true.target.spec
+    if true.kind == "ground":
+        specs = {name: replace(after, ground=name) for name in vocabulary.grounds}
+        return (Choice(after.ground, _frames(specs, true), true.mask),)
+    own = {"recolour": ("tint", vocabulary.tints), "resize": ("size", vocabulary.sizes)}
+    field, names = own.get(true.kind, ("kind", vocabulary.classes))
+    made = []
+    for index in true.edited:
+        full = after if index < len(after.things) else before
+        specs = {name: _with(full, index, _as(full.things[index], field, name)) for name in names}
+        right = getattr(full.things[index], field)
+        if true.kind in ("add", "remove"):
+            specs[NOTHING] = replace(full, things=(*full.things[:index], *full.things[index + 1 :]))
+            right = NOTHING if true.kind == "remove" else right
+        covers = [side.masks[index] for side in (true.source, true.target) if index < len(side.masks)]
+        made.append(Choice(right, _frames(specs, true), np.clip(np.max(covers, 0), 0, 1)))
+    return tuple(made)
+
+
+def without(true: Edit) -> np.ndarray | None:
+    """The target's frames without its edited objects, without all of them for `ground`; None if none is left to see."""
+    spec = true.target.spec
+    gone = range(len(spec.things)) if true.kind == "ground" else [i for i in true.edited if i < len(spec.things)]
+    if not gone:
+        return None
+    rest = replace(spec, things=tuple(thing for i, thing in enumerate(spec.things) if i not in gone))
+    return _frames({NOTHING: rest}, true)[NOTHING]
+
+
+def _frames(specs: dict[str, Spec], true: Edit) -> dict[str, np.ndarray]:
     frames, height, width, _ = true.target.frames.shape
-    spec, index = true.target.spec, true.edited[0]
-    return {
-        kind: scene(_with(spec, index, replace(spec.things[index], kind=kind)), (height, width), frames).frames
-        for kind in classes
-    }
+    return {name: scene(spec, (height, width), frames).frames for name, spec in specs.items()}
 
 
 def _changed(spec: Spec, kind: str, vocabulary: Vocabulary, rng: np.random.Generator) -> tuple[Spec, tuple[int, ...]]:
@@ -103,6 +149,12 @@ def _named(side: Scene, kind: str, edited: tuple[int, ...]) -> tuple[tuple[str, 
         return (GROUNDS[side.spec.ground],), 1 - side.masks.sum(0)
     present = [index for index in edited if index < len(side.masks)]
     return tuple(side.words[index] for index in present), side.masks[present].sum(0)
+
+
+def _as(thing: Thing, field: str, name: str) -> Thing:
+    if field == "tint":
+        return replace(thing, tint=name)
+    return replace(thing, size=name) if field == "size" else replace(thing, kind=name)
 
 
 def _with(spec: Spec, index: int, thing: Thing) -> Spec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass, field
 
@@ -67,8 +68,19 @@ class Vocabulary:
             if unknown := [value for value in getattr(self, name) if value not in known]:
                 raise ValueError(f"{name}: {unknown} not in the pocket world, which has {list(known)}")
 
+    @property
+    def words(self) -> frozenset[str]:
+        """Every word of the captions that this vocabulary makes."""
+        phrases = (*self.classes, *(GROUNDS[g] for g in self.grounds), *(MOTIONS[m] for m in self.motions))
+        return frozenset(" ".join((*phrases, *self.sizes, *self.tints, "a an and over nothing")).split())
+
 
 EVERYTHING = Vocabulary()
+
+
+def unlearned(prompt: str, known: Vocabulary) -> list[str]:
+    """The words of a prompt, as written and in order, that no caption of the vocabulary has."""
+    return [word for word in re.findall(r"[^\W_]+", prompt) if word.lower() not in known.words]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,96 @@
+"""Rows to tables: means with intervals, paired differences, and which class became which."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from flowedit.bench.run import Found, Row
+from flowedit.bench.score import METRICS
+from flowedit.metrics.intervals import Interval, interval, paired
+
+HEADS = {  # metric → heading, decimals
+    "object_accuracy": ("object accuracy ↑", 2),
+    "background_psnr": ("background PSNR ↑", 2),
+    "truth_psnr": ("truth PSNR ↑", 2),
+    "truth_lpips": ("truth LPIPS ↓", 3),
+    "mask_iou": ("mask IoU ↑", 2),
+    "motion_error": ("motion error ↓", 3),
+    "network_evaluations": ("network evaluations", 0),
+}
+
+Values = dict[int, float]
+
+
+def results(rows: Sequence[Row], kind: str) -> Table:
+    """Mean and 95 % interval of every metric and method on one kind of edit, between its floor and its ceiling."""
+    columns = [metric for metric in HEADS if any(row.kind == kind and row.metric == metric for row in rows)]
+    modes = list(dict.fromkeys(row.mode for row in rows if row.kind == kind))
+    scenes = len({row.seed for row in rows if row.kind == kind})
+    table = _table(f"{kind}, {scenes} scenes (mean and 95 % interval)", columns)
+    table.add_row("floor", *(_cell(rows, kind, modes[0], f"{metric}_floor", metric) for metric in columns))
+    for mode in modes:
+        table.add_row(mode, *(_cell(rows, kind, mode, metric, metric) for metric in columns))
+    table.add_row("ceiling", *(_cell(rows, kind, modes[0], f"{metric}_ceiling", metric) for metric in columns))
+    return table
+
+
+def differences(rows: Sequence[Row], kind: str) -> Table | None:
+    """Each method less the first one, over the same scenes; None for a single method."""
+    modes = list(dict.fromkeys(row.mode for row in rows if row.kind == kind))
+    if len(modes) < 2:
+        return None
+    columns = [metric for metric in METRICS if _values(rows, kind, modes[0], metric)]
+    table = _table(f"{kind}: paired differences from {modes[0]}", columns)
+    for mode in modes[1:]:
+        cells = []
+        for metric in columns:
+            first, second = (_values(rows, kind, m, metric) for m in (modes[0], mode))
+            seeds = sorted(first.keys() & second.keys())
+            cells.append(
+                _text(paired([first[s] for s in seeds], [second[s] for s in seeds]), HEADS[metric][1], sign="+")
+                if seeds
+                else "–"
+            )
+        table.add_row(mode, *cells)
+    return table
+
+
+def confusion(found: Sequence[Found], mode: str) -> Table | None:
+    """Rows: what an object should have become; columns: what it is nearest to. None where no class was edited."""
+    pairs = Counter((f.right, f.nearest) for f in found if f.mode == mode and f.kind.startswith("replace"))
+    if not pairs:
+        return None
+    names = sorted({name for pair in pairs for name in pair})
+    table = Table(title=f"{mode}: true class (rows) became (columns)", box=box.SIMPLE, title_justify="left")
+    table.add_column("")
+    for name in names:
+        table.add_column(name, justify="right")
+    for right in names:
+        table.add_row(right, *(str(pairs[right, near] or "·") for near in names))
+    return table
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, box=box.SIMPLE, title_justify="left")
+    table.add_column("")
+    for metric in columns:
+        table.add_column(HEADS[metric][0], justify="right")
+    return table
+
+
+def _cell(rows: Sequence[Row], kind: str, mode: str, metric: str, head: str) -> str:
+    values = _values(rows, kind, mode, metric)
+    return _text(interval(list(values.values())), HEADS[head][1]) if values else "–"
+
+
+def _values(rows: Sequence[Row], kind: str, mode: str, metric: str) -> Values:
+    return {row.seed: row.value for row in rows if (row.kind, row.mode, row.metric) == (kind, mode, metric)}
+
+
+def _text(value: Interval, decimals: int, sign: str = "") -> str:
+    """0.82 ±0.05, half of the interval's width; the mean alone where it has none."""
+    half = (value.high - value.low) / 2
+    middle = f"{value.mean:{sign}.{decimals}f}"
+    return middle if half != half or half == 0 else f"{middle} ±{half:.{decimals}f}"

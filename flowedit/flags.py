@@ -1,0 +1,126 @@
+"""The words of the command line: flags, their help, and parsers that answer a mistake in one line."""
+
+import argparse
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+FLAGS = {
+    "source": ("TEXT", "what the clip shows"),
+    "target": ("TEXT", "what it should show"),
+    "source_words": ("WORDS", "the object's words in the source prompt (commas between several phrases)"),
+    "target_words": ("WORDS", "the new object's words in the target prompt"),
+    "negative_prompt": ("TEXT", "what guidance steers away from"),
+    "mode": ("NAME", "random_noise, inversion or inversion_free (the default)"),
+    "backbone": (
+        "NAME|DIR",
+        "pocket (ships with us; the default), cogvideox-2b, cogvideox-5b, cogvideox1.5-5b, or a checkpoint folder",
+    ),
+    "mask": ("NAME", "attention (of the words; the default) or none"),
+    "guidance": ("NAME", "mean (the default), differential or differential_first"),
+    "steps": ("N", "intervals of the whole grid of times (default 50)"),
+    "strength": ("S", "share of the grid that is run: 0 keeps the clip, 1 starts at pure noise (default 0.8)"),
+    "source_guidance_scale": ("S", "classifier-free guidance of the source (by mode: 3.5, inversion 1)"),
+    "target_guidance_scale": ("S", "classifier-free guidance of the target (by mode: inversion_free 10.5, others 6)"),
+    "draws": ("N", "noises averaged a step, in inversion_free (default 1, with differential guidance 4)"),
+    "seed": ("N", "random seed (default 0)"),
+    "user_mask": ("FILE|DIR", "video, image or folder of frames; white is edited"),
+    "composite": ("WHEN", "true, false or auto: keep the original pixels outside the mask (auto: on with a mask)"),
+    "size": ("WxH", "working size in pixels; without it the backbone's own area"),
+    "frames": ("N", "frames to read; without it to the end"),
+    "start": ("N", "first frame to read (default 0)"),
+    "fps": ("RATE", "read and write at a lower rate"),
+    "fit": ("HOW", "crop (the default) or pad, where the working size has another aspect"),
+    "out": ("DIR", "folder of the results; without it outputs/<clip>/<time>"),
+}
+GENERATE = (
+    "negative_prompt",
+    "backbone",
+    "target_guidance_scale",
+    "steps",
+    "seed",
+    "size",
+    "frames",
+    "fps",
+    "out",
+)
+
+UNSET = object()
+METHOD = (
+    "backbone",
+    "mask",
+    "guidance",
+    "steps",
+    "strength",
+    "source_guidance_scale",
+    "target_guidance_scale",
+    "draws",
+    "negative_prompt",
+)
+"""Flags of a bench: what makes a method, not what a scene brings."""
+
+SWITCHES = ("--debug", "--quiet", "--help")
+
+EPILOG = """\
+any key of conf/ can follow as key=value: mask.threshold=otsu runtime.device=cpu, or mode=inversion mode.solver=heun
+examples:
+  flowedit edit clip.mp4 --source "a fox runs" --target "a panda runs" --source-words fox --target-words panda
+  flowedit edit examples/cup.yaml --mode inversion --steps 20
+exit codes: 0 done, 1 a mistake (one line says which; --debug shows where)"""
+
+
+BENCH_EPILOG = """\
+kinds: replace, replace_one_of_two, replace_both, recolour, resize, remove, add, ground
+any key of conf/ can follow as key=value and holds for all methods; --also "draws=4 guidance=differential" adds the
+first mode with these set, --also "mode=inversion strength=1" another one
+examples:
+  flowedit bench --scenes 20 --kinds replace --modes inversion_free,inversion
+  flowedit bench --scenes 20 --kinds replace --modes inversion_free --also draws=2 --also mask=none
+exit codes: 0 done, 1 a mistake (one line says which; --debug shows where)"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Mistakes in one line, with the nearest flag, and exit code 1."""
+
+    def error(self, message: str) -> NoReturn:
+        what, _, rest = message.partition(": ")
+        if what == "unrecognized arguments":
+            flag = rest.split()[0].partition("=")[0]
+            near = difflib.get_close_matches(flag.replace("_", "-"), self._option_string_actions, 1, 0.75)
+            message = f"unknown option {flag}" + (f"; did you mean {near[0]}?" if near else "")
+        elif rest == "expected one argument":
+            flag = what.removeprefix("argument ")
+            message = f"{flag} needs a value (one that begins with a dash: {flag}=-...)"
+        raise ValueError(f"{message} ({self.prog} --help)")
+
+
+def command(name: str, about: str, flags: Iterable[str], epilog: str = EPILOG) -> argparse.ArgumentParser:
+    parser = Parser(
+        f"flowedit {name}",
+        description=about,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
+    parser.add_argument("--quiet", action="store_true", help="no progress, notices only")
+    for flag in flags:
+        metavar, text = FLAGS[flag]
+        parser.add_argument(f"--{flag.replace('_', '-')}", metavar=metavar, default=UNSET, help=text)
+    return parser
+
+
+def as_flags(argv: Sequence[str], parser: argparse.ArgumentParser) -> Iterator[str]:
+    """`steps=4` as `--steps=4`, so that the last one wins whichever way it is written."""
+    awaited = False
+    for text in argv:
+        flag = f"--{text.partition('=')[0].replace('_', '-')}"
+        known = not awaited and is_override(text) and parser.get_default(text.partition("=")[0]) is UNSET
+        yield f"{flag}={text.partition('=')[2]}" if known else text
+        awaited = not awaited and text.startswith("--") and "=" not in text and text not in SWITCHES
+
+
+def is_override(text: str) -> bool:
+    return bool(re.match(r"[A-Za-z_][\w.]*=", text)) and not Path(text).exists()

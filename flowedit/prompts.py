@@ -1,0 +1,73 @@
+"""What a prompt must be for the backbone: readable, short enough, and of words that it has learned."""
+
+import re
+from collections.abc import Iterable
+
+from flowedit import region, words
+from flowedit.config import compose
+from flowedit.pocket import Vocabulary, unlearned
+from flowedit.settings import Settings
+from flowedit.types import Backbone
+
+FULL_SIZE = "cogvideox-2b"
+
+
+def check_prompt(settings: Settings, backbone: Backbone, name: str) -> list[str]:
+    """Notices about a prompt's characters that the backbone cannot read, and words that it never learned.
+
+    Raises ValueError for a prompt that is too long, an object word of which nothing can be read, and a word of the
+    edit that a small backbone never learned.
+    """
+    prompt = getattr(settings, name) or ""
+    try:
+        spans, lost = backbone.spans(prompt), backbone.unreadable(prompt)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    if backbone.world is not None:
+        return _check_learned(settings, backbone, Vocabulary(**backbone.world), name, prompt)
+    holes = {place for start, end in lost for place in range(start, end)}
+    if name in region.watched(settings):
+        for start, end in words.occurrences(prompt, getattr(settings, f"{name}_words")):
+            if holes >= set(range(start, end)):
+                raise ValueError(f"{name}_words: {backbone.name} cannot read {prompt[start:end]!r}: say it in English")
+    return [f"{name}: {backbone.name} cannot read {prompt[a:b]!r}" for a, b in lost if spans and prompt[a:b].strip()]
+
+
+def _check_learned(settings: Settings, backbone: Backbone, known: Vocabulary, name: str, prompt: str) -> list[str]:
+    strange = unlearned(prompt, known)
+    edited = _edit_words(settings, name)
+    if bad := [word for word in strange if word.lower() in edited]:
+        raise ValueError(
+            f"{name}: {backbone.name} never learned {_quoted(bad)}. It knows {_and(known.classes)}, over "
+            f"{_and(known.grounds)}; for anything else name a full-size backbone: {_offer()}"
+        )
+    return [f"{name}: {backbone.name} never learned {_quoted(strange)}"] if strange else []
+
+
+def _edit_words(settings: Settings, name: str) -> set[str]:
+    """Lower-case words that say what the edit is: the object words, and those that only one of the prompts has."""
+    if name not in ("source", "target"):
+        return set()
+    own, other = (_split(text or "") for text in _sides(settings, name))
+    return _split(getattr(settings, f"{name}_words")) | (own - other if other else set())
+
+
+def _sides(settings: Settings, name: str) -> tuple[str | None, str | None]:
+    return (settings.source, settings.target) if name == "source" else (settings.target, settings.source)
+
+
+def _split(text: str) -> set[str]:
+    return {word.lower() for word in re.findall(r"[^\W_]+", text)}
+
+
+def _offer() -> str:
+    chosen = compose({"backbone": FULL_SIZE}).backbone
+    return f"--backbone {FULL_SIZE} ({chosen.download} to download, {chosen.memory})"
+
+
+def _quoted(texts: Iterable[str]) -> str:
+    return ", ".join(repr(text) for text in dict.fromkeys(texts))
+
+
+def _and(texts: Iterable[str]) -> str:
+    return ", ".join(texts)

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: edit test check format clean
 
 edit: $(VENV)/.installed
-	$(BIN)/flowedit edit examples/fox.yaml --backbone pocket
+	$(BIN)/flowedit edit examples/fox.yaml
 	@echo "Beside it lie compare.mp4 (source and edit), mask.mp4 (where it was edited) and run.yaml (all settings)."
 
 test: $(VENV)/.tested

@@ -82,9 +82,9 @@ def _bench_parser() -> argparse.ArgumentParser:
 
 
 BENCH = (
-    ("first-seed", "N", "0", "seed of the first scene (default 0; tuning stays below 1000000)"),
+    ("first-seed", "N", "0", "seed of the first scene (default 0): below 1000000 to tune, below 2000000 to report"),
     ("scenes", "K", "20", "scenes of each kind (default 20)"),
-    ("kinds", "A,B", None, "kinds of edit (default all): replace, replace_one_of_two, replace_both, recolour, ..."),
+    ("kinds", "A,B", None, "kinds of edit, see below (default all)"),
     ("modes", "A,B", "inversion_free,inversion,random_noise", "modes (default all three; the first is compared with)"),
     ("workers", "N", None, "processes of one thread (default: one a core, or one on a GPU)"),
     ("json", "FILE", None, "write the rows here too, one JSON object a line"),
@@ -150,30 +150,23 @@ def _generate(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     first, scenes = (_whole(options, name) for name in ("first_seed", "scenes"))
     workers = None if options.workers is None else _whole(options, "workers")
-    split = {name: _list(getattr(options, name)) for name in ("kinds", "modes") if getattr(options, name) is not None}
+    kinds = None if options.kinds is None else _list(options.kinds)
     with _monitor(options.quiet) as monitor:
         from flowedit.bench import methods, report
 
-        chosen = methods(split["modes"], options.also, _given(options, METHOD), options.rest)
-        folder, text = report(
-            chosen,
-            first,
-            scenes,
-            split.get("kinds"),
-            workers=workers,
-            json=options.json,
-            out=options.out,
-            monitor=monitor,
-        )
-    print(text, end="")
+        chosen = methods(_list(options.modes), options.also, _given(options, METHOD), options.rest)
+        place = {"workers": workers, "json": options.json, "out": options.out}
+        folder, text, made = report(chosen, first, scenes, kinds, monitor=monitor, **place)
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), end="")
     print(folder)
-    return 0
+    return 2 if made.failures else 0
 
 
 def _whole(options: argparse.Namespace, name: str) -> int:
     text = getattr(options, name)
     if not text.isdecimal():
-        raise ValueError(f"--{name.replace('_', '-')} {text!r} is not a whole number")
+        raise ValueError(f"--{name.replace('_', '-')} {text!r} is not a whole number from 0 up")
     return int(text)
 
 

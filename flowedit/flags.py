@@ -78,7 +78,7 @@ first mode with these set, --also "mode=inversion strength=1" another one
 examples:
   flowedit bench --scenes 20 --kinds replace --modes inversion_free,inversion
   flowedit bench --scenes 20 --kinds replace --modes inversion_free --also draws=2 --also mask=none
-exit codes: 0 done, 1 a mistake (one line says which; --debug shows where)"""
+exit codes: 0 done, 1 a mistake (one line says which; --debug shows where), 2 some edits failed"""
 
 
 class Parser(argparse.ArgumentParser):

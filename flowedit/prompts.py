@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from flowedit import region, words
 from flowedit.config import compose
 from flowedit.pocket import Vocabulary, unlearned
+from flowedit.pocket.world import GROUNDS, MOTIONS
 from flowedit.settings import Settings
 from flowedit.types import Backbone
 
@@ -38,8 +39,8 @@ def _check_learned(settings: Settings, backbone: Backbone, known: Vocabulary, na
     edited = _edit_words(settings, name)
     if bad := [word for word in strange if word.lower() in edited]:
         raise ValueError(
-            f"{name}: {backbone.name} never learned {_quoted(bad)}. It knows {_and(known.classes)}, over "
-            f"{_and(known.grounds)}; for anything else name a full-size backbone: {_offer()}"
+            f"{name}: {backbone.name} never learned {_quoted(bad)}. It knows {_all(known)}; for anything else name a "
+            f"full-size backbone: {_offer()}"
         )
     return [f"{name}: {backbone.name} never learned {_quoted(strange)}"] if strange else []
 
@@ -49,7 +50,7 @@ def _edit_words(settings: Settings, name: str) -> set[str]:
     if name not in ("source", "target"):
         return set()
     own, other = (_split(text or "") for text in _sides(settings, name))
-    return _split(getattr(settings, f"{name}_words")) | (own - other if other else set())
+    return (_split(getattr(settings, f"{name}_words")) | (own - other if other else set())) - set(words.JOINTS)
 
 
 def _sides(settings: Settings, name: str) -> tuple[str | None, str | None]:
@@ -62,12 +63,15 @@ def _split(text: str) -> set[str]:
 
 def _offer() -> str:
     chosen = compose({"backbone": FULL_SIZE}).backbone
-    return f"--backbone {FULL_SIZE} ({chosen.download} to download, {chosen.memory})"
+    return f"--backbone {FULL_SIZE} ({chosen.download} to download, {chosen.memory}, estimated)"
 
 
 def _quoted(texts: Iterable[str]) -> str:
     return ", ".join(repr(text) for text in dict.fromkeys(texts))
 
 
-def _and(texts: Iterable[str]) -> str:
-    return ", ".join(texts)
+def _all(known: Vocabulary) -> str:
+    """What a vocabulary holds, kind by kind."""
+    phrases = [MOTIONS[name] for name in known.motions], [GROUNDS[name] for name in known.grounds]
+    kinds = known.classes, known.sizes, known.tints, *phrases
+    return "; ".join(", ".join(filter(None, kind)) for kind in kinds if any(kind))

@@ -18,7 +18,7 @@ from flowedit.outputs import GENERATE, staging
 from flowedit.prompts import check_prompt
 from flowedit.render import write_clip, write_edit
 from flowedit.settings import Settings
-from flowedit.steer import check_editor, make_grid, run_editor, steer
+from flowedit.steer import check_editor, encode, make_grid, run_editor, steer
 from flowedit.types import Backbone, EditResult, Monitor
 from flowedit.unused import unused
 
@@ -137,8 +137,11 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) 
         user = None
         if mask_frames is not None:
             user = region.user_latent(source_clip.working_mask(source, mask_frames), backbone, source.geometry)
-        z, x_src, found = steer(job, frames, grid, user)
-        job.say(_carried(backbone, frames, x_src))
+        x_src = encode(job, frames)
+        if backbone.world is not None:
+            with meter.phase("round trip"):
+                job.say(_carried(backbone, frames, x_src))
+        z, found = steer(job, x_src, grid, user)
         with meter.phase("decode and write"), torch.no_grad():
             replaced = mask_frames if settings.mask.user == "replace" else None
             write_edit(job, source, z, found, replaced, stage.folder)
@@ -148,10 +151,8 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) 
 
 def _carried(backbone: Backbone, frames: np.ndarray, x_src: Tensor) -> list[str]:
     """A notice if a small backbone's autoencoder loses too much of the clip, seen on as many frames as it learned."""
-    if backbone.world is None:
-        return []
     shown = min(len(frames), backbone.trained_frames)
-    latents = x_src[:, :, : 1 + (shown - 1) // backbone.frames_per_latent]
+    latents = x_src[:, :, : backbone.leading_latents + 1 + (shown - 1) // backbone.frames_per_latent]
     with torch.no_grad():
         again = np.concatenate(list(backbone.decode(latents)))
     kept = psnr(again, frames[: len(again)])

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,26 +32,28 @@ def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
     return schedule.start(grid, settings.strength)
 
 
-class Steered(NamedTuple):
-    """The edited and the source latent (1, C, F, h, w), and the soft mask (1, 1, F, h, w) of the edit or None."""
+@torch.no_grad()
+def encode(job: Job, frames: np.ndarray) -> Tensor:
+    """Frames uint8 (F, H, W, 3) of a valid geometry to the source latent (1, C, f, h, w).
 
-    z: Tensor
-    x_src: Tensor
-    mask: Tensor | None
+    Raises FloatingPointError for NaN or Inf.
+    """
+    with job.meter.phase("encode"):
+        job.monitor.phase("encode", len(frames))
+        x_src = job.backbone.encode(frames, job.monitor.advance)
+        if not x_src.isfinite().all():
+            raise FloatingPointError(f"the VAE of {job.backbone.name} gave NaN or Inf: its weights may be damaged")
+    return x_src
 
 
 @torch.no_grad()
-def steer(job: Job, frames: np.ndarray, grid: list[float], user: Tensor | None = None) -> Steered:
-    """Frames uint8 (F, H, W, 3) of a valid geometry, and a user's latent mask, through the settings' editor.
+def steer(job: Job, x_src: Tensor, grid: list[float], user: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """The source latent (1, C, f, h, w) through the settings' editor, with the prompts embedded first.
 
+    `user` is a user's latent mask (1, 1, f, h, w). Returns the edited latent and the soft mask of the edit or None.
     Raises ValueError for words that are not in their prompt, FloatingPointError for NaN or Inf.
     """
     settings, backbone, meter = job.settings, job.backbone, job.meter
-    with meter.phase("encode"):
-        job.monitor.phase("encode", len(frames))
-        x_src = backbone.encode(frames, job.monitor.advance)
-        if not x_src.isfinite().all():
-            raise FloatingPointError(f"the VAE of {backbone.name} gave NaN or Inf: its weights may be damaged")
     with meter.phase("embed"):
         job.monitor.phase("embed", 0)
         sides = {"target": (settings.target or "", settings.target_guidance_scale)}
@@ -65,7 +67,7 @@ def steer(job: Job, frames: np.ndarray, grid: list[float], user: Tensor | None =
     with meter.phase("edit"), region.region(settings, backbone, prompts, user) as where:
         z = run_editor(settings, x_src, velocities, grid, where.mask, job)
     job.fact("network_evaluations", backbone.evaluations - before)
-    return Steered(z, x_src, where.final())
+    return z, where.final()
 
 
 def run_editor(

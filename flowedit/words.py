@@ -7,6 +7,15 @@ from collections.abc import Sequence
 Span = tuple[int, int]
 
 
+ARTICLES = ("a", "an", "the")
+JOINTS = (
+    *ARTICLES,
+    *("and", "or", "of", "with", "without", "is", "are", "its", "their", "this", "that", "as", "by", "for"),
+    *("in", "on", "over", "under", "at", "near", "from", "into", "onto", "to", "through", "across", "behind", "beside"),
+)
+"""Words that join others and name nothing themselves."""
+
+
 def phrases(words: str) -> list[str]:
     """'white fluffy dog, collar' to ['white fluffy dog', 'collar']; an empty string to []."""
     return [" ".join(p.split()) for p in re.split(r"[,;]", words) if p.strip()]
@@ -45,7 +54,7 @@ def token_indices(prompt: str, words: str, spans: Sequence[Span], name: str = "w
 
 def _content(words: list[str]) -> list[str]:
     """Without articles, unless nothing else is left: they stand all over a prompt."""
-    return [word for word in words if word.lower() not in ("a", "an", "the")] or words
+    return [word for word in words if word.lower() not in ARTICLES] or words
 
 
 def _overlap(prompt: str, span: Span, place: Span) -> bool:

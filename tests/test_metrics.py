@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from flowedit.metrics.intervals import interval, paired
-from flowedit.metrics.motion import NOISE, centroids, motion_error
+from flowedit.metrics.intervals import interval, paired, paired_share, share
+from flowedit.metrics.motion import MISS, NOISE, centroids, motion_error
 from flowedit.metrics.overlap import centred_box, iou
-from flowedit.metrics.perceptual import lpips
+from flowedit.metrics.perceptual import lpips_bundled
 from flowedit.metrics.pixels import background_psnr, mse, psnr
 
 SHAPE = (2, 40, 48, 3)
@@ -55,28 +55,26 @@ def test_frames_of_other_shapes_are_refused():
     with pytest.raises(ValueError, match="cannot be compared"):
         psnr(flat(0), flat(0)[:1])
     with pytest.raises(ValueError, match="equal shapes"):
-        lpips(flat(0), flat(0)[:1])
+        lpips_bundled(flat(0), flat(0)[:1])
     with pytest.raises(ValueError, match="32x32"):
-        lpips(np.zeros((1, 16, 64, 3), np.uint8), np.zeros((1, 16, 64, 3), np.uint8))
-    with pytest.raises(ValueError, match="one of bundled"):
-        lpips(flat(0), flat(0), net="resnet")
+        lpips_bundled(np.zeros((1, 16, 64, 3), np.uint8), np.zeros((1, 16, 64, 3), np.uint8))
 
 
 def test_lpips_orders_the_published_examples_as_people_do():
     reference, blurred, warped = (
         cv2.imread(str(PICTURES / f"ex_{name}.png"))[None, ..., ::-1] for name in ("ref", "p0", "p1")
     )
-    assert lpips(reference, reference) == 0
-    assert lpips(blurred, reference) == pytest.approx(0.396, abs=2e-3)
-    assert lpips(warped, reference) == pytest.approx(0.202, abs=2e-3)
+    assert lpips_bundled(reference, reference) == 0
+    assert lpips_bundled(blurred, reference) == pytest.approx(0.396, abs=2e-3)
+    assert lpips_bundled(warped, reference) == pytest.approx(0.202, abs=2e-3)
 
 
 def test_lpips_is_the_mean_over_frames_whatever_their_number(monkeypatch):
     rng = np.random.default_rng(0)
     a, b = (rng.integers(0, 255, (5, 32, 32, 3), np.uint8) for _ in range(2))
-    alone = [lpips(a[i : i + 1], b[i : i + 1]) for i in range(5)]
+    alone = [lpips_bundled(a[i : i + 1], b[i : i + 1]) for i in range(5)]
     monkeypatch.setattr("flowedit.metrics.perceptual.CHUNK", 2)
-    assert lpips(a, b) == pytest.approx(np.mean(alone), rel=1e-5)
+    assert lpips_bundled(a, b) == pytest.approx(np.mean(alone), rel=1e-5)
 
 
 def test_iou_by_hand():
@@ -101,7 +99,13 @@ def test_centroids_of_a_square_are_its_middle():
     background, frames = flat(20), flat(20)
     frames[0, 4:8, 8:12] = 200
     frames[1] = 20 + int(NOISE)  # below the noise: nothing is there
-    assert centroids(frames, background) == pytest.approx(np.array([[6 / 40, 10 / 48], [0.5, 0.5]]))
+    found = centroids(frames, background)
+    assert found[0] == pytest.approx([6 / 40, 10 / 48])
+    assert np.isnan(found[1]).all()
+    frames[0, 30:, 40:] = 200
+    where = np.zeros(SHAPE[:3], bool)
+    where[:, :20, :20] = True
+    assert centroids(frames, background, where)[0] == pytest.approx([6 / 40, 10 / 48])
 
 
 def test_motion_error_is_the_mean_distance_of_the_tracks():
@@ -110,6 +114,16 @@ def test_motion_error_is_the_mean_distance_of_the_tracks():
     moved[0, 4:8, 8:12] = moved[1, 4:8, 20:24] = 120
     assert motion_error(frames, frames, background) == 0
     assert motion_error(moved, frames, background) == pytest.approx(0.5 * 12 / 48)
+
+
+def test_an_object_that_is_gone_is_no_small_motion_error():
+    background, frames, gone = flat(20), flat(20), flat(20)
+    frames[:, 18:22, 22:26] = 200  # in the middle of the frame
+    assert motion_error(background, frames, background) == MISS
+    gone[0] = frames[0]
+    assert motion_error(gone, frames, background) == MISS / 2
+    with pytest.raises(ValueError, match="no object to follow"):
+        motion_error(frames, background, background)
 
 
 def test_intervals_have_their_textbook_values():
@@ -123,11 +137,24 @@ def test_intervals_have_their_textbook_values():
 
 
 def test_shares_have_wilson_intervals_that_do_not_vanish():
-    found = interval([1.0] * 10)
-    assert found.high == pytest.approx(1)
+    found = share([1.0] * 10)
+    assert found.high == 1
     assert found.low == pytest.approx(1 / (1 + 1.96**2 / 10), abs=1e-4)
-    half = interval([0.0, 1.0] * 5)
+    half = share([0.0, 1.0] * 5)
     assert (half.low, half.high) == pytest.approx((0.2366, 0.7634), abs=1e-3)
+    with pytest.raises(ValueError, match="zeros and ones"):
+        share([0.5])
+
+
+def test_paired_shares_count_the_scenes_that_differ():
+    first, second = [1.0] * 6 + [0.0] * 14, [1.0] * 5 + [0.0] * 6 + [1.0] * 9
+    found = paired_share(first, second)  # b = 1, c = 9, n = 20
+    assert found.mean == 0.4
+    middle, half = 8 / 22, 1.96 * math.sqrt(10 + 1 - 64 / 22) / 22
+    assert (found.low, found.high) == pytest.approx((middle - half, middle + half), abs=1e-3)
+    same = paired_share([1.0] * 10, [1.0] * 10)
+    assert same.mean == 0
+    assert same.low == -same.high < 0
 
 
 def test_paired_differences_are_second_minus_first():

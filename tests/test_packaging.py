@@ -30,6 +30,8 @@ def test_the_wheel_holds_the_package_and_its_configuration(wheel):
     for source, target in (("conf", "flowedit/conf"), ("flowedit", "flowedit")):
         for path in [*(ROOT / source).rglob("*.yaml"), *(ROOT / source).rglob("*.py")]:
             assert f"{target}/{path.relative_to(ROOT / source).as_posix()}" in held
+    for part in ("metrics/weights/squeezenet1_1_features.safetensors", "metrics/weights/LICENSE"):
+        assert f"flowedit/{part}" in held
     for part in ("checkpoint/transformer/diffusion_pytorch_model.safetensors", "sprites/atlas.png", "sprites/LICENSE"):
         assert f"flowedit/pocket/{part}" in held
     assert {name.split("/")[0] for name in held if "dist-info" not in name} == {"flowedit"}
@@ -47,3 +49,21 @@ def test_the_wheel_reads_its_own_configuration(wheel, tmp_path):
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str(wheel / "flowedit" / "conf"), "inversion 50"]
+
+
+def test_the_wheel_edits_with_its_own_checkpoint_and_no_network(wheel, tmp_path):
+    script = (
+        "import sys, flowedit; r = flowedit.edit(sys.argv[1], source='a fox moves right over green grass',"
+        "target='a panda moves right over green grass', out='out', steps=2, strength=1, **{'runtime.device': 'cpu'});"
+        "print(r.video, r.run['backbone']['name'], flowedit.__file__)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(wheel), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(ROOT / "examples" / "fox.mp4")],
+        cwd=tmp_path, env=env, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    video, name, package = done.stdout.split()
+    assert name == "pocket"
+    assert Path(package).is_relative_to(wheel)
+    assert (tmp_path / video).stat().st_size > 0

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flowedit.pocket import KINDS, Spec, Thing, Vocabulary, choices, draw, edit, scene, without
+from flowedit.pocket import KINDS, Spec, Thing, Vocabulary, choices, draw, edit, scene
 from flowedit.pocket.world import CLASSES, GROUNDS, MOTIONS, SAME_COLOUR, SIZES, TINTS
 
 FOX = Spec((Thing("fox", "right"),), "grass", texture=7)
@@ -158,14 +158,17 @@ def test_choices_hold_the_truth_once_and_the_source_as_a_wrong_one(kind):
         assert choice.where.max() <= 1
 
 
-def test_without_is_the_target_scene_without_what_was_edited():
+def test_without_is_the_target_scene_without_each_edited_object():
     true = edit(4, "replace_one_of_two")
-    other = 1 - true.edited[0]
-    seen = np.abs(without(true).astype(int) - true.target.frames).max(-1) > 0
-    assert not seen[(true.target.masks[true.edited[0]] == 0)].any()
-    assert np.array_equal(without(edit(4, "add")), edit(4, "add").source.frames)
-    assert without(edit(4, "remove")) is None
-    assert true.target.masks[other].any()
+    (index,) = true.edited
+    assert [*true.without] == [index]
+    seen = np.abs(true.without[index].astype(int) - true.target.frames).max(-1) > 0
+    assert seen.any()
+    assert not seen[true.target.masks[index] == 0].any()
+    (back,) = edit(4, "add").without.values()
+    assert np.array_equal(back, edit(4, "add").source.frames)
+    assert [*edit(4, "replace_both").without] == [0, 1]
+    assert edit(4, "remove").without == edit(4, "ground").without == {}
 
 
 def test_motion_is_smooth_and_goes_where_it_says():

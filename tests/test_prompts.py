@@ -48,6 +48,13 @@ def test_an_edit_word_that_was_never_learned_is_an_error_that_says_what_to_do(ed
     assert not (tmp_path / "out").exists()
 
 
+def test_articles_and_prepositions_are_no_edit(editor, clip_file, tmp_path):
+    side = {"source": "the fox moves right over green grass", "target": "this panda moves right in a dark night"}
+    words = {"source_words": "the fox", "target_words": "this panda"}
+    result = editor.edit(clip_file, out=tmp_path / "out", steps=2, strength=1, **side, **words)
+    assert any("never learned 'this', 'in'" in text for text in result.run["notices"])
+
+
 def test_other_unknown_words_are_a_notice(editor, clip_file, tmp_path):
     side = {name: text.replace("a ", "a cheerful ", 1) for name, text in FOX.items()}
     result = editor.edit(clip_file, out=tmp_path / "out", steps=2, strength=1, **side)

@@ -5,30 +5,31 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-SIDE, LINE, GAP = 192, 22, 4
+SIDE, LINE, GAP, MARGIN = 192, 22, 4, 12
+ORDER = ("source", "random_noise", "inversion", "inversion_free")
+"""The columns that come first, in this order, if they are there."""
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def examples(pictures: Sequence[tuple[str, dict[str, np.ndarray]]]) -> np.ndarray:
-    """Clips by column → one RGB picture: a row a scene, its title above it, first and last frame of each clip."""
-    names = list(pictures[0][1])
-    cell = 2 * SIDE + GAP
-    width = len(names) * (cell + 3 * GAP)
-    rows = [_line(names, width, cell, 0.5)]
+    """(title, clips by column) → one RGB picture: a row a scene, its title above it, first and last frame of each."""
+    made = list(pictures[0][1])
+    names = [name for name in ORDER if name in made] + [name for name in made if name not in ORDER]
+    cell = 2 * SIDE + GAP + MARGIN
+    rows = [np.hstack([_line(name, cell) for name in names])]
     for title, clips in pictures:
-        cells = [_ends(clips[name]) for name in names]
-        gap = np.full((SIDE, 3 * GAP, 3), 255, np.uint8)
-        rows += [_line([title], width, width, 0.45), np.hstack([part for one in cells for part in (one, gap)])]
+        rows += [_line(title, cell * len(names)), np.hstack([_ends(clips[name]) for name in names])]
     return np.vstack(rows)
 
 
 def _ends(clip: np.ndarray) -> np.ndarray:
     first, last = (cv2.resize(clip[i], (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for i in (0, -1))
-    return np.hstack([first, np.full((SIDE, GAP, 3), 255, np.uint8), last])
+    gap, margin = (np.full((SIDE, width, 3), 255, np.uint8) for width in (GAP, MARGIN))
+    return np.hstack([first, gap, last, margin])
 
 
-def _line(texts: Sequence[str], width: int, cell: int, scale: float) -> np.ndarray:
-    line = np.full((LINE, width, 3), 255, np.uint8)
-    for i, text in enumerate(texts):
-        place = (i * (cell + 3 * GAP) + 2, LINE - 7)
-        cv2.putText(line, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (20, 20, 20), 1, cv2.LINE_AA)
+def _line(text: str, width: int) -> np.ndarray:
+    line, scale = np.full((LINE, width, 3), 255, np.uint8), 0.5
+    scale = min(scale, scale * (width - MARGIN) / cv2.getTextSize(text, FONT, scale, 1)[0][0])
+    cv2.putText(line, text, (2, LINE - 7), FONT, scale, (20, 20, 20), 1, cv2.LINE_AA)
     return line

@@ -4,9 +4,11 @@ import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 
@@ -15,8 +17,12 @@ from flowedit.bench.score import Truth, nearest, score, truth
 from flowedit.job import Job
 from flowedit.pocket import KINDS, Vocabulary, edit
 from flowedit.run import Quiet, load_backbone
-from flowedit.steer import check_editor, make_grid, steer
+from flowedit.source_clip import native_size
+from flowedit.steer import check_editor, encode, make_grid, steer
 from flowedit.types import Backbone, Monitor
+
+TRAINING_SEEDS = 10_000_000_000
+"""Training draws its scenes from here upwards, a bench below."""
 
 
 class Row(NamedTuple):
@@ -30,7 +36,7 @@ class Row(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What one edited object was, should have become, and is nearest to."""
+    """What one edited object should have become, and what it is nearest to."""
 
     kind: str
     mode: str
@@ -38,13 +44,23 @@ class Found(NamedTuple):
     nearest: str
 
 
+class Failure(NamedTuple):
+    """One edit that gave no value, and why."""
+
+    seed: int
+    kind: str
+    mode: str
+    reason: str
+
+
 @dataclass
 class Bench:
-    """All rows, what the objects became, and the pictures of some scenes (clips uint8 (F, H, W, 3) by column)."""
+    """All rows, what the objects became, the pictures of some scenes (title, clips by column), and what failed."""
 
     rows: list[Row] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
     pictures: list[tuple[str, dict[str, np.ndarray]]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
 
 
 def bench(
@@ -60,16 +76,16 @@ def bench(
     """Every kind of edit on the scenes of seeds first_seed ... first_seed + scenes - 1, by every method.
 
     Each worker is a process with one thread, so that any number of them gives the same rows; `pictures` scenes are
-    kept to be shown. All methods share a backbone of the pocket world. Raises ValueError for another backbone, an
-    unknown kind, or a method that its settings refuse.
+    kept to be shown. An edit that gives NaN is a failure of its own, the others go on. Raises ValueError for a
+    backbone of another world, an unknown kind, or a method that its settings refuse; MemoryError if a worker dies.
     """
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise ValueError(f"unknown kind {unknown[0]!r}: one of {', '.join(KINDS)}")
-    if scenes < 1 or first_seed < 0 or workers < 1:
-        raise ValueError(f"at least 1 scene and 1 worker from seed 0 up, not {scenes}, {workers}, seed {first_seed}")
     monitor, made = monitor or Quiet(), Bench()
+    _check(first_seed, scenes, kinds, workers)
+    backbone = _load(methods)
     for method in methods:
-        check_editor(method.settings, len(make_grid(method.settings, _load(methods))) - 1)
+        check_editor(method.settings, len(make_grid(method.settings, backbone)) - 1)
+        for text in method.notices:
+            monitor.notice(text)
     places = [(seed, kind) for seed in range(first_seed, first_seed + scenes) for kind in kinds]
     shown = {place for place, _ in zip(_spread(places, len(kinds)), range(pictures), strict=False)}
     jobs = [(methods, seed, kind, (seed, kind) in shown) for seed, kind in places]
@@ -78,15 +94,31 @@ def bench(
         made.rows += part.rows
         made.found += part.found
         made.pictures += part.pictures
+        made.failures += part.failures
         monitor.advance(len(methods))
     return made
 
 
-def vocabulary(backbone: Backbone) -> Vocabulary:
+def _check(first_seed: int, scenes: int, kinds: Sequence[str], workers: int) -> None:
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise ValueError(f"unknown kind {unknown[0]!r}: one of {', '.join(KINDS)}")
+    if not kinds or len(set(kinds)) < len(kinds):
+        raise ValueError(f"kinds {', '.join(kinds) or 'none'}: name at least one, and each once")
+    for name, value in (("scenes", scenes), ("workers", workers)):
+        if value < 1:
+            raise ValueError(f"{name} {value}: at least 1")
+    if not 0 <= first_seed <= TRAINING_SEEDS - scenes:
+        raise ValueError(f"first_seed {first_seed}: 0 to {TRAINING_SEEDS} less the scenes; training drew those above")
+
+
+def known(backbone: Backbone) -> Vocabulary:
     """What a backbone of the pocket world learned; raises ValueError for any other."""
     if backbone.world is None:
-        raise ValueError(f"{backbone.name} is no checkpoint of the pocket world: its true edits are not known")
+        raise ValueError(f"{backbone.name} {STRANGE}")
     return Vocabulary(**backbone.world)
+
+
+STRANGE = "is no checkpoint of the pocket world: the true edits of its clips are not known"
 
 
 def _each(jobs: list[Any], workers: int) -> Iterator[Bench]:
@@ -94,16 +126,21 @@ def _each(jobs: list[Any], workers: int) -> Iterator[Bench]:
         yield from map(_scene, jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _deaf) as pool:
+    with ProcessPoolExecutor(workers, context, _quiet_worker) as pool:
         try:
             yield from pool.map(_scene, jobs)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BrokenProcessPool as error:
+            raise MemoryError("a worker of the bench died, short of memory most likely: fewer --workers") from error
+        except BaseException:
+            for child in multiprocessing.active_children():
+                child.terminate()  # an interrupted bench does not finish the scenes it has begun
+            raise
 
 
-def _deaf() -> None:
-    """A worker leaves Ctrl-C to the process that started it."""
+def _quiet_worker() -> None:
+    """A worker leaves Ctrl-C to the process that started it, and keeps to its one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
 
 
 _LOADED: dict[str, Backbone] = {}
@@ -114,48 +151,49 @@ def _load(methods: Sequence[Method]) -> Backbone:
     chosen = {(method.settings.backbone, method.settings.runtime) for method in methods}
     if len(chosen) > 1:
         raise ValueError("one backbone and runtime for all methods of a bench")
-    key = repr(chosen)
+    settings, key = methods[0].settings, repr(chosen)
+    if settings.backbone.repository is not None and settings.backbone.path is None:
+        raise ValueError(f"{settings.backbone.name} {STRANGE}")  # before a download
     if key not in _LOADED:
         _LOADED.clear()
-        _LOADED[key] = load_backbone(methods[0].settings)
-        vocabulary(_LOADED[key])
+        loaded = load_backbone(settings)
+        known(loaded)
+        _LOADED[key] = loaded
     return _LOADED[key]
 
 
 def _scene(job: tuple[Sequence[Method], int, str, bool]) -> Bench:
-    """One kind of edit on one scene by every method."""
+    """One kind of edit on one scene by every method, on one thread."""
     methods, seed, kind, shown = job
-    threads = torch.get_num_threads()
+    backbone, threads = _load(methods), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _scored(methods, seed, kind, shown)
+        return _scored(methods, backbone, seed, kind, shown)
     finally:
         torch.set_num_threads(threads)
 
 
-def _scored(methods: Sequence[Method], seed: int, kind: str, shown: bool) -> Bench:
-    backbone = _load(methods)
-    known, size = vocabulary(backbone), (backbone.latent_size[0] * 8, backbone.latent_size[1] * 8)
-    true = edit(seed, kind, size, backbone.trained_frames, known)
+def _scored(methods: Sequence[Method], backbone: Backbone, seed: int, kind: str, shown: bool) -> Bench:
+    learned = known(backbone)
+    true = edit(seed, kind, native_size(backbone), backbone.trained_frames, learned)
 
     def through(frames: np.ndarray) -> np.ndarray:
-        return np.concatenate(list(backbone.decode(backbone.encode(frames))))[: len(frames)]
+        return _frames(backbone, backbone.encode(frames), len(frames))
 
-    reference = truth(true, known, through, backbone.frames_per_latent)
+    reference = truth(true, learned, through, backbone.frames_per_latent, backbone.latent_size)
     made, columns = Bench(), {"source": true.source.frames}
     for method in methods:
-        frames, rows, found = _edited(method, backbone, seed, reference)
-        made.rows += rows
-        made.found += found
-        columns[method.name] = frames
+        try:
+            columns[method.name] = _edited(method, backbone, seed, reference, made)
+        except FloatingPointError as error:
+            made.failures.append(Failure(seed, kind, method.name, str(error)))
+            columns[method.name] = np.zeros_like(true.source.frames)
     if shown:
         made.pictures.append((f"{kind}: {true.target.caption}", {**columns, "truth": true.target.frames}))
     return made
 
 
-def _edited(
-    method: Method, backbone: Backbone, seed: int, reference: Truth
-) -> tuple[np.ndarray, list[Row], list[Found]]:
+def _edited(method: Method, backbone: Backbone, seed: int, reference: Truth, made: Bench) -> np.ndarray:
     true = reference.edit
     settings = replace(
         method.settings,
@@ -166,12 +204,16 @@ def _edited(
         seed=seed,
     )
     job = Job(settings, backbone, Quiet())
-    z, _, mask = steer(job, true.source.frames, make_grid(settings, backbone))
-    frames = np.concatenate(list(backbone.decode(z)))[: len(true.source.frames)]
+    z, mask = steer(job, encode(job, true.source.frames), make_grid(settings, backbone))
+    frames = _frames(backbone, z, len(true.source.frames))
     values = score(frames, mask, reference) | {"network_evaluations": float(job.facts["network_evaluations"])}
-    rows = [Row(seed, true.kind, method.name, metric, value) for metric, value in values.items()]
-    found = [Found(true.kind, method.name, c.right, nearest(frames, c)) for c in reference.choices]
-    return frames, rows, found
+    made.rows += [Row(seed, true.kind, method.name, metric, value) for metric, value in values.items()]
+    made.found += [Found(true.kind, method.name, c.right, nearest(frames, c)) for c in reference.choices]
+    return frames
+
+
+def _frames(backbone: Backbone, z: torch.Tensor, count: int) -> np.ndarray:
+    return np.concatenate(list(backbone.decode(z)))[:count]
 
 
 def _spread(places: list[tuple[int, str]], kinds: int) -> Iterator[tuple[int, str]]:

@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from flowedit.bench.run import Found, Row
+from flowedit.bench.run import Failure, Found, Row
 from flowedit.bench.score import METRICS
-from flowedit.metrics.intervals import Interval, interval, paired
+from flowedit.metrics.intervals import Interval, interval, paired, paired_share, share
 
 HEADS = {  # metric → heading, decimals
     "object_accuracy": ("object accuracy ↑", 2),
     "background_psnr": ("background PSNR ↑", 2),
     "truth_psnr": ("truth PSNR ↑", 2),
-    "truth_lpips": ("truth LPIPS ↓", 3),
+    "truth_lpips": ("truth LPIPS (bundled) ↓", 3),
     "mask_iou": ("mask IoU ↑", 2),
     "motion_error": ("motion error ↓", 3),
     "network_evaluations": ("network evaluations", 0),
 }
-
-Values = dict[int, float]
+SHARES = ("object_accuracy",)
+"""Metrics of zeros and ones."""
 
 
 def results(rows: Sequence[Row], kind: str) -> Table:
     """Mean and 95 % interval of every metric and method on one kind of edit, between its floor and its ceiling."""
-    columns = [metric for metric in HEADS if any(row.kind == kind and row.metric == metric for row in rows)]
+    columns = [metric for metric in HEADS if any((row.kind, row.metric) == (kind, metric) for row in rows)]
     modes = list(dict.fromkeys(row.mode for row in rows if row.kind == kind))
     scenes = len({row.seed for row in rows if row.kind == kind})
     table = _table(f"{kind}, {scenes} scenes (mean and 95 % interval)", columns)
@@ -44,16 +44,7 @@ def differences(rows: Sequence[Row], kind: str) -> Table | None:
     columns = [metric for metric in METRICS if _values(rows, kind, modes[0], metric)]
     table = _table(f"{kind}: paired differences from {modes[0]}", columns)
     for mode in modes[1:]:
-        cells = []
-        for metric in columns:
-            first, second = (_values(rows, kind, m, metric) for m in (modes[0], mode))
-            seeds = sorted(first.keys() & second.keys())
-            cells.append(
-                _text(paired([first[s] for s in seeds], [second[s] for s in seeds]), HEADS[metric][1], sign="+")
-                if seeds
-                else "–"
-            )
-        table.add_row(mode, *cells)
+        table.add_row(mode, *(_difference(rows, kind, modes[0], mode, metric) for metric in columns))
     return table
 
 
@@ -63,13 +54,34 @@ def confusion(found: Sequence[Found], mode: str) -> Table | None:
     if not pairs:
         return None
     names = sorted({name for pair in pairs for name in pair})
-    table = Table(title=f"{mode}: true class (rows) became (columns)", box=box.SIMPLE, title_justify="left")
-    table.add_column("")
-    for name in names:
-        table.add_column(name, justify="right")
+    title = f"{mode}, each replaced object: it should have become (rows), and is nearest to (columns)"
+    table = Table(title=title, box=box.SIMPLE, title_justify="left")
+    for name in ("", *names):
+        table.add_column(name, justify="right" if name else "left")
     for right in names:
         table.add_row(right, *(str(pairs[right, near] or "·") for near in names))
     return table
+
+
+def failed(failures: Sequence[Failure]) -> Table:
+    """Each edit that gave no value, with its reason."""
+    table = Table(title=f"{len(failures)} failed", box=box.SIMPLE, title_justify="left")
+    for name in Failure._fields:
+        table.add_column(name)
+    for failure in failures:
+        table.add_row(*map(str, failure))
+    return table
+
+
+def cell(value: Interval, decimals: int, sign: str = "") -> str:
+    """`18.26 ±0.83` for an interval that is symmetric, `0.90 [0.70, 0.97]` for any other, the mean alone without."""
+    middle = f"{value.mean:{sign}.{decimals}f}"
+    if value.low != value.low or value.low == value.high:
+        return middle
+    below, above = value.mean - value.low, value.high - value.mean
+    if abs(above - below) < 1e-9:
+        return f"{middle} ±{above:.{decimals}f}"
+    return f"{middle} [{value.low:{sign}.{decimals}f}, {value.high:{sign}.{decimals}f}]"
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
@@ -81,16 +93,18 @@ def _table(title: str, columns: Sequence[str]) -> Table:
 
 
 def _cell(rows: Sequence[Row], kind: str, mode: str, metric: str, head: str) -> str:
-    values = _values(rows, kind, mode, metric)
-    return _text(interval(list(values.values())), HEADS[head][1]) if values else "–"
+    values = list(_values(rows, kind, mode, metric).values())
+    return cell(share(values) if head in SHARES else interval(values), HEADS[head][1]) if values else "–"
 
 
-def _values(rows: Sequence[Row], kind: str, mode: str, metric: str) -> Values:
+def _difference(rows: Sequence[Row], kind: str, base: str, mode: str, metric: str) -> str:
+    first, second = (_values(rows, kind, m, metric) for m in (base, mode))
+    seeds = sorted(first.keys() & second.keys())
+    if not seeds:
+        return "–"
+    apart = paired_share if metric in SHARES else paired
+    return cell(apart([first[s] for s in seeds], [second[s] for s in seeds]), HEADS[metric][1], sign="+")
+
+
+def _values(rows: Sequence[Row], kind: str, mode: str, metric: str) -> dict[int, float]:
     return {row.seed: row.value for row in rows if (row.kind, row.mode, row.metric) == (kind, mode, metric)}
-
-
-def _text(value: Interval, decimals: int, sign: str = "") -> str:
-    """0.82 ±0.05, half of the interval's width; the mean alone where it has none."""
-    half = (value.high - value.low) / 2
-    middle = f"{value.mean:{sign}.{decimals}f}"
-    return middle if half != half or half == 0 else f"{middle} ±{half:.{decimals}f}"

@@ -10,10 +10,10 @@ from typing import Any
 import cv2
 from rich.console import Console, RenderableType
 
-from flowedit.bench.methods import PER_SCENE, Method
+from flowedit.bench.methods import PER_FILE, PER_SCENE, Method
 from flowedit.bench.picture import examples
 from flowedit.bench.run import Bench
-from flowedit.bench.table import confusion, differences, results
+from flowedit.bench.table import confusion, differences, failed, results
 from flowedit.job import plain, versions
 from flowedit.outputs import write_yaml
 
@@ -30,6 +30,8 @@ def tables(made: Bench) -> Iterator[RenderableType]:
     for mode in dict.fromkeys(row.mode for row in made.rows):
         if matrix := confusion(made.found, mode):
             yield matrix
+    if made.failures:
+        yield failed(made.failures)
 
 
 def jsonl(made: Bench) -> str:
@@ -45,11 +47,12 @@ def write(made: Bench, methods: Sequence[Method], about: dict[str, Any], folder:
         console.print(table)
     (folder / "rows.jsonl").write_text(jsonl(made), encoding="utf-8")
     (folder / "table.txt").write_text(text.getvalue(), encoding="utf-8")
-    if made.pictures:
-        cv2.imwrite(str(folder / "examples.png"), examples(made.pictures)[..., ::-1])
-    settings = {}
-    for method in methods:
-        shared = {key: value for key, value in plain(asdict(method.settings)).items() if key not in PER_SCENE}
-        settings[method.name] = shared
-    write_yaml(folder / "run.yaml", {**about, "methods": settings, "versions": versions()})
+    _, png = cv2.imencode(".png", examples(made.pictures)[..., ::-1])
+    (folder / "examples.png").write_bytes(png.tobytes())
+    settings = {method.name: plain(asdict(method.settings)) for method in methods}
+    for values in settings.values():
+        for key in (*PER_SCENE, *PER_FILE):
+            values.pop(key)
+    failures = [failure._asdict() for failure in made.failures]
+    write_yaml(folder / "run.yaml", {**about, "failures": failures, "methods": settings, "versions": versions()})
     return text.getvalue()

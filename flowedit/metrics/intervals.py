@@ -1,4 +1,4 @@
-"""Means with 95 % confidence intervals, over scenes or over pairs of them."""
+"""Means and shares with 95 % confidence intervals, over scenes or over pairs of them."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ Z = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean of n values and its 95 % confidence interval; low and high are NaN for a single value."""
+    """A mean of n values and its 95 % confidence interval; low and high are NaN where one value cannot tell."""
 
     mean: float
     low: float
@@ -21,29 +21,43 @@ class Interval:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Mean and interval of finite values: Student's t, or Wilson's score interval where all are 0 or 1.
-
-    t: mean -+ t_{n-1} s / sqrt(n). Wilson 1927: (p + z^2/2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2/n),
-    which does not shrink to nothing where all succeed. Raises ValueError for no value.
-    """
+    """Mean of measured values with Student's interval, mean -+ t_{n-1} s / sqrt(n); raises ValueError for no value."""
     if not values:
         raise ValueError("no value to average")
-    n, middle = len(values), mean(values)
-    if set(values) <= {0.0, 1.0}:
-        centre = (middle + Z * Z / (2 * n)) / (1 + Z * Z / n)
-        half = Z * math.sqrt(middle * (1 - middle) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
-        return Interval(middle, centre - half, centre + half, n)
-    return _student(values)
-
-
-def paired(first: Sequence[float], second: Sequence[float]) -> Interval:
-    """Mean of second - first and its Student interval, over the same scenes in the same order."""
-    return _student([b - a for a, b in zip(first, second, strict=True)])
-
-
-def _student(values: Sequence[float]) -> Interval:
     n, middle = len(values), mean(values)
     if n == 1:
         return Interval(middle, math.nan, math.nan, 1)
     half = float(stdtrit(n - 1, 0.975)) * stdev(values) / math.sqrt(n)
     return Interval(middle, middle - half, middle + half, n)
+
+
+def share(values: Sequence[float]) -> Interval:
+    """Share of ones among zeros and ones with Wilson's score interval (Wilson 1927), which never has no width.
+
+    (p + z^2/2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2/n). Raises ValueError for no value, or another one.
+    """
+    if not values or not set(values) <= {0.0, 1.0}:
+        raise ValueError(f"a share is of zeros and ones, not of {values}")
+    n, p = len(values), mean(values)
+    centre = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
+    return Interval(p, max(0.0, centre - half), min(1.0, centre + half), n)
+
+
+def paired(first: Sequence[float], second: Sequence[float]) -> Interval:
+    """Mean of second - first with Student's interval, over the same scenes in the same order."""
+    return interval([b - a for a, b in zip(first, second, strict=True)])
+
+
+def paired_share(first: Sequence[float], second: Sequence[float]) -> Interval:
+    """Difference of two shares over the same scenes, with the interval of Agresti & Min 2005.
+
+    With b, c the scenes that only the first, only the second has right, and half a scene added to each of the four
+    cells: d = (c - b) / (n + 2), d -+ z sqrt(b + c + 1 - (c - b)^2 / (n + 2)) / (n + 2); `mean` is (c - b) / n.
+    """
+    n = len(first)
+    b = sum(one > two for one, two in zip(first, second, strict=True))
+    c = sum(two > one for one, two in zip(first, second, strict=True))
+    middle = (c - b) / (n + 2)
+    half = Z * math.sqrt(b + c + 1 - (c - b) ** 2 / (n + 2)) / (n + 2)
+    return Interval((c - b) / n, middle - half, middle + half, n)

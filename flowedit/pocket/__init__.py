@@ -1,7 +1,7 @@
 """The pocket world: scenes whose true edits are known, and the small checkpoint that was trained on them."""
 
 from flowedit.pocket.render import scene
-from flowedit.pocket.truth import KINDS, NOTHING, Choice, Edit, choices, edit, without
+from flowedit.pocket.truth import KINDS, NOTHING, Choice, Edit, choices, edit
 from flowedit.pocket.world import Scene, Spec, Thing, Vocabulary, draw, unlearned
 
 __all__ = [
@@ -18,5 +18,4 @@ __all__ = [
     "edit",
     "scene",
     "unlearned",
-    "without",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -22,6 +23,10 @@ KINDS = {  # kind of edit → how many objects the source scene has
 }
 
 
+NOTHING = "nothing"
+"""The name of an object's absence."""
+
+
 @dataclass(frozen=True)
 class Edit:
     """A source, its true edit, the words that differ, and the mask float32 (F, H, W) of what may change."""
@@ -33,6 +38,13 @@ class Edit:
     target_words: tuple[str, ...]
     edited: tuple[int, ...]
     mask: np.ndarray
+
+    @cached_property
+    def without(self) -> dict[int, np.ndarray]:
+        """For each edited object that the target still has, the target's frames (F, H, W, 3) without it."""
+        things = self.target.spec.things
+        specs = {i: _gone(self.target.spec, i) for i in self.edited if i < len(things)}
+        return {i: _frames({NOTHING: spec}, self)[NOTHING] for i, spec in specs.items()}
 
 
 def edit(
@@ -69,10 +81,6 @@ class Choice:
     where: np.ndarray
 
 
-NOTHING = "nothing"
-"""The name of an object's absence."""
-
-
 def choices(true: Edit, vocabulary: Vocabulary = EVERYTHING) -> tuple[Choice, ...]:
     """One choice for each edited object, or for the ground, among all that the vocabulary has in that pose.
 
@@ -90,21 +98,11 @@ def choices(true: Edit, vocabulary: Vocabulary = EVERYTHING) -> tuple[Choice, ..
         specs = {name: _with(full, index, _as(full.things[index], field, name)) for name in names}
         right = getattr(full.things[index], field)
         if true.kind in ("add", "remove"):
-            specs[NOTHING] = replace(full, things=(*full.things[:index], *full.things[index + 1 :]))
+            specs[NOTHING] = _gone(full, index)
             right = NOTHING if true.kind == "remove" else right
         covers = [side.masks[index] for side in (true.source, true.target) if index < len(side.masks)]
         made.append(Choice(right, _frames(specs, true), np.clip(np.max(covers, 0), 0, 1)))
     return tuple(made)
-
-
-def without(true: Edit) -> np.ndarray | None:
-    """The target's frames without its edited objects, without all of them for `ground`; None if none is left to see."""
-    spec = true.target.spec
-    gone = range(len(spec.things)) if true.kind == "ground" else [i for i in true.edited if i < len(spec.things)]
-    if not gone:
-        return None
-    rest = replace(spec, things=tuple(thing for i, thing in enumerate(spec.things) if i not in gone))
-    return _frames({NOTHING: rest}, true)[NOTHING]
 
 
 def _frames(specs: dict[str, Spec], true: Edit) -> dict[str, np.ndarray]:
@@ -149,6 +147,10 @@ def _named(side: Scene, kind: str, edited: tuple[int, ...]) -> tuple[tuple[str, 
         return (GROUNDS[side.spec.ground],), 1 - side.masks.sum(0)
     present = [index for index in edited if index < len(side.masks)]
     return tuple(side.words[index] for index in present), side.masks[present].sum(0)
+
+
+def _gone(spec: Spec, index: int) -> Spec:
+    return replace(spec, things=(*spec.things[:index], *spec.things[index + 1 :]))
 
 
 def _as(thing: Thing, field: str, name: str) -> Thing:

@@ -43,7 +43,7 @@ def train_vae(config: dict, args: argparse.Namespace) -> None:
     torch.manual_seed(config["seed"])
     vae = new_vae(config).to(args.device).train()
     if args.stage == "decoder":
-        vae.load_state_dict(resume(args.work / "vae.pt")[1]["vae"])
+        vae.load_state_dict(trained_vae(args.work, config, "cpu").state_dict())
         vae.encoder.requires_grad_(False)
     weights = [weight for weight in vae.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=cfg["lr"], betas=(0.9, 0.99), weight_decay=1e-3)
@@ -108,7 +108,10 @@ def trained_vae(work: Path, config: dict, device: str) -> AutoencoderKLCogVideoX
     """Return the trained autoencoder, frozen."""
     vae = new_vae(config)
     path = work / "decoder.pt"
-    vae.load_state_dict(resume(path if path.exists() else work / "vae.pt")[1]["vae"])
+    state, saved = resume(path if path.exists() else work / "vae.pt")
+    if not path.exists() and state["step"] < config["vae"]["steps"]:
+        raise SystemExit(f"the stage vae is at step {state['step']} of {config['vae']['steps']}: finish it first")
+    vae.load_state_dict(saved["vae"])
     return vae.to(device).eval().requires_grad_(False)
 
 

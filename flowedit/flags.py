@@ -21,9 +21,15 @@ FLAGS = {
     "mask": ("NAME", "attention (of the words; the default) or none"),
     "guidance": ("NAME", "mean (the default), differential or differential_first"),
     "steps": ("N", "intervals of the whole grid of times (full-size 50; pocket 40, random_noise 69)"),
-    "strength": ("S", "share of the grid that is run: 0 keeps the clip, 1 starts at pure noise (0.8; pocket random_noise 0.7)"),
+    "strength": (
+        "S",
+        "share of the grid that is run: 0 keeps the clip, 1 starts at pure noise (0.8; pocket random_noise 0.7)",
+    ),
     "source_guidance_scale": ("S", "classifier-free guidance of the source (full-size 3.5, inversion 1; pocket 1)"),
-    "target_guidance_scale": ("S", "classifier-free guidance of the target (full-size 10.5, other modes 6; pocket 3, other modes 5)"),
+    "target_guidance_scale": (
+        "S",
+        "classifier-free guidance of the target (full-size 10.5, other modes 6; pocket 3, other modes 5)",
+    ),
     "draws": ("N", "noises averaged a step, in inversion_free (default 1, with differential guidance 4)"),
     "seed": ("N", "random seed (default 0)"),
     "user_mask": ("FILE|DIR", "video, image or folder of frames; white is edited"),

@@ -47,11 +47,21 @@ def test_a_mode_brings_its_own_defaults_and_a_flag_stands_over_them():
     scales = {
         name: (settings.source_guidance_scale, settings.target_guidance_scale)
         for name in config.options("mode")
-        for settings in [config.compose({"mode": name})]
+        for settings in [config.compose({"mode": name, "backbone": "cogvideox-2b"})]
     }
     assert scales == {"random_noise": (3.5, 6.0), "inversion": (1.0, 6.0), "inversion_free": (3.5, 10.5)}
     assert config.compose({"mode": "inversion", "target_guidance_scale": "2"}).target_guidance_scale == 2.0
     assert config.compose({"target_guidance_scale": "2", "mode": "inversion"}).target_guidance_scale == 2.0
+
+
+@pytest.mark.parametrize("mode", config.options("mode"))
+def test_every_mode_is_tuned_for_pocket_at_96_network_evaluations(mode):
+    settings = config.compose({"mode": mode})
+    assert (config.folder() / "backbone_mode" / f"pocket_{mode}.yaml").is_file()
+    rows = {"random_noise": 2, "inversion": 3, "inversion_free": 3}[mode]  # a step; a source at guidance 1 is one row
+    assert (settings.source_guidance_scale == 1) or mode == "random_noise"
+    assert rows * int(settings.steps * settings.strength + 1e-9) == 96
+    assert config.compose({"mode": mode, "steps": 7, "strength": 1}).steps == 7
 
 
 def test_flags_then_overrides_the_last_wins():

@@ -152,13 +152,12 @@ def _bench(options: argparse.Namespace) -> int:
     workers = None if options.workers is None else _whole(options, "workers")
     kinds = None if options.kinds is None else _list(options.kinds)
     with _monitor(options.quiet) as monitor:
-        from flowedit.bench import methods, report
+        from flowedit.bench import methods, report, show
 
         chosen = methods(_list(options.modes), options.also, _given(options, METHOD), options.rest)
         place = {"workers": workers, "json": options.json, "out": options.out}
-        folder, text, made = report(chosen, first, scenes, kinds, monitor=monitor, **place)
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding), end="")
+        folder, made = report(chosen, first, scenes, kinds, monitor=monitor, **place)
+    show(made)
     print(folder)
     return 2 if made.failures else 0
 

@@ -84,6 +84,6 @@ def test_the_example_mask_finds_the_object_better_than_a_box_in_the_middle(fox):
     assert overlap(result.latent_mask >= 0.5) > max(0.5, overlap(box))
 
 
-def test_what_it_knows_is_said(fox):
+def test_an_edit_of_its_own_world_has_no_notices(fox):
     result, *_ = fox
-    assert any("panda" in text and "full-size" in text for text in result.run["notices"])
+    assert result.run["notices"] == []

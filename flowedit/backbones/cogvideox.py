@@ -90,12 +90,6 @@ class CogVideoX:
 
     def _first_notices(self) -> list[str]:
         notices = [] if self.trained else [f"{self.name} has random weights: whatever it makes is noise"]
-        if self.world is not None:
-            known = f"{', '.join(self.world['classes'])}, on {', '.join(self.world['grounds'])}"
-            notices.append(
-                f"{self.name} is a small model of a little world and knows nothing but: {known}; for footage of your "
-                "own name a full-size one, such as --backbone cogvideox-2b"
-            )
         saved = self._folder.dtype("transformer")
         if saved is torch.bfloat16 and self._dtype is torch.float16:
             notices.append(f"{self.name} was trained in bfloat16; in float16 it tends to give NaN")

@@ -3,5 +3,6 @@
 from flowedit.bench.methods import Method, methods
 from flowedit.bench.report import report
 from flowedit.bench.run import Bench, Row, bench
+from flowedit.bench.write import show
 
-__all__ = ["Bench", "Method", "Row", "bench", "methods", "report"]
+__all__ = ["Bench", "Method", "Row", "bench", "methods", "report", "show"]

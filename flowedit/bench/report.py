@@ -27,8 +27,8 @@ def report(
     json: str | None = None,
     out: str | None = None,
     monitor: Monitor | None = None,
-) -> tuple[Path, str, Bench]:
-    """Run `bench`, leave its files in a folder that appears whole; returns folder, the tables' text and the bench.
+) -> tuple[Path, Bench]:
+    """Run `bench`, leave its files in a folder that appears whole; returns both.
 
     `workers` None is one a core on a CPU, one on a GPU. `json` names one more copy of the rows. Raises ValueError as
     `bench` does, OSError where nothing can be written.
@@ -42,11 +42,11 @@ def report(
     with outputs.staging(out, "bench", FILES) as stage:
         made = bench(methods, first_seed, scenes, chosen, workers=workers, monitor=monitor)
         about = {"first_seed": first_seed, "scenes": scenes, "kinds": list(chosen)}
-        text = write(made, methods, about, stage.folder)
+        write(made, methods, about, stage.folder)
         folder = stage.commit()
     if json is not None:
         Path(json).write_text(jsonl(made), encoding="utf-8")
-    return folder, text, made
+    return folder, made
 
 
 def _cores() -> int:

@@ -19,6 +19,8 @@ HEADS = {  # metric → heading, decimals
     "motion_error": ("motion error ↓", 3),
     "network_evaluations": ("network evaluations", 0),
 }
+LINE = 80
+"""The least width of a table, so that its title stays in one or two lines."""
 SHARES = ("object_accuracy",)
 """Metrics of zeros and ones."""
 
@@ -28,7 +30,7 @@ def results(rows: Sequence[Row], kind: str) -> Table:
     columns = [metric for metric in HEADS if any((row.kind, row.metric) == (kind, metric) for row in rows)]
     modes = list(dict.fromkeys(row.mode for row in rows if row.kind == kind))
     scenes = len({row.seed for row in rows if row.kind == kind})
-    table = _table(f"{kind}, {scenes} scenes (mean and 95 % interval)", columns)
+    table = _table(f"{kind}, scenes: {scenes} (mean and 95 % interval)", columns)
     table.add_row("floor", *(_cell(rows, kind, modes[0], f"{metric}_floor", metric) for metric in columns))
     for mode in modes:
         table.add_row(mode, *(_cell(rows, kind, mode, metric, metric) for metric in columns))
@@ -55,7 +57,7 @@ def confusion(found: Sequence[Found], mode: str) -> Table | None:
         return None
     names = sorted({name for pair in pairs for name in pair})
     title = f"{mode}, each replaced object: it should have become (rows), and is nearest to (columns)"
-    table = Table(title=title, box=box.SIMPLE, title_justify="left")
+    table = Table(title=title, box=box.SIMPLE, title_justify="left", min_width=LINE)
     for name in ("", *names):
         table.add_column(name, justify="right" if name else "left")
     for right in names:
@@ -85,7 +87,7 @@ def cell(value: Interval, decimals: int, sign: str = "") -> str:
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, box=box.SIMPLE, title_justify="left")
+    table = Table(title=title, box=box.SIMPLE, title_justify="left", min_width=LINE)
     table.add_column("")
     for metric in columns:
         table.add_column(HEADS[metric][0], justify="right")

@@ -1,6 +1,7 @@
 """What a bench leaves: rows.jsonl, table.txt, examples.png and run.yaml."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from io import StringIO
@@ -34,17 +35,23 @@ def tables(made: Bench) -> Iterator[RenderableType]:
         yield failed(made.failures)
 
 
+def show(made: Bench, console: Console | None = None) -> None:
+    """Print the tables, as wide as the terminal, or `WIDTH` columns where there is none."""
+    if console is None:
+        console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    for table in tables(made):
+        console.print(table)
+
+
 def jsonl(made: Bench) -> str:
     """One JSON object a line: seed, kind, mode, metric, value."""
     return "".join(json.dumps(row._asdict()) + "\n" for row in made.rows)
 
 
-def write(made: Bench, methods: Sequence[Method], about: dict[str, Any], folder: Path) -> str:
-    """Write `FILES` into a folder, and return table.txt's text; `about` opens run.yaml."""
+def write(made: Bench, methods: Sequence[Method], about: dict[str, Any], folder: Path) -> None:
+    """Write `FILES` into a folder; `about` opens run.yaml."""
     text = StringIO()
-    console = Console(file=text, width=WIDTH)
-    for table in tables(made):
-        console.print(table)
+    show(made, Console(file=text, width=WIDTH))
     (folder / "rows.jsonl").write_text(jsonl(made), encoding="utf-8")
     (folder / "table.txt").write_text(text.getvalue(), encoding="utf-8")
     _, png = cv2.imencode(".png", examples(made.pictures)[..., ::-1])
@@ -55,4 +62,3 @@ def write(made: Bench, methods: Sequence[Method], about: dict[str, Any], folder:
             values.pop(key)
     failures = [failure._asdict() for failure in made.failures]
     write_yaml(folder / "run.yaml", {**about, "failures": failures, "methods": settings, "versions": versions()})
-    return text.getvalue()

@@ -44,7 +44,7 @@ MOVES = {
     "mode.target_only_steps": (1, "inversion_free", {}),
     "mask.blocks": ([0.1], "inversion_free", {}),
     "mask.normalise": ("text", "inversion_free", {}),
-    "mask.threshold": ("otsu", "inversion_free", {}),
+    "mask.threshold": ("mean", "inversion_free", {}),
     "mask.quantile": (0.5, "inversion_free", {"mask.threshold": "quantile"}),
     "mask.pool": (0.4, "inversion_free", {}),
     "mask.decay": (3.0, "inversion_free", {}),

@@ -59,7 +59,7 @@ def confusion(found: Sequence[Found], mode: str) -> Table | None:
     title = f"{mode}, each replaced object: it should have become (rows), and is nearest to (columns)"
     table = Table(title=title, box=box.SIMPLE, title_justify="left", min_width=LINE)
     for name in ("", *names):
-        table.add_column(name, justify="right" if name else "left")
+        table.add_column(name, justify="right" if name else "left", overflow="fold")
     for right in names:
         table.add_row(right, *(str(pairs[right, near] or "·") for near in names))
     return table
@@ -88,7 +88,7 @@ def cell(value: Interval, decimals: int, sign: str = "") -> str:
 
 def _table(title: str, columns: Sequence[str]) -> Table:
     table = Table(title=title, box=box.SIMPLE, title_justify="left", min_width=LINE)
-    table.add_column("")
+    table.add_column("", overflow="fold")
     for metric in columns:
         table.add_column(HEADS[metric][0], justify="right")
     return table

@@ -21,11 +21,15 @@ class Interval:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Mean of measured values with Student's interval, mean -+ t_{n-1} s / sqrt(n); raises ValueError for no value."""
+    """Mean of measured values with Student's interval, mean -+ t_{n-1} s / sqrt(n); raises ValueError for no value.
+
+    An infinite value, the PSNR of equal frames, makes an infinite mean without an interval, or with its opposite none.
+    """
     if not values:
         raise ValueError("no value to average")
-    n, middle = len(values), mean(values)
-    if n == 1:
+    n = len(values)
+    middle = mean(values) if all(map(math.isfinite, values)) else sum(values)
+    if n == 1 or not math.isfinite(middle):
         return Interval(middle, math.nan, math.nan, 1)
     half = float(stdtrit(n - 1, 0.975)) * stdev(values) / math.sqrt(n)
     return Interval(middle, middle - half, middle + half, n)
@@ -45,8 +49,8 @@ def share(values: Sequence[float]) -> Interval:
 
 
 def paired(first: Sequence[float], second: Sequence[float]) -> Interval:
-    """Mean of second - first with Student's interval, over the same scenes in the same order."""
-    return interval([b - a for a, b in zip(first, second, strict=True)])
+    """Mean of second - first with Student's interval, over the same scenes in the same order; inf less inf is 0."""
+    return interval([0.0 if a == b else b - a for a, b in zip(first, second, strict=True)])
 
 
 def paired_share(first: Sequence[float], second: Sequence[float]) -> Interval:

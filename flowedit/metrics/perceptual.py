@@ -1,16 +1,32 @@
 """LPIPS, the distance of deep features that people's judgements were fitted to."""
 
+import sys
 import warnings
+from collections.abc import Iterable
+from contextlib import redirect_stdout
 from functools import cache
 from importlib.resources import as_file, files
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
+
+from flowedit.metrics.pixels import blackened
 
 CHUNK = 16
 """Frames a call; the features of a frame weigh more than the frame."""
+LEAST = 32
+"""Pixels of a side that the networks' strides leave something of."""
+CPU = torch.device("cpu")
+Net = Literal["bundled", "alex", "vgg", "squeeze"]
+BACKBONES = {
+    "alex": ("AlexNet_Weights.IMAGENET1K_V1", "233 MiB"),
+    "vgg": ("VGG16_Weights.IMAGENET1K_V1", "528 MiB"),
+    "squeeze": ("SqueezeNet1_1_Weights.IMAGENET1K_V1", "4.7 MiB"),
+}
+"""What `lpips` was fitted on, by torchvision's names, and the size of its download."""
 
 
 def lpips_bundled(frames: np.ndarray, reference: np.ndarray) -> float:
@@ -21,32 +37,82 @@ def lpips_bundled(frames: np.ndarray, reference: np.ndarray) -> float:
     with us. So values are not comparable with published LPIPS(squeeze): label them lpips-bundled. Raises ValueError
     for other shapes.
     """
-    if frames.shape != reference.shape or min(frames.shape[1:3]) < 32:
+    return float(lpips(frames, reference, "bundled").mean())
+
+
+def lpips(frames: np.ndarray, reference: np.ndarray, net: Net, device: torch.device = CPU) -> np.ndarray:
+    """LPIPS of each frame, float64 (F,), as in `lpips_bundled`; the clip's value is the mean over frames.
+
+    alex, vgg and squeeze are the published networks: torchvision's backbones, which are downloaded once. Raises
+    ValueError for other shapes, and ConnectionError if a backbone cannot be had.
+    """
+    if frames.shape != reference.shape or min(frames.shape[1:3]) < LEAST:
         raise ValueError(f"LPIPS compares equal shapes from 32x32, not {frames.shape} with {reference.shape}")
-    model, total = _bundled(), 0.0
+    pairs = ((_signed(clip[some], device) for clip in (frames, reference)) for some in _chunks(len(frames)))
+    return _distances(net, device, pairs)
+
+
+def background_lpips_five(edit: np.ndarray, source: np.ndarray, mask: np.ndarray, device: torch.device) -> np.ndarray:
+    """LPIPS (squeeze) of each frame as FiVE-Bench has it, float64 (F,): on [0, 1] x (1 - mask), then moved to [-1, 1].
+
+    0 for equal backgrounds, lower is better; the clip's value is the mean over frames. edit, source: uint8
+    (F, H, W, 3); mask: boolean (F, H, W). FiVE (Li et al. 2025), where it stands x 10^3 in tables. Raises as `lpips`.
+    """
+    if edit.shape != source.shape or min(edit.shape[1:3]) < LEAST:
+        raise ValueError(f"LPIPS compares equal shapes from 32x32, not {edit.shape} with {source.shape}")
+    pairs = (
+        (2 * blackened(clip[some], mask[some], device) - 1 for clip in (edit, source)) for some in _chunks(len(edit))
+    )
+    return _distances("squeeze", device, pairs)
+
+
+def _distances(net: Net, device: torch.device, pairs: Iterable[Iterable[Tensor]]) -> np.ndarray:
+    model = _model(net, device)
     with torch.no_grad():
-        for start in range(0, len(frames), CHUNK):
-            pair = [_signed(clip[start : start + CHUNK]) for clip in (frames, reference)]
-            total += float(model(*pair).sum())
-    return total / len(frames)
+        return np.concatenate([model(*pair).cpu().double().numpy().reshape(-1) for pair in pairs])
 
 
-def _signed(frames: np.ndarray) -> torch.Tensor:
+def _chunks(frames: int) -> list[slice]:
+    return [slice(start, start + CHUNK) for start in range(0, frames, CHUNK)]
+
+
+def _signed(frames: np.ndarray, device: torch.device) -> Tensor:
     """uint8 (F, H, W, 3) to float32 (F, 3, H, W) in [-1, 1], as lpips wants it."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 @cache
-def _bundled() -> Any:
-    import lpips  # brings torchvision, a second of import
+def _model(net: Net, device: torch.device) -> Any:
+    import lpips as published  # brings torchvision, a second of import
 
+    weights = _shipped() if net == "bundled" else _downloaded(net)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # lpips calls torchvision by arguments that it renamed
-        model = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False)
-    with as_file(files("flowedit.metrics").joinpath("weights/squeezenet1_1_features.safetensors")) as path:
-        weights = load_file(path)
+        model = published.LPIPS(net="squeeze" if net == "bundled" else net, pnet_rand=True, verbose=False)
     with torch.no_grad():
         for name, value in model.net.named_parameters():
             # lpips cuts torchvision's `features` into slices, each of which keeps its layers' numbers.
             value.copy_(weights[f"features.{name.partition('.')[2]}"])
-    return model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(False).to(device)
+
+
+def _shipped() -> dict[str, Tensor]:
+    with as_file(files("flowedit.metrics").joinpath("weights/squeezenet1_1_features.safetensors")) as path:
+        return load_file(path)
+
+
+def _downloaded(net: str) -> dict[str, Tensor]:
+    from torchvision.models import get_weight
+
+    name, size = BACKBONES[net]
+    weights = get_weight(name)
+    try:
+        with redirect_stdout(sys.stderr):  # torch.hub prints what it downloads; stdout is for results
+            return dict(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
+    except MemoryError:
+        raise
+    except Exception as error:  # the transport's errors, the system's, a wrong hash, a file cut short
+        from flowedit.integrations import hub
+
+        advice = f"run once where it can be reached, or bring the file to {torch.hub.get_dir()}/checkpoints"
+        raise hub.unreachable(f"LPIPS's backbone {net} ({size}) from {weights.url}", advice, error) from error

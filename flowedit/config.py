@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -15,6 +14,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from flowedit.evaluation_settings import EvaluationSettings
 from flowedit.settings import Settings, build
 
 TEXTS = (
@@ -34,9 +34,6 @@ PROMPTS = ("source", "target", "source_words", "target_words", "negative_prompt"
 """Of these, where even `null` is a word."""
 
 GROUPS = ("backbone", "mode", "mask", "guidance", "runtime")
-PLAIN = re.compile(r"[\w./+-]*")
-DROPPED = ("out", "video", "backbone")
-"""Keys that an edit's YAML file may not set: a data file chooses no folder and no weights."""
 
 
 def folder() -> Path:
@@ -94,73 +91,55 @@ def settings(values: Mapping[str, Any]) -> Settings:
     return made
 
 
-def with_edit(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A composed configuration whose `video` may be an edit's YAML file; what is set beside it wins.
+def evaluation(
+    flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = ()
+) -> tuple[EvaluationSettings, list[str]]:
+    """An evaluation's own settings, and the overrides that are left for its methods.
 
-    For `scripts/edit.py`, where Hydra has composed already: the file fills what stands at its default.
+    `flags` are plain values and taken to the letter, `engine.workers` among them; `overrides` are `key=value` in
+    Hydra's grammar. Raises ValueError as `compose` does.
     """
-    merged = {str(key): value for key, value in values.items()}
-    video = merged.get("video")
-    if not isinstance(video, str) or Path(video).suffix.lower() not in (".yaml", ".yml"):
-        return merged
-    row, defaults = read_edit(Path(video)), _compose(())
-    if groups := [key for key in row if key in GROUPS]:
-        raise ValueError(f"{video!r} chooses {', '.join(groups)}: in a sweep, give it on the command line instead")
-    return merged | {key: v for key, v in row.items() if key == "video" or merged.get(key) == defaults.get(key)}
+    given = dict(flags or {})
+    engine = [(key, str(given.pop(key))) for key in ("engine", "engine.workers") if key in given]
+    pairs = [*engine, *map(_split, overrides)]
+    chosen = [(key, _one_of(key, value, options(key))) for key, value in pairs if key == "engine"]
+    known = evaluation_keys()
+    dotted = _walked(_compose(tuple(f"{key}={value}" for key, value in chosen), "evaluate"))
+    own, rest = [], []
+    for key, value in pairs:
+        if key.partition(".")[0] not in known:
+            rest.append(f"{key}={value}")
+        elif key in dotted:
+            own.append(f"{key}={value}")
+        else:
+            raise ValueError(f"unknown key {key!r}{nearest(key, dotted)}")
+    values = _compose(tuple(own), "evaluate")
+    made: EvaluationSettings = build(EvaluationSettings, {key: values[key] for key in known} | given)
+    return made, rest
 
 
-def read_edit(path: Path) -> dict[str, Any]:
-    """An edit's YAML file to flags: `clip` (a path inside the file's folder) and any top-level key but DROPPED.
-
-    Raises ValueError for what is not one edit, an unknown key, or a path that leaves the folder.
-    """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OSError(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{str(path)!r} is not YAML: {' '.join(str(error).split())[:200]}") from error
-    if isinstance(data, list) and len(data) == 1:
-        data = data[0]
-    if not isinstance(data, dict):
-        what = f"holds {len(data)} edits" if isinstance(data, list) else "is empty" if data is None else "is no mapping"
-        raise ValueError(f"{str(path)!r} {what}; one edit is a mapping with clip, source and target")
-    row = {key: value for key, value in data.items() if key not in ("redistribute", "clip")}
-    allowed = [key for key in _keys(()) if "." not in key and key not in DROPPED]
-    for key in row:
-        if key not in allowed:
-            if key in DROPPED:
-                raise ValueError(f"{str(path)!r}: {key} is not for an edit's file; give it on the command line")
-            raise ValueError(f"{str(path)!r}: unknown key {key!r}{_nearest(str(key), allowed)}")
-    if not isinstance(data.get("clip"), str):
-        raise ValueError(f"{str(path)!r} names no clip: write clip: FILE, a path beside it")
-    row = {key: value for key, value in row.items() if value is not None}
-    for key, value in row.items():
-        _plain(path, key, value)
-    row["video"] = _inside(path, "clip", data["clip"])
-    if "user_mask" in row:
-        row["user_mask"] = _inside(path, "user_mask", row["user_mask"])
-    return row
+def evaluation_keys() -> tuple[str, ...]:
+    """The top-level keys of conf/evaluate.yaml that are not an edit's, and `out`, which is an evaluation's there."""
+    return tuple(key for key in _compose((), "evaluate") if key not in keys() or key == "out")
 
 
-def _inside(file: Path, key: str, name: str) -> str:
-    if "\0" in name or not (file.parent / name).resolve().is_relative_to(file.parent.resolve()):
-        raise ValueError(f"{str(file)!r}: {key} {name!r} is not a path inside the file's own folder")
-    return str(file.parent / name)
+def keys() -> tuple[str, ...]:
+    """The top-level keys of the configuration."""
+    return tuple(key for key in _keys(()) if "." not in key)
 
 
-def _plain(file: Path, key: str, value: Any) -> None:
-    """Raise ValueError for what is neither text where text belongs nor one number, truth value or name elsewhere.
+def defaults() -> dict[str, Any]:
+    """The configuration as conf/ alone composes it, as plain values."""
+    return _compose(())
 
-    A data file must not reach Hydra's grammar, which reads the environment.
-    """
-    if key in TEXTS:
-        good, kind = isinstance(value, str), "text (quote it)"
-    else:
-        good = isinstance(value, (bool, int, float)) or bool(isinstance(value, str) and PLAIN.fullmatch(value))
-        kind = "a number, true, false or a name"
-    if not good:
-        raise ValueError(f"{str(file)!r}: {key} {value!r} is not {kind}")
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """What to add to a complaint about an unknown key: the known one that it resembles, or nothing."""
+    by_tail = {name.rpartition(".")[2]: name for name in known} | {name: name for name in known}
+    near = difflib.get_close_matches(key, by_tail, 1, 0.65) or difflib.get_close_matches(
+        key.rpartition(".")[2], by_tail, 1, 0.65
+    )
+    return f"; did you mean {by_tail[near[0]]!r}?" if near else ""
 
 
 def _text(key: str, value: str) -> str | None:
@@ -187,13 +166,13 @@ def _backbone(value: str) -> tuple[str, str | None]:
     if value and Path(value).is_dir():
         return "folder", value
     raise ValueError(
-        f"unknown backbone {value!r}: neither a folder nor one of {', '.join(names)}{_nearest(value, names)}"
+        f"unknown backbone {value!r}: neither a folder nor one of {', '.join(names)}{nearest(value, names)}"
     )
 
 
 def _one_of(group: str, value: str, names: list[str]) -> str:
     if value not in names:
-        raise ValueError(f"unknown {group} {value!r}: one of {', '.join(names)}{_nearest(value, names)}")
+        raise ValueError(f"unknown {group} {value!r}: one of {', '.join(names)}{nearest(value, names)}")
     return value
 
 
@@ -201,28 +180,20 @@ def _unknown(key: str, known: Iterable[str]) -> str:
     group = key.partition(".")[0]
     if group in GROUPS and (owners := [name for name in options(group) if key in _keys((f"{group}={name}",))]):
         return f"{key!r} has no meaning here: it belongs to {group}={' or '.join(owners)}"
-    return f"unknown key {key!r}{_nearest(key, known)}"
-
-
-def _nearest(key: str, known: Iterable[str]) -> str:
-    by_tail = {name.rpartition(".")[2]: name for name in known} | {name: name for name in known}
-    near = difflib.get_close_matches(key, by_tail, 1, 0.65) or difflib.get_close_matches(
-        key.rpartition(".")[2], by_tail, 1, 0.65
-    )
-    return f"; did you mean {by_tail[near[0]]!r}?" if near else ""
+    return f"unknown key {key!r}{nearest(key, known)}"
 
 
 @functools.cache
 def _keys(groups: tuple[str, ...]) -> tuple[str, ...]:
     """Every dotted key of the configuration that these groups compose."""
+    return _walked(_compose(groups))
 
-    def walk(values: Mapping[str, Any], prefix: str) -> Iterable[str]:
-        for key, value in values.items():
-            yield prefix + key
-            if isinstance(value, dict):
-                yield from walk(value, f"{prefix}{key}.")
 
-    return tuple(walk(_compose(groups), ""))
+def _walked(values: Mapping[str, Any], prefix: str = "") -> tuple[str, ...]:
+    found = []
+    for key, value in values.items():
+        found += [prefix + key, *(_walked(value, f"{prefix}{key}.") if isinstance(value, dict) else ())]
+    return tuple(found)
 
 
 def _literal(value: Any) -> str:
@@ -234,12 +205,12 @@ def _literal(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _compose(overrides: tuple[str, ...]) -> dict[str, Any]:
+def _compose(overrides: tuple[str, ...], name: str = "config") -> dict[str, Any]:
     state = GlobalHydra.instance()
     outer, state.hydra = state.hydra, None  # under hydra.main, whose own stays in force afterwards
     try:
         with initialize_config_dir(config_dir=str(folder()), version_base="1.3"):
-            values = OmegaConf.to_container(hydra_compose("config", list(overrides)), resolve=True)
+            values = OmegaConf.to_container(hydra_compose(name, list(overrides)), resolve=True)
     except OverrideParseException as error:
         raise ValueError(f"{error.override!r} cannot be read: a value of that kind needs Hydra's quotes") from error
     except (HydraException, OmegaConfBaseException) as error:

@@ -237,5 +237,6 @@ def _named(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
         names = list(map(str, typing.get_args(kind)))
         return names[0] if len(names) == 1 else "one of " + ", ".join(names)
-    known = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
-    return known.get(kind, "a list of numbers")
+    if typing.get_origin(kind) is tuple:
+        return "a list of texts" if str in typing.get_args(kind) else "a list of numbers"
+    return {float: "a number", int: "a whole number", bool: "true or false"}.get(kind, "text")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import numpy as np
 
 from flowedit import video
 from flowedit.clip import resize
+from flowedit.footage import IMAGES, frame_files, read_grey
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 NOISE = 3 / 255  # what a lossy codec makes of black and white
 
 
@@ -45,16 +44,13 @@ def _source(path: Path, info: video.VideoInfo, indices: Sequence[int]) -> tuple[
     if not path.exists():
         raise FileNotFoundError(f"mask {path} does not exist: check its path")
     if path.is_dir():
-        files = sorted(
-            (f for f in path.iterdir() if f.suffix.lower() in IMAGES and not f.name.startswith(".")),
-            key=lambda f: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", f.name.lower())],
-        )
+        files = frame_files(path)
         if not files:
             raise ValueError(f"mask folder {path} has no images: give frames as {', '.join(IMAGES)}")
         chosen = _chosen(path, len(files), info, indices)
-        return len(files), (_image(files[i]) for i in chosen)
+        return len(files), (read_grey(files[i], "mask") for i in chosen)
     if path.suffix.lower() in IMAGES:
-        return 1, iter([_image(path)])
+        return 1, iter([read_grey(path, "mask")])
     mask = video.probe(path)
     chosen = _chosen(path, mask.frames, info, indices)
     return mask.frames, (
@@ -76,26 +72,6 @@ def _chosen(path: Path, count: int, info: video.VideoInfo, indices: Sequence[int
         f"mask {path} has {count} frames, but {info.path} has {info.frames} and {len(indices)} of "
         f"them are edited: give one of {fitting} frames"
     )
-
-
-def _image(path: Path) -> np.ndarray:
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise OSError(f"mask {path} cannot be read: {error.strerror}; check its permissions") from None
-    try:
-        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # an empty file
-        picture = None
-    if picture is None:
-        raise ValueError(f"mask {path} is not an image that can be read: give a {', '.join(IMAGES)} file")
-    largest = {"uint8": 255, "uint16": 65535}.get(picture.dtype.name, 1)
-    scaled = np.clip(picture.astype(np.float32) / largest, 0, 1)
-    if scaled.ndim == 2:
-        return scaled
-    if scaled.shape[2] == 4 and np.ptp(scaled[..., :3], axis=(0, 1)).max() == 0:
-        return scaled[..., 3].copy()
-    return np.asarray(cv2.cvtColor(scaled[..., :3].copy(), cv2.COLOR_BGR2GRAY), np.float32)
 
 
 def _notices(path: Path, info: video.VideoInfo, sizes: list[tuple[int, int]], brightest: float) -> list[str]:

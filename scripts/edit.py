@@ -7,7 +7,7 @@ Values follow Hydra's grammar here: quote a prompt as 'source="a fox, running"',
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from flowedit import config
+from flowedit import config, edit_file
 
 
 @hydra.main(config_path=str(config.folder()), config_name="config", version_base="1.3")
@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> None:
     values = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(values, dict)
     try:
-        settings = config.settings(config.with_edit({str(k): v for k, v in values.items()}))
+        settings = config.settings(edit_file.with_edit({str(k): v for k, v in values.items()}))
         check(settings)
         with RichMonitor() as monitor:
             print(run(settings, load_backbone(settings), monitor).video)

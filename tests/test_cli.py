@@ -130,7 +130,7 @@ def test_help_imports_nothing_heavy():
 def test_help_names_every_flag_and_true_defaults(command):
     code, out, _ = command("edit", "--help")
     assert code == 0
-    defaults = yaml.safe_load((config.folder() / "config.yaml").read_text(encoding="utf-8"))
+    defaults = yaml.safe_load((config.folder() / "edit.yaml").read_text(encoding="utf-8"))
     said = " ".join(out.split())
     for name, (_, text) in cli.FLAGS.items():
         assert f"--{name.replace('_', '-')}" in said

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main_file():
-    return yaml.safe_load((ROOT / "conf" / "config.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load((ROOT / "conf" / "edit.yaml").read_text(encoding="utf-8"))
 
 
 def test_conf_is_found_beside_a_checkout():
@@ -104,56 +104,6 @@ def test_prompts_are_never_interpolated(monkeypatch):
     monkeypatch.setenv("SECRET", "swordfish")
     settings = config.compose({"source": "${oc.env:SECRET}"}, ["target=${oc.env:SECRET}"])
     assert settings.source == settings.target == "${oc.env:SECRET}"
-
-
-def test_a_data_file_cannot_read_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("SECRET", "7")
-    path = tmp_path / "edit.yaml"
-    for value in ("${oc.env:SECRET}", "${oc.decode:7}", "7 ", "[7]", "{a: 7}", "7,8"):
-        path.write_text(yaml.safe_dump({"clip": "a.mp4", "steps": value}), encoding="utf-8")
-        with pytest.raises(ValueError, match="is not a number"):
-            config.read_edit(path)
-
-
-def test_a_row_of_the_shared_clips_is_an_edit(tmp_path):
-    path = tmp_path / "row.yaml"
-    path.write_text(
-        "- clip: dog.mp4            # a comment\n"
-        "  source: A white fluffy dog is lying, in front of a door.\n"
-        "  target: 'A red fox: lying'\n"
-        "  source_words: white fluffy dog\n"
-        "  target_words: red fox\n"
-        "  user_mask: masks/dog.png\n"
-        "  composite: false\n"
-        "  strength: 0.5\n"
-        "  seed: null\n"
-        "  redistribute: yes\n",
-        encoding="utf-8",
-    )
-    settings = config.compose(config.read_edit(path))
-    assert settings.video == str(tmp_path / "dog.mp4")
-    assert settings.user_mask == str(tmp_path / "masks" / "dog.png")
-    assert settings.source == "A white fluffy dog is lying, in front of a door."
-    assert (settings.composite, settings.strength, settings.seed) == (False, 0.5, 0)
-
-
-def test_every_example_is_an_edit():
-    examples = sorted((ROOT / "examples").glob("*.yaml"))
-    assert examples
-    for path in examples:
-        settings = config.compose(config.read_edit(path))
-        assert Path(settings.video or "").is_file()
-
-
-def test_a_sweep_takes_an_edit_file_and_what_stands_beside_it_wins(tmp_path):
-    path = tmp_path / "edit.yaml"
-    path.write_text("clip: a.mp4\nsource: s\ntarget: t\nsteps: 9\n", encoding="utf-8")
-    values = config._compose(("steps=7",)) | {"video": str(path), "target": "u"}
-    settings = config.settings(config.with_edit(values))
-    assert (settings.video, settings.source, settings.target, settings.steps) == (str(tmp_path / "a.mp4"), "s", "u", 7)
-    path.write_text("clip: a.mp4\nmode: inversion\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="chooses mode"):
-        config.with_edit(values)
 
 
 def test_the_sweep_script_runs_three_modes(tmp_path, clip_file, backbone_2b):

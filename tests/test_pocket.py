@@ -8,7 +8,7 @@ import torch
 from diffusers import CogVideoXPipeline
 
 import flowedit
-from flowedit import clip, config, masks, probe, video
+from flowedit import clip, edit_file, masks, probe, video
 from flowedit.pocket import Spec, Thing, scene
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +43,7 @@ def test_it_generates_in_diffusers_own_pipeline():
 
 @pytest.fixture(scope="module")
 def fox(tmp_path_factory):
-    row = config.read_edit(ROOT / "examples" / "fox.yaml")
+    row = edit_file.read_edit(ROOT / "examples" / "fox.yaml")
     path = Path(row.pop("video"))
     result = flowedit.load("pocket", **{"runtime.device": "cpu"}).edit(path, out=tmp_path_factory.mktemp("fox"), **row)
     pose = {"motion": "right"}

@@ -1,9 +1,11 @@
 """Seconds and peak memory of each phase of a job, and advice where memory runs out."""
 
+import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import torch
 
@@ -16,8 +18,8 @@ ADVICE = (
 class Meter:
     """`phases` maps each phase to its seconds and, in MiB, the most memory in use while it ran.
 
-    On CUDA that is what the allocator held at most during the phase; on a CPU the process's peak so far, which
-    never falls.
+    On CUDA that is what the allocator held at most during the phase; on a CPU the process's resident memory at its
+    most during the phase (Linux), or so far, which never falls (elsewhere).
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -30,6 +32,8 @@ class Meter:
         cuda = self._device.type == "cuda"
         if cuda:
             torch.cuda.reset_peak_memory_stats(self._device)
+        else:
+            _reset_resident()
         start = time.perf_counter()
         try:
             yield
@@ -53,8 +57,18 @@ def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(sign in said for sign in signs)
 
 
+def _reset_resident() -> None:
+    """The peak of resident memory starts anew from what is held now, where Linux lets us."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def _resident() -> float:
     """The process's peak resident memory in MiB; 0 where the system does not tell (Windows)."""
+    with suppress(OSError):
+        held = Path("/proc/self/status").read_text()
+        if found := re.search(r"VmHWM:\s+(\d+) kB", held):
+            return int(found[1]) / 2**10
     try:
         import resource
     except ImportError:

@@ -17,21 +17,13 @@ from flowedit.metrics.pixels import psnr
 from flowedit.outputs import GENERATE, staging
 from flowedit.prompts import check_prompt
 from flowedit.render import write_clip, write_edit
-from flowedit.settings import Settings
+from flowedit.settings import BackboneSettings, RuntimeSettings, Settings
 from flowedit.steer import check_editor, encode, make_grid, run_editor, steer
-from flowedit.types import Backbone, EditResult, Monitor
+from flowedit.types import QUIET, Backbone, EditResult, Monitor
 from flowedit.unused import unused
 
 CARRIES = 22.0
 """PSNR in dB of a clip after encoding and decoding, below which the user is told."""
-
-
-class Quiet:
-    """A monitor that says nothing."""
-
-    def phase(self, name: str, total: int) -> None: ...
-    def advance(self, count: int = 1) -> None: ...
-    def notice(self, text: str) -> None: ...
 
 
 class Editor:
@@ -73,6 +65,22 @@ def settings_of(options: dict[str, Any]) -> Settings:
     return compose({key: os.fspath(v) if isinstance(v, os.PathLike) else v for key, v in options.items()})
 
 
+def checkpoint(settings: Settings) -> Path:
+    """The folder of the backbone that the settings name, downloaded first if it lies on the hub.
+
+    Raises ConnectionError for a hub that cannot be reached, ValueError for a device or a folder that is not there.
+    """
+    chosen = settings.backbone
+    backbones.find_device(settings.runtime.device)  # before a download
+    if chosen.path is not None:
+        return Path(chosen.path)
+    if chosen.packaged is not None:
+        return Path(__file__).parent / chosen.packaged
+    if chosen.repository is not None:
+        return backbones.download(chosen.repository, chosen.download or "size unknown")
+    raise ValueError("backbone=folder needs backbone.path=DIR (on the command line, --backbone DIR)")
+
+
 def load_backbone(settings: Settings) -> Backbone:
     """The backbone that the settings name, on their device; weights are read when first needed.
 
@@ -81,17 +89,8 @@ def load_backbone(settings: Settings) -> Backbone:
     chosen, runtime = settings.backbone, settings.runtime
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
-    backbones.find_device(runtime.device)  # before a download
-    if chosen.path is not None:
-        path = Path(chosen.path)
-    elif chosen.packaged is not None:
-        path = Path(__file__).parent / chosen.packaged
-    elif chosen.repository is not None:
-        path = backbones.download(chosen.repository, chosen.download or "size unknown")
-    else:
-        raise ValueError("backbone=folder needs backbone.path=DIR (on the command line, --backbone DIR)")
     return backbones.load(
-        path,
+        checkpoint(settings),
         name=chosen.name if chosen.path is None else None,
         device=runtime.device,
         dtype=runtime.dtype,
@@ -99,6 +98,19 @@ def load_backbone(settings: Settings) -> Backbone:
         tiling=runtime.tiling,
         cache=_cache(runtime.cache),
     )
+
+
+_LOADED: dict[tuple[BackboneSettings, RuntimeSettings], Backbone] = {}
+"""The last backbone of this process, for jobs that come one after the other."""
+
+
+def loaded(settings: Settings) -> Backbone:
+    """As `load_backbone`, but the one that the last call gave if it is the same; one at a time is held."""
+    key = settings.backbone, settings.runtime
+    if key not in _LOADED:
+        _LOADED.clear()
+        _LOADED[key] = load_backbone(settings)
+    return _LOADED[key]
 
 
 def check(settings: Settings) -> None:
@@ -113,9 +125,12 @@ def check(settings: Settings) -> None:
     video.select(video.probe(_required(settings)), settings.start, settings.frames, settings.rate)
 
 
-def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) -> EditResult:
-    """One edit, from a file to a folder of files; everything that can be refused is refused before the networks run."""
-    job = Job(settings, backbone, monitor or Quiet())
+def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None, out: Path | None = None) -> EditResult:
+    """One edit, from a file to a folder of files; everything that can be refused is refused before the networks run.
+
+    `out` is the folder where a caller wants them, in place of the settings' own.
+    """
+    job = Job(settings, backbone, monitor or QUIET)
     check(settings)
     assert settings.target is not None
     for name in ("source", "target", "negative_prompt"):
@@ -130,7 +145,8 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) 
     job.say([*backbone.notices, *region.explain(settings), *unused(settings)])
 
     inputs = filter(None, [str(source.info.path), settings.user_mask])
-    with staging(settings.out, source.info.path.stem, inputs=inputs) as stage:
+    place = settings.out if out is None else str(out)
+    with staging(place, source.info.path.stem, inputs=inputs) as stage:
         meter = job.meter
         with meter.phase("read"):
             frames = source_clip.read(source, job.monitor)
@@ -170,7 +186,7 @@ def generate(settings: Settings, backbone: Backbone, monitor: Monitor | None = N
         raise ValueError("no prompt: say what the clip should show (--prompt)")
     if settings.mode.name != "random_noise":
         raise ValueError("generation starts from noise: it needs mode=random_noise")
-    job = Job(settings, backbone, monitor or Quiet())
+    job = Job(settings, backbone, monitor or QUIET)
     assert settings.target is not None
     job.say(check_prompt(settings, backbone, "target"))
     grid = make_grid(replace(settings, strength=1.0), backbone)

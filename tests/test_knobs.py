@@ -7,9 +7,10 @@ import pytest
 import torch
 from fields import ToyBackbone
 
-from flowedit import config, region, run, steer
+from flowedit import config, region, steer
 from flowedit.job import Job
 from flowedit.settings import Settings
+from flowedit.types import QUIET
 
 X = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0))
 BASE = {
@@ -89,7 +90,7 @@ def edit(**options):
     negative = backbone.embed(settings.negative_prompt)
     scales = {"source": settings.source_guidance_scale, "target": settings.target_guidance_scale}
     velocities = {side: backbone.velocity(prompts[side], scales[side], negative) for side in scales}
-    job = Job(settings, backbone, run.Quiet())
+    job = Job(settings, backbone, QUIET)
     grid = steer.make_grid(settings, backbone)
     with region.region(settings, backbone, prompts, None) as where:
         return steer.run_editor(settings, X, velocities, grid, where.mask, job)

@@ -122,6 +122,10 @@ class CogVideoX:
         self._placed = wanted.to(self.device)
         return wanted
 
+    def ready(self) -> None:
+        """Read the weights of the transformer and the autoencoder; the text encoder's may never be needed."""
+        self._vae, self._transformer  # noqa: B018  (cached when first asked for)
+
     def geometry(self, frames: int, size: tuple[int, int]) -> Geometry:
         """The nearest valid shape of a clip of `frames` at about size (height, width).
 

@@ -1,0 +1,167 @@
+"""Where tasks run: in this process, or in several; Ray's pool has a file of its own."""
+
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from flowedit.engine.task import Task, perform
+from flowedit.evaluation_settings import EngineSettings
+from flowedit.types import QUIET, Monitor
+
+DIED = "its worker died"
+
+
+class Report(NamedTuple):
+    """What a slot has to say of its task: a result, or a failure, which is DIED if the worker is gone."""
+
+    slot: int
+    result: dict[str, Any] | None
+    failure: str | None
+
+
+class Pool(Protocol):
+    """`size` slots; each takes one task at a time."""
+
+    size: int
+
+    def start(self, slot: int, task: Task, root: Path) -> None:
+        """Begin a task on a free slot; results go to root/<id>."""
+
+    def wait(self) -> list[Report]:
+        """The reports of at least one busy slot; its worker is replaced if it died."""
+
+    def close(self) -> None:
+        """End all workers, whatever they do."""
+
+
+@contextmanager
+def open_pool(
+    settings: EngineSettings, most: int, cpu: bool = True, threads: int | None = 1, monitor: Monitor = QUIET
+) -> Iterator[Pool]:
+    """The pool that the settings name, of at most `most` workers; ended, with all that it runs, after the block.
+
+    `cpu` says that tasks run on the CPU: then there is a worker a core by default, and otherwise one a GPU.
+    `monitor` hears the phases of tasks that run in this process.
+    """
+    if settings.name == "ray":
+        from flowedit.engine.ray_pool import RayPool
+
+        pool: Pool = RayPool(settings, most, cpu, threads)
+    else:
+        workers = min(settings.workers or (cores() if cpu else 1), max(most, 1))
+        pool = Here(monitor) if workers == 1 else Processes(workers)
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+class Here:
+    """Tasks one after the other in this process."""
+
+    size = 1
+
+    def __init__(self, monitor: Monitor = QUIET) -> None:
+        self._monitor, self._report = monitor, Report(0, None, None)
+
+    def start(self, slot: int, task: Task, root: Path) -> None:
+        self._report = Report(slot, *attempt(task, root, Labelled(task.label, self._monitor)))
+
+    def wait(self) -> list[Report]:
+        return [self._report]
+
+    def close(self) -> None: ...
+
+
+class Labelled:
+    """A monitor whose phases bear a task's label; what the task has to say is in its result."""
+
+    def __init__(self, label: str, monitor: Monitor) -> None:
+        self._label, self._monitor = label, monitor
+
+    def phase(self, name: str, total: int) -> None:
+        self._monitor.phase(f"{self._label}: {name}", total)
+
+    def advance(self, count: int = 1) -> None:
+        self._monitor.advance(count)
+
+    def notice(self, text: str) -> None: ...
+
+
+class Processes:
+    """A process a slot, started anew if it dies; each loads what its tasks need once."""
+
+    def __init__(self, size: int) -> None:
+        self.size = min(size, MOST)
+        self._context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads' locks
+        self._workers: dict[int, tuple[BaseProcess, Connection]] = {}
+        self._busy: set[int] = set()
+
+    def start(self, slot: int, task: Task, root: Path) -> None:
+        if slot not in self._workers or not self._workers[slot][0].is_alive():
+            here, there = self._context.Pipe()
+            process = self._context.Process(target=_serve, args=(there,), daemon=True)
+            process.start()
+            there.close()
+            self._workers[slot] = process, here
+        self._workers[slot][1].send((task, root))
+        self._busy.add(slot)
+
+    def wait(self) -> list[Report]:
+        connections = {self._workers[slot][1]: slot for slot in self._busy}
+        reports = []
+        for ready in wait(list(connections)):
+            assert isinstance(ready, Connection)
+            slot = connections[ready]
+            try:
+                reports.append(Report(slot, *ready.recv()))
+            except (EOFError, OSError):
+                self._workers.pop(slot)[0].join()
+                ready.close()
+                reports.append(Report(slot, None, DIED))
+            self._busy.discard(slot)
+        return reports
+
+    def close(self) -> None:
+        for process, connection in self._workers.values():
+            connection.close()
+            process.kill()
+        for process, _ in self._workers.values():
+            process.join()
+
+
+MOST = 61
+"""Windows waits for no more processes than this."""
+
+
+def _serve(connection: Connection) -> None:
+    """A worker's life: tasks in, results out, until the other side closes; Ctrl-C is left to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        try:
+            task, root = connection.recv()
+        except (EOFError, OSError):
+            return
+        connection.send(attempt(task, root))
+
+
+def attempt(task: Task, root: Path, monitor: Monitor = QUIET) -> tuple[dict[str, Any] | None, str | None]:
+    """A task's result, or its failure in one line."""
+    try:
+        return perform(task, root, monitor), None
+    except Exception as error:
+        text = " ".join(str(error).split())[:500]
+        known = isinstance(error, (ValueError, OSError, MemoryError, FloatingPointError)) and text
+        return None, text if known else f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+def cores() -> int:
+    """The cores that this process may use, where the system tells."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

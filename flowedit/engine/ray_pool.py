@@ -1,0 +1,75 @@
+"""Tasks on Ray: one actor a GPU, or a share of the CPUs; a cluster of our own, or one that is there."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from flowedit.engine.pools import DIED, Report, attempt, cores
+from flowedit.engine.task import Task
+from flowedit.evaluation_settings import EngineSettings
+
+
+class Worker:
+    """An actor: what its tasks load stays loaded."""
+
+    def attempt(self, task: Task, root: Path) -> tuple[dict[str, Any] | None, str | None]:
+        """As `pools.attempt`."""
+        return attempt(task, root)
+
+
+class RayPool:
+    """An actor a slot, replaced if it dies. On several machines all must see `root` under the same path."""
+
+    def __init__(self, settings: EngineSettings, most: int, cpu: bool, threads: int | None) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody's network is used for it
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        try:
+            import ray
+        except ImportError as error:
+            raise ModuleNotFoundError("engine=ray needs Ray: pip install 'flowedit[ray]'") from error
+        self._ray, self._own = ray, settings.address is None
+        share = threads or cores()
+        if not ray.is_initialized():
+            # A cluster of our own has as many CPUs as its workers were promised; of another one nothing is asked.
+            cpus = max(cores(), share * (settings.workers or 1)) if self._own else None
+            try:
+                ray.init(
+                    address=settings.address or "local",
+                    num_cpus=cpus,
+                    include_dashboard=False if self._own else None,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+            except ConnectionError as error:
+                raise ConnectionError(f"no Ray cluster at {settings.address!r}: start one, or leave it out") from error
+        have = ray.cluster_resources()
+        room = int(have.get("CPU", 1) // share) if cpu else int(have.get("GPU", 0))
+        if room < 1:
+            raise ValueError(f"the Ray cluster has no {'CPU' if cpu else 'GPU'} to run on: it has {dict(have)}")
+        self.size = max(1, min(settings.workers or room, room, most))
+        self._actor = ray.remote(num_cpus=share if cpu else 0, num_gpus=0 if cpu else 1)(Worker)
+        self._actors: dict[int, Any] = {}
+        self._busy: dict[Any, int] = {}
+
+    def start(self, slot: int, task: Task, root: Path) -> None:
+        if slot not in self._actors:
+            self._actors[slot] = self._actor.remote()
+        self._busy[self._actors[slot].attempt.remote(task, root)] = slot
+
+    def wait(self) -> list[Report]:
+        ready, _ = self._ray.wait(list(self._busy), num_returns=1)
+        reports = []
+        for reference in ready:
+            slot = self._busy.pop(reference)
+            try:
+                reports.append(Report(slot, *self._ray.get(reference)))
+            except self._ray.exceptions.RayError:
+                self._actors.pop(slot)
+                reports.append(Report(slot, None, DIED))
+        return reports
+
+    def close(self) -> None:
+        for actor in self._actors.values():
+            self._ray.kill(actor)
+        self._ray.shutdown()

@@ -1,0 +1,136 @@
+"""Rows as tables of a terminal: means with intervals, paired differences, one edit by several methods, failures."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from flowedit.metrics.heads import COSTS, HEADS
+from flowedit.metrics.intervals import Interval
+from flowedit.rows import JOB, Row, failures
+from flowedit.summary import REFERENCES, Summary, kind_means, summaries
+
+WIDTH = 160
+"""Columns where there is no terminal."""
+LINE = 80
+"""The least width of a table, so that its title stays in one or two lines."""
+MANY = 6
+"""With more metrics than this, they are the lines of a table and the methods its columns."""
+
+
+def tables(rows: Sequence[Row], methods: Sequence[str], by_kind: bool = False) -> Iterator[RenderableType]:
+    """Results and paired differences, all together and by kind, then the failures.
+
+    `by_kind` adds FiVE's final score, the mean of the kinds' means.
+    """
+    for summary in summaries(rows, methods):
+        yield results(summary)
+        if summary.paired:
+            yield differences(summary)
+    if by_kind:
+        yield _final(rows, methods)
+    if lost := failures(rows):
+        yield failed(lost)
+
+
+def show(made: Sequence[RenderableType], path: Path | None = None) -> None:
+    """Print tables as wide as the terminal, or `WIDTH` columns where there is none; into a file with `path`."""
+    if path is None:
+        console = Console(width=None if sys.stdout.isatty() else WIDTH)
+        for table in made:
+            console.print(table)
+        return
+    with path.open("w", encoding="utf-8") as file:
+        console = Console(file=file, width=WIDTH)
+        for table in made:
+            console.print(table)
+
+
+def results(summary: Summary) -> Table:
+    """Mean and 95 % interval of every metric and method; the best of a column is bold, references are dim."""
+    edits = f"{summary.edits} edit{'s' if summary.edits > 1 else ''}"
+    interval = " (mean and 95 % interval)" if summary.edits > 1 else ""
+    title = f"{summary.kind or 'all'}, {edits}{interval}"
+
+    def entry(method: str, metric: str) -> Text:
+        cell_of = summary.cells.get((method, metric))
+        text = "–" if cell_of is None else cell(cell_of, HEADS[metric].decimals)
+        if lost := summary.failed.get((method, metric), 0):
+            text += f" ({lost} failed)"
+        dim = method in REFERENCES
+        return Text(text, "bold" if (method, metric) in summary.best else "dim" if dim else "")
+
+    return _laid_out(title, summary.methods, summary.metrics, entry)
+
+
+def differences(summary: Summary) -> Table:
+    """Each method less the first one, over the same edits."""
+    first = next(method for method in summary.methods if method not in REFERENCES)
+    metrics = [name for name in summary.metrics if any(metric == name for _, metric in summary.paired)]
+    metrics = [name for name in metrics if name not in COSTS]
+    methods = [method for method in summary.methods if any(own == method for own, _ in summary.paired)]
+
+    def entry(method: str, metric: str) -> Text:
+        found = summary.paired.get((method, metric))
+        return Text("–" if found is None else cell(found, HEADS[metric].decimals, sign="+"))
+
+    return _laid_out(f"{summary.kind or 'all'}: paired differences from {first}", methods, metrics, entry)
+
+
+def failed(lost: Sequence[Row]) -> Table:
+    """Each edit or score that gave no value, with its reason; metrics of one edit with one reason share a line."""
+    table = Table(title=f"{len(lost)} failed", box=box.SIMPLE, title_justify="left")
+    for name in ("clip", "edit", "method", "what", "reason"):
+        table.add_column(name, overflow="fold")
+    together: dict[tuple[str, ...], list[str]] = {}
+    for row in lost:
+        what = "edit" if row.metric == JOB else HEADS[row.metric].label
+        together.setdefault((row.clip, row.edit, row.method, row.failure or ""), []).append(what)
+    for (clip, edit, method, reason), names in together.items():
+        table.add_row(clip, edit, method, ", ".join(names), Text(reason))
+    return table
+
+
+def cell(value: Interval, decimals: int, sign: str = "") -> str:
+    """`18.26 ±0.83` for an interval that is symmetric, `0.90 [0.70, 0.97]` for any other, the mean alone without."""
+    if value.mean in (float("inf"), float("-inf")):
+        return "∞" if value.mean > 0 else "−∞"
+    middle = f"{value.mean:{sign}.{decimals}f}"
+    if value.low != value.low or value.low == value.high:
+        return middle
+    below, above = value.mean - value.low, value.high - value.mean
+    if abs(above - below) < 1e-9:
+        return f"{middle} ±{above:.{decimals}f}"
+    return f"{middle} [{value.low:{sign}.{decimals}f}, {value.high:{sign}.{decimals}f}]"
+
+
+def _final(rows: Sequence[Row], methods: Sequence[str]) -> Table:
+    means = kind_means(rows, methods)
+    metrics = [name for name in HEADS if any(metric == name for _, metric in means)]
+
+    def entry(method: str, metric: str) -> Text:
+        found = means.get((method, metric))
+        return Text("–" if found is None else f"{found:.{HEADS[metric].decimals}f}")
+
+    return _laid_out("mean of the kinds' means (FiVE-Bench's final score)", methods, metrics, entry)
+
+
+def _laid_out(title: str, methods: Sequence[str], metrics: Sequence[str], entry: Callable[[str, str], Text]) -> Table:
+    """Methods as lines, or as columns where there are many metrics."""
+    table = Table(title=title, box=box.SIMPLE, title_justify="left", min_width=LINE)
+    table.add_column("", overflow="fold")
+    if len(metrics) > MANY:
+        for method in methods:
+            table.add_column(method, justify="right", overflow="fold")
+        for metric in metrics:
+            table.add_row(HEADS[metric].heading, *(entry(method, metric) for method in methods))
+    else:
+        for metric in metrics:
+            table.add_column(HEADS[metric].heading, justify="right")
+        for method in methods:
+            table.add_row(method, *(entry(method, metric) for metric in metrics))
+    return table

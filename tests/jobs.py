@@ -1,0 +1,56 @@
+"""Jobs for the tests of the engine; a file of their own, so that other processes find them."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def double(spec, folder, monitor):
+    """Twice the number; notes that it ran."""
+    (folder / "file.txt").write_text(str(spec))
+    _note(spec)
+    return {"value": 2 * int(str(spec).partition(" ")[0])}
+
+
+def raises(spec, folder, monitor):
+    (folder / "half.txt").write_text("half")
+    raise ValueError(f"{spec} is bad")
+
+
+def dies_once(spec, folder, monitor):
+    """Kills its worker the first time; spec is a path that remembers."""
+    (folder / "half.txt").write_text("half")
+    if not Path(spec).exists():
+        Path(spec).write_text("died")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"value": "alive"}
+
+
+def dies(spec, folder, monitor):
+    with Path(spec).open("a") as file:
+        file.write("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def threads(spec, folder, monitor):
+    import cv2
+    import torch
+
+    return {"torch": torch.get_num_threads(), "opencv": cv2.getNumThreads()}
+
+
+def waits(spec, folder, monitor):
+    """Notes its process's number, and goes on when the file `go` is there."""
+    place, name = Path(spec[0]), spec[1]
+    (place / f"{name}.pid").write_text(str(os.getpid()))
+    while not (place / "go").exists():
+        time.sleep(0.02)
+    return {"value": name}
+
+
+def _note(spec):
+    ran = os.environ.get("JOBS_RAN")
+    if ran:
+        with open(ran, "a") as file:
+            file.write(f"{spec}\n")

@@ -1,0 +1,277 @@
+"""What a page says, put together from rows and videos, and written as one file that needs no other."""
+
+import base64
+import difflib
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+from flowedit.metrics.heads import COSTS, HEADS
+from flowedit.metrics.intervals import Interval
+from flowedit.report import plots, preview
+from flowedit.report.preview import Film
+from flowedit.rows import JOB, Row, failures
+from flowedit.summary import REFERENCES, Cell, Summary, summaries
+from flowedit.tables import cell
+from flowedit.types import Monitor
+
+BUDGET = 25_000_000
+"""The most bytes of a page; edits whose videos no longer fit have them linked."""
+
+Pieces = list[tuple[str, bool]]
+"""A prompt in pieces, each with whether it is in that prompt alone."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One (clip, edit) with its prompts and videos; `edits` and `masks`, which are overlays, go by method."""
+
+    clip: str
+    edit: str
+    kind: str
+    source: str
+    target: str
+    video: Path | None
+    truth: Path | None
+    edits: Mapping[str, Path]
+    masks: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that a page shows; `facts` open it, `runs` are each method's configuration and versions as YAML text."""
+
+    title: str
+    facts: Mapping[str, str]
+    rows: Sequence[Row]
+    methods: Sequence[str]
+    shown: Sequence[Shown]
+    runs: Mapping[str, str]
+
+
+class Value(NamedTuple):
+    """One cell of a table as text; `failed` says how many values are missing from it."""
+
+    mean: str
+    spread: str
+    best: bool
+    failed: str
+
+
+class Line(NamedTuple):
+    """A method's line of a table; `failed` says how many of its edits left nothing to score."""
+
+    method: str
+    reference: bool
+    failed: str
+    values: list[Value]
+
+
+class Table(NamedTuple):
+    """Methods as lines, metrics as headings."""
+
+    heads: list[str]
+    lines: list[Line]
+
+
+class Figure(NamedTuple):
+    """One video of a row: of a method, whose mask's overlay may take its place, or of none: the source, the truth."""
+
+    label: str
+    method: str | None
+    video: Film
+    mask: Film | None
+
+
+class Reason(NamedTuple):
+    """Why values are missing, of which metric ("" is the edit itself), by which methods, of which (clip, edit)."""
+
+    metric: str
+    reason: str
+    methods: list[str]
+    edits: list[tuple[str, str]]
+
+
+class Part(NamedTuple):
+    """One (clip, edit) as the page shows it; all its videos have `frames` at `fps`, and one of them `total`."""
+
+    shown: Shown
+    source: Pieces
+    target: Pieces
+    figures: list[Figure]
+    fps: float
+    frames: int
+    total: int
+    table: Table | None
+    reasons: list[Reason]
+
+
+def write_page(page: Page, path: Path, monitor: Monitor | None = None) -> None:
+    """Write the page; it appears under its name when it is whole. Raises OSError where it cannot be written."""
+    links = {file: preview.linked(file, path.parent) for shown in page.shown for file in _files(shown)}
+    films = [{file: links[file] for file in _files(shown)} for shown in page.shown]
+    room = BUDGET - len(_render(page, films).encode())
+    if monitor is not None:
+        monitor.phase("report", len(films))
+    copies: dict[Path, Film] = {}
+    for own in films:
+        if room > 0:
+            copies |= {file: preview.embedded(file) for file in own if file not in copies}
+            room -= sum(len(copies[file].src) for file in own)
+            if room >= 0:
+                own.update({file: copies[file] for file in own})
+        if monitor is not None:
+            monitor.advance()
+    _write(path, _render(page, films))
+
+
+def changes(source: str, target: str) -> tuple[Pieces, Pieces]:
+    """Both prompts in pieces by words; a word's case, and the comma after it, do not change it."""
+    words = [re.findall(r"\s*\S+", prompt) for prompt in (source, target)]
+    plain = [[re.sub(r"\W", "", word).lower() or word.strip() for word in part] for part in words]
+    pieces: tuple[Pieces, Pieces] = ([], [])
+    for tag, *ends in difflib.SequenceMatcher(None, plain[0], plain[1], autojunk=False).get_opcodes():
+        for side in (0, 1):
+            text = "".join(words[side][ends[2 * side] : ends[2 * side + 1]])
+            space = len(text) - len(text.lstrip())
+            pieces[side].extend(piece for piece in [(text[:space], False), (text[space:], tag != "equal")] if piece[0])
+    return pieces
+
+
+def _files(shown: Shown) -> list[Path]:
+    first = [path for path in (shown.video, shown.truth) if path is not None]
+    return list(dict.fromkeys([*first, *shown.edits.values(), *shown.masks.values()]))
+
+
+def _render(page: Page, films: Sequence[Mapping[Path, Film]]) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    template, style, script = (
+        resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+        for name in ("template.html", "style.css", "page.js")
+    )
+    rows: dict[tuple[str, str], list[Row]] = {}
+    for row in page.rows:
+        rows.setdefault((row.clip, row.edit), []).append(row)
+    made, failed = summaries(page.rows, page.methods), failures(page.rows)
+    parts = [
+        _part(page.methods, shown, rows.get((shown.clip, shown.edit), []), own)
+        for shown, own in zip(page.shown, films, strict=True)
+    ]
+    videos = [film for own in films for film in own.values() if film.src]
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    return (
+        environment.from_string(template)
+        .render(
+            page=page,
+            facts={**page.facts, "edits": str(len(rows)), "failures": str(len(failed))},
+            summaries=[(summary, _means(summary), _differences(summary)) for summary in made],
+            plots=plots.quality_against_seconds(made[0]) if made else [],
+            marks={name: (f"c{i % plots.COLOURS}", plots.GLYPHS[i % len(plots.GLYPHS)]) for i, name in _numbered(page)},
+            # the summary of a single edit has said its values
+            parts=[part._replace(table=None) for part in parts] if len(rows) == 1 else parts,
+            numbers={(part.shown.clip, part.shown.edit): number for number, part in enumerate(parts, 1)},
+            reasons=_reasons(failed),
+            linked=sum(not film.src.startswith("data:") for film in videos),
+            budget=f"{BUDGET / 1e6:g} MB",
+            style=style,
+            script=script,
+            digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+        .lstrip()
+    )
+
+
+def _numbered(page: Page) -> list[tuple[int, str]]:
+    return list(enumerate(name for name in page.methods if name not in REFERENCES))
+
+
+def _part(methods: Sequence[str], shown: Shown, rows: Sequence[Row], films: Mapping[Path, Film]) -> Part:
+    made, failed = summaries(rows, methods), failures(rows)
+    gone = {row.method: row.failure or "" for row in failed if row.metric == JOB}
+    figures = [
+        Figure(label, None, films[path], None)
+        for label, path in (("source", shown.video), ("truth", shown.truth))
+        if path is not None
+    ]
+    for method in dict.fromkeys([*methods, *shown.edits]):
+        path, mask = shown.edits.get(method), shown.masks.get(method)
+        if path is not None or method in gone:
+            film = Film("", fault=f"no edit: {gone[method]}") if path is None else films[path]
+            figures.append(Figure(method, method, film, None if mask is None or not films[mask].src else films[mask]))
+    there = [figure.video for figure in figures if figure.video.src]
+    fps = there[0].fps if there else 1.0
+    seconds = min((film.frames / film.fps for film in there), default=0.0)
+    return Part(
+        shown,
+        *changes(shown.source, shown.target),
+        figures,
+        fps,
+        round(seconds * fps),
+        max((film.total for film in there if film.total > film.frames), default=0),
+        _means(made[0]) if made and made[0].metrics else None,
+        _reasons(failed),
+    )
+
+
+def _means(summary: Summary) -> Table:
+    return _table(summary, summary.methods, summary.cells, summary.best, "")
+
+
+def _differences(summary: Summary) -> Table | None:
+    paired = {key: value for key, value in summary.paired.items() if key[1] not in COSTS and summary.edits > 1}
+    methods = [name for name in summary.methods if any(name == method for method, _ in paired)]
+    return _table(summary, methods, paired, frozenset(), "+") if methods else None
+
+
+def _table(
+    summary: Summary, methods: Sequence[str], cells: Mapping[Cell, Interval], best: frozenset[Cell], sign: str
+) -> Table:
+    metrics = [metric for metric in summary.metrics if not sign or any((name, metric) in cells for name in methods)]
+    many, failed = summary.edits > 1, {} if sign else summary.failed
+    lines = []
+    for name in methods:
+        values = []
+        for metric in metrics:
+            value, gone = cells.get((name, metric)), failed.get((name, metric), 0)
+            text = "" if value is None else cell(value, HEADS[metric].decimals, sign).replace("-", "−")
+            mean, _, spread = text.partition(" ")
+            told = "" if not gone else f"{gone} failed" if many else "failed"
+            values.append(Value(mean, spread if many else "", (name, metric) in best, told))
+        gone = failed.get((name, JOB), 0)
+        told = "" if not gone else f"{gone} {'edit' if gone == 1 else 'edits'} failed" if many else "failed"
+        lines.append(Line(name, name in REFERENCES, told, values))
+    # an arrow stays with its word
+    return Table([HEADS[metric].heading.replace(" ↑", "\u00a0↑").replace(" ↓", "\u00a0↓") for metric in metrics], lines)
+
+
+def _reasons(failed: Sequence[Row]) -> list[Reason]:
+    """The same reason is told once, however many edits and methods met it."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in failed:
+        found.setdefault((row.metric, row.failure or ""), []).append(row)
+    return [
+        Reason(
+            "" if metric == JOB else HEADS[metric].label if metric in HEADS else metric,
+            reason,
+            list(dict.fromkeys(row.method for row in rows)),
+            list(dict.fromkeys((row.clip, row.edit) for row in rows)),
+        )
+        for (metric, reason), rows in found.items()
+    ]
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(f"page {str(path)!r} cannot be written: {error.strerror or error}") from error

@@ -1,18 +1,16 @@
-"""The command line: `flowedit edit`, `generate` and `bench`. Nothing heavy is imported before it is needed."""
+"""The command line: its entry, `flowedit edit` and `generate`. Nothing heavy is imported before it is needed."""
 
 import argparse
 import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flowedit.flags import BENCH_EPILOG, FLAGS, GENERATE, METHOD, UNSET, Parser, as_flags, command, is_override
-
-if TYPE_CHECKING:
-    from flowedit.types import Monitor
+from flowedit import many
+from flowedit.flags import FLAGS, GENERATE, UNSET, Parser, as_flags, command, given, is_override, monitor_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,8 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _interruptible():
             options = _parse(argv)
             return int(options.run(options))
-    except KeyboardInterrupt:
-        _complain("interrupted; nothing was written")
+    except KeyboardInterrupt as stop:
+        _complain(f"interrupted; {str(stop) or 'nothing was written'}")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
@@ -49,9 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("edit", help="edit a clip: flowedit edit clip.mp4 --source ... --target ...", add_help=False)
     commands.add_parser("generate", help="make a clip from text alone: flowedit generate --prompt ...", add_help=False)
-    commands.add_parser(
-        "bench", help="score modes on scenes whose true edits are known: flowedit bench", add_help=False
-    )
+    for name, text in many.ABOUT.items():
+        commands.add_parser(name, help=text, add_help=False)
     return parser
 
 
@@ -70,27 +67,7 @@ def _generate_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _bench_parser() -> argparse.ArgumentParser:
-    about = "Score modes on seeded scenes of the pocket world, whose true edits are known exactly."
-    parser = command("bench", about, METHOD, BENCH_EPILOG)
-    for flag, metavar, default, text in BENCH:
-        parser.add_argument(f"--{flag}", metavar=metavar, default=default, help=text)
-    parser.add_argument("--also", metavar="OVERRIDES", action="append", default=[], help="one more method, see below")
-    parser.add_argument("rest", nargs="*", metavar="key=value", help="configuration overrides for all methods")
-    parser.set_defaults(run=_bench)
-    return parser
-
-
-BENCH = (
-    ("first-seed", "N", "0", "seed of the first scene (default 0): below 1000000 to tune, below 2000000 to report"),
-    ("scenes", "K", "20", "scenes of each kind (default 20)"),
-    ("kinds", "A,B", None, "kinds of edit, see below (default all)"),
-    ("modes", "A,B", "inversion_free,inversion,random_noise", "modes (default all three; the first is compared with)"),
-    ("workers", "N", None, "processes of one thread (default: one a core, or one on a GPU)"),
-    ("json", "FILE", None, "write the rows here too, one JSON object a line"),
-    ("out", "DIR", None, "folder of the results; without it outputs/bench/<time>"),
-)
-COMMANDS = {"edit": _edit_parser, "generate": _generate_parser, "bench": _bench_parser}
+COMMANDS = {"edit": _edit_parser, "generate": _generate_parser, **many.PARSERS}
 
 
 class _Version(argparse.Action):
@@ -102,7 +79,7 @@ class _Version(argparse.Action):
 
 
 def _edit(options: argparse.Namespace) -> int:
-    from flowedit import config
+    from flowedit import config, edit_file
 
     overrides = [text for text in options.rest if is_override(text) and not text.startswith("video=")]
     videos = [text.removeprefix("video=") for text in options.rest if text not in overrides]
@@ -111,14 +88,14 @@ def _edit(options: argparse.Namespace) -> int:
     if not videos:
         raise ValueError("no clip: flowedit edit VIDEO --source ... --target ...")
     flags: dict[str, Any] = {"video": videos[0]}
-    if Path(videos[0]).suffix.lower() in (".yaml", ".yml"):
-        flags = config.read_edit(Path(videos[0]))
-    settings = config.compose(flags | _given(options, FLAGS), overrides)
+    if Path(videos[0]).suffix.lower() in edit_file.SUFFIXES:
+        flags = edit_file.read_edit(Path(videos[0]))
+    settings = config.compose(flags | given(options, FLAGS), overrides)
 
     from flowedit import probe
 
     probe.probe(settings.video or "")  # before the seconds that torch takes to import
-    with _monitor(options.quiet) as monitor:
+    with monitor_of(options.quiet) as monitor:
         from flowedit import run
 
         run.check(settings)  # before a download
@@ -133,57 +110,18 @@ def _generate(options: argparse.Namespace) -> int:
     for key in (text.partition("=")[0] for text in options.rest):
         if key in FLAGS:
             raise ValueError(f"flowedit generate has no {key}: it makes a clip from random noise and --prompt alone")
-    flags = {"mode": "random_noise", "strength": "1", **_given(options, GENERATE)}
+    flags = {"mode": "random_noise", "strength": "1", **given(options, GENERATE)}
     if options.prompt is not UNSET:
         flags["target"] = options.prompt
     settings = config.compose(flags, options.rest)
     if not (settings.target or "").strip():
         raise ValueError("no prompt: flowedit generate --prompt TEXT")
-    with _monitor(options.quiet) as monitor:
+    with monitor_of(options.quiet) as monitor:
         from flowedit import run
 
         folder = run.generate(settings, run.load_backbone(settings), monitor)
     print(folder / "video.mp4")
     return 0
-
-
-def _bench(options: argparse.Namespace) -> int:
-    first, scenes = (_whole(options, name) for name in ("first_seed", "scenes"))
-    workers = None if options.workers is None else _whole(options, "workers")
-    kinds = None if options.kinds is None else _list(options.kinds)
-    with _monitor(options.quiet) as monitor:
-        from flowedit.bench import methods, report, show
-
-        chosen = methods(_list(options.modes), options.also, _given(options, METHOD), options.rest)
-        place = {"workers": workers, "json": options.json, "out": options.out}
-        folder, made = report(chosen, first, scenes, kinds, monitor=monitor, **place)
-    show(made)
-    print(folder)
-    return 2 if made.failures else 0
-
-
-def _whole(options: argparse.Namespace, name: str) -> int:
-    text = getattr(options, name)
-    if not text.isdecimal():
-        raise ValueError(f"--{name.replace('_', '-')} {text!r} is not a whole number from 0 up")
-    return int(text)
-
-
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, str]:
-    return {name: value for name in names if (value := getattr(options, name)) is not UNSET}
-
-
-@contextlib.contextmanager
-def _monitor(quiet: bool) -> Iterator["Monitor"]:
-    from flowedit.progress import RichMonitor
-
-    with RichMonitor(quiet) as monitor:
-        monitor.phase("load", 0)
-        yield monitor
 
 
 @contextlib.contextmanager

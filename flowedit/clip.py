@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -149,35 +148,6 @@ def pad_frames(frames: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([frames, np.repeat(frames[-1:], count - len(frames), axis=0)])
 
 
-def side_by_side(left: np.ndarray, right: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """Two clips, uint8 (F, H, W, 3), beside each other under a strip with their two labels; even sides.
-
-    The right one is brought to the left one's height. Raises ValueError for unequal numbers of frames.
-    """
-    _expect(right, right.shape[1:3], 4, "right", frames=len(left))
-    height = left.shape[1]
-    if right.shape[1] != height:
-        right = resize(right, (height, max(round(right.shape[2] * height / right.shape[1]), 1)))
-    pair = np.concatenate([left, right], axis=2)
-    strip = np.full((max(height // 12, 20), pair.shape[2], 3), 24, np.uint8)
-    _write(strip[:, : left.shape[2]], labels[0])
-    _write(strip[:, left.shape[2] :], labels[1])
-    whole = np.concatenate([np.broadcast_to(strip, (len(pair), *strip.shape)), pair], axis=1)
-    odd = [(0, 0), (0, whole.shape[1] % 2), (0, whole.shape[2] % 2), (0, 0)]
-    return np.pad(whole, odd, mode="edge")
-
-
-def overlay(frames: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int] = (255, 40, 90)) -> np.ndarray:
-    """Frames, uint8 (F, H, W, 3), tinted where `mask`, float32 (F, H, W), is, with a contour at 0.5."""
-    _expect(mask, frames.shape[1:3], 3, "mask", frames=len(frames))
-    tinted = composite(np.broadcast_to(np.array(colour, np.uint8), frames.shape), frames, mask * np.float32(0.4))
-    thickness = max(round(min(frames.shape[1:3]) / 200), 1)
-    for frame, area in zip(tinted, mask, strict=True):
-        contours, _ = cv2.findContours((area >= 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(frame, contours, -1, colour, thickness)
-    return tinted
-
-
 def _expect(array: np.ndarray, size: Size, axes: int, name: str, frames: int | None = None) -> None:
     kind = np.uint8 if axes == 4 else np.float32
     shape = (len(array) if frames is None else frames, *size, *([3] if axes == 4 else []))
@@ -196,19 +166,3 @@ def _pad(array: np.ndarray, fit: Fit) -> np.ndarray:
     top, left, height, width = fit.window
     margins = [(0, 0), (top, fit.working[0] - top - height), (left, fit.working[1] - left - width)]
     return np.pad(array, margins + [(0, 0)] * (array.ndim - 3), mode="edge")
-
-
-def _write(strip: np.ndarray, text: str) -> None:
-    """Write one line of text into a view of the strip, as large as it goes."""
-    height, width = strip.shape[:2]
-    font, margin = cv2.FONT_HERSHEY_SIMPLEX, height // 4
-    (length, tall), _ = cv2.getTextSize(text, font, 1.0, 1)
-    scale = min(0.5 * height / max(tall, 1), (width - 2 * margin) / max(length, 1))
-    if scale <= 0:
-        return
-    picture = np.ascontiguousarray(strip)
-    baseline = round((height + tall * scale) / 2)
-    cv2.putText(
-        picture, text, (margin, baseline), font, scale, (235, 235, 235), max(round(1.5 * scale), 1), cv2.LINE_AA
-    )
-    strip[:] = picture

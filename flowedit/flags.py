@@ -1,11 +1,15 @@
 """The words of the command line: flags, their help, and parsers that answer a mistake in one line."""
 
 import argparse
+import contextlib
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from flowedit.types import Monitor
 
 FLAGS = {
     "source": ("TEXT", "what the clip shows"),
@@ -67,7 +71,7 @@ METHOD = (
 )
 """Flags of a bench: what makes a method, not what a scene brings."""
 
-SWITCHES = ("--debug", "--quiet", "--help")
+SWITCHES = ("--debug", "--quiet", "--dry-run", "--help")
 
 EPILOG = """\
 any key of conf/ can follow as key=value: mask.threshold=otsu runtime.device=cpu, or mode=inversion mode.solver=heun
@@ -75,16 +79,6 @@ examples:
   flowedit edit clip.mp4 --source "a fox runs" --target "a panda runs" --source-words fox --target-words panda
   flowedit edit examples/cup.yaml --mode inversion --steps 20
 exit codes: 0 done, 1 a mistake (one line says which; --debug shows where)"""
-
-
-BENCH_EPILOG = """\
-kinds: replace, replace_one_of_two, replace_both, recolour, resize, remove, add, ground
-any key of conf/ can follow as key=value and holds for all methods; --also "draws=4 guidance=differential" adds the
-first mode with these set, --also "mode=inversion strength=1" another one
-examples:
-  flowedit bench --scenes 20 --kinds replace --modes inversion_free,inversion
-  flowedit bench --scenes 20 --kinds replace --modes inversion_free --also draws=2 --also mask=none
-exit codes: 0 done, 1 a mistake (one line says which; --debug shows where), 2 some edits failed"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -130,3 +124,31 @@ def as_flags(argv: Sequence[str], parser: argparse.ArgumentParser) -> Iterator[s
 
 def is_override(text: str) -> bool:
     return bool(re.match(r"[A-Za-z_][\w.]*=", text)) and not Path(text).exists()
+
+
+def whole(options: argparse.Namespace, name: str) -> int:
+    """A flag's value as a whole number."""
+    text = getattr(options, name)
+    if not text.isdecimal():
+        raise ValueError(f"--{name.replace('_', '-')} {text!r} is not a whole number from 0 up")
+    return int(text)
+
+
+def listed(text: str) -> list[str]:
+    """The parts between commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, str]:
+    """The flags that were given, by name."""
+    return {name: value for name in names if (value := getattr(options, name)) is not UNSET}
+
+
+@contextlib.contextmanager
+def monitor_of(quiet: bool) -> Iterator["Monitor"]:
+    """Progress and notices on stderr; notices alone with `quiet`."""
+    from flowedit.progress import RichMonitor
+
+    with RichMonitor(quiet) as monitor:
+        monitor.phase("load", 0)
+        yield monitor

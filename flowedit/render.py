@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from flowedit import clip, masks, probe, video
+from flowedit import clip, masks, pictures, probe, video
 from flowedit.job import Job
 from flowedit.sound import Sound
 from flowedit.source_clip import SourceClip
@@ -56,10 +56,10 @@ def write_edit(
                 frames = clip.composite(frames, original, shown)
             edit.write(frames)
             before, after = clip.resize(original, size), clip.resize(frames, size)
-            pictures = {"compare.mp4": clip.side_by_side(before, after, labels)}
+            shots = {"compare.mp4": pictures.grid([before, after], labels)}
             if shown is not None:
-                pictures["mask.mp4"] = clip.resize(clip.overlay(original, shown), size)
-            for name, picture in pictures.items():
+                shots["mask.mp4"] = clip.resize(pictures.overlay(original, shown), size)
+            for name, picture in shots.items():
                 if name not in others:
                     others[name] = stack.enter_context(Writer(folder / name, picture.shape[1:3], fps))
                 others[name].write(picture)

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from flowedit import masks
-from flowedit.bench import bench, methods
-from flowedit.bench import run as bench_run
-from flowedit.bench.score import BOX, METRICS, USUAL_BOX, nearest, score, truth
-from flowedit.bench.table import cell
-from flowedit.metrics.intervals import Interval, share
+from flowedit import masks, rows
+from flowedit.bench import report, scene
+from flowedit.bench.score import BOX, USUAL_BOX, nearest, references, score, truth
+from flowedit.config import evaluation
+from flowedit.methods import methods
 from flowedit.metrics.overlap import centred_box, iou
 from flowedit.pocket import KINDS, Vocabulary, edit
+from flowedit.rows import JOB, Row
+from flowedit.summary import CEILING, FLOOR
+from flowedit.types import QUIET
 
 FAST = {"backbone": "pocket", "runtime.device": "cpu"}
 KNOWN = Vocabulary(classes=("fox", "panda", "car", "apple"))
@@ -35,17 +37,17 @@ def true():
 def test_the_truth_scores_as_its_ceiling_and_no_edit_as_the_floor(true):
     mask = torch.from_numpy(true.latent_mask.astype(np.float32))[None, None]
     best, none = score(true.edit.target.frames, mask, true), score(true.edit.source.frames, 0.9 * mask, true)
+    known = references(true)
     assert best["object_accuracy"] == best["mask_iou"] == 1
     assert best["truth_psnr"] == best["background_psnr"] == np.inf
     assert best["truth_lpips"] == best["motion_error"] == 0
-    assert none["object_accuracy"] == none["object_accuracy_floor"] == 0
-    for metric in METRICS:
-        if f"{metric}_ceiling" in best:
-            assert best[metric] == best[f"{metric}_ceiling"]
-        if f"{metric}_floor" in none and metric != "mask_iou":
-            assert none[metric] == none[f"{metric}_floor"]
+    assert none["object_accuracy"] == known[FLOOR]["object_accuracy"] == 0
+    assert {name: best[name] for name in known[CEILING]} == known[CEILING]
+    assert set(known[CEILING]) == set(best) - {"mask_iou"}
+    box = known[FLOOR].pop("mask_iou")
+    assert {name: none[name] for name in known[FLOOR]} == known[FLOOR]
     assert none["mask_iou"] == 0  # a soft edge is no found site
-    assert 0 < best["mask_iou_floor"] < 1
+    assert 0 < box < 1
     assert "mask_iou" not in score(true.edit.source.frames, None, true)
 
 
@@ -54,7 +56,7 @@ def test_every_kind_has_its_metrics_and_the_truth_wins(kind):
     held = truth(edit(5, kind, vocabulary=KNOWN), KNOWN, lambda frames: frames, 4, (8, 8))
     values = score(held.edit.target.frames, None, held)
     assert values["object_accuracy"] == 1
-    assert values["object_accuracy_floor"] == 0
+    assert references(held)[FLOOR]["object_accuracy"] == 0
     assert ("motion_error" in values) == (kind not in ("remove", "ground"))
     assert values["background_psnr"] == np.inf
 
@@ -79,47 +81,76 @@ def test_the_box_that_a_mask_must_beat_is_the_best_of_its_kind(kind):
 
 
 @pytest.fixture(scope="module")
-def both():
+def both(tmp_path_factory):
     """Two scenes by two methods, in this process and in two."""
-    chosen = methods(["random_noise"], ["draws=1 target_guidance_scale=2"], FAST, FEW)
-    return [bench(chosen, 7, 2, ["replace", "remove"], workers=workers, pictures=3) for workers in (1, 2)]
+    made = []
+    for workers in (1, 2):
+        settings, _ = evaluation(
+            {
+                "modes": ["random_noise"],
+                "also": ["draws=1 target_guidance_scale=2"],
+                "first_seed": 7,
+                "scenes": 1,
+                "kinds": ["replace", "remove"],
+                "engine.workers": workers,
+                "out": str(tmp_path_factory.mktemp("bench") / str(workers)),
+            }
+        )
+        made.append(report(settings, FAST, FEW, QUIET))
+    return made
+
+
+def told(made):
+    """What is the same wherever it ran."""
+    return [row for row in made.rows if row.metric != "seconds"]
 
 
 def test_any_number_of_processes_gives_the_same_rows(both):
-    assert both[0].rows == both[1].rows
+    assert told(both[0]) == told(both[1])
     assert both[0].found == both[1].found
 
 
-def test_rows_are_keyed_by_seed_kind_mode_and_metric(both):
-    rows = both[0].rows
-    keys = [row[:4] for row in rows]
-    assert len(set(keys)) == len(keys)
-    assert {row.seed for row in rows} == {7, 8}
-    assert {row.mode for row in rows} == {"random_noise", "random_noise draws=1 target_guidance_scale=2"}
-    assert {row.value for row in rows if row.metric == "network_evaluations"} == {4.0}
-    assert all(np.isfinite(row.value) for row in rows)
+def test_rows_are_keyed_by_scene_kind_method_and_metric(both):
+    made = both[0].rows
+    assert len({row[:5] for row in made}) == len(made)
+    assert {(row.clip, row.edit) for row in made} == {(s, k) for s in "7" for k in ("replace", "remove")}
+    assert {row.method for row in made} == {*both[0].methods, FLOOR, CEILING}
+    assert both[0].methods == ("random_noise", "random_noise draws=1 target_guidance_scale=2")
+    assert {row.value for row in made if row.metric == "network_evaluations"} == {4.0}
+    assert all(np.isfinite(row.value) for row in made)
 
 
-def test_pictures_show_source_methods_and_truth(both):
-    assert len(both[0].pictures) == 3
-    for title, clips in both[0].pictures:
-        assert title.split(":")[0] in KINDS
-        assert [*clips] == ["source", *dict.fromkeys(row.mode for row in both[0].rows), "truth"]
+def test_a_bench_that_is_done_is_not_run_again(both, monkeypatch):
+    monkeypatch.setattr(scene, "work", lambda *_: pytest.fail("it was done"))
+    again, _ = evaluation(
+        {
+            "modes": ["random_noise"],
+            "also": ["draws=1 target_guidance_scale=2"],
+            "first_seed": 7,
+            "scenes": 1,
+            "kinds": ["remove"],
+            "engine.workers": 1,
+            "out": str(both[0].folder),
+        }
+    )
+    made = report(again, FAST, FEW, QUIET)
+    assert set(made.rows) < set(both[0].rows)
 
 
 def test_the_command_leaves_rows_tables_and_a_picture(command, tmp_path):
-    rows = tmp_path / "rows.json"
+    copy = tmp_path / "rows.json"
     code, out, err = command(
         "bench", "--first-seed", 3, "--scenes", 2, "--kinds", "replace", "--modes", "random_noise,inversion",
-        "--workers", 1, "--json", rows, "--out", tmp_path / "out", *FEW,
+        "--workers", 1, "--json", copy, "--out", tmp_path / "out", *FEW,
     )  # fmt: skip
     assert code == 0, err
-    lines = [json.loads(line) for line in rows.read_text().splitlines()]
-    assert all([*line] == ["seed", "kind", "mode", "metric", "value"] for line in lines)
-    assert {line["mode"] for line in lines} == {"random_noise", "inversion"}
+    lines = [json.loads(line) for line in copy.read_text().splitlines()]
+    assert all([*line] == [*Row._fields] for line in lines)
+    assert {line["method"] for line in lines} == {"random_noise", "inversion", FLOOR, CEILING}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "rows.jsonl", "table.txt", "examples.png", "run.yaml",
+        "rows.jsonl", "table.txt", "table.csv", "table.json", "examples.png", "index.html", "run.yaml", "jobs",
     }  # fmt: skip
+    assert copy.read_bytes() == (tmp_path / "out" / "rows.jsonl").read_bytes()
     for word in ("object accuracy", "ceiling", "floor", "paired differences from random_noise", "nearest to"):
         assert word in out
 
@@ -130,7 +161,7 @@ def test_the_command_leaves_rows_tables_and_a_picture(command, tmp_path):
         (("--kinds", "swap"), "unknown kind 'swap'"),
         (("--kinds", ","), "name at least one"),
         (("--kinds", "add,add"), "each once"),
-        (("--modes", ","), "no mode to compare"),
+        (("--modes", ","), "--modes ',': name at least one"),
         (("--first-seed", "10000000000"), "training drew"),
         (("mode=inversion",), "choose with --modes"),
         (("composite=false",), "reads and writes no clip"),
@@ -138,7 +169,7 @@ def test_the_command_leaves_rows_tables_and_a_picture(command, tmp_path):
         (("backbone=cogvideox-2b",), "no checkpoint of the pocket world"),
         (("--modes", "invertion"), "unknown mode"),
         (("--scenes", "many"), "--scenes 'many' is not a whole number"),
-        (("--scenes", "0"), "scenes 0: at least 1"),
+        (("--scenes", "0"), "scenes 0 from seed 0: at least one"),
         (("seed=3",), "a scene of the bench brings its own"),
         (("--also", "steps=3", "--also", "steps=3"), "named more than once"),
         (("--also", "stepz=3"), "did you mean 'steps'"),
@@ -165,29 +196,24 @@ def test_a_key_without_effect_is_named(command, tmp_path):
 
 
 def test_a_scene_that_fails_is_a_row_of_its_own_and_the_rest_goes_on(command, monkeypatch, tmp_path):
-    steer = bench_run.steer
+    steer = scene.steer
 
     def broken(job, *rest):
         if job.settings.seed == 1:
             raise FloatingPointError("NaN in step 3")
         return steer(job, *rest)
 
-    monkeypatch.setattr(bench_run, "steer", broken)
-    code, out, _ = command(
+    monkeypatch.setattr(scene, "steer", broken)
+    code, out, err = command(
         "bench", "--scenes", 2, "--kinds", "remove", "--modes", "random_noise", "--workers", 1,
         "--json", tmp_path / "rows.json", "--out", tmp_path / "out", *FEW,
     )  # fmt: skip
-    assert code == 2
+    assert code == 2, err
     assert "NaN in step 3" in out
-    assert {json.loads(line)["seed"] for line in (tmp_path / "rows.json").read_text().splitlines()} == {0}
-    assert "NaN in step 3" in (tmp_path / "out" / "run.yaml").read_text()
-
-
-def test_cells_print_the_interval_that_was_computed():
-    assert cell(Interval(18.264, 17.434, 19.094, 9), 2) == "18.26 ±0.83"
-    assert cell(share([1.0] * 10), 2) == "1.00 [0.72, 1.00]"
-    assert cell(Interval(0.5, float("nan"), float("nan"), 1), 2) == "0.50"
-    assert cell(Interval(-0.1, -0.2, 0.0, 5), 2, "+") == "-0.10 ±0.10"
+    made = [row for row in rows.read(tmp_path / "rows.json") if row.method == "random_noise"]
+    assert {row.metric for row in made if row.clip == "1"} == {JOB}
+    assert len([row for row in made if row.clip == "0"]) > 4
+    assert "NaN in step 3" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
 def test_also_takes_quoted_values_and_the_last_mode():

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowedit import clip
-from flowedit.clip import Fit, composite, fit, overlay, pad_frames, side_by_side, working_size
+from flowedit.clip import Fit, composite, fit, pad_frames, working_size
+from flowedit.pictures import grid, overlay
 
 SIDES = st.integers(2, 400)
 SIZES = st.tuples(SIDES, SIDES)
@@ -147,7 +148,7 @@ def test_pad_frames():
 @pytest.mark.parametrize("size", [(40, 60), (41, 61), (241, 33)])
 def test_side_by_side(size):
     left, right = frames(2, size), frames(2, size, 1)
-    result = side_by_side(left, right, ("source", "a long label that does not fit"))
+    result = grid([left, right], ("source", "a long label that does not fit"))
     strip = max(size[0] // 12, 20)
     assert result.shape[1] % 2 == result.shape[2] % 2 == 0
     assert result.shape[1] - strip - size[0] in (0, 1)
@@ -159,7 +160,7 @@ def test_side_by_side(size):
 
 
 def test_side_by_side_brings_the_right_one_to_the_left_ones_height():
-    assert side_by_side(frames(1, (40, 60)), frames(1, (20, 20)), ("a", "b")).shape == (1, 60, 100, 3)
+    assert grid([frames(1, (40, 60)), frames(1, (20, 20))], ("a", "b")).shape == (1, 60, 100, 3)
 
 
 def test_overlay_tints_inside_and_leaves_outside():

@@ -1,8 +1,5 @@
 """PocketBench: edits of the pocket world scored against their exact truth, with intervals over scenes."""
 
-from flowedit.bench.methods import Method, methods
-from flowedit.bench.report import report
-from flowedit.bench.run import Bench, Row, bench
-from flowedit.bench.write import show
+from flowedit.bench.report import Bench, report, shown
 
-__all__ = ["Bench", "Method", "Row", "bench", "methods", "report", "show"]
+__all__ = ["Bench", "report", "shown"]

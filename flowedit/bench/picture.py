@@ -8,17 +8,22 @@ import numpy as np
 SIDE, LINE, GAP, MARGIN = 192, 22, 4, 12
 ORDER = ("source", "random_noise", "inversion", "inversion_free")
 """The columns that come first, in this order, if they are there."""
+LAST = "truth"
+BLANK = np.full((1, SIDE, SIDE, 3), 255, np.uint8)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def examples(pictures: Sequence[tuple[str, dict[str, np.ndarray]]]) -> np.ndarray:
-    """(title, clips by column) → one RGB picture: a row a scene, its title above it, first and last frame of each."""
-    made = list(pictures[0][1])
+    """(title, clips by column) → one RGB picture: a row a scene, its title above it, first and last frame of each.
+
+    A clip that a scene lacks is left blank.
+    """
+    made = [*dict.fromkeys(name for _, clips in pictures for name in clips if name != LAST), LAST]
     names = [name for name in ORDER if name in made] + [name for name in made if name not in ORDER]
     cell = 2 * SIDE + GAP + MARGIN
     rows = [np.hstack([_line(name, cell) for name in names])]
     for title, clips in pictures:
-        rows += [_line(title, cell * len(names)), np.hstack([_ends(clips[name]) for name in names])]
+        rows += [_line(title, cell * len(names)), np.hstack([_ends(clips.get(name, BLANK)) for name in names])]
     return np.vstack(rows)
 
 

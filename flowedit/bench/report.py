@@ -1,60 +1,203 @@
-"""A whole bench, as the command line asks for it: run, tabled, written."""
+"""A whole bench, as the command line asks for it: its scenes as jobs, gathered, tabled, and written."""
 
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from flowedit import outputs
-from flowedit.backbones import find_device
-from flowedit.bench.methods import Method
-from flowedit.bench.run import Bench, bench
-from flowedit.bench.write import FILES, jsonl, write
+import cv2
+import numpy as np
+from rich.console import RenderableType
+
+from flowedit import engine, rows, tables
+from flowedit.bench.confusion import confusion
+from flowedit.bench.picture import examples
+from flowedit.bench.scene import SOURCE, STRANGE, TRUTH, Found, SceneSpec, clip_name, known, scene_tasks
+from flowedit.datasets import Scenes
+from flowedit.engine import Outcome, Store
+from flowedit.evaluation import Evaluated, on_cpu, write
+from flowedit.evaluation_settings import EvaluationSettings
+from flowedit.footage import open_footage
+from flowedit.methods import PER_CLIP, Method, methods
 from flowedit.pocket import KINDS
+from flowedit.report import Shown
+from flowedit.rows import JOB, Row, failures
+from flowedit.run import loaded
+from flowedit.steer import check_editor, make_grid
 from flowedit.types import Monitor
 
-MOST = 61
-"""Windows waits for no more processes than this."""
+REFUSED = {
+    **dict.fromkeys((*PER_CLIP, "seed", "size", "frames"), "a scene of the bench brings its own"),
+    **dict.fromkeys(("composite", "start", "fps", "fit"), "a bench reads and writes no clip"),
+    "runtime.threads": "each worker of a bench has one thread",
+}
+UNHEARD = ("dataset", "do", "edits", "metrics", "protocol", "flow")
+"""Keys of an evaluation that mean nothing here."""
+PICTURES, SHOWN = 6, 40
+"""How many scenes the picture and the page show."""
+OUT = Path("outputs") / "bench"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a bench found: rows, what each edited object became, and where all lies."""
+
+    rows: tuple[Row, ...]
+    found: tuple[Found, ...]
+    methods: tuple[str, ...]
+    folder: Path
+
+    @property
+    def failures(self) -> list[Row]:
+        """The edits that gave no value."""
+        return failures(self.rows)
 
 
 def report(
-    methods: Sequence[Method],
-    first_seed: int,
-    scenes: int,
-    kinds: Sequence[str] | None = None,
-    *,
-    workers: int | None = None,
+    settings: EvaluationSettings,
+    flags: Mapping[str, Any],
+    overrides: Sequence[str],
+    monitor: Monitor,
     json: str | None = None,
-    out: str | None = None,
-    monitor: Monitor | None = None,
-) -> tuple[Path, Bench]:
-    """Run `bench`, leave its files in a folder that appears whole; returns both.
+) -> Bench:
+    """Run every scene that is not done yet, and leave rows, tables, a picture and a page in one folder.
 
-    `workers` None is one a core on a CPU, one on a GPU. `json` names one more copy of the rows. Raises ValueError as
-    `bench` does, OSError where nothing can be written.
+    `flags` and `overrides` hold for all methods; `json` names one more copy of the rows. Each scene runs on one
+    thread, so that any number of workers gives the same rows. Raises ValueError for a backbone of another world, an
+    unknown kind, or a method that its settings refuse; OSError where nothing can be written.
     """
-    chosen = tuple(KINDS if kinds is None else kinds)
-    if workers is None:
-        cpu = find_device(methods[0].settings.runtime.device).type == "cpu"
-        workers = max(1, min(_cores(), scenes * len(chosen))) if cpu else 1
+    if bad := [key for key in UNHEARD if any(text.startswith(f"{key}=") for text in overrides)]:
+        raise ValueError(f"{bad[0]}: a bench has its own")
+    chosen = methods(settings.chosen_modes, settings.also, flags, overrides, REFUSED)
+    if not chosen:
+        raise ValueError("no mode to compare: --modes inversion_free,inversion")
+    scenes = Scenes(settings.first_seed, settings.scenes, settings.kinds or tuple(KINDS))
     if json is not None:
         _check_copy(Path(json))
-    with outputs.staging(out, "bench", FILES) as stage:
-        made = bench(methods, first_seed, scenes, chosen, workers=workers, monitor=monitor)
-        about = {"first_seed": first_seed, "scenes": scenes, "kinds": list(chosen)}
-        write(made, methods, about, stage.folder)
-        folder = stage.commit()
+    _check(chosen, monitor)
+    out = OUT if settings.out is None else Path(settings.out)
+    with engine.opened(out) as store:
+        jobs = scene_tasks(chosen, scenes.first_seed, scenes.count, scenes.kinds)
+        tasks = [task for _, task in jobs]
+        with engine.open_pool(settings.engine, len(tasks), on_cpu(chosen)) as pool:
+            outcomes = engine.run(tasks, pool, store, monitor, name="bench", retries=settings.engine.retries)
+        made = _gathered(jobs, outcomes, tuple(method.name for method in chosen), out)
+        about = {"first_seed": scenes.first_seed, "scenes": scenes.count, "kinds": list(scenes.kinds)}
+        about["failures"] = [row._asdict() for row in made.failures]
+        _write(made, about, chosen, jobs, outcomes, store, monitor)
     if json is not None:
-        Path(json).write_text(jsonl(made), encoding="utf-8")
-    return folder, made
+        rows.write(made.rows, Path(json))
+    return made
 
 
-def _cores() -> int:
-    """The cores that this process may use, where the system tells."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    cores = os.cpu_count() or 1
-    return min(cores, MOST) if sys.platform == "win32" else cores
+def shown(made: Bench) -> Iterator[RenderableType]:
+    """The tables, and one confusion matrix a method."""
+    yield from tables.tables(made.rows, made.methods)
+    yield from _matrices(made)
+
+
+def _check(chosen: Sequence[Method], monitor: Monitor) -> None:
+    """What a bench refuses before it runs, and the options without effect."""
+    first = chosen[0].settings
+    if len({(method.settings.backbone, method.settings.runtime) for method in chosen}) > 1:
+        raise ValueError("one backbone and runtime for all methods of a bench")
+    if first.backbone.repository is not None and first.backbone.path is None:
+        raise ValueError(f"{first.backbone.name} {STRANGE}")  # before a download
+    backbone = loaded(first)
+    known(backbone)
+    for method in chosen:
+        check_editor(method.settings, len(make_grid(method.settings, backbone)) - 1)
+        for text in method.notices:
+            monitor.notice(text)
+
+
+def _gathered(
+    jobs: Sequence[tuple[SceneSpec, engine.Task]], outcomes: Sequence[Outcome], names: tuple[str, ...], out: Path
+) -> Bench:
+    made: list[Row] = []
+    found: list[Found] = []
+    for (spec, _), outcome in zip(jobs, outcomes, strict=True):
+        if outcome.result is None:
+            key = str(spec.seed), spec.kind, spec.kind
+            made += [Row(*key, name, JOB, None, outcome.failure) for name in names]
+        else:
+            made += [Row(*row) for row in outcome.result["rows"]]
+            found += [Found(*each) for each in outcome.result["found"]]
+    return Bench(tuple(made), tuple(found), names, out)
+
+
+def _write(
+    made: Bench,
+    about: Mapping[str, Any],
+    chosen: Sequence[Method],
+    jobs: Sequence[tuple[SceneSpec, engine.Task]],
+    outcomes: Sequence[Outcome],
+    store: Store,
+    monitor: Monitor,
+) -> None:
+    done = [(spec, outcome) for (spec, _), outcome in zip(jobs, outcomes, strict=True) if outcome.result is not None]
+    kinds = list(dict.fromkeys(spec.kind for spec, _ in done))
+    spread = _spread(done, max(len(kinds), 1))
+    seen = [_shown(spec, outcome, store) for spec, outcome in spread[:SHOWN]]
+    extra = {}
+    if pictured := seen[:PICTURES]:
+        _, png = cv2.imencode(".png", examples([_columns(each) for each in pictured])[..., ::-1])
+        extra["examples.png"] = png.tobytes()
+    facts = {"scenes": str(about["scenes"]), "kinds": ", ".join(about["kinds"]), "failures": str(len(made.failures))}
+    write(
+        made.folder,
+        "PocketBench",
+        facts,
+        Evaluated(made.rows, tuple(seen)),
+        chosen,
+        made.methods,
+        about,
+        monitor,
+        also=list(_matrices(made)),
+        extra=extra,
+    )
+
+
+def _shown(spec: SceneSpec, outcome: Outcome, store: Store) -> Shown:
+    assert outcome.result is not None
+    folder, (source, target) = store.folder(outcome.task.id), outcome.result["prompts"]
+    files = {method.name: folder / clip_name(place) for place, method in enumerate(spec.methods)}
+    return Shown(
+        clip=str(spec.seed),
+        edit=spec.kind,
+        kind=spec.kind,
+        source=source,
+        target=target,
+        video=folder / SOURCE,
+        truth=folder / TRUTH,
+        edits={name: file for name, file in files.items() if file.is_file()},
+        masks={},
+    )
+
+
+def _columns(each: Shown) -> tuple[str, dict[str, np.ndarray]]:
+    """A scene of the picture: its title, and its clips by column."""
+    files = {"source": each.video, **each.edits, "truth": each.truth}
+    clips = {}
+    for name, path in files.items():
+        assert path is not None
+        footage = open_footage(path)
+        clips[name] = np.concatenate(list(footage.read(range(footage.count))))
+    return f"{each.kind}: {each.target}", clips
+
+
+def _matrices(made: Bench) -> Iterator[RenderableType]:
+    for name in made.methods:
+        if matrix := confusion(made.found, name):
+            yield matrix
+
+
+def _spread(done: Sequence[tuple[SceneSpec, Outcome]], kinds: int) -> list[tuple[SceneSpec, Outcome]]:
+    """The scenes in an order that takes a new seed and a new kind each time, and then all others."""
+    first = [done[i * kinds + i % kinds] for i in range(len(done) // kinds)]
+    taken = {outcome.task.id for _, outcome in first}
+    return first + [each for each in done if each[1].task.id not in taken]
 
 
 def _check_copy(path: Path) -> None:

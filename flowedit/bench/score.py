@@ -14,8 +14,8 @@ from flowedit.metrics.overlap import centred_box, iou
 from flowedit.metrics.perceptual import lpips_bundled
 from flowedit.metrics.pixels import background_psnr, mse, psnr
 from flowedit.pocket import Choice, Edit, Vocabulary, choices
+from flowedit.summary import CEILING, FLOOR
 
-METRICS = ("object_accuracy", "background_psnr", "truth_psnr", "truth_lpips", "mask_iou", "motion_error")
 BOX = {"replace_both": 0.75, "ground": 1.0}
 """The share of each side of the centred box that a mask must beat: the best of 1/4, 1/2, 3/4 and 1 on seeds 0 to 59."""
 USUAL_BOX = 0.5
@@ -61,30 +61,41 @@ def nearest(frames: np.ndarray, choice: Choice) -> str:
 
 
 def score(frames: np.ndarray, found: Tensor | None, true: Truth) -> dict[str, float]:
-    """Every metric that one edit has, by name; `_ceiling` scores the true target, `_floor` the unedited source.
+    """Every metric that one edit has, by name.
 
-    frames: uint8 (F, H, W, 3) as decoded; ceilings and floors went through the autoencoder too. found: the soft
-    latent mask (1, 1, f, h, w), 1 at the sites that were found, or None.
-    `object_accuracy`: 1 if each edited object (a ground likewise) is nearest to the truth among all choices, else 0;
-    its ceiling is 1 by construction. `background_psnr`: pixels that must not change, against the source, in dB.
-    `truth_psnr` (dB) and `truth_lpips` (lpips-bundled): against the true target. `mask_iou`: found sites against
-    those that source or target object half covers; its floor is a centred box. `motion_error`: see the metric; the
-    mean over the edited objects that are there in the end.
+    frames: uint8 (F, H, W, 3) as decoded; found: the soft latent mask (1, 1, f, h, w), 1 at the sites that were
+    found, or None.
+    `object_accuracy`: 1 if each edited object (a ground likewise) is nearest to the truth among all choices, else 0.
+    `background_psnr`: pixels that must not change, against the source, in dB. `truth_psnr` (dB) and `truth_lpips`
+    (lpips-bundled): against the true target. `mask_iou`: found sites against those that source or target object half
+    covers. `motion_error`: see the metric; the mean over the edited objects that are there in the end.
     """
-    source, target = true.edit.source.frames, true.edit.target.frames
-    values = {"mask_iou_floor": iou(centred_box(true.latent_mask.shape, _box(true.edit.kind)), true.latent_mask)}
-    for suffix, shown in (("", frames), ("_ceiling", true.target), ("_floor", true.source)):
-        right = all(nearest(shown, choice) == choice.right for choice in true.choices)
-        values[f"object_accuracy{suffix}"] = float(right)
-        values[f"truth_psnr{suffix}"] = psnr(shown, target)
-        values[f"truth_lpips{suffix}"] = lpips_bundled(shown, target)
-        if errors := [motion_error(shown, target, back, where) for back, where in _tracks(true.edit)]:
-            values[f"motion_error{suffix}"] = float(np.mean(errors))
+    values = _against_truth(frames, true)
     if (true.edit.mask == 0).any():
-        values["background_psnr"] = background_psnr(frames, source, true.edit.mask)
-        values["background_psnr_ceiling"] = background_psnr(true.target, source, true.edit.mask)
+        values["background_psnr"] = background_psnr(frames, true.edit.source.frames, true.edit.mask)
     if found is not None:
         values["mask_iou"] = iou((found == 1)[0, 0].cpu().numpy(), true.latent_mask)
+    return values
+
+
+def references(true: Truth) -> dict[str, dict[str, float]]:
+    """The scores of the unedited source and of a centred box as a mask (floor), and of the true target (ceiling).
+
+    Both went through the autoencoder, as edits are scored decoded; the ceiling of the accuracy is 1 by construction.
+    """
+    box = {"mask_iou": iou(centred_box(true.latent_mask.shape, _box(true.edit.kind)), true.latent_mask)}
+    return {FLOOR: _against_truth(true.source, true) | box, CEILING: score(true.target, None, true)}
+
+
+def _against_truth(frames: np.ndarray, true: Truth) -> dict[str, float]:
+    target = true.edit.target.frames
+    values = {
+        "object_accuracy": float(all(nearest(frames, choice) == choice.right for choice in true.choices)),
+        "truth_psnr": psnr(frames, target),
+        "truth_lpips": lpips_bundled(frames, target),
+    }
+    if errors := [motion_error(frames, target, back, where) for back, where in _tracks(true.edit)]:
+        values["motion_error"] = float(np.mean(errors))
     return values
 
 

@@ -1,0 +1,56 @@
+"""What an edit costs before it runs: batch rows through the network, and the steps that a budget of them buys."""
+
+from dataclasses import replace
+
+from flowedit.settings import Settings
+
+MOST_STEPS = 1000
+"""A model's own knots are no more."""
+
+
+def intervals(settings: Settings) -> int:
+    """How many intervals of the grid are run."""
+    steps = len(settings.mode.times or ()) - 1 if settings.mode.grid == "given" else settings.steps
+    return min(int(settings.strength * steps + 1e-9), steps)
+
+
+def network_evaluations(settings: Settings) -> int:
+    """Batch rows that one edit sends through the network, as `run.yaml` will count them.
+
+    A velocity with classifier-free guidance (a scale other than 1) takes two rows, midpoint and Heun two velocities
+    an interval (Heun one into t = 0). With n intervals, s and t rows a velocity of the source and of the target:
+    random noise n t; inversion n s up and n t down (and n s down again to report its reconstruction);
+    inversion-free draws (s + t) an interval, and t for each of the last target_only_steps.
+    """
+    mode, n = settings.mode, intervals(settings)
+    source, target = (
+        2 if scale != 1 else 1 for scale in (settings.source_guidance_scale, settings.target_guidance_scale)
+    )
+    if mode.name == "inversion_free":
+        last = min(mode.target_only_steps or 0, n)
+        return (n - last) * settings.draws * (source + target) + last * target
+    up = {"euler": n, "midpoint": 2 * n, "heun": 2 * n}[mode.solver or "euler"]
+    down = up - (1 if mode.solver == "heun" and n else 0)
+    if mode.name == "random_noise":
+        return down * target
+    return up * source + down * target + (down * source if mode.reconstruction else 0)
+
+
+def within(settings: Settings, budget: int) -> Settings:
+    """The settings with the fewest steps whose cost comes nearest to `budget` network evaluations from below.
+
+    A given grid keeps its steps. Raises ValueError for a budget that pays not even one step.
+    """
+    if settings.mode.grid == "given" or settings.strength == 0:
+        return settings
+    best, most = None, 0
+    for steps in range(1, MOST_STEPS + 1):
+        tried = replace(settings, steps=steps)
+        cost = network_evaluations(tried)
+        if cost > budget:
+            break
+        if cost > most:
+            best, most = tried, cost
+    if best is None:
+        raise ValueError(f"{budget} network evaluations do not pay one step of {settings.mode.name}")
+    return best

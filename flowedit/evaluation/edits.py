@@ -1,0 +1,72 @@
+"""One edit as a job: its identity, and what it does in whatever process it lands."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from flowedit import __version__, run
+from flowedit.cost import network_evaluations
+from flowedit.engine import Task, digest, digest_file, digest_folder
+from flowedit.job import plain
+from flowedit.settings import Settings
+from flowedit.types import Monitor
+
+PLACES = (("video",), ("out",), ("user_mask",), ("backbone", "path"), ("runtime", "cache"))
+"""Settings that say where things lie; what lies there is hashed instead."""
+
+
+def edit_task(settings: Settings, label: str, threads: int | None) -> Task:
+    """The job of one edit; its id is a hash of the clip's bytes, the resolved configuration and the checkpoint.
+
+    Raises OSError for a file that cannot be read, ConnectionError for a checkpoint that cannot be had.
+    """
+    assert settings.video is not None
+    mask = None if settings.user_mask is None else digest_file(Path(settings.user_mask))
+    parts = [
+        resolved(settings),
+        threads,
+        digest_file(Path(settings.video)),
+        mask,
+        digest_folder(run.checkpoint(settings)),
+    ]
+    return Task(
+        id=digest("edit", __version__, *parts),
+        label=label,
+        work=edit,
+        spec=settings,
+        cost=network_evaluations(settings),
+        threads=threads,
+    )
+
+
+def resolved(settings: Settings) -> dict[str, Any]:
+    """Settings as plain values, without those that only say where things lie."""
+    values: dict[str, Any] = plain(asdict(settings))
+    for *groups, key in PLACES:
+        place = values
+        for group in groups:
+            place = place[group]
+        place.pop(key)
+    return values
+
+
+def edit(settings: Settings, folder: Path, monitor: Monitor) -> dict[str, Any]:
+    """Run one edit into a folder; what is told of it is what it cost, and its notices."""
+    backbone = run.loaded(settings)
+    backbone.ready()  # so that the first edit's seconds are as long as any other's
+    made = run.run(settings, backbone, monitor, folder).run
+    return {"costs": costs(made), "notices": made["notices"]}
+
+
+def costs(made: Mapping[str, Any]) -> dict[str, float]:
+    """Network evaluations, seconds, and the most memory of any phase, from a run.yaml.
+
+    Neither the reading of weights counts as seconds nor embedding the prompts, which is done once for all methods.
+    """
+    phases = made["phases"]
+    return {
+        "network_evaluations": float(made["network_evaluations"]),
+        "seconds": round(sum(phase["seconds"] for name, phase in phases.items() if name != "embed"), 3),
+        "peak_memory_mib": max(phase["peak_memory_mib"] for phase in phases.values()),
+    }

@@ -1,0 +1,100 @@
+"""What is compared: modes of the configuration, and any of them with overrides."""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flowedit.config import compose
+from flowedit.cost import network_evaluations, within
+from flowedit.settings import Settings
+from flowedit.summary import REFERENCES
+from flowedit.unused import unused
+
+PER_CLIP = ("video", "source", "target", "source_words", "target_words", "user_mask")
+"""Settings that each clip brings, whatever the method."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A name for the rows, and settings that lack only a clip's own; `flags` and `overrides` made them.
+
+    `budget` is the number of network evaluations that decides the steps, None for the method's own.
+    """
+
+    name: str
+    settings: Settings
+    flags: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    budget: int | None = None
+
+    @property
+    def notices(self) -> list[str]:
+        """Options of this method that have no effect."""
+        filled = replace(self.settings, source="a", target="a", source_words="a", target_words="a")
+        return [f"{self.name}: {text}" for text in unused(filled)]
+
+    def on(self, flags: Mapping[str, Any]) -> Settings:
+        """The settings of one edit; the flags are a clip's own, and those of the method win.
+
+        Raises ValueError as `compose` does.
+        """
+        own = {key: value for key, value in flags.items() if key in PER_CLIP or key == "seed"}
+        rest = {key: value for key, value in flags.items() if key not in own}
+        if "seed" in self.flags or any(text.startswith("seed=") for text in self.overrides):
+            own.pop("seed", None)
+        settings = compose({**rest, **self.flags}, self.overrides) if rest else self.settings
+        settings = replace(settings, **own)
+        return settings if self.budget is None else within(settings, self.budget)
+
+
+def methods(
+    modes: Sequence[str],
+    also: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+    refused: Mapping[str, str] | None = None,
+) -> list[Method]:
+    """One method a mode, and one for each text of overrides in `also`, on the first mode unless it names another.
+
+    `flags` and `overrides` hold for all; the name of one in `also` is its mode and what it sets beside it; `refused`
+    maps keys to the reason why they cannot be set. Raises ValueError for those, for an unknown mode, key or value,
+    and for two methods of one name.
+    """
+    given = dict(flags or {})
+    texts = [shlex.split(text) for text in also]
+    _refuse(overrides, {"mode": "choose with --modes", "mode.name": "choose with --modes"})
+    made = [_method(mode, mode, given, overrides) for mode in modes]
+    for pairs in texts:
+        chosen = [pair.partition("=")[2] for pair in pairs if pair.startswith("mode=")]
+        rest = [pair for pair in pairs if not pair.startswith("mode=")]
+        _refuse(rest, {"mode.name": "write mode="})
+        if not chosen and not modes:
+            raise ValueError(f"{' '.join(pairs)!r} names no mode: mode=inversion_free ...")
+        mode = chosen[-1] if chosen else modes[0]
+        made.append(_method(" ".join([mode, *rest]), mode, given, [*overrides, *rest]))
+    names = [method.name for method in made]
+    if twice := {name for name in names if names.count(name) > 1 or name in REFERENCES}:
+        raise ValueError(f"{', '.join(sorted(twice))}: named more than once")
+    _refuse([pair for pairs in texts for pair in pairs] + list(overrides), refused or {})
+    return made
+
+
+def equalised(chosen: Sequence[Method], budget: int | None = None) -> list[Method]:
+    """The methods at one number of network evaluations, by default what the first one takes at its own steps.
+
+    Raises ValueError for a budget that does not pay one step of a method.
+    """
+    most = network_evaluations(chosen[0].settings) if budget is None else budget
+    return [replace(method, budget=most, settings=within(method.settings, most)) for method in chosen]
+
+
+def _method(name: str, mode: str, flags: Mapping[str, Any], overrides: Sequence[str]) -> Method:
+    whole = {**flags, "mode": mode}
+    return Method(name, compose(whole, overrides), whole, tuple(overrides))
+
+
+def _refuse(overrides: Iterable[str], reasons: Mapping[str, str]) -> None:
+    for key in (pair.partition("=")[0] for pair in overrides):
+        if key in reasons:
+            raise ValueError(f"{key}: {reasons[key]}")

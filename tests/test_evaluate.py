@@ -292,3 +292,13 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(command, tmp_path, monke
     assert said in err
     assert len(err.strip().splitlines()) <= 2  # "load", and the mistake
     assert not (tmp_path / "outputs").exists()
+
+
+def test_an_interrupted_run_says_what_is_kept(command, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gather.engine, "run", interrupted)
+    code, _, err = command("evaluate", dataset(tmp_path / "data"), "--out", tmp_path / "out", *FEW)
+    assert code == 1
+    assert f"interrupted; what is done is kept in {str(tmp_path / 'out')!r}" in err

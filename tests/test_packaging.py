@@ -32,6 +32,8 @@ def test_the_wheel_holds_the_package_and_its_configuration(wheel):
             assert f"{target}/{path.relative_to(ROOT / source).as_posix()}" in held
     for part in ("metrics/weights/squeezenet1_1_features.safetensors", "metrics/weights/LICENSE"):
         assert f"flowedit/{part}" in held
+    for part in ("template.html", "style.css", "page.js"):
+        assert f"flowedit/report/{part}" in held
     for part in ("checkpoint/transformer/diffusion_pytorch_model.safetensors", "sprites/atlas.png", "sprites/LICENSE"):
         assert f"flowedit/pocket/{part}" in held
     assert {name.split("/")[0] for name in held if "dist-info" not in name} == {"flowedit"}

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +28,23 @@ class RayPool:
         try:
             import ray
         except ImportError as error:
-            raise ModuleNotFoundError("engine=ray needs Ray: pip install 'flowedit[ray]'") from error
-        self._ray, self._own = ray, settings.address is None
+            raise ValueError("engine=ray needs Ray: pip install 'flowedit[ray]'") from error
+        self._ray, self._began = ray, not ray.is_initialized()
         share = threads or cores()
-        if not ray.is_initialized():
+        if self._began:
+            own = settings.address is None
             # A cluster of our own has as many CPUs as its workers were promised; of another one nothing is asked.
-            cpus = max(cores(), share * (settings.workers or 1)) if self._own else None
+            cpus = max(cores(), share * (settings.workers or 1)) if own else None
             try:
+                _reach(settings.address)
                 ray.init(
                     address=settings.address or "local",
                     num_cpus=cpus,
-                    include_dashboard=False if self._own else None,
+                    include_dashboard=False if own else None,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                 )
-            except ConnectionError as error:
+            except OSError as error:
                 raise ConnectionError(f"no Ray cluster at {settings.address!r}: start one, or leave it out") from error
         have = ray.cluster_resources()
         room = int(have.get("CPU", 1) // share) if cpu else int(have.get("GPU", 0))
@@ -72,4 +75,12 @@ class RayPool:
     def close(self) -> None:
         for actor in self._actors.values():
             self._ray.kill(actor)
-        self._ray.shutdown()
+        if self._began:
+            self._ray.shutdown()
+
+
+def _reach(address: str | None, seconds: float = 5.0) -> None:
+    """Raise OSError for a HOST:PORT where nobody listens: Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), seconds).close()

@@ -60,5 +60,7 @@ def opened(out: Path) -> Iterator[Store]:
         for left in store.root.glob(f".*{PARTIAL}"):
             shutil.rmtree(left, ignore_errors=True)
         yield store
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"what is done is kept in {str(out)!r}, and the same command goes on") from None
     finally:
         lock.release()

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flowedit import __version__, run
+from flowedit import __version__, backbones, run
 from flowedit.cost import network_evaluations
 from flowedit.engine import Task, digest, digest_file, digest_folder
 from flowedit.job import plain
@@ -41,8 +41,9 @@ def edit_task(settings: Settings, label: str, threads: int | None) -> Task:
 
 
 def resolved(settings: Settings) -> dict[str, Any]:
-    """Settings as plain values, without those that only say where things lie."""
+    """Settings as plain values, without those that only say where things lie, with the kind of device that is meant."""
     values: dict[str, Any] = plain(asdict(settings))
+    values["runtime"]["device"] = backbones.find_device(settings.runtime.device).type
     for *groups, key in PLACES:
         place = values
         for group in groups:

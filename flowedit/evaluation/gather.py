@@ -91,8 +91,16 @@ def gather(
     found = dict(zip(scoring, scores, strict=True))
     rows = [row for i, p in enumerate(planned) for row in _rows(p, edits, found.get(i))]
     outcomes = [*edited, *scores]
-    notices = [f"{o.task.label}: {text}" for o in outcomes if o.result for text in o.result.get("notices", ())]
-    return Evaluated(tuple(rows), tuple(_shown(planned, edits, store)), tuple(notices))
+    return Evaluated(tuple(rows), tuple(_shown(planned, edits, store)), tuple(_notices(outcomes)))
+
+
+def _notices(outcomes: Sequence[Outcome]) -> list[str]:
+    """What the jobs had to say, each thing once: with the job, or the number of jobs."""
+    said: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        for text in (outcome.result or {}).get("notices", ()):
+            said.setdefault(text, []).append(outcome.task.label)
+    return [f"{who[0]}: {text}" if len(who) == 1 else f"{text} ({len(who)} edits)" for text, who in said.items()]
 
 
 NOT_EDITED = "not edited yet: do=edit, or both"

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ def _write(
     if pictured := seen[:PICTURES]:
         _, png = cv2.imencode(".png", examples([_columns(each) for each in pictured])[..., ::-1])
         extra["examples.png"] = png.tobytes()
-    facts = {"scenes": str(about["scenes"]), "kinds": ", ".join(about["kinds"]), "failures": str(len(made.failures))}
+    facts = {"scenes": str(about["scenes"]), "kinds": ", ".join(about["kinds"]), "date": date.today().isoformat()}
     write(
         made.folder,
         "PocketBench",

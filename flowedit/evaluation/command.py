@@ -59,7 +59,7 @@ def evaluate(settings: EvaluationSettings, chosen: Sequence[Method], monitor: Mo
     planned = plan(found, chosen, settings, threads)
     with engine.opened(out) as store:
         made = _run(planned, settings, chosen, store, monitor, threads)
-        facts = _facts(settings, found, made)
+        facts = _facts(settings)
         about = {"dataset": _named(settings), "evaluation": _about(settings)}
         titled = f"{found.name}: {len(found.pairs)} edits, {len(names)} methods"
         by_kind = settings.protocol == "five"
@@ -85,7 +85,7 @@ def compare(settings: EvaluationSettings, chosen: Sequence[Method], pair: Pair, 
         made = _run(planned, settings, chosen, store, monitor, None, monitor)
         write_grid(planned, made.shown[0], out / "grid.mp4", monitor)
         about = {"clip": str(pair.video), "evaluation": _about(settings)}
-        facts, titled = _facts(settings, found, made), f"{pair.clip}: {len(names)} methods"
+        facts, titled = _facts(settings), f"{pair.clip}: {len(names)} methods"
         write(out, titled, facts, made, chosen, names, about, monitor)
     return Finished(out, made.rows, names, False)
 
@@ -169,9 +169,8 @@ def _run(
     return made
 
 
-def _facts(settings: EvaluationSettings, found: Dataset, made: Evaluated) -> dict[str, str]:
-    lost = len(failures(made.rows))
-    facts = {"edits": str(len(found.pairs)), "date": date.today().isoformat(), "failures": str(lost)}
+def _facts(settings: EvaluationSettings) -> dict[str, str]:
+    facts = {"date": date.today().isoformat()}
     if settings.evaluations != "own":
         facts["network evaluations"] = f"{settings.evaluations}"
     if settings.protocol == "five":

@@ -39,9 +39,14 @@ def network_evaluations(settings: Settings) -> int:
 def within(settings: Settings, budget: int) -> Settings:
     """The settings with the fewest steps whose cost comes nearest to `budget` network evaluations from below.
 
-    A given grid keeps its steps. Raises ValueError for a budget that pays not even one step.
+    Strength 0 runs none. Raises ValueError for a budget that pays not even one step, and for a given grid of another
+    cost: its steps stand.
     """
-    if settings.mode.grid == "given" or settings.strength == 0:
+    if settings.strength == 0:
+        return settings
+    if settings.mode.grid == "given":
+        if (cost := network_evaluations(settings)) != budget:
+            raise ValueError(f"mode.grid=given takes {cost} network evaluations, not {budget}: choose evaluations=own")
         return settings
     best, most = None, 0
     for steps in range(1, MOST_STEPS + 1):

@@ -146,8 +146,7 @@ def _compare(options: argparse.Namespace) -> int:
     from flowedit import config
 
     videos, overrides = _split(options, "compare", "VIDEO")
-    flags = {"evaluations": "equal", **_evaluation_flags(options, COMPARE[:3]), "out": options.out}
-    settings, rest = config.evaluation(flags, overrides)
+    settings, rest = config.evaluation(_evaluation_flags(options, COMPARE), ["evaluations=equal", *overrides])
     for key in ("dataset", "do", "edits", "protocol", "first_seed", "scenes", "kinds"):
         if any(text.startswith(f"{key}=") for text in overrides):
             raise ValueError(f"compare has no {key}: it edits one clip (flowedit evaluate has it)")
@@ -185,8 +184,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     from flowedit import config
 
-    flags = _evaluation_flags(options, BENCH[:-2])
-    settings, rest = config.evaluation({"scenes": 20, **flags, "dataset": "pocket", "out": options.out}, options.rest)
+    settings, rest = config.evaluation(_evaluation_flags(options, BENCH), ["scenes=20", *options.rest])
     with monitor_of(options.quiet) as monitor:
         from flowedit import bench, tables
 
@@ -209,7 +207,7 @@ def _evaluation_flags(options: argparse.Namespace, flags: tuple[tuple[str, str, 
     made: dict[str, Any] = {} if options.also is None else {"also": options.also}
     for name in (flag.replace("-", "_") for flag, _, _ in flags):
         value = getattr(options, name)
-        if value is None or name in ("workers", "score_mask"):
+        if value is None or name in ("workers", "score_mask", "json"):
             continue
         if name in LISTS and not listed(value):
             raise ValueError(f"--{name} {value!r}: name at least one")

@@ -19,14 +19,15 @@ PER_CLIP = ("video", "source", "target", "source_words", "target_words", "user_m
 class Method:
     """A name for the rows, and settings that lack only a clip's own; `flags` and `overrides` made them.
 
-    `budget` is the number of network evaluations that decides the steps, None for the method's own.
+    `budget` is the number of network evaluations that decides the steps, or the method whose own number does; None
+    for the method's own steps.
     """
 
     name: str
     settings: Settings
     flags: Mapping[str, Any]
     overrides: tuple[str, ...]
-    budget: int | None = None
+    budget: "int | Method | None" = None
 
     @property
     def notices(self) -> list[str]:
@@ -39,13 +40,19 @@ class Method:
 
         Raises ValueError as `compose` does.
         """
-        own = {key: value for key, value in flags.items() if key in PER_CLIP or key == "seed"}
-        rest = {key: value for key, value in flags.items() if key not in own}
-        if "seed" in self.flags or any(text.startswith("seed=") for text in self.overrides):
-            own.pop("seed", None)
+        settings = self._own(flags)
+        if self.budget is None:
+            return settings
+        most = self.budget if isinstance(self.budget, int) else network_evaluations(self.budget._own(flags))
+        return within(settings, most)
+
+    def _own(self, flags: Mapping[str, Any]) -> Settings:
+        """Before any budget. A seed, which scenes bring, needs no composing."""
+        taken = "seed" in self.flags or any(text.startswith("seed=") for text in self.overrides)
+        seed = {} if taken or type(flags.get("seed")) is not int else {"seed": flags["seed"]}
+        rest = {key: value for key, value in flags.items() if key not in (*PER_CLIP, *seed)}
         settings = compose({**rest, **self.flags}, self.overrides) if rest else self.settings
-        settings = replace(settings, **own)
-        return settings if self.budget is None else within(settings, self.budget)
+        return replace(settings, **seed, **{key: value for key, value in flags.items() if key in PER_CLIP})
 
 
 def methods(
@@ -83,10 +90,11 @@ def methods(
 def equalised(chosen: Sequence[Method], budget: int | None = None) -> list[Method]:
     """The methods at one number of network evaluations, by default what the first one takes at its own steps.
 
-    Raises ValueError for a budget that does not pay one step of a method.
+    Raises ValueError for a budget that does not pay one step of a method, and for a given grid, whose steps stand.
     """
     most = network_evaluations(chosen[0].settings) if budget is None else budget
-    return [replace(method, budget=most, settings=within(method.settings, most)) for method in chosen]
+    like = chosen[0] if budget is None else budget
+    return [replace(method, budget=like, settings=within(method.settings, most)) for method in chosen]
 
 
 def _method(name: str, mode: str, flags: Mapping[str, Any], overrides: Sequence[str]) -> Method:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,10 +41,12 @@ def dumps(data: Any, indent: int | None = None) -> str:
 
     Raises ValueError for NaN: what is not known is a failure with its reason, never a number.
     """
-    if _has_nan(data):
-        raise ValueError("NaN is no result")
-    text = json.dumps(data, ensure_ascii=False, indent=indent)
-    return re.sub(r'(?<=[^\\]": )(-?)Infinity(?=[,}\n])', r"\g<1>1e999", text)
+    text = json.dumps(_finite(data), ensure_ascii=True, indent=indent)
+    return text.replace(f"{json.dumps(INFINITE)}", "1e999").replace(f"{json.dumps('-' + INFINITE)}", "-1e999")
+
+
+INFINITE = "\0infinity\0"
+"""What stands for it until the text is made; no name or prompt holds such characters."""
 
 
 def write(rows: Sequence[Row], path: Path) -> None:
@@ -58,9 +59,13 @@ def read(path: Path) -> list[Row]:
     return [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _has_nan(data: Any) -> bool:
+def _finite(data: Any) -> Any:
     if isinstance(data, dict):
-        return any(map(_has_nan, data.values()))
+        return {key: _finite(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
-        return any(map(_has_nan, data))
-    return isinstance(data, float) and math.isnan(data)
+        return [_finite(value) for value in data]
+    if isinstance(data, float) and math.isnan(data):
+        raise ValueError("NaN is no result")
+    if isinstance(data, float) and math.isinf(data):
+        return INFINITE if data > 0 else "-" + INFINITE
+    return data

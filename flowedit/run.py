@@ -65,10 +65,11 @@ def settings_of(options: dict[str, Any]) -> Settings:
     return compose({key: os.fspath(v) if isinstance(v, os.PathLike) else v for key, v in options.items()})
 
 
-def checkpoint(settings: Settings) -> Path:
+def checkpoint(settings: Settings, fetch: bool = True) -> Path | None:
     """The folder of the backbone that the settings name, downloaded first if it lies on the hub.
 
-    Raises ConnectionError for a hub that cannot be reached, ValueError for a device or a folder that is not there.
+    Without `fetch` None stands for one that is not here yet. Raises ConnectionError for a hub that cannot be reached,
+    ValueError for a device or a folder that is not there.
     """
     chosen = settings.backbone
     backbones.find_device(settings.runtime.device)  # before a download
@@ -77,6 +78,8 @@ def checkpoint(settings: Settings) -> Path:
     if chosen.packaged is not None:
         return Path(__file__).parent / chosen.packaged
     if chosen.repository is not None:
+        if not fetch:
+            return backbones.downloaded(chosen.repository)
         return backbones.download(chosen.repository, chosen.download or "size unknown")
     raise ValueError("backbone=folder needs backbone.path=DIR (on the command line, --backbone DIR)")
 
@@ -89,8 +92,10 @@ def load_backbone(settings: Settings) -> Backbone:
     chosen, runtime = settings.backbone, settings.runtime
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
+    path = checkpoint(settings)
+    assert path is not None
     return backbones.load(
-        checkpoint(settings),
+        path,
         name=chosen.name if chosen.path is None else None,
         device=runtime.device,
         dtype=runtime.dtype,
@@ -111,6 +116,11 @@ def loaded(settings: Settings) -> Backbone:
         _LOADED.clear()
         _LOADED[key] = load_backbone(settings)
     return _LOADED[key]
+
+
+def release() -> None:
+    """Let go of the backbone that `loaded` holds."""
+    _LOADED.clear()
 
 
 def check(settings: Settings) -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 from flowedit.metrics.heads import COSTS, HEADS
 from flowedit.metrics.intervals import Interval
 from flowedit.rows import JOB, Row, failures
-from flowedit.summary import REFERENCES, Summary, kind_means, summaries
+from flowedit.summary import REFERENCES, Summary, summaries
 
 WIDTH = 160
 """Columns where there is no terminal."""
@@ -23,16 +23,11 @@ MANY = 6
 
 
 def tables(rows: Sequence[Row], methods: Sequence[str], by_kind: bool = False) -> Iterator[RenderableType]:
-    """Results and paired differences, all together and by kind, then the failures.
-
-    `by_kind` adds FiVE's final score, the mean of the kinds' means.
-    """
-    for summary in summaries(rows, methods):
+    """Results and paired differences, all together and by kind, then the failures; `by_kind` as in `summaries`."""
+    for summary in summaries(rows, methods, by_kind):
         yield results(summary)
         if summary.paired:
             yield differences(summary)
-    if by_kind:
-        yield _final(rows, methods)
     if lost := failures(rows):
         yield failed(lost)
 
@@ -40,21 +35,21 @@ def tables(rows: Sequence[Row], methods: Sequence[str], by_kind: bool = False) -
 def show(made: Sequence[RenderableType], path: Path | None = None) -> None:
     """Print tables as wide as the terminal, or `WIDTH` columns where there is none; into a file with `path`."""
     if path is None:
-        console = Console(width=None if sys.stdout.isatty() else WIDTH)
-        for table in made:
-            console.print(table)
+        _print(made, Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, emoji=False, highlight=False))
         return
     with path.open("w", encoding="utf-8") as file:
-        console = Console(file=file, width=WIDTH)
-        for table in made:
-            console.print(table)
+        _print(made, Console(file=file, width=WIDTH, markup=False, emoji=False, highlight=False))
+
+
+def _print(made: Sequence[RenderableType], console: Console) -> None:
+    """Names and reasons come from data: nothing in them is markup."""
+    for table in made:
+        console.print(table)
 
 
 def results(summary: Summary) -> Table:
     """Mean and 95 % interval of every metric and method; the best of a column is bold, references are dim."""
-    edits = f"{summary.edits} edit{'s' if summary.edits > 1 else ''}"
-    interval = " (mean and 95 % interval)" if summary.edits > 1 else ""
-    title = f"{summary.kind or 'all'}, {edits}{interval}"
+    title = f"{summary.kind or 'all'}, {counted(summary)}"
 
     def entry(method: str, metric: str) -> Text:
         cell_of = summary.cells.get((method, metric))
@@ -65,6 +60,13 @@ def results(summary: Summary) -> Table:
         return Text(text, "bold" if (method, metric) in summary.best else "dim" if dim else "")
 
     return _laid_out(title, summary.methods, summary.metrics, entry)
+
+
+def counted(summary: Summary) -> str:
+    """How many edits, of how many clips, and what their intervals are over."""
+    edits = f"{summary.edits} edit{'s' if summary.edits > 1 else ''}"
+    clips = f" of {summary.clips} clip{'s' if summary.clips > 1 else ''}" if summary.clips != summary.edits else ""
+    return edits + clips + (" (mean over clips and 95 % interval)" if summary.clips > 1 else "")
 
 
 def differences(summary: Summary) -> Table:
@@ -106,17 +108,6 @@ def cell(value: Interval, decimals: int, sign: str = "") -> str:
     if abs(above - below) < 1e-9:
         return f"{middle} ±{above:.{decimals}f}"
     return f"{middle} [{value.low:{sign}.{decimals}f}, {value.high:{sign}.{decimals}f}]"
-
-
-def _final(rows: Sequence[Row], methods: Sequence[str]) -> Table:
-    means = kind_means(rows, methods)
-    metrics = [name for name in HEADS if any(metric == name for _, metric in means)]
-
-    def entry(method: str, metric: str) -> Text:
-        found = means.get((method, metric))
-        return Text("–" if found is None else f"{found:.{HEADS[metric].decimals}f}")
-
-    return _laid_out("mean of the kinds' means (FiVE-Bench's final score)", methods, metrics, entry)
 
 
 def _laid_out(title: str, methods: Sequence[str], metrics: Sequence[str], entry: Callable[[str, str], Text]) -> Table:

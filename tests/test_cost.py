@@ -60,7 +60,9 @@ def test_a_budget_buys_the_fewest_steps_that_use_it():
     settings = within(compose({"mode": "random_noise"}), 96)
     assert (settings.steps, intervals(settings)) == (69, 48)
     given = compose({"mode.grid": "given", "mode.times": [1, 0.5, 0]})
-    assert within(given, 1) is given
+    assert within(given, network_evaluations(given)) is given
+    with pytest.raises(ValueError, match="choose evaluations=own"):
+        within(given, 7)
 
 
 def test_a_clip_brings_its_own_and_a_method_wins():
@@ -69,3 +71,13 @@ def test_a_clip_brings_its_own_and_a_method_wins():
     assert (plain.on(flags).strength, plain.on(flags).seed, plain.on(flags).video) == (1.0, 3, "a.mp4")
     assert (strong.on(flags).strength, strong.on(flags).seed) == (0.5, 9)
     assert equalised([plain], 30)[0].on(flags).steps == 10
+    assert plain.on({"seed": "12", "source": "a fox"}).seed == 12  # text from a data file is read as a number, or
+    with pytest.raises(ValueError, match="seed 'abc' is not a whole number"):
+        plain.on({"seed": "abc"})
+
+
+def test_equal_cost_follows_each_clips_own_options():
+    chosen = equalised(methods(["inversion_free", "random_noise"]))
+    made = [method.on({"steps": 10}) for method in chosen]
+    assert made[0].steps == 10
+    assert [network_evaluations(settings) for settings in made] == [24, 24]

@@ -1,12 +1,18 @@
 """The engine: what is done stays done, what dies is tried again, what fails fails alone, whatever runs it."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import jobs
 import pytest
+import torch
 
 from flowedit import engine
-from flowedit.engine import Task, digest, digest_file, digest_folder
+from flowedit.engine import Task, digest, digest_file, digest_folder, pools
 from flowedit.engine.pools import Here, Processes
 from flowedit.evaluation_settings import EngineSettings
 from flowedit.types import QUIET
@@ -67,6 +73,57 @@ def test_a_job_whose_worker_dies_is_tried_elsewhere(store, tmp_path):
     found = run(tasks, store, "processes")
     assert found[0].result["value"] == "alive"
     assert [outcome.result["value"] for outcome in found[1:]] == [0, 2, 4, 6]
+
+
+def test_what_dead_workers_left_is_swept(tmp_path):
+    with engine.opened(tmp_path / "out") as store:
+        run([task(jobs.dies, tmp_path / "deaths")], store, "processes", retries=0)
+        assert [path.name.endswith(".partial") for path in store.root.iterdir() if path.name != ".lock"] == [True]
+    assert [path.name for path in store.root.iterdir()] == [".lock"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_workers_do_not_outlive_a_run_that_is_killed(tmp_path):
+    script = (
+        "import jobs, sys; from pathlib import Path; from flowedit import engine; from flowedit.types import QUIET;"
+        "from flowedit.engine.pools import Processes\n"
+        "if __name__ == '__main__':\n"
+        "    place = Path(sys.argv[1])\n"
+        "    tasks = [engine.Task(str(n), str(n), jobs.waits, (str(place), str(n))) for n in range(2)]\n"
+        "    with engine.opened(place / 'out') as store: engine.run(tasks, Processes(2), store, QUIET)"
+    )
+    (tmp_path / "driver.py").write_text(script)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    driver = subprocess.Popen([sys.executable, str(tmp_path / "driver.py"), str(tmp_path)], env=env)
+    try:
+        pids = [int(_read(tmp_path / f"{n}.pid")) for n in range(2)]
+    finally:
+        driver.kill()
+        driver.wait()
+    for pid in pids:
+        assert _ends(pid)
+
+
+def _read(path, seconds=60):
+    """The text of a file that another process writes."""
+    for _ in range(seconds * 20):
+        if path.exists() and path.read_text():
+            return path.read_text()
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not come")
+
+
+def _ends(pid, seconds=20):
+    """Whether a process is gone, or goes."""
+    for _ in range(seconds * 20):
+        try:
+            state = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_a_poisoned_job_fails_alone_after_its_retries(store, tmp_path):
@@ -137,8 +194,18 @@ def test_workers_are_no_more_than_jobs():
         assert isinstance(pool, Here)
     with engine.open_pool(EngineSettings("local", 3, 2), most=2) as pool:
         assert pool.size == 2
-    with engine.open_pool(EngineSettings("local", None, 2), most=9, cpu=False) as pool:
-        assert isinstance(pool, Here)  # one GPU
+
+
+def test_each_worker_has_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(pools.backbones, "find_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert pools._gpus("auto") == ["0", "1", "2"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert pools._gpus("cuda") == ["4", "7"]
+    assert pools._gpus("cuda:1") == [pools.KEEP]
+    with engine.open_pool(EngineSettings("local", None, 2), most=9, device="auto") as pool:
+        assert pool.size == 2
 
 
 @pytest.mark.parametrize(("workers", "retries"), [(0, 2), (1, -1)])

@@ -86,7 +86,7 @@ def test_the_folder_holds_tables_a_page_and_the_runs(done):
     (psnr,) = (each for each in lines if (each["kind"], each["method"], each["metric"]) == ("all", "inversion", "psnr"))
     values = [row.value for row in done[2] if (row.method, row.metric) == ("inversion", "psnr")]
     assert float(psnr["mean"]) == pytest.approx(np.mean(values))
-    assert (psnr["n"], psnr["failed"]) == ("2", "0")
+    assert (psnr["n"], psnr["failed"]) == ("1", "0")  # two edits of one clip
     assert json.loads((out / "table.json").read_text())[0].keys() == lines[0].keys()
     run = yaml.safe_load((out / "run.yaml").read_text(encoding="utf-8"))
     assert run["methods"]["inversion"]["composite"] is False
@@ -95,7 +95,7 @@ def test_the_folder_holds_tables_a_page_and_the_runs(done):
 
 def test_a_finished_job_is_not_run_again_and_the_tables_are_the_same(done, command, monkeypatch):
     place, _, before = done
-    monkeypatch.setattr(gather.run, "load_backbone", lambda *_: pytest.fail("all edits were made"))
+    monkeypatch.setattr("flowedit.run.load_backbone", lambda *_: pytest.fail("all edits were made"))
     args = [place / "data" / "edits.yaml", "--modes", "inversion_free,inversion", "--out", place / "out", *FEW]
     table = (place / "out" / "table.csv").read_bytes()
     code, _, err = command("evaluate", *args)
@@ -107,7 +107,7 @@ def test_a_finished_job_is_not_run_again_and_the_tables_are_the_same(done, comma
 
 def test_another_metric_is_scored_without_another_edit(done, command, monkeypatch):
     place, _, before = done
-    monkeypatch.setattr(gather.run, "load_backbone", lambda *_: pytest.fail("all edits were made"))
+    monkeypatch.setattr("flowedit.run.load_backbone", lambda *_: pytest.fail("all edits were made"))
     args = [place / "data" / "edits.yaml", "--modes", "inversion", "--out", place / "out", *FEW]
     code, out, _ = command("evaluate", *args, "--metrics", "mse,psnr,clip_t,background_mse", "--workers", 1)
     assert code == 2
@@ -137,7 +137,7 @@ def test_the_halves_run_alone(tmp_path, command):
 def test_a_dry_run_lists_jobs_and_costs_and_leaves_nothing(done, tmp_path, command, monkeypatch):
     place = done[0]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(gather.run, "load_backbone", lambda *_: pytest.fail("a dry run loads nothing"))
+    monkeypatch.setattr("flowedit.run.load_backbone", lambda *_: pytest.fail("a dry run loads nothing"))
     args = [place / "data" / "edits.yaml", "--modes", "inversion_free,random_noise", "--dry-run", *FEW]
     code, out, _ = command("evaluate", *args, "--out", place / "out")
     assert code == 0
@@ -211,7 +211,7 @@ def test_five_is_scored_at_every_8th_frame_and_by_types(tmp_path, command):
     made = {(row.clip, row.kind, row.metric): row.value for row in rows.read(tmp_path / "out" / "rows.jsonl")}
     assert made["one", "rigid replacement", "mse"] == 0
     assert made["two", "removal", "background_mse_five"] < made["two", "removal", "mse"]
-    assert "mean of the kinds' means" in out
+    assert "mean of 2 kinds' means" in out
 
 
 def test_flow_has_no_meaning_at_every_8th_frame(tmp_path, command):
@@ -302,3 +302,68 @@ def test_an_interrupted_run_says_what_is_kept(command, tmp_path, monkeypatch):
     code, _, err = command("evaluate", dataset(tmp_path / "data"), "--out", tmp_path / "out", *FEW)
     assert code == 1
     assert f"interrupted; what is done is kept in {str(tmp_path / 'out')!r}" in err
+
+
+def test_a_bad_mask_or_truth_costs_what_needs_it_and_nothing_else(tmp_path, command):
+    file = dataset(tmp_path / "data")
+    (tmp_path / "data" / "short").mkdir()
+    for index in range(4):
+        cv2.imwrite(str(tmp_path / "data" / "short" / f"{index}.png"), np.full((64, 64), 255, np.uint8))
+    row = {**ROW, "score_mask": "short", "truth": "short"}
+    file.write_text(yaml.safe_dump([row]), encoding="utf-8")
+    code, _, err = command("evaluate", file, "--modes", "random_noise", "--out", tmp_path / "out", "--workers", 1, *FEW)
+    assert code == 2, err
+    made = {row.metric: row for row in rows.read(tmp_path / "out" / "rows.jsonl")}
+    assert all(made[name].value is not None for name in OFFLINE)
+    for name, what in (("background_psnr", "mask"), ("truth_psnr", "truth")):
+        assert f"the {what}" in made[name].failure
+        assert "has 4 frames: 9 would fit" in made[name].failure
+
+
+def test_truth_and_masks_follow_the_frames_that_are_edited(tmp_path, command):
+    shutil.copy(ROOT / "examples" / "fox_mask.mp4", tmp_path / "mask.mp4")
+    shutil.copy(FOX, tmp_path / "fox.mp4")
+    row = {**ROW, "truth": "fox.mp4", "score_mask": "mask.mp4", "start": 3, "frames": 5, "strength": 0}
+    (tmp_path / "edits.yaml").write_text(yaml.safe_dump([row]), encoding="utf-8")
+    args = [tmp_path / "edits.yaml", "--modes", "inversion_free", "--out", tmp_path / "out", "--workers", 1, *FEW[2:]]
+    code, _, err = command("evaluate", *args)
+    assert code == 0, err
+    made = {row.metric: row.value for row in rows.read(tmp_path / "out" / "rows.jsonl")}
+    assert made["truth_psnr"] == made["psnr"] > 35  # strength 0 is the clip itself, but for the codec
+
+
+def test_flags_win_over_a_file_and_so_does_their_mask(tmp_path, command):
+    file = dataset(tmp_path)
+    white = np.full((64, 64), 255, np.uint8)
+    cv2.imwrite(str(tmp_path / "white.png"), white)
+    file.write_text(yaml.safe_dump([{**ROW, "user_mask": "mask.mp4"}]), encoding="utf-8")
+    args = ["compare", file, "--modes", "random_noise", "--metrics", "background_psnr", *FEW[1:]]
+    for mask, code_wanted in ((None, 0), (tmp_path / "white.png", 2)):
+        more = [] if mask is None else ["--user-mask", mask]
+        code, out, err = command(*args, *more, "--out", tmp_path / f"out{code_wanted}", "evaluations=own", "steps=2")
+        assert code == code_wanted, err
+    assert "no pixel" in out  # white: there is no background
+
+
+def test_names_with_brackets_are_names(tmp_path, command):
+    file = dataset(tmp_path, {"clip": "none.mp4", "kind": "[/soft] colour"})
+    code, out, _ = command("evaluate", file, "--do", "score", "--out", tmp_path / "out", *FEW)
+    assert code == 2
+    assert "[/soft] colour" in (tmp_path / "out" / "table.csv").read_text() or "none.mp4" in out
+
+
+def test_overrides_of_compare_and_bench_are_heard(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = command(
+        "compare", ROOT / "examples" / "fox.yaml", "--dry-run", "evaluations=own", "--also", "steps=20", *FEW[1:]
+    )
+    assert code == 0, err
+    assert "60" in out  # 20 steps of 3 rows
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_downloads_nothing(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("flowedit.backbones.download", lambda *_: pytest.fail("a dry run downloads nothing"))
+    code, out, err = command("evaluate", dataset(tmp_path), "--backbone", "cogvideox-2b", "--dry-run")
+    assert code == 0, err
+    assert "to do" in out

@@ -8,7 +8,7 @@ import pytest
 from flowedit import rows
 from flowedit.metrics.intervals import Interval, share
 from flowedit.rows import JOB, Row
-from flowedit.summary import CEILING, FLOOR, kind_means, summaries
+from flowedit.summary import CEILING, FLOOR, summaries
 from flowedit.tables import cell
 
 
@@ -22,6 +22,7 @@ def test_rows_come_back_from_their_file(tmp_path):
         Row("a", "e", "k", "m", "ssim", None, 'it said ": Infinity" and ü'),
         Row("a", "e", "k", "m", "mse", 0.1 + 0.2),
     ]
+    assert json.loads(rows.dumps([["psnr", math.inf], -math.inf])) == [["psnr", math.inf], -math.inf]
     rows.write(held, tmp_path / "rows.jsonl")
     assert rows.read(tmp_path / "rows.jsonl") == held
     for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines():
@@ -79,12 +80,36 @@ def test_infinite_psnr_is_a_mean_without_an_interval_and_no_difference():
     assert found.paired["b", "psnr"].mean == 0.5
 
 
-def test_the_final_score_of_five_weighs_kinds_alike():
+def test_the_final_score_of_five_weighs_kinds_alike_and_lacks_none():
     held = [*made("a", "psnr", [10.0] * 9, "colour"), *made("a", "psnr", [20.0], "removal")]
-    assert kind_means(held, ["a"]) == {("a", "psnr"): 15.0}
-    every, colour, removal = summaries(held, ["a"])
-    assert (every.kind, every.edits) == ("", 9)  # clips of one name in two kinds are one
+    held += made("b", "psnr", [30.0], "colour")
+    final, every, colour, removal = summaries(held, ["a", "b"], by_kind=True)
+    assert final.kind == "mean of 2 kinds' means"
+    assert {cell: value.mean for cell, value in final.cells.items()} == {("a", "psnr"): 15.0}
+    assert (every.kind, every.edits, every.clips) == ("", 9, 9)  # clips of one name in two kinds are one
     assert (colour.edits, removal.edits) == (9, 1)
+
+
+def test_edits_of_one_clip_are_one_observation():
+    held = [
+        Row(clip, f"e{i}", "k", "a", "psnr", value) for clip, value in (("x", 10.0), ("y", 20.0)) for i in range(50)
+    ]
+    held += [
+        Row(clip, f"e{i}", "k", "b", "psnr", value) for clip, value in (("x", 11.0), ("y", 21.0)) for i in range(50)
+    ]
+    (found,) = summaries(held, ["a", "b"])
+    assert (found.cells["a", "psnr"].mean, found.cells["a", "psnr"].n) == (15, 2)
+    assert (found.paired["b", "psnr"].mean, found.paired["b", "psnr"].n) == (1, 2)
+    assert (found.edits, found.clips) == (100, 2)
+    shares = [Row("x", f"e{i}", "k", "a", "object_accuracy", value) for i, value in enumerate((1.0, 0.0))]
+    assert summaries(shares, ["a"])[0].cells["a", "object_accuracy"].mean == 0.5
+
+
+def test_the_best_is_so_on_the_edits_that_all_have():
+    held = [*made("a", "psnr", [20.0, 10.0]), *made("b", "psnr", [19.0])]
+    (found,) = summaries(held, ["a", "b"])
+    assert found.cells["b", "psnr"].mean > found.cells["a", "psnr"].mean
+    assert found.best == {("a", "psnr")}
 
 
 def test_a_failed_edit_is_a_row_and_no_metric():

@@ -49,6 +49,13 @@ def download(repository: str, size: str) -> Path:
     return folder.download(repository, size)
 
 
+def downloaded(repository: str) -> Path | None:
+    """The checkpoint folder of a hub repository if it is here already."""
+    from flowedit.backbones import folder
+
+    return folder.downloaded(repository)
+
+
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

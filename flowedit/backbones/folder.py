@@ -130,10 +130,8 @@ def download(repository: str, size: str) -> Path:
 
     Raises ConnectionError that says what to download and where to put it.
     """
-    try:
-        return Path(snapshot_download(repository, allow_patterns=list(PARTS), local_files_only=True))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError):
-        pass
+    if (here := downloaded(repository)) is not None:
+        return here
     try:
         return Path(snapshot_download(repository, allow_patterns=list(PARTS)))
     except Exception as error:  # the hub's client raises its own kinds, its transport's and the system's
@@ -143,6 +141,14 @@ def download(repository: str, size: str) -> Path:
             f"cannot get {repository} ({size}) from the model hub ({first_line(error)[:99]}); where it can be reached, "
             f"run `hf download {repository} --local-dir DIR`, bring DIR here, and give --backbone DIR"
         ) from error
+
+
+def downloaded(repository: str) -> Path | None:
+    """The folder of a hub repository in the local cache; None if it is not there."""
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(PARTS), local_files_only=True))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError):
+        return None
 
 
 @contextmanager

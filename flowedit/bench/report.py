@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from rich.console import RenderableType
 from flowedit import engine, rows, tables
 from flowedit.bench.confusion import confusion
 from flowedit.bench.picture import examples
-from flowedit.bench.scene import SOURCE, STRANGE, TRUTH, Found, SceneSpec, clip_name, known, scene_tasks
+from flowedit.bench.scene import EDIT, SOURCE, STRANGE, TRUTH, Found, SceneSpec, known, scene_tasks
 from flowedit.datasets import Scenes
-from flowedit.engine import Outcome, Store
-from flowedit.evaluation import Evaluated, on_cpu, write
+from flowedit.engine import Outcome, Store, Task
+from flowedit.evaluation import Evaluated, write
 from flowedit.evaluation_settings import EvaluationSettings
 from flowedit.footage import open_footage
 from flowedit.methods import PER_CLIP, Method, methods
@@ -26,6 +26,7 @@ from flowedit.report import Shown
 from flowedit.rows import JOB, Row, failures
 from flowedit.run import loaded
 from flowedit.steer import check_editor, make_grid
+from flowedit.summary import FLOOR
 from flowedit.types import Monitor
 
 REFUSED = {
@@ -35,6 +36,7 @@ REFUSED = {
 }
 UNHEARD = ("dataset", "do", "edits", "metrics", "protocol", "flow")
 """Keys of an evaluation that mean nothing here."""
+Job = tuple[SceneSpec, Task]
 PICTURES, SHOWN = 6, 40
 """How many scenes the picture and the page show."""
 OUT = Path("outputs") / "bench"
@@ -81,7 +83,7 @@ def report(
     with engine.opened(out) as store:
         jobs = scene_tasks(chosen, scenes.first_seed, scenes.count, scenes.kinds)
         tasks = [task for _, task in jobs]
-        with engine.open_pool(settings.engine, len(tasks), on_cpu(chosen)) as pool:
+        with engine.open_pool(settings.engine, len(tasks), chosen[0].settings.runtime.device) as pool:
             outcomes = engine.run(tasks, pool, store, monitor, name="bench", retries=settings.engine.retries)
         made = _gathered(jobs, outcomes, tuple(method.name for method in chosen), out)
         about = {"first_seed": scenes.first_seed, "scenes": scenes.count, "kinds": list(scenes.kinds)}
@@ -113,18 +115,18 @@ def _check(chosen: Sequence[Method], monitor: Monitor) -> None:
             monitor.notice(text)
 
 
-def _gathered(
-    jobs: Sequence[tuple[SceneSpec, engine.Task]], outcomes: Sequence[Outcome], names: tuple[str, ...], out: Path
-) -> Bench:
+def _gathered(jobs: Sequence[Job], outcomes: Sequence[Outcome], names: tuple[str, ...], out: Path) -> Bench:
     made: list[Row] = []
     found: list[Found] = []
     for (spec, _), outcome in zip(jobs, outcomes, strict=True):
+        key = str(spec.seed), spec.kind, spec.kind
+        name = spec.method.name if spec.method else FLOOR
         if outcome.result is None:
-            key = str(spec.seed), spec.kind, spec.kind
-            made += [Row(*key, name, JOB, None, outcome.failure) for name in names]
-        else:
-            made += [Row(*row) for row in outcome.result["rows"]]
-            found += [Found(*each) for each in outcome.result["found"]]
+            made.append(Row(*key, name, JOB, None, outcome.failure))
+            continue
+        for method, values in outcome.result["values"].items():
+            made += [Row(*key, method, metric, value) for metric, value in values.items()]
+        found += [Found(spec.kind, name, *each) for each in outcome.result.get("found", ())]
     return Bench(tuple(made), tuple(found), names, out)
 
 
@@ -132,15 +134,12 @@ def _write(
     made: Bench,
     about: Mapping[str, Any],
     chosen: Sequence[Method],
-    jobs: Sequence[tuple[SceneSpec, engine.Task]],
+    jobs: Sequence[Job],
     outcomes: Sequence[Outcome],
     store: Store,
     monitor: Monitor,
 ) -> None:
-    done = [(spec, outcome) for (spec, _), outcome in zip(jobs, outcomes, strict=True) if outcome.result is not None]
-    kinds = list(dict.fromkeys(spec.kind for spec, _ in done))
-    spread = _spread(done, max(len(kinds), 1))
-    seen = [_shown(spec, outcome, store) for spec, outcome in spread[:SHOWN]]
+    seen = _spread(_shown(jobs, outcomes, store), len(about["kinds"]))[:SHOWN]
     extra = {}
     if pictured := seen[:PICTURES]:
         _, png = cv2.imencode(".png", examples([_columns(each) for each in pictured])[..., ::-1])
@@ -160,21 +159,20 @@ def _write(
     )
 
 
-def _shown(spec: SceneSpec, outcome: Outcome, store: Store) -> Shown:
-    assert outcome.result is not None
-    folder, (source, target) = store.folder(outcome.task.id), outcome.result["prompts"]
-    files = {method.name: folder / clip_name(place) for place, method in enumerate(spec.methods)}
-    return Shown(
-        clip=str(spec.seed),
-        edit=spec.kind,
-        kind=spec.kind,
-        source=source,
-        target=target,
-        video=folder / SOURCE,
-        truth=folder / TRUTH,
-        edits={name: file for name, file in files.items() if file.is_file()},
-        masks={},
-    )
+def _shown(jobs: Sequence[Job], outcomes: Sequence[Outcome], store: Store) -> list[Shown]:
+    """What a page shows of each scene that was made."""
+    shown: dict[tuple[int, str], Shown] = {}
+    for (spec, task), outcome in zip(jobs, outcomes, strict=True):
+        folder, key = store.folder(task.id), (spec.seed, spec.kind)
+        if outcome.result is None:
+            continue
+        if spec.method is None:
+            before, after = outcome.result["prompts"]
+            files = folder / SOURCE, folder / TRUTH
+            shown[key] = Shown(str(spec.seed), spec.kind, spec.kind, before, after, *files, {}, {})
+        elif key in shown:
+            shown[key] = replace(shown[key], edits={**shown[key].edits, spec.method.name: folder / EDIT})
+    return list(shown.values())
 
 
 def _columns(each: Shown) -> tuple[str, dict[str, np.ndarray]]:
@@ -194,11 +192,10 @@ def _matrices(made: Bench) -> Iterator[RenderableType]:
             yield matrix
 
 
-def _spread(done: Sequence[tuple[SceneSpec, Outcome]], kinds: int) -> list[tuple[SceneSpec, Outcome]]:
+def _spread(shown: Sequence[Shown], kinds: int) -> list[Shown]:
     """The scenes in an order that takes a new seed and a new kind each time, and then all others."""
-    first = [done[i * kinds + i % kinds] for i in range(len(done) // kinds)]
-    taken = {outcome.task.id for _, outcome in first}
-    return first + [each for each in done if each[1].task.id not in taken]
+    first = [shown[i * kinds + i % kinds] for i in range(len(shown) // kinds)]
+    return first + [each for each in shown if each not in first]
 
 
 def _check_copy(path: Path) -> None:

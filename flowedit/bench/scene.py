@@ -9,16 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from flowedit import __version__
 from flowedit.bench.score import Truth, nearest, references, score, truth
 from flowedit.cost import network_evaluations
-from flowedit.engine import Task, digest, digest_folder
-from flowedit.evaluation.edits import resolved
-from flowedit.job import Job
+from flowedit.engine import Task, digest
+from flowedit.evaluation.edits import resolved, weights
+from flowedit.job import Job, versions
 from flowedit.methods import Method
 from flowedit.pocket import Vocabulary, edit
-from flowedit.rows import JOB, Row
-from flowedit.run import checkpoint, loaded
+from flowedit.run import loaded
 from flowedit.settings import Settings
 from flowedit.source_clip import native_size
 from flowedit.steer import encode, make_grid, steer
@@ -26,16 +24,17 @@ from flowedit.types import QUIET, Backbone, Monitor
 from flowedit.writer import Writer
 
 FPS = Fraction(8)
-SOURCE, TRUTH = "source.mp4", "truth.mp4"
+SOURCE, TRUTH, EDIT = "source.mp4", "truth.mp4", "edit.mp4"
 
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """A scene by its seed, a kind of edit, and the methods."""
+    """A scene by its seed, a kind of edit, and a method; None is the scene itself, with its references."""
 
     seed: int
     kind: str
-    methods: tuple[Method, ...]
+    method: Method | None
+    settings: Settings
 
 
 class Found(NamedTuple):
@@ -50,54 +49,59 @@ class Found(NamedTuple):
 def scene_tasks(
     methods: Sequence[Method], first_seed: int, scenes: int, kinds: Sequence[str]
 ) -> list[tuple[SceneSpec, Task]]:
-    """The jobs of every kind of edit on the scenes of seeds first_seed ... first_seed + scenes - 1."""
-    weights = digest_folder(checkpoint(methods[0].settings))
-    how = [[method.name, resolved(method.settings)] for method in methods]
-    cost = sum(network_evaluations(method.settings) for method in methods)
+    """The jobs of every kind of edit on the scenes of seeds first_seed ... first_seed + scenes - 1.
+
+    First the scene's own, with what its references score, then one for each method.
+    """
+    held = weights(methods[0].settings)
+    runtime = resolved(methods[0].settings)["runtime"]
     made = []
     for seed in range(first_seed, first_seed + scenes):
         for kind in kinds:
-            spec = SceneSpec(seed, kind, tuple(methods))
-            id = digest("scene", __version__, seed, kind, how, weights)
-            made.append((spec, Task(id, f"{kind}, seed {seed}", work, spec, cost)))
+            for method in (None, *methods):
+                spec = SceneSpec(seed, kind, method, methods[0].settings if method is None else method.settings)
+                how = runtime if method is None else resolved(method.settings)
+                id = digest("scene", versions(), seed, kind, how, held)
+                label = f"{kind}, seed {seed}" + (f", {method.name}" if method else "")
+                cost = 0 if method is None else network_evaluations(method.settings)
+                made.append((spec, Task(id, label, work, spec, cost)))
     return made
 
 
 def work(spec: SceneSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
-    """Every method on one scene; what gives NaN is a row of its own, and the others go on."""
-    backbone = loaded(spec.methods[0].settings)
-    backbone.ready()
-    learned = known(backbone)
-    true = edit(spec.seed, spec.kind, native_size(backbone), backbone.trained_frames, learned)
+    """One method on one scene, or the scene's references: values by name, what the objects became, and a clip.
 
+    Raises FloatingPointError for an edit that gives NaN.
+    """
+    backbone = loaded(spec.settings)
+    backbone.ready()
+    reference = _truth(spec.seed, spec.kind, backbone)
+    true = reference.edit
+    if spec.method is None:
+        write_clip(folder / SOURCE, true.source.frames)
+        write_clip(folder / TRUTH, true.target.frames)
+        return {"prompts": [true.source.caption, true.target.caption], "values": references(reference)}
+    frames, values = _edited(spec.settings, backbone, spec.seed, reference)
+    write_clip(folder / EDIT, frames)
+    found = [[choice.right, nearest(frames, choice)] for choice in reference.choices]
+    return {"values": {spec.method.name: values}, "found": found}
+
+
+_TRUTHS: dict[tuple[int, str, Backbone], Truth] = {}
+"""The last truth of this process: the methods of a scene follow each other."""
+
+
+def _truth(seed: int, kind: str, backbone: Backbone) -> Truth:
     def through(frames: np.ndarray) -> np.ndarray:
         return _frames(backbone, backbone.encode(frames), len(frames))
 
-    reference = truth(true, learned, through, backbone.frames_per_latent, backbone.latent_size)
-    key = str(spec.seed), spec.kind, spec.kind
-    rows = [
-        Row(*key, method, metric, value)
-        for method, values in references(reference).items()
-        for metric, value in values.items()
-    ]
-    found: list[Found] = []
-    write_clip(folder / SOURCE, true.source.frames)
-    write_clip(folder / TRUTH, true.target.frames)
-    for place, method in enumerate(spec.methods):
-        try:
-            frames, values = _edited(method.settings, backbone, spec.seed, reference)
-        except FloatingPointError as error:
-            rows.append(Row(*key, method.name, JOB, None, str(error)))
-            continue
-        rows += [Row(*key, method.name, metric, value) for metric, value in values.items()]
-        found += [Found(spec.kind, method.name, c.right, nearest(frames, c)) for c in reference.choices]
-        write_clip(folder / clip_name(place), frames)
-    return {"prompts": [true.source.caption, true.target.caption], "rows": rows, "found": found}
-
-
-def clip_name(place: int) -> str:
-    """The file of the method at that place of the list."""
-    return f"edit-{place}.mp4"
+    key = seed, kind, backbone
+    if key not in _TRUTHS:
+        learned = known(backbone)
+        true = edit(seed, kind, native_size(backbone), backbone.trained_frames, learned)
+        _TRUTHS.clear()
+        _TRUTHS[key] = truth(true, learned, through, backbone.frames_per_latent, backbone.latent_size)
+    return _TRUTHS[key]
 
 
 def write_clip(path: Path, frames: np.ndarray) -> None:

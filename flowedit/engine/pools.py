@@ -1,14 +1,17 @@
 """Where tasks run: in this process, or in several; Ray's pool has a file of its own."""
 
 import multiprocessing
+import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from flowedit import backbones
 from flowedit.engine.task import Task, perform
 from flowedit.evaluation_settings import EngineSettings
 from flowedit.types import QUIET, Monitor
@@ -41,20 +44,22 @@ class Pool(Protocol):
 
 @contextmanager
 def open_pool(
-    settings: EngineSettings, most: int, cpu: bool = True, threads: int | None = 1, monitor: Monitor = QUIET
+    settings: EngineSettings, most: int, device: str = "cpu", threads: int | None = 1, monitor: Monitor = QUIET
 ) -> Iterator[Pool]:
     """The pool that the settings name, of at most `most` workers; ended, with all that it runs, after the block.
 
-    `cpu` says that tasks run on the CPU: then there is a worker a core by default, and otherwise one a GPU.
-    `monitor` hears the phases of tasks that run in this process.
+    `device` is where tasks run, as runtime.device says it: on the CPU there is a worker a core by default, on GPUs one
+    a GPU, each with a GPU of its own. `monitor` hears the phases of tasks that run in this process. Raises ValueError
+    for a device that is not there.
     """
     if settings.name == "ray":
         from flowedit.engine.ray_pool import RayPool
 
-        pool: Pool = RayPool(settings, most, cpu, threads)
+        pool: Pool = RayPool(settings, most, device, threads)
     else:
-        workers = min(settings.workers or (cores() if cpu else 1), max(most, 1))
-        pool = Here(monitor) if workers == 1 else Processes(workers)
+        gpus = _gpus(device)
+        workers = min(settings.workers or (len(gpus) if gpus else cores()), max(most, 1))
+        pool = Here(monitor) if workers == 1 else Processes(workers, gpus)
     try:
         yield pool
     finally:
@@ -96,21 +101,23 @@ class Labelled:
 class Processes:
     """A process a slot, started anew if it dies; each loads what its tasks need once."""
 
-    def __init__(self, size: int) -> None:
-        self.size = min(size, MOST)
+    def __init__(self, size: int, gpus: Sequence[str] = ()) -> None:
+        self.size, self._gpus = min(size, MOST), list(gpus)
         self._context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads' locks
         self._workers: dict[int, tuple[BaseProcess, Connection]] = {}
         self._busy: set[int] = set()
 
     def start(self, slot: int, task: Task, root: Path) -> None:
-        if slot not in self._workers or not self._workers[slot][0].is_alive():
+        if slot not in self._workers:
             here, there = self._context.Pipe()
-            process = self._context.Process(target=_serve, args=(there,), daemon=True)
+            gpu = self._gpus[slot % len(self._gpus)] if self._gpus else None
+            process = self._context.Process(target=_serve, args=(there, gpu), daemon=True)
             process.start()
             there.close()
             self._workers[slot] = process, here
-        self._workers[slot][1].send((task, root))
         self._busy.add(slot)
+        with suppress(OSError):  # it died while it was idle: `wait` will find that
+            self._workers[slot][1].send((task, root))
 
     def wait(self) -> list[Report]:
         connections = {self._workers[slot][1]: slot for slot in self._busy}
@@ -135,19 +142,47 @@ class Processes:
             process.join()
 
 
+KEEP = "as it is"
+"""All GPUs stay visible to a worker whose tasks name theirs."""
+
 MOST = 61
 """Windows waits for no more processes than this."""
 
 
-def _serve(connection: Connection) -> None:
-    """A worker's life: tasks in, results out, until the other side closes; Ctrl-C is left to it."""
+def _serve(connection: Connection, gpu: str | None) -> None:
+    """A worker's life: tasks in, results out, until the other side closes; Ctrl-C is left to it.
+
+    It does not outlive the process that started it, however that one ends: another run may begin in the same folder.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, daemon=True).start()
+    if gpu not in (None, KEEP):
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is first asked
     while True:
         try:
             task, root = connection.recv()
         except (EOFError, OSError):
             return
         connection.send(attempt(task, root))
+
+
+def _follow() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _gpus(device: str) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES is for a worker on each GPU; none on the CPU."""
+    if backbones.find_device(device).type != "cuda":
+        return []
+    if ":" in device:
+        return [KEEP]
+    import torch
+
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return shown.split(",") if shown else [str(index) for index in range(torch.cuda.device_count())]
 
 
 def attempt(task: Task, root: Path, monitor: Monitor = QUIET) -> tuple[dict[str, Any] | None, str | None]:
@@ -162,6 +197,4 @@ def attempt(task: Task, root: Path, monitor: Monitor = QUIET) -> tuple[dict[str,
 
 def cores() -> int:
     """The cores that this process may use, where the system tells."""
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

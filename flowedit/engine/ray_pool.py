@@ -22,9 +22,8 @@ class Worker:
 class RayPool:
     """An actor a slot, replaced if it dies. On several machines all must see `root` under the same path."""
 
-    def __init__(self, settings: EngineSettings, most: int, cpu: bool, threads: int | None) -> None:
+    def __init__(self, settings: EngineSettings, most: int, device: str, threads: int | None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody's network is used for it
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:
             import ray
         except ImportError as error:
@@ -47,6 +46,7 @@ class RayPool:
             except OSError as error:
                 raise ConnectionError(f"no Ray cluster at {settings.address!r}: start one, or leave it out") from error
         have = ray.cluster_resources()
+        cpu = device == "cpu" or (device == "auto" and not have.get("GPU"))  # the head may lack what its workers have
         room = int(have.get("CPU", 1) // share) if cpu else int(have.get("GPU", 0))
         if room < 1:
             raise ValueError(f"the Ray cluster has no {'CPU' if cpu else 'GPU'} to run on: it has {dict(have)}")

@@ -57,10 +57,16 @@ def opened(out: Path) -> Iterator[Store]:
     except OSError as error:
         raise OSError(f"out {str(out)!r} cannot be written: {error.strerror}") from error
     try:
-        for left in store.root.glob(f".*{PARTIAL}"):
-            shutil.rmtree(left, ignore_errors=True)
+        _sweep(store)
         yield store
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"what is done is kept in {str(out)!r}, and the same command goes on") from None
     finally:
+        _sweep(store)
         lock.release()
+
+
+def _sweep(store: Store) -> None:
+    """What jobs left that were killed, or whose worker was."""
+    for left in store.root.glob(f".*{PARTIAL}"):
+        shutil.rmtree(left, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Evaluations as the command line asks for them: a dataset by several methods, or one clip by all modes."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -12,12 +12,13 @@ from rich.table import Table
 
 from flowedit import datasets, engine, run
 from flowedit.datasets import Dataset, Pair
-from flowedit.evaluation.gather import Evaluated, Planned, gather, metrics, on_cpu, plan
+from flowedit.evaluation.gather import Evaluated, gather
 from flowedit.evaluation.grid import write_grid
+from flowedit.evaluation.plan import Compared, Planned, metrics, plan
 from flowedit.evaluation.write import write
 from flowedit.evaluation_settings import EvaluationSettings
 from flowedit.job import plain
-from flowedit.methods import PER_CLIP, Method, equalised, methods
+from flowedit.methods import Method, equalised
 from flowedit.pocket import KINDS
 from flowedit.rows import Row, failures
 from flowedit.types import QUIET, Monitor
@@ -38,27 +39,19 @@ class Finished:
         return bool(failures(self.rows))
 
 
-def compared(settings: EvaluationSettings, flags: Mapping[str, Any], overrides: Sequence[str]) -> list[Method]:
-    """The methods of an evaluation; `flags` and `overrides` hold for all. Edits are scored as the model made them,
-    with nothing of the source composited back, unless `composite` is set. Raises ValueError as `methods` does.
-    """
-    refused = dict.fromkeys(PER_CLIP, "each clip brings its own")
-    return methods(settings.chosen_modes, settings.also, {"composite": False, **flags}, overrides, refused)
-
-
-def evaluate(settings: EvaluationSettings, chosen: Sequence[Method], monitor: Monitor) -> Finished:
+def evaluate(settings: EvaluationSettings, given: Compared, monitor: Monitor) -> Finished:
     """Every edit of a dataset by every method, scored and reported in one folder; done jobs are not run again.
 
     Raises ValueError, OSError or ConnectionError, in one line and before a model is loaded, for what holds for all;
     what is wrong with one edit alone is a row.
     """
-    chosen, names = _checked(settings, chosen)
+    chosen, names = _checked(settings, given)
     out = Path(settings.out or Path("outputs") / "evaluate" / Path(_named(settings)).stem)
     found = _dataset(settings, out / "clips")
     threads = 1
-    planned = plan(found, chosen, settings, threads)
+    planned = plan(found, chosen, settings, threads, fetch=settings.do != "score")
     with engine.opened(out) as store:
-        made = _run(planned, settings, chosen, store, monitor, threads)
+        made = _run(planned, settings, given, store, monitor, threads)
         facts = _facts(settings)
         about = {"dataset": _named(settings), "evaluation": _about(settings)}
         titled = f"{found.name}: {len(found.pairs)} edits, {len(names)} methods"
@@ -67,22 +60,20 @@ def evaluate(settings: EvaluationSettings, chosen: Sequence[Method], monitor: Mo
     return Finished(out, made.rows, names, by_kind)
 
 
-def compare(settings: EvaluationSettings, chosen: Sequence[Method], pair: Pair, monitor: Monitor) -> Finished:
+def compare(settings: EvaluationSettings, given: Compared, pair: Pair, monitor: Monitor) -> Finished:
     """One clip by every method, one after the other with the machine to itself, at equal network evaluations.
 
     Beside an evaluation's files it leaves grid.mp4, the source and all edits. Raises as `evaluate` does, and
     ValueError for what is wrong with the clip.
     """
-    chosen, names = _checked(settings, chosen)
-    if pair.problem is not None:
-        raise ValueError(pair.problem)
+    chosen, names = _checked(settings, given)
     run.check(chosen[0].on({**pair.flags, "video": str(pair.video)}))
     settings = replace(settings, engine=replace(settings.engine, workers=settings.engine.workers or 1))
     out = Path(settings.out or Path("outputs") / "compare" / pair.clip)
     found = Dataset(pair.clip, (pair,))
     planned = plan(found, chosen, settings, None)
     with engine.opened(out) as store:
-        made = _run(planned, settings, chosen, store, monitor, None, monitor)
+        made = _run(planned, settings, given, store, monitor, None, monitor)
         write_grid(planned, made.shown[0], out / "grid.mp4", monitor)
         about = {"clip": str(pair.video), "evaluation": _about(settings)}
         facts, titled = _facts(settings), f"{pair.clip}: {len(names)} methods"
@@ -90,18 +81,18 @@ def compare(settings: EvaluationSettings, chosen: Sequence[Method], pair: Pair, 
     return Finished(out, made.rows, names, False)
 
 
-def listed(settings: EvaluationSettings, chosen: Sequence[Method], pair: Pair | None = None) -> Table:
+def listed(settings: EvaluationSettings, given: Compared, pair: Pair | None = None) -> Table:
     """The jobs that `evaluate`, or `compare` of a pair, would run, their cost, and which are done; nothing is left.
 
     Raises as they do.
     """
-    chosen, _ = _checked(settings, chosen)
+    chosen, _ = _checked(settings, given)
     with tempfile.TemporaryDirectory(prefix="flowedit-") as place:
         found = _dataset(settings, Path(place)) if pair is None else Dataset(pair.clip, (pair,))
         kind = "evaluate" if pair is None else "compare"
         stem = Path(_named(settings)).stem if pair is None else pair.clip
         store = engine.Store(Path(settings.out or Path("outputs") / kind / stem))
-        planned = plan(found, chosen, settings, 1 if pair is None else None)
+        planned = plan(found, chosen, settings, 1 if pair is None else None, fetch=False)
         table = Table(box=box.SIMPLE, title_justify="left")
         for name in ("clip", "edit", "method", "network evaluations", "state"):
             table.add_column(name, overflow="fold", justify="right" if name == "network evaluations" else "left")
@@ -118,20 +109,13 @@ def listed(settings: EvaluationSettings, chosen: Sequence[Method], pair: Pair | 
     return table
 
 
-def _checked(settings: EvaluationSettings, chosen: Sequence[Method]) -> tuple[list[Method], tuple[str, ...]]:
+def _checked(settings: EvaluationSettings, given: Compared) -> tuple[list[Method], tuple[str, ...]]:
     """The methods at the evaluations that are asked for, and all names; raises ValueError for what cannot be."""
     metrics(settings)
+    chosen = list(given.methods)
     if settings.evaluations != "own" and chosen:
         chosen = equalised(chosen, None if settings.evaluations == "equal" else int(settings.evaluations))
-    names = (*(method.name for method in chosen), *settings.others)
-    if not names:
-        raise ValueError("nothing to evaluate: name modes, or the edits of another method (--edits NAME=DIR)")
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"{', '.join(sorted(twice))}: named more than once")
-    for name, place in settings.others.items():
-        if not Path(place).is_dir():
-            raise FileNotFoundError(f"edits of {name}: {place!r} is no folder")
-    return list(chosen), names
+    return chosen, (*(method.name for method in chosen), *settings.others)
 
 
 def _named(settings: EvaluationSettings) -> str:
@@ -148,22 +132,21 @@ def _dataset(settings: EvaluationSettings, workspace: Path) -> Dataset:
 def _run(
     planned: Sequence[Planned],
     settings: EvaluationSettings,
-    chosen: Sequence[Method],
+    given: Compared,
     store: engine.Store,
     monitor: Monitor,
     threads: int | None,
     each: Monitor = QUIET,
 ) -> Evaluated:
-    for text in (text for method in chosen for text in method.notices):
+    for text in (text for method in given.methods for text in method.notices):
         monitor.notice(text)
     todo = {p.task.id for p in planned if p.task is not None and store.result(p.task.id) is None}
     before = sum(p.task is not None and p.task.id not in todo for p in planned)
     if before:
         monitor.notice(f"{before} edits were made before and are kept; {len(todo)} are to do")
-    device = chosen[0].settings.runtime.device if chosen else "auto"
     most = max(len(todo), 1) if settings.do == "edit" else len(planned)
-    with engine.open_pool(settings.engine, most, on_cpu(chosen), threads, each) as pool:
-        made = gather(planned, settings, store, pool, monitor, device)
+    with engine.open_pool(settings.engine, most, given.device, threads, each) as pool:
+        made = gather(planned, settings, store, pool, monitor, given.device)
     for text in made.notices:
         monitor.notice(text)
     return made

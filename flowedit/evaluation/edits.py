@@ -5,10 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flowedit import __version__, backbones, run
+from flowedit import backbones, run
 from flowedit.cost import network_evaluations
 from flowedit.engine import Task, digest, digest_file, digest_folder
-from flowedit.job import plain
+from flowedit.job import plain, versions
 from flowedit.settings import Settings
 from flowedit.types import Monitor
 
@@ -16,28 +16,29 @@ PLACES = (("video",), ("out",), ("user_mask",), ("backbone", "path"), ("runtime"
 """Settings that say where things lie; what lies there is hashed instead."""
 
 
-def edit_task(settings: Settings, label: str, threads: int | None) -> Task:
-    """The job of one edit; its id is a hash of the clip's bytes, the resolved configuration and the checkpoint.
+def edit_task(settings: Settings, label: str, threads: int | None, fetch: bool = True) -> Task:
+    """The job of one edit; its id is a hash of the clip's bytes, the resolved configuration, checkpoint and versions.
 
-    Raises OSError for a file that cannot be read, ConnectionError for a checkpoint that cannot be had.
+    Without `fetch` a checkpoint that is not here is not downloaded, and the id is one that no result has. Raises
+    OSError for a file that cannot be read, ConnectionError for a checkpoint that cannot be had.
     """
     assert settings.video is not None
     mask = None if settings.user_mask is None else digest_file(Path(settings.user_mask))
-    parts = [
-        resolved(settings),
-        threads,
-        digest_file(Path(settings.video)),
-        mask,
-        digest_folder(run.checkpoint(settings)),
-    ]
+    clip = digest_file(Path(settings.video))
     return Task(
-        id=digest("edit", __version__, *parts),
+        id=digest("edit", versions(), resolved(settings), threads, clip, mask, weights(settings, fetch)),
         label=label,
         work=edit,
         spec=settings,
         cost=network_evaluations(settings),
         threads=threads,
     )
+
+
+def weights(settings: Settings, fetch: bool = True) -> str | None:
+    """The hash of the checkpoint that the settings name; None for one that is not here and not to be fetched."""
+    folder = run.checkpoint(settings, fetch)
+    return None if folder is None else digest_folder(folder)
 
 
 def resolved(settings: Settings) -> dict[str, Any]:

@@ -1,33 +1,20 @@
-"""A dataset by several methods: planned, edited, scored, and gathered as rows; what fails is a row with its reason."""
+"""An evaluation carried out: edited, scored, and gathered as rows; what fails is a row with its reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flowedit import backbones, engine, run, video
-from flowedit.datasets import Dataset, Pair
+from flowedit import engine, video
+from flowedit.datasets import Pair
 from flowedit.engine import Outcome, Pool, Store, Task, digest_file
-from flowedit.evaluation.edits import edit_task
+from flowedit.evaluation.plan import Planned, metrics
 from flowedit.evaluation.scores import FIVE_STRIDE, ScoreSpec, score_task
 from flowedit.evaluation_settings import EvaluationSettings
-from flowedit.methods import Method
-from flowedit.metrics import catalogue, score
+from flowedit.metrics import catalogue
 from flowedit.report import Shown
 from flowedit.rows import JOB, Row
-from flowedit.settings import Settings
+from flowedit.settings import BackboneSettings, RuntimeSettings
 from flowedit.types import Monitor
-
-
-@dataclass(frozen=True, eq=False)
-class Planned:
-    """One edit of one pair by one method: its job, or the file that another method made; or why there is neither."""
-
-    pair: Pair
-    method: str
-    settings: Settings | None = None
-    task: Task | None = None
-    made: Path | None = None
-    failure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,59 +26,49 @@ class Evaluated:
     notices: tuple[str, ...] = field(default=())
 
 
-def metrics(settings: EvaluationSettings) -> tuple[str, ...]:
-    """The metrics that are asked for; raises ValueError for one that is unknown, or that the protocol cannot score."""
-    five = settings.protocol == "five"
-    names = settings.metrics or (catalogue.FIVE if five else catalogue.DEFAULT)
-    score.check(names)
-    if five and (pairs := [name for name in names if "pairs" in catalogue.METRICS[name].needs]):
-        raise ValueError(f"{', '.join(pairs)}: needs neighbouring frames, and protocol=five scores every 8th frame")
-    return tuple(names)
-
-
-def plan(
-    dataset: Dataset, chosen: Sequence[Method], settings: EvaluationSettings, threads: int | None
-) -> list[Planned]:
-    """Every pair by every method, those of other methods last; what can be refused is, before a model is loaded."""
-    planned = []
-    for pair in dataset.pairs:
-        ours = [_ours(pair, method, threads) for method in chosen]
-        planned += ours + [_theirs(pair, name, Path(place)) for name, place in settings.others.items()]
-    return planned
-
-
 def gather(
     planned: Sequence[Planned],
     settings: EvaluationSettings,
     store: Store,
     pool: Pool,
     monitor: Monitor,
-    device: str = "auto",
+    device: str,
 ) -> Evaluated:
     """Edit what is not edited, score what is not scored, and gather it all; `settings.do` leaves a half out.
 
+    Jobs of one backbone follow each other, so that it is loaded once.
+
     A score in which a metric failed is made again: what failed, a download most often, may be there now.
     """
-    tasks = [p.task for p in planned if p.task is not None]
+    ordered = sorted((p for p in planned if p.settings is not None), key=lambda p: repr(_backbone(p)))
+    tasks = [p.task for p in ordered if p.task is not None]
     if settings.do == "score":
         edited = [Outcome(task, store.result(task.id), NOT_EDITED) for task in tasks]
     else:
         edited = engine.run(tasks, pool, store, monitor, name="edit", retries=settings.engine.retries)
     edits = {outcome.task.id: outcome for outcome in edited}
     wanted = () if settings.do == "edit" else metrics(settings)
-    scoring = {
-        i: made
-        for i, p in enumerate(planned)
-        if wanted and (made := _scored(p, edits, wanted, settings, store, device))
-    }
+    scoring: dict[int, Task] = {}
+    lost: dict[int, str] = {}
+    for i, p in enumerate(planned if wanted else ()):
+        try:
+            if made := _scored(p, edits, wanted, settings, store, device):
+                scoring[i] = made
+        except (OSError, ValueError) as error:
+            lost[i] = " ".join(str(error).split())
     for task in scoring.values():
         if (old := store.result(task.id)) and old["failures"]:
             store.forget(task.id)
     scores = engine.run(list(scoring.values()), pool, store, monitor, name="score", retries=settings.engine.retries)
     found = dict(zip(scoring, scores, strict=True))
-    rows = [row for i, p in enumerate(planned) for row in _rows(p, edits, found.get(i))]
+    rows = [row for i, p in enumerate(planned) for row in _rows(p, edits, found.get(i), lost.get(i))]
     outcomes = [*edited, *scores]
     return Evaluated(tuple(rows), tuple(_shown(planned, edits, store)), tuple(_notices(outcomes)))
+
+
+def _backbone(planned: Planned) -> tuple[BackboneSettings, RuntimeSettings]:
+    assert planned.settings is not None
+    return planned.settings.backbone, planned.settings.runtime
 
 
 def _notices(outcomes: Sequence[Outcome]) -> list[str]:
@@ -104,31 +81,6 @@ def _notices(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 NOT_EDITED = "not edited yet: do=edit, or both"
-
-
-def _ours(pair: Pair, method: Method, threads: int | None) -> Planned:
-    if pair.problem is not None:
-        return Planned(pair, method.name, failure=pair.problem)
-    try:
-        settings = method.on({**pair.flags, "video": str(pair.video.absolute())})
-        run.check(settings)
-        own = settings.runtime.threads or threads
-        task = edit_task(settings, f"{pair.clip}, {pair.edit}, {method.name}", own)
-    except ConnectionError:
-        raise  # a checkpoint that cannot be had is no fault of a row
-    except (ValueError, OSError) as error:
-        return Planned(pair, method.name, failure=" ".join(str(error).split()))
-    return Planned(pair, method.name, settings, task)
-
-
-def _theirs(pair: Pair, name: str, folder: Path) -> Planned:
-    if pair.problem is not None:
-        return Planned(pair, name, failure=pair.problem)
-    places = [folder / place for place in pair.made_by_others]
-    made = next((place for place in places if place.exists()), None)
-    if made is None:
-        return Planned(pair, name, failure=f"no edit of it in {folder}: {places[0]} or {places[1]} was looked for")
-    return Planned(pair, name, made=made)
 
 
 def _scored(
@@ -172,7 +124,7 @@ def _can(pair: Pair, name: str) -> bool:
     return all(have.get(need, True) is not None for need in catalogue.METRICS[name].needs)
 
 
-def _rows(planned: Planned, edits: dict[str, Outcome], scored: Outcome | None) -> list[Row]:
+def _rows(planned: Planned, edits: dict[str, Outcome], scored: Outcome | None, lost: str | None) -> list[Row]:
     pair = planned.pair
     edited = None if planned.task is None else edits[planned.task.id]
     key = (pair.clip, pair.edit, pair.kind, planned.method)
@@ -181,6 +133,8 @@ def _rows(planned: Planned, edits: dict[str, Outcome], scored: Outcome | None) -
         return [Row(*key, JOB, None, failure)]
     costs = {} if edited is None or edited.result is None else edited.result["costs"]
     rows = [Row(*key, name, value) for name, value in costs.items()]
+    if lost is not None:
+        return [*rows, Row(*key, JOB, None, lost)]
     if scored is None:
         return rows
     names = scored.task.spec.metrics
@@ -222,8 +176,3 @@ def _video(planned: Planned, edits: dict[str, Outcome], store: Store) -> Path | 
     if planned.task is None or edits[planned.task.id].result is None:
         return None
     return store.folder(planned.task.id) / "edit.mp4"
-
-
-def on_cpu(chosen: Sequence[Method]) -> bool:
-    """Whether the methods run on the CPU; raises ValueError for a device that is not there."""
-    return all(backbones.find_device(method.settings.runtime.device).type == "cpu" for method in chosen)

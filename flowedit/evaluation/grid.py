@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flowedit import video
 from flowedit.clip import resize
-from flowedit.evaluation.gather import Planned
+from flowedit.evaluation.plan import Planned
 from flowedit.pictures import grid
 from flowedit.report import Shown
 from flowedit.types import Monitor

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flowedit import __version__, backbones
+from flowedit import backbones, run
 from flowedit.clip import resize
 from flowedit.engine import Task, digest, digest_file
-from flowedit.footage import Footage, open_footage, read_mask_frames
+from flowedit.footage import IMAGES, Footage, open_footage, read_mask_frames
+from flowedit.job import versions
 from flowedit.metrics.part import Frames, Questions, Tools
 from flowedit.metrics.score import score
 from flowedit.types import Monitor
@@ -51,11 +52,12 @@ def score_task(spec: ScoreSpec, edit: str, label: str) -> Task:
     files = [None if file is None else digest_file(file) for file in (spec.source, spec.mask, spec.truth)]
     frames = None if spec.indices is None else list(spec.indices)
     how = [spec.mask_above, spec.target, questions, list(spec.metrics), spec.stride, spec.flow]
-    return Task(digest("score", __version__, edit, *files, frames, *how), f"{label}: scores", work, spec)
+    return Task(digest("score", versions(), edit, *files, frames, *how), f"{label}: scores", work, spec)
 
 
 def work(spec: ScoreSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
     """Score one edit; a metric that fails is told with its reason, and the others stand."""
+    run.release()  # the networks of metrics are large themselves
     source, edit = open_footage(spec.source), open_footage(spec.edit)
     indices = list(range(source.count)) if spec.indices is None else list(spec.indices)
     count, notices = min(len(indices), edit.count), []
@@ -63,33 +65,87 @@ def work(spec: ScoreSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
         notices.append(f"the edit has {edit.count} frames and its clip {len(indices)}: the first {count} are scored")
     if edit.size != source.size:
         notices.append(f"the edit is {_size(edit)} and its clip {_size(source)}: it is resized to be scored")
-    places = range(0, count, spec.stride)
+    own = list(range(0, count, spec.stride))
+    frames = Taken(tuple(indices[i] for i in own), tuple(own), source.count, len(indices))
     tools = Tools(
         target=spec.target,
         questions=spec.questions,
         flow=spec.flow,
         device=backbones.find_device(spec.device),
-        total=len(places),
+        total=len(own),
     )
-    found = score(spec.metrics, _parts(spec, source, edit, [indices[i] for i in places], list(places)), tools)
-    return {"values": found.values, "failures": found.failures, "notices": notices}
+    size = max(1, min(CHUNK, len(own) // 4))  # two chunks are never half a clip
+    beside = {"mask": Beside(_masks(spec, source, frames, size)), "truth": Beside(_truths(spec, source, frames, size))}
+    parts = (
+        Frames(before, resize(after, source.size), beside["mask"].next(), beside["truth"].next())
+        for before, after in zip(source.read(frames.source, size), edit.read(frames.edit, size), strict=True)
+    )
+    found = score(spec.metrics, parts, tools)
+    # What has no mask because its file is bad says so, and not that it has none.
+    reasons = {WANTING[name]: part.reason for name, part in beside.items() if part.reason}
+    failures = {name: reasons.get(reason, reason) for name, reason in found.failures.items()}
+    return {"values": found.values, "failures": failures, "notices": notices}
 
 
-def _parts(spec: ScoreSpec, source: Footage, edit: Footage, theirs: list[int], own: list[int]) -> Iterator[Frames]:
-    """Chunks of the frames at `theirs` in the source and at `own` in the edit; two chunks are never half a clip."""
-    size = max(1, min(CHUNK, len(own) // 4))
-    sources, edits = source.read(theirs, size), edit.read(own, size)
-    masks = _masks(spec, source, theirs, size)
-    truths = None if spec.truth is None else open_footage(spec.truth).read(own, size)
-    for before, after in zip(sources, edits, strict=True):
-        true = None if truths is None else resize(next(truths), source.size)
-        yield Frames(before, resize(after, source.size), None if masks is None else next(masks), true)
+WANTING = {"mask": "needs a mask", "truth": "needs the true edit"}
+"""What a metric says that has none."""
 
 
-def _masks(spec: ScoreSpec, source: Footage, indices: list[int], size: int) -> Iterator[np.ndarray] | None:
+@dataclass(frozen=True)
+class Taken:
+    """The frames that are scored, by their place in the source and in the edit, and how many each has in all."""
+
+    source: tuple[int, ...]
+    edit: tuple[int, ...]
+    in_source: int
+    in_edit: int
+
+    def of(self, count: int, what: str) -> tuple[int, ...]:
+        """Their places in something of `count` frames; raises ValueError if it fits neither source nor edit."""
+        if count not in (self.in_source, self.in_edit):
+            fitting = " or ".join(map(str, sorted({self.in_source, self.in_edit})))
+            raise ValueError(f"the {what} has {count} frames: {fitting} would fit the clip or its edit")
+        return self.source if count == self.in_source else self.edit
+
+
+class Beside:
+    """Chunks that are read beside the frames; after a fault there are none, and `reason` says why."""
+
+    def __init__(self, chunks: Iterator[np.ndarray] | None) -> None:
+        self._chunks, self.reason = chunks, ""
+
+    def next(self) -> np.ndarray | None:
+        """The next chunk, or None."""
+        if self._chunks is None:
+            return None
+        try:
+            return next(self._chunks)
+        except (ValueError, OSError) as error:
+            self._chunks, self.reason = None, " ".join(str(error).split())
+            return None
+
+
+def _masks(spec: ScoreSpec, source: Footage, frames: Taken, size: int) -> Iterator[np.ndarray] | None:
     if spec.mask is None:
         return None
-    return read_mask_frames(spec.mask, indices, source.size, source.count, spec.mask_above, size)
+    return _read_masks(spec.mask, spec.mask_above, source, frames, size)
+
+
+def _read_masks(path: Path, above: int, source: Footage, frames: Taken, size: int) -> Iterator[np.ndarray]:
+    """As a generator, so that its faults come with the first chunk."""
+    count = 1 if path.is_file() and path.suffix.lower() in IMAGES else open_footage(path).count
+    places = frames.source if count == 1 else frames.of(count, f"mask {path}")
+    yield from read_mask_frames(path, places, source.size, count, above, size)
+
+
+def _truths(spec: ScoreSpec, source: Footage, frames: Taken, size: int) -> Iterator[np.ndarray] | None:
+    return None if spec.truth is None else _read_truths(spec.truth, source, frames, size)
+
+
+def _read_truths(path: Path, source: Footage, frames: Taken, size: int) -> Iterator[np.ndarray]:
+    truth = open_footage(path)
+    for chunk in truth.read(frames.of(truth.count, f"truth {path}"), size):
+        yield resize(chunk, source.size)
 
 
 def _size(footage: Footage) -> str:

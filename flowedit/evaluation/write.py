@@ -45,7 +45,7 @@ def write(
     made = {"versions": versions(), "methods": runs}
     with staging(str(out), "evaluate", (*FILES, *more)) as stage:
         rows.write(found.rows, stage.folder / "rows.jsonl")
-        lines = table(found.rows, names)
+        lines = table(found.rows, names, by_kind)
         with (stage.folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
@@ -56,14 +56,16 @@ def write(
             (stage.folder / name).write_bytes(data)
         write_yaml(stage.folder / "run.yaml", {**about, **made})
         texts = {name: _yaml({"settings": run, "versions": made["versions"]}) for name, run in runs.items()}
-        write_page(Page(title, facts, found.rows, names, found.shown, texts), stage.folder / "index.html", monitor)
+        write_page(
+            Page(title, facts, found.rows, names, found.shown, texts, by_kind), stage.folder / "index.html", monitor
+        )
         stage.commit()
 
 
-def table(found: Sequence[Row], names: Sequence[str]) -> list[dict[str, Any]]:
+def table(found: Sequence[Row], names: Sequence[str], by_kind: bool = False) -> list[dict[str, Any]]:
     """One line for each kind, method and metric; an interval that is not known, or a mean of nothing, is None."""
     lines = []
-    for summary in summaries(found, names):
+    for summary in summaries(found, names, by_kind):
         for method in summary.methods:
             for metric in summary.metrics:
                 cell, lost = summary.cells.get((method, metric)), summary.failed.get((method, metric), 0)

@@ -30,7 +30,7 @@ def interval(values: Sequence[float]) -> Interval:
     n = len(values)
     middle = mean(values) if all(map(math.isfinite, values)) else sum(values)
     if n == 1 or not math.isfinite(middle):
-        return Interval(middle, math.nan, math.nan, 1)
+        return Interval(middle, math.nan, math.nan, n)
     half = float(stdtrit(n - 1, 0.975)) * stdev(values) / math.sqrt(n)
     return Interval(middle, middle - half, middle + half, n)
 

@@ -53,6 +53,7 @@ class Page:
     methods: Sequence[str]
     shown: Sequence[Shown]
     runs: Mapping[str, str]
+    by_kind: bool = False
 
 
 class Value(NamedTuple):
@@ -159,7 +160,7 @@ def _render(page: Page, films: Sequence[Mapping[Path, Film]]) -> str:
     rows: dict[tuple[str, str], list[Row]] = {}
     for row in page.rows:
         rows.setdefault((row.clip, row.edit), []).append(row)
-    made, failed = summaries(page.rows, page.methods), failures(page.rows)
+    made, failed = summaries(page.rows, page.methods, page.by_kind), failures(page.rows)
     parts = [
         _part(page.methods, shown, rows.get((shown.clip, shown.edit), []), own)
         for shown, own in zip(page.shown, films, strict=True)

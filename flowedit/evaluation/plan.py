@@ -1,0 +1,108 @@
+"""What an evaluation will do: every pair of a dataset by every method, each a job, a file of others, or a reason."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowedit import config, run
+from flowedit.datasets import Dataset, Pair
+from flowedit.engine import Task
+from flowedit.evaluation.edits import edit_task
+from flowedit.evaluation_settings import EvaluationSettings
+from flowedit.methods import PER_CLIP, Method, methods
+from flowedit.metrics import catalogue, score
+from flowedit.settings import Settings
+from flowedit.summary import REFERENCES
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The methods of an evaluation, none where only the edits of others are scored, and the device of it all."""
+
+    methods: tuple[Method, ...]
+    device: str
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """One edit of one pair by one method: its job, or the file that another method made; or why there is neither."""
+
+    pair: Pair
+    method: str
+    settings: Settings | None = None
+    task: Task | None = None
+    made: Path | None = None
+    failure: str | None = None
+
+
+def compared(settings: EvaluationSettings, flags: Mapping[str, Any], overrides: Sequence[str]) -> Compared:
+    """The methods that the settings name; `flags` and `overrides` hold for all.
+
+    Edits are scored as the model made them, with nothing of the source composited back, unless `composite` is set.
+    Raises ValueError as `methods` does, and for names that are there twice or that references have.
+    """
+    refused = dict.fromkeys(PER_CLIP, "each clip brings its own")
+    chosen = methods(settings.chosen_modes, settings.also, {"composite": False, **flags}, overrides, refused)
+    names = [*(method.name for method in chosen), *(text.partition("=")[0] for text in settings.edits)]
+    if not names:
+        raise ValueError("nothing to evaluate: name modes, or the edits of another method (--edits NAME=DIR)")
+    if bad := {name for name in names if names.count(name) > 1 or name in REFERENCES}:
+        raise ValueError(f"{', '.join(sorted(bad))}: a method's name must be its own")
+    for name, place in settings.others.items():
+        if not Path(place).is_dir():
+            raise FileNotFoundError(f"edits of {name}: {place!r} is no folder")
+    return Compared(tuple(chosen), config.compose(flags, overrides).runtime.device)
+
+
+def metrics(settings: EvaluationSettings) -> tuple[str, ...]:
+    """The metrics that are asked for; raises ValueError for one that is unknown, or that the protocol cannot score."""
+    five = settings.protocol == "five"
+    names = settings.metrics or (catalogue.FIVE if five else catalogue.DEFAULT)
+    score.check(names)
+    if five and (pairs := [name for name in names if "pairs" in catalogue.METRICS[name].needs]):
+        raise ValueError(f"{', '.join(pairs)}: needs neighbouring frames, and protocol=five scores every 8th frame")
+    return tuple(names)
+
+
+def plan(
+    dataset: Dataset,
+    chosen: Sequence[Method],
+    settings: EvaluationSettings,
+    threads: int | None,
+    fetch: bool = True,
+) -> list[Planned]:
+    """Every pair by every method, those of other methods last; what can be refused is, before a model is loaded.
+
+    Without `fetch` no checkpoint is downloaded: the jobs of one that is not here have ids that none is found under.
+    """
+    planned = []
+    for pair in dataset.pairs:
+        ours = [_ours(pair, method, threads, fetch) for method in chosen]
+        planned += ours + [_theirs(pair, name, Path(place)) for name, place in settings.others.items()]
+    return planned
+
+
+def _ours(pair: Pair, method: Method, threads: int | None, fetch: bool) -> Planned:
+    if pair.problem is not None:
+        return Planned(pair, method.name, failure=pair.problem)
+    try:
+        settings = method.on({**pair.flags, "video": str(pair.video.absolute())})
+        run.check(settings)
+        own = settings.runtime.threads or threads
+        task = edit_task(settings, f"{pair.clip}, {pair.edit}, {method.name}", own, fetch)
+    except ConnectionError:
+        raise  # a checkpoint that cannot be had is no fault of a row
+    except (ValueError, OSError) as error:
+        return Planned(pair, method.name, failure=" ".join(str(error).split()))
+    return Planned(pair, method.name, settings, task)
+
+
+def _theirs(pair: Pair, name: str, folder: Path) -> Planned:
+    if pair.problem is not None:
+        return Planned(pair, name, failure=pair.problem)
+    places = [folder / place for place in pair.made_by_others]
+    made = next((place for place in places if place.exists()), None)
+    if made is None:
+        return Planned(pair, name, failure=f"no edit of it in {folder}: {places[0]} or {places[1]} was looked for")
+    return Planned(pair, name, made=made)

@@ -59,6 +59,11 @@ BENCH = (
     ("scenes", "K", "scenes of each kind (default 20)"),
     ("kinds", "A,B", "kinds of edit, see below (default all)"),
     MODES,
+    (
+        "evaluations",
+        "N",
+        "network evaluations of each method: own (the default), equal (as the first one's), or a number",
+    ),
     *ENGINE,
     ("json", "FILE", "write the rows here too, one JSON object a line"),
     ("out", "DIR", "folder of the results, and of what a stopped run goes on from (outputs/bench)"),

@@ -216,6 +216,17 @@ def test_a_scene_that_fails_is_a_row_of_its_own_and_the_rest_goes_on(command, mo
     assert "NaN in step 3" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
+def test_methods_are_compared_at_equal_cost_on_request(command, tmp_path):
+    code, _, err = command(
+        "bench", "--scenes", 1, "--kinds", "remove", "--modes", "inversion_free,random_noise", "--workers", 1,
+        "--evaluations", 6, "--out", tmp_path / "out", "strength=1", "runtime.dtype=bfloat16",
+    )  # fmt: skip
+    assert code == 0, err
+    made = rows.read(tmp_path / "out" / "rows.jsonl")
+    costs = {row.method: row.value for row in made if row.metric == "network_evaluations"}
+    assert costs == {"inversion_free": 6, "random_noise": 6}
+
+
 def test_also_takes_quoted_values_and_the_last_mode():
     (_, other) = methods(["inversion"], ["mode=inversion mode=random_noise 'negative_prompt=a fox'"], FAST)
     assert other.name == "random_noise negative_prompt=a fox"

@@ -89,7 +89,8 @@ def test_a_killed_worker_of_ray_loses_nothing(tmp_path, command, monkeypatch):
         assert edit.read_bytes() == (tmp_path / "local" / "jobs" / edit.parent.name / "edit.mp4").read_bytes()
 
 
-def test_a_poisoned_job_fails_alone_on_ray_too(tmp_path):
+def test_a_poisoned_job_fails_alone_on_ray_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where its workers find these jobs
     tasks = [
         Task(digest("dies"), "poison", jobs.dies, tmp_path / "deaths"),
         *(Task(digest(n), f"job {n}", jobs.double, n) for n in range(3)),
@@ -99,8 +100,19 @@ def test_a_poisoned_job_fails_alone_on_ray_too(tmp_path):
     with engine.opened(tmp_path / "out") as store, engine.open_pool(settings, len(tasks)) as pool:
         found = engine.run(tasks, pool, store, QUIET, retries=1)
     assert "its worker died 2 times" in found[0].failure
+    assert [outcome.failure for outcome in found[1:]] == [None] * 4
     assert [outcome.result["value"] for outcome in found[1:4]] == [0, 2, 4]
     assert found[4].result == {"torch": 1, "opencv": 1}
+
+
+def test_a_job_that_a_worker_cannot_read_says_so(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    with (
+        engine.opened(tmp_path / "out") as store,
+        engine.open_pool(EngineSettings("ray", 1, 1), 1) as pool,
+    ):
+        (found,) = engine.run([Task(digest("x"), "x", jobs.double, 1)], pool, store, QUIET)
+    assert "No module named 'jobs'" in found.failure
 
 
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path):

@@ -20,7 +20,7 @@ from flowedit.engine import Outcome, Store, Task
 from flowedit.evaluation import Evaluated, write
 from flowedit.evaluation_settings import EvaluationSettings
 from flowedit.footage import open_footage
-from flowedit.methods import PER_CLIP, Method, methods
+from flowedit.methods import PER_CLIP, Method, equalised, methods
 from flowedit.pocket import KINDS
 from flowedit.report import Shown
 from flowedit.rows import JOB, Row, failures
@@ -75,6 +75,8 @@ def report(
     chosen = methods(settings.chosen_modes, settings.also, flags, overrides, REFUSED)
     if not chosen:
         raise ValueError("no mode to compare: --modes inversion_free,inversion")
+    if settings.evaluations != "own":
+        chosen = equalised(chosen, None if settings.evaluations == "equal" else settings.evaluations)
     scenes = Scenes(settings.first_seed, settings.scenes, settings.kinds or tuple(KINDS))
     if json is not None:
         _check_copy(Path(json))

@@ -67,6 +67,8 @@ class RayPool:
             slot = self._busy.pop(reference)
             try:
                 reports.append(Report(slot, *self._ray.get(reference)))
+            except self._ray.exceptions.RayTaskError as error:  # before the task began: it could not be read there
+                reports.append(Report(slot, None, " ".join(str(error.cause or error).split())[-500:]))
             except self._ray.exceptions.RayError:
                 self._actors.pop(slot)
                 reports.append(Report(slot, None, DIED))

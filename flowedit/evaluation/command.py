@@ -114,7 +114,7 @@ def _checked(settings: EvaluationSettings, given: Compared) -> tuple[list[Method
     metrics(settings)
     chosen = list(given.methods)
     if settings.evaluations != "own" and chosen:
-        chosen = equalised(chosen, None if settings.evaluations == "equal" else int(settings.evaluations))
+        chosen = equalised(chosen, None if settings.evaluations == "equal" else settings.evaluations)
     return chosen, (*(method.name for method in chosen), *settings.others)
 
 

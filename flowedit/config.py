@@ -178,7 +178,8 @@ def _one_of(group: str, value: str, names: list[str]) -> str:
 
 def _unknown(key: str, known: Iterable[str]) -> str:
     group = key.partition(".")[0]
-    if group in GROUPS and (owners := [name for name in options(group) if key in _keys((f"{group}={name}",))]):
+    groups = {name: _keys((f"{group}={name}",)) for name in options(group)} if group in GROUPS else {}
+    if owners := [name for name, keys in groups.items() if key in keys and f"{group}.preset" not in keys]:
         return f"{key!r} has no meaning here: it belongs to {group}={' or '.join(owners)}"
     return f"unknown key {key!r}{nearest(key, known)}"
 

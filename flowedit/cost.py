@@ -20,7 +20,8 @@ def network_evaluations(settings: Settings) -> int:
     A velocity with classifier-free guidance (a scale other than 1) takes two rows, midpoint and Heun two velocities
     an interval (Heun one into t = 0). With n intervals, s and t rows a velocity of the source and of the target:
     random noise n t; inversion n s up and n t down (and n s down again to report its reconstruction);
-    inversion-free draws (s + t) an interval, and t for each of the last target_only_steps.
+    inversion-free draws (s + t) an interval, s + t for each of the fixed_noise_steps (one noise), and t for each of
+    the last target_only_steps. FlowAlign's target is two rows too: the source prompt and the target's.
     """
     mode, n = settings.mode, intervals(settings)
     source, target = (
@@ -28,7 +29,9 @@ def network_evaluations(settings: Settings) -> int:
     )
     if mode.name == "inversion_free":
         last = min(mode.target_only_steps or 0, n)
-        return (n - last) * settings.draws * (source + target) + last * target
+        paired = n - last
+        fixed = min(mode.fixed_noise_steps or 0, paired)
+        return ((paired - fixed) * settings.draws + fixed) * (source + target) + last * target
     up = {"euler": n, "midpoint": 2 * n, "heun": 2 * n}[mode.solver or "euler"]
     down = up - (1 if mode.solver == "heun" and n else 0)
     if mode.name == "random_noise":

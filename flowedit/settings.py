@@ -24,7 +24,10 @@ class BackboneSettings:
 
 @dataclass(frozen=True)
 class ModeSettings:
-    """Which editor, on which grid of times; the rest belongs to some editors only and is None for the others."""
+    """Which editor, on which grid of times; the rest belongs to some editors only and is None for the others.
+
+    `preset` names the published method whose numbers were taken, None for a plain mode.
+    """
 
     name: Literal["random_noise", "inversion", "inversion_free"]
     grid: Literal["model", "uniform", "shifted", "given"]
@@ -33,6 +36,24 @@ class ModeSettings:
     solver: Literal["euler", "midpoint", "heun"] | None = None
     reconstruction: bool | None = None
     target_only_steps: int | None = None
+    fixed_noise_steps: int | None = None
+    target_negative: Literal["prompt", "source"] | None = None
+    direction_aware: bool | None = None
+    direction_alpha: float | None = None
+    direction_patch: int | None = None
+    decoupling: float | None = None
+    decoupling_appearance: float | None = None
+    preset: Literal["flowdirector_v1", "flowdirector_v2", "flowedit", "wan_edit", "flowalign"] | None = None
+
+
+MODE_RANGES = (
+    ("fixed_noise_steps", 0, 1000),
+    ("direction_alpha", -1, 100),
+    ("direction_patch", 1, 1000),
+    ("decoupling", 0, 1),
+    ("decoupling_appearance", 0, 1),
+)
+"""(name, least, most) of settings of a mode; None, where a mode has no such setting, is within."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +152,11 @@ class Settings:
             ("frames", self.frames, self.frames is None or self.frames >= 1, "at least 1"),
             ("start", self.start, self.start >= 0, "at least 0"),
             ("mode.shift", self.mode.shift, 0 < self.mode.shift <= 1000, "above 0, at most 1000"),
+            *(
+                (f"mode.{name}", value, value is None or least <= value <= most, f"{least} to {most}")
+                for name, least, most in MODE_RANGES
+                for value in [getattr(self.mode, name)]
+            ),
             (
                 "mask.blocks",
                 list(self.mask.blocks),

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowedit import editors, guidance, noise, region, schedule, solvers
+from flowedit import corrections, editors, guidance, noise, region, schedule, solvers
 from flowedit.job import Job
 from flowedit.settings import Settings
-from flowedit.types import Backbone, Mask, Monitor, Step, Velocity
+from flowedit.types import Backbone, Conditioning, Mask, Monitor, Step, Velocity
 
 CHECK_SECONDS = 2.0
 """How often the loop looks for a NaN; each look waits for the device."""
@@ -56,18 +56,33 @@ def steer(job: Job, x_src: Tensor, grid: list[float], user: Tensor | None = None
     settings, backbone, meter = job.settings, job.backbone, job.meter
     with meter.phase("embed"):
         job.monitor.phase("embed", 0)
-        sides = {"target": (settings.target or "", settings.target_guidance_scale)}
-        if settings.mode.name != "random_noise":
-            sides["source"] = (settings.source or "", settings.source_guidance_scale)
-        prompts = {side: backbone.embed(text) for side, (text, _) in sides.items()}
-        guided = any(scale != 1 for _, scale in sides.values())
-        negative = backbone.embed(settings.negative_prompt) if guided else None
-        velocities = {side: backbone.velocity(prompts[side], scale, negative) for side, (_, scale) in sides.items()}
+        prompts, velocities = bind(settings, backbone)
     before = backbone.evaluations
     with meter.phase("edit"), region.region(settings, backbone, prompts, user) as where:
         z = run_editor(settings, x_src, velocities, grid, where.mask, job)
     job.fact("network_evaluations", backbone.evaluations - before)
     return z, where.final()
+
+
+def bind(settings: Settings, backbone: Backbone) -> tuple[dict[str, Conditioning], dict[str, Velocity]]:
+    """The embedded prompts and the guided velocities of the sides that the mode evaluates, `source` and `target`.
+
+    With mode.target_negative=source the target's guidance goes from the source prompt, at the target's own state
+    (FlowAlign, Kim et al. 2025): u(p, src) + g [u(p, tgt) - u(p, src)].
+    """
+    sides = {"target": (settings.target or "", settings.target_guidance_scale)}
+    if settings.mode.name != "random_noise":
+        sides["source"] = (settings.source or "", settings.source_guidance_scale)
+    prompts = {side: backbone.embed(text) for side, (text, _) in sides.items()}
+    negatives = {}
+    for side, (_, scale) in sides.items():
+        if scale != 1 and side == "target" and settings.mode.target_negative == "source":
+            negatives[side] = prompts["source"]
+        elif scale != 1:
+            negatives[side] = backbone.embed(settings.negative_prompt)
+    return prompts, {
+        side: backbone.velocity(prompts[side], scale, negatives.get(side)) for side, (_, scale) in sides.items()
+    }
 
 
 def run_editor(
@@ -101,8 +116,11 @@ def run_editor(
         grid,
         source_of_noise,
         draws=settings.draws,
+        fixed_noise_steps=mode.fixed_noise_steps or 0,
         target_only_steps=mode.target_only_steps or 0,
         average=_average(settings),
+        correct=_correction(settings),
+        decouple=_decoupling(settings),
         **shared,
     )
 
@@ -117,6 +135,18 @@ def _average(settings: Settings) -> guidance.Average:
     if how.name == "mean":
         return guidance.mean
     return guidance.differential(how.baseline or "", how.baseline_size or 0, how.weight or 0.0)
+
+
+def _correction(settings: Settings) -> corrections.Correction | None:
+    mode = settings.mode
+    if not mode.direction_aware:
+        return None
+    return corrections.direction_aware(mode.direction_alpha or 0.0, mode.direction_patch or 1)
+
+
+def _decoupling(settings: Settings) -> corrections.Decoupling | None:
+    mode = settings.mode
+    return corrections.decoupled(mode.decoupling, mode.decoupling_appearance or 0.0) if mode.decoupling else None
 
 
 def check_editor(settings: Settings, steps: int) -> None:

@@ -4,6 +4,7 @@ from functools import reduce
 from typing import Any
 
 from flowedit.config import compose
+from flowedit.cost import intervals
 from flowedit.region import watched
 from flowedit.settings import Settings
 
@@ -12,24 +13,37 @@ def unused(settings: Settings) -> list[str]:
     """A line for every option that differs from its default while what it belongs to is off."""
     mode, mask, scales = settings.mode, settings.mask, (settings.source_guidance_scale, settings.target_guidance_scale)
     guided = scales[1:] if mode.name == "random_noise" else scales
+    scale = "a guidance scale other than 1"
+    if mode.target_negative == "source":
+        guided, scale = scales[:1], "a source guidance scale other than 1, or mode.target_negative=prompt"
+    paired, fixed = intervals(settings) - (mode.target_only_steps or 0), mode.fixed_noise_steps or 0
+    drawn = mode.name == "inversion_free" and paired > fixed
+    shared = settings.draws > 1 or min(fixed, paired) > 1
+    fresh = "steps with fresh noise" if mode.name == "inversion_free" else "mode=inversion_free"
     attention = bool(watched(settings))
     masked = attention or settings.user_mask is not None
     needs = [
-        ("draws", mode.name == "inversion_free", "mode=inversion_free"),
-        ("guidance.name", mode.name == "inversion_free", "mode=inversion_free"),
+        ("draws", drawn, fresh),
+        ("guidance.name", drawn, fresh),
         ("seed", mode.name != "inversion", "a mode that draws noise"),
         ("source_guidance_scale", mode.name != "random_noise", "a mode that evaluates the source prompt"),
-        ("negative_prompt", any(scale != 1 for scale in guided), "a guidance scale other than 1"),
+        ("negative_prompt", any(side != 1 for side in guided), scale),
         ("steps", mode.grid != "given", "a grid that is made, not given"),
         ("mode.shift", mode.grid == "shifted", "mode.grid=shifted"),
         ("mode.times", mode.grid == "given", "mode.grid=given"),
+        ("mode.fixed_noise_steps", shared, "two steps that share the noise, or several draws"),
+        ("mode.target_negative", scales[1] != 1, "a target guidance scale other than 1"),
+        ("mode.direction_alpha", mode.direction_aware, "mode.direction_aware=true"),
+        ("mode.direction_patch", mode.direction_aware, "mode.direction_aware=true"),
+        ("mode.decoupling_appearance", mode.decoupling, "mode.decoupling above 0"),
         ("mask.user", settings.user_mask is not None, "a user mask"),
         ("mask.quantile", attention and mask.threshold == "quantile", "mask.threshold=quantile"),
         ("mask.decay", masked, "a mask"),
         ("mask.preserve", masked, "a mask"),
         *((f"mask.{name}", attention, "an attention mask, and so words") for name in ATTENTION),
     ]
-    usual = compose({"backbone": settings.backbone.name or "folder", "mode": mode.name, "guidance": "mean"})
+    plain = {"guidance": "mean", "draws": 1}  # so that a preset whose guidance came to nothing is told as well
+    usual = compose({"backbone": settings.backbone.name or "folder", "mode": mode.preset or mode.name, **plain})
     return [
         f"{key.removesuffix('.name')}={_at(settings, key)} has no effect: it needs {what}"
         for key, effective, what in needs

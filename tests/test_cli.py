@@ -244,7 +244,7 @@ def test_unreadable_clip(refused, edit, clip_file, place, monkeypatch):
         (("--size", "0x64"), "WIDTHxHEIGHT"),
         (("--composite", "maybe"), "true or false or auto"),
         (("--fit", "stretch"), "crop, pad"),
-        (("--mode", "inverson"), ("one of inversion, inversion_free, random_noise", "'inversion'")),
+        (("--mode", "inverson"), ("one of flowalign, flowdirector_v1, ", "'inversion'")),
         (("--mask", "atention"), "'attention'"),
         (("--guidance", "diferential"), "'differential'"),
         (("--backbone", "cogvideox-2bb"), "'cogvideox-2b'"),

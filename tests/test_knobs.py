@@ -26,6 +26,7 @@ ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has t
     *("video", "size", "frames", "start", "fps", "fit", "out", "composite", "user_mask", "backbone", "runtime"),
     *("mode.name", "mask.name", "guidance.name", "mode.times", "mode.reconstruction", "mask.user"),
     *("source", "target"),
+    "mode.preset",  # a name for run.yaml
 }
 
 # key: (another value, the mode, what else must be set for it to matter)
@@ -43,6 +44,13 @@ MOVES = {
     "mode.shift": (2.0, "inversion_free", {"mode.grid": "shifted"}),
     "mode.solver": ("heun", "inversion", {}),
     "mode.target_only_steps": (1, "inversion_free", {}),
+    "mode.fixed_noise_steps": (2, "inversion_free", {}),
+    "mode.target_negative": ("source", "inversion_free", {}),
+    "mode.direction_aware": (True, "inversion_free", {}),
+    "mode.direction_alpha": (1.0, "inversion_free", {"mode.direction_aware": True}),
+    "mode.direction_patch": (2, "inversion_free", {"mode.direction_aware": True}),
+    "mode.decoupling": (0.01, "inversion_free", {}),
+    "mode.decoupling_appearance": (0.9, "inversion_free", {"mode.decoupling": 0.01}),
     "mask.blocks": ([0.1], "inversion_free", {}),
     "mask.normalise": ("text", "inversion_free", {}),
     "mask.threshold": ("mean", "inversion_free", {}),
@@ -86,10 +94,7 @@ def test_the_table_holds_every_option():
 def edit(**options):
     settings = config.compose(BASE | options)
     backbone = ToyBackbone()
-    prompts = {"source": backbone.embed(settings.source), "target": backbone.embed(settings.target)}
-    negative = backbone.embed(settings.negative_prompt)
-    scales = {"source": settings.source_guidance_scale, "target": settings.target_guidance_scale}
-    velocities = {side: backbone.velocity(prompts[side], scales[side], negative) for side in scales}
+    prompts, velocities = steer.bind(settings, backbone)
     job = Job(settings, backbone, QUIET)
     grid = steer.make_grid(settings, backbone)
     with region.region(settings, backbone, prompts, None) as where:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from flowedit.corrections import Correction, Decoupling
 from flowedit.editors.common import INSIDE, blend, counted, mask_at
 from flowedit.guidance import Average, mean
 from flowedit.rectify import interpolate
@@ -20,35 +21,53 @@ def inversion_free(
     noise: Noise,
     *,
     draws: int = 1,
+    fixed_noise_steps: int = 0,
     target_only_steps: int = 0,
     average: Average = mean,
+    correct: Correction | None = None,
     mask: Mask = None,
+    decouple: Decoupling | None = None,
     preserve: bool = False,
     callback: Callback = None,
 ) -> Tensor:
-    """Z += (t_next - t) M avg_d[u_tgt(P_d, t) - u_src(Q_d, t)], Q = (1 - t) X_src + t eps_d, P = Q + (Z - X_src).
+    """Z += (t_next - t) M c(avg_d V_d) - pull(D), V_d = u_tgt(P_d, t) - u_src(Q_d, t), P = Q + (Z - X_src).
 
-    x_src (1, C, F, H, W) float32; the result likewise. Every step takes `draws` fresh noises in one batch for each
-    side. The last `target_only_steps` follow the target alone, from z = Q + (Z - X_src) for one more eps; there,
-    outside the mask, the state is (1 - t) X_src + t eps. `preserve` sets sites with M < 0.5 back to X_src after each
-    step, or to their noised source in those last steps. A grid of one time returns the source. Raises ValueError for
-    counts out of range, FloatingPointError on NaN or Inf. Source: FlowEdit (Kulikov et al. 2024), algorithm 1; the
-    mask: FlowDirector (arXiv 2506.05046).
+    x_src (1, C, F, H, W) float32; the result likewise. Every step takes `draws` fresh noises, Q_d = (1 - t) X_src +
+    t eps_d, in one batch for each side; the last `fixed_noise_steps` (all, if fewer are run) take one noise, the same
+    in all of them. c is `correct`, given the mean source velocity too; pull is `decouple` of D = (Z - X_src) - t
+    mean_d V_d, Z before the step. `preserve` then sets sites with M < 0.5 back to X_src. After these steps the last
+    `target_only_steps` follow the target alone, from z = Q + (Z - X_src) for one more eps; there, outside the mask,
+    the state is (1 - t) X_src + t eps. A grid of one time returns the source. Raises ValueError for counts out of
+    range, FloatingPointError on NaN or Inf. Source: FlowEdit (Kulikov et al. 2024), algorithm 1; mask: FlowDirector
+    (arXiv 2506.05046); fixed noise and the order average, correction, mask, Euler, decoupling: its second version
+    (CVPR 2026).
     """
     total = len(grid) - 1
     if draws < 1:
         raise ValueError(f"draws {draws} must be at least 1")
+    if fixed_noise_steps < 0:
+        raise ValueError(f"mode.fixed_noise_steps {fixed_noise_steps} must be at least 0")
     if not 0 <= target_only_steps <= total:
         raise ValueError(f"mode.target_only_steps {target_only_steps} is outside 0 to {total}, the steps that are run")
     z, watch, paired = x_src, Watch(), total - target_only_steps
+    settled = max(0, paired - fixed_noise_steps)
     for i in range(paired):
         t, t_next = grid[i], grid[i + 1]
-        q = interpolate(x_src, torch.cat([noise(i, d) for d in range(draws)]), t)
+        many = i < settled
+        eps = torch.cat([noise(i, d) for d in range(draws)]) if many else noise(settled, 0)
+        q = interpolate(x_src, eps, t)
         # In this order of operations: z - x_src is exactly zero where nothing was edited, and then p is q.
-        p = q + (z - x_src)
-        flow = average(target(p, t) - source(q, t))
+        change = z - x_src
+        p = q + change
+        u_src = source(q, t)
+        flows = target(p, t) - u_src
+        flow = average(flows) if many else flows
+        if correct is not None:
+            flow = correct(flow, mean(u_src))
         m = mask_at(mask, i)
         z = z + (t_next - t) * (flow if m is None else m * flow)
+        if decouple is not None:
+            z = z - decouple(change - t * mean(flows))
         if preserve and m is not None:
             z = torch.where(m >= INSIDE, z, x_src)
         watch.add(z, t)

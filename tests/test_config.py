@@ -107,17 +107,17 @@ def test_prompts_are_never_interpolated(monkeypatch):
     assert settings.source == settings.target == "${oc.env:SECRET}"
 
 
-def test_the_sweep_script_runs_three_modes(tmp_path, clip_file, backbone_2b):
+def test_the_sweep_script_runs_the_modes_and_a_preset(tmp_path, clip_file, backbone_2b):
     (tmp_path / "clip.mp4").write_bytes(clip_file.read_bytes())
     edit = {"clip": "clip.mp4", "source": "a dog, 'running'", "target": "a fox: ${x}", "size": "48x32", "frames": 1}
     (tmp_path / "edit.yaml").write_text(yaml.safe_dump(edit), encoding="utf-8")
-    modes = ["random_noise", "inversion", "inversion_free"]
+    modes = ["random_noise", "inversion", "inversion_free", "flowdirector_v2"]
     args = [f"mode={','.join(modes)}", "video=edit.yaml", "backbone=folder", f"backbone.path={backbone_2b}", "steps=2"]
     command = [sys.executable, str(ROOT / "scripts" / "edit.py"), "-m", *args]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     runs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in tmp_path.glob("outputs/clip/*/run.yaml")]
-    assert sorted(run["settings"]["mode"]["name"] for run in runs) == sorted(modes)
+    assert sorted(run["settings"]["mode"]["preset"] or run["settings"]["mode"]["name"] for run in runs) == sorted(modes)
     assert {run["settings"]["target"] for run in runs} == {"a fox: ${x}"}
     assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "edit.yaml", "outputs"}
 

@@ -6,6 +6,7 @@ to the state: grid, guidance scales, mask, averaging, corrections. Latents of 60
 
 from contextlib import contextmanager
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ def draw(step, number):
 
 def version_1(steps, skipped, draws, k, weight, baseline):
     grid, z = times(steps, skipped), X
-    for i, (t, t_next) in enumerate(zip(grid[:-1], grid[1:], strict=True)):
+    for i, (t, t_next) in enumerate(pairwise(grid)):
         _, flows = candidates(z, t, [draw(i, d) for d in range(draws)])
         low = flows[:k] if baseline == "first" else least_aligned(flows, k)
         z = z + (t_next - t) * soft_mask(i, draws) * differential(flows, low, weight)
@@ -134,7 +135,7 @@ def direction_aware(flow, source, alpha):
 
 def version_2(steps, fixed, draws=3, k=2, weight=2.75, alpha=0.25, zeta=0.01, phi=0.3):
     grid, z = times(steps, 0), X
-    for i, (t, t_next) in enumerate(zip(grid[:-1], grid[1:], strict=True)):
+    for i, (t, t_next) in enumerate(pairwise(grid)):
         last = i >= steps - fixed
         eps = [draw(steps - fixed, 0)] if last else [draw(i, d) for d in range(draws)]
         sources, flows = candidates(z, t, eps)

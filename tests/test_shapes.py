@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from jaxtyping import Float, jaxtyped
 from torch import Tensor
 
-from flowedit import guidance, masks, noise, rectify, solvers
+from flowedit import corrections, guidance, masks, noise, rectify, solvers
 from flowedit.backbones import attention
 from flowedit.editors import inversion, inversion_free, random_noise
 
@@ -36,6 +36,18 @@ def test_editors_keep_shape_and_precision(size):
         lambda x: random_noise(x, field, grid, source, method=solvers.heun, mask=mask),
         lambda x: inversion(x, field, field, grid, source, method=solvers.midpoint, mask=mask),
         lambda x: inversion_free(x, field, field, grid, source, draws=3, target_only_steps=1, mask=mask),
+        lambda x: inversion_free(
+            x,
+            field,
+            lambda z, t: -field(z, t),
+            grid,
+            source,
+            draws=2,
+            fixed_noise_steps=1,
+            mask=mask,
+            correct=corrections.direction_aware(0.25, 2),
+            decouple=corrections.decoupled(0.01, 0.3),
+        ),
     ):
         assert run(edit, x).dtype == torch.float32
 
@@ -75,11 +87,15 @@ def test_guidance_and_bridge(size):
         return guidance.differential("least_aligned", 1, 2.0)(flows)
 
     @check
+    def correct(v: Float[Tensor, "1 c f h w"], s: Float[Tensor, "1 c f h w"]) -> Float[Tensor, "1 c f h w"]:
+        return corrections.decoupled(0.01, 0.3)(corrections.direction_aware(0.25, 3)(v, s))
+
+    @check
     def there_and_back(v: Float[Tensor, "n c f h w"], x: Float[Tensor, "n c f h w"]) -> Float[Tensor, "n c f h w"]:
         return rectify.v_from_velocity(rectify.velocity_from_v(v, x, 0.4), x, 0.4)
 
     flows = torch.randn(n + 1, c, f, h, w)
-    average(flows)
+    correct(average(flows), flows[:1])
     assert torch.allclose(there_and_back(flows, flows + 1), flows, atol=1e-5)
 
 

@@ -22,9 +22,6 @@ PICTURE = 960
 FLOOR = 0.05
 """Compositing treats a soft mask below this as outside, where the source's own pixels stand."""
 
-GENERATED_FPS = Fraction(8)
-"""CogVideoX's own rate, for a clip that has no source."""
-
 
 def write_edit(
     job: Job, source: SourceClip, z: Tensor, mask: Tensor | None, pixels: np.ndarray | None, folder: Path
@@ -68,9 +65,9 @@ def write_edit(
 
 
 def write_clip(job: Job, geometry: Geometry, z: Tensor, path: Path) -> None:
-    """A generated clip at its working size, 8 frames a second unless `fps` says otherwise."""
+    """A generated clip at its working size and, unless `fps` says otherwise, the backbone's own rate."""
     job.monitor.phase("decode, write", geometry.source_frames)
-    with Writer(path, geometry.size, job.settings.rate or GENERATED_FPS) as writer:
+    with Writer(path, geometry.size, job.settings.rate or Fraction(job.backbone.fps)) as writer:
         for part in _rechunked(job.backbone.decode(z), geometry.source_frames):
             writer.write(part)
             job.monitor.advance(len(part))

@@ -76,6 +76,8 @@ class Backbone(Protocol):
     """What a user should hear once: random weights, a precision that the model was not trained in, ..."""
     trained: bool
     trained_frames: int
+    fps: int
+    """Frames a second of the clips that it learned from, and so of a clip that it makes."""
     native_area: int
     multiple: int
     max_side: int | None

@@ -176,7 +176,7 @@ def test_recording_changes_no_output_and_leaves_nothing_behind(request, kind):
     z = torch.randn((2, *backbone.geometry(9, (64, 96)).latent))
     velocity = backbone.velocity(prompt)
     before = velocity(z, 0.5)
-    net = backbone._transformer
+    net = backbone._parts.transformer
     processors = dict(net.attn_processors)
     with backbone.record({prompt: [1]}, [0.0, 0.5, 0.9]) as maps:
         assert torch.equal(velocity(z, 0.5), before)

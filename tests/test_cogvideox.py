@@ -131,7 +131,7 @@ def test_guidance_is_one_batched_call_and_rows_are_counted(backbone_2b):
     z = torch.randn((3, *backbone.geometry(9, (64, 96)).latent))
     prompt, negative = backbone.embed("a fox"), backbone.embed("")
     calls = []
-    backbone._transformer.register_forward_pre_hook(
+    backbone._parts.transformer.register_forward_pre_hook(
         lambda m, args, kwargs: calls.append(len(kwargs["hidden_states"])), with_kwargs=True
     )
     guided = backbone.velocity(prompt, 4.0, negative)(z, 0.5)
@@ -143,7 +143,7 @@ def test_guidance_is_one_batched_call_and_rows_are_counted(backbone_2b):
     assert torch.allclose(guided, guidance.classifier_free(none, plain, 4.0), atol=1e-4)
     for rows in (1, 2, 3):
         split, sizes = load(backbone_2b, rows=rows), []
-        split._transformer.register_forward_pre_hook(
+        split._parts.transformer.register_forward_pre_hook(
             lambda m, args, kwargs, sizes=sizes: sizes.append(len(kwargs["hidden_states"])), with_kwargs=True
         )
         assert torch.allclose(split.velocity(prompt, 4.0, negative)(z, 0.5), guided, atol=1e-5)
@@ -208,7 +208,7 @@ def test_a_reloaded_checkpoint_gives_the_same_bytes(folder, tmp_path):
 def test_times_below_the_smallest_knot_are_conditioned_at_it(backbone_2b):
     backbone = load(backbone_2b)
     seen = []
-    backbone._transformer.register_forward_pre_hook(
+    backbone._parts.transformer.register_forward_pre_hook(
         lambda m, args, kwargs: seen.append(kwargs["timestep"].tolist()), with_kwargs=True
     )
     z = torch.randn((1, *backbone.geometry(9, (64, 96)).latent))
@@ -319,8 +319,8 @@ def test_image_to_video_and_other_families_are_refused(backbone_2b, tmp_path):
     with pytest.raises(ValueError, match="image-to-video"):
         load(changed(backbone_2b, tmp_path, "transformer", in_channels=8))
     shutil.rmtree(tmp_path / "copy")
-    with pytest.raises(ValueError, match=r"WanPipeline.*CogVideoXPipeline"):
-        load(changed(backbone_2b, tmp_path, "", _class_name="WanPipeline"))
+    with pytest.raises(ValueError, match=r"FluxPipeline.*CogVideoXPipeline"):
+        load(changed(backbone_2b, tmp_path, "", _class_name="FluxPipeline"))
 
 
 def test_pickles_are_never_read(backbone_2b, tmp_path):

@@ -1,7 +1,7 @@
 """CogVideoX (Yang et al. 2024) as a rectified flow, through diffusers: 1.0 (sincos or rotary) and 1.5."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ from einops import rearrange
 from torch import Tensor
 
 from flowedit import rectify
-from flowedit.backbones import pixels
+from flowedit.backbones import cogvideox_vae, pixels
 from flowedit.backbones.folder import Folder
+from flowedit.backbones.guided import Guided
+from flowedit.backbones.parts import Parts
 from flowedit.backbones.positions import rotary
-from flowedit.backbones.recorder import Recorder, chosen, recording
 from flowedit.backbones.text import TextEncoder
-from flowedit.guidance import classifier_free
 from flowedit.types import Conditioning, Geometry, Maps, Velocity
 
 NATIVE_15 = (96, 170)
@@ -42,13 +42,7 @@ class CogVideoX:
         tiling: bool,
         cache: Path | None,
     ) -> None:
-        self._folder, self.device, self._dtype, self._rows, self._tiling = (
-            folder,
-            device,
-            dtype,
-            rows,
-            tiling,
-        )
+        self._folder, self.device, self._dtype = folder, device, dtype
         self._config = folder.config("transformer", CogVideoXTransformer3DModel)
         if self._config["in_channels"] != self._config["out_channels"]:
             raise ValueError(f"backbone {folder.path} is an image-to-video CogVideoX; a text-to-video one is needed")
@@ -60,13 +54,21 @@ class CogVideoX:
         vae = folder.config("vae", AutoencoderKLCogVideoX)
         self._scale = 2 ** (len(vae["block_out_channels"]) - 1)
         self._text = TextEncoder(folder, device, dtype, self._config["max_text_seq_length"], cache)
+        self._parts = Parts(
+            folder,
+            device,
+            self._text,
+            transformer=(CogVideoXTransformer3DModel, dtype),
+            vae=(AutoencoderKLCogVideoX, dtype),
+            tiling=tiling,
+        )
+        self._guided = Guided(self._network, (self._patch_t, self._patch, self._patch), rows)
         self._turned = self._config["use_rotary_positional_embeddings"]
-        self._recorder: Recorder | None = None
-        self._placed: Any = None
         self._tables: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
         self.name = folder.name
         self.world: Mapping[str, Any] | None = folder.world
-        self.trained = folder.notes.get("trained", True)
+        self.trained = folder.trained
+        self.fps = 8
         self.notices = self._first_notices()
         self.trained_frames = self._config["sample_frames"]
         height, width = self._native_latent()
@@ -101,30 +103,9 @@ class CogVideoX:
     def knots(self) -> Tensor:
         return rectify.knots(CogVideoXDDIMScheduler.from_config(self._schedule).alphas_cumprod)
 
-    @cached_property
-    def _vae(self) -> Any:
-        vae = self._folder.model("vae", AutoencoderKLCogVideoX, self._dtype)
-        if self._tiling:
-            vae.enable_tiling()
-        return vae
-
-    @cached_property
-    def _transformer(self) -> Any:
-        return self._folder.model("transformer", CogVideoXTransformer3DModel, self._dtype)
-
-    def _place(self, wanted: Any) -> Any:
-        """The component on the device, the other one off it: one at a time fits a consumer card."""
-        self._text.release()
-        if self.device.type == "cpu" or wanted is self._placed:
-            return wanted
-        if self._placed is not None:
-            self._placed.to("cpu")
-        self._placed = wanted.to(self.device)
-        return wanted
-
     def ready(self) -> None:
         """Read the weights of the transformer and the autoencoder; the text encoder's may never be needed."""
-        self._vae, self._transformer  # noqa: B018  (cached when first asked for)
+        self._parts.ready()
 
     def geometry(self, frames: int, size: tuple[int, int]) -> Geometry:
         """The nearest valid shape of a clip of `frames` at about size (height, width).
@@ -148,15 +129,17 @@ class CogVideoX:
     @torch.no_grad()
     def encode(self, frames: np.ndarray, progress: Callable[[int], None] | None = None) -> Tensor:
         """Frames uint8 (8 k + 1, H, W, 3) to the latent's mode (1, C, F, h, w) float32 on the device, scaled."""
-        vae = self._place(self._vae)
-        x = pixels.encode(vae, frames, self.device, progress) * vae.config.scaling_factor
+        vae = self._parts.place(self._parts.vae)
+        stream = cogvideox_vae.encoder(vae, len(frames), frames.shape[1:3])
+        x = pixels.encode(stream, frames, self.device, progress) * vae.config.scaling_factor
         return torch.cat([x[:, :, :1]] * self.leading_latents + [x], dim=2)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Iterator[np.ndarray]:
         """A latent (1, C, F, h, w) to chunks of frames uint8 (f, H, W, 3), the clip's first frames first."""
-        vae = self._place(self._vae)
-        yield from pixels.decode(vae, z[:, :, self.leading_latents :] / vae.config.scaling_factor)
+        vae = self._parts.place(self._parts.vae)
+        z = z[:, :, self.leading_latents :] / vae.config.scaling_factor
+        yield from pixels.decode(cogvideox_vae.decoder(vae, z.shape[2], z.shape[3:]), z)
 
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
         """The characters of each token of the prompt, without loading the text encoder."""
@@ -181,41 +164,15 @@ class CogVideoX:
             negative = self.embed("")
 
         def velocity(z: Tensor, t: float) -> Tensor:
-            sides = [prompt] if guidance_scale == 1.0 else [negative, prompt]
             x_t = rectify.from_rectified(z.float(), t)
-            with torch.no_grad():
-                v = self._guided(x_t, t, sides, guidance_scale)
+            v = self._guided(x_t, t, prompt, guidance_scale, negative)
             return rectify.velocity_from_v(v, x_t, t)
 
         return velocity
 
-    def _guided(self, x_t: Tensor, t: float, sides: Sequence[Any], guidance_scale: float) -> Tensor:
-        """The guided v (B, C, F, H, W) float32; at most `rows` batch rows a network call, if that is set."""
-        prompt, parts = sides[-1], []
-        alone = 0 < self._rows < len(sides)
-        calls = [[side] for side in sides] if alone else [sides]
-        size = max(1, self._rows // len(calls[0])) if self._rows else len(x_t)
-        with self._recorded(prompt, x_t) as maps:
-            for some in x_t.split(size):
-                rows = [self._call(call, prompt, some, t, maps) for call in calls]
-                v = torch.cat(rows)
-                parts.append(v if len(sides) == 1 else _guide(v, guidance_scale))
-        return torch.cat(parts)
-
-    def _call(
-        self, sides: Sequence[Conditioning], prompt: Conditioning, x_t: Tensor, t: float, maps: list[Tensor]
-    ) -> Tensor:
-        """One network call, the rows of each side after those of the one before; the prompt's rows, last, are read."""
-        if self._recorder is None or sides[-1] is not prompt:
-            return self._network(torch.cat([x_t] * len(sides)), t, sides)
-        conditional = slice(len(x_t) * (len(sides) - 1), len(x_t) * len(sides))
-        with self._recorder.rows(prompt, conditional, maps):
-            return self._network(torch.cat([x_t] * len(sides)), t, sides)
-
-    def _network(self, x_t: Tensor, t: float, sides: Sequence[Conditioning]) -> Tensor:
-        net = self._place(self._transformer)
+    def _network(self, x_t: Tensor, t: float, embedding: Tensor) -> Tensor:
+        net = self._parts.place(self._parts.transformer)
         rows, size = len(x_t), tuple(x_t.shape[-2:])
-        embedding = torch.cat([s.embedding.expand(rows // len(sides), -1, -1) for s in sides])
         time = torch.full((rows,), rectify.timestep(t, self.knots), device=self.device, dtype=torch.float32)
         v = net(
             hidden_states=rearrange(x_t, "b c f h w -> b f c h w").to(self.device, self._dtype),
@@ -233,47 +190,13 @@ class CogVideoX:
             self._tables = {key: rotary(self._config, frames, (size[0], size[1]), self.device)}
         return self._tables[key]
 
-    @contextmanager
     def record(
         self, tokens: Mapping[Conditioning, Sequence[int]], blocks: Sequence[float], normalise: str = "joint"
-    ) -> Iterator[Maps]:
+    ) -> AbstractContextManager[Maps]:
         """Record the joint attention of video queries to each prompt's tokens in blocks given as fractions of depth."""
-        layers = self._transformer.transformer_blocks
-        modules = [layers[i].attn1 for i in chosen(blocks, len(layers))]
-        self._recorder = Recorder(tokens, normalise)
-        try:
-            with recording(modules, self._recorder, self._text.length) as recorder:
-                yield recorder
-        finally:
-            self._recorder = None
-
-    @contextmanager
-    def _recorded(self, prompt: Conditioning, x_t: Tensor) -> Iterator[list[Tensor]]:
-        if self._recorder is None:
-            yield []
-            return
-        _, _, frames, height, width = x_t.shape
-        p, p_t = self._patch, self._patch_t
-
-        def unpatch(tokens: Tensor) -> Tensor:
-            grid = rearrange(tokens, "b (f h w) -> b 1 f h w", f=frames // p_t, h=height // p, w=width // p)
-            return grid.repeat_interleave(p_t, 2).repeat_interleave(p, 3).repeat_interleave(p, 4)
-
-        with self._recorder.call(prompt, unpatch) as maps:
-            yield maps
+        modules = [block.attn1 for block in self._parts.transformer.transformer_blocks]
+        return self._guided.record(tokens, modules, blocks, normalise, self._text.length)
 
     def describe(self) -> dict[str, Any]:
         """What run.yaml keeps of a backbone."""
-        return {
-            "name": self.name,
-            "folder": str(self._folder.path),
-            "fingerprint": self._folder.fingerprint("transformer"),
-            "trained": self.trained,
-            "dtype": str(self._dtype).removeprefix("torch."),
-            "device": str(self.device),
-        }
-
-
-def _guide(rows: Tensor, scale: float) -> Tensor:
-    negative, conditional = rows.chunk(2)
-    return classifier_free(negative, conditional, scale)
+        return self._folder.describe(self.device, self._dtype)

@@ -34,15 +34,25 @@ class Folder:
             raise ValueError(f"backbone {str(path)!r} is not a folder")
         self.require("", "model_index.json")
 
+    @cached_property
+    def index(self) -> dict[str, Any]:
+        """model_index.json: the pipeline's class, its components and its own settings."""
+        return self._json("model_index.json")
+
     @property
     def family(self) -> str:
         """The pipeline class that the checkpoint names, such as CogVideoXPipeline."""
-        return str(self._json("model_index.json").get("_class_name", ""))
+        return str(self.index.get("_class_name", ""))
 
     @cached_property
     def notes(self) -> dict[str, Any]:
         """flowedit.json, where a checkpoint of ours says what it was trained on; empty for others."""
         return self._json("flowedit.json") if (self.path / "flowedit.json").is_file() else {}
+
+    @property
+    def trained(self) -> bool:
+        """False for random weights, which a checkpoint of ours says of itself."""
+        return bool(self.notes.get("trained", True))
 
     @property
     def world(self) -> dict[str, Any] | None:
@@ -109,6 +119,17 @@ class Folder:
                     file.seek(place)
                     digest.update(file.read(SAMPLE))
         return digest.hexdigest()
+
+    def describe(self, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+        """What run.yaml keeps of a backbone."""
+        return {
+            "name": self.name,
+            "folder": str(self.path),
+            "fingerprint": self.fingerprint("transformer"),
+            "trained": self.trained,
+            "dtype": str(dtype).removeprefix("torch."),
+            "device": str(device),
+        }
 
     def _weights(self, component: str) -> Sequence[Path]:
         files = sorted((self.path / component).glob("*.safetensors"))

@@ -13,7 +13,8 @@ from flowedit.backbones.attention import blockwise_lse, token_attention, with_ls
 from flowedit.types import Conditioning
 
 NORMALISE = ("joint", "text")
-PLAIN = {"attn_mask": None, "dropout_p": 0.0, "is_causal": False}
+INPUTS = ("query", "key", "value")
+PLAIN = {"attn_mask": None, "dropout_p": 0.0, "is_causal": False, "enable_gqa": False}
 Unpatch = Callable[[Tensor], Tensor]
 """Attention of the video tokens (rows, N) to the latent grid (rows, 1, F, H, W)."""
 
@@ -96,12 +97,12 @@ class _Tap(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is not F.scaled_dot_product_attention:
             return func(*args, **kwargs)
-        scale = kwargs.get("scale")
-        others = [kwargs.get(name, usual) == usual for name, usual in PLAIN.items()]
-        if len(args) != 3 or not all(others):
+        plain = all(kwargs.get(name, usual) == usual for name, usual in PLAIN.items())
+        if len(args) > len(INPUTS) or not plain:
             raise RuntimeError("the attention recorder reads plain attention only: no mask, dropout or causal order")
-        q, k, v = args
-        return self._recorder.attend(q, k, v, scale, self._text)
+        # CogVideoX gives them by place, diffusers' dispatcher (Wan) by name.
+        q, k, v = (args[i] if i < len(args) else kwargs[name] for i, name in enumerate(INPUTS))
+        return self._recorder.attend(q, k, v, kwargs.get("scale"), self._text)
 
 
 @contextmanager

@@ -1,0 +1,96 @@
+"""Guided network calls for every adapter: sides and draws in batches, at most so many rows, watched by the recorder."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from flowedit.backbones.recorder import Recorder, chosen, recording
+from flowedit.guidance import classifier_free
+from flowedit.types import Conditioning, Maps
+
+Network = Callable[[Tensor, float, Tensor], Tensor]
+"""One call: x (B, C, F, H, W) float32 at time t with embeddings (B, L, D), to the output, float32 like x."""
+
+
+class Guided:
+    """A network with classifier-free guidance on its output; `rows` bounds a call's batch rows, 0 does not.
+
+    `patch` (frames, height, width) is how many latent sites a token of the network holds.
+    """
+
+    def __init__(self, network: Network, patch: tuple[int, int, int], rows: int) -> None:
+        self._network, self._patch, self._rows = network, patch, rows
+        self._recorder: Recorder | None = None
+
+    @torch.no_grad()
+    def __call__(
+        self, x: Tensor, t: float, prompt: Conditioning, guidance_scale: float, negative: Conditioning | None
+    ) -> Tensor:
+        """v_negative + scale (v_prompt - v_negative), (B, C, F, H, W) float32; at scale 1 the prompt's rows alone.
+
+        Both sides go through in one call, unless `rows` has no room for them.
+        """
+        sides = [prompt] if guidance_scale == 1.0 or negative is None else [negative, prompt]
+        alone, parts = 0 < self._rows < len(sides), []
+        calls = [[side] for side in sides] if alone else [sides]
+        size = max(1, self._rows // len(calls[0])) if self._rows else len(x)
+        with self._recorded(prompt, x) as maps:
+            for some in x.split(size):
+                out = torch.cat([self._call(call, prompt, some, t, maps) for call in calls])
+                parts.append(out if len(sides) == 1 else _guide(out, guidance_scale))
+        return torch.cat(parts)
+
+    def _call(
+        self, sides: Sequence[Conditioning], prompt: Conditioning, x: Tensor, t: float, maps: list[Tensor]
+    ) -> Tensor:
+        """One network call, the rows of each side after those of the one before; the prompt's rows, last, are read."""
+        embedding = torch.cat([side.embedding.expand(len(x), -1, -1) for side in sides])
+        batch = torch.cat([x] * len(sides))
+        if self._recorder is None or sides[-1] is not prompt:
+            return self._network(batch, t, embedding)
+        with self._recorder.rows(prompt, slice(len(batch) - len(x), len(batch)), maps):
+            return self._network(batch, t, embedding)
+
+    @contextmanager
+    def record(
+        self,
+        tokens: Mapping[Conditioning, Sequence[int]],
+        modules: Sequence[torch.nn.Module],
+        blocks: Sequence[float],
+        normalise: str,
+        text: int,
+    ) -> Iterator[Maps]:
+        """Record attention to each prompt's tokens in those of the modules that fractions of the depth choose.
+
+        `text`: how many of a module's first queries are text, not video.
+        """
+        self._recorder = Recorder(tokens, normalise)
+        try:
+            with recording([modules[i] for i in chosen(blocks, len(modules))], self._recorder, text) as recorder:
+                yield recorder
+        finally:
+            self._recorder = None
+
+    @contextmanager
+    def _recorded(self, prompt: Conditioning, x: Tensor) -> Iterator[list[Tensor]]:
+        if self._recorder is None:
+            yield []
+            return
+        frames, height, width = (side // p for side, p in zip(x.shape[2:], self._patch, strict=True))
+
+        def unpatch(tokens: Tensor) -> Tensor:
+            grid = rearrange(tokens, "b (f h w) -> b 1 f h w", f=frames, h=height, w=width)
+            for axis, p in enumerate(self._patch, start=2):
+                grid = grid.repeat_interleave(p, axis)
+            return grid
+
+        with self._recorder.call(prompt, unpatch) as maps:
+            yield maps
+
+
+def _guide(rows: Tensor, scale: float) -> Tensor:
+    negative, conditional = rows.chunk(2)
+    return classifier_free(negative, conditional, scale)

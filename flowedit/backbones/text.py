@@ -1,8 +1,9 @@
-"""T5 embeddings at a backbone's text length, cached on disk by content and encoder; token spans by offsets."""
+"""T5 and UMT5 embeddings at a backbone's text length, cached on disk by content and encoder; spans by offsets."""
 
 import hashlib
 import os
 import tempfile
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,29 +12,54 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import T5EncoderModel, T5Tokenizer
+from transformers import T5EncoderModel, T5Tokenizer, UMT5EncoderModel
 
+from flowedit.backbones.clean import clean
 from flowedit.backbones.folder import Folder, first_line
 from flowedit.types import Conditioning
 
 SPACE = "▁"
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a family reads prompts: its encoder's class, and what it does before and after.
+
+    `cleaned`: entities and white space are resolved first. `masked`: the encoder attends to the prompt's own tokens
+    only, and padding is zeros; otherwise padding is encoded as if it were text.
+    """
+
+    encoder: Any
+    cleaned: bool = False
+    masked: bool = False
+
+
+COGVIDEOX = Reading(T5EncoderModel)
+WAN = Reading(UMT5EncoderModel, cleaned=True, masked=True)
+
+
 class TextEncoder:
-    """Embeds prompts as CogVideoX was trained: padded to `length` tokens, without an attention mask.
+    """Embeds prompts as a family was trained, padded to `length` tokens.
 
     The encoder is loaded for a prompt that the cache does not hold, and leaves memory at `release`.
     """
 
     def __init__(
-        self, folder: Folder, device: torch.device, dtype: torch.dtype, length: int, cache: Path | None
+        self,
+        folder: Folder,
+        device: torch.device,
+        dtype: torch.dtype,
+        length: int,
+        cache: Path | None,
+        reading: Reading = COGVIDEOX,
     ) -> None:
-        self._folder, self._device, self._dtype, self._cache, self.length = (
+        self._folder, self._device, self._dtype, self._cache, self.length, self._reading = (
             folder,
             device,
             dtype,
             cache,
             length,
+            reading,
         )
 
     @cached_property
@@ -67,9 +93,14 @@ class TextEncoder:
         return tuple(place for piece, place in zip(pieces, offsets, strict=True) if piece == self._tokenizer.unk_token)
 
     def _pieces(self, prompt: str) -> tuple[list[str], list[tuple[int, int]]]:
-        encoded = self._tokenizer(prompt, return_offsets_mapping=True)
+        """The prompt's tokens, the closing one last, and the characters of the prompt as given that each covers."""
+        text, places = clean(prompt) if self._reading.cleaned else (prompt, None)
+        encoded = self._tokenizer(text, return_offsets_mapping=True)
         pieces = self._tokenizer.convert_ids_to_tokens(encoded["input_ids"])
-        return pieces, [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
+        offsets = [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
+        if places is not None:
+            offsets = [(places[a][0], places[b - 1][1]) if a < b else (0, 0) for a, b in offsets]
+        return pieces, offsets
 
     def embed(self, prompt: str) -> Conditioning:
         """The prompt's embedding (1, length, D) on the device, in the network's precision."""
@@ -83,7 +114,7 @@ class TextEncoder:
 
     def _key(self, prompt: str) -> str:
         parts = [self._folder.fingerprint("text_encoder"), self._folder.fingerprint("tokenizer")]
-        parts += [str(self.length), str(self._dtype), self._device.type, prompt]
+        parts += [str(self.length), str(self._dtype), self._device.type, self._reading.encoder.__name__, prompt]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def release(self) -> None:
@@ -92,15 +123,19 @@ class TextEncoder:
 
     @cached_property
     def _encoder(self) -> Any:
-        encoder = self._folder.model("text_encoder", T5EncoderModel, self._dtype).to(self._device)
+        encoder = self._folder.model("text_encoder", self._reading.encoder, self._dtype).to(self._device)
         if encoder.encoder.embed_tokens.weight is not encoder.shared.weight:
             raise ValueError(f"{self._folder.path}/text_encoder loaded with untied, empty token embeddings")
         return encoder
 
     @torch.no_grad()
     def _encode(self, prompt: str) -> Tensor:
-        tokens = self._tokenizer(prompt, padding="max_length", max_length=self.length, return_tensors="pt").input_ids
-        return self._encoder(tokens.to(self._device))[0].to(self._dtype).cpu()
+        text = clean(prompt)[0] if self._reading.cleaned else prompt
+        read = self._tokenizer(text, padding="max_length", max_length=self.length, return_tensors="pt").to(self._device)
+        if not self._reading.masked:
+            return self._encoder(read.input_ids)[0].to(self._dtype).cpu()
+        embedding = self._encoder(read.input_ids, read.attention_mask)[0].to(self._dtype)
+        return embedding.masked_fill(read.attention_mask[..., None] == 0, 0.0).cpu()
 
 
 def _load(path: Path | None) -> Tensor | None:

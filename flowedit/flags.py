@@ -20,7 +20,8 @@ FLAGS = {
     "mode": ("NAME", "random_noise, inversion or inversion_free (the default)"),
     "backbone": (
         "NAME|DIR",
-        "pocket (ships with us; the default), cogvideox-2b, cogvideox-5b, cogvideox1.5-5b, or a checkpoint folder",
+        "pocket (ships with us; the default), cogvideox-2b, cogvideox-5b, cogvideox1.5-5b, wan2.1-t2v-1.3b, "
+        "wan2.1-t2v-14b, or a checkpoint folder",
     ),
     "mask": ("NAME", "attention (of the words; the default) or none"),
     "guidance": ("NAME", "mean (the default), differential or differential_first"),

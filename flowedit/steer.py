@@ -32,6 +32,14 @@ def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
     return schedule.start(grid, settings.strength)
 
 
+def explain_grid(settings: Settings, backbone: Backbone) -> list[str]:
+    """A notice where the knots alone are not the grid that the model's makers use: a checkpoint given as a folder."""
+    if settings.mode.grid != "model" or backbone.shift == 1.0:
+        return []
+    shift = f"mode.grid=shifted mode.shift={backbone.shift:g}"
+    return [f"{backbone.name} is meant for a shifted grid: {shift} spends more of the steps on noise"]
+
+
 @torch.no_grad()
 def encode(job: Job, frames: np.ndarray) -> Tensor:
     """Frames uint8 (F, H, W, 3) of a valid geometry to the source latent (1, C, f, h, w).

@@ -1,4 +1,4 @@
-"""Write a small CogVideoX checkpoint with random weights: python scripts/make_random_backbone.py DIR [2b|5b|1.5]."""
+"""Write a small checkpoint with random weights: python scripts/make_random_backbone.py DIR [2b|5b|1.5|wan]."""
 
 import sys
 from pathlib import Path

@@ -44,7 +44,7 @@ class ToyBackbone:
     """A non-linear field behind the seam, with attention maps that depend on the state; no network, no diffusers."""
 
     name, trained, trained_frames, multiple, max_side = "toy", True, 9, 16, None
-    native_area, latent_size, frames_per_latent, leading_latents, fps = 128 * 192, (16, 24), 4, 0, 8
+    native_area, latent_size, frames_per_latent, leading_latents, fps, shift = 128 * 192, (16, 24), 4, 0, 8, 1.0
 
     def __init__(self):
         self.device = torch.device("cpu")

@@ -25,20 +25,25 @@ def load(
     from flowedit.backbones.folder import Folder
 
     folder = Folder(path, name)
-    if not folder.family.startswith("CogVideoX"):
-        raise ValueError(
-            f"backbone {str(path)!r} holds a {folder.family or 'model without a name'}; CogVideoXPipeline is supported"
-        )
+    wan = folder.family == "WanPipeline"
+    if not wan and not folder.family.startswith("CogVideoX"):
+        held = folder.family or "model without a name"
+        raise ValueError(f"backbone {str(path)!r} holds a {held}; CogVideoXPipeline and WanPipeline are supported")
     from flowedit.backbones.cogvideox import CogVideoX
+    from flowedit.backbones.wan import Wan
 
     place = find_device(device)
-    if dtype == "auto":
-        precision = folder.dtype("transformer") if place.type != "cpu" else torch.float32
-    elif dtype in PRECISIONS:
+    if dtype in PRECISIONS:
         precision = PRECISIONS[dtype]
-    else:
+    elif dtype != "auto":
         raise ValueError(f"runtime.dtype {dtype!r} is not one of auto, {', '.join(PRECISIONS)}")
-    backbone: Backbone = CogVideoX(folder, place, precision, rows=rows, tiling=tiling, cache=cache)
+    elif place.type == "cpu":
+        precision = torch.float32
+    else:
+        # Wan's weights lie on the hub in twice the precision that it was trained and is meant to run in.
+        precision = torch.bfloat16 if wan else folder.dtype("transformer")
+    family: type[CogVideoX] | type[Wan] = Wan if wan else CogVideoX
+    backbone: Backbone = family(folder, place, precision, rows=rows, tiling=tiling, cache=cache)
     return backbone
 
 

@@ -69,6 +69,7 @@ class CogVideoX:
         self.world: Mapping[str, Any] | None = folder.world
         self.trained = folder.trained
         self.fps = 8
+        self.shift = 1.0
         self.notices = self._first_notices()
         self.trained_frames = self._config["sample_frames"]
         height, width = self._native_latent()

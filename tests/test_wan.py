@@ -358,6 +358,7 @@ def test_released_checkpoints_have_their_own_shift_and_a_flag_stands_over_it(nam
         ("transformer/config.json", {"patch_size": [2, 2, 2]}, "another version"),
         ("model_index.json", {"boundary_ratio": 0.875}, "another version"),
         ("model_index.json", {"expand_timesteps": True}, "another version"),
+        ("vae/config.json", {"is_residual": True}, "another version"),
         ("scheduler/scheduler_config.json", {"prediction_type": "epsilon"}, "epsilon"),
         ("model_index.json", {"_class_name": "WanImageToVideoPipeline"}, "WanImageToVideoPipeline.*WanPipeline are"),
     ],

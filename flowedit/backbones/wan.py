@@ -81,7 +81,7 @@ class Wan:
         path, config, index = self._folder.path, self._config, self._folder.index
         if config["image_dim"] is not None or config["in_channels"] != config["out_channels"]:
             raise ValueError(f"backbone {path} is an image-to-video Wan; a text-to-video one is needed")
-        later = index.get("boundary_ratio") is not None or index.get("expand_timesteps") or self._vae["patch_size"]
+        later = index.get("boundary_ratio") is not None or index.get("expand_timesteps") or self._vae["is_residual"]
         patch = list(config["patch_size"])
         if later or patch[0] != 1 or patch[1] != patch[2]:
             raise ValueError(f"backbone {path} is a Wan of another version; Wan 2.1 is supported")

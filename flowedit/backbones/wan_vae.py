@@ -26,8 +26,8 @@ def decoder(vae: Any, latents: int, size: tuple[int, ...]) -> Stream:
     convolutions = _causal(vae.decoder)
 
     def network(x: Tensor, past: Any) -> tuple[Tensor, Any]:
-        first, past = past is None, [None] * convolutions if past is None else past
-        return vae.decoder(vae.post_quant_conv(x), feat_cache=past, feat_idx=[0], first_chunk=first), past
+        past = [None] * convolutions if past is None else past
+        return vae.decoder(vae.post_quant_conv(x), feat_cache=past, feat_idx=[0]), past
 
     return Stream(vae, network, [(i, i + 1) for i in range(latents)], _tiles(vae, size, to_latent=False))
 

@@ -109,7 +109,10 @@ def load(path: Path) -> Any:
     except OSError as error:
         raise OSError(f"{str(path)!r} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, ValueError) as error:  # a date that no calendar has is a ValueError
-        raise ValueError(f"{str(path)!r} is not YAML: {' '.join(str(error).split())[:200]}") from error
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+        where = f" in line {mark.line + 1}" if mark is not None else ""
+        hint = " (quote a text that holds a colon)" if "mapping values" in problem else ""
+        raise ValueError(f"{str(path)!r} is not YAML{where}: {problem}{hint}") from error
 
 
 def inside(root: Path, name: str, what: str, home: str = "the file's own folder") -> Path:

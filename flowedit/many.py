@@ -20,7 +20,11 @@ ABOUT = {
     "evaluate": "edit and score a dataset: flowedit evaluate edits.yaml",
     "bench": "score modes on scenes whose true edits are known: flowedit bench",
 }
-MODES = ("modes", "A,B", "modes (default all three; the first is compared with)")
+MODES = (
+    "modes",
+    "A,B",
+    "default inversion_free,inversion,random_noise; the first is compared with, presets are modes too",
+)
 METRICS = ("metrics", "A,B", "metrics (default all that need no download)")
 ENGINE = (
     ("engine", "NAME", "local (the default) or ray"),

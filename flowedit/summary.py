@@ -25,7 +25,7 @@ class Summary:
 
     Edits of one clip are not independent: they are averaged first, and means and intervals go over clips. `best`
     holds the cells with the best mean of their column, over the edits that all methods have; REFERENCES are shown and
-    never compared. `failed` counts failures, `edits` the (clip, edit) pairs, `clips` the clips.
+    never compared. `edits` counts the (clip, edit) pairs that have a value, `clips` their clips, `failed` failures.
     """
 
     kind: str
@@ -117,8 +117,8 @@ def _summary(kind: str, rows: Sequence[Row], methods: Sequence[str]) -> Summary:
         failed[row.method, row.metric] = failed.get((row.method, row.metric), 0) + 1
     return Summary(
         kind=kind,
-        edits=len({(row.clip, row.edit) for row in rows}),
-        clips=len({row.clip for row in rows}),
+        edits=len({row[:2] for row in rows if row.value is not None}),
+        clips=len({row.clip for row in rows if row.value is not None}),
         methods=tuple(methods),
         metrics=metrics,
         cells=cells,
@@ -137,6 +137,7 @@ def _metrics(rows: Sequence[Row]) -> tuple[str, ...]:
 def _best(cells: dict[Cell, Interval], metric: str, methods: Sequence[str]) -> list[Cell]:
     means = {(method, metric): cells[method, metric].mean for method in methods if (method, metric) in cells}
     better = HEADS[metric].better
+    means = {cell: round(value, HEADS[metric].decimals) for cell, value in means.items()}  # as it is printed
     if better is None or len(means) < 2 or len(set(means.values())) == 1:
         return []
     best = max(means.values()) if better == "higher" else min(means.values())

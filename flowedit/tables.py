@@ -16,6 +16,8 @@ from flowedit.summary import REFERENCES, Summary, summaries
 
 WIDTH = 160
 """Columns where there is no terminal."""
+NAMED = 3
+"""Up to so many edits of one failure are named, more are counted."""
 LINE = 80
 """The least width of a table, so that its title stays in one or two lines."""
 MANY = 6
@@ -24,7 +26,7 @@ MANY = 6
 
 def tables(rows: Sequence[Row], methods: Sequence[str], by_kind: bool = False) -> Iterator[RenderableType]:
     """Results and paired differences, all together and by kind, then the failures; `by_kind` as in `summaries`."""
-    for summary in summaries(rows, methods, by_kind):
+    for summary in (made for made in summaries(rows, methods, by_kind) if made.metrics):
         yield results(summary)
         if summary.paired:
             yield differences(summary)
@@ -84,16 +86,19 @@ def differences(summary: Summary) -> Table:
 
 
 def failed(lost: Sequence[Row]) -> Table:
-    """Each edit or score that gave no value, with its reason; metrics of one edit with one reason share a line."""
+    """Each reason once, with what it cost and where: the edits by name, or their number where there are many."""
     table = Table(title=f"{len(lost)} failed", box=box.SIMPLE, title_justify="left")
-    for name in ("clip", "edit", "method", "what", "reason"):
+    for name in ("what", "reason", "methods", "edits"):
         table.add_column(name, overflow="fold")
-    together: dict[tuple[str, ...], list[str]] = {}
+    reasons: dict[tuple[str, str, str], list[Row]] = {}
     for row in lost:
-        what = "edit" if row.metric == JOB else HEADS[row.metric].label
-        together.setdefault((row.clip, row.edit, row.method, row.failure or ""), []).append(what)
-    for (clip, edit, method, reason), names in together.items():
-        table.add_row(clip, edit, method, ", ".join(names), Text(reason))
+        where = f"{row.clip}, {row.edit}" if row.metric == JOB else ""  # an edit's reason is its own
+        reasons.setdefault((row.failure or "", "edit" if row.metric == JOB else "", where), []).append(row)
+    for (reason, what, _), held in reasons.items():
+        names = what or ", ".join(dict.fromkeys(HEADS[row.metric].label for row in held))
+        edits = list(dict.fromkeys(f"{row.clip}, {row.edit}" for row in held))
+        shown = "; ".join(edits) if len(edits) <= NAMED else f"{len(edits)} edits"
+        table.add_row(names, reason, ", ".join(dict.fromkeys(row.method for row in held)), shown)
     return table
 
 

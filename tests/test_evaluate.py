@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -259,7 +261,7 @@ def test_compare_takes_a_clip_flags_and_any_configuration(tmp_path, command, cli
         (("evaluate", "broken.yaml"), "is not YAML"),
         (("evaluate", "twice.yaml"), "already"),
         (("evaluate", "climbs.yaml"), "'../fox.mp4' is not a path inside"),
-        (("evaluate", "edits.yaml", "--metrics", "psrn"), "did you mean psnr"),
+        (("evaluate", "edits.yaml", "--metrics", "psrn"), "did you mean psnr or "),
         (("evaluate", "edits.yaml", "--modes", "invertion"), "unknown mode"),
         (("evaluate", "edits.yaml", "--do", "nothing"), "is not one of edit, score, both"),
         (("evaluate", "edits.yaml", "--edits", "theirs"), "is not NAME=DIR"),
@@ -343,6 +345,25 @@ def test_flags_win_over_a_file_and_so_does_their_mask(tmp_path, command):
         code, out, err = command(*args, *more, "--out", tmp_path / f"out{code_wanted}", "evaluations=own", "steps=2")
         assert code == code_wanted, err
     assert "no pixel" in out  # white: there is no background
+
+
+def test_uneven_costs_are_told_and_a_reason_is_told_once(done, command, tmp_path):
+    place = done[0]
+    args = [place / "data" / "edits.yaml", "--modes", "inversion,random_noise", "--out", place / "out", *FEW]
+    code, out, err = command("evaluate", *args, "--metrics", "clip_t,psnr", "--workers", 1)
+    assert code == 2
+    assert "network evaluations differ, inversion 6, random_noise 4: --evaluations equal" in err
+    assert out.count("clip-vit-large-patch14") == 1
+
+
+def test_points_of_a_sweep_keep_their_tables_and_a_failed_row_ends_none(tmp_path):
+    file = dataset(tmp_path / "data", {"clip": "none.mp4"})
+    args = ["-m", f"dataset={file}", "modes=[random_noise]", "metrics=[psnr]", f"out={tmp_path / 'out'}", "steps=2,3"]
+    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *args, "engine.workers=1", *FEW[1:]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    runs = [yaml.safe_load((tmp_path / "out" / f"point-{n}" / "run.yaml").read_text()) for n in range(2)]
+    assert [run["methods"]["random_noise"]["steps"] for run in runs] == [2, 3]
 
 
 def test_names_with_brackets_are_names(tmp_path, command):

@@ -6,11 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from flowedit.config import nearest
 from flowedit.datasets.pair import Dataset, Pair, contained, dataset, missing, own_places, safe
 from flowedit.edit_file import inside
 from flowedit.footage import frame_files, open_footage
@@ -68,9 +68,10 @@ def _checked(where: str, row: Any) -> dict[str, str]:
     """A row as text by key, "" for what is left out; raises ValueError."""
     if not isinstance(row, dict):
         raise ValueError(f"{where} is no object: an edit has {', '.join(NEEDED)}")
-    for key in row:
-        if key not in KEYS:
-            raise ValueError(f"{where}: unknown key {key!r}{nearest(key, KEYS)}")
+    for key in NEEDED[:2]:  # without a prompt the row alone fails
+        if key not in row:
+            near = get_close_matches(key, [name for name in row if name not in KEYS], 1)
+            raise ValueError(f"{where}: {key} is missing" + (f" (is it {near[0]!r}?)" if near else ""))
     kind = row.get("editing_type_id")
     if isinstance(kind, bool) or str(kind) not in [str(i + 1) for i in range(len(KINDS))]:
         raise ValueError(f"{where}: editing_type_id {kind!r} is none of 1 to {len(KINDS)}")

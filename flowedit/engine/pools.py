@@ -72,10 +72,10 @@ class Here:
     size = 1
 
     def __init__(self, monitor: Monitor = QUIET) -> None:
-        self._monitor, self._report = monitor, Report(0, None, None)
+        self._monitor, self._report, self._said = monitor, Report(0, None, None), set[str]()
 
     def start(self, slot: int, task: Task, root: Path) -> None:
-        self._report = Report(slot, *attempt(task, root, Labelled(task.label, self._monitor)))
+        self._report = Report(slot, *attempt(task, root, Labelled(task.label, self._monitor, self._said)))
 
     def wait(self) -> list[Report]:
         return [self._report]
@@ -84,10 +84,10 @@ class Here:
 
 
 class Labelled:
-    """A monitor whose phases bear a task's label; what the task has to say is in its result."""
+    """A monitor whose phases bear a task's label; a notice is heard once, whatever the number of tasks."""
 
-    def __init__(self, label: str, monitor: Monitor) -> None:
-        self._label, self._monitor = label, monitor
+    def __init__(self, label: str, monitor: Monitor, said: set[str]) -> None:
+        self._label, self._monitor, self._said = label, monitor, said
 
     def phase(self, name: str, total: int) -> None:
         self._monitor.phase(f"{self._label}: {name}", total)
@@ -95,7 +95,10 @@ class Labelled:
     def advance(self, count: int = 1) -> None:
         self._monitor.advance(count)
 
-    def notice(self, text: str) -> None: ...
+    def notice(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._monitor.notice(text)
 
 
 class Processes:

@@ -39,9 +39,10 @@ class Finished:
         return bool(failures(self.rows))
 
 
-def evaluate(settings: EvaluationSettings, given: Compared, monitor: Monitor) -> Finished:
+def evaluate(settings: EvaluationSettings, given: Compared, monitor: Monitor, point: str | None = None) -> Finished:
     """Every edit of a dataset by every method, scored and reported in one folder; done jobs are not run again.
 
+    `point` names a folder inside it for the tables and the page of one point of a sweep; jobs are shared by all.
     Raises ValueError, OSError or ConnectionError, in one line and before a model is loaded, for what holds for all;
     what is wrong with one edit alone is a row.
     """
@@ -56,8 +57,9 @@ def evaluate(settings: EvaluationSettings, given: Compared, monitor: Monitor) ->
         about = {"dataset": _named(settings), "evaluation": _about(settings)}
         titled = f"{found.name}: {len(found.pairs)} edits, {len(names)} methods"
         by_kind = settings.protocol == "five"
-        write(out, titled, facts, made, chosen, names, about, monitor, by_kind)
-    return Finished(out, made.rows, names, by_kind)
+        place = out if point is None else out / point
+        write(place, titled, facts, made, chosen, names, about, monitor, by_kind)
+    return Finished(place, made.rows, names, by_kind)
 
 
 def compare(settings: EvaluationSettings, given: Compared, pair: Pair, monitor: Monitor) -> Finished:
@@ -138,7 +140,7 @@ def _run(
     threads: int | None,
     each: Monitor = QUIET,
 ) -> Evaluated:
-    for text in (text for method in given.methods for text in method.notices):
+    for text in (*(text for method in given.methods for text in method.notices), *_uneven(planned)):
         monitor.notice(text)
     todo = {p.task.id for p in planned if p.task is not None and store.result(p.task.id) is None}
     before = sum(p.task is not None and p.task.id not in todo for p in planned)
@@ -148,8 +150,22 @@ def _run(
     with engine.open_pool(settings.engine, most, given.device, threads, each) as pool:
         made = gather(planned, settings, store, pool, monitor, given.device)
     for text in made.notices:
-        monitor.notice(text)
+        if each is QUIET:  # otherwise they were heard while the edits ran
+            monitor.notice(text)
     return made
+
+
+def _uneven(planned: Sequence[Planned]) -> list[str]:
+    """A notice if the methods take different numbers of network evaluations for the same edit."""
+    costs: dict[tuple[str, str], dict[str, int]] = {}
+    for p in planned:
+        if p.task is not None:
+            costs.setdefault((p.pair.clip, p.pair.edit), {})[p.method] = p.task.cost
+    for of in costs.values():
+        if max(of.values()) > 1.1 * min(of.values()):
+            told = ", ".join(f"{name} {cost}" for name, cost in of.items())
+            return [f"network evaluations differ, {told}: --evaluations equal makes them alike"]
+    return []
 
 
 def _facts(settings: EvaluationSettings) -> dict[str, str]:

@@ -104,15 +104,14 @@ def _shipped() -> dict[str, Tensor]:
 def _downloaded(net: str) -> dict[str, Tensor]:
     from torchvision.models import get_weight
 
+    from flowedit.integrations import hub
+
     name, size = BACKBONES[net]
     weights = get_weight(name)
-    try:
+
+    def get() -> dict[str, Tensor]:
         with redirect_stdout(sys.stderr):  # torch.hub prints what it downloads; stdout is for results
             return dict(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
-    except MemoryError:
-        raise
-    except Exception as error:  # the transport's errors, the system's, a wrong hash, a file cut short
-        from flowedit.integrations import hub
 
-        advice = f"run once where it can be reached, or bring the file to {torch.hub.get_dir()}/checkpoints"
-        raise hub.unreachable(f"LPIPS's backbone {net} ({size}) from {weights.url}", advice, error) from error
+    advice = f"run once where it can be reached, or bring the file to {torch.hub.get_dir()}/checkpoints"
+    return hub.download(f"LPIPS's backbone {net} ({size}) from {weights.url}", advice, get)

@@ -23,8 +23,8 @@ def check(names: Iterable[str]) -> None:
     """Raises ValueError for a name that is no metric, with the nearest that is."""
     for name in names:
         if name not in METRICS:
-            near = get_close_matches(name, METRICS, 1, 0)[0]
-            raise ValueError(f"{name!r} is no metric: did you mean {near}? There are {', '.join(METRICS)}")
+            near = get_close_matches(name, METRICS, 3, 0)
+            raise ValueError(f"{name!r} is no metric: did you mean {' or '.join(near)}? The README has them all")
 
 
 def score(names: Sequence[str], parts: Iterable[Frames], tools: Tools) -> Scores:

@@ -1,6 +1,7 @@
 """Presets: the published numbers, who wins over whom, what they cost, and that each runs on a checkpoint."""
 
 from functools import reduce
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import yaml
 from fields import ToyBackbone
 
 import flowedit
-from flowedit import config, probe, region, steer
+from flowedit import clip, config, probe, region, steer, video
 from flowedit.cost import network_evaluations
 from flowedit.evaluation_settings import EvaluationSettings
 from flowedit.job import Job
@@ -17,6 +18,8 @@ from flowedit.methods import methods
 from flowedit.noise import gaussian
 from flowedit.types import QUIET
 from flowedit.unused import unused
+
+ROOT = Path(__file__).resolve().parent.parent
 
 PROMPTS = {"source": "a red fox runs", "target": "a big panda runs"}
 WORDS = {"source_words": "fox", "target_words": "panda"}
@@ -260,10 +263,22 @@ def test_a_setting_of_the_editor_is_not_one_of_other_modes():
         config.compose({"mode": "inversion"}, ["mode.decoupling=0.1"])
 
 
-@pytest.mark.parametrize("kind", ["2b", "5b", "15"])
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """Nine frames of real footage at 832x480."""
+    path = tmp_path_factory.mktemp("wide") / "wide.mp4"
+    source = probe.probe(ROOT / "examples" / "cup.mp4")
+    frames = np.concatenate(list(video.read(source, range(9))))
+    with video.Writer(path, (480, 832), source.fps) as writer:
+        writer.write(clip.resize(frames, (480, 832)))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["2b", "5b", "15", "wan"])
 @pytest.mark.parametrize("preset", NUMBERS)
-def test_every_preset_runs_on_every_shape(request, clip_file, tmp_path, preset, kind):
+def test_every_preset_runs_on_every_shape(request, clip_file, wide, tmp_path, preset, kind):
     folder = request.getfixturevalue(f"backbone_{kind}")
+    clip_file = wide if kind in ("2b", "wan") else clip_file
     options = {"steps": 3, "size": "96x64", "frames": 9, "runtime.device": "cpu"}
     if preset == "flowdirector_v2":
         options["mode.fixed_noise_steps"] = 1

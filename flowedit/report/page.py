@@ -12,13 +12,12 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from flowedit.metrics.heads import COSTS, HEADS
-from flowedit.metrics.intervals import Interval
+from flowedit.metrics.heads import HEADS
 from flowedit.report import plots, preview
+from flowedit.report.grids import Table, differences, means
 from flowedit.report.preview import Film
 from flowedit.rows import JOB, Row, failures
-from flowedit.summary import REFERENCES, Cell, Summary, summaries
-from flowedit.tables import cell
+from flowedit.summary import REFERENCES, summaries
 from flowedit.types import Monitor
 
 BUDGET = 25_000_000
@@ -56,31 +55,6 @@ class Page:
     by_kind: bool = False
 
 
-class Value(NamedTuple):
-    """One cell of a table as text; `failed` says how many values are missing from it."""
-
-    mean: str
-    spread: str
-    best: bool
-    failed: str
-
-
-class Line(NamedTuple):
-    """A method's line of a table; `failed` says how many of its edits left nothing to score."""
-
-    method: str
-    reference: bool
-    failed: str
-    values: list[Value]
-
-
-class Table(NamedTuple):
-    """Methods as lines, metrics as headings."""
-
-    heads: list[str]
-    lines: list[Line]
-
-
 class Figure(NamedTuple):
     """One video of a row: of a method, whose mask's overlay may take its place, or of none: the source, the truth."""
 
@@ -91,16 +65,19 @@ class Figure(NamedTuple):
 
 
 class Reason(NamedTuple):
-    """Why values are missing, of which metric ("" is the edit itself), by which methods, of which (clip, edit)."""
+    """Why something is missing: what it is, as a metric or an edit, by which methods, of which (clip, edit)."""
 
-    metric: str
+    what: str
     reason: str
     methods: list[str]
     edits: list[tuple[str, str]]
 
 
 class Part(NamedTuple):
-    """One (clip, edit) as the page shows it; all its videos have `frames` at `fps`, and one of them `total`."""
+    """One (clip, edit) as the page shows it; all its videos have `frames` at `fps`, and one of them `total`.
+
+    `lost` is why videos are missing, `reasons` why values are.
+    """
 
     shown: Shown
     source: Pieces
@@ -109,6 +86,7 @@ class Part(NamedTuple):
     fps: float
     frames: int
     total: int
+    lost: list[Reason]
     table: Table | None
     reasons: list[Reason]
 
@@ -172,9 +150,10 @@ def _render(page: Page, films: Sequence[Mapping[Path, Film]]) -> str:
         .render(
             page=page,
             facts={**page.facts, "edits": str(len(rows)), "failures": str(len(failed))},
-            summaries=[(summary, _means(summary), _differences(summary)) for summary in made],
+            summaries=[(summary, means(summary), differences(summary)) for summary in made],
             plots=plots.quality_against_seconds(made[0]) if made else [],
             marks={name: (f"c{i % plots.COLOURS}", plots.GLYPHS[i % len(plots.GLYPHS)]) for i, name in _numbered(page)},
+            marked=any(new for part in parts for _, new in [*part.source, *part.target]),
             # the summary of a single edit has said its values
             parts=[part._replace(table=None) for part in parts] if len(rows) == 1 else parts,
             numbers={(part.shown.clip, part.shown.edit): number for number, part in enumerate(parts, 1)},
@@ -195,61 +174,35 @@ def _numbered(page: Page) -> list[tuple[int, str]]:
 
 def _part(methods: Sequence[str], shown: Shown, rows: Sequence[Row], films: Mapping[Path, Film]) -> Part:
     made, failed = summaries(rows, methods), failures(rows)
-    gone = {row.method: row.failure or "" for row in failed if row.metric == JOB}
     figures = [
         Figure(label, None, films[path], None)
         for label, path in (("source", shown.video), ("truth", shown.truth))
         if path is not None
     ]
     for method in dict.fromkeys([*methods, *shown.edits]):
-        path, mask = shown.edits.get(method), shown.masks.get(method)
-        if path is not None or method in gone:
-            film = Film("", fault=f"no edit: {gone[method]}") if path is None else films[path]
-            figures.append(Figure(method, method, film, None if mask is None or not films[mask].src else films[mask]))
-    there = [figure.video for figure in figures if figure.video.src]
-    fps = there[0].fps if there else 1.0
-    seconds = min((film.frames / film.fps for film in there), default=0.0)
+        if (path := shown.edits.get(method)) is not None:
+            mask = shown.masks.get(method)
+            figures.append(Figure(method, method, films[path], films[mask] if mask and films[mask].src else None))
+    there = [figure for figure in figures if figure.video.src]
+    unread: dict[str, list[str]] = {}
+    for figure in figures:
+        if figure.video.fault:
+            unread.setdefault(figure.video.fault, []).append(figure.label)
+    films_there = [figure.video for figure in there]
+    fps = films_there[0].fps if there else 1.0
+    seconds = min((film.frames / film.fps for film in films_there), default=0.0)
+    reasons = _reasons(failed)
     return Part(
         shown,
         *changes(shown.source, shown.target),
-        figures,
+        there,
         fps,
         round(seconds * fps),
-        max((film.total for film in there if film.total > film.frames), default=0),
-        _means(made[0]) if made and made[0].metrics else None,
-        _reasons(failed),
+        max((film.total for film in films_there if film.total > film.frames), default=0),
+        [reason for reason in reasons if reason.what == JOB] + [Reason("video", *each, []) for each in unread.items()],
+        means(made[0]) if made and made[0].metrics else None,
+        [reason for reason in reasons if reason.what != JOB],
     )
-
-
-def _means(summary: Summary) -> Table:
-    return _table(summary, summary.methods, summary.cells, summary.best, "")
-
-
-def _differences(summary: Summary) -> Table | None:
-    paired = {key: value for key, value in summary.paired.items() if key[1] not in COSTS and summary.edits > 1}
-    methods = [name for name in summary.methods if any(name == method for method, _ in paired)]
-    return _table(summary, methods, paired, frozenset(), "+") if methods else None
-
-
-def _table(
-    summary: Summary, methods: Sequence[str], cells: Mapping[Cell, Interval], best: frozenset[Cell], sign: str
-) -> Table:
-    metrics = [metric for metric in summary.metrics if not sign or any((name, metric) in cells for name in methods)]
-    many, failed = summary.edits > 1, {} if sign else summary.failed
-    lines = []
-    for name in methods:
-        values = []
-        for metric in metrics:
-            value, gone = cells.get((name, metric)), failed.get((name, metric), 0)
-            text = "" if value is None else cell(value, HEADS[metric].decimals, sign).replace("-", "−")
-            mean, _, spread = text.partition(" ")
-            told = "" if not gone else f"{gone} failed" if many else "failed"
-            values.append(Value(mean, spread if many else "", (name, metric) in best, told))
-        gone = failed.get((name, JOB), 0)
-        told = "" if not gone else f"{gone} {'edit' if gone == 1 else 'edits'} failed" if many else "failed"
-        lines.append(Line(name, name in REFERENCES, told, values))
-    # an arrow stays with its word
-    return Table([HEADS[metric].heading.replace(" ↑", "\u00a0↑").replace(" ↓", "\u00a0↓") for metric in metrics], lines)
 
 
 def _reasons(failed: Sequence[Row]) -> list[Reason]:
@@ -259,7 +212,7 @@ def _reasons(failed: Sequence[Row]) -> list[Reason]:
         found.setdefault((row.metric, row.failure or ""), []).append(row)
     return [
         Reason(
-            "" if metric == JOB else HEADS[metric].label if metric in HEADS else metric,
+            HEADS[metric].label if metric in HEADS else metric,
             reason,
             list(dict.fromkeys(row.method for row in rows)),
             list(dict.fromkeys((row.clip, row.edit) for row in rows)),

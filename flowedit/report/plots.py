@@ -24,6 +24,9 @@ MARKERS = "os^DvP*"
 COLOURS = 6
 """The page's style defines --c0 to --c5 for both schemes; with seven shapes, 42 methods differ."""
 
+LEAST = 10
+"""The least span of an axis of quality, in units of the last decimal that tables print: less is no difference."""
+
 INK, LINE = "#010203", "#040506"
 STYLE: Any = {
     "svg.hashsalt": "flowedit",
@@ -93,15 +96,17 @@ def _panel(summary: Summary, metric: str, methods: list[str], index: int) -> Plo
             seconds, value = summary.cells[method, "seconds"].mean, summary.cells[method, metric]
             place = compared.index(method)
             colour = _stand_in(place % COLOURS)
-            if math.isfinite(value.low):
+            if summary.clips > 1 and math.isfinite(value.low):
                 axes.plot([seconds] * 2, [value.low, value.high], color=colour, linewidth=1.8, alpha=0.55)
             axes.plot([seconds], [value.mean], MARKERS[place % len(MARKERS)], color=colour, markersize=8)
             words.append(f"{method}: {value.mean:.{head.decimals}f} at {seconds:.1f} s")
         axes.set_xlabel("seconds an edit")
         axes.set_xlim(0, 1.12 * max(summary.cells[m, "seconds"].mean for m in methods))
         axes.margins(y=0.16)
+        axes.set_ylim(_widened(axes.get_ylim(), LEAST * 10.0**-head.decimals))
+        axes.ticklabel_format(useOffset=False)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.grid(linewidth=0.6)
         axes.set_axisbelow(True)
         axes.tick_params(length=0)
@@ -114,6 +119,13 @@ def _panel(summary: Summary, metric: str, methods: list[str], index: int) -> Plo
     told = f"{head.label} against seconds, {better}. {'; '.join(words)}."
     absent = tuple(m for m in compared if m not in methods and (m, metric) in summary.cells)
     return Plot(head.label, better, _inline(text.getvalue(), index), told, absent)
+
+
+def _widened(limits: tuple[float, float], least: float) -> tuple[float, float]:
+    """The same limits, moved apart evenly until they are `least` apart."""
+    low, high = limits
+    more = max(0.0, least - (high - low)) / 2
+    return low - more, high + more
 
 
 def _stand_in(place: int) -> str:

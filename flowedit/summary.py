@@ -76,8 +76,11 @@ def _mean(summary: Summary, cell: Cell, rows: Sequence[Row]) -> float:
 
 
 def average(metric: str, numbers: Sequence[float]) -> Interval:
-    """Mean and interval of one metric: Wilson's for zeros and ones, Student's for all else; ValueError for none."""
-    return share(numbers) if _is_share(metric, numbers) else interval(numbers)
+    """Mean and interval of one metric: Wilson's for zeros and ones, Student's for all else, none for one clip.
+
+    Raises ValueError for no number.
+    """
+    return share(numbers) if len(numbers) > 1 and _is_share(metric, numbers) else interval(numbers)
 
 
 def _is_share(metric: str, *numbers: Sequence[float]) -> bool:

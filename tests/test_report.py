@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import write_clip
 
-from flowedit.probe import probe
-from flowedit.report import Page, Shown, plots, preview, write_page
+from flowedit.report import Page, Shown, preview, write_page
 from flowedit.report import page as page_module
 from flowedit.report.page import changes
 from flowedit.rows import JOB, Row
-from flowedit.summary import summaries
 
 VOID = {"meta", "input", "br", "hr", "img", "link"}
 NASTY = "a \"quoted\" <script>alert('x')</script> & fox"
@@ -24,7 +22,7 @@ class Checked(HTMLParser):
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
-        self.open, self.addresses, self.ids, self.cells, self.scripts = [], [], [], [], 0
+        self.open, self.addresses, self.ids, self.cells, self.scripts, self.titles = [], [], [], [], 0, {}
         self.feed(text)
         self.close()
         assert self.open == []
@@ -37,6 +35,7 @@ class Checked(HTMLParser):
             self.open.append(tag)
         if tag in ("td", "th"):
             self.cells.append(["", False])
+            self.title = dict(attrs).get("title")
         if tag == "strong" and "td" in self.open:
             self.cells[-1][1] = True
 
@@ -52,6 +51,13 @@ class Checked(HTMLParser):
     def handle_data(self, data):
         if self.open and {"td", "th"} & set(self.open):
             self.cells[-1][0] += data
+            if self.title:
+                self.titles[self.cells[-1][0]] = self.title
+
+
+def plain(text):
+    """A page as words, without its tags."""
+    return " ".join(re.sub(r"<[^>]*>", "", text).split())
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +150,7 @@ def test_means_come_with_intervals_and_kinds_fold(clips, tmp_path):
     # mean 0.375, s = 1/8, t(2, 0.975) = 4.3027: 4.3027 / 8 / sqrt(3) = 0.3105
     assert [cell for cell, _ in found.cells].count("0.375 ±0.311") == 1
     assert text.count("<details>") == 3  # two kinds and one run
-    assert '<tr class="reference">' in text
+    assert '<th scope="row" class="reference"' in text
     # of two replacements 0.3125, s = 1/8/√2, t(1, 0.975) = 12.706; the one tint is a tie
     assert [cell for cell, bold in found.cells if bold] == ["0.375 ±0.311", "0.312 ±0.794"]
     # two minus one: 0.25, 0.125, 0
@@ -157,11 +163,67 @@ def test_an_edit_that_failed_says_why_in_its_place(clips, tmp_path):
     rows = [row for row in ROWS if row.method == "one"] + rows_of({("two", JOB): "out of memory"})
     text = written(page_of(clips, rows, [shown]), tmp_path)
     found = Checked(text)
-    assert "no edit: out of memory" in text
-    assert "the edit of two: out of memory" in text
+    assert plain(text).count("no edit by two: out of memory") == 1
     assert "▲" not in text
     assert "■ twofailed" in [cell for cell, _ in found.cells]
     assert ">truth</figcaption>" in re.sub(r"\s+", "", text)
+
+
+def test_what_fails_alike_is_said_once(clips, tmp_path):
+    shown = Shown("clip", "edit", "", "a", "b", clips["source"], None, {}, {})
+    rows = rows_of({(name, JOB): "out of memory" for name in ("one", "two")})
+    text = written(page_of(clips, rows, [shown]), tmp_path)
+    assert plain(text).count("no edit by any method: out of memory") == 1
+    assert text.count("<video") == 1
+    rows = rows_of({(name, "clip_t"): "no hub" for name in ("one", "two")})
+    assert "failed CLIP-T of all methods: no hub" in plain(written(page_of(clips, rows), tmp_path))
+
+
+def test_many_metrics_are_lines_and_the_methods_columns(clips, tmp_path):
+    names = ["background_psnr", "background_psnr_five", "lpips_bundled", "ssim", "mse", "warp_error", "seconds"]
+    values = {(m, name): i + 1.0 for i, name in enumerate(names) for m in ("floor", "one", "two", "ceiling")}
+    values |= {("two", "ssim"): 4.5, ("one", "network_evaluations"): 96.0}
+    rows = [row for i in range(2) for row in rows_of(values, clip=f"clip {i}" if i else "clip")]
+    found = Checked(written(page_of(clips, rows), tmp_path))
+    cells = [cell for cell, _ in found.cells]
+    first = ["metric", "floor", "● one", "■ two", "ceiling", "background PSNR\u00a0↑", "1.00", "1.00", "1.00", "1.00"]
+    assert cells[: len(first)] == first
+    at = cells.index("SSIM\u00a0↑")
+    assert found.cells[at + 1 : at + 5] == [["4.000", False], ["4.000", False], ["4.500", True], ["4.000", False]]
+    # the summary and the edit; the differences are without the costs, and so of six metrics
+    assert [cells.count(name) for name in ("metric", "method")] == [2, 1]
+    titled = ["background PSNR\u00a0↑", "background PSNR (FiVE)\u00a0↑", "LPIPS (bundled)\u00a0↓"]
+    assert set(found.titles) == {*titled, "network evaluations", "floor", "ceiling"}
+    assert "flatters large masks" in found.titles["background PSNR (FiVE)\u00a0↑"]
+
+
+@pytest.mark.parametrize(
+    ("edits", "said"),
+    [
+        ([("a", "1")], "↑ higher"),
+        ([("a", "1"), ("a", "2")], "Mean over the edits of one clip; ↑ higher"),
+        ([("a", "1"), ("b", "1")], "Mean and 95 % interval over clips; ↑ higher"),
+        ([("a", "1"), ("a", "2"), ("b", "1")], "interval over clips, the edits of each averaged first; ↑ higher"),
+    ],
+)
+def test_it_promises_the_intervals_that_there_are(clips, tmp_path, edits, said):
+    values = {("one", "object_accuracy"): 1.0, ("two", "object_accuracy"): 0.0, ("one", "seconds"): 1.0}
+    values |= {("two", "seconds"): 2.0}
+    rows = [row for clip, edit in edits for row in rows_of(values, clip, edit)]
+    text = plain(written(page_of(clips, rows, []), tmp_path))
+    assert said in text
+    single = len({clip for clip, _ in edits}) == 1
+    assert ("95 %" not in text) == single
+    assert ("1.00 [" not in text) == single  # a share of one clip would have an interval
+    assert ("Seconds are of one run on one clip" in text) == (len(edits) == 1)
+
+
+def test_the_legend_of_marked_words_stands_once_and_where_there_are_any(clips, tmp_path):
+    first = page_of(clips).shown[0]
+    text = plain(written(page_of(clips, shown=[first, first]), tmp_path))
+    assert text.count("marked: words that only one of the two prompts has") == 1
+    same = Shown("clip", "edit", "", "a fox", "a fox", clips["source"], None, {}, {})
+    assert "marked" not in plain(written(page_of(clips, shown=[same]), tmp_path))
 
 
 def test_all_text_is_escaped(clips, tmp_path):
@@ -212,26 +274,6 @@ def test_a_page_that_cannot_be_written_leaves_nothing(clips, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
 
 
-def test_plots_are_the_same_bytes_twice_and_need_two_timed_methods():
-    (summary,) = summaries(ROWS, ["one", "two"])
-    one, two = (plots.quality_against_seconds(summary) for _ in range(2))
-    assert one == two
-    assert [plot.label for plot in one] == ["LPIPS (bundled)"]  # an infinite mean has no place
-    assert one[0].words.endswith("one: 0.250 at 4.0 s; two: 0.125 at 2.0 s.")
-    assert "#0" not in re.sub(r"(href=\"|url\()#\S+", "", one[0].svg)  # every colour is the page's
-    Checked(one[0].svg)
-    (alone,) = summaries([row for row in ROWS if row.method == "one" or row.metric != "seconds"], ["one", "two"])
-    assert plots.quality_against_seconds(alone) == []
-
-
-def test_at_most_four_plots_and_the_preferred_first():
-    metrics = ["psnr", "lpips_bundled", "truth_lpips", "clip_t", "warp_ssim", "background_psnr", "seconds"]
-    rows = rows_of({(method, metric): 1.0 for method in ("one", "two") for metric in metrics})
-    (summary,) = summaries(rows, ["one", "two"])
-    labels = [plot.label for plot in plots.quality_against_seconds(summary)]
-    assert labels == ["background PSNR", "truth LPIPS (bundled)", "warp SSIM", "CLIP-T"]
-
-
 @pytest.mark.parametrize(
     ("source", "target", "gone", "new"),
     [
@@ -247,14 +289,6 @@ def test_changed_words(source, target, gone, new):
     assert "".join(text for text, _ in right) == target
     assert [text for text, changed in left if changed] == gone
     assert [text for text, changed in right if changed] == new
-
-
-@pytest.mark.parametrize(
-    ("size", "shown"),
-    [((64, 64), (320, 320)), ((64, 96), (192, 288)), ((360, 640), (320, 568)), ((160, 90), (160, 90))],
-)
-def test_the_size_of_a_copy(tmp_path, size, shown):
-    assert preview.size(probe(write_clip(tmp_path / "a.mp4", 1, size, sound=False))) == shown
 
 
 def test_a_long_clip_is_cut_and_the_page_says_so(clips, tmp_path, monkeypatch):

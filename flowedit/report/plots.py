@@ -106,7 +106,7 @@ def _panel(summary: Summary, metric: str, methods: list[str], index: int) -> Plo
         axes.set_ylim(_widened(axes.get_ylim(), LEAST * 10.0**-head.decimals))
         axes.ticklabel_format(useOffset=False)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axes.grid(linewidth=0.6)
         axes.set_axisbelow(True)
         axes.tick_params(length=0)

@@ -18,7 +18,7 @@ from flowedit.outputs import GENERATE, staging
 from flowedit.prompts import check_prompt
 from flowedit.render import write_clip, write_edit
 from flowedit.settings import BackboneSettings, RuntimeSettings, Settings
-from flowedit.steer import check_editor, encode, explain_grid, make_grid, run_editor, steer
+from flowedit.steer import check_editor, encode, make_grid, run_editor, steer
 from flowedit.types import QUIET, Backbone, EditResult, Monitor
 from flowedit.unused import unused
 
@@ -152,7 +152,7 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None, 
     if settings.user_mask is not None:
         mask_frames, said = user_mask.read_mask(settings.user_mask, source.info, source.selection.indices)
         job.say([*said, *source_clip.cut(source, mask_frames)])
-    job.say([*backbone.notices, *explain_grid(settings, backbone), *region.explain(settings), *unused(settings)])
+    job.say([*backbone.notices, *region.explain(settings), *unused(settings)])
 
     inputs = filter(None, [str(source.info.path), settings.user_mask])
     place = settings.out if out is None else str(out)
@@ -205,7 +205,7 @@ def generate(settings: Settings, backbone: Backbone, monitor: Monitor | None = N
     wanted = settings.frame_size or source_clip.native_size(backbone)
     geometry = backbone.geometry(settings.frames or backbone.trained_frames, wanted)
     source_clip.announce(settings, backbone, geometry, job.notice)
-    job.say([*backbone.notices, *explain_grid(settings, backbone)])
+    job.say(backbone.notices)
     with staging(settings.out, "generate", GENERATE) as stage:
         with job.meter.phase("embed"):
             prompt, negative = backbone.embed(settings.target), backbone.embed(settings.negative_prompt)

@@ -19,7 +19,10 @@ CHECK_SECONDS = 2.0
 
 
 def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
-    """The times that are run: the whole grid of `steps`, cut to its strength."""
+    """The times that are run: the whole grid of `steps`, cut to its strength.
+
+    The model's own grid is its knots in trailing spacing, or shifted, where its makers shift it (`Backbone.shift`).
+    """
     mode, knots, steps = settings.mode, backbone.knots, settings.steps
     if mode.grid == "given":
         if mode.times is None:
@@ -27,17 +30,13 @@ def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
         grid = schedule.given(mode.times)
     elif mode.grid == "shifted":
         grid = schedule.shifted(knots, steps, mode.shift)
+    elif mode.grid == "uniform":
+        grid = schedule.uniform(knots, steps)
+    elif backbone.shift != 1.0:
+        grid = schedule.shifted(knots, steps, backbone.shift)
     else:
-        grid = schedule.uniform(knots, steps) if mode.grid == "uniform" else schedule.model(knots, steps)
+        grid = schedule.model(knots, steps)
     return schedule.start(grid, settings.strength)
-
-
-def explain_grid(settings: Settings, backbone: Backbone) -> list[str]:
-    """A notice where the knots alone are not the grid that the model's makers use: a checkpoint given as a folder."""
-    if settings.mode.grid != "model" or backbone.shift == 1.0:
-        return []
-    shift = f"mode.grid=shifted mode.shift={backbone.shift:g}"
-    return [f"{backbone.name} is meant for a shifted grid: {shift} spends more of the steps on noise"]
 
 
 @torch.no_grad()

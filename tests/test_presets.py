@@ -25,7 +25,9 @@ PROMPTS = {"source": "a red fox runs", "target": "a big panda runs"}
 WORDS = {"source_words": "fox", "target_words": "panda"}
 FULL = {"backbone": "cogvideox-2b", **PROMPTS, **WORDS}
 X = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0))
+GRID = {"mode.grid": "model", "steps": 50}
 FLOWDIRECTOR = {
+    "steps": 50,
     "mode.grid": "shifted",
     "mode.shift": 12.0,
     "mode.target_only_steps": 0,
@@ -40,26 +42,39 @@ FLOWDIRECTOR = {
     "mask.over_draws": "union",
     "mask.preserve": False,
 }
-FLOWEDIT = {"draws": 1, "guidance.name": "mean", "mask.name": "none", "mode.direction_aware": False}
+FLOWEDIT = {"draws": 1, "guidance.name": "mean", "mask.name": "none", "mode.direction_aware": False, **GRID}
 NUMBERS = {
     "flowdirector_v1": (
         640,
         FLOWDIRECTOR
-        | {"draws": 4, "guidance.baseline": "first", "guidance.weight": 2.75 - 1, "mode.fixed_noise_steps": 0}
+        | {
+            "strength": 0.8,
+            "draws": 4,
+            "guidance.baseline": "first",
+            "guidance.weight": 2.75 - 1,
+            "mode.fixed_noise_steps": 0,
+        }
         | {"mode.direction_aware": False, "mode.decoupling": 0.0},
     ),
     "flowdirector_v2": (
         536,
         FLOWDIRECTOR
-        | {"draws": 3, "guidance.baseline": "least_aligned", "guidance.weight": 2.75, "mode.fixed_noise_steps": 8}
+        | {
+            "strength": 1.0,
+            "draws": 3,
+            "guidance.baseline": "least_aligned",
+            "guidance.weight": 2.75,
+            "mode.fixed_noise_steps": 8,
+        }
         | {"mode.direction_aware": True, "mode.direction_alpha": 0.25, "mode.direction_patch": 1}
         | {"mode.decoupling": 0.01, "mode.decoupling_appearance": 0.3},
     ),
-    "flowedit": (4 * 33, FLOWEDIT | {"source_guidance_scale": 3.5, "target_guidance_scale": 13.5}),
-    "wan_edit": (4 * 35, FLOWEDIT | {"source_guidance_scale": 5.0, "target_guidance_scale": 10.0}),
+    "flowedit": (4 * 33, FLOWEDIT | {"strength": 0.66, "source_guidance_scale": 3.5, "target_guidance_scale": 13.5}),
+    "wan_edit": (4 * 35, FLOWEDIT | {"strength": 0.7, "source_guidance_scale": 5.0, "target_guidance_scale": 10.0}),
     "flowalign": (
         3 * 33,
         FLOWEDIT
+        | {"steps": 33, "strength": 1.0}
         | {"source_guidance_scale": 1.0, "target_guidance_scale": 13.5, "mode.target_negative": "source"}
         | {"mode.decoupling": 0.01, "mode.decoupling_appearance": 0.0},
     ),
@@ -96,6 +111,13 @@ def test_a_preset_carries_the_published_numbers(preset):
     assert (settings.mode.name, settings.mode.preset) == ("inversion_free", preset)
     assert network_evaluations(settings) == cost
     assert unused(settings) == []
+
+
+@pytest.mark.parametrize("preset", NUMBERS)
+def test_a_preset_keeps_its_numbers_on_wan(preset):
+    on = [config.compose({"mode": preset, **FULL, "backbone": name}) for name in ("cogvideox-2b", "wan2.1-t2v-1.3b")]
+    assert on[0].mode == on[1].mode
+    assert [on[0].steps, on[0].strength, on[0].mask] == [on[1].steps, on[1].strength, on[1].mask]
 
 
 @pytest.mark.parametrize("preset", NUMBERS)

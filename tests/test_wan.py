@@ -10,7 +10,7 @@ from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipe
 from safetensors.torch import load_file, save_file
 
 import flowedit
-from flowedit import backbones, config, guidance, noise, probe, schedule, solvers, words
+from flowedit import backbones, config, guidance, noise, probe, schedule, solvers, steer, words
 from flowedit.backbones import recorder
 from flowedit.backbones.clean import clean
 from flowedit.backbones.random import save_random
@@ -313,7 +313,7 @@ FAST = {"steps": 2, "strength": 1.0, "source_guidance_scale": 1.0, "target_guida
 @pytest.mark.parametrize("frames", [1, 6])
 @pytest.mark.parametrize("mode", ["random_noise", "inversion", "inversion_free"])
 def test_every_mode_edits_clips_of_any_length(backbone_wan, clip_file, tmp_path, mode, frames):
-    shape = {"size": "96x64", "frames": frames, "mode.grid": "shifted"}
+    shape = {"size": "96x64", "frames": frames}
     result = flowedit.edit(
         clip_file, backbone=backbone_wan, mode=mode, out=tmp_path / "o", **SIDES, **WORDS, **FAST, **shape
     )
@@ -324,27 +324,36 @@ def test_every_mode_edits_clips_of_any_length(backbone_wan, clip_file, tmp_path,
     assert not torch.equal(result.latents, result.source_latents)
     assert result.run["network_evaluations"] == {"random_noise": 4, "inversion": 6, "inversion_free": 6}[mode]
     assert result.run["backbone"]["name"] == "random-wan"
-    assert not any("mode.shift" in text for text in result.run["notices"])
+    backbone = load(backbone_wan)
+    assert result.run["times"] == pytest.approx(schedule.shifted(backbone.knots, 2, backbone.shift))
 
 
 def test_a_generated_clip_has_the_rate_that_it_learned(backbone_wan, command, tmp_path):
     options = ("--steps", 1, "--size", "64x64", "--frames", 3, "--out", tmp_path / "made")
     code, _, err = command("generate", "--backbone", backbone_wan, "--prompt", "a fox", *options)
     assert code == 0, err
-    assert "mode.grid=shifted mode.shift=3" in err  # a folder brings no grid of its own
     made = probe.probe(tmp_path / "made" / "video.mp4")
     assert (made.frames, made.size, made.fps) == (3, (64, 64), 16)
 
 
-@pytest.mark.parametrize(("name", "shift"), [("wan2.1-t2v-1.3b", 3.0), ("wan2.1-t2v-14b", 5.0)])
-def test_released_checkpoints_have_their_own_shift_and_a_flag_stands_over_it(name, shift):
-    for mode in ("random_noise", "inversion", "inversion_free"):
+@pytest.mark.parametrize("name", ["wan2.1-t2v-1.3b", "wan2.1-t2v-14b"])
+def test_released_checkpoints_take_their_own_grid_unless_another_is_named(name):
+    for mode in ("random_noise", "inversion", "inversion_free", "flowedit"):
         settings = config.compose({"backbone": name, "mode": mode})
-        assert (settings.mode.grid, settings.mode.shift, settings.mode.name) == ("shifted", shift, mode)
-        assert settings.negative_prompt == ""
-    assert config.compose({"backbone": name, "mode.shift": 12}).mode.shift == 12.0
-    assert config.compose({"backbone": "cogvideox-2b"}).mode.grid == "model"
+        assert (settings.mode.grid, settings.negative_prompt) == ("model", "")
+    assert config.compose({"backbone": name, "mode": "flowdirector_v1"}).mode.shift == 12.0
     assert settings.backbone.repository.startswith("Wan-AI/Wan2.1-T2V-1")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"mode.grid": "shifted", "mode.shift": 5.0}, {"mode.grid": "uniform"}], ids=str
+)
+def test_the_models_own_grid_is_shifted_and_a_named_one_stands_over_it(backbone_wan, options):
+    backbone = load(backbone_wan)
+    settings = config.compose({"backbone": backbone_wan, "steps": 4, "strength": 1, **options})
+    shift = {"shifted": 5.0, "uniform": 1.0}.get(options.get("mode.grid"), backbone.shift)
+    assert backbone.shift in (3.0, 5.0)
+    assert steer.make_grid(settings, backbone) == pytest.approx(schedule.shifted(backbone.knots, 4, shift))
 
 
 # Refusals

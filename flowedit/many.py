@@ -20,11 +20,8 @@ ABOUT = {
     "evaluate": "edit and score a dataset: flowedit evaluate edits.yaml",
     "bench": "score modes on scenes whose true edits are known: flowedit bench",
 }
-MODES = (
-    "modes",
-    "A,B",
-    "default inversion_free,inversion,random_noise; the first is compared with, presets are modes too",
-)
+MODES = ("modes", "A,B", "modes or presets (default inversion_free,inversion,random_noise); the first is compared with")
+COST = "network evaluations of each method"
 METRICS = ("metrics", "A,B", "metrics (default all that need no download)")
 ENGINE = (
     ("engine", "NAME", "local (the default) or ray"),
@@ -33,11 +30,7 @@ ENGINE = (
 COMPARE = (
     MODES,
     METRICS,
-    (
-        "evaluations",
-        "N",
-        "network evaluations of each method: equal (as the first one's, the default), own, or a number",
-    ),
+    ("evaluations", "N", f"{COST}: equal (as the first one's, the default), own, or a number"),
     ("score-mask", "FILE|DIR", "video, image or folder of frames; white may change, the rest is scored as background"),
     ("out", "DIR", "folder of the results; without it outputs/compare/<clip>"),
 )
@@ -45,11 +38,7 @@ EVALUATE = (
     ("do", "HALF", "edit, score or both (the default)"),
     MODES,
     METRICS,
-    (
-        "evaluations",
-        "N",
-        "network evaluations of each method: own (the default), equal (as the first one's), or a number",
-    ),
+    ("evaluations", "N", f"{COST}: own (the default), equal (as the first one's), or a number"),
     ("protocol", "NAME", "all (every frame; the default) or five (every 8th frame, means over types: FiVE-Bench)"),
     ("flow", "NAME", "optical flow of the warping metrics: dis (the default) or raft (a download)"),
     ("first-seed", "N", "dataset pocket: seed of the first scene (default 0)"),
@@ -63,11 +52,7 @@ BENCH = (
     ("scenes", "K", "scenes of each kind (default 20)"),
     ("kinds", "A,B", "kinds of edit, see below (default all)"),
     MODES,
-    (
-        "evaluations",
-        "N",
-        "network evaluations of each method: own (the default), equal (as the first one's), or a number",
-    ),
+    ("evaluations", "N", f"{COST}: own (the default), equal (as the first one's), or a number"),
     *ENGINE,
     ("json", "FILE", "write the rows here too, one JSON object a line"),
     ("out", "DIR", "folder of the results, and of what a stopped run goes on from (outputs/bench)"),

@@ -21,7 +21,7 @@ NAMED = 3
 LINE = 80
 """The least width of a table, so that its title stays in one or two lines."""
 MANY = 6
-"""With more metrics than this, they are the lines of a table and the methods its columns."""
+"""The most metrics that are always columns."""
 
 
 def tables(rows: Sequence[Row], methods: Sequence[str], by_kind: bool = False) -> Iterator[RenderableType]:
@@ -115,11 +115,16 @@ def cell(value: Interval, decimals: int, sign: str = "") -> str:
     return f"{middle} [{value.low:{sign}.{decimals}f}, {value.high:{sign}.{decimals}f}]"
 
 
+def turned(methods: Sequence[str], metrics: Sequence[str]) -> bool:
+    """Whether metrics are the lines of a table and methods its columns: where the metrics are many, and the more."""
+    return len(metrics) > max(MANY, len(methods))
+
+
 def _laid_out(title: str, methods: Sequence[str], metrics: Sequence[str], entry: Callable[[str, str], Text]) -> Table:
     """Methods as lines, or as columns where there are many metrics."""
     table = Table(title=title, box=box.SIMPLE, title_justify="left", min_width=LINE)
     table.add_column("", overflow="fold")
-    if len(metrics) > MANY:
+    if turned(methods, metrics):
         for method in methods:
             table.add_column(method, justify="right", overflow="fold")
         for metric in metrics:

@@ -9,7 +9,7 @@ from flowedit import rows
 from flowedit.metrics.intervals import Interval, share
 from flowedit.rows import JOB, Row
 from flowedit.summary import CEILING, FLOOR, summaries
-from flowedit.tables import cell
+from flowedit.tables import cell, turned
 
 
 def made(method, metric, values, kind="replace"):
@@ -126,3 +126,9 @@ def test_cells_print_the_interval_that_was_computed():
     assert cell(Interval(0.5, float("nan"), float("nan"), 1), 2) == "0.50"
     assert cell(Interval(-0.1, -0.2, 0.0, 5), 2, "+") == "-0.10 ±0.10"
     assert cell(Interval(math.inf, math.nan, math.nan, 3), 2) == "∞"
+
+
+def test_metrics_are_lines_where_they_are_many_and_more_than_the_methods():
+    assert not turned(["a"], ["m"] * 6)
+    assert turned(["a"], ["m"] * 7)
+    assert not turned(["a"] * 9, ["m"] * 8)

@@ -7,7 +7,7 @@ from flowedit.metrics.heads import COSTS, HEADS
 from flowedit.metrics.intervals import Interval
 from flowedit.rows import JOB
 from flowedit.summary import CEILING, FLOOR, REFERENCES, Cell, Summary
-from flowedit.tables import MANY, cell
+from flowedit.tables import cell, turned
 
 BUNDLED = "LPIPS with its published heads on a backbone that comes with flowedit; not comparable with published LPIPS."
 TITLES = {
@@ -90,4 +90,4 @@ def _table(
     # an arrow stays with its word
     heads = [HEADS[metric].heading.replace(" ↑", "\u00a0↑").replace(" ↓", "\u00a0↓") for metric in metrics]
     titles = [TITLES.get(metric, "") for metric in metrics]
-    return Table([Head(*pair) for pair in zip(heads, titles, strict=True)], lines, len(metrics) > MANY)
+    return Table([Head(*pair) for pair in zip(heads, titles, strict=True)], lines, turned(methods, metrics))

@@ -76,6 +76,8 @@ def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = (
     groups = [f"{key}={value}" for key, value in chosen.items()]
     known = _keys(tuple(groups))
     for key, _ in rest + list(texts.items()):
+        if key == "mode.preset":
+            raise ValueError("mode.preset is not set by itself: it names what mode=PRESET chose")
         if key not in known:
             raise ValueError(_unknown(key, known))
     values = _compose((*groups, *(f"{key}={_literal(value)}" for key, value in rest)))

@@ -37,20 +37,20 @@ def direction_aware(alpha: float, patch: int = 1) -> Correction:
     return correct
 
 
-def decoupled(zeta: float, phi: float) -> Decoupling:
+def decoupled(zeta: float, phi: float, own: slice = slice(None)) -> Decoupling:
     """zeta (D - phi mean_time(D)), what Z loses after a step's Euler update.
 
     D = X_tgt - X_src = (Z - X_src) - t V is the change of the clean clip that the step foresees, with Z as it was
     before the step, t its time, and V = u_tgt(P, t) - u_src(Q, t), the plain mean over the draws: the noise cancels
-    and no network call is added. phi = 1 holds motion alone to the source's, phi = 0 everything. The result is a
-    function (B, C, F, H, W) to the same. Source: motion-appearance decoupling, FlowDirector v2 (CVPR 2026), (zeta,
-    phi) = (0.01, 0.3), or (0.007, 0.5) for weak motion; that V is neither guided over draws, nor corrected, nor
-    masked is inferred. phi = 0 is the source consistency term of FlowAlign (Kim et al. 2025):
-    zeta [(q - t v_q) - (p - t v_p)] = -zeta D.
+    and no network call is added. phi = 1 holds motion alone to the source's, phi = 0 everything. `own` are the latent
+    frames that the mean over time counts. The result is a function (B, C, F, H, W) to the same. Source:
+    motion-appearance decoupling, FlowDirector v2 (CVPR 2026), (zeta, phi) = (0.01, 0.3), or (0.007, 0.5) for weak
+    motion; that V is neither guided over draws, nor corrected, nor masked is inferred. phi = 0 is the source
+    consistency term of FlowAlign (Kim et al. 2025): zeta [(q - t v_q) - (p - t v_p)] = -zeta D.
     """
 
     def pull(change: Tensor) -> Tensor:
-        return zeta * (change - phi * change.mean(2, keepdim=True))
+        return zeta * (change - phi * change[:, :, own].mean(2, keepdim=True))
 
     return pull
 

@@ -31,15 +31,17 @@ def smooth_time(maps: Tensor, frames: float) -> Tensor:
 
 
 def threshold(maps: Tensor, how: str, quantile: float = 0.5, size: int = 1) -> Tensor:
-    """1 where the pooled map exceeds its frame's threshold: (B, 1, F, H, W) non-negative to {0, 1} float32.
+    """1 where the pooled map exceeds its threshold: (B, 1, F, H, W) non-negative to {0, 1} float32.
 
-    `mean`: the mean of the unpooled map (FlowDirector v1); `quantile`: that quantile of the pooled map; `otsu`: the
-    level that parts the pooled map's sites into the two classes of least inner variance (Otsu 1979).
+    `mean`: the mean of the unpooled map over the whole clip, so that a frame without the object may stay empty
+    (FlowDirector v1, whose pooling counts zeros beyond the border and so holds masks off it; ours does not). A frame
+    at a time, `quantile`: that quantile of the pooled map; `otsu`: the level that parts the pooled map's sites into
+    the two classes of least inner variance (Otsu 1979).
     """
     pooled = pool(maps, size)
     sites = pooled.flatten(3)
     if how == "mean":
-        level = maps.flatten(3).mean(3)
+        level = maps.mean((2, 3, 4), keepdim=True)[..., 0, 0]
     elif how == "quantile":
         level = sites.quantile(quantile, dim=3)
     elif how == "otsu":

@@ -1,6 +1,6 @@
 """Where an edit happens: words, attention maps and a user's mask to the mask that an editor asks for."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -65,15 +65,17 @@ def region(
     settings: Settings,
     backbone: Backbone,
     prompts: Mapping[str, Conditioning],
+    size: Sequence[int],
     user: Tensor | None,
 ) -> Iterator[Region]:
     """The region of one edit, the recorder on inside the block if attention is read.
 
-    `prompts`: the conditioning of `source` and `target`; `user`: the user's mask on the latent grid, or None.
+    `prompts`: the conditioning of `source` and `target`; `size`: (height, width) of the latent, whose shorter side is
+    the unit of the mask's sizes; `user`: the user's mask on the latent grid, or None.
     """
-    sides = watched(settings)
+    sides, decay = watched(settings), settings.mask.decay / min(size)
     if not sides:
-        mask = None if user is None else _softened(user, _decay(settings, backbone))
+        mask = None if user is None else _softened(user, decay)
         yield Region(mask, lambda: mask)
         return
     tokens = {
@@ -85,12 +87,12 @@ def region(
             [partial(maps.take, prompt) for prompt in tokens],
             threshold=settings.mask.threshold,
             quantile=settings.mask.quantile,
-            pool=_odd(settings.mask.pool * min(backbone.latent_size)),
-            decay=_decay(settings, backbone),
+            pool=_odd(settings.mask.pool * min(size)),
+            decay=decay,
             smooth_frames=settings.mask.smooth_frames,
             smooth_steps=settings.mask.smooth_steps,
             over_draws=settings.mask.over_draws,
-            user=None if user is None else _softened(user, _decay(settings, backbone)),
+            user=None if user is None else _softened(user, decay),
         )
         yield Region(attention, attention.vote)
 
@@ -103,10 +105,6 @@ def user_latent(mask: np.ndarray, backbone: Backbone, geometry: Geometry) -> Ten
 
 def _softened(user: Tensor, decay: float) -> Tensor:
     return torch.maximum(masks.soften((user >= INSIDE).float(), decay), user)
-
-
-def _decay(settings: Settings, backbone: Backbone) -> float:
-    return settings.mask.decay / min(backbone.latent_size)
 
 
 def _odd(size: float) -> int:

@@ -18,7 +18,7 @@ from flowedit.outputs import GENERATE, staging
 from flowedit.prompts import check_prompt
 from flowedit.render import write_clip, write_edit
 from flowedit.settings import BackboneSettings, RuntimeSettings, Settings
-from flowedit.steer import check_editor, encode, make_grid, run_editor, steer
+from flowedit.steer import check_editor, encode, make_grid, own_latents, run_editor, steer
 from flowedit.types import QUIET, Backbone, EditResult, Monitor
 from flowedit.unused import unused
 
@@ -167,7 +167,7 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None, 
         if backbone.world is not None:
             with meter.phase("round trip"):
                 job.say(_carried(backbone, frames, x_src))
-        z, found = steer(job, x_src, grid, user)
+        z, found = steer(job, x_src, grid, user, own_latents(backbone, source.geometry))
         with meter.phase("decode and write"), torch.no_grad():
             replaced = mask_frames if settings.mask.user == "replace" else None
             write_edit(job, source, z, found, replaced, stage.folder)

@@ -58,7 +58,7 @@ MODE_RANGES = (
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """How a mask is made; `pool` and `decay` are in units of the shorter side of the native latent."""
+    """How a mask is made; `pool` and `decay` are in units of the shorter side of the latent."""
 
     name: Literal["attention", "none"]
     blocks: tuple[float, ...]

@@ -12,7 +12,7 @@ from torch import Tensor
 from flowedit import corrections, editors, guidance, noise, region, schedule, solvers
 from flowedit.job import Job
 from flowedit.settings import Settings
-from flowedit.types import Backbone, Conditioning, Mask, Monitor, Step, Velocity
+from flowedit.types import Backbone, Conditioning, Geometry, Mask, Monitor, Step, Velocity
 
 CHECK_SECONDS = 2.0
 """How often the loop looks for a NaN; each look waits for the device."""
@@ -54,10 +54,13 @@ def encode(job: Job, frames: np.ndarray) -> Tensor:
 
 
 @torch.no_grad()
-def steer(job: Job, x_src: Tensor, grid: list[float], user: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+def steer(
+    job: Job, x_src: Tensor, grid: list[float], user: Tensor | None = None, own: slice = slice(None)
+) -> tuple[Tensor, Tensor | None]:
     """The source latent (1, C, f, h, w) through the settings' editor, with the prompts embedded first.
 
-    `user` is a user's latent mask (1, 1, f, h, w). Returns the edited latent and the soft mask of the edit or None.
+    `user` is a user's latent mask (1, 1, f, h, w); `own` are the latent frames that hold the clip's own frames, not
+    those that the model's shape adds. Returns the edited latent and the soft mask of the edit or None.
     Raises ValueError for words that are not in their prompt, FloatingPointError for NaN or Inf.
     """
     settings, backbone, meter = job.settings, job.backbone, job.meter
@@ -65,8 +68,8 @@ def steer(job: Job, x_src: Tensor, grid: list[float], user: Tensor | None = None
         job.monitor.phase("embed", 0)
         prompts, velocities = bind(settings, backbone)
     before = backbone.evaluations
-    with meter.phase("edit"), region.region(settings, backbone, prompts, user) as where:
-        z = run_editor(settings, x_src, velocities, grid, where.mask, job)
+    with meter.phase("edit"), region.region(settings, backbone, prompts, x_src.shape[3:], user) as where:
+        z = run_editor(settings, x_src, velocities, grid, where.mask, job, own)
     job.fact("network_evaluations", backbone.evaluations - before)
     return z, where.final()
 
@@ -99,8 +102,9 @@ def run_editor(
     grid: list[float],
     mask: Mask,
     job: Job,
+    own: slice = slice(None),
 ) -> Tensor:
-    """The settings' editor on latents (1, C, F, h, w) float32."""
+    """The settings' editor on latents (1, C, F, h, w) float32, the clip's own frames at `own`."""
     mode, steps = settings.mode, len(grid) - 1
     passes = 1 if mode.name != "inversion" else 3 if mode.reconstruction else 2
     job.monitor.phase("edit", steps * passes)
@@ -127,7 +131,7 @@ def run_editor(
         target_only_steps=mode.target_only_steps or 0,
         average=_average(settings),
         correct=_correction(settings),
-        decouple=_decoupling(settings),
+        decouple=_decoupling(settings, own),
         **shared,
     )
 
@@ -151,9 +155,15 @@ def _correction(settings: Settings) -> corrections.Correction | None:
     return corrections.direction_aware(mode.direction_alpha or 0.0, mode.direction_patch or 1)
 
 
-def _decoupling(settings: Settings) -> corrections.Decoupling | None:
+def _decoupling(settings: Settings, own: slice) -> corrections.Decoupling | None:
     mode = settings.mode
-    return corrections.decoupled(mode.decoupling, mode.decoupling_appearance or 0.0) if mode.decoupling else None
+    return corrections.decoupled(mode.decoupling, mode.decoupling_appearance or 0.0, own) if mode.decoupling else None
+
+
+def own_latents(backbone: Backbone, geometry: Geometry) -> slice:
+    """The latent frames that hold the clip's own frames, without leading ones and those of padding."""
+    last = 1 + -(-(geometry.source_frames - 1) // backbone.frames_per_latent)
+    return slice(backbone.leading_latents, backbone.leading_latents + last)
 
 
 def check_editor(settings: Settings, steps: int) -> None:

@@ -84,7 +84,7 @@ class Backbone(Protocol):
     multiple: int
     max_side: int | None
     latent_size: tuple[int, int]
-    """(height, width) of the native latent, the unit of places and sizes that a paper gives in latent pixels."""
+    """(height, width) of the latent of the clips that it learned from."""
     frames_per_latent: int
     device: torch.device
     leading_latents: int

@@ -18,7 +18,7 @@ from flowedit.guidance import classifier_free
 from flowedit.job import Job
 from flowedit.types import QUIET
 
-C, F, H, W = 3, 2, 60, 104
+C, F, H, W = 3, 3, 60, 104
 POOL, LAMBDA = 11, 0.25
 PROMPTS = {"source": "a red fox", "target": "a big panda", "null": "blurry"}
 SCALES = {"source": 3.5, "target": 10.5}
@@ -28,14 +28,17 @@ WEIGHTS = {side: np.random.default_rng(i + 1).standard_normal((2, C, F, H, W)) f
 
 @cache
 def attention(side, step, draw):
-    """A map of the object's words, (F, H, W), non-negative: a few blobs on noise, others in every step and draw."""
+    """A map of the object's words, (F, H, W), non-negative: a few blobs on noise, others in every step and draw.
+
+    The last frame has no object.
+    """
     rng = np.random.default_rng([len(side), step, draw])
     rows, columns = np.mgrid[:H, :W]
     blobs = np.zeros((F, H, W))
-    for f in range(F):
+    for f in range(F - 1):
         for _ in range(2):
             i, j = rng.uniform(10, H - 10), rng.uniform(10, W - 10)
-            blobs[f] += np.exp(-((rows - i) ** 2 + (columns - j) ** 2) / 30)
+            blobs[f] += np.exp(-((rows - i) ** 2 + (columns - j) ** 2) / 120)
     return blobs + 0.3 * rng.random((F, H, W))
 
 
@@ -54,11 +57,10 @@ def guided(side, z, t):
 
 @cache
 def found(side, step, draw):
-    """The binary mask of one sample: the pooled map against the mean of the map that is not pooled, frame by frame."""
+    """The binary mask of one sample: the map, pooled in each frame, against the mean of the whole map, not pooled."""
     maps, reach = attention(side, step, draw), POOL // 2
-    binary = np.zeros((F, H, W), bool)
+    binary, level = np.zeros((F, H, W), bool), maps.mean()
     for f in range(F):
-        level = maps[f].mean()
         for i in range(H):
             for j in range(W):
                 window = maps[f, max(0, i - reach) : i + reach + 1, max(0, j - reach) : j + reach + 1]
@@ -75,6 +77,9 @@ def soft_mask(step, draws):
     soft = np.ones((F, H, W))
     for f in range(F):
         ones = np.argwhere(binary[f])
+        if not len(ones):
+            soft[f] = 0.0
+            continue
         for i, j in np.argwhere(~binary[f]):
             soft[f, i, j] = np.exp(-LAMBDA * np.sqrt(((ones - (i, j)) ** 2).sum(1).min()))
     return soft
@@ -148,8 +153,8 @@ def version_2(steps, fixed, draws=3, k=2, weight=2.75, alpha=0.25, zeta=0.01, ph
         ) / len(eps)
         change = clean_target - clean_source
         anchor = clean_target.mean(1, keepdims=True) - clean_source.mean(1, keepdims=True)
-        z = z + (t_next - t) * soft_mask(i, len(eps)) * flow
-        z = z - zeta * (change - phi * anchor)
+        # Ours: the mask holds for what is taken back too, else sites outside would be pushed away from the edit.
+        z = z + soft_mask(i, len(eps)) * ((t_next - t) * flow - zeta * (change - phi * anchor))
     return z
 
 
@@ -199,7 +204,7 @@ def ours(preset, **options):
     settings, backbone = config.compose({"mode": preset, **prompts, **words, **options}), Stub()
     embedded, velocities = steer.bind(settings, backbone)
     grid = steer.make_grid(settings, backbone)
-    with region.region(settings, backbone, embedded, None) as where:
+    with region.region(settings, backbone, embedded, X.shape[2:], None) as where:
         job = Job(settings, backbone, QUIET)
         z = steer.run_editor(settings, torch.from_numpy(X)[None], velocities, grid, where.mask, job)
     return z[0].numpy()
@@ -214,6 +219,7 @@ def test_the_masks_of_the_reference_are_neither_empty_nor_full():
         soft = soft_mask(step, draws)
         assert 0.02 < (soft == 1).mean() < 0.9
         assert soft.min() < 0.5
+    assert soft_mask(1, 1)[-1].max() == 0  # a frame without the object is empty, though it has a largest value too
 
 
 @pytest.mark.parametrize(

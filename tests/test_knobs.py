@@ -97,7 +97,7 @@ def edit(**options):
     prompts, velocities = steer.bind(settings, backbone)
     job = Job(settings, backbone, QUIET)
     grid = steer.make_grid(settings, backbone)
-    with region.region(settings, backbone, prompts, None) as where:
+    with region.region(settings, backbone, prompts, X.shape[3:], None) as where:
         return steer.run_editor(settings, X, velocities, grid, where.mask, job)
 
 

@@ -31,12 +31,17 @@ def test_smooth_time_keeps_constants_and_is_a_gaussian():
     assert masks.smooth_time(MAPS[:, :, :1], 2).shape == MAPS[:, :, :1].shape
 
 
-def test_threshold_mean_is_of_the_unpooled_map_a_frame_at_a_time():
+def test_threshold_mean_is_of_the_whole_unpooled_map():
     binary = masks.threshold(MAPS, "mean", size=3)
     for row in range(2):
-        for frame in range(3):
-            level = MAPS[row, 0, frame].mean()
-            assert torch.equal(binary[row, 0, frame], (masks.pool(MAPS, 3)[row, 0, frame] > level).float())
+        assert torch.equal(binary[row], (masks.pool(MAPS, 3)[row] > MAPS[row].mean()).float())
+
+
+def test_threshold_mean_leaves_a_frame_without_the_object_empty():
+    maps = torch.zeros(1, 1, 2, 6, 6)
+    maps[:, :, 0, 2:4, 2:4] = 1
+    maps[:, :, 1] = torch.linspace(0, 0.01, 36).view(6, 6)
+    assert masks.threshold(maps, "mean")[0, 0].sum((1, 2)).tolist() == [4, 0]
 
 
 @pytest.mark.parametrize("q", [0.1, 0.5, 0.9])

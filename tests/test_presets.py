@@ -11,12 +11,13 @@ from fields import ToyBackbone
 
 import flowedit
 from flowedit import clip, config, probe, region, steer, video
+from flowedit.corrections import decoupled
 from flowedit.cost import network_evaluations
 from flowedit.evaluation_settings import EvaluationSettings
 from flowedit.job import Job
 from flowedit.methods import methods
 from flowedit.noise import gaussian
-from flowedit.types import QUIET
+from flowedit.types import QUIET, Geometry
 from flowedit.unused import unused
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,7 +92,7 @@ def edit(options, mask=None):
     prompts, velocities = steer.bind(settings, backbone)
     grid = steer.make_grid(settings, backbone)
     job = Job(settings, backbone, QUIET)
-    with region.region(settings, backbone, prompts, None) as where:
+    with region.region(settings, backbone, prompts, X.shape[3:], None) as where:
         return steer.run_editor(settings, X, velocities, grid, where.mask if mask is None else mask, job)
 
 
@@ -195,6 +196,27 @@ def test_equal_sides_return_the_source_to_the_bit(preset):
     assert torch.equal(edit(same), X)
 
 
+def test_outside_the_mask_every_piece_of_version_2_keeps_the_source_to_the_bit():
+    mask = torch.zeros(1, 1, *X.shape[2:])
+    mask[..., 8:, :] = 1
+    mask[:, :, 3] = 0  # a frame without the object, whose sites others edit
+    z = edit({"mode": "flowdirector_v2", "steps": 10, "mode.decoupling": 0.3}, mask=mask)
+    assert torch.equal(z[(mask == 0).expand_as(z)], X[(mask == 0).expand_as(X)])
+    assert (z - X)[(mask == 1).expand_as(z)].abs().mean() > 1e-2
+
+
+def test_decoupling_s_mean_over_time_counts_the_clip_s_own_frames():
+    class Padded(ToyBackbone):
+        leading_latents = 1
+
+    geometry = Geometry(source_frames=6, frames=9, size=(128, 192), latent=(3, 5, 16, 24))
+    own = steer.own_latents(Padded(), geometry)
+    assert own == slice(1, 4)  # frame 0; 1 to 4; 5 and three repeats; then what the model's shape may add
+    change = torch.arange(5.0).view(1, 1, 5, 1, 1)
+    assert decoupled(1.0, 1.0, own)(change).flatten().tolist() == [-2, -1, 0, 1, 2]
+    assert decoupled(1.0, 1.0, slice(0, 2))(change).flatten().tolist() == [-0.5, 0.5, 1.5, 2.5, 3.5]
+
+
 def test_flowalign_is_its_rule():
     scale, zeta, steps = 13.5, 0.01, 5
     ours = edit({"mode": "flowalign", "steps": steps, "mode.grid": "uniform", "negative_prompt": "never read"})
@@ -280,6 +302,12 @@ def test_values_out_of_range_are_refused(options):
         config.compose(options)
 
 
+def test_a_preset_is_a_mode_and_not_a_label():
+    for key in ({"mode.preset": "flowedit"}, {"mode": "flowalign", "mode.preset": "flowedit"}):
+        with pytest.raises(ValueError, match="mode=PRESET"):
+            config.compose(key)
+
+
 def test_a_setting_of_the_editor_is_not_one_of_other_modes():
     with pytest.raises(ValueError, match=r"belongs to mode=inversion_free$"):
         config.compose({"mode": "inversion"}, ["mode.decoupling=0.1"])
@@ -313,3 +341,18 @@ def test_every_preset_runs_on_every_shape(request, clip_file, wide, tmp_path, pr
     assert (run["settings"]["mode"]["name"], run["settings"]["mode"]["preset"]) == ("inversion_free", preset)
     cost = {"flowdirector_v1": 2 * 16, "flowdirector_v2": 2 * 12 + 4, "flowedit": 4, "wan_edit": 8, "flowalign": 9}
     assert result.run["network_evaluations"] == cost[preset]
+
+
+@pytest.mark.parametrize("kind", ["2b", "wan"])
+def test_version_2_runs_at_832x480_with_the_paper_s_mask(request, wide, tmp_path, kind):
+    folder = request.getfixturevalue(f"backbone_{kind}")
+    options = {"steps": 2, "mode.fixed_noise_steps": 1, "size": "832x480", "frames": 5, "runtime.device": "cpu"}
+    result = flowedit.edit(
+        wide, backbone=folder, mode="flowdirector_v2", out=tmp_path / "o", **PROMPTS, **WORDS, **options
+    )
+    assert result.run["clip"]["working_size"] == "832x480"
+    height, width = result.latents.shape[3:]
+    assert height / width == 480 / 832
+    assert torch.isfinite(result.latents).all()
+    assert not torch.equal(result.latents, result.source_latents)
+    assert result.latent_mask.shape[2:] == result.latents.shape[2:]

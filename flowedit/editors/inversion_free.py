@@ -30,17 +30,17 @@ def inversion_free(
     preserve: bool = False,
     callback: Callback = None,
 ) -> Tensor:
-    """Z += (t_next - t) M c(avg_d V_d) - pull(D), V_d = u_tgt(P_d, t) - u_src(Q_d, t), P = Q + (Z - X_src).
+    """Z += M [(t_next - t) c(avg_d V_d) - pull(D)], V_d = u_tgt(P_d, t) - u_src(Q_d, t), P = Q + (Z - X_src).
 
-    x_src (1, C, F, H, W) float32; the result likewise. Every step takes `draws` fresh noises, Q_d = (1 - t) X_src +
-    t eps_d, in one batch for each side; the last `fixed_noise_steps` (all, if fewer are run) take one noise, the same
-    in all of them. c is `correct`, given the mean source velocity too; pull is `decouple` of D = (Z - X_src) - t
-    mean_d V_d, Z before the step. `preserve` then sets sites with M < 0.5 back to X_src. After these steps the last
-    `target_only_steps` follow the target alone, from z = Q + (Z - X_src) for one more eps; there, outside the mask,
-    the state is (1 - t) X_src + t eps. A grid of one time returns the source. Raises ValueError for counts out of
-    range, FloatingPointError on NaN or Inf. Source: FlowEdit (Kulikov et al. 2024), algorithm 1; mask: FlowDirector
-    (arXiv 2506.05046); fixed noise and the order average, correction, mask, Euler, decoupling: its second version
-    (CVPR 2026).
+    x_src (1, C, F, H, W) float32; the result likewise. Every step takes `draws` fresh noises, Q_d = (1 - t) X_src + t
+    eps_d, in one batch for each side; the last `fixed_noise_steps` (all, if fewer are run) take one noise, the same in
+    all of them. c is `correct`, given the mean source velocity too; pull is `decouple` of D = (Z - X_src) - t mean_d
+    V_d, Z before the step; M = 0 keeps the source. `preserve` then sets sites with M < 0.5 back to X_src. After these
+    steps the last `target_only_steps` follow the target alone, from z = Q + (Z - X_src) for one more eps; there,
+    outside the mask, the state is (1 - t) X_src + t eps. A grid of one time returns the source. Raises ValueError for
+    counts out of range, FloatingPointError on NaN or Inf. Source: FlowEdit (Kulikov et al. 2024), algorithm 1; mask:
+    FlowDirector (arXiv 2506.05046); fixed noise and the order average, correction, mask, Euler, decoupling: its second
+    version (CVPR 2026); that the mask holds for the decoupling too is ours.
     """
     total = len(grid) - 1
     if draws < 1:
@@ -67,7 +67,8 @@ def inversion_free(
         m = mask_at(mask, i)
         z = z + (t_next - t) * (flow if m is None else m * flow)
         if decouple is not None:
-            z = z - decouple(change - t * mean(flows))
+            pull = decouple(change - t * mean(flows))
+            z = z - (pull if m is None else m * pull)
         if preserve and m is not None:
             z = torch.where(m >= INSIDE, z, x_src)
         watch.add(z, t)

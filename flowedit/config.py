@@ -14,6 +14,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from flowedit import words
 from flowedit.evaluation_settings import EvaluationSettings
 from flowedit.settings import Settings, build
 
@@ -33,7 +34,10 @@ TEXTS = (
 PROMPTS = ("source", "target", "source_words", "target_words", "negative_prompt")
 """Of these, where even `null` is a word."""
 
-GROUPS = ("backbone", "mode", "mask", "guidance", "runtime")
+AUTO = "auto"
+"""The task that is told from prompts and words."""
+
+GROUPS = ("backbone", "mode", "mask", "guidance", "runtime", "task")
 
 
 def folder() -> Path:
@@ -73,6 +77,8 @@ def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = (
                 chosen["backbone"] = "folder"
         else:
             rest.append((key, value))
+    if chosen.get("task", AUTO) == AUTO:
+        chosen["task"] = told(texts)
     groups = [f"{key}={value}" for key, value in chosen.items()]
     known = _keys(tuple(groups))
     for key, _ in rest + list(texts.items()):
@@ -85,6 +91,11 @@ def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = (
         group, _, name = key.rpartition(".")
         (values[group] if group else values)[name] = value
     return settings(values)
+
+
+def told(texts: Mapping[str, Any]) -> str:
+    """The task that prompts and words tell, where none is chosen: `words.task` of these keys of a configuration."""
+    return words.task(*(str(texts.get(key) or "") for key in ("source", "target", "source_words", "target_words")))
 
 
 def settings(values: Mapping[str, Any]) -> Settings:
@@ -130,9 +141,9 @@ def keys() -> tuple[str, ...]:
     return tuple(key for key in _keys(()) if "." not in key)
 
 
-def defaults() -> dict[str, Any]:
-    """The configuration as conf/ alone composes it, as plain values."""
-    return _compose(())
+def defaults(overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The configuration as conf/ and overrides in Hydra's own grammar compose it, as plain values."""
+    return _compose(tuple(overrides))
 
 
 def nearest(key: str, known: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """An edit written down as a YAML mapping: what it may say, and how it becomes flags; nothing in it reaches Hydra."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from flowedit import config
+from flowedit.settings import Settings
 
 SUFFIXES = (".yaml", ".yml")
 DROPPED = ("out", "video", "backbone")
@@ -87,16 +88,24 @@ def read_row(file: Path, data: Mapping[str, Any], number: int | None = None) -> 
     )
 
 
-def with_edit(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A composed configuration whose `video` may be an edit's YAML file; what is set beside it wins.
+def swept(overrides: Sequence[str]) -> Settings:
+    """The settings of one point of a sweep, from overrides in Hydra's grammar; `video` may be an edit's YAML file.
 
-    For `scripts/edit.py`, where Hydra has composed already: the file fills what stands at its default.
+    For `scripts/edit.py`. Raises ValueError as `read_edit` and `config.settings` do.
     """
+    values = _with_edit(config.defaults(overrides))
+    if values["task"] == config.AUTO:
+        values = _with_edit(config.defaults([*overrides, f"task={config.told(values)}"]))
+    return config.settings(values)
+
+
+def _with_edit(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A composed configuration whose `video` may be an edit's YAML file: it fills what stands at its default."""
     merged = {str(key): value for key, value in values.items()}
     video = merged.get("video")
     if not isinstance(video, str) or Path(video).suffix.lower() not in SUFFIXES:
         return merged
-    row, defaults = read_edit(Path(video)), config.defaults()
+    row, defaults = read_edit(Path(video)), config.defaults([f"task={merged['task']}"])
     if groups := [key for key in row if key in config.GROUPS]:
         raise ValueError(f"{video!r} chooses {', '.join(groups)}: in a sweep, give it on the command line instead")
     return merged | {key: v for key, v in row.items() if key == "video" or merged.get(key) == defaults.get(key)}

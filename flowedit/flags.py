@@ -23,6 +23,7 @@ FLAGS = {
         "pocket (ships with us; the default), cogvideox-2b, cogvideox-5b, cogvideox1.5-5b, wan2.1-t2v-1.3b, "
         "wan2.1-t2v-14b, or a checkpoint folder",
     ),
+    "task": ("NAME", "replace, remove or add; without it told from the prompts and words"),
     "mask": ("NAME", "attention (of the words; the default) or none"),
     "guidance": ("NAME", "mean (the default), differential or differential_first"),
     "steps": ("N", "intervals of the whole grid of times (full-size 50; pocket 40, random_noise 69)"),

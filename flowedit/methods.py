@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowedit.config import compose
+from flowedit.config import compose, told
 from flowedit.cost import network_evaluations, within
 from flowedit.settings import Settings
 from flowedit.summary import REFERENCES
@@ -47,11 +47,11 @@ class Method:
         return within(settings, most)
 
     def _own(self, flags: Mapping[str, Any]) -> Settings:
-        """Before any budget. A seed, which scenes bring, needs no composing."""
+        """Before any budget. Prompts of the method's own task, and a seed, which scenes bring, need no composing."""
         taken = "seed" in self.flags or any(text.startswith("seed=") for text in self.overrides)
         seed = {} if taken or type(flags.get("seed")) is not int else {"seed": flags["seed"]}
-        rest = {key: value for key, value in flags.items() if key not in (*PER_CLIP, *seed)}
-        settings = compose({**rest, **self.flags}, self.overrides) if rest else self.settings
+        other = any(key not in (*PER_CLIP, *seed) for key in flags) or told(flags) != self.settings.task
+        settings = compose({**flags, **self.flags}, self.overrides) if other else self.settings
         return replace(settings, **seed, **{key: value for key, value in flags.items() if key in PER_CLIP})
 
 

@@ -14,6 +14,12 @@ from flowedit.editors.common import INSIDE
 from flowedit.settings import Settings
 from flowedit.types import Backbone, Conditioning, Geometry, Mask
 
+LONELY = {
+    "remove": ("source", "target", "what goes has no words in the target prompt"),
+    "add": ("target", "source", "what comes has no words in the source prompt"),
+}
+"""Tasks whose object stands in one prompt alone: that side, the other, and why it has no words there."""
+
 
 @dataclass(frozen=True)
 class Region:
@@ -35,14 +41,22 @@ def watched(settings: Settings) -> dict[str, str]:
 
 
 def check_words(settings: Settings) -> None:
-    """Raise ValueError, with the prompt's words, for an object word that its prompt does not have."""
+    """Raise ValueError for an object word that its prompt does not have, with the prompt's words; and for words that
+    the task has no use for, or lacks.
+    """
     words.occurrences(settings.source or "", settings.source_words if settings.source else "", "source_words")
     words.occurrences(settings.target or "", settings.target_words, "target_words")
+    if settings.task in LONELY:
+        side, other, what = LONELY[settings.task]
+        if given := getattr(settings, f"{other}_words"):
+            raise ValueError(f"task={settings.task} takes no {other}_words, {given!r}: {what}")
+        if not words.phrases(getattr(settings, f"{side}_words")) and settings.user_mask is None:
+            raise ValueError(f"task={settings.task} needs {side}_words, or a user mask, that say where")
 
 
 def explain(settings: Settings) -> list[str]:
     """What a user should hear about where the edit happens."""
-    said, sides = [], watched(settings)
+    said, sides = list(_told(settings)), watched(settings)
     if settings.mode.name == "random_noise" and words.phrases(settings.source_words):
         said.append("random_noise evaluates no source prompt: source_words give no mask")
     if settings.mask.name == "none" or (settings.user_mask and settings.mask.user == "replace"):
@@ -56,8 +70,20 @@ def explain(settings: Settings) -> list[str]:
         said.append(f"no words to read attention for: {what} (give --source-words or --target-words)")
     elif len(sides) == 1 and settings.mode.name != "random_noise":
         other = "target" if "source" in sides else "source"
+        if settings.task in LONELY:
+            return said
         said.append(f"no {other}_words: the mask comes from the {next(iter(sides))} prompt alone")
     return said
+
+
+def _told(settings: Settings) -> Iterator[str]:
+    if settings.task == "add":
+        yield "an addition: the mask comes from the target prompt's words (task=replace edits as any other)"
+    if settings.task == "remove":
+        yield "a removal: the mask comes from the source prompt's words (task=replace edits as any other)"
+        left = [word for word in words.content(settings.source_words) if word in words.content(settings.target or "")]
+        if left:
+            yield f"the target prompt still says {', '.join(sorted(left))}: what is to go may stay"
 
 
 @contextmanager

@@ -125,6 +125,7 @@ class Settings:
     mask: MaskSettings
     guidance: GuidanceSettings
     runtime: RuntimeSettings
+    task: Literal["replace", "remove", "add"] = "replace"
 
     def __post_init__(self) -> None:
         checks = [

@@ -43,7 +43,8 @@ def unused(settings: Settings) -> list[str]:
         *((f"mask.{name}", attention, "an attention mask, and so words") for name in ATTENTION),
     ]
     plain = {"guidance": "mean", "draws": 1}  # so that a preset whose guidance came to nothing is told as well
-    usual = compose({"backbone": settings.backbone.name or "folder", "mode": mode.preset or mode.name, **plain})
+    chosen = {"backbone": settings.backbone.name or "folder", "mode": mode.preset or mode.name, "task": settings.task}
+    usual = compose(chosen | plain)
     return [
         f"{key.removesuffix('.name')}={_at(settings, key)} has no effect: it needs {what}"
         for key, effective, what in needs

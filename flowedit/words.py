@@ -16,6 +16,29 @@ JOINTS = (
 """Words that join others and name nothing themselves."""
 
 
+NONE = ("nothing", "nobody", "no", "none", "empty", "any", "there", "only", "alone")
+"""Words that say that something is not there."""
+
+
+def content(prompt: str) -> frozenset[str]:
+    """The words of a prompt that name something, lower case: neither joints nor words for nothing."""
+    return frozenset(re.findall(r"[^\W_]+", prompt.lower())).difference(JOINTS, NONE)
+
+
+def task(source: str, target: str, source_words: str, target_words: str) -> str:
+    """`remove`, `add` or `replace`, as the prompts and the words of the object tell.
+
+    `remove`: source words alone, and a target prompt without a content word of its own; `add`: target words alone,
+    and a target prompt that has every content word of the source's; else `replace`.
+    """
+    before, after, old, new = content(source), content(target), phrases(source_words), phrases(target_words)
+    if old and not new and target.strip() and after < before:
+        return "remove"
+    if new and not old and source.strip() and before < after:
+        return "add"
+    return "replace"
+
+
 def phrases(words: str) -> list[str]:
     """'white fluffy dog, collar' to ['white fluffy dog', 'collar']; an empty string to []."""
     return [" ".join(p.split()) for p in re.split(r"[,;]", words) if p.strip()]

@@ -5,7 +5,8 @@ Values follow Hydra's grammar here: quote a prompt as 'source="a fox, running"',
 """
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
 
 from flowedit import config, edit_file
 
@@ -17,10 +18,8 @@ def main(cfg: DictConfig) -> None:
     from flowedit.progress import RichMonitor
     from flowedit.run import check, load_backbone, run
 
-    values = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(values, dict)
     try:
-        settings = config.settings(edit_file.with_edit({str(k): v for k, v in values.items()}))
+        settings = edit_file.swept(HydraConfig.get().overrides.task)
         check(settings)
         with RichMonitor() as monitor:
             print(run(settings, load_backbone(settings), monitor).video)

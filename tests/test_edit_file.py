@@ -52,12 +52,22 @@ def test_every_example_is_an_edit():
 def test_a_sweep_takes_an_edit_file_and_what_stands_beside_it_wins(tmp_path):
     path = tmp_path / "edit.yaml"
     path.write_text("clip: a.mp4\nsource: s\ntarget: t\nsteps: 9\n", encoding="utf-8")
-    values = config._compose(("steps=7",)) | {"video": str(path), "target": "u"}
-    settings = config.settings(edit_file.with_edit(values))
+    given = ["steps=7", f"video={path}", "target=u"]
+    settings = edit_file.swept(given)
     assert (settings.video, settings.source, settings.target, settings.steps) == (str(tmp_path / "a.mp4"), "s", "u", 7)
     path.write_text("clip: a.mp4\nmode: inversion\n", encoding="utf-8")
     with pytest.raises(ValueError, match="chooses mode"):
-        edit_file.with_edit(values)
+        edit_file.swept(given)
+
+
+def test_a_point_of_a_sweep_is_told_its_task_as_the_command_line_is(tmp_path):
+    path = tmp_path / "edit.yaml"
+    path.write_text("clip: a.mp4\nsource: a fox on grass\nsource_words: fox\ntarget: grass\n", encoding="utf-8")
+    settings = edit_file.swept([f"video={path}"])
+    assert settings == config.compose(edit_file.read_edit(path))
+    assert settings.task == "remove"
+    assert edit_file.swept([f"video={path}", "target=a car on grass"]).task == "replace"
+    assert edit_file.swept([f"video={path}", "task=add"]).task == "add"
 
 
 def test_what_is_for_scoring_is_read_beside_the_flags_and_ignored_by_the_edit(tmp_path):

@@ -27,6 +27,7 @@ ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has t
     *("mode.name", "mask.name", "guidance.name", "mode.times", "mode.reconstruction", "mask.user"),
     *("source", "target"),
     "mode.preset",  # a name for run.yaml
+    "task",  # chooses other settings; which words it takes is tested in test_run
 }
 
 # key: (another value, the mode, what else must be set for it to matter)

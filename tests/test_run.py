@@ -118,6 +118,9 @@ def test_a_user_mask_joins_or_replaces_the_attention_s(editor, clip_file, tmp_pa
         ({"mode": "inversion", "mode.reconstruction": True}, "gives the source back to within"),
         ({"mask.user": "join", **WORDS}, "mask.user=join has no effect"),
         ({"negative_prompt": "blur", "target_guidance_scale": 1.0}, "negative_prompt=blur has no effect"),
+        ({"task": "remove", "source_words": "square"}, "a removal: the mask comes from the source prompt's words"),
+        ({"task": "add", "target_words": "panda"}, "an addition: the mask comes from the target prompt's words"),
+        ({"task": "remove", "source_words": "square", "target": "no square"}, "still says square"),
         ({}, "more than the 9 that"),
         ({}, "repeated 5 times"),
         ({}, "random weights"),
@@ -127,6 +130,28 @@ def test_what_a_user_should_hear_is_said_and_kept(editor, clip_file, tmp_path, o
     result, ear = edit(editor, clip_file, tmp_path, **options)
     assert any(said in text for text in ear.notices), ear.notices
     assert yaml.safe_load((result.folder / "run.yaml").read_text())["notices"] == ear.notices
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"task": "remove", **WORDS}, "takes no target_words, 'panda': what goes has no words in the target prompt"),
+        ({"task": "add", **WORDS}, "takes no source_words"),
+        ({"task": "remove"}, "needs source_words, or a user mask"),
+        ({"task": "add"}, "needs target_words, or a user mask"),
+        ({"task": "delete"}, "unknown task 'delete': one of add, auto, remove, replace"),
+    ],
+)
+def test_words_that_do_not_fit_the_task_are_refused(editor, clip_file, tmp_path, options, said):
+    with pytest.raises(ValueError, match=said):
+        edit(editor, clip_file, tmp_path, **options)
+
+
+def test_a_task_is_told_and_kept(editor, clip_file, tmp_path):
+    prompts = {"source": "a red square on grass", "target": "the grass", "source_words": "red square"}
+    result, _ = edit(editor, clip_file, tmp_path, **prompts)
+    assert result.run["settings"]["task"] == "remove"
+    assert result.mask is not None
 
 
 def test_a_mask_that_reaches_into_cropped_margins_is_said(editor, clip_file, tmp_path):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from flowedit.words import occurrences, phrases, token_indices
+from flowedit.pocket import KINDS, edit
+from flowedit.words import occurrences, phrases, task, token_indices
 
 PROMPT = "A fox chases a red fox, while the foxhound's fox-like friend sleeps."
 
@@ -90,3 +91,32 @@ def test_empty_pieces_and_lone_spaces_are_no_tokens_of_a_word():
     spans = [(0, 3), (3, 4), (4, 7), (7, 7), (0, 0)]
     assert token_indices(prompt, "red fox", spans) == [0, 2]
     assert token_indices(prompt, "fox", spans) == [2]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "source_words", "target_words", "expected"),
+    [
+        ("a fox runs over grass", "a panda runs over grass", "fox", "panda", "replace"),
+        ("a fox runs over grass", "green grass", "fox", "", "replace"),  # green is new
+        ("a fox runs over grass", "an empty field of nothing, only grass", "fox", "", "replace"),  # and so is field
+        ("a fox runs over grass", "nothing, only grass", "fox", "", "remove"),
+        ("A fox runs over grass.", "There is no one on the grass", "fox", "", "replace"),
+        ("A Fox and a car on grass.", "a car on the grass", "fox", "", "remove"),
+        ("a car on grass", "a fox and a car on grass", "", "fox", "add"),
+        ("a car on grass", "a fox on grass", "", "fox", "replace"),  # the car went
+        ("a car on grass", "a car on grass", "", "car", "replace"),
+        ("a car on grass", "", "car", "", "replace"),
+        ("", "a car on grass", "", "car", "replace"),
+        ("a car on grass", "grass", "", "", "replace"),  # without words nothing says where
+    ],
+)
+def test_the_task_is_told_from_prompts_and_words(source, target, source_words, target_words, expected):
+    assert task(source, target, source_words, target_words) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_pocket_world_s_kinds_are_told(kind):
+    for seed in range(12):
+        true = edit(seed, kind, (16, 16), 1)
+        texts = (true.source.caption, true.target.caption, *map(", ".join, (true.source_words, true.target_words)))
+        assert task(*texts) == {"remove": "remove", "add": "add"}.get(kind, "replace")

@@ -24,6 +24,8 @@ from flowedit.types import QUIET, Backbone, Monitor
 from flowedit.writer import Writer
 
 FPS = Fraction(8)
+TASKS = {"remove": "remove", "add": "add"}
+"""Kinds of edit that are another task than to replace."""
 SOURCE, TRUTH, EDIT = "source.mp4", "truth.mp4", "edit.mp4"
 
 
@@ -59,11 +61,12 @@ def scene_tasks(
     for seed in range(first_seed, first_seed + scenes):
         for kind in kinds:
             for method in (None, *methods):
-                spec = SceneSpec(seed, kind, method, methods[0].settings if method is None else method.settings)
-                how = runtime if method is None else resolved(method.settings)
+                settings = methods[0].settings if method is None else method.on({"task": TASKS.get(kind, "replace")})
+                spec = SceneSpec(seed, kind, method, settings)
+                how = runtime if method is None else resolved(settings)
                 id = digest("scene", versions(), seed, kind, how, held)
                 label = f"{kind}, seed {seed}" + (f", {method.name}" if method else "")
-                cost = 0 if method is None else network_evaluations(method.settings)
+                cost = 0 if method is None else network_evaluations(settings)
                 made.append((spec, Task(id, label, work, spec, cost)))
     return made
 

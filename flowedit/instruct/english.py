@@ -24,7 +24,21 @@ PRONOUNS = listed(
 COLOURS = (
     *("red", "green", "blue", "yellow", "orange", "purple", "violet", "pink", "brown", "black", "white", "grey"),
     *("gray", "gold", "golden", "silver", "bronze", "beige", "turquoise", "teal", "cyan", "magenta", "crimson"),
-    *("maroon", "navy", "indigo", "scarlet", "lavender", "lilac", "tan", "ivory", "emerald", "olive", "burgundy"),
+    *(
+        "maroon",
+        "navy",
+        "indigo",
+        "scarlet",
+        "lavender",
+        "lilac",
+        "tan",
+        "ivory",
+        "emerald",
+        "olive",
+        "burgundy",
+        "blond",
+        "blonde",
+    ),
 )
 SHADES = ("dark", "light", "bright", "deep", "pale", "neon", "hot", "pastel", "vivid", "dull", "very", "metallic")
 SIZES = ("tiny", "huge", "small", "big", "large", "little", "giant", "gigantic", "enormous", "massive", "miniature")
@@ -57,6 +71,12 @@ STOPS = listed(
     "to for from not then"
 ) | {word for place in PLACES for word in place.split()}
 """Words that no noun has before it as an adjective."""
+
+NOT_DOING = listed(
+    "ring king thing wing string spring swing ceiling building painting sling wedding clothing lightning drawing being "
+    "pudding railing stocking earring awning duckling"
+)
+"""Nouns that end as what somebody is doing."""
 
 PLACE = re.compile(rf"(?<![\w-])({'|'.join(PLACES)})\s+(?=\w)", re.IGNORECASE)
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from flowedit.instruct import patterns
-from flowedit.instruct.english import COMPARED, KNOWN, PRONOUNS, fold, listed, split
+from flowedit.instruct.english import COMPARED, KNOWN, PRONOUNS, STOPS, fold, listed, split
 
 Kind = Literal["replace", "remove", "add", "recolour", "resize", "restyle", "background"]
 Task = Literal["replace", "remove", "add"]
@@ -14,8 +14,12 @@ WHOLE_FRAME = ("restyle", "background")
 EXAMPLES = "'replace the fox with a panda', 'remove the ball', 'make the car red'"
 LONGEST = 12
 """Words of one phrase."""
-VAGUE = PRONOUNS | listed("else different other new nicer better more less a an the of with")
+VAGUE = PRONOUNS | listed(
+    "else different other new nicer better more less a an the of with good nice great cool "
+    "cooler beautiful pretty amazing"
+)
 SOMETHING = listed("something anything someone anyone everything")
+UNSEEN = listed("music sound audio voice voiceover narration subtitle caption transition")
 SETTINGS = listed(
     "beach moon snow desert forest jungle city street sea ocean sky mountain wood park rain space garden kitchen "
     "countryside sunset night field river lake"
@@ -76,13 +80,13 @@ def _tidy(text: str) -> str:
     """The text without politeness, quotation marks and what an edit does anyway; no text of capitals alone."""
     plain = " ".join(text.replace("’", "'").replace("‘", "'").split())
     plain = re.sub(r"[\"“”«»`*]|(?<!\w)'|'(?!\w)", "", plain)
+    plain = patterns.HERE.sub("", plain.replace(" & ", " and "))
     plain = plain.lower() if plain.isupper() else plain
     before = None
     while plain != before:
-        before, plain = plain, plain.strip(" \t.,;:!?…")
-        for pattern in (patterns.LEADING, patterns.TRAILING):
-            plain = pattern.sub("", plain, 1) if pattern is patterns.TRAILING else _cut(pattern, plain)
-    return patterns.KEPT.sub("", plain)
+        before, plain = plain, plain.strip(" .,;:!?…")
+        plain = patterns.KEPT.sub("", patterns.TRAILING.sub("", _cut(patterns.LEADING, plain)))
+    return plain
 
 
 def _cut(pattern: re.Pattern[str], text: str) -> str:
@@ -129,10 +133,11 @@ def _made(kind: str, found: re.Match[str]) -> Change | None:
         return None if _is_vague(old) else Change("remove", old)
     if kind == "add":
         said = split(new)
-        return None if _is_vague(new) or said.article == "the" or _is_pair(new) else Change("add", "", new, where)
+        refused = _is_vague(new) or _is_pair(new) or said.article == "the" or fold(said.head) in UNSEEN
+        return None if refused else Change("add", "", new, where)
     if kind in ("restyle", "style"):
         known = kind == "restyle" or re.search(patterns.STYLE, new, re.IGNORECASE)
-        return Change("restyle", "", new) if known else None
+        return Change("restyle", "", new) if known and not _is_vague(new) else None
     if kind in WHOLE_FRAME:
         tinted = re.fullmatch(patterns.COLOUR, new, re.IGNORECASE)
         return Change("background", old, f"a {new} background" if tinted else new)
@@ -179,7 +184,8 @@ def _clean(text: str) -> str:
 
 
 def _is_phrase(text: str) -> bool:
-    return 0 < len(text.split()) <= LONGEST and not patterns.JOINED.search(text)
+    words = text.lower().split()
+    return 0 < len(words) <= LONGEST and words[-1] not in STOPS and not patterns.JOINED.search(text)
 
 
 def _is_pair(text: str) -> bool:

@@ -11,10 +11,12 @@ WHOLE = (
 )
 IT = r"(?:it|this|that|them|him|her)"
 BACKGROUND = (
-    rf"(?:(?:the|its|their|his|her|a|whole) )*back ?(?:ground|drop)(?: (?:of|in|from|behind) (?:{WHOLE}|{IT}))?"
+    r"(?:(?:the|its|their|his|her|a|whole) )*"
+    rf"(?:back ?(?:ground|drop)|scenery|setting|surroundings|environment|location)(?: (?:of|in|from|behind) (?:{WHOLE}|{IT}))?"
 )
 SHADE = rf"(?:(?:{'|'.join(SHADES)})[ -])*(?:{'|'.join(COLOURS)})(?:ish)?"
-COLOUR = rf"{SHADE}(?:(?: and |-and-| |-){SHADE})*"
+COLOUR = rf"{SHADE}(?:(?: and |-and-|-){SHADE})*"
+SUBJECT = r"(?P<x>\S+ .+?|(?!the\b|an?\b)\S+)"  # no article alone: in "make the orange blue" it is the orange
 SIZE = rf"(?:{'|'.join([*SIZES, *COMPARED])})"
 STYLE = (
     r"\b(?:water ?colou?rs?|aquarelles?|paintings?|painted|anime|cartoons?|sketch(?:es)?|drawings?|comics?|manga|"
@@ -82,10 +84,10 @@ _TABLE = (
     ("recolour", rf"(?:{SET}|{SWAP}) (?P<x>.+?) from (?P<c>{COLOUR}) (?:to|into) (?P<y>{COLOUR})"),
     (
         "recolour",
-        rf"(?:{PAINT}) (?P<x>.+?) (?:(?:to be|be|look|in|into|to|as|all) )?(?P<y>{COLOUR})(?: in colou?r| colou?red)?",
+        rf"(?:{PAINT}) {SUBJECT} (?:(?:to be|be|look|in|into|to|as|all) )?(?P<y>{COLOUR})(?: in colou?r| colou?red)?",
     ),
     ("recolour", rf"(?P<x>.+?) (?:{MUST} (?:be|become|turn|look)) (?P<y>{COLOUR})"),
-    ("resize", rf"{TURN} (?P<x>.+?) (?:(?:to be|be|look|into|to) )?(?:much |a lot |a bit )?(?P<y>{SIZE})"),
+    ("resize", rf"{TURN} {SUBJECT} (?:(?:to be|be|look|into|to) )?(?:much |a lot |a bit )?(?P<y>{SIZE})"),
     # One object for another.
     (
         "replace",
@@ -109,6 +111,7 @@ _TABLE = (
     ("remove", r"(?:tak(?:e|ing)|cut(?:ting)?|edit(?:ing)?|wip(?:e|ing)) (?P<x>.+?) (?:out|away|off)(?: of .+)?"),
     ("remove", r"mak(?:e|ing) (?P<x>.+?) (?:disappear|vanish|go away|invisible)"),
     ("remove", rf"(?P<x>{DEFINITE} .+?) {MUST} (?:disappear|vanish|go(?: away)?|be (?:removed|gone|deleted|erased))"),
+    ("remove", rf"(?P<x>{DEFINITE} .+?) (?:removed|gone|deleted|erased)"),
     ("add", rf"(?:{ADD}|let there be|there should be) (?P<y>.+?)(?: there)?(?: (?P<w>(?:to|{'|'.join(PLACES)}) .+))?"),
 )
 PATTERNS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _TABLE)
@@ -116,17 +119,22 @@ PATTERNS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in
 LEADING = re.compile(
     r"(?:please|pls|plz|kindly|hey|hi|hello|ok(?:ay)?|so|well|now|first|then|just|simply|maybe|also|next|finally|and|"
     r"(?:would|do) you mind|(?:can|could|would|will) (?:you|we)|i(?:'d| would) (?:really )?(?:like|love|want|prefer)|"
-    r"(?:i|we) (?:really )?(?:want|need|wish)|(?:for )?you to|to|try to|help me(?: to)?|let's|let us|go ahead and|"
+    r"(?:i|we) (?:really )?(?:want|need|wish)|(?:for )?you to|to|see|try to|help me(?: to)?|let's|let us|go ahead and|"
     r"is it possible to)(?:[,:!]|(?= ))\s*",
     re.IGNORECASE,
 )
 TRAILING = re.compile(
     r"[ ,.!?]*\b(?:please|pls|plz|thanks|thank you|thx|cheers|(?:so|very) much|a lot|for me|if possible|"
     r"if you (?:can|could|would|don't mind)|will you|would you|okay|ok|right away|everywhere|"
-    r"(?:in|of|from|throughout|to) (?:this|the|my|our) (?:whole |entire )?"
-    r"(?:video|clip|footage|scene|movie|film|shot|image|picture)|in (?:every|each|all)(?: the)? frames?)$",
+    r"in (?:every|each|all)(?: the)? frames?)$",
     re.IGNORECASE,
 )
+HERE = re.compile(
+    r"(?<! look| turn) (?:in|of|from|throughout|to) (?:this|the|my|our) (?:whole |entire )?"
+    r"(?:video|clip|footage|scene|movie|film|shot|image|picture)\b",
+    re.IGNORECASE,
+)
+"""What every instruction speaks of."""
 KEPT = re.compile(
     r",? (?:(?:but|and|while) )?(?:please )?(?:keep|keeping|leave|leaving|preserve|preserving|don't (?:change|touch)|"
     r"do not (?:change|touch)|without (?:changing|touching)) .*$",
@@ -136,13 +144,14 @@ KEPT = re.compile(
 INSTEAD = re.compile(r",? instead$", re.IGNORECASE)
 REFUSED = re.compile(r"\b(?:don't|do not|dont|doesn't|never|not|cannot|can't|nor|neither|unless|if)\b", re.IGNORECASE)
 
-JOINT = re.compile(r"\s*[,;.]?\s+(?:and then|and also|and|then|plus)\s+|\s*[,;.]\s+|\s+&\s+", re.IGNORECASE)
+JOINT = re.compile(r"\s*[,;.]?\s+(?:and then|and also|and|then|plus)\s+|\s*[,;.]\s+", re.IGNORECASE)
 _NEXT = "|".join(["the", "an?", "my", "your", "his", "her", "its", "their", "this", "that", *COUNTS, r"\d+"])
 JOINED = re.compile(
-    rf";|\b(?:or|but|instead|then)\b|(?:\band|,|&) (?:{_NEXT}|{ADD}|{REMOVE}|{SWAP}|{TURN}|{PAINT}) ", re.IGNORECASE
+    rf"[;.] |;|\b(?:or|but|instead|then|also|please)\b|(?:\band|,) (?:{_NEXT}|{ADD}|{REMOVE}|{SWAP}|{TURN}|{PAINT}) ",
+    re.IGNORECASE,
 )
 """What a single noun phrase does not hold."""
-PAIR = re.compile(r"\b([\w-]+) (?:and|&) ([\w-]+)", re.IGNORECASE)
+PAIR = re.compile(r"\b([\w-]+) and ([\w-]+)", re.IGNORECASE)
 SIDE = re.compile(
     r" (?:on|in|at|to) the (?:(?:far )?(?:left|right|middle|cent(?:er|re)|background|foreground|front|back|top|"
     r"bottom|corner)(?: side| hand side)?)(?: of .+)?$",

@@ -10,11 +10,14 @@ from flowedit.instruct.english import (
     BEFORE,
     COLOURS,
     EVERY,
+    KNOWN,
     MASS,
+    NOT_DOING,
     ON,
     PLACE,
     SHADES,
     SIZES,
+    STOPS,
     Phrase,
     article,
     fold,
@@ -30,6 +33,7 @@ SCENE = "a scene"
 """What a plain prompt calls a clip of which nothing is known."""
 TINTS = frozenset((*COLOURS, *SHADES, "and"))
 ARTICLE = re.compile(r"\b(?:a|an|the)\b", re.IGNORECASE)
+HOLDING = frozenset(("wearing", "holding", "carrying", "riding"))
 LOOKS = re.compile(r"black[ -]and[ -]white|sepia|monochrome|gr[ea]yscale", re.IGNORECASE)
 
 
@@ -66,8 +70,8 @@ def resolve(instruction: Instruction, caption: str | None = None) -> Prompts:
     if task == "add":
         target, words = source, []
         for change in changes:
-            target = _added(target, change)
-            words.append(_named(change.new))
+            target, new = _added(target, change)
+            words.append(new)
         return Prompts(source, target, "", _listed(words), task)
     if instruction.kind == "restyle":
         how = changes[0].new
@@ -130,16 +134,17 @@ def _new(change: Change, place: Found, source: str) -> str:
     words = said.words if said.words.split()[0] != said.head else " ".join((*kept, said.words))
     if said.count not in ("", "any", "another"):
         return f"{said.count} {words}"
-    many = is_plural(said.head)
+    many, mass = is_plural(said.head), said.head.lower() in MASS
+    if mass and not said.article and not place.article.strip().lower().startswith("the"):
+        return words
     if place.plural and not many and (old.count or is_plural(old.head)):
         return f"{article(words)} {words}"  # "the two dogs with a cat"
     if place.plural and not many:
         return _determined(place.article, _numbered(words, said.head, plural))
     if many and not place.plural and is_plural(old.head):
         return _determined(place.article, _numbered(words, said.head, singular))
-    bare = not said.article and (many or said.head.lower() in MASS)
     if place.article.lower() in ("a", "an"):
-        return words if bare else _determined("a", words)
+        return words if many and not said.article else _determined("a", words)
     if not place.article and said.article and ARTICLE.search(source):
         return _determined(said.article, words)
     return _determined(place.article, words)
@@ -155,24 +160,33 @@ def _numbered(words: str, noun: str, form: Callable[[str], str]) -> str:
     return re.sub(rf"\b{re.escape(noun)}\b", form(noun), words, count=1)
 
 
-def _added(caption: str, change: Change) -> str:
-    """The caption with one object more: with what it does, as a clause before the place; else "with" it, at the end."""
+def _added(caption: str, change: Change) -> tuple[str, str]:
+    """The caption with one object more, and its words.
+
+    With what it does it is a clause before the place where all happens; else it is "with" the rest, at the end.
+    """
     said = split(change.new)
     thing = change.new if said.article or said.count else _introduced(said)
-    doing = re.fullmatch(r"(.+?) (?:that|which|who) (.+)|(.+?) ((?:\w+)ing\b.*)", thing)
-    if doing:
-        noun, does = doing.group(1) or doing.group(3), doing.group(2) or f"is {doing.group(4)}"
-        clause = f"{noun} {does}"
-        if empty := re.match(r"nothing\b", caption, re.IGNORECASE):
-            return clause + caption[empty.end() :]
-        place = find.place(caption)
-        if place is None:
-            return find.before_end(caption, f" and {clause}")
-        return f"{caption[: place.start()].rstrip()} and {clause} {caption[place.start() :]}"
-    where = re.sub(r"^to ", "on ", change.where)
-    if empty := re.match(r"nothing\b", caption, re.IGNORECASE):
-        return thing + caption[empty.end() :]
-    return find.before_end(caption, f", with {thing}" + (f" {where}" if where else ""))
+    noun, does = _doing(thing)
+    empty = re.match(r"nothing\b", caption, re.IGNORECASE)
+    if empty:
+        return f"{noun} {does}".strip() + caption[empty.end() :], _named(noun)
+    if not does:
+        where = re.sub(r"^to ", "on ", change.where)
+        return find.before_end(caption, f", with {noun} {where}".rstrip()), _named(noun)
+    place = find.place(caption)
+    at = find.end(caption) if place is None else place.start()
+    return f"{caption[:at].rstrip()} and {noun} {does} {caption[at:]}".replace(" .", ".").rstrip(), _named(noun)
+
+
+def _doing(thing: str) -> tuple[str, str]:
+    """An object and what it does: "a car that moves left" is "a car" and "moves left"; "" for nothing."""
+    if told := re.fullmatch(r"(.+?) (?:that|which|who) (.+)", thing):
+        return told.group(1), told.group(2)
+    told = re.fullmatch(r"(\S+ .*?(\S+)) ((\w+ing)\b.*)", thing)
+    if told and told.group(4).lower() not in NOT_DOING and told.group(2).lower() not in KNOWN:
+        return told.group(1), f"is {told.group(3)}"
+    return thing, ""
 
 
 def _background(source: str, change: Change) -> Prompts:
@@ -201,8 +215,10 @@ def _background(source: str, change: Change) -> Prompts:
 
 
 def _named(phrase: str) -> str:
-    """The words of a phrase that name it: without articles, counts, and what it does."""
-    return re.sub(r" (?:that|which|who|\w+ing)\b.*", "", split(phrase).words)
+    """The words that name an object: its adjectives and noun, without what it is with, wears or does."""
+    words = split(phrase).words.split()
+    end = next((i for i, word in enumerate(words) if i and word.lower() in STOPS | HOLDING), len(words))
+    return " ".join(words[:end])
 
 
 def _listed(words: Iterable[str]) -> str:

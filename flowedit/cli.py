@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from flowedit import many
-from flowedit.flags import FLAGS, GENERATE, UNSET, Parser, as_flags, command, given, is_override, monitor_of
+from flowedit.flags import (
+    FLAGS,
+    GENERATE,
+    UNSET,
+    Parser,
+    as_flags,
+    command,
+    given,
+    is_override,
+    monitor_of,
+    with_instruction,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser("flowedit", description="Edit a video from text, without training anything.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("edit", help="edit a clip: flowedit edit clip.mp4 --source ... --target ...", add_help=False)
+    commands.add_parser(
+        "edit", help='edit a clip: flowedit edit clip.mp4 "replace the fox with a panda"', add_help=False
+    )
     commands.add_parser("generate", help="make a clip from text alone: flowedit generate --prompt ...", add_help=False)
     for name, text in many.ABOUT.items():
         commands.add_parser(name, help=text, add_help=False)
@@ -54,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _edit_parser() -> argparse.ArgumentParser:
     parser = command("edit", "Edit a clip from text.", FLAGS)
-    parser.add_argument("rest", nargs="*", metavar="VIDEO | key=value", help="a video file or an edit's YAML file")
+    parser.add_argument("rest", nargs="*", metavar="VIDEO | TEXT | key=value", help=EDITED)
     parser.set_defaults(run=_edit)
     return parser
 
@@ -67,6 +80,7 @@ def _generate_parser() -> argparse.ArgumentParser:
     return parser
 
 
+EDITED = "a video file or an edit's YAML file, and after it what to change, in plain English"
 COMMANDS = {"edit": _edit_parser, "generate": _generate_parser, **many.PARSERS}
 
 
@@ -82,20 +96,23 @@ def _edit(options: argparse.Namespace) -> int:
     from flowedit import config, edit_file
 
     overrides = [text for text in options.rest if is_override(text) and not text.startswith("video=")]
-    videos = [text.removeprefix("video=") for text in options.rest if text not in overrides]
+    named = [text.removeprefix("video=") for text in options.rest if text not in overrides]
+    videos, asked = with_instruction(named)
     if len(videos) > 1:
-        raise ValueError(f"one clip at a time, not {len(videos)}: {', '.join(videos)} (quote a prompt that has spaces)")
+        raise ValueError(f"one clip at a time, not {len(videos)}: {', '.join(videos)} (quote a text that has spaces)")
     if not videos:
-        raise ValueError("no clip: flowedit edit VIDEO --source ... --target ...")
+        raise ValueError('no clip: flowedit edit VIDEO "replace the fox with a panda"')
     flags: dict[str, Any] = {"video": videos[0]}
     if Path(videos[0]).suffix.lower() in edit_file.SUFFIXES:
         flags = edit_file.read_edit(Path(videos[0]))
-    settings = config.compose(flags | given(options, FLAGS), overrides)
+    settings = config.compose(edit_file.over(flags, asked | given(options, FLAGS)), overrides)
 
-    from flowedit import probe
+    from flowedit import instructed, probe
 
     probe.probe(settings.video or "")  # before the seconds that torch takes to import
     with monitor_of(options.quiet) as monitor:
+        settings = instructed.complete(settings, monitor)
+
         from flowedit import run
 
         run.check(settings)  # before a download

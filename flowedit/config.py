@@ -22,6 +22,8 @@ TEXTS = (
     "video",
     "source",
     "target",
+    "instruction",
+    "caption",
     "source_words",
     "target_words",
     "negative_prompt",
@@ -31,7 +33,7 @@ TEXTS = (
 )
 """Keys taken to the letter: their values need no quoting, whatever they hold."""
 
-PROMPTS = ("source", "target", "source_words", "target_words", "negative_prompt")
+PROMPTS = ("source", "target", "instruction", "source_words", "target_words", "negative_prompt")
 """Of these, where even `null` is a word."""
 
 AUTO = "auto"

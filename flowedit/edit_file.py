@@ -50,6 +50,12 @@ def read_edit(path: Path) -> dict[str, Any]:
     return row.flags | {"video": str(row.video)}
 
 
+def over(row: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """A file's flags with others over them; an instruction among these also takes the place of a target and words."""
+    made = () if flags.get("instruction") is None else ("target", "source_words", "target_words")
+    return {key: value for key, value in row.items() if key not in made} | dict(flags)
+
+
 def read_row(file: Path, data: Mapping[str, Any], number: int | None = None) -> EditRow:
     """One mapping of a YAML file, the `number`th where it holds several; its paths lie inside the file's folder.
 

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import difflib
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 FLAGS = {
     "source": ("TEXT", "what the clip shows"),
     "target": ("TEXT", "what it should show"),
+    "instruction": ("TEXT", "what to change, in plain English, in place of target and words; may follow the clip"),
+    "caption": ("NAME|DIR", "with an instruction and no source: a vision-language model that says what the clip shows"),
     "source_words": ("WORDS", "the object's words in the source prompt (commas between several phrases)"),
     "target_words": ("WORDS", "the new object's words in the target prompt"),
     "negative_prompt": ("TEXT", "what guidance steers away from"),
@@ -78,6 +81,7 @@ SWITCHES = ("--debug", "--quiet", "--dry-run", "--help")
 EPILOG = """\
 any key of conf/ can follow as key=value: mask.threshold=otsu runtime.device=cpu, or mode=inversion mode.solver=heun
 examples:
+  flowedit edit clip.mp4 "replace the fox with a panda" --source "a fox runs over a field"
   flowedit edit clip.mp4 --source "a fox runs" --target "a panda runs" --source-words fox --target-words panda
   flowedit edit examples/cup.yaml --mode inversion --steps 20
 exit codes: 0 done, 1 a mistake (one line says which; --debug shows where)"""
@@ -126,6 +130,20 @@ def as_flags(argv: Sequence[str], parser: argparse.ArgumentParser) -> Iterator[s
 
 def is_override(text: str) -> bool:
     return bool(re.match(r"[A-Za-z_][\w.]*=", text)) and not Path(text).exists()
+
+
+def with_instruction(named: list[str]) -> tuple[list[str], dict[str, str]]:
+    """What stands beside flags: files, and in second place an instruction, which is none; raises ValueError for a word.
+
+    A word alone is what is left of a prompt without quotes.
+    """
+    if len(named) != 2 or os.path.exists(named[1]) or re.fullmatch(r"\S+\.\w{2,5}", named[1]):
+        return named, {}
+    if " " not in named[1].strip():
+        from flowedit.instruct import EXAMPLES
+
+        raise ValueError(f"{named[1]!r} is no instruction, such as {EXAMPLES} (quote a text that has spaces)")
+    return named[:1], {"instruction": named[1]}
 
 
 def whole(options: argparse.Namespace, name: str) -> int:

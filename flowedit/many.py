@@ -4,12 +4,23 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowedit.flags import FLAGS, METHOD, command, given, is_override, listed, monitor_of, whole
+from flowedit.flags import (
+    FLAGS,
+    METHOD,
+    UNSET,
+    command,
+    given,
+    is_override,
+    listed,
+    monitor_of,
+    whole,
+    with_instruction,
+)
 
 if TYPE_CHECKING:
     from flowedit.evaluation import Finished
 
-CLIP = ("source", "target", "source_words", "target_words", "user_mask")
+CLIP = ("source", "target", "instruction", "source_words", "target_words", "user_mask")
 """Flags that belong to a clip and not to a method."""
 
 SHARED = tuple(name for name in FLAGS if name not in (*CLIP, "mode", "composite", "out"))
@@ -190,7 +201,11 @@ def _bench(options: argparse.Namespace) -> int:
 
 def _split(options: argparse.Namespace, name: str, what: str) -> tuple[list[str], list[str]]:
     overrides = [text for text in options.rest if is_override(text)]
-    named = [text for text in options.rest if text not in overrides]
+    named, asked = with_instruction([text for text in options.rest if text not in overrides])
+    if asked and name == "compare":
+        options.instruction = asked["instruction"] if options.instruction is UNSET else options.instruction
+        asked = {}
+    named += asked.values()
     if len(named) != 1:
         raise ValueError(f"one {what} at a time, not {len(named)}: flowedit {name} {what} (flowedit {name} --help)")
     return named, overrides

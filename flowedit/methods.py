@@ -11,7 +11,7 @@ from flowedit.settings import Settings
 from flowedit.summary import REFERENCES
 from flowedit.unused import unused
 
-PER_CLIP = ("video", "source", "target", "source_words", "target_words", "user_mask")
+PER_CLIP = ("video", "source", "target", "instruction", "caption", "source_words", "target_words", "user_mask")
 """Settings that each clip brings, whatever the method."""
 
 

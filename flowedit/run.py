@@ -1,6 +1,5 @@
 """One job: a clip to latents, through an editor, to a clip again; and the same from Python, `edit` and `load`."""
 
-import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowedit import backbones, region, source_clip, user_mask, video
+from flowedit import backbones, cache, instructed, region, source_clip, user_mask, video
 from flowedit.config import compose
 from flowedit.job import Job
 from flowedit.metrics.pixels import psnr
@@ -42,6 +41,7 @@ class Editor:
         if late := {key for key in options if key.split(".")[0] in ("backbone", "runtime")}:
             raise ValueError(f"{', '.join(sorted(late))}: chosen when the editor is loaded; load another one")
         settings = settings_of({**self._options, **options, "video": os.fspath(clip)})
+        settings = instructed.complete(settings, monitor or QUIET)
         return run(settings, self.backbone, monitor)
 
 
@@ -51,11 +51,12 @@ def load(backbone: str | None = None, **options: Any) -> Editor:
 
 
 def edit(clip: str | os.PathLike[str], *, monitor: Monitor | None = None, **options: Any) -> EditResult:
-    """Edit one clip: `edit("clip.mp4", source="a fox runs", target="a panda runs", backbone=...)`.
+    """Edit one clip: `edit("clip.mp4", source="a fox runs", instruction="replace the fox with a panda", backbone=...)`.
 
+    Without an instruction `target` says what the clip should show, `source_words` and `target_words` where.
     Options are the names of conf/config.yaml; the result names the files and holds the latents.
     """
-    settings = settings_of({**options, "video": os.fspath(clip)})
+    settings = instructed.complete(settings_of({**options, "video": os.fspath(clip)}), monitor or QUIET)
     check(settings)
     return run(settings, load_backbone(settings), monitor)
 
@@ -101,7 +102,7 @@ def load_backbone(settings: Settings) -> Backbone:
         dtype=runtime.dtype,
         rows=runtime.rows,
         tiling=runtime.tiling,
-        cache=_cache(runtime.cache),
+        cache=cache.folder(runtime.cache),
     )
 
 
@@ -126,7 +127,9 @@ def release() -> None:
 def check(settings: Settings) -> None:
     """Raise ValueError or OSError for what can be refused before a backbone is there, and so before a download."""
     if settings.target is None or not settings.target.strip():
-        raise ValueError("no target prompt: say what the clip should show (--target)")
+        raise ValueError(
+            "no target prompt: say what the clip should show (--target), or what to change (--instruction)"
+        )
     if settings.source is None and settings.mode.name != "random_noise":
         raise ValueError("no source prompt: say what the clip shows (--source)")
     region.check_words(settings)
@@ -142,6 +145,7 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None, 
     """
     job = Job(settings, backbone, monitor or QUIET)
     check(settings)
+    job.say(instructed.explain(settings))
     assert settings.target is not None
     for name in ("source", "target", "negative_prompt"):
         job.say(check_prompt(settings, backbone, name))
@@ -225,14 +229,3 @@ def _required(settings: Settings) -> str:
     if settings.video is None:
         raise ValueError("no clip: give a video file or an edit's YAML file")
     return settings.video
-
-
-def _cache(setting: str | None) -> Path | None:
-    if setting is None:
-        return None
-    if setting != "auto":
-        return Path(setting)
-    base = os.environ.get("XDG_CACHE_HOME")
-    with contextlib.suppress(RuntimeError):  # no home folder
-        return (Path(base) if base else Path.home() / ".cache") / "flowedit"
-    return None

@@ -103,6 +103,8 @@ class Settings:
     video: str | None
     source: str | None
     target: str | None
+    instruction: str | None
+    caption: str | None
     source_words: str
     target_words: str
     negative_prompt: str

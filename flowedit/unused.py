@@ -36,6 +36,7 @@ def unused(settings: Settings) -> list[str]:
         ("mode.direction_alpha", mode.direction_aware, "mode.direction_aware=true"),
         ("mode.direction_patch", mode.direction_aware, "mode.direction_aware=true"),
         ("mode.decoupling_appearance", mode.decoupling, "mode.decoupling above 0"),
+        ("caption", settings.instruction is not None, "an instruction"),
         ("mask.user", settings.user_mask is not None, "a user mask"),
         ("mask.quantile", attention and mask.threshold == "quantile", "mask.threshold=quantile"),
         ("mask.decay", masked, "a mask"),

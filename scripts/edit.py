@@ -8,7 +8,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flowedit import config, edit_file
+from flowedit import config, edit_file, instructed
 
 
 @hydra.main(config_path=str(config.folder()), config_name="config", version_base="1.3")
@@ -20,8 +20,9 @@ def main(cfg: DictConfig) -> None:
 
     try:
         settings = edit_file.swept(HydraConfig.get().overrides.task)
-        check(settings)
         with RichMonitor() as monitor:
+            settings = instructed.complete(settings, monitor)
+            check(settings)
             print(run(settings, load_backbone(settings), monitor).video)
     except Exception as error:
         raise SystemExit(f"flowedit: {one_line(error)}") from error

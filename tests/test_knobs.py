@@ -25,7 +25,7 @@ BASE = {
 ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has tests of its own
     *("video", "size", "frames", "start", "fps", "fit", "out", "composite", "user_mask", "backbone", "runtime"),
     *("mode.name", "mask.name", "guidance.name", "mode.times", "mode.reconstruction", "mask.user"),
-    *("source", "target"),
+    *("source", "target", "instruction", "caption"),
     "mode.preset",  # a name for run.yaml
     "task",  # chooses other settings; which words it takes is tested in test_run
 }

@@ -37,7 +37,8 @@ def _pair(file: Path, data: dict[Any, Any], number: int | None, where: str) -> P
     for key, path in (("score_mask", row.score_mask), ("user_mask", user_mask), ("truth", row.truth)):
         contained(file.parent, path, f"{where}: {key}")
         problems += missing(path, key, str(data[key]) if path else "")
-    problems += [f"the {side} prompt is missing" for side in ("source", "target") if not _said(row.flags.get(side))]
+    sides = () if "instruction" in row.flags else ("source", "target")
+    problems += [f"the {side} prompt is missing" for side in sides if not _said(row.flags.get(side))]
     clip, edit = safe(row.clip), safe(row.edit or "edit")
     return Pair(
         clip=clip,

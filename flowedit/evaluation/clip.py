@@ -7,7 +7,7 @@ from typing import Any
 
 from flowedit.datasets import Pair, listing
 from flowedit.datasets.pair import safe
-from flowedit.edit_file import SUFFIXES
+from flowedit.edit_file import SUFFIXES, over
 
 
 def one_clip(video: Path, flags: Mapping[str, Any], score_mask: Path | None = None) -> Pair:
@@ -23,7 +23,7 @@ def one_clip(video: Path, flags: Mapping[str, Any], score_mask: Path | None = No
         (pair,) = found
         own = pair.flags.get("user_mask")
         named = None if own is not None and pair.mask == Path(own) else pair.mask
-        pair = replace(pair, flags={**pair.flags, **flags}, mask=named, problem=None)
+        pair = replace(pair, flags=over(pair.flags, flags), mask=named, problem=None)
     else:
         pair = Pair(safe(video.stem), "edit", "", video, None, dict(flags), None, None, None, (), None)
     mask = score_mask or pair.mask or pair.flags.get("user_mask")

@@ -14,7 +14,7 @@ from flowedit import datasets, engine, run
 from flowedit.datasets import Dataset, Pair
 from flowedit.evaluation.gather import Evaluated, gather
 from flowedit.evaluation.grid import write_grid
-from flowedit.evaluation.plan import Compared, Planned, metrics, plan
+from flowedit.evaluation.plan import Compared, Planned, completed, metrics, plan
 from flowedit.evaluation.write import write
 from flowedit.evaluation_settings import EvaluationSettings
 from flowedit.job import plain
@@ -48,7 +48,7 @@ def evaluate(settings: EvaluationSettings, given: Compared, monitor: Monitor, po
     """
     chosen, names = _checked(settings, given)
     out = Path(settings.out or Path("outputs") / "evaluate" / Path(_named(settings)).stem)
-    found = _dataset(settings, out / "clips")
+    found = completed(_dataset(settings, out / "clips"), chosen, monitor)
     threads = 1
     planned = plan(found, chosen, settings, threads, fetch=settings.do != "score")
     with engine.opened(out) as store:
@@ -69,10 +69,12 @@ def compare(settings: EvaluationSettings, given: Compared, pair: Pair, monitor: 
     ValueError for what is wrong with the clip.
     """
     chosen, names = _checked(settings, given)
+    (pair,) = (found := completed(Dataset(pair.clip, (pair,)), chosen, monitor)).pairs
+    if pair.problem is not None:
+        raise ValueError(pair.problem)
     run.check(chosen[0].on({**pair.flags, "video": str(pair.video)}))
     settings = replace(settings, engine=replace(settings.engine, workers=settings.engine.workers or 1))
     out = Path(settings.out or Path("outputs") / "compare" / pair.clip)
-    found = Dataset(pair.clip, (pair,))
     planned = plan(found, chosen, settings, None)
     with engine.opened(out) as store:
         made = _run(planned, settings, given, store, monitor, None, monitor)
@@ -91,6 +93,7 @@ def listed(settings: EvaluationSettings, given: Compared, pair: Pair | None = No
     chosen, _ = _checked(settings, given)
     with tempfile.TemporaryDirectory(prefix="flowedit-") as place:
         found = _dataset(settings, Path(place)) if pair is None else Dataset(pair.clip, (pair,))
+        found = completed(found, chosen, QUIET, ask=False)
         kind = "evaluate" if pair is None else "compare"
         stem = Path(_named(settings)).stem if pair is None else pair.clip
         store = engine.Store(Path(settings.out or Path("outputs") / kind / stem))

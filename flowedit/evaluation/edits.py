@@ -12,7 +12,7 @@ from flowedit.job import plain, versions
 from flowedit.settings import Settings
 from flowedit.types import Monitor
 
-PLACES = (("video",), ("out",), ("user_mask",), ("backbone", "path"), ("runtime", "cache"))
+PLACES = (("video",), ("out",), ("user_mask",), ("caption",), ("backbone", "path"), ("runtime", "cache"))
 """Settings that say where things lie; what lies there is hashed instead."""
 
 

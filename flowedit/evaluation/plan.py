@@ -1,11 +1,12 @@
 """What an evaluation will do: every pair of a dataset by every method, each a job, a file of others, or a reason."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from flowedit import config, run
+from flowedit import config, instructed, run
+from flowedit.captions import Captions
 from flowedit.datasets import Dataset, Pair
 from flowedit.engine import Task
 from flowedit.evaluation.edits import edit_task
@@ -14,6 +15,10 @@ from flowedit.methods import PER_CLIP, Method, methods
 from flowedit.metrics import catalogue, score
 from flowedit.settings import Settings
 from flowedit.summary import REFERENCES
+from flowedit.types import Monitor
+
+RESOLVED = ("source", *instructed.MADE, "caption")
+"""What an instruction brings to a pair."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,30 @@ def metrics(settings: EvaluationSettings) -> tuple[str, ...]:
     if five and (pairs := [name for name in names if "pairs" in catalogue.METRICS[name].needs]):
         raise ValueError(f"{', '.join(pairs)}: needs neighbouring frames, and protocol=five scores every 8th frame")
     return tuple(names)
+
+
+def completed(dataset: Dataset, chosen: Sequence[Method], monitor: Monitor, ask: bool = True) -> Dataset:
+    """The dataset with the prompts of what is given as an instruction, the same for every method.
+
+    Without `ask` no vision-language model is run, and plain prompts stand where it would be. Raises ConnectionError
+    for such a model that cannot be had; an instruction that cannot be carried out is the problem of its pair.
+    """
+    with Captions(monitor, ask) as captions:
+        return replace(dataset, pairs=tuple(_completed(pair, chosen, monitor, captions) for pair in dataset.pairs))
+
+
+def _completed(pair: Pair, chosen: Sequence[Method], monitor: Monitor, captions: Captions) -> Pair:
+    if pair.problem is not None or pair.flags.get("instruction") is None:
+        return pair
+    flags = {**pair.flags, "video": str(pair.video.absolute())}
+    try:
+        settings = chosen[0].on(flags) if chosen else config.compose(flags)
+        made = instructed.complete(settings, monitor, captions)
+    except ConnectionError:
+        raise
+    except (ValueError, OSError) as error:
+        return replace(pair, problem=" ".join(str(error).split()))
+    return replace(pair, flags={**pair.flags, **{key: getattr(made, key) for key in RESOLVED}})
 
 
 def plan(

@@ -12,7 +12,8 @@ WHOLE = (
 IT = r"(?:it|this|that|them|him|her)"
 BACKGROUND = (
     r"(?:(?:the|its|their|his|her|a|whole) )*"
-    rf"(?:back ?(?:ground|drop)|scenery|setting|surroundings|environment|location)(?: (?:of|in|from|behind) (?:{WHOLE}|{IT}))?"
+    r"(?:back ?(?:ground|drop)|scenery|setting|surroundings|environment|location)"
+    rf"(?: (?:of|in|from|behind) (?:{WHOLE}|{IT}))?"
 )
 SHADE = rf"(?:(?:{'|'.join(SHADES)})[ -])*(?:{'|'.join(COLOURS)})(?:ish)?"
 COLOUR = rf"{SHADE}(?:(?: and |-and-|-){SHADE})*"

@@ -1,0 +1,72 @@
+"""An instruction in the settings of an edit to its prompts and words: the one place that every edge goes through."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flowedit import instruct
+from flowedit.settings import Settings
+
+if TYPE_CHECKING:
+    from flowedit.captions import Captions
+    from flowedit.types import Monitor
+
+MADE = ("target", "source_words", "target_words")
+"""What an instruction decides, and so nobody else does."""
+
+
+def complete(settings: Settings, monitor: Monitor, captions: Captions | None = None) -> Settings:
+    """The settings with the prompts and words that their instruction comes to; without one, as they are.
+
+    The caption is `source`; else the sentence of the model that `caption` names, which is loaded for it and let go
+    (`captions` is one that is loaded already); else plain prompts are made of the instruction alone. What is complete
+    stays as it is. Raises ValueError for an instruction that cannot be read, one that speaks of what the caption does
+    not have, and one beside a target or words of another meaning.
+    """
+    if settings.instruction is None:
+        return settings
+    instruction = instruct.parse(settings.instruction)
+    source, model = (settings.source or "").strip(), settings.caption
+    if source and model is not None and settings.target is None:
+        monitor.notice(f"caption={model} has no effect: the source prompt is given")
+        model = None
+    if not source and model is not None:
+        source = _caption(settings, instruction, monitor, captions) or ""
+    made = instruct.resolve(instruction, source)
+    for key in MADE:
+        given = getattr(settings, key)
+        if given and given != getattr(made, key):
+            raise ValueError(
+                f"{key} {given!r} beside the instruction {instruction.text!r}, which makes it "
+                f"{getattr(made, key)!r}: give one of the two"
+            )
+    # `made.task` (replace, remove or add) is what a setting `task` would be given here.
+    prompts = {key: getattr(made, key) for key in ("source", *MADE)}
+    return replace(settings, **prompts, caption=model)
+
+
+def explain(settings: Settings) -> list[str]:
+    """What a user should hear about an edit that an instruction asked for, and that is complete."""
+    if settings.instruction is None:
+        return []
+    to = f"target {settings.target!r}, words {settings.source_words!r} and {settings.target_words!r}"
+    if settings.caption is not None:
+        return [f"{settings.caption} sees {settings.source!r}; the instruction makes it {to}"]
+    if settings.source == instruct.plain(instruct.parse(settings.instruction)):
+        return [
+            f"no caption of the clip: plain prompts are made of the instruction alone, source {settings.source!r}, "
+            f"{to}; a sentence that describes the whole frame (--source) edits better"
+        ]
+    return [f"the instruction makes it {to}"]
+
+
+def _caption(
+    settings: Settings, instruction: instruct.Instruction, monitor: Monitor, captions: Captions | None
+) -> str | None:
+    if captions is not None:
+        return captions.of(settings, instruction)
+    from flowedit.captions import Captions
+
+    with Captions(monitor) as own:
+        return own.of(settings, instruction)

@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import weakref
 from pathlib import Path
 from urllib.error import URLError
 
@@ -29,8 +30,10 @@ from transformers import (
     ViTModel,
 )
 
+from flowedit import captions, config, instructed, video
 from flowedit.integrations import clip, dino, hub, raft, vlm
 from flowedit.metrics.semantic import clip_t
+from flowedit.types import QUIET
 
 CPU = torch.device("cpu")
 LONGEST = 20
@@ -253,6 +256,67 @@ def test_the_vision_language_model_answers_greedily_of_all_four_frames(vlm_folde
     other[3] = 255 - other[3]
     vlm.load(CPU, vlm_folder)(other, "Is it a fox?")
     assert not torch.equal(spy.gave[1]["pixel_values_videos"], inputs["pixel_values_videos"])
+
+
+def captioned(vlm_folder, clip_file, **options):
+    text = "make it look like a watercolour"
+    return config.compose({"video": str(clip_file), "caption": str(vlm_folder), "instruction": text, **options})
+
+
+def test_a_caption_is_the_models_own_sentence_and_the_model_is_gone_before_a_backbone_comes(
+    vlm_folder, clip_file, monkeypatch
+):
+    real, held, asked = vlm.opened, [], []
+
+    def watched(device, place, longest):
+        ask = real(device, place, longest)
+        held.append(weakref.ref(ask.__closure__[[*ask.__code__.co_freevars].index("model")].cell_contents))
+        return lambda frames, question: asked.append((frames, question)) or ask(frames, question)
+
+    monkeypatch.setattr(vlm, "opened", watched)
+    settings = captioned(vlm_folder, clip_file)
+    made = instructed.complete(settings, QUIET)
+    assert [model() for model in held] == [None]
+    ((shown, question),) = asked
+    assert "one plain English sentence" in question
+    chosen = [i * 12 // 16 for i in range(1, 16, 2)]
+    info = video.probe(clip_file)
+    whole = np.concatenate(list(video.read(info, list(range(info.frames)))))
+    np.testing.assert_array_equal(shown, whole[chosen])
+    said = real(CPU, vlm_folder, captions.LONGEST)(shown, question)
+    assert len(said) > vlm.LONGEST  # more than a word
+    assert made.source == " ".join(captions.sentence(said).split())
+    assert "in the style of a watercolour" in made.target
+    assert any(str(vlm_folder) in line for line in instructed.explain(made))
+    assert instructed.complete(settings, QUIET) == made
+    assert len(asked) == 1  # kept on disk
+    with captions.Captions(QUIET, ask=False) as silent:
+        assert instructed.complete(captioned(vlm_folder, clip_file, frames=4), QUIET, silent).source == "a scene"
+
+
+def test_a_given_source_needs_no_model(vlm_folder, clip_file, monkeypatch):
+    monkeypatch.setattr(vlm, "opened", lambda *_: pytest.fail("loaded for nothing"))
+    made = instructed.complete(captioned(vlm_folder, clip_file, source="a fox runs"), QUIET)
+    assert (made.source, made.target) == ("a fox runs", "a fox runs, in the style of a watercolour")
+
+
+def test_the_question_names_the_object_and_the_answer_is_one_sentence(clip_file, monkeypatch):
+    asked = []
+    answer = '"The video shows a fox that runs over grass. It is sunny."'
+    monkeypatch.setattr(vlm, "opened", lambda *_: lambda frames, question: asked.append(question) or answer)
+    settings = {"video": str(clip_file), "caption": "a/name", "instruction": "replace the fox with a panda"}
+    made = instructed.complete(config.compose(settings), QUIET)
+    assert "Name the fox in these very words" in asked[0]
+    assert (made.source, made.target) == ("A fox that runs over grass.", "A panda that runs over grass.")
+    monkeypatch.setattr(vlm, "opened", lambda *_: lambda frames, question: " ")
+    with pytest.raises(ValueError, match="says nothing"):
+        instructed.complete(config.compose(settings | {"caption": "another/name"}), QUIET)
+
+
+def test_a_caption_model_that_cannot_be_had(clip_file):
+    settings = {"video": str(clip_file), "instruction": "remove the fox", "caption": "Qwen/Qwen2.5-VL-7B-Instruct"}
+    with pytest.raises(ConnectionError, match=r"16\.6 GB"):
+        instructed.complete(config.compose(settings), QUIET)
 
 
 NETS = [

@@ -12,7 +12,7 @@ from flowedit import config
 from flowedit.settings import Settings
 
 SUFFIXES = (".yaml", ".yml")
-DROPPED = ("out", "video", "backbone")
+DROPPED = ("out", "video", "backbone", "caption")
 """Keys that an edit's YAML file may not set: a data file chooses no folder and no weights."""
 SCORING = ("score_mask", "truth", "edit", "kind")
 """Keys that tell how the edit is scored and shown; the edit itself ignores them."""

@@ -36,6 +36,7 @@ class Editor:
     def edit(self, clip: str | os.PathLike[str], *, monitor: Monitor | None = None, **options: Any) -> EditResult:
         """Edit one clip; options are the names of conf/config.yaml, dotted ones as **{"mask.preserve": True}.
 
+        A vision-language model that `caption` names is in memory beside the backbone while it describes the clip.
         Raises ValueError, OSError or FloatingPointError with one clear line; nothing is left half-written.
         """
         if late := {key for key in options if key.split(".")[0] in ("backbone", "runtime")}:

@@ -94,6 +94,13 @@ def test_it_is_refused_before_anything_heavy_is_imported(clip_file):
     assert "'make the car red'" in done.stderr
 
 
+def test_a_data_file_chooses_no_model(tmp_path):
+    path = tmp_path / "edit.yaml"
+    path.write_text(yaml.safe_dump({"clip": "a.mp4", "instruction": TEXT, "caption": "a/model"}), encoding="utf-8")
+    with pytest.raises(ValueError, match="caption is not for an edit's file"):
+        edit_file.read_edit(path)
+
+
 def test_what_is_complete_stays_as_it_is():
     for source in (CAPTION, None):
         first = instructed.complete(config.compose({"instruction": TEXT, "source": source}), QUIET)
@@ -146,7 +153,7 @@ def test_compare_takes_it_after_the_clip(command, clip_file, backbone_2b, tmp_pa
 
 
 def test_run_yaml_holds_the_instruction_and_what_it_came_to(command, clip_file, backbone_2b, tmp_path):
-    flags = ("--backbone", backbone_2b, "--steps", 1, "--size", "48x32", "--frames", 5, "--out", tmp_path / "out")
+    flags = ("--backbone", backbone_2b, "--steps", 2, "--size", "48x32", "--frames", 5, "--out", tmp_path / "out")
     code, _, err = command("edit", clip_file, TEXT, "--source", CAPTION, *flags, "--quiet")
     assert code == 0, err
     run = yaml.safe_load((tmp_path / "out" / "run.yaml").read_text(encoding="utf-8"))

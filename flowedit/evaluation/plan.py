@@ -15,7 +15,7 @@ from flowedit.methods import PER_CLIP, Method, methods
 from flowedit.metrics import catalogue, score
 from flowedit.settings import Settings
 from flowedit.summary import REFERENCES
-from flowedit.types import Monitor
+from flowedit.types import QUIET, Monitor
 
 RESOLVED = ("source", *instructed.MADE, "caption")
 """What an instruction brings to a pair."""
@@ -47,7 +47,7 @@ def compared(settings: EvaluationSettings, flags: Mapping[str, Any], overrides: 
     Edits are scored as the model made them, with nothing of the source composited back, unless `composite` is set.
     Raises ValueError as `methods` does, and for names that are there twice or that references have.
     """
-    refused = dict.fromkeys(PER_CLIP, "each clip brings its own")
+    refused = dict.fromkeys((key for key in PER_CLIP if key != "caption"), "each clip brings its own")
     chosen = methods(settings.chosen_modes, settings.also, {"composite": False, **flags}, overrides, refused)
     names = [*(method.name for method in chosen), *(text.partition("=")[0] for text in settings.edits)]
     if not names:
@@ -77,16 +77,16 @@ def completed(dataset: Dataset, chosen: Sequence[Method], monitor: Monitor, ask:
     for such a model that cannot be had; an instruction that cannot be carried out is the problem of its pair.
     """
     with Captions(monitor, ask) as captions:
-        return replace(dataset, pairs=tuple(_completed(pair, chosen, monitor, captions) for pair in dataset.pairs))
+        return replace(dataset, pairs=tuple(_completed(pair, chosen, captions) for pair in dataset.pairs))
 
 
-def _completed(pair: Pair, chosen: Sequence[Method], monitor: Monitor, captions: Captions) -> Pair:
+def _completed(pair: Pair, chosen: Sequence[Method], captions: Captions) -> Pair:
     if pair.problem is not None or pair.flags.get("instruction") is None:
         return pair
     flags = {**pair.flags, "video": str(pair.video.absolute())}
     try:
         settings = chosen[0].on(flags) if chosen else config.compose(flags)
-        made = instructed.complete(settings, monitor, captions)
+        made = instructed.complete(settings, QUIET, captions)
     except ConnectionError:
         raise
     except (ValueError, OSError) as error:

@@ -14,7 +14,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from flowedit import words
+from flowedit import instruct, words
 from flowedit.evaluation_settings import EvaluationSettings
 from flowedit.settings import Settings, build
 
@@ -96,7 +96,12 @@ def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = (
 
 
 def told(texts: Mapping[str, Any]) -> str:
-    """The task that prompts and words tell, where none is chosen: `words.task` of these keys of a configuration."""
+    """The task that these keys of a configuration tell, where none is chosen: the instruction's, or `words.task`.
+
+    Raises ValueError for an instruction that cannot be read.
+    """
+    if instruction := texts.get("instruction"):
+        return instruct.parse(str(instruction)).task
     return words.task(*(str(texts.get(key) or "") for key in ("source", "target", "source_words", "target_words")))
 
 

@@ -41,7 +41,6 @@ def complete(settings: Settings, monitor: Monitor, captions: Captions | None = N
                 f"{key} {given!r} beside the instruction {instruction.text!r}, which makes it "
                 f"{getattr(made, key)!r}: give one of the two"
             )
-    # `made.task` (replace, remove or add) is what a setting `task` would be given here.
     prompts = {key: getattr(made, key) for key in ("source", *MADE)}
     return replace(settings, **prompts, caption=model)
 

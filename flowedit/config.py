@@ -36,6 +36,9 @@ TEXTS = (
 PROMPTS = ("source", "target", "instruction", "source_words", "target_words", "negative_prompt")
 """Of these, where even `null` is a word."""
 
+LISTS = ("cuts",)
+"""Keys whose value may be numbers with commas between them, without the brackets of Hydra's grammar."""
+
 AUTO = "auto"
 """The task that is told from prompts and words."""
 
@@ -88,7 +91,7 @@ def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = (
             raise ValueError("mode.preset is not set by itself: it names what mode=PRESET chose")
         if key not in known:
             raise ValueError(_unknown(key, known))
-    values = _compose((*groups, *(f"{key}={_literal(value)}" for key, value in rest)))
+    values = _compose((*groups, *(f"{key}={_literal(_bracketed(key, value))}" for key, value in rest)))
     for key, value in texts.items():
         group, _, name = key.rpartition(".")
         (values[group] if group else values)[name] = value
@@ -215,6 +218,11 @@ def _walked(values: Mapping[str, Any], prefix: str = "") -> tuple[str, ...]:
     for key, value in values.items():
         found += [prefix + key, *(_walked(value, f"{prefix}{key}.") if isinstance(value, dict) else ())]
     return tuple(found)
+
+
+def _bracketed(key: str, value: Any) -> Any:
+    bare = key in LISTS and isinstance(value, str) and re.fullmatch(r"\d+(\s*,\s*\d+)+", value.strip())
+    return f"[{value}]" if bare else value
 
 
 def _literal(value: Any) -> str:

@@ -47,6 +47,7 @@ FLAGS = {
     "frames": ("N", "frames to read; without it to the end"),
     "start": ("N", "first frame to read (default 0)"),
     "fps": ("RATE", "read and write at a lower rate"),
+    "cuts": ("WHERE", "auto (the default: hard cuts are found), none, or the frames read where scenes begin: 120,200"),
     "fit": ("HOW", "crop (the default) or pad, where the working size has another aspect"),
     "out": ("DIR", "folder of the results; without it outputs/<clip>/<time>"),
 }

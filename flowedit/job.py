@@ -1,12 +1,13 @@
 """What one job gathers while it runs: notices, seconds and memory, facts, and run.yaml of it all."""
 
 import platform
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from flowedit.meter import Meter
@@ -25,6 +26,16 @@ PACKAGES = (
     "opencv-python-headless",
     "numpy",
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Edited:
+    """A scene and what became of it: latents (1, C, f, h, w) and the soft mask (1, 1, f, h, w) or None, on the host."""
+
+    scene: SourceClip
+    x_src: Tensor
+    z: Tensor
+    mask: Tensor | None
 
 
 class Job:
@@ -51,6 +62,10 @@ class Job:
         """Keep a value for run.yaml."""
         self.facts[name] = value
 
+    def add(self, name: str, value: float) -> None:
+        """Keep the sum of the values given under this name, over the scenes of a clip."""
+        self.facts[name] = self.facts.get(name, 0) + value
+
     def write_run(self, folder: Path, source: SourceClip | None, grid: list[float]) -> None:
         """run.yaml: resolved configuration, versions, shapes, seconds and peak memory of each phase."""
         settings = plain(asdict(self.settings))
@@ -67,17 +82,17 @@ class Job:
         }
         write_yaml(folder / "run.yaml", self._run)
 
-    def result(self, folder: Path, z: Tensor, x_src: Tensor, latent_mask: Tensor | None) -> EditResult:
-        """The finished edit."""
-        mask = folder / "mask.mp4"
+    def result(self, folder: Path, edits: Sequence[Edited]) -> EditResult:
+        """The finished edit of all scenes."""
+        mask, masks = folder / "mask.mp4", [edited.mask for edited in edits if edited.mask is not None]
         return EditResult(
             folder=folder,
             video=folder / "edit.mp4",
             compare=folder / "compare.mp4",
             mask=mask if mask.exists() else None,
-            latents=z,
-            source_latents=x_src,
-            latent_mask=latent_mask,
+            latents=torch.cat([edited.z for edited in edits], dim=2),
+            source_latents=torch.cat([edited.x_src for edited in edits], dim=2),
+            latent_mask=torch.cat(masks, dim=2) if masks else None,
             run=self._run,
         )
 

@@ -1,6 +1,6 @@
 """Latents to the files of a job: decode, back to the source's size, composite, write, a chunk at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from itertools import islice
@@ -10,10 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from flowedit import clip, masks, pictures, probe, video
-from flowedit.job import Job
+from flowedit.job import Edited, Job
 from flowedit.sound import Sound
 from flowedit.source_clip import SourceClip
-from flowedit.types import Geometry
+from flowedit.types import Backbone, Geometry
 from flowedit.writer import Writer
 
 PICTURE = 960
@@ -23,32 +23,30 @@ FLOOR = 0.05
 """Compositing treats a soft mask below this as outside, where the source's own pixels stand."""
 
 
-def write_edit(
-    job: Job, source: SourceClip, z: Tensor, mask: Tensor | None, pixels: np.ndarray | None, folder: Path
-) -> None:
-    """edit.mp4, compare.mp4 and, with a mask, mask.mp4 from the edited latent (1, C, F, h, w).
+def write_edit(job: Job, source: SourceClip, edits: Sequence[Edited], pixels: np.ndarray | None, folder: Path) -> None:
+    """edit.mp4, compare.mp4 and, with a mask, mask.mp4 from the edited latents of all scenes, in their order.
 
-    `mask` (1, 1, F, h, w) is the soft latent mask of the edit; `pixels` uint8 (F, H, W), a user's mask at the source's
-    size, takes its place where it alone says what may change. Both None: nothing is composited.
+    `pixels` uint8 (F, H, W), a user's mask at the source's size, takes the place of the edits' soft latent masks where
+    it alone says what may change. Without either nothing is composited.
     """
     info, indices = source.info, source.selection.indices
     composite = job.settings.composite
-    blended = (mask is not None or pixels is not None) and composite is not False
+    blended = (pixels is not None or any(edited.mask is not None for edited in edits)) and composite is not False
     if composite is True and not blended:
         job.notice("composite=true has no effect: there is no mask")
     sound = Sound(info.path, source.selection.start_seconds, source.selection.seconds) if info.has_audio else None
     fps, labels = source.selection.fps, ["source", "edit" if job.backbone.trained else "edit (random weights: noise)"]
     size = _picture_size(info)
     job.monitor.phase("decode, write", len(indices))
-    originals, done = video.read(info, indices, chunk=1), 0
+    originals = video.read(info, indices, chunk=1)
     with ExitStack() as stack:
         edit = stack.enter_context(Writer(folder / "edit.mp4", info.size, fps, sound, pixel_aspect=info.pixel_aspect))
         others: dict[str, Writer] = {}
-        for part in _rechunked(job.backbone.decode(z), len(indices)):
+        for edited, part, places in _decoded(job.backbone, edits):
             original = np.concatenate(list(islice(originals, len(part))))
             # Nothing was run at strength 0: the clip itself, not what the autoencoder makes of it.
             frames = clip.to_source(part, original, source.fit) if job.settings.strength else original
-            shown = _pixel_mask(job, source, mask, pixels, range(done, done + len(part)))
+            shown = _pixel_mask(job.backbone, edited, pixels, places)
             if shown is not None and blended:
                 frames = clip.composite(frames, original, shown)
             edit.write(frames)
@@ -60,7 +58,6 @@ def write_edit(
                 if name not in others:
                     others[name] = stack.enter_context(Writer(folder / name, picture.shape[1:3], fps))
                 others[name].write(picture)
-            done += len(part)
             job.monitor.advance(len(part))
 
 
@@ -80,6 +77,15 @@ def _picture_size(info: probe.VideoInfo) -> clip.Size:
     return max(2, 2 * round(height * scale / 2)), max(2, 2 * round(width * scale / 2))
 
 
+def _decoded(backbone: Backbone, edits: Sequence[Edited]) -> Iterator[tuple[Edited, np.ndarray, range]]:
+    """The working frames of every scene, some at a time, with their places in it."""
+    for edited in edits:
+        done = 0
+        for part in _rechunked(backbone.decode(edited.z.to(backbone.device)), edited.scene.geometry.source_frames):
+            yield edited, part, range(done, done + len(part))
+            done += len(part)
+
+
 def _rechunked(chunks: Iterator[np.ndarray], frames: int, size: int = 8) -> Iterator[np.ndarray]:
     """The first `frames` frames of chunks of any length, at most `size` at a time."""
     left = frames
@@ -89,15 +95,15 @@ def _rechunked(chunks: Iterator[np.ndarray], frames: int, size: int = 8) -> Iter
         left -= min(len(chunk), left)
 
 
-def _pixel_mask(
-    job: Job, source: SourceClip, mask: Tensor | None, pixels: np.ndarray | None, frames: range
-) -> np.ndarray | None:
-    """The mask of these frames at the source's size, (f, H, W) float32 in [0, 1]; None without one."""
+def _pixel_mask(backbone: Backbone, edited: Edited, pixels: np.ndarray | None, frames: range) -> np.ndarray | None:
+    """The mask of these frames of a scene at the source's size, (f, H, W) float32 in [0, 1]; None without one."""
+    scene = edited.scene
     if pixels is not None:
-        return clip.feather(pixels[frames.start : frames.stop].astype(np.float32) / 255)
-    if mask is None:
+        part = pixels[scene.first + frames.start : scene.first + frames.stop]
+        return clip.feather(part.astype(np.float32) / 255)
+    if edited.mask is None:
         return None
-    latent = mask[:, :, job.backbone.leading_latents :]
-    working = masks.to_pixels(latent, frames, job.backbone.frames_per_latent, source.geometry.size)
+    latent = edited.mask[:, :, backbone.leading_latents :]
+    working = masks.to_pixels(latent, frames, backbone.frames_per_latent, scene.geometry.size)
     cut = ((working - FLOOR) / (1.0 - FLOOR)).clamp(0.0, 1.0)
-    return clip.mask_to_source(cut.cpu().numpy(), source.fit)
+    return clip.mask_to_source(cut.cpu().numpy(), scene.fit)

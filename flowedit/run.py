@@ -1,6 +1,7 @@
 """One job: a clip to latents, through an editor, to a clip again; and the same from Python, `edit` and `load`."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowedit import backbones, cache, instructed, region, source_clip, user_mask, video
+from flowedit import backbones, cache, cuts, instructed, region, source_clip, user_mask, video
 from flowedit.config import compose
-from flowedit.job import Job
+from flowedit.job import Edited, Job
 from flowedit.metrics.pixels import psnr
 from flowedit.outputs import GENERATE, staging
 from flowedit.prompts import check_prompt
 from flowedit.render import write_clip, write_edit
 from flowedit.settings import BackboneSettings, RuntimeSettings, Settings
+from flowedit.source_clip import SourceClip
 from flowedit.steer import check_editor, encode, make_grid, own_latents, run_editor, steer
 from flowedit.types import QUIET, Backbone, EditResult, Monitor
 from flowedit.unused import unused
@@ -136,13 +138,16 @@ def check(settings: Settings) -> None:
     region.check_words(settings)
     if settings.user_mask is not None and not Path(settings.user_mask).exists():
         raise FileNotFoundError(f"mask {settings.user_mask} does not exist: check its path")
-    video.select(video.probe(_required(settings)), settings.start, settings.frames, settings.rate)
+    chosen = video.select(video.probe(_required(settings)), settings.start, settings.frames, settings.rate)
+    cuts.check(settings.cuts, len(chosen.indices))
 
 
 def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None, out: Path | None = None) -> EditResult:
     """One edit, from a file to a folder of files; everything that can be refused is refused before the networks run.
 
-    `out` is the folder where a caller wants them, in place of the settings' own.
+    A clip with cuts is edited scene by scene, each as if it stood alone (with padding, encoding, mask and noise of its
+    own, from the same seed), and written as one. `out` is the folder where a caller wants the files, in place of the
+    settings' own.
     """
     job = Job(settings, backbone, monitor or QUIET)
     check(settings)
@@ -152,7 +157,8 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None, 
         job.say(check_prompt(settings, backbone, name))
     grid = make_grid(settings, backbone)
     check_editor(settings, len(grid) - 1)
-    source = source_clip.plan(settings, backbone, _required(settings), job.notice)
+    with job.meter.phase("find cuts"):
+        source, scenes = source_clip.plan(settings, backbone, _required(settings), job.notice, job.monitor)
     mask_frames = None
     if settings.user_mask is not None:
         mask_frames, said = user_mask.read_mask(settings.user_mask, source.info, source.selection.indices)
@@ -162,22 +168,36 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None, 
     inputs = filter(None, [str(source.info.path), settings.user_mask])
     place = settings.out if out is None else str(out)
     with staging(place, source.info.path.stem, inputs=inputs) as stage:
-        meter = job.meter
-        with meter.phase("read"):
-            frames = source_clip.read(source, job.monitor)
-        user = None
-        if mask_frames is not None:
-            user = region.user_latent(source_clip.working_mask(source, mask_frames), backbone, source.geometry)
-        x_src = encode(job, frames)
-        if backbone.world is not None:
-            with meter.phase("round trip"):
-                job.say(_carried(backbone, frames, x_src))
-        z, found = steer(job, x_src, grid, user, own_latents(backbone, source.geometry))
-        with meter.phase("decode and write"), torch.no_grad():
+        encoded = _encoded(job, scenes)
+        edits = []
+        for scene, x_src in zip(scenes, encoded, strict=True):
+            user = None
+            if mask_frames is not None:
+                part = mask_frames[scene.first : scene.first + scene.geometry.source_frames]
+                user = region.user_latent(source_clip.working_mask(scene, part), backbone, scene.geometry)
+            z, found = steer(job, x_src.to(backbone.device), grid, user, own_latents(backbone, scene.geometry))
+            edits.append(Edited(scene, x_src, z.cpu(), None if found is None else found.cpu()))
+        with job.meter.phase("decode and write"), torch.no_grad():
             replaced = mask_frames if settings.mask.user == "replace" else None
-            write_edit(job, source, z, found, replaced, stage.folder)
+            write_edit(job, source, edits, replaced, stage.folder)
+        job.fact("scenes", source_clip.listed(scenes))
         job.write_run(stage.folder, source, grid)
-        return job.result(stage.commit(), z, x_src, found)
+        return job.result(stage.commit(), edits)
+
+
+def _encoded(job: Job, scenes: Sequence[SourceClip]) -> list[Tensor]:
+    """The source latents of all scenes, on the host: the autoencoder need not come back between their edits."""
+    encoded, told = [], job.backbone.world is None
+    for scene in scenes:
+        with job.meter.phase("read"):
+            frames = source_clip.read(scene, job.monitor)
+        x_src = encode(job, frames)
+        if not told:
+            with job.meter.phase("round trip"):
+                job.say(said := _carried(job.backbone, frames, x_src))
+            told = bool(said)
+        encoded.append(x_src.cpu())
+    return encoded
 
 
 def _carried(backbone: Backbone, frames: np.ndarray, x_src: Tensor) -> list[str]:

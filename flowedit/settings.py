@@ -120,6 +120,7 @@ class Settings:
     frames: int | None
     start: int
     fps: str | float | None
+    cuts: tuple[int, ...] | Literal["auto", "none"]
     fit: Literal["crop", "pad"]
     out: str | None
     backbone: BackboneSettings
@@ -154,6 +155,12 @@ class Settings:
             ),
             ("frames", self.frames, self.frames is None or self.frames >= 1, "at least 1"),
             ("start", self.start, self.start >= 0, "at least 0"),
+            (
+                "cuts",
+                self.cuts if isinstance(self.cuts, str) else list(self.cuts),
+                isinstance(self.cuts, str) or list(self.cuts) == sorted({i for i in self.cuts if i > 0}),
+                "auto, none or ascending frame numbers from 1 up",
+            ),
             ("mode.shift", self.mode.shift, 0 < self.mode.shift <= 1000, "above 0, at most 1000"),
             *(
                 (f"mode.{name}", value, value is None or least <= value <= most, f"{least} to {most}")

@@ -1,11 +1,13 @@
 """The clip that is edited: which frames, at which working size, and what the user should hear about both."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from flowedit import clip, video
+from flowedit import clip, cuts, video
 from flowedit.settings import Settings
 from flowedit.types import Backbone, Geometry, Monitor
 
@@ -14,24 +16,99 @@ Notice = Callable[[str], None]
 
 @dataclass(frozen=True)
 class SourceClip:
-    """A file, the frames taken from it, the model's shape for them, and how the two sizes lie on each other."""
+    """A file, the frames taken from it, the model's shape for them, and how the two sizes lie on each other.
+
+    A scene of a clip is one too; `first` is then the place of its first frame among the frames of the clip.
+    """
 
     info: video.VideoInfo
     selection: video.Selection
     geometry: Geometry
     fit: clip.Fit
+    first: int = 0
 
 
-def plan(settings: Settings, backbone: Backbone, path: str, notice: Notice) -> SourceClip:
-    """Probe the file, choose frames and working size; raises as `video.probe` and `video.select` do."""
+def plan(
+    settings: Settings, backbone: Backbone, path: str, notice: Notice, monitor: Monitor
+) -> tuple[SourceClip, list[SourceClip]]:
+    """Probe the file, choose frames and working size, and part it at its cuts: the clip, and its scenes.
+
+    Without a cut the one scene is the clip itself; of several, the clip's shape is that of their latents one after the
+    other. Raises as `video.probe`, `video.select` and `cuts.check` do.
+    """
     info = video.probe(path)
     selection = video.select(info, settings.start, settings.frames, settings.rate)
+    found = cut_places(settings, info, selection, notice, monitor)
     size = settings.frame_size
     if size is None:
         size = clip.working_size(info.size, backbone.native_area, backbone.multiple, backbone.max_side)
-    geometry = backbone.geometry(len(selection.indices), size)
-    announce(settings, backbone, geometry, notice)
-    return SourceClip(info, selection, geometry, clip.fit(info.size, geometry.size, settings.fit))
+    scenes = []
+    for first, end in pairwise([0, *found, len(selection.indices)]):
+        geometry = backbone.geometry(end - first, size)
+        fit = clip.fit(info.size, geometry.size, settings.fit)
+        scenes.append(SourceClip(info, selection.part(first, end), geometry, fit, first))
+    announce_scenes(settings, backbone, [scene.geometry for scene in scenes], notice)
+    return (replace(scenes[0], selection=selection, geometry=_joined(scenes)) if found else scenes[0]), scenes
+
+
+def _joined(scenes: Sequence[SourceClip]) -> Geometry:
+    """The shape of the scenes' latents one after the other."""
+    parts = [scene.geometry for scene in scenes]
+    channels, _, height, width = parts[0].latent
+    latents = sum(part.latent[1] for part in parts)
+    frames, source_frames = sum(part.frames for part in parts), sum(part.source_frames for part in parts)
+    return Geometry(source_frames, frames, parts[0].size, (channels, latents, height, width))
+
+
+def cut_places(
+    settings: Settings, info: video.VideoInfo, selection: video.Selection, notice: Notice, monitor: Monitor
+) -> Sequence[int]:
+    """The frames, counted among those that are read, at which new scenes begin: found, with a notice, or given."""
+    count = len(selection.indices)
+    cuts.check(settings.cuts, count)
+    if settings.cuts != "auto":
+        return () if settings.cuts == "none" else settings.cuts
+    if count == 1:
+        return ()
+    monitor.phase("find cuts", count)
+
+    def seen() -> Iterator[np.ndarray]:
+        for frame in video.read_small(info, selection.indices, 2 * cuts.SIDE):
+            yield frame
+            monitor.advance()
+
+    if found := cuts.find(seen()):
+        notice(cuts.told(found, float(selection.fps)))
+    return found
+
+
+def listed(scenes: Sequence[SourceClip]) -> list[dict[str, Any]]:
+    """The scenes for run.yaml: their frames, counted among those that are read, and what the model has of them."""
+    return [
+        {
+            "first_frame": scene.first,
+            "frames": scene.geometry.source_frames,
+            "working_frames": scene.geometry.frames,
+            "latent_frames": scene.geometry.latent[1],
+        }
+        for scene in scenes
+    ]
+
+
+def announce_scenes(settings: Settings, backbone: Backbone, shapes: Sequence[Geometry], notice: Notice) -> None:
+    """As `announce`, for every scene of a clip; what several have in common is said once."""
+    said: dict[str, list[str]] = {}
+    for number, shape in enumerate(shapes, 1):
+
+        def heard(text: str, number: int = number) -> None:
+            said.setdefault(text, []).append(str(number))
+
+        announce(settings, backbone, shape, heard)
+    for text, numbers in list(said.items())[: cuts.MOST]:
+        where = f"scene{'s' if len(numbers) > 1 else ''} {cuts.listed(numbers)}: "
+        notice(text if len(numbers) == len(shapes) else where + text)
+    if (more := len(said) - cuts.MOST) > 0:
+        notice(f"and {more} more notices of this kind, of other scenes")
 
 
 def announce(settings: Settings, backbone: Backbone, geometry: Geometry, notice: Notice) -> None:

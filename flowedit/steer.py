@@ -70,7 +70,7 @@ def steer(
     before = backbone.evaluations
     with meter.phase("edit"), region.region(settings, backbone, prompts, x_src.shape[3:], user) as where:
         z = run_editor(settings, x_src, velocities, grid, where.mask, job, own)
-    job.fact("network_evaluations", backbone.evaluations - before)
+    job.add("network_evaluations", backbone.evaluations - before)
     return z, where.final()
 
 
@@ -137,7 +137,7 @@ def run_editor(
 
 
 def _tell(job: Job, error: float) -> None:
-    job.fact("reconstruction_error", error)
+    job.fact("reconstruction_error", max(error, job.facts.get("reconstruction_error", 0.0)))  # of the worst scene
     job.notice(f"the inversion gives the source back to within {error:.4g}, root mean square in the latent")
 
 

@@ -139,7 +139,10 @@ QUIET = Quiet()
 class EditResult:
     """What one edit left: its folder and files, the final and the encoded source latents, and run.yaml as a dict.
 
-    `latent_mask` (1, 1, F, h, w) is the soft mask of the sites that at least half of the steps held, or None.
+    `latent_mask` (1, 1, F, h, w) is the soft mask of the sites that at least half of the steps held, or None. The
+    tensors are on the host. Those of a clip of several scenes follow each other along the frames, each as encode gives
+    it, so that run["scenes"], with the `latent_frames` of each, parts them again: a latent frame holds none of two
+    scenes.
     """
 
     folder: Path

@@ -10,12 +10,13 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import Interpolation
 
 from flowedit.probe import VideoInfo, is_shown, open_video, probe
 from flowedit.sound import Sound
 from flowedit.writer import Writer
 
-__all__ = ["Selection", "Sound", "VideoInfo", "Writer", "probe", "read", "select"]
+__all__ = ["Selection", "Sound", "VideoInfo", "Writer", "probe", "read", "read_small", "select"]
 
 THREADS = 4
 
@@ -28,6 +29,13 @@ class Selection:
     fps: Fraction
     start_seconds: Fraction
     seconds: Fraction
+
+    def part(self, first: int, end: int) -> Selection:
+        """The frames [first, end) of these; all of them are these."""
+        if (first, end) == (0, len(self.indices)):
+            return self
+        start = self.start_seconds + first / self.fps
+        return Selection(self.indices[first:end], self.fps, start, (end - first) / self.fps)
 
 
 def select(
@@ -83,6 +91,29 @@ def read(info: VideoInfo, indices: Sequence[int], chunk: int = 16) -> Iterator[n
     if chunk < 1:
         raise ValueError(f"chunk {chunk} is not a number of frames: give 1 or more")
     return _read(info, indices, chunk)
+
+
+def read_small(info: VideoInfo, indices: Sequence[int], side: int) -> Iterator[np.ndarray]:
+    """Yield the frames at `indices`, as `read` takes them, one by one and small, to be looked at and not worked with.
+
+    uint8 (h, w, 3) RGB, the longer of h and w being `side`, as they lie in the file and not rotated; pictures are
+    scaled before they become RGB, which saves most of the time. For a frame that cannot be decoded stands the next one,
+    or the last.
+    """
+    shrink = side / max(info.size)
+    height, width = (max(2, round(length * shrink)) for length in info.size[:: -1 if info.rotation % 180 else 1])
+    done, picture = 0, None
+    for index, frame in _decoded(info, _order(info), indices[0], THREADS):
+        if index < indices[done]:
+            continue
+        picture = frame.reformat(width, height, "rgb24", interpolation=Interpolation.AREA).to_ndarray()
+        while done < len(indices) and indices[done] <= index:
+            yield picture
+            done += 1
+        if done == len(indices):
+            return
+    if picture is not None:
+        yield from [picture] * (len(indices) - done)
 
 
 @dataclass(frozen=True)

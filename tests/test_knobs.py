@@ -23,7 +23,7 @@ BASE = {
 }
 
 ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has tests of its own
-    *("video", "size", "frames", "start", "fps", "fit", "out", "composite", "user_mask", "backbone", "runtime"),
+    *("video", "size", "frames", "start", "fps", "cuts", "fit", "out", "composite", "user_mask", "backbone", "runtime"),
     *("mode.name", "mask.name", "guidance.name", "mode.times", "mode.reconstruction", "mask.user"),
     *("source", "target", "instruction", "caption"),
     "mode.preset",  # a name for run.yaml

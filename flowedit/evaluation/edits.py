@@ -61,14 +61,14 @@ def edit(settings: Settings, folder: Path, monitor: Monitor) -> dict[str, Any]:
     return {"costs": costs(made), "notices": made["notices"]}
 
 
-SHARED = ("embed", "round trip")
+SHARED = ("find cuts", "embed", "round trip")
 
 
 def costs(made: Mapping[str, Any]) -> dict[str, float]:
     """Network evaluations, seconds, and the most memory of any phase, from a run.yaml.
 
     Neither the reading of weights counts as seconds, nor what is done for the clip and not for the method: embedding
-    its prompts, which the next method finds, and looking how well a small autoencoder carries it.
+    its prompts, which the next method finds, finding its cuts, and looking how well a small autoencoder carries it.
     """
     phases = made["phases"]
     return {

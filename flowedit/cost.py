@@ -15,8 +15,9 @@ def intervals(settings: Settings) -> int:
 
 
 def network_evaluations(settings: Settings) -> int:
-    """Batch rows that one edit sends through the network, as `run.yaml` will count them.
+    """Batch rows that one edit of one scene sends through the network, as `run.yaml` will count them.
 
+    A clip with cuts takes as many for each of its scenes; how many it has is not known before it is read.
     A velocity with classifier-free guidance (a scale other than 1) takes two rows, midpoint and Heun two velocities
     an interval (Heun one into t = 0). With n intervals, s and t rows a velocity of the source and of the target:
     random noise n t; inversion n s up and n t down (and n s down again to report its reconstruction);

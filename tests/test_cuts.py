@@ -216,11 +216,13 @@ def test_an_edit_s_file_may_list_them(tmp_path):
         assert config.compose(edit_file.read_edit(path)).cuts == made
     for value in (["${oc.env:HOME}"], [1.5], [True], [[4]], {"a": 1}, "4,9}"):
         path.write_text(yaml.safe_dump({"clip": "a.mp4", "cuts": value}))
-        with pytest.raises(ValueError, match="cuts .* is not"):
+        with pytest.raises(ValueError, match=r"cuts .* is not"):
             edit_file.read_edit(path)
 
 
-@pytest.mark.parametrize(("given", "says"), [([12], "give numbers from 1 to 11"), ([3, 40], "begin at frame 40 of the 12")])
+@pytest.mark.parametrize(
+    ("given", "says"), [([12], "give numbers from 1 to 11"), ([3, 40], "begin at frame 40 of the 12")]
+)
 def test_a_cut_outside_the_frames_that_are_read_is_refused_before_a_backbone_is_there(clip_file, given, says):
     options = {"video": clip_file, "source": "a", "target": "b", "cuts": given}
     with pytest.raises(ValueError, match=says):
@@ -264,9 +266,7 @@ def whole(editor, film, tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone(editor, film, tmp_path_factory):
     places = {name: {"start": a, "frames": b - a} for name, (a, b) in PARTS.items()}
-    return [
-        editor.edit(film, out=tmp_path_factory.mktemp(name), **PROMPTS, **place) for name, place in places.items()
-    ]
+    return [editor.edit(film, out=tmp_path_factory.mktemp(name), **PROMPTS, **place) for name, place in places.items()]
 
 
 def test_every_scene_is_edited_as_if_it_stood_alone(whole, alone):

@@ -298,13 +298,13 @@ def test_what_is_told_and_kept_of_the_scenes(whole, alone):
         "2 hard cuts found, at frames 9 and 20 (0.9 s, 2.0 s): each of the 3 scenes is edited by itself "
         "(cuts=none edits the clip whole)"
     )
-    assert "scene 2: 11 frames: the last is repeated 2 times for the model, and dropped again" in kept["notices"]
+    assert "scene 2: 11 frames: the last is repeated 6 times for the model, and dropped again" in kept["notices"]
     assert kept["scenes"] == [
         {"first_frame": 0, "frames": 9, "working_frames": 9, "latent_frames": 3},
-        {"first_frame": 9, "frames": 11, "working_frames": 13, "latent_frames": 4},
+        {"first_frame": 9, "frames": 11, "working_frames": 17, "latent_frames": 5},
         {"first_frame": 20, "frames": 1, "working_frames": 1, "latent_frames": 1},
     ]
-    assert (kept["clip"]["frames"], kept["clip"]["working_frames"]) == (21, 23)
+    assert (kept["clip"]["frames"], kept["clip"]["working_frames"]) == (21, 27)
     assert tuple(kept["clip"]["latent"]) == tuple(whole.latents.shape[1:])
     assert kept["network_evaluations"] == sum(result.run["network_evaluations"] for result in alone) > 0
     assert [result.run["scenes"][0]["first_frame"] for result in alone] == [0, 0, 0]
@@ -314,7 +314,7 @@ def test_without_cuts_the_clip_is_one_scene(editor, film, whole, tmp_path):
     result = editor.edit(film, out=tmp_path, cuts="none", **PROMPTS)
     assert [part["frames"] for part in result.run["scenes"]] == [21]
     assert not any("cut" in text for text in result.run["notices"])
-    assert result.latents.shape[2] == 6 < whole.latents.shape[2]
+    assert result.latents.shape[2] == 7 < whole.latents.shape[2]
 
 
 def test_given_cuts_part_a_clip_that_has_none(editor, film, alone, tmp_path):
@@ -323,7 +323,7 @@ def test_given_cuts_part_a_clip_that_has_none(editor, film, alone, tmp_path):
     assert [part["first_frame"] for part in result.run["scenes"]] == [0, 1, 4]
     assert not any("found" in text for text in result.run["notices"])
     last = editor.edit(film, out=tmp_path / "b", **PROMPTS, start=4, frames=5)
-    assert torch.equal(result.latents[:, :, -2:], last.latents)
+    assert torch.equal(result.latents[:, :, -3:], last.latents)
     # and one that the clip has, given, is the same edit as found
     again = editor.edit(film, out=tmp_path / "c", cuts=[9], **PROMPTS, frames=20)
     assert torch.equal(again.latents, torch.cat([part.latents for part in alone[:2]], dim=2))

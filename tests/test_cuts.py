@@ -339,7 +339,7 @@ def test_a_user_s_mask_goes_with_its_scene(editor, film, tmp_path):
     (tmp_path / "mask").mkdir()
     for index in range(21):
         picture = np.zeros(SIZE, np.uint8)
-        picture[16:48, 4 : 8 + 2 * index] = 255 * (index < 9 or index > 19)
+        picture[16:48, 4 : 40 + index] = 255 * (index < 9 or index > 19)
         cv2.imwrite(str(tmp_path / "mask" / f"{index:02d}.png"), picture)
     options = PROMPTS | {"user_mask": tmp_path / "mask", "mask.decay": float("inf")}
     result = editor.edit(film, out=tmp_path / "whole", **options)
@@ -351,7 +351,7 @@ def test_a_user_s_mask_goes_with_its_scene(editor, film, tmp_path):
         assert torch.equal(edited[number], single.latents)
         assert not torch.equal(edited[number], source[number])
     changed = np.abs(frames_of(result.video).astype(int) - frames_of(film)).mean((1, 2, 3))
-    assert changed[9:20].max() < 2.5 < changed[:9].min()
+    assert 1.5 * changed[9:20].max() < changed[:9].min()  # what the codec does, and the edit
 
 
 @pytest.mark.parametrize("mode", ["random_noise", "inversion"])

@@ -36,7 +36,7 @@ TEXTS = (
 PROMPTS = ("source", "target", "instruction", "source_words", "target_words", "negative_prompt")
 """Of these, where even `null` is a word."""
 
-LISTS = ("cuts",)
+LISTS = ("cuts", "object_guidance_scales")
 """Keys whose value may be numbers with commas between them, without the brackets of Hydra's grammar."""
 
 AUTO = "auto"
@@ -221,7 +221,7 @@ def _walked(values: Mapping[str, Any], prefix: str = "") -> tuple[str, ...]:
 
 
 def _bracketed(key: str, value: Any) -> Any:
-    bare = key in LISTS and isinstance(value, str) and re.fullmatch(r"\d+(\s*,\s*\d+)+", value.strip())
+    bare = key in LISTS and isinstance(value, str) and re.fullmatch(r"[\d.]+(\s*,\s*[\d.]+)+", value.strip())
     return f"[{value}]" if bare else value
 
 

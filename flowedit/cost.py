@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from flowedit.objects import target_scales
 from flowedit.settings import Settings
 
 MOST_STEPS = 1000
@@ -22,12 +23,12 @@ def network_evaluations(settings: Settings) -> int:
     an interval (Heun one into t = 0). With n intervals, s and t rows a velocity of the source and of the target:
     random noise n t; inversion n s up and n t down (and n s down again to report its reconstruction);
     inversion-free draws (s + t) an interval, s + t for each of the fixed_noise_steps (one noise), and t for each of
-    the last target_only_steps. FlowAlign's target is two rows too: the source prompt and the target's.
+    the last target_only_steps. FlowAlign's target is two rows too: the source prompt and the target's. Scales for
+    several objects take no more rows than one: a guided velocity is affine in its scale.
     """
     mode, n = settings.mode, intervals(settings)
-    source, target = (
-        2 if scale != 1 else 1 for scale in (settings.source_guidance_scale, settings.target_guidance_scale)
-    )
+    both = (settings.source_guidance_scale,), target_scales(settings)
+    source, target = (1 if set(scales) == {1.0} else 2 for scales in both)
     if mode.name == "inversion_free":
         last = min(mode.target_only_steps or 0, n)
         paired = n - last

@@ -148,7 +148,11 @@ def _plain(where: str, key: str, value: Any) -> None:
 
     A data file must not reach Hydra's grammar, which reads the environment.
     """
-    if key in config.TEXTS or key in SCORING:
+    if key in config.LISTS:
+        several = isinstance(value, list) and value
+        good = all(type(each) in (int, float) for each in value) if several else type(value) in (int, float)
+        kind = "a list of numbers, such as [5, 8]"
+    elif key in config.TEXTS or key in SCORING:
         good, kind = isinstance(value, str), "text (quote it)"
     elif key in config.LISTS and isinstance(value, list):
         good, kind = all(type(item) is int for item in value), "a list of whole numbers"

@@ -17,8 +17,8 @@ FLAGS = {
     "target": ("TEXT", "what it should show"),
     "instruction": ("TEXT", "what to change, in plain English, in place of target and words; may follow the clip"),
     "caption": ("NAME|DIR", "with an instruction and no source: a vision-language model that says what the clip shows"),
-    "source_words": ("WORDS", "the object's words in the source prompt (commas between several phrases)"),
-    "target_words": ("WORDS", "the new object's words in the target prompt"),
+    "source_words": ("WORDS", "the object's words in the source prompt (commas between several objects)"),
+    "target_words": ("WORDS", "the new object's words in the target prompt (of several, in the same order)"),
     "negative_prompt": ("TEXT", "what guidance steers away from"),
     "mode": ("NAME", "random_noise, inversion or inversion_free (the default)"),
     "backbone": (
@@ -39,6 +39,7 @@ FLAGS = {
         "S",
         "classifier-free guidance of the target (full-size 10.5, other modes 6; pocket 3, other modes 5)",
     ),
+    "object_guidance_scales": ("S,S", "a target scale for each of several objects that is edited, in their order"),
     "draws": ("N", "noises averaged a step, in inversion_free (default 1, with differential guidance 4)"),
     "seed": ("N", "random seed (default 0)"),
     "user_mask": ("FILE|DIR", "video, image or folder of frames; white is edited"),

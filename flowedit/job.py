@@ -30,12 +30,16 @@ PACKAGES = (
 
 @dataclass(frozen=True, eq=False)
 class Edited:
-    """A scene and what became of it: latents (1, C, f, h, w) and the soft mask (1, 1, f, h, w) or None, on the host."""
+    """A scene and what became of it: latents (1, C, f, h, w) and the soft mask (1, 1, f, h, w) or None, on the host.
+
+    `objects` are the soft masks of several objects, kept ones too, (K, 1, f, h, w).
+    """
 
     scene: SourceClip
     x_src: Tensor
     z: Tensor
     mask: Tensor | None
+    objects: Tensor | None = None
 
 
 class Job:
@@ -46,6 +50,8 @@ class Job:
         self.meter = Meter(backbone.device)
         self.notices: list[str] = []
         self.facts: dict[str, Any] = {}
+        self.objects: Tensor | None = None
+        """The soft latent mask of each of several objects of the last scene, kept ones too, (K, 1, F, h, w)."""
         self._run: dict[str, Any] = {}
 
     def notice(self, text: str) -> None:

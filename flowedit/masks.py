@@ -1,4 +1,4 @@
-"""Attention maps or a user's mask to one soft mask (1, 1, F, H, W), 1 where the clip is to be edited."""
+"""Attention maps or a user's mask to soft masks (1, 1, F, H, W), 1 where the clip is to be edited; one an object."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,10 +8,11 @@ from einops import rearrange
 from torch import Tensor
 
 THRESHOLDS = ("mean", "quantile", "otsu")
+TINY = 1e-30
 
 
 def pool(maps: Tensor, size: int) -> Tensor:
-    """Mean over an odd size x size window around each site, borders not counted; (B, 1, F, H, W) to the same."""
+    """Mean over an odd size x size window around each site, borders not counted; (B, K, F, H, W) to the same."""
     if size == 1:
         return maps
     b = maps.shape[0]
@@ -20,18 +21,19 @@ def pool(maps: Tensor, size: int) -> Tensor:
 
 
 def smooth_time(maps: Tensor, frames: float) -> Tensor:
-    """Gaussian of standard deviation `frames` along the frame axis, borders repeated; (B, 1, F, H, W) to the same."""
+    """Gaussian of standard deviation `frames` along the frame axis, borders repeated; (B, K, F, H, W) to the same."""
     if frames == 0 or maps.shape[2] == 1:
         return maps
     reach = max(1, int(3 * frames + 0.5))
     offsets = torch.arange(-reach, reach + 1, device=maps.device, dtype=maps.dtype)
     kernel = torch.exp(-0.5 * (offsets / frames) ** 2)
     padded = torch.cat([maps[:, :, :1]] * reach + [maps] + [maps[:, :, -1:]] * reach, dim=2)
-    return F.conv3d(padded, (kernel / kernel.sum()).view(1, 1, -1, 1, 1))
+    flat = F.conv3d(padded.flatten(0, 1)[:, None], (kernel / kernel.sum()).view(1, 1, -1, 1, 1))
+    return flat.view(maps.shape)
 
 
 def threshold(maps: Tensor, how: str, quantile: float = 0.5, size: int = 1) -> Tensor:
-    """1 where the pooled map exceeds its threshold: (B, 1, F, H, W) non-negative to {0, 1} float32.
+    """1 where the pooled map exceeds its threshold: (B, K, F, H, W) non-negative to {0, 1} float32.
 
     `mean`: the mean of the unpooled map over the whole clip, so that a frame without the object may stay empty
     (FlowDirector v1, whose pooling counts zeros beyond the border and so holds masks off it; ours does not). A frame
@@ -88,8 +90,37 @@ def soften(binary: Tensor, decay: float) -> Tensor:
 
 
 def union(masks: Sequence[Tensor]) -> Tensor:
-    """max over masks and over their rows: several (B, 1, F, H, W) to one (1, 1, F, H, W)."""
+    """max over masks and over their rows: several (B, K, F, H, W) to one (1, K, F, H, W)."""
     return torch.cat(list(masks)).amax(0, keepdim=True)
+
+
+def strength(maps: Tensor, size: int = 1) -> Tensor:
+    """How strong a map is beside its own mean, so that objects compare: R = pool(A) / mean_{f, h, w}(A), as given."""
+    return pool(maps, size) / maps.mean((2, 3, 4), keepdim=True).clamp_min(TINY)
+
+
+def contest(hard: Tensor, strengths: Tensor) -> Tensor:
+    """Each site to the strongest of the objects that hold it, the first of equals: (K, 1, F, H, W) to the same.
+
+    H'_k = H_k where k = argmax_{j: H_j = 1} R_j, else 0: the larger attention wins, R as `strength` gives it.
+    """
+    if len(hard) == 1:
+        return hard
+    owner = strengths.masked_fill(hard == 0, -torch.inf).argmax(0)
+    return hard * (owner == torch.arange(len(hard), device=hard.device).view(-1, 1, 1, 1, 1))
+
+
+def apart(hard: Tensor, decay: float) -> Tensor:
+    """The soft masks of objects that share no hard site: (K, 1, F, H, W) to the same, their sum at most 1.
+
+    s_k = soften(H_k), 0 at the hard sites of the others; M_k = s_k max_j s_j / sum_j s_j. So M_k = 1 where k holds, and
+    sum_k M_k = soften(union_k H_k): where skirts meet, they share what one mask of all would have.
+    """
+    soft = soften(hard, decay)
+    held = hard.amax(0, keepdim=True)
+    soft = torch.where(held > hard, torch.zeros_like(soft), soft)
+    total = soft.sum(0, keepdim=True)
+    return torch.where(total > 0, soft / total, torch.zeros_like(soft)) * soft.amax(0, keepdim=True)
 
 
 def to_latent(mask: Tensor, frames_per_latent: int, size: tuple[int, int]) -> Tensor:
@@ -114,8 +145,11 @@ def to_pixels(mask: Tensor, frames: Sequence[int], frames_per_latent: int, size:
 class AttentionMask:
     """The mask of each step from the maps that the recorder gathered; remembers what smoothing over steps needs.
 
-    `sides`: for source and target, a function that gives the newest maps (rows, 1, F, H, W), or None before any.
-    Sizes are in latent sites. After the edit, `vote()` is the mask of the sites that most steps held.
+    `sides`: for source and target, a function that gives the newest maps (rows, K, F, H, W), one for each object, or
+    None before any; an object holds the sites of either side, and the first side that has maps says whose they are
+    where objects meet (`contest`). `kept`: for each object whether it is kept: it takes sites from the others and is
+    not edited. `user`: a user's soft mask (1, 1, F, H, W), edited too, over kept objects as well. Sizes are in latent
+    sites. After the edit, `vote()` is the mask of the sites that most steps held, and `voted()` that of each object.
     """
 
     def __init__(
@@ -130,33 +164,70 @@ class AttentionMask:
         smooth_steps: float,
         over_draws: str,
         user: Tensor | None = None,
+        kept: Sequence[bool] = (False,),
     ) -> None:
         self._sides = list(sides)
         self._threshold, self._quantile, self._pool, self._decay = threshold, quantile, pool, decay
         self._smooth_frames, self._smooth_steps, self._over_draws = smooth_frames, smooth_steps, over_draws
         self._user = user
+        self._edited = [k for k, stays in enumerate(kept) if not stays]
         self._maps: list[Tensor | None] = [None] * len(self._sides)
         self._votes: Tensor | None = None
         self._steps = 0
 
     def __call__(self, step: int) -> Tensor:
-        """The soft mask (1, 1, F, H, W) of this step."""
-        binaries = [self._binary(i, side()) for i, side in enumerate(self._sides)]
-        hard = union([b for b in binaries if b is not None])
+        """The soft mask (1, 1, F, H, W) of this step, all edited objects together."""
+        hard = self._hard()
         self._votes = hard if self._votes is None else self._votes + hard
         self._steps += 1
-        return self._join(soften(hard, self._decay))
+        return self._together(hard)
+
+    def weights(self) -> Tensor:
+        """W_k = M_k / M of the newest maps, (K, 1, F, H, W) for the edited objects, and the user's share last.
+
+        M is their sum joined with the user's mask; where it is 0 all count alike.
+        """
+        soft = apart(self._hard(), self._decay)[self._edited]
+        if self._user is not None:
+            soft = torch.cat([soft, (self._user - soft.sum(0, keepdim=True)).clamp_min(0.0)])
+        total = soft.sum(0, keepdim=True)
+        return torch.where(total > 0, soft / total, torch.full_like(soft, 1.0 / len(soft)))
 
     def vote(self) -> Tensor | None:
         """The soft mask of the sites that at least half of the steps held; None before the first step."""
-        if self._votes is None:
-            return None
-        return self._join(soften((self._votes >= 0.5 * self._steps).to(torch.float32), self._decay))
+        hard = self._elected()
+        return None if hard is None else self._together(hard)
 
-    def _join(self, mask: Tensor) -> Tensor:
+    def voted(self) -> Tensor | None:
+        """The same for each object, kept ones too, (K, 1, F, H, W), whose hard sites are its own."""
+        hard = self._elected()
+        return None if hard is None else apart(hard, self._decay)
+
+    def _together(self, hard: Tensor) -> Tensor:
+        mask = apart(hard, self._decay)[self._edited].sum(0, keepdim=True)
         return mask if self._user is None else torch.maximum(mask, self._user)
 
-    def _binary(self, side: int, new: Tensor | None) -> Tensor | None:
+    def _elected(self) -> Tensor | None:
+        """What most steps held: first for the edited objects together, by whose votes are most, then for kept ones."""
+        if self._votes is None:
+            return None
+        changed = torch.zeros_like(self._votes[:, :1, :1, :1, :1], dtype=torch.bool)
+        changed[self._edited] = True
+        votes = self._votes
+        ours = (votes * changed).sum(0, keepdim=True) >= 0.5 * self._steps
+        most = contest((ours & changed).to(torch.float32), votes)
+        kept = ~ours & ~changed & (votes >= 0.5 * self._steps)
+        return torch.maximum(most, contest(kept.to(torch.float32), votes))
+
+    def _hard(self) -> Tensor:
+        """The hard sites of each object, (K, 1, F, H, W), no two of one site."""
+        found = [maps for i, side in enumerate(self._sides) if (maps := self._newest(i, side())) is not None]
+        hard = union([threshold(maps, self._threshold, self._quantile, self._pool) for maps in found])
+        # The source's maps decide: the target's words look for their objects in what is not there yet.
+        strengths = union([strength(found[0], self._pool)])
+        return contest(hard.transpose(0, 1), strengths.transpose(0, 1))
+
+    def _newest(self, side: int, new: Tensor | None) -> Tensor | None:
         old = self._maps[side]
         if new is not None:
             if self._over_draws == "mean":
@@ -165,8 +236,7 @@ class AttentionMask:
             if old is not None and old.shape == new.shape:
                 new = self._smooth_steps * old + (1.0 - self._smooth_steps) * new
             self._maps[side] = new
-        current = self._maps[side]
-        return None if current is None else threshold(current, self._threshold, self._quantile, self._pool)
+        return self._maps[side]
 
 
 def _squares(n: int, like: Tensor) -> Tensor:

@@ -32,7 +32,9 @@ class Method:
     @property
     def notices(self) -> list[str]:
         """Options of this method that have no effect."""
-        filled = replace(self.settings, source="a", target="a", source_words="a", target_words="a")
+        count = len(self.settings.object_guidance_scales or ".")
+        source, target = (", ".join([*(f"{side}{i}" for i in range(count)), "kept"]) for side in "ab")
+        filled = replace(self.settings, source="a", target="a", source_words=source, target_words=target)
         return [f"{self.name}: {text}" for text in unused(filled)]
 
     def on(self, flags: Mapping[str, Any]) -> Settings:

@@ -39,14 +39,43 @@ STRIP = 24
 """The grey of what is behind labels."""
 
 
-def overlay(frames: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int] = (255, 40, 90)) -> np.ndarray:
+def overlay(
+    frames: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int] = (255, 40, 90), tint: float = 0.4
+) -> np.ndarray:
     """Frames, uint8 (F, H, W, 3), tinted where `mask`, float32 (F, H, W), is, with a contour at 0.5."""
-    tinted = composite(np.broadcast_to(np.array(colour, np.uint8), frames.shape), frames, mask * np.float32(0.4))
+    tinted = composite(np.broadcast_to(np.array(colour, np.uint8), frames.shape), frames, mask * np.float32(tint))
     thickness = max(round(min(frames.shape[1:3]) / 200), 1)
     for frame, area in zip(tinted, mask, strict=True):
         contours, _ = cv2.findContours((area >= 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(frame, contours, -1, colour, thickness)
     return tinted
+
+
+COLOURS = ((255, 40, 90), (40, 150, 255), (255, 190, 30), (60, 200, 110), (190, 90, 255), (0, 200, 210))
+"""One for each of several objects, again from the first after the last."""
+
+
+def overlays(
+    frames: np.ndarray, masks: Sequence[np.ndarray], labels: Sequence[str], outlined: Sequence[bool]
+) -> np.ndarray:
+    """Frames, uint8 (F, H, W, 3), under a strip of swatches and labels, each mask in a colour of its own.
+
+    `masks` float32 (F, H, W) are drawn as by `overlay`, those of `outlined` without their tint.
+    """
+    colours = [COLOURS[k % len(COLOURS)] for k in range(len(masks))]
+    for mask, colour, thin in zip(masks, colours, outlined, strict=True):
+        frames = overlay(frames, mask, colour, 0.0 if thin else 0.4)
+    count, height, width, _ = frames.shape
+    strip = np.full((2 * (max(height // 12, 20) // 2), width, 3), STRIP, np.uint8)
+    side, margin = len(strip) // 2, len(strip) // 4
+    for k, (label, colour, thin) in enumerate(zip(labels, colours, outlined, strict=True)):
+        cell = strip[:, k * width // len(labels) : (k + 1) * width // len(labels)]
+        swatch = cell[margin : margin + side, margin : margin + side]
+        swatch[:] = colour
+        if thin:
+            swatch[2:-2, 2:-2] = STRIP
+        _write(cell[:, margin + side :], label)
+    return np.concatenate([np.broadcast_to(strip, (count, *strip.shape)), frames], axis=1)
 
 
 def _labelled(frames: np.ndarray, label: str, width: int) -> np.ndarray:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowedit import masks, words
+from flowedit import guidance, masks, words
 from flowedit.editors.common import INSIDE
+from flowedit.objects import attended, objects, own_scales
 from flowedit.settings import Settings
-from flowedit.types import Backbone, Conditioning, Geometry, Mask
+from flowedit.types import Backbone, Conditioning, Geometry, Mask, Tokens, Velocity
 
 LONELY = {
     "remove": ("source", "target", "what goes has no words in the target prompt"),
@@ -23,16 +24,21 @@ LONELY = {
 
 @dataclass(frozen=True)
 class Region:
-    """The editor's mask, and after the edit the soft latent mask of all its steps (1, 1, F, h, w), or None."""
+    """The editor's mask, and after the edit the soft latent mask of all its steps (1, 1, F, h, w), or None.
+
+    `guided` makes one velocity of the target's, which has rows for each object that has a guidance scale of its own.
+    `objects`, after the edit: each object's soft mask (K, 1, F, h, w), or None with fewer than two.
+    """
 
     mask: Mask
     final: Callable[[], Tensor | None]
+    guided: Callable[[Velocity], Velocity] = lambda velocity: velocity
+    objects: Callable[[], Tensor | None] = lambda: None
 
 
 def watched(settings: Settings) -> dict[str, str]:
     """Sides whose attention is read, `source` and `target`, with their words; random noise evaluates no source."""
-    by_user = settings.user_mask is not None and settings.mask.user == "replace"
-    if settings.mask.name == "none" or by_user:
+    if not attended(settings):
         return {}
     sides = {"source": settings.source_words, "target": settings.target_words}
     if settings.mode.name == "random_noise":
@@ -59,7 +65,7 @@ def explain(settings: Settings) -> list[str]:
     said, sides = list(_told(settings)), watched(settings)
     if settings.mode.name == "random_noise" and words.phrases(settings.source_words):
         said.append("random_noise evaluates no source prompt: source_words give no mask")
-    if settings.mask.name == "none" or (settings.user_mask and settings.mask.user == "replace"):
+    if not attended(settings):
         if not settings.user_mask:
             said.append("mask=none and no user mask: a global edit, the whole frame may change")
         elif settings.mask.name == "attention" and words.phrases(settings.source_words + settings.target_words):
@@ -73,7 +79,17 @@ def explain(settings: Settings) -> list[str]:
         if settings.task in LONELY:
             return said
         said.append(f"no {other}_words: the mask comes from the {next(iter(sides))} prompt alone")
-    return said
+    return said + _pairing(settings)
+
+
+def _pairing(settings: Settings) -> list[str]:
+    if found := objects(settings):
+        named = ", ".join(map(str, found))
+        return [f"{len(found)} objects, a mask each: {named} (mask.objects=joined makes one of all)"]
+    counts = [len(words.phrases(text)) for text in (settings.source_words, settings.target_words)]
+    if settings.mask.objects == "apart" and all(counts) and max(counts) > 1:
+        return [f"{counts[0]} source words and {counts[1]} target words do not pair up: one mask for all of them"]
+    return []
 
 
 def _told(settings: Settings) -> Iterator[str]:
@@ -100,12 +116,16 @@ def region(
     the unit of the mask's sizes; `user`: the user's mask on the latent grid, or None.
     """
     sides, decay = watched(settings), settings.mask.decay / min(size)
+    found = objects(settings)
     if not sides:
         mask = None if user is None else _softened(user, decay)
         yield Region(mask, lambda: mask)
         return
-    tokens = {
-        prompts[side]: words.token_indices(prompts[side].prompt, text, prompts[side].spans, f"{side}_words")
+    tokens: dict[Conditioning, Tokens] = {
+        prompts[side]: [
+            words.token_indices(prompts[side].prompt, phrase, prompts[side].spans, f"{side}_words")
+            for phrase in (words.phrases(text) if found else [text])
+        ]
         for side, text in sides.items()
     }
     with backbone.record(tokens, settings.mask.blocks, settings.mask.normalise) as maps:
@@ -119,8 +139,10 @@ def region(
             smooth_steps=settings.mask.smooth_steps,
             over_draws=settings.mask.over_draws,
             user=None if user is None else _softened(user, decay),
+            kept=[each.kept for each in found] or [False],
         )
-        yield Region(attention, attention.vote)
+        guided = partial(guidance.regional, weights=attention.weights) if own_scales(settings) else Region.guided
+        yield Region(attention, attention.vote, guided, attention.voted if found else Region.objects)
 
 
 def user_latent(mask: np.ndarray, backbone: Backbone, geometry: Geometry) -> Tensor:

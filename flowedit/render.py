@@ -11,6 +11,7 @@ from torch import Tensor
 
 from flowedit import clip, masks, pictures, probe, video
 from flowedit.job import Edited, Job
+from flowedit.objects import objects
 from flowedit.sound import Sound
 from flowedit.source_clip import SourceClip
 from flowedit.types import Backbone, Geometry
@@ -53,7 +54,7 @@ def write_edit(job: Job, source: SourceClip, edits: Sequence[Edited], pixels: np
             before, after = clip.resize(original, size), clip.resize(frames, size)
             shots = {"compare.mp4": pictures.grid([before, after], labels)}
             if shown is not None:
-                shots["mask.mp4"] = clip.resize(pictures.overlay(original, shown), size)
+                shots["mask.mp4"] = _mask_picture(job, edited, original, shown, size, places)
             for name, picture in shots.items():
                 if name not in others:
                     others[name] = stack.enter_context(Writer(folder / name, picture.shape[1:3], fps))
@@ -68,6 +69,22 @@ def write_clip(job: Job, geometry: Geometry, z: Tensor, path: Path) -> None:
         for part in _rechunked(job.backbone.decode(z), geometry.source_frames):
             writer.write(part)
             job.monitor.advance(len(part))
+
+
+def _mask_picture(
+    job: Job, edited: Edited, original: np.ndarray, shown: np.ndarray, size: clip.Size, frames: range
+) -> np.ndarray:
+    """The mask drawn over the source; of several objects each in its colour, under a strip with their words."""
+    if edited.objects is None:
+        return clip.resize(pictures.overlay(original, shown), size)
+    found = objects(job.settings)
+    masks = [_at_source(job.backbone, edited.scene, mask[None], frames) for mask in edited.objects]
+    labels = [str(pair).replace("→", "to") for pair in found]  # the font has no arrow
+    if job.settings.user_mask is not None:
+        changed = np.sum([mask for mask, pair in zip(masks, found, strict=True) if not pair.kept], 0)
+        masks, labels = [*masks, np.clip(shown - changed, 0, 1)], [*labels, "user mask"]
+    outlined = [k < len(found) and found[k].kept for k in range(len(masks))]
+    return pictures.overlays(clip.resize(original, size), [clip.resize(m, size) for m in masks], labels, outlined)
 
 
 def _picture_size(info: probe.VideoInfo) -> clip.Size:
@@ -101,9 +118,12 @@ def _pixel_mask(backbone: Backbone, edited: Edited, pixels: np.ndarray | None, f
     if pixels is not None:
         part = pixels[scene.first + frames.start : scene.first + frames.stop]
         return clip.feather(part.astype(np.float32) / 255)
-    if edited.mask is None:
-        return None
-    latent = edited.mask[:, :, backbone.leading_latents :]
+    return None if edited.mask is None else _at_source(backbone, scene, edited.mask, frames)
+
+
+def _at_source(backbone: Backbone, scene: SourceClip, mask: Tensor, frames: range) -> np.ndarray:
+    """A soft latent mask (1, 1, F, h, w) of a scene's frames at the source's size, (f, H, W) float32."""
+    latent = mask[:, :, backbone.leading_latents :]
     working = masks.to_pixels(latent, frames, backbone.frames_per_latent, scene.geometry.size)
     cut = ((working - FLOOR) / (1.0 - FLOOR)).clamp(0.0, 1.0)
     return clip.mask_to_source(cut.cpu().numpy(), scene.fit)

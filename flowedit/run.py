@@ -19,7 +19,7 @@ from flowedit.prompts import check_prompt
 from flowedit.render import write_clip, write_edit
 from flowedit.settings import BackboneSettings, RuntimeSettings, Settings
 from flowedit.source_clip import SourceClip
-from flowedit.steer import check_editor, encode, make_grid, own_latents, run_editor, steer
+from flowedit.steer import check_editor, encode, make_grid, object_facts, own_latents, run_editor, steer
 from flowedit.types import QUIET, Backbone, EditResult, Monitor
 from flowedit.unused import unused
 
@@ -176,7 +176,10 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None, 
                 part = mask_frames[scene.first : scene.first + scene.geometry.source_frames]
                 user = region.user_latent(source_clip.working_mask(scene, part), backbone, scene.geometry)
             z, found = steer(job, x_src.to(backbone.device), grid, user, own_latents(backbone, scene.geometry))
-            edits.append(Edited(scene, x_src, z.cpu(), None if found is None else found.cpu()))
+            edits.append(Edited(scene, x_src, z.cpu(), None if found is None else found.cpu(), job.objects))
+        shares = [e.objects[:, :, own_latents(backbone, e.scene.geometry)] for e in edits if e.objects is not None]
+        if shares:
+            job.fact("objects", object_facts(settings, torch.cat(shares, 2)))
         with job.meter.phase("decode and write"), torch.no_grad():
             replaced = mask_frames if settings.mask.user == "replace" else None
             write_edit(job, source, edits, replaced, stage.folder)

@@ -72,6 +72,7 @@ class MaskSettings:
     over_draws: Literal["mean", "union"]
     preserve: bool
     user: Literal["replace", "join"]
+    objects: Literal["apart", "joined"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class Settings:
     negative_prompt: str
     source_guidance_scale: float
     target_guidance_scale: float
+    object_guidance_scales: tuple[float, ...] | None
     strength: float
     steps: int
     draws: int
@@ -152,6 +154,12 @@ class Settings:
                 self.target_guidance_scale,
                 0 <= self.target_guidance_scale <= 100,
                 "0 to 100",
+            ),
+            (
+                "object_guidance_scales",
+                list(self.object_guidance_scales or ()),
+                all(0 <= scale <= 100 for scale in self.object_guidance_scales or ()),
+                "0 to 100 each",
             ),
             ("frames", self.frames, self.frames is None or self.frames >= 1, "at least 1"),
             ("start", self.start, self.start >= 0, "at least 0"),

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from flowedit import corrections, editors, guidance, noise, region, schedule, solvers
 from flowedit.job import Job
+from flowedit.objects import objects, own_scales, target_scales
 from flowedit.settings import Settings
 from flowedit.types import Backbone, Conditioning, Geometry, Mask, Monitor, Step, Velocity
 
@@ -69,8 +71,10 @@ def steer(
         prompts, velocities = bind(settings, backbone)
     before = backbone.evaluations
     with meter.phase("edit"), region.region(settings, backbone, prompts, x_src.shape[3:], user) as where:
+        velocities["target"] = where.guided(velocities["target"])
         z = run_editor(settings, x_src, velocities, grid, where.mask, job, own)
     job.add("network_evaluations", backbone.evaluations - before)
+    job.objects = where.objects()
     return z, where.final()
 
 
@@ -78,21 +82,38 @@ def bind(settings: Settings, backbone: Backbone) -> tuple[dict[str, Conditioning
     """The embedded prompts and the guided velocities of the sides that the mode evaluates, `source` and `target`.
 
     With mode.target_negative=source the target's guidance goes from the source prompt, at the target's own state
-    (FlowAlign, Kim et al. 2025): u(p, src) + g [u(p, tgt) - u(p, src)].
+    (FlowAlign, Kim et al. 2025): u(p, src) + g [u(p, tgt) - u(p, src)]. With scales for several objects the target's
+    has rows for each (see `Region.guided`).
     """
-    sides = {"target": (settings.target or "", settings.target_guidance_scale)}
+    sides = {"target": (settings.target or "", target_scales(settings))}
     if settings.mode.name != "random_noise":
-        sides["source"] = (settings.source or "", settings.source_guidance_scale)
+        sides["source"] = (settings.source or "", (settings.source_guidance_scale,))
     prompts = {side: backbone.embed(text) for side, (text, _) in sides.items()}
     negatives = {}
-    for side, (_, scale) in sides.items():
-        if scale != 1 and side == "target" and settings.mode.target_negative == "source":
-            negatives[side] = prompts["source"]
-        elif scale != 1:
-            negatives[side] = backbone.embed(settings.negative_prompt)
+    for side, (_, scales) in sides.items():
+        if set(scales) == {1.0}:
+            continue
+        from_source = side == "target" and settings.mode.target_negative == "source"
+        negatives[side] = prompts["source"] if from_source else backbone.embed(settings.negative_prompt)
     return prompts, {
-        side: backbone.velocity(prompts[side], scale, negatives.get(side)) for side, (_, scale) in sides.items()
+        side: backbone.velocity(prompts[side], scales[0] if len(scales) == 1 else scales, negatives.get(side))
+        for side, (_, scales) in sides.items()
     }
+
+
+def object_facts(settings: Settings, masks: Tensor) -> list[dict[str, Any]]:
+    """What run.yaml keeps of each object, with its share of the clip's latent sites; masks (K, 1, F, h, w)."""
+    scales = iter(target_scales(settings) if own_scales(settings) else repeat(settings.target_guidance_scale))
+    return [
+        {
+            "source": pair.source,
+            "target": pair.target,
+            "kept": pair.kept,
+            "guidance_scale": None if pair.kept else next(scales),
+            "sites": round(float((mask == 1).float().mean()), 4),
+        }
+        for pair, mask in zip(objects(settings), masks, strict=True)
+    ]
 
 
 def run_editor(

@@ -17,6 +17,12 @@ from torch import Tensor
 Velocity = Callable[[Tensor, float], Tensor]
 """u = velocity(z, t): (B, C, F, H, W) float32 to the same; prompt and guidance are bound, rows are independent."""
 
+Scale = float | Sequence[float]
+"""A guidance scale; of several, a velocity gives the rows of each after those of the one before, (K B, C, F, H, W)."""
+
+Tokens = Sequence[int] | Sequence[Sequence[int]]
+"""Indices of the tokens of one object in a prompt, or a list of those for each of several."""
+
 Noise = Callable[[int, int], Tensor]
 """eps = noise(step, draw): one standard normal sample of the latent's shape, a pure function of its arguments."""
 
@@ -62,10 +68,10 @@ class Conditioning:
 
 
 class Maps(Protocol):
-    """Attention of the recorded tokens, gathered while velocities are evaluated."""
+    """Attention of the recorded tokens, gathered while velocities are evaluated, one map for each of K objects."""
 
     def take(self, prompt: Conditioning) -> Tensor | None:
-        """Mean over the calls since the last take, (rows, 1, F, H, W) on the latent grid; None without a call."""
+        """Mean over the calls since the last take, (rows, K, F, H, W) on the latent grid; None without a call."""
 
 
 class Backbone(Protocol):
@@ -108,10 +114,10 @@ class Backbone(Protocol):
     def unreadable(self, prompt: str) -> tuple[tuple[int, int], ...]: ...
     def embed(self, prompt: str) -> Conditioning: ...
     def velocity(
-        self, prompt: Conditioning, guidance_scale: float = 1.0, negative: Conditioning | None = None
+        self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None
     ) -> Velocity: ...
     def record(
-        self, tokens: Mapping[Conditioning, Sequence[int]], blocks: Sequence[float], normalise: str = "joint"
+        self, tokens: Mapping[Conditioning, Tokens], blocks: Sequence[float], normalise: str = "joint"
     ) -> AbstractContextManager[Maps]: ...
     def describe(self) -> dict[str, Any]: ...
 

@@ -5,23 +5,27 @@ from typing import Any
 
 from flowedit.config import compose
 from flowedit.cost import intervals
+from flowedit.objects import attended, own_scales, target_scales
 from flowedit.region import watched
 from flowedit.settings import Settings
+from flowedit.words import pairs
 
 
 def unused(settings: Settings) -> list[str]:
     """A line for every option that differs from its default while what it belongs to is off."""
-    mode, mask, scales = settings.mode, settings.mask, (settings.source_guidance_scale, settings.target_guidance_scale)
-    guided = scales[1:] if mode.name == "random_noise" else scales
+    mode, mask = settings.mode, settings.mask
+    source, target = (settings.source_guidance_scale,), target_scales(settings)
+    guided = target if mode.name == "random_noise" else source + target
     scale = "a guidance scale other than 1"
     if mode.target_negative == "source":
-        guided, scale = scales[:1], "a source guidance scale other than 1, or mode.target_negative=prompt"
+        guided, scale = source, "a source guidance scale other than 1, or mode.target_negative=prompt"
     paired, fixed = intervals(settings) - (mode.target_only_steps or 0), mode.fixed_noise_steps or 0
     drawn = mode.name == "inversion_free" and paired > fixed
     shared = settings.draws > 1 or min(fixed, paired) > 1
     fresh = "steps with fresh noise" if mode.name == "inversion_free" else "mode=inversion_free"
     attention = bool(watched(settings))
     masked = attention or settings.user_mask is not None
+    own, several = own_scales(settings), "several objects: two words or more, as many on both sides"
     needs = [
         ("draws", drawn, fresh),
         ("guidance.name", drawn, fresh),
@@ -32,11 +36,14 @@ def unused(settings: Settings) -> list[str]:
         ("mode.shift", mode.grid == "shifted", "mode.grid=shifted"),
         ("mode.times", mode.grid == "given", "mode.grid=given"),
         ("mode.fixed_noise_steps", shared, "two steps that share the noise, or several draws"),
-        ("mode.target_negative", scales[1] != 1, "a target guidance scale other than 1"),
+        ("mode.target_negative", any(side != 1 for side in target), "a target guidance scale other than 1"),
         ("mode.direction_alpha", mode.direction_aware, "mode.direction_aware=true"),
         ("mode.direction_patch", mode.direction_aware, "mode.direction_aware=true"),
         ("mode.decoupling_appearance", mode.decoupling, "mode.decoupling above 0"),
         ("caption", settings.instruction is not None, "an instruction"),
+        ("target_guidance_scale", not own or settings.user_mask is not None, "an object without a scale of its own"),
+        ("object_guidance_scales", own, several),
+        ("mask.objects", attended(settings) and pairs(settings.source_words, settings.target_words), several),
         ("mask.user", settings.user_mask is not None, "a user mask"),
         ("mask.quantile", attention and mask.threshold == "quantile", "mask.threshold=quantile"),
         ("mask.decay", masked, "a mask"),

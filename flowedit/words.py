@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 Span = tuple[int, int]
 
@@ -42,6 +43,30 @@ def task(source: str, target: str, source_words: str, target_words: str) -> str:
 def phrases(words: str) -> list[str]:
     """'white fluffy dog, collar' to ['white fluffy dog', 'collar']; an empty string to []."""
     return [" ".join(p.split()) for p in re.split(r"[,;]", words) if p.strip()]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An object by its phrase in the source prompt and in the target's; a kept one is not edited."""
+
+    source: str
+    target: str
+    kept: bool
+
+    def __str__(self) -> str:
+        return f"{self.source} (kept)" if self.kept else f"{self.source} → {self.target}"
+
+
+def pairs(source_words: str, target_words: str) -> tuple[Pair, ...]:
+    """The phrases of both sides by their order: 'fox, car' and 'panda, car' to fox → panda and a car that is kept.
+
+    A pair of equal phrases is kept, unless all are. () for unequal numbers of phrases, and for fewer than two.
+    """
+    sides = list(zip(phrases(source_words), phrases(target_words), strict=False))
+    if len(sides) < 2 or len(phrases(source_words)) != len(phrases(target_words)):
+        return ()
+    same = [source.casefold() == target.casefold() for source, target in sides]
+    return tuple(Pair(*side, kept and not all(same)) for side, kept in zip(sides, same, strict=True))
 
 
 def occurrences(prompt: str, words: str, name: str = "words") -> list[Span]:

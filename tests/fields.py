@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from flowedit import rectify
-from flowedit.guidance import classifier_free
+from flowedit.guidance import classifier_free, scales
 from flowedit.types import Conditioning, Geometry
 
 
@@ -76,8 +76,13 @@ class ToyBackbone:
             u = one(z, t, prompt)
             if self._maps is not None:
                 self._maps.add(prompt, z)
-            self.evaluations += len(z) * (1 if guidance_scale == 1.0 else 2)
-            return u if guidance_scale == 1.0 else classifier_free(one(z, t, negative), u, guidance_scale)
+            wanted = scales(guidance_scale)
+            if set(wanted) == {1.0}:
+                self.evaluations += len(z)
+                return torch.cat([u] * len(wanted))
+            self.evaluations += 2 * len(z)
+            away = one(z, t, negative)
+            return torch.cat([classifier_free(away, u, scale) for scale in wanted])
 
         return velocity
 
@@ -103,8 +108,11 @@ class ToyMaps:
 
     def add(self, prompt, z):
         if prompt in self.tokens:
-            wave = torch.sin(z.mean(1, keepdim=True) * self.power * (2 + sum(self.tokens[prompt])) + z[:, :1])
-            self.calls.setdefault(prompt, []).append(wave.square())
+            waves = [
+                torch.sin(z.mean(1, keepdim=True) * self.power * (2 + sum(each)) + z[:, :1]).square()
+                for each in self.tokens[prompt]
+            ]
+            self.calls.setdefault(prompt, []).append(torch.cat(waves, 1))
 
     def take(self, prompt):
         calls = self.calls.pop(prompt, None)

@@ -30,6 +30,8 @@ ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has t
     "task",  # chooses other settings; which words it takes is tested in test_run
 }
 
+TWO = {"source_words": "fox, red", "target_words": "panda, big"}
+
 # key: (another value, the mode, what else must be set for it to matter)
 MOVES = {
     "source_words": ("red", "inversion_free", {}),
@@ -41,6 +43,8 @@ MOVES = {
     "steps": (7, "inversion_free", {}),
     "draws": (2, "inversion_free", {}),
     "seed": (1, "inversion_free", {}),
+    "object_guidance_scales": ([3.0, 8.0], "inversion_free", TWO),
+    "mask.objects": ("joined", "inversion_free", TWO),
     "mode.grid": ("uniform", "inversion_free", {}),
     "mode.shift": (2.0, "inversion_free", {"mode.grid": "shifted"}),
     "mode.solver": ("heun", "inversion", {}),
@@ -73,6 +77,7 @@ IN_OTHER_MODES = [
     *[("random_noise", k, MOVES[k][0]) for k in ("target_words", "mask.pool", "mode.grid", "negative_prompt")],
     *[("inversion", k, MOVES[k][0]) for k in ("steps", "strength", "source_guidance_scale")],
     *[("inversion", k, MOVES[k][0]) for k in ("mask.decay", "mask.pool", "source_words", "target_words", "mode.grid")],
+    *[(mode, "object_guidance_scales", [3.0, 8.0]) for mode in ("random_noise", "inversion")],
     ("random_noise", "mask.preserve", True),
     ("inversion", "mask.preserve", True),
 ]
@@ -99,6 +104,7 @@ def edit(**options):
     job = Job(settings, backbone, QUIET)
     grid = steer.make_grid(settings, backbone)
     with region.region(settings, backbone, prompts, X.shape[3:], None) as where:
+        velocities["target"] = where.guided(velocities["target"])
         return steer.run_editor(settings, X, velocities, grid, where.mask, job)
 
 
@@ -116,7 +122,7 @@ def test_every_option_moves_the_output(key):
 
 @pytest.mark.parametrize(("mode", "key", "value"), IN_OTHER_MODES)
 def test_options_move_the_other_modes_too(mode, key, value):
-    assert moved(mode, key, value, {}) > 1e-3
+    assert moved(mode, key, value, TWO if key == "object_guidance_scales" else {}) > 1e-3
 
 
 @pytest.mark.parametrize("mode", ["random_noise", "inversion", "inversion_free"])

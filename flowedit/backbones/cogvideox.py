@@ -19,7 +19,8 @@ from flowedit.backbones.guided import Guided
 from flowedit.backbones.parts import Parts
 from flowedit.backbones.positions import rotary
 from flowedit.backbones.text import TextEncoder
-from flowedit.types import Conditioning, Geometry, Maps, Velocity
+from flowedit.guidance import scales
+from flowedit.types import Conditioning, Geometry, Maps, Scale, Tokens, Velocity
 
 NATIVE_15 = (96, 170)
 """Latent (height, width) of 768 x 1360, CogVideoX 1.5's own size; its files hold 300 x 300, a bound of its table."""
@@ -155,19 +156,19 @@ class CogVideoX:
         return self._text.embed(prompt)
 
     def velocity(
-        self, prompt: Conditioning, guidance_scale: float = 1.0, negative: Conditioning | None = None
+        self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None
     ) -> Velocity:
         """u(z, t) with classifier-free guidance in one batched network call; at guidance 1 only conditional rows.
 
         u = (a + b) v + (b - a) x_t at x_t = (a + b) z, t below the smallest knot conditioned at that knot.
         """
-        if guidance_scale != 1.0 and negative is None:
+        if set(scales(guidance_scale)) != {1.0} and negative is None:
             negative = self.embed("")
 
         def velocity(z: Tensor, t: float) -> Tensor:
             x_t = rectify.from_rectified(z.float(), t)
             v = self._guided(x_t, t, prompt, guidance_scale, negative)
-            return rectify.velocity_from_v(v, x_t, t)
+            return rectify.velocity_from_v(v, torch.cat([x_t] * (len(v) // len(x_t))), t)
 
         return velocity
 
@@ -192,7 +193,7 @@ class CogVideoX:
         return self._tables[key]
 
     def record(
-        self, tokens: Mapping[Conditioning, Sequence[int]], blocks: Sequence[float], normalise: str = "joint"
+        self, tokens: Mapping[Conditioning, Tokens], blocks: Sequence[float], normalise: str = "joint"
     ) -> AbstractContextManager[Maps]:
         """Record the joint attention of video queries to each prompt's tokens in blocks given as fractions of depth."""
         modules = [block.attn1 for block in self._parts.transformer.transformer_blocks]

@@ -8,8 +8,8 @@ from einops import rearrange
 from torch import Tensor
 
 from flowedit.backbones.recorder import Recorder, chosen, recording
-from flowedit.guidance import classifier_free
-from flowedit.types import Conditioning, Maps
+from flowedit.guidance import classifier_free, scales
+from flowedit.types import Conditioning, Maps, Scale, Tokens
 
 Network = Callable[[Tensor, float, Tensor], Tensor]
 """One call: x (B, C, F, H, W) float32 at time t with embeddings (B, L, D), to the output, float32 like x."""
@@ -27,21 +27,25 @@ class Guided:
 
     @torch.no_grad()
     def __call__(
-        self, x: Tensor, t: float, prompt: Conditioning, guidance_scale: float, negative: Conditioning | None
+        self, x: Tensor, t: float, prompt: Conditioning, guidance_scale: Scale, negative: Conditioning | None
     ) -> Tensor:
         """v_negative + scale (v_prompt - v_negative), (B, C, F, H, W) float32; at scale 1 the prompt's rows alone.
 
-        Both sides go through in one call, unless `rows` has no room for them.
+        Both sides go through in one call, unless `rows` has no room for them. K scales take no more calls than one:
+        they give the B rows of each after those of the one before, (K B, C, F, H, W).
         """
-        sides = [prompt] if guidance_scale == 1.0 or negative is None else [negative, prompt]
-        alone, parts = 0 < self._rows < len(sides), []
+        wanted = scales(guidance_scale)
+        sides = [prompt] if set(wanted) == {1.0} or negative is None else [negative, prompt]
+        alone = 0 < self._rows < len(sides)
+        parts: list[list[Tensor]] = [[] for _ in wanted]
         calls = [[side] for side in sides] if alone else [sides]
         size = max(1, self._rows // len(calls[0])) if self._rows else len(x)
         with self._recorded(prompt, x) as maps:
             for some in x.split(size):
                 out = torch.cat([self._call(call, prompt, some, t, maps) for call in calls])
-                parts.append(out if len(sides) == 1 else _guide(out, guidance_scale))
-        return torch.cat(parts)
+                for part, scale in zip(parts, wanted, strict=True):
+                    part.append(out if len(sides) == 1 else _guide(out, scale))
+        return torch.cat([rows for part in parts for rows in part])
 
     def _call(
         self, sides: Sequence[Conditioning], prompt: Conditioning, x: Tensor, t: float, maps: list[Tensor]
@@ -57,7 +61,7 @@ class Guided:
     @contextmanager
     def record(
         self,
-        tokens: Mapping[Conditioning, Sequence[int]],
+        tokens: Mapping[Conditioning, Tokens],
         modules: Sequence[torch.nn.Module],
         blocks: Sequence[float],
         normalise: str,
@@ -82,7 +86,7 @@ class Guided:
         frames, height, width = (side // p for side, p in zip(x.shape[2:], self._patch, strict=True))
 
         def unpatch(tokens: Tensor) -> Tensor:
-            grid = rearrange(tokens, "b (f h w) -> b 1 f h w", f=frames, h=height, w=width)
+            grid = rearrange(tokens, "b k (f h w) -> b k f h w", f=frames, h=height, w=width)
             for axis, p in enumerate(self._patch, start=2):
                 grid = grid.repeat_interleave(p, axis)
             return grid

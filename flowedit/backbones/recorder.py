@@ -10,26 +10,26 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from flowedit.backbones.attention import blockwise_lse, token_attention, with_lse
-from flowedit.types import Conditioning
+from flowedit.types import Conditioning, Tokens
 
 NORMALISE = ("joint", "text")
 INPUTS = ("query", "key", "value")
 PLAIN = {"attn_mask": None, "dropout_p": 0.0, "is_causal": False, "enable_gqa": False}
 Unpatch = Callable[[Tensor], Tensor]
-"""Attention of the video tokens (rows, N) to the latent grid (rows, 1, F, H, W)."""
+"""Attention of the video tokens (rows, K, N) to the latent grid (rows, K, F, H, W)."""
 
 
 class Recorder:
-    """Gathers, for each watched prompt, the attention of its tokens; rows of the batch (draws) stay apart.
+    """Gathers, for each watched prompt, the attention of its objects' tokens; rows of the batch (draws) stay apart.
 
     A velocity opens `call` around its network evaluations and `rows` around each of them, so that only
     conditional rows are read, each with its own prompt's tokens. Prompts without tokens cost nothing.
     """
 
-    def __init__(self, tokens: Mapping[Conditioning, Sequence[int]], normalise: str) -> None:
+    def __init__(self, tokens: Mapping[Conditioning, Tokens], normalise: str) -> None:
         if normalise not in NORMALISE:
             raise ValueError(f"mask.normalise {normalise!r} is not one of {', '.join(NORMALISE)}")
-        self._tokens = {p: torch.tensor(list(t), device=p.embedding.device) for p, t in tokens.items() if len(t)}
+        self._tokens = {p: _objects(t, p.embedding.device) for p, t in tokens.items() if len(t)}
         self._joint = normalise == "joint"
         self._sums: dict[Conditioning, Tensor] = {}
         self._counts: dict[Conditioning, int] = {}
@@ -63,7 +63,7 @@ class Recorder:
         parts.append(torch.stack(self._blocks).mean(0))
 
     def take(self, prompt: Conditioning) -> Tensor | None:
-        """Mean over the calls since the last take, (rows, 1, F, H, W) float32; None without a call."""
+        """Mean over the calls since the last take, (rows, K, F, H, W) float32; None without a call."""
         total = self._sums.pop(prompt, None)
         return None if total is None else total / self._counts.pop(prompt)
 
@@ -84,8 +84,17 @@ class Recorder:
         else:
             lse = lse[self._rows, :, text:]
         tokens, unpadded = self._tokens[self._prompt], len(self._prompt.spans)
-        self._blocks.append(token_attention(queries, keys, lse, tokens, unpadded, scale))
+        maps = [token_attention(queries, keys, lse, each, unpadded, scale) for each in tokens]
+        self._blocks.append(torch.stack(maps, 1))
         return out
+
+
+def _objects(tokens: Tokens, device: torch.device) -> list[Tensor]:
+    """The tokens of each object; those of one may come without a list around them."""
+    groups = [[each] if isinstance(each, int) else list(each) for each in tokens]
+    if isinstance(tokens[0], int):
+        groups = [[index for group in groups for index in group]]
+    return [torch.tensor(group, device=device) for group in groups]
 
 
 class _Tap(TorchFunctionMode):

@@ -16,7 +16,8 @@ from flowedit.backbones.folder import Folder
 from flowedit.backbones.guided import Guided
 from flowedit.backbones.parts import Parts
 from flowedit.backbones.text import WAN, TextEncoder
-from flowedit.types import Conditioning, Geometry, Maps, Velocity
+from flowedit.guidance import scales
+from flowedit.types import Conditioning, Geometry, Maps, Scale, Tokens, Velocity
 
 LENGTH = 512
 """Tokens of text that it was trained with; no file of the checkpoint says so."""
@@ -164,13 +165,13 @@ class Wan:
         return self._text.embed(prompt)
 
     def velocity(
-        self, prompt: Conditioning, guidance_scale: float = 1.0, negative: Conditioning | None = None
+        self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None
     ) -> Velocity:
         """u(z, t) with classifier-free guidance in one batched network call; at guidance 1 only conditional rows.
 
         u is the network's output at z and timestep 1000 t; t below the smallest knot is conditioned at that knot.
         """
-        if guidance_scale != 1.0 and negative is None:
+        if set(scales(guidance_scale)) != {1.0} and negative is None:
             negative = self.embed("")
         return lambda z, t: self._guided(z.float(), t, prompt, guidance_scale, negative)
 
@@ -187,7 +188,7 @@ class Wan:
         return u.float()
 
     def record(
-        self, tokens: Mapping[Conditioning, Sequence[int]], blocks: Sequence[float], normalise: str = "joint"
+        self, tokens: Mapping[Conditioning, Tokens], blocks: Sequence[float], normalise: str = "joint"
     ) -> AbstractContextManager[Maps]:
         """Record the cross-attention of video queries to each prompt's tokens in blocks given as fractions of depth.
 

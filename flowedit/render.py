@@ -20,6 +20,9 @@ from flowedit.writer import Writer
 PICTURE = 960
 """The widest that each picture of compare.mp4 and mask.mp4 is; they are to be looked at, not worked with."""
 
+LEGIBLE = 320
+"""The narrowest that mask.mp4 is where it holds the words of several objects."""
+
 FLOOR = 0.05
 """Compositing treats a soft mask below this as outside, where the source's own pixels stand."""
 
@@ -77,7 +80,8 @@ def _mask_picture(
     """The mask drawn over the source; of several objects each in its colour, under a strip with their words."""
     if edited.objects is None:
         return clip.resize(pictures.overlay(original, shown), size)
-    found = objects(job.settings)
+    found, enlarged = objects(job.settings), -(-LEGIBLE // size[1])
+    size = size[0] * enlarged, size[1] * enlarged
     masks = [_at_source(job.backbone, edited.scene, mask[None], frames) for mask in edited.objects]
     labels = [str(pair).replace("→", "to") for pair in found]  # the font has no arrow
     if job.settings.user_mask is not None:

@@ -454,9 +454,9 @@ def test_two_objects_from_file_to_files(scene, pocket, tmp_path):
     held = float((result.latent_mask == 1).float().mean())
     assert held == pytest.approx(sum(each["sites"] for each in made["objects"]), abs=2e-4)
     picture, before = frames_of(result.mask), frames_of(scene)
-    assert picture.shape[1] > before.shape[1]
-    tint = picture[:, -64:] - before
-    left, right = tint[..., :24, :].mean((0, 1, 2)), tint[..., 40:, :].mean((0, 1, 2))
+    assert (picture.shape[1] > 320, picture.shape[2]) == (True, 320)  # enlarged, so that its words can be read
+    tint = picture[:, -320:] - before.repeat(5, 1).repeat(5, 2)
+    left, right = tint[..., :120, :].mean((0, 1, 2)), tint[..., 200:, :].mean((0, 1, 2))
     assert left[0] > left[2]  # red over the fox
     assert right[2] > right[0]  # blue over the car
 

@@ -221,7 +221,7 @@ def _walked(values: Mapping[str, Any], prefix: str = "") -> tuple[str, ...]:
 
 
 def _bracketed(key: str, value: Any) -> Any:
-    bare = key in LISTS and isinstance(value, str) and re.fullmatch(r"[\d.]+(\s*,\s*[\d.]+)+", value.strip())
+    bare = key in LISTS and isinstance(value, str) and re.fullmatch(r"[-\w.\s]+(,[-\w.\s]+)+", value)
     return f"[{value}]" if bare else value
 
 

@@ -286,7 +286,7 @@ def test_a_kept_object_stays_the_source(mode):
     assert (z - X)[..., 2:6, 3:].abs().max() < 1e-5
     assert (z - X)[..., 2:6, :3].abs().mean() > 0.05
     assert (mask[..., 2:6, 3:] == 0).all()
-    assert job.facts["objects"] == [
+    assert steer.object_facts(job.settings, job.objects) == [
         {"source": "fox", "target": "panda", "kept": False, "guidance_scale": 3.0 if mode == "inversion_free" else 5.0,
          "sites": 0.2656},
         {"source": "car", "target": "Car", "kept": True, "guidance_scale": None, "sites": 0.3125},
@@ -302,7 +302,7 @@ def test_an_object_s_own_scale_guides_its_sites_at_no_cost(mode):
     assert torch.allclose(both[..., 2:6, 3:], other[0][..., 2:6, 3:], atol=1e-6)
     assert (one[0] - other[0])[..., 2:6, :].abs().mean() > 0.1
     assert job.facts["network_evaluations"] == one[2].facts["network_evaluations"]
-    assert [each["guidance_scale"] for each in job.facts["objects"]] == [2.0, 8.0]
+    assert [each["guidance_scale"] for each in steer.object_facts(job.settings, job.objects)] == [2.0, 8.0]
 
 
 def test_a_user_mask_that_joins_is_guided_by_the_target_s_scale():

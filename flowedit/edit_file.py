@@ -144,18 +144,13 @@ def inside(root: Path, name: str, what: str, home: str = "the file's own folder"
 def _plain(where: str, key: str, value: Any) -> None:
     """Raise ValueError for what is neither text where text belongs nor one number, truth value or name elsewhere.
 
-    Whole numbers may stand in a list where several are meant (config.LISTS).
-
-    A data file must not reach Hydra's grammar, which reads the environment.
+    Numbers may stand in a list where several are meant (config.LISTS). A data file must not reach Hydra's grammar,
+    which reads the environment.
     """
-    if key in config.LISTS:
-        several = isinstance(value, list) and value
-        good = all(type(each) in (int, float) for each in value) if several else type(value) in (int, float)
-        kind = "a list of numbers, such as [5, 8]"
-    elif key in config.TEXTS or key in SCORING:
+    if key in config.TEXTS or key in SCORING:
         good, kind = isinstance(value, str), "text (quote it)"
     elif key in config.LISTS and isinstance(value, list):
-        good, kind = all(type(item) is int for item in value), "a list of whole numbers"
+        good, kind = all(type(each) in (int, float) for each in value), "a list of numbers"
     else:
         good = isinstance(value, (bool, int, float)) or bool(isinstance(value, str) and PLAIN.fullmatch(value))
         kind = "a number, true, false or a name"

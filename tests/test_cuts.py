@@ -217,7 +217,7 @@ def test_an_edit_s_file_may_list_them(tmp_path):
     for value in (["${oc.env:HOME}"], [1.5], [True], [[4]], {"a": 1}, "4,9}"):
         path.write_text(yaml.safe_dump({"clip": "a.mp4", "cuts": value}))
         with pytest.raises(ValueError, match=r"cuts .* is not"):
-            edit_file.read_edit(path)
+            config.compose(edit_file.read_edit(path))
 
 
 @pytest.mark.parametrize(

@@ -139,15 +139,6 @@ def feather(mask: np.ndarray) -> np.ndarray:
     return np.minimum(mask, np.stack(blurred))
 
 
-def pad_frames(frames: np.ndarray, count: int) -> np.ndarray:
-    """Frames (F, ...) with the last one repeated up to `count`; raises ValueError for `count` < F or F = 0."""
-    if not 0 < len(frames) <= count:
-        raise ValueError(
-            f"{len(frames)} frames cannot be padded to {count}: give at least one frame and a count that is not smaller"
-        )
-    return np.concatenate([frames, np.repeat(frames[-1:], count - len(frames), axis=0)])
-
-
 def _expect(array: np.ndarray, size: Size, axes: int, name: str, frames: int | None = None) -> None:
     kind = np.uint8 if axes == 4 else np.float32
     shape = (len(array) if frames is None else frames, *size, *([3] if axes == 4 else []))

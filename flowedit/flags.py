@@ -50,6 +50,8 @@ FLAGS = {
     "fps": ("RATE", "read and write at a lower rate"),
     "cuts": ("WHERE", "auto (the default: hard cuts are found), none, or the frames read where scenes begin: 120,200"),
     "fit": ("HOW", "crop (the default) or pad, where the working size has another aspect"),
+    "window": ("N", "frames that the network sees at once: auto (the default: what it was trained on), whole, or N"),
+    "window_overlap": ("S", "share of a window that neighbouring windows have in common (default 0.33)"),
     "out": ("DIR", "folder of the results; without it outputs/<clip>/<time>"),
 }
 GENERATE = (
@@ -61,6 +63,8 @@ GENERATE = (
     "size",
     "frames",
     "fps",
+    "window",
+    "window_overlap",
     "out",
 )
 

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from flowedit import guidance, masks, words
 from flowedit.editors.common import INSIDE
 from flowedit.objects import attended, objects, own_scales
 from flowedit.settings import Settings
-from flowedit.types import Backbone, Conditioning, Geometry, Mask, Tokens, Velocity
+from flowedit.types import Backbone, Conditioning, Frames, Geometry, Mask, Tokens, Velocity
 
 LONELY = {
     "remove": ("source", "target", "what goes has no words in the target prompt"),
@@ -145,10 +144,14 @@ def region(
         yield Region(attention, attention.vote, guided, attention.voted if found else Region.objects)
 
 
-def user_latent(mask: np.ndarray, backbone: Backbone, geometry: Geometry) -> Tensor:
+def user_latent(mask: Frames, backbone: Backbone, geometry: Geometry) -> Tensor:
     """A user's mask (frames, H, W) at the working size, padded in time, to the latent grid (1, 1, F, h, w)."""
-    latent = masks.to_latent(torch.from_numpy(mask), backbone.frames_per_latent, geometry.latent[2:])
-    return torch.cat([latent[:, :, :1]] * backbone.leading_latents + [latent], dim=2).to(backbone.device)
+    group, size = backbone.frames_per_latent, geometry.latent[2:]
+    latents = [masks.to_latent(torch.from_numpy(mask[:1]), group, size)]
+    for start in range(1, len(mask), group):
+        held = torch.from_numpy(mask[start : start + group])
+        latents.append(masks.to_latent(torch.cat([held[:1], held]), group, size)[:, :, 1:])
+    return torch.cat([latents[0]] * backbone.leading_latents + latents, dim=2)
 
 
 def _softened(user: Tensor, decay: float) -> Tensor:

@@ -14,7 +14,7 @@ from flowedit.job import Edited, Job
 from flowedit.objects import objects
 from flowedit.sound import Sound
 from flowedit.source_clip import SourceClip
-from flowedit.types import Backbone, Geometry
+from flowedit.types import Backbone, Frames, Geometry
 from flowedit.writer import Writer
 
 PICTURE = 960
@@ -27,7 +27,7 @@ FLOOR = 0.05
 """Compositing treats a soft mask below this as outside, where the source's own pixels stand."""
 
 
-def write_edit(job: Job, source: SourceClip, edits: Sequence[Edited], pixels: np.ndarray | None, folder: Path) -> None:
+def write_edit(job: Job, source: SourceClip, edits: Sequence[Edited], pixels: Frames | None, folder: Path) -> None:
     """edit.mp4, compare.mp4 and, with a mask, mask.mp4 from the edited latents of all scenes, in their order.
 
     `pixels` uint8 (F, H, W), a user's mask at the source's size, takes the place of the edits' soft latent masks where
@@ -116,7 +116,7 @@ def _rechunked(chunks: Iterator[np.ndarray], frames: int, size: int = 8) -> Iter
         left -= min(len(chunk), left)
 
 
-def _pixel_mask(backbone: Backbone, edited: Edited, pixels: np.ndarray | None, frames: range) -> np.ndarray | None:
+def _pixel_mask(backbone: Backbone, edited: Edited, pixels: Frames | None, frames: range) -> np.ndarray | None:
     """The mask of these frames of a scene at the source's size, (f, H, W) float32 in [0, 1]; None without one."""
     scene = edited.scene
     if pixels is not None:

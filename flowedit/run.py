@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowedit import backbones, cache, cuts, instructed, region, source_clip, user_mask, video
+from flowedit import backbones, cache, cuts, instructed, reel, region, source_clip, user_mask, video, windows
 from flowedit.config import compose
 from flowedit.job import Edited, Job
 from flowedit.metrics.pixels import psnr
@@ -20,7 +20,7 @@ from flowedit.render import write_clip, write_edit
 from flowedit.settings import BackboneSettings, RuntimeSettings, Settings
 from flowedit.source_clip import SourceClip
 from flowedit.steer import check_editor, encode, make_grid, object_facts, own_latents, run_editor, steer
-from flowedit.types import QUIET, Backbone, EditResult, Monitor
+from flowedit.types import QUIET, Backbone, EditResult, Frames, Monitor
 from flowedit.unused import unused
 
 CARRIES = 22.0
@@ -163,7 +163,9 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None, 
     if settings.user_mask is not None:
         mask_frames, said = user_mask.read_mask(settings.user_mask, source.info, source.selection.indices)
         job.say([*said, *source_clip.cut(source, mask_frames)])
-    job.say([*backbone.notices, *region.explain(settings), *unused(settings)])
+    job.say(
+        [*backbone.notices, *region.explain(settings), *unused(settings, max(len(scene.windows) for scene in scenes))]
+    )
 
     inputs = filter(None, [str(source.info.path), settings.user_mask])
     place = settings.out if out is None else str(out)
@@ -173,9 +175,9 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None, 
         for scene, x_src in zip(scenes, encoded, strict=True):
             user = None
             if mask_frames is not None:
-                part = mask_frames[scene.first : scene.first + scene.geometry.source_frames]
+                part = reel.part(mask_frames, scene.first, scene.first + scene.geometry.source_frames)
                 user = region.user_latent(source_clip.working_mask(scene, part), backbone, scene.geometry)
-            z, found = steer(job, x_src.to(backbone.device), grid, user, own_latents(backbone, scene.geometry))
+            z, found = steer(job, x_src, grid, user, own_latents(backbone, scene.geometry))
             edits.append(Edited(scene, x_src, z.cpu(), None if found is None else found.cpu(), job.objects))
         shares = [e.objects[:, :, own_latents(backbone, e.scene.geometry)] for e in edits if e.objects is not None]
         if shares:
@@ -192,8 +194,7 @@ def _encoded(job: Job, scenes: Sequence[SourceClip]) -> list[Tensor]:
     """The source latents of all scenes, on the host: the autoencoder need not come back between their edits."""
     encoded, told = [], job.backbone.world is None
     for scene in scenes:
-        with job.meter.phase("read"):
-            frames = source_clip.read(scene, job.monitor)
+        frames = source_clip.read(scene)
         x_src = encode(job, frames)
         if not told:
             with job.meter.phase("round trip"):
@@ -203,7 +204,7 @@ def _encoded(job: Job, scenes: Sequence[SourceClip]) -> list[Tensor]:
     return encoded
 
 
-def _carried(backbone: Backbone, frames: np.ndarray, x_src: Tensor) -> list[str]:
+def _carried(backbone: Backbone, frames: Frames, x_src: Tensor) -> list[str]:
     """A notice if a small backbone's autoencoder loses too much of the clip, seen on as many frames as it learned."""
     shown = min(len(frames), backbone.trained_frames)
     latents = x_src[:, :, : backbone.leading_latents + 1 + (shown - 1) // backbone.frames_per_latent]
@@ -237,8 +238,9 @@ def generate(settings: Settings, backbone: Backbone, monitor: Monitor | None = N
     with staging(settings.out, "generate", GENERATE) as stage:
         with job.meter.phase("embed"):
             prompt, negative = backbone.embed(settings.target), backbone.embed(settings.negative_prompt)
-        velocity = backbone.velocity(prompt, settings.target_guidance_scale, negative)
-        start = torch.zeros((1, *geometry.latent), device=prompt.embedding.device)
+        seen = windows.over(backbone, source_clip.windows_of(settings, backbone, geometry.latent[1]))
+        velocity = seen.velocity(prompt, settings.target_guidance_scale, negative)
+        start = torch.zeros((1, *geometry.latent), device=seen.device)
         before = backbone.evaluations
         with job.meter.phase("edit"), torch.no_grad():
             z = run_editor(settings, start, {"target": velocity}, grid, None, job)

@@ -124,6 +124,8 @@ class Settings:
     fps: str | float | None
     cuts: tuple[int, ...] | Literal["auto", "none"]
     fit: Literal["crop", "pad"]
+    window: int | Literal["auto", "whole"]
+    window_overlap: float
     out: str | None
     backbone: BackboneSettings
     mode: ModeSettings
@@ -162,6 +164,8 @@ class Settings:
                 "0 to 100 each",
             ),
             ("frames", self.frames, self.frames is None or self.frames >= 1, "at least 1"),
+            ("window", self.window, isinstance(self.window, str) or self.window >= 1, "at least 1"),
+            ("window_overlap", self.window_overlap, 0 <= self.window_overlap < 1, "at least 0 and below 1"),
             ("start", self.start, self.start >= 0, "at least 0"),
             (
                 "cuts",

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from flowedit import clip, cuts, video
+from flowedit import clip, cuts, video, windows
+from flowedit.reel import Reel, by_chunks
 from flowedit.settings import Settings
-from flowedit.types import Backbone, Geometry, Monitor
+from flowedit.types import Backbone, Frames, Geometry, Monitor
 
 Notice = Callable[[str], None]
 
@@ -25,6 +26,7 @@ class SourceClip:
     selection: video.Selection
     geometry: Geometry
     fit: clip.Fit
+    windows: tuple[windows.Place, ...]
     first: int = 0
 
 
@@ -46,7 +48,8 @@ def plan(
     for first, end in pairwise([0, *found, len(selection.indices)]):
         geometry = backbone.geometry(end - first, size)
         fit = clip.fit(info.size, geometry.size, settings.fit)
-        scenes.append(SourceClip(info, selection.part(first, end), geometry, fit, first))
+        places = tuple(windows_of(settings, backbone, geometry.latent[1]))
+        scenes.append(SourceClip(info, selection.part(first, end), geometry, fit, places, first))
     announce_scenes(settings, backbone, [scene.geometry for scene in scenes], notice)
     return (replace(scenes[0], selection=selection, geometry=_joined(scenes)) if found else scenes[0]), scenes
 
@@ -121,37 +124,88 @@ def announce(settings: Settings, backbone: Backbone, geometry: Geometry, notice:
     if geometry.frames != geometry.source_frames:
         extra = geometry.frames - geometry.source_frames
         notice(f"{geometry.source_frames} frames: the last is repeated {extra} times for the model, and dropped again")
-    if geometry.source_frames > backbone.trained_frames:
-        notice(
-            f"{geometry.source_frames} frames are more than the {backbone.trained_frames} that {backbone.name} was "
-            "trained on; the clip runs whole (--frames takes fewer)"
+    if told := _told(settings, backbone, geometry):
+        notice(told)
+
+
+def _told(settings: Settings, backbone: Backbone, geometry: Geometry) -> str | None:
+    """How many windows a clip is run in, where that is more than one or not what the model was trained on."""
+    places = windows_of(settings, backbone, geometry.latent[1])
+    count, trained = geometry.source_frames, f"the {backbone.trained_frames} that {backbone.name} was trained on"
+    if len(places) == 1:
+        if count > backbone.trained_frames:
+            return f"{count} frames are more than {trained}; the clip runs whole (--window auto runs it in windows)"
+        if isinstance(settings.window, int):
+            return f"window={settings.window} has no effect: the {count} frames of the clip fit one window"
+        return None
+    (start, end), (following, _) = places[:2]
+    frames = 1 + (end - start - backbone.leading_latents - 1) * backbone.frames_per_latent
+    overlap = (end - following) * backbone.frames_per_latent
+    told = f"run in {len(places)} windows of {frames} frames, of which neighbours share about {overlap}"
+    if frames > backbone.trained_frames:
+        return f"{count} frames {told}; a window is longer than {trained}"
+    return f"{count} frames are more than {trained}: {told}" if settings.window == "auto" else f"{count} frames {told}"
+
+
+def windows_of(settings: Settings, backbone: Backbone, latents: int) -> list[windows.Place]:
+    """Where a clip of `latents` latent frames is seen by the network, in one window or several.
+
+    A window of n frames is the latents that hold them at the start of a clip, in whole patches of the network. Raises
+    ValueError for one that is longer than the network knows places for.
+    """
+    if settings.window == "whole":
+        window = latents
+    else:
+        frames = backbone.trained_frames if settings.window == "auto" else settings.window
+        held = 1 - (-(frames - 1) // backbone.frames_per_latent) + backbone.leading_latents
+        window = min(latents, -(-held // backbone.patch_frames) * backbone.patch_frames)
+    if backbone.max_latents is not None and window > backbone.max_latents:
+        longest, given = (1 + (n - 1) * backbone.frames_per_latent for n in (backbone.max_latents, window))
+        raise ValueError(
+            f"window {settings.window} is {given} frames of this clip, longer than {longest}, the most that "
+            f"{backbone.name} knows at once: give that many or fewer, or auto"
         )
+    return windows.places(latents, window, settings.window_overlap, backbone.patch_frames)
 
 
-def read(source: SourceClip, monitor: Monitor) -> np.ndarray:
-    """The working frames, uint8 (frames after padding, H, W, 3), read and resized by chunks."""
-    monitor.phase("read", len(source.selection.indices))
-    parts = []
-    for frames in video.read(source.info, source.selection.indices):
-        parts.append(clip.to_working(frames, source.fit))
-        monitor.advance(len(frames))
-    return clip.pad_frames(np.concatenate(parts), source.geometry.frames)
+def read(source: SourceClip) -> Frames:
+    """The working frames, uint8 (frames after padding, H, W, 3), read and resized when they are asked for."""
+    taken = source.selection.indices
+    indices = taken + taken[-1:] * (source.geometry.frames - len(taken))
+
+    def opened(start: int) -> Iterator[np.ndarray]:
+        for frames in video.read(source.info, indices[start:], chunk=8):
+            yield clip.to_working(frames, source.fit)
+
+    return Reel((len(indices), *source.geometry.size, 3), opened)
 
 
-def cut(source: SourceClip, mask: np.ndarray) -> list[str]:
+def cut(source: SourceClip, mask: Frames) -> list[str]:
     """A notice if part of a user's mask (F, H, W) lies in the margins that fit=crop leaves as they are."""
     if source.fit.how != "crop":
         return []
     top, left, height, width = source.fit.window
-    margins = mask[:, :top], mask[:, top + height :], mask[:, :, :left], mask[:, :, left + width :]
-    lost = any(margin.any() for margin in margins)
+
+    def margins(part: np.ndarray) -> Iterator[np.ndarray]:
+        yield from (part[:, :top], part[:, top + height :], part[:, :, :left], part[:, :, left + width :])
+
+    lost = any(margin.any() for part in by_chunks(mask) for margin in margins(part))
     return ["part of the mask lies in margins that fit=crop does not edit (fit=pad edits all)"] if lost else []
 
 
-def working_mask(source: SourceClip, mask: np.ndarray) -> np.ndarray:
+def working_mask(source: SourceClip, mask: Frames) -> Frames:
     """A user's mask uint8 (F, H, W) at the working size, float32 in [0, 1], padded in time as the clip is."""
-    frames = [clip.mask_to_working(frame[None].astype(np.float32) / 255, source.fit) for frame in mask]
-    return clip.pad_frames(np.concatenate(frames), source.geometry.frames)
+    count, last = source.geometry.frames, len(mask) - 1
+
+    def opened(start: int) -> Iterator[np.ndarray]:
+        frame: np.ndarray | None = None
+        for place in range(start, count):
+            if frame is None or place <= last:
+                held = mask[min(place, last) : min(place, last) + 1]
+                frame = clip.mask_to_working(held.astype(np.float32) / 255, source.fit)
+            yield frame
+
+    return Reel((count, *source.geometry.size), opened)
 
 
 def native_size(backbone: Backbone) -> tuple[int, int]:

@@ -6,15 +6,15 @@ from functools import partial
 from itertools import repeat
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from flowedit import corrections, editors, guidance, noise, region, schedule, solvers
+from flowedit import corrections, editors, guidance, noise, region, schedule, solvers, windows
 from flowedit.job import Job
 from flowedit.objects import objects, own_scales, target_scales
 from flowedit.settings import Settings
-from flowedit.types import Backbone, Conditioning, Geometry, Mask, Monitor, Step, Velocity
+from flowedit.source_clip import windows_of
+from flowedit.types import Backbone, Conditioning, Frames, Geometry, Mask, Monitor, Step, Velocity
 
 CHECK_SECONDS = 2.0
 """How often the loop looks for a NaN; each look waits for the device."""
@@ -42,8 +42,8 @@ def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
 
 
 @torch.no_grad()
-def encode(job: Job, frames: np.ndarray) -> Tensor:
-    """Frames uint8 (F, H, W, 3) of a valid geometry to the source latent (1, C, f, h, w).
+def encode(job: Job, frames: Frames) -> Tensor:
+    """Frames uint8 (F, H, W, 3) of a valid geometry to the source latent (1, C, f, h, w), on the host.
 
     Raises FloatingPointError for NaN or Inf.
     """
@@ -61,11 +61,15 @@ def steer(
 ) -> tuple[Tensor, Tensor | None]:
     """The source latent (1, C, f, h, w) through the settings' editor, with the prompts embedded first.
 
-    `user` is a user's latent mask (1, 1, f, h, w); `own` are the latent frames that hold the clip's own frames, not
-    those that the model's shape adds. Returns the edited latent and the soft mask of the edit or None.
+    A clip longer than its window stays on the host, and the network sees it in windows. `user` is a user's latent mask
+    (1, 1, f, h, w); `own` are the latent frames that hold the clip's own frames, not those that the model's shape adds.
+    Returns the edited latent and the soft mask of the edit or None.
     Raises ValueError for words that are not in their prompt, FloatingPointError for NaN or Inf.
     """
-    settings, backbone, meter = job.settings, job.backbone, job.meter
+    settings, meter = job.settings, job.meter
+    places = windows_of(settings, job.backbone, x_src.shape[2])
+    backbone = windows.over(job.backbone, places)
+    x_src, user = x_src.to(backbone.device), None if user is None else user.to(backbone.device)
     with meter.phase("embed"):
         job.monitor.phase("embed", 0)
         prompts, velocities = bind(settings, backbone)
@@ -73,6 +77,7 @@ def steer(
     with meter.phase("edit"), region.region(settings, backbone, prompts, x_src.shape[3:], user) as where:
         velocities["target"] = where.guided(velocities["target"])
         z = run_editor(settings, x_src, velocities, grid, where.mask, job, own)
+    job.add("windows", len(places))
     job.add("network_evaluations", backbone.evaluations - before)
     job.objects = where.objects()
     return z, where.final()

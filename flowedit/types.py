@@ -67,6 +67,18 @@ class Conditioning:
     spans: tuple[tuple[int, int], ...]
 
 
+class Frames(Protocol):
+    """Frames or masks (F, H, W, ...) of which a slice `frames[a:b]` is an array, such as an array, or a file's.
+
+    Asked for in ascending order none is read twice, and no more than a slice is held.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> np.ndarray: ...
+
+
 class Maps(Protocol):
     """Attention of the recorded tokens, gathered while velocities are evaluated, one map for each of K objects."""
 
@@ -92,7 +104,12 @@ class Backbone(Protocol):
     latent_size: tuple[int, int]
     """(height, width) of the latent of the clips that it learned from."""
     frames_per_latent: int
+    patch_frames: int
+    """Latent frames that one token of the network holds; a window begins and ends at multiples of it."""
+    max_latents: int | None
+    """The most latent frames that one evaluation of the network knows places for; None without a bound."""
     device: torch.device
+    """Where its networks run, and where its velocities take and give their states."""
     leading_latents: int
     """Latent frames that encode() repeats in front and decode() drops."""
     world: Mapping[str, Any] | None
@@ -108,8 +125,12 @@ class Backbone(Protocol):
         """Reads the weights of its networks, which otherwise happens when each is first needed."""
 
     def geometry(self, frames: int, size: tuple[int, int]) -> Geometry: ...
-    def encode(self, frames: np.ndarray, progress: Callable[[int], None] | None = None) -> Tensor: ...
-    def decode(self, z: Tensor) -> Iterator[np.ndarray]: ...
+    def encode(self, frames: Frames, progress: Callable[[int], None] | None = None) -> Tensor:
+        """Frames uint8 to a latent on the host, a chunk of both on the device at a time."""
+
+    def decode(self, z: Tensor) -> Iterator[np.ndarray]:
+        """A latent, wherever it is, to chunks of frames."""
+
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]: ...
     def unreadable(self, prompt: str) -> tuple[tuple[int, int], ...]: ...
     def embed(self, prompt: str) -> Conditioning: ...

@@ -11,8 +11,11 @@ from flowedit.settings import Settings
 from flowedit.words import pairs
 
 
-def unused(settings: Settings) -> list[str]:
-    """A line for every option that differs from its default while what it belongs to is off."""
+def unused(settings: Settings, windows: int | None = None) -> list[str]:
+    """A line for every option that differs from its default while what it belongs to is off.
+
+    `windows`: the most that a scene is run in, where that is known.
+    """
     mode, mask = settings.mode, settings.mask
     source, target = (settings.source_guidance_scale,), target_scales(settings)
     guided = target if mode.name == "random_noise" else source + target
@@ -33,6 +36,7 @@ def unused(settings: Settings) -> list[str]:
         ("source_guidance_scale", mode.name != "random_noise", "a mode that evaluates the source prompt"),
         ("negative_prompt", any(side != 1 for side in guided), scale),
         ("steps", mode.grid != "given", "a grid that is made, not given"),
+        ("window_overlap", settings.window != "whole" and windows != 1, "a clip longer than its window"),
         ("mode.shift", mode.grid == "shifted", "mode.grid=shifted"),
         ("mode.times", mode.grid == "given", "mode.grid=given"),
         ("mode.fixed_noise_steps", shared, "two steps that share the noise, or several draws"),

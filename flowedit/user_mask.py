@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -12,34 +12,47 @@ import numpy as np
 from flowedit import video
 from flowedit.clip import resize
 from flowedit.footage import IMAGES, frame_files, read_grey
+from flowedit.reel import Reel
+from flowedit.types import Frames
 
 NOISE = 3 / 255  # what a lossy codec makes of black and white
 
 
-def read_mask(
-    path: str | os.PathLike[str], info: video.VideoInfo, indices: Sequence[int]
-) -> tuple[np.ndarray, list[str]]:
+def read_mask(path: str | os.PathLike[str], info: video.VideoInfo, indices: Sequence[int]) -> tuple[Frames, list[str]]:
     """A mask as uint8 (F, H, W) at `info.size` for the frames at `indices`, and notices; 255 means edit.
 
     White means edit, grey is soft, and values within 3/255 of black or white count as those. One image serves
-    all frames; otherwise the mask has as many frames as the whole video or as `indices`. An image's alpha is
-    the mask where its colour is one constant, and ignored elsewhere. Raises FileNotFoundError, OSError or
-    ValueError (unreadable, no frames, another length, all black).
+    all frames; otherwise the mask has as many frames as the whole video or as `indices`, and is looked through once
+    here and read again when its frames are asked for. An image's alpha is the mask where its colour is one constant,
+    and ignored elsewhere. Raises FileNotFoundError, OSError or ValueError (unreadable, no frames, another length, all
+    black).
     """
     path = Path(path)
     count, pictures = _source(path, info, indices)
-    mask = np.empty((1 if count == 1 else len(indices), *info.size), np.uint8)
-    sizes: list[tuple[int, int]] = []
-    for place, picture in enumerate(pictures):
-        sizes.append((picture.shape[0], picture.shape[1]))
-        grey = resize(picture[None], info.size)[0]
-        grey[grey <= NOISE], grey[grey >= 1 - NOISE] = 0, 1
-        mask[place] = np.rint(255 * grey)
-    said = _notices(path, info, sizes, float(mask.max()) / 255)
-    return np.broadcast_to(mask, (len(indices), *info.size)), said  # one image is not copied a frame
+    sizes, brightest = set(), 0.0
+    for picture in pictures(0):
+        sizes.add((picture.shape[0], picture.shape[1]))
+        mask = _levels(picture, info.size)
+        brightest = max(brightest, float(mask.max()) / 255)
+    said = _notices(path, info, sizes, brightest)
+    shape = len(indices), *info.size
+    if count == 1:
+        return np.broadcast_to(mask, shape), said
+    return Reel(shape, lambda start: (_levels(picture, info.size) for picture in pictures(start))), said
 
 
-def _source(path: Path, info: video.VideoInfo, indices: Sequence[int]) -> tuple[int, Iterator[np.ndarray]]:
+def _levels(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A grey picture, float32 (h, w) in [0, 1], as the mask of one frame, uint8 (1, H, W)."""
+    grey = resize(picture[None], size)
+    grey[grey <= NOISE], grey[grey >= 1 - NOISE] = 0, 1
+    return np.rint(255 * grey).astype(np.uint8)
+
+
+Pictures = Callable[[int], Iterator[np.ndarray]]
+"""The pictures from a place on, float32 (H, W) in [0, 1]."""
+
+
+def _source(path: Path, info: video.VideoInfo, indices: Sequence[int]) -> tuple[int, Pictures]:
     """The mask's own number of frames, and the pictures for `indices` (one alone if it has one)."""
     if not path.exists():
         raise FileNotFoundError(f"mask {path} does not exist: check its path")
@@ -47,15 +60,15 @@ def _source(path: Path, info: video.VideoInfo, indices: Sequence[int]) -> tuple[
         files = frame_files(path)
         if not files:
             raise ValueError(f"mask folder {path} has no images: give frames as {', '.join(IMAGES)}")
-        chosen = _chosen(path, len(files), info, indices)
-        return len(files), (read_grey(files[i], "mask") for i in chosen)
+        named = _chosen(path, len(files), info, indices)
+        return len(files), lambda start: (read_grey(files[i], "mask") for i in named[start:])
     if path.suffix.lower() in IMAGES:
-        return 1, iter([read_grey(path, "mask")])
+        return 1, lambda start: iter([read_grey(path, "mask")])
     mask = video.probe(path)
     chosen = _chosen(path, mask.frames, info, indices)
-    return mask.frames, (
+    return mask.frames, lambda start: (
         cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-        for frames in video.read(mask, chosen)
+        for frames in video.read(mask, chosen[start:], chunk=8)
         for frame in frames
     )
 
@@ -74,9 +87,9 @@ def _chosen(path: Path, count: int, info: video.VideoInfo, indices: Sequence[int
     )
 
 
-def _notices(path: Path, info: video.VideoInfo, sizes: list[tuple[int, int]], brightest: float) -> list[str]:
+def _notices(path: Path, info: video.VideoInfo, sizes: set[tuple[int, int]], brightest: float) -> list[str]:
     notices = []
-    other = next((size for size in sizes if size != info.size), None)
+    other = next((size for size in sorted(sizes) if size != info.size), None)
     if other is not None:
         (height, width), (tall, wide) = other, info.size
         stretched = abs(width * tall / (height * wide) - 1) > 0.01

@@ -41,13 +41,17 @@ def noises(shape, seed=0, dtype=torch.float64):
 
 
 class ToyBackbone:
-    """A non-linear field behind the seam, with attention maps that depend on the state; no network, no diffusers."""
+    """A non-linear field behind the seam, with attention maps that depend on the state; no network, no diffusers.
+
+    It is pointwise in time, but for `coupling` times the mean over time.
+    """
 
     name, trained, trained_frames, multiple, max_side = "toy", True, 9, 16, None
     native_area, latent_size, frames_per_latent, leading_latents, fps, shift = 128 * 192, (16, 24), 4, 0, 8, 1.0
+    patch_frames, max_latents = 1, None
 
-    def __init__(self):
-        self.device = torch.device("cpu")
+    def __init__(self, coupling=0.0):
+        self.device, self._coupling = torch.device("cpu"), coupling
         self.notices, self.evaluations, self._maps = [], 0, None
         alphas = torch.cos(torch.linspace(0.02, 0.5 * math.pi, 1000, dtype=torch.float64)) ** 2
         self.knots = rectify.knots(alphas)
@@ -70,6 +74,8 @@ class ToyBackbone:
         def one(z, t, cond):
             e = cond.embedding[0].mean(1).view(1, 3, 1, 1, 1)
             near = z.roll(1, 3) + z.roll(1, 4)
+            if self._coupling:
+                near = near + self._coupling * z.mean(2, keepdim=True)
             return torch.tanh(z * (1 + e) + 0.5 * near * t + e) - 0.5 * z + 0.3 * torch.sin(3 * z + e)
 
         def velocity(z, t):

@@ -648,7 +648,7 @@ def test_progress_is_said_and_quiet_is_quiet(command, clip_file, backbone_2b):
     code, _, loud = command("edit", clip_file, *flags, "--size", "48x32", "--frames", 1)
     assert code == 0, loud
     said = [line for line in loud.splitlines() if not line.startswith("note: ")]
-    assert said == ["load", "read", "encode", "embed", "edit", "decode, write"]
+    assert said == ["load", "encode", "embed", "edit", "decode, write"]
 
 
 def test_the_written_clip_is_a_video_and_its_path_is_printed(edit, place):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowedit import clip
-from flowedit.clip import Fit, composite, fit, pad_frames, working_size
+from flowedit.clip import Fit, composite, fit, working_size
 from flowedit.pictures import grid, overlay
 
 SIDES = st.integers(2, 400)
@@ -133,16 +133,6 @@ def test_composite_is_exact():
     np.testing.assert_array_equal(result[:, 5:10], edit[:, 5:10])
     exact = original + mask[..., None].astype(float) * (edit.astype(float) - original)
     assert np.abs(result - exact).max() <= 0.5 + 1e-3
-
-
-def test_pad_frames():
-    clip_of_three = frames(3, (4, 4))
-    padded = pad_frames(clip_of_three, 5)
-    np.testing.assert_array_equal(padded, clip_of_three[[0, 1, 2, 2, 2]])
-    np.testing.assert_array_equal(pad_frames(clip_of_three, 3), clip_of_three)
-    for bad, count in ((clip_of_three, 2), (clip_of_three[:0], 2)):
-        with pytest.raises(ValueError, match=f"cannot be padded to {count}"):
-            pad_frames(bad, count)
 
 
 @pytest.mark.parametrize("size", [(40, 60), (41, 61), (241, 33)])

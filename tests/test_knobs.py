@@ -7,7 +7,7 @@ import pytest
 import torch
 from fields import ToyBackbone
 
-from flowedit import config, region, steer
+from flowedit import config, steer
 from flowedit.job import Job
 from flowedit.settings import Settings
 from flowedit.types import QUIET
@@ -20,6 +20,7 @@ BASE = {
     "target_words": "panda",
     "steps": 6,
     "negative_prompt": "blurry",
+    "window": "whole",
 }
 
 ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has tests of its own
@@ -45,6 +46,8 @@ MOVES = {
     "seed": (1, "inversion_free", {}),
     "object_guidance_scales": ([3.0, 8.0], "inversion_free", TWO),
     "mask.objects": ("joined", "inversion_free", TWO),
+    "window": (5, "inversion_free", {}),
+    "window_overlap": (0.7, "inversion_free", {"window": 9}),
     "mode.grid": ("uniform", "inversion_free", {}),
     "mode.shift": (2.0, "inversion_free", {"mode.grid": "shifted"}),
     "mode.solver": ("heun", "inversion", {}),
@@ -80,6 +83,7 @@ IN_OTHER_MODES = [
     *[(mode, "object_guidance_scales", [3.0, 8.0]) for mode in ("random_noise", "inversion")],
     ("random_noise", "mask.preserve", True),
     ("inversion", "mask.preserve", True),
+    *[(mode, "window", "auto") for mode in ("random_noise", "inversion")],
 ]
 
 
@@ -98,14 +102,9 @@ def test_the_table_holds_every_option():
 
 
 def edit(**options):
-    settings = config.compose(BASE | options)
-    backbone = ToyBackbone()
-    prompts, velocities = steer.bind(settings, backbone)
-    job = Job(settings, backbone, QUIET)
-    grid = steer.make_grid(settings, backbone)
-    with region.region(settings, backbone, prompts, X.shape[3:], None) as where:
-        velocities["target"] = where.guided(velocities["target"])
-        return steer.run_editor(settings, X, velocities, grid, where.mask, job)
+    settings, backbone = config.compose(BASE | options), ToyBackbone(coupling=2.0)
+    z, _ = steer.steer(Job(settings, backbone, QUIET), X, steer.make_grid(settings, backbone))
+    return z
 
 
 def moved(mode, key, value, others):

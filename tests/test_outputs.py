@@ -13,7 +13,7 @@ from flowedit import outputs
 from flowedit.probe import probe
 
 PROMPT = 'a fox, "red": 100% [x] ${oc.env:HOME} = 狐狸 🦊\nثعلب'
-SMALL = ("--steps", 3, "--size", "48x32")
+SMALL = ("--steps", 3, "--size", "48x32", "--window", "whole")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_run_yaml_says_all(first, clip_file, backbone_2b):
     assert (settings["source"], settings["target"]) == ("a dog runs", PROMPT)
     assert (settings["seed"], settings["steps"], settings["mode"]["name"]) == (0, 3, "inversion_free")
     assert settings["backbone"]["path"] == str(backbone_2b)
-    assert set(run["phases"]) == {"find cuts", "read", "encode", "embed", "edit", "decode and write"}
+    assert set(run["phases"]) == {"find cuts", "encode", "embed", "edit", "decode and write"}
     for phase in run["phases"].values():
         assert phase["seconds"] >= 0
         assert phase["peak_memory_mib"] > 10

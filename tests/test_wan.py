@@ -10,7 +10,7 @@ from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipe
 from safetensors.torch import load_file, save_file
 
 import flowedit
-from flowedit import backbones, config, guidance, noise, probe, schedule, solvers, steer, words
+from flowedit import backbones, config, guidance, noise, probe, schedule, solvers, source_clip, steer, words
 from flowedit.backbones import recorder
 from flowedit.backbones.clean import clean
 from flowedit.backbones.random import save_random
@@ -178,8 +178,11 @@ def test_shapes_beyond_its_positions_are_refused(backbone_wan, tmp_path):
     backbone = load(changed(backbone_wan, tmp_path, "transformer/config.json", rope_max_seq_len=8))
     assert backbone.max_side == 128
     assert backbone.geometry(29, (128, 128)).latent == (4, 8, 16, 16)
-    with pytest.raises(ValueError, match="longer than 29"):
-        backbone.geometry(30, (64, 96))
+    assert backbone.max_latents == 8
+    assert backbone.geometry(33, (64, 96)).latent[1] == 9  # which windows carry, and no single evaluation
+    with pytest.raises(ValueError, match="window whole is 33 frames of this clip, longer than 29"):
+        source_clip.windows_of(config.compose({"window": "whole"}), backbone, 9)
+    assert len(source_clip.windows_of(config.compose({}), backbone, 9)) == 4
     with pytest.raises(ValueError, match="144x64 has a side over 128"):
         backbone.geometry(9, (64, 144))
     with pytest.raises(ValueError, match="0 frames"):

@@ -20,7 +20,7 @@ from flowedit.backbones.parts import Parts
 from flowedit.backbones.positions import rotary
 from flowedit.backbones.text import TextEncoder
 from flowedit.guidance import scales
-from flowedit.types import Conditioning, Geometry, Maps, Scale, Tokens, Velocity
+from flowedit.types import Conditioning, Frames, Geometry, Maps, Scale, Tokens, Velocity
 
 NATIVE_15 = (96, 170)
 """Latent (height, width) of 768 x 1360, CogVideoX 1.5's own size; its files hold 300 x 300, a bound of its table."""
@@ -80,6 +80,8 @@ class CogVideoX:
         # The table of a "slice" grid ends at the sample size; beyond it there are no positions.
         self.max_side = min(self._sample) * self._scale if self._patch_t > 1 else None
         self.frames_per_latent = int(vae["temporal_compression_ratio"])
+        self.patch_frames = self._patch_t
+        self.max_latents: int | None = None
         self.leading_latents = self._patch_t - 1
         self.evaluations = 0
 
@@ -129,8 +131,8 @@ class CogVideoX:
         )
 
     @torch.no_grad()
-    def encode(self, frames: np.ndarray, progress: Callable[[int], None] | None = None) -> Tensor:
-        """Frames uint8 (8 k + 1, H, W, 3) to the latent's mode (1, C, F, h, w) float32 on the device, scaled."""
+    def encode(self, frames: Frames, progress: Callable[[int], None] | None = None) -> Tensor:
+        """Frames uint8 (8 k + 1, H, W, 3) to the latent's mode (1, C, F, h, w) float32 on the host, scaled."""
         vae = self._parts.place(self._parts.vae)
         stream = cogvideox_vae.encoder(vae, len(frames), frames.shape[1:3])
         x = pixels.encode(stream, frames, self.device, progress) * vae.config.scaling_factor
@@ -141,7 +143,7 @@ class CogVideoX:
         """A latent (1, C, F, h, w) to chunks of frames uint8 (f, H, W, 3), the clip's first frames first."""
         vae = self._parts.place(self._parts.vae)
         z = z[:, :, self.leading_latents :] / vae.config.scaling_factor
-        yield from pixels.decode(cogvideox_vae.decoder(vae, z.shape[2], z.shape[3:]), z)
+        yield from pixels.decode(cogvideox_vae.decoder(vae, z.shape[2], z.shape[3:]), z, self.device)
 
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
         """The characters of each token of the prompt, without loading the text encoder."""

@@ -9,6 +9,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from flowedit.types import Frames
+
 Network = Callable[[Tensor, Any], tuple[Tensor, Any]]
 """Encoder or decoder: a chunk and what its causal convolutions kept of the chunk before, to the same."""
 
@@ -34,9 +36,9 @@ class Stream:
 
 
 def encode(
-    stream: Stream, frames: np.ndarray, device: torch.device, progress: Callable[[int], None] | None = None
+    stream: Stream, frames: Frames, device: torch.device, progress: Callable[[int], None] | None = None
 ) -> Tensor:
-    """Frames uint8 (F, H, W, 3) to the mode of the latent distribution, (1, C, f, h, w) float32, unscaled.
+    """Frames uint8 (F, H, W, 3) to the mode of the latent distribution, (1, C, f, h, w) float32, unscaled, on the host.
 
     The device holds one chunk, of a size that the model was trained with.
     """
@@ -44,21 +46,20 @@ def encode(
     parts = []
     for start, end in stream.chunks:
         moments = _through(stream, _to_tensor(frames[start:end], device, stream.vae.dtype), past)
-        parts.append(moments.chunk(2, dim=1)[0].float())  # mean and log-variance: the mode is the mean
+        parts.append(moments.chunk(2, dim=1)[0].float().cpu())  # mean and log-variance: the mode is the mean
         if progress is not None:
             progress(end - start)
     return torch.cat(parts, dim=2)
 
 
-def decode(stream: Stream, z: Tensor) -> Iterator[np.ndarray]:
+def decode(stream: Stream, z: Tensor, device: torch.device) -> Iterator[np.ndarray]:
     """An unscaled latent (1, C, f, h, w) to chunks of frames uint8 (F, H, W, 3); the device holds one of them.
 
     Raises FloatingPointError on NaN or Inf.
     """
-    z = z.to(stream.vae.dtype)
     past: dict[tuple[int, int], Any] = {}
     for start, end in stream.chunks:
-        yield _to_frames(_through(stream, z[:, :, start:end], past))
+        yield _to_frames(_through(stream, z[:, :, start:end].to(device, stream.vae.dtype), past))
 
 
 def _through(stream: Stream, x: Tensor, past: dict[tuple[int, int], Any]) -> Tensor:

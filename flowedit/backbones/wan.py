@@ -17,7 +17,7 @@ from flowedit.backbones.guided import Guided
 from flowedit.backbones.parts import Parts
 from flowedit.backbones.text import WAN, TextEncoder
 from flowedit.guidance import scales
-from flowedit.types import Conditioning, Geometry, Maps, Scale, Tokens, Velocity
+from flowedit.types import Conditioning, Frames, Geometry, Maps, Scale, Tokens, Velocity
 
 LENGTH = 512
 """Tokens of text that it was trained with; no file of the checkpoint says so."""
@@ -75,6 +75,8 @@ class Wan:
         # Its rotary table has so many places a side, and as many for latent frames.
         self.max_side: int | None = self._config["rope_max_seq_len"] * self.multiple
         self.frames_per_latent = int(self._vae["scale_factor_temporal"])
+        self.patch_frames = 1
+        self.max_latents: int | None = self._config["rope_max_seq_len"]
         self.leading_latents = 0
         self.evaluations = 0
 
@@ -118,10 +120,6 @@ class Wan:
         if frames < 1:
             raise ValueError(f"a clip of {frames} frames has nothing to edit")
         latents = 1 - (-(frames - 1) // self.frames_per_latent)
-        most = self._config["rope_max_seq_len"]
-        if latents > most:
-            longest = 1 + (most - 1) * self.frames_per_latent
-            raise ValueError(f"a clip of {frames} frames is longer than {longest}, the most that {self.name} knows")
         height, width = (max(self.multiple, round(s / self.multiple) * self.multiple) for s in size)
         if self.max_side is not None and max(height, width) > self.max_side:
             raise ValueError(f"size {width}x{height} has a side over {self.max_side}, the most that {self.name} knows")
@@ -130,26 +128,26 @@ class Wan:
         return Geometry(frames, whole, (height, width), latent)
 
     @torch.no_grad()
-    def encode(self, frames: np.ndarray, progress: Callable[[int], None] | None = None) -> Tensor:
+    def encode(self, frames: Frames, progress: Callable[[int], None] | None = None) -> Tensor:
         """Frames uint8 (4 k + 1, H, W, 3) to the latent's mode, z = (x - mean) / std a channel.
 
-        (1, C, F, h, w) float32 on the device.
+        (1, C, F, h, w) float32 on the host.
         """
         vae = self._parts.place(self._parts.vae)
         stream = wan_vae.encoder(vae, len(frames), frames.shape[1:3])
-        mean, std = self._moments()
+        mean, std = self._moments(torch.device("cpu"))
         return (pixels.encode(stream, frames, self.device, progress) - mean) / std
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Iterator[np.ndarray]:
         """A latent (1, C, F, h, w) to chunks of frames uint8 (f, H, W, 3), the clip's first frames first."""
         vae = self._parts.place(self._parts.vae)
-        mean, std = self._moments()
-        z = z.to(self.device, torch.float32) * std + mean
-        yield from pixels.decode(wan_vae.decoder(vae, z.shape[2], z.shape[3:]), z)
+        mean, std = self._moments(z.device)
+        z = z.float() * std + mean
+        yield from pixels.decode(wan_vae.decoder(vae, z.shape[2], z.shape[3:]), z, self.device)
 
-    def _moments(self) -> tuple[Tensor, Tensor]:
-        mean, std = (torch.tensor(self._vae[key], device=self.device) for key in ("latents_mean", "latents_std"))
+    def _moments(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        mean, std = (torch.tensor(self._vae[key], device=device) for key in ("latents_mean", "latents_std"))
         return mean[:, None, None, None], std[:, None, None, None]
 
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:

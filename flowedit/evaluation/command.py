@@ -88,6 +88,8 @@ def compare(settings: EvaluationSettings, given: Compared, pair: Pair, monitor: 
 def listed(settings: EvaluationSettings, given: Compared, pair: Pair | None = None) -> Table:
     """The jobs that `evaluate`, or `compare` of a pair, would run, their cost, and which are done; nothing is left.
 
+    The cost is one window's: a clip longer than its window takes it as many times as it has windows, which only the
+    backbone can say.
     Raises as they do.
     """
     chosen, _ = _checked(settings, given)
@@ -110,7 +112,7 @@ def listed(settings: EvaluationSettings, given: Compared, pair: Pair | None = No
                 left += 0 if done else p.task.cost
             table.add_row(p.pair.clip, p.pair.edit, p.method, cost, state)
         scored = len(metrics(settings)) if settings.do != "edit" else 0
-        table.title = f"{len(planned)} edits, {left} network evaluations to go, {scored} metrics each"
+        table.title = f"{len(planned)} edits, {left} network evaluations to go (of one window), {scored} metrics each"
     return table
 
 

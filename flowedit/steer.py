@@ -23,7 +23,7 @@ CHECK_SECONDS = 2.0
 def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
     """The times that are run: the whole grid of `steps`, cut to its strength.
 
-    The model's own grid is its knots in trailing spacing, or shifted, where its makers shift it (`Backbone.shift`).
+    The model's own grid is its knots in trailing spacing, or shifted, where its checkpoint says so (`Backbone.shift`).
     """
     mode, knots, steps = settings.mode, backbone.knots, settings.steps
     if mode.grid == "given":

@@ -97,7 +97,7 @@ class Backbone(Protocol):
     fps: int
     """Frames a second of the clips that it learned from, and so of a clip that it makes."""
     shift: float
-    """What its makers shift its grid of times by, beyond what its knots hold; 1 for nothing."""
+    """What its grid of times is shifted by, as its checkpoint says, beyond what its knots hold; 1 for nothing."""
     native_area: int
     multiple: int
     max_side: int | None

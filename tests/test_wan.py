@@ -198,8 +198,8 @@ def test_native_shapes_are_those_of_the_released_models(backbone_wan, tmp_path):
         (folder / "flowedit.json").unlink()
         backbone = load(folder)
         assert (backbone.trained_frames, backbone.fps, backbone.trained) == (81, 16, True)
-        found[heads] = (backbone.latent_size, backbone.native_area, backbone.shift)
-    assert found == {12: ((60, 104), 480 * 832, 3.0), 40: ((90, 160), 720 * 1280, 5.0)}
+        found[heads] = (backbone.latent_size, backbone.native_area)
+    assert found == {12: ((60, 104), 480 * 832), 40: ((90, 160), 720 * 1280)}
 
 
 def test_knots_are_whole_timesteps_and_times_below_them_are_conditioned_at_the_last(backbone_wan):
@@ -354,8 +354,15 @@ def test_released_checkpoints_take_their_own_grid_unless_another_is_named(name):
 def test_the_models_own_grid_is_shifted_and_a_named_one_stands_over_it(backbone_wan, options):
     backbone = load(backbone_wan)
     settings = config.compose({"backbone": backbone_wan, "steps": 4, "strength": 1, **options})
-    shift = {"shifted": 5.0, "uniform": 1.0}.get(options.get("mode.grid"), backbone.shift)
-    assert backbone.shift in (3.0, 5.0)
+    shift = {"shifted": 5.0, "uniform": 1.0}.get(options.get("mode.grid"), 3.0)
+    assert steer.make_grid(settings, backbone) == pytest.approx(schedule.shifted(backbone.knots, 4, shift))
+
+
+@pytest.mark.parametrize("shift", [1.0, 5.0, 7.0])
+def test_the_grid_is_shifted_as_the_checkpoint_says(backbone_wan, tmp_path, shift):
+    backbone = load(changed(backbone_wan, tmp_path, "scheduler/scheduler_config.json", flow_shift=shift))
+    settings = config.compose({"backbone": "wan2.1-t2v-1.3b", "steps": 4, "strength": 1})
+    assert backbone.shift == shift
     assert steer.make_grid(settings, backbone) == pytest.approx(schedule.shifted(backbone.knots, 4, shift))
 
 
@@ -384,8 +391,9 @@ def test_a_flow_matching_scheduler_is_as_good(backbone_wan, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(backbone_wan, copy)
     (copy / "scheduler" / "scheduler_config.json").unlink()
-    FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(copy / "scheduler")
+    FlowMatchEulerDiscreteScheduler(shift=7.0).save_pretrained(copy / "scheduler")
     assert torch.equal(load(copy).knots, load(backbone_wan).knots)
+    assert load(copy).shift == 7.0
 
 
 @pytest.mark.parametrize(

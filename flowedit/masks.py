@@ -12,7 +12,10 @@ TINY = 1e-30
 
 
 def pool(maps: Tensor, size: int) -> Tensor:
-    """Mean over an odd size x size window around each site, borders not counted; (B, K, F, H, W) to the same."""
+    """Mean over an odd size x size window around each site, borders not counted; (B, K, F, H, W) to the same.
+
+    Source: FlowDirector (arXiv 2506.05046), 11 x 11 at 60 x 104 sites there, zeros beyond the border counted.
+    """
     if size == 1:
         return maps
     b = maps.shape[0]
@@ -21,7 +24,10 @@ def pool(maps: Tensor, size: int) -> Tensor:
 
 
 def smooth_time(maps: Tensor, frames: float) -> Tensor:
-    """Gaussian of standard deviation `frames` along the frame axis, borders repeated; (B, K, F, H, W) to the same."""
+    """Gaussian of standard deviation `frames` along the frame axis, borders repeated; (B, K, F, H, W) to the same.
+
+    Ours.
+    """
     if frames == 0 or maps.shape[2] == 1:
         return maps
     reach = max(1, int(3 * frames + 0.5))
@@ -32,18 +38,18 @@ def smooth_time(maps: Tensor, frames: float) -> Tensor:
     return flat.view(maps.shape)
 
 
-def threshold(maps: Tensor, how: str, quantile: float = 0.5, size: int = 1) -> Tensor:
+def threshold(maps: Tensor, how: str, quantile: float = 0.5, size: int = 1, own: slice = slice(None)) -> Tensor:
     """1 where the pooled map exceeds its threshold: (B, K, F, H, W) non-negative to {0, 1} float32.
 
-    `mean`: the mean of the unpooled map over the whole clip, so that a frame without the object may stay empty
-    (FlowDirector v1, whose pooling counts zeros beyond the border and so holds masks off it; ours does not). A frame
-    at a time, `quantile`: that quantile of the pooled map; `otsu`: the level that parts the pooled map's sites into
+    `mean`: the mean of the unpooled map over the latent frames `own`, those of the clip, so that a frame without the
+    object may stay empty (after FlowDirector, arXiv 2506.05046; its pooling, unlike ours, counts zeros beyond the
+    border, which hold masks off it). A frame at a time, `quantile`: that quantile of the pooled map; `otsu`: the level that parts the pooled map's sites into
     the two classes of least inner variance (Otsu 1979).
     """
     pooled = pool(maps, size)
     sites = pooled.flatten(3)
     if how == "mean":
-        level = maps.mean((2, 3, 4), keepdim=True)[..., 0, 0]
+        level = maps[:, :, own].mean((2, 3, 4), keepdim=True)[..., 0, 0]
     elif how == "quantile":
         level = sites.quantile(quantile, dim=3)
     elif how == "otsu":
@@ -84,19 +90,25 @@ def distance(binary: Tensor) -> Tensor:
 
 
 def soften(binary: Tensor, decay: float) -> Tensor:
-    """M + (1 - M) exp(-decay d), d the distance in sites: (B, 1, F, H, W) to the same; decay = inf leaves M hard."""
+    """M + (1 - M) exp(-decay d), d the distance in sites: (B, 1, F, H, W) to the same; decay = inf leaves M hard.
+
+    Source: FlowDirector (arXiv 2506.05046), decay = lambda = 0.25 a site at 60 x 104 sites.
+    """
     d = distance(binary)
     return torch.where(binary > 0, binary, torch.exp(-decay * d.clamp_min(1e-6)))
 
 
 def union(masks: Sequence[Tensor]) -> Tensor:
-    """max over masks and over their rows: several (B, K, F, H, W) to one (1, K, F, H, W)."""
+    """max over masks and over their rows: several (B, K, F, H, W) to one (1, K, F, H, W).
+
+    Source: FlowDirector (arXiv 2506.05046), which unites words, sides and samples so.
+    """
     return torch.cat(list(masks)).amax(0, keepdim=True)
 
 
-def strength(maps: Tensor, size: int = 1) -> Tensor:
-    """How strong a map is beside its own mean, so that objects compare: R = pool(A) / mean_{f, h, w}(A), as given."""
-    return pool(maps, size) / maps.mean((2, 3, 4), keepdim=True).clamp_min(TINY)
+def strength(maps: Tensor, size: int = 1, own: slice = slice(None)) -> Tensor:
+    """How strong a map is beside its own mean, so that objects compare: R = pool(A) / mean_{f in own, h, w}(A)."""
+    return pool(maps, size) / maps[:, :, own].mean((2, 3, 4), keepdim=True).clamp_min(TINY)
 
 
 def contest(hard: Tensor, strengths: Tensor) -> Tensor:
@@ -149,7 +161,7 @@ class AttentionMask:
     None before any; an object holds the sites of either side, and the first side that has maps says whose they are
     where objects meet (`contest`). `kept`: for each object whether it is kept: it takes sites from the others and is
     not edited. `user`: a user's soft mask (1, 1, F, H, W), edited too, over kept objects as well. Sizes are in latent
-    sites. After the edit, `vote()` is the mask of the sites that most steps held, and `voted()` that of each object.
+    sites; means over time count the latent frames `own`. After the edit, `vote()` is the mask of the sites that most steps held, and `voted()` that of each object.
     """
 
     def __init__(
@@ -163,13 +175,14 @@ class AttentionMask:
         smooth_frames: float,
         smooth_steps: float,
         over_draws: str,
+        own: slice = slice(None),
         user: Tensor | None = None,
         kept: Sequence[bool] = (False,),
     ) -> None:
         self._sides = list(sides)
         self._threshold, self._quantile, self._pool, self._decay = threshold, quantile, pool, decay
         self._smooth_frames, self._smooth_steps, self._over_draws = smooth_frames, smooth_steps, over_draws
-        self._user = user
+        self._own, self._user = own, user
         self._edited = [k for k, stays in enumerate(kept) if not stays]
         self._maps: list[Tensor | None] = [None] * len(self._sides)
         self._votes: Tensor | None = None
@@ -194,7 +207,7 @@ class AttentionMask:
         return torch.where(total > 0, soft / total, torch.full_like(soft, 1.0 / len(soft)))
 
     def vote(self) -> Tensor | None:
-        """The soft mask of the sites that at least half of the steps held; None before the first step."""
+        """The soft mask of the sites that at least half of the steps held, ours; None before the first step."""
         hard = self._elected()
         return None if hard is None else self._together(hard)
 
@@ -222,9 +235,9 @@ class AttentionMask:
     def _hard(self) -> Tensor:
         """The hard sites of each object, (K, 1, F, H, W), no two of one site."""
         found = [maps for i, side in enumerate(self._sides) if (maps := self._newest(i, side())) is not None]
-        hard = union([threshold(maps, self._threshold, self._quantile, self._pool) for maps in found])
+        hard = union([threshold(maps, self._threshold, self._quantile, self._pool, self._own) for maps in found])
         # The source's maps decide: the target's words look for their objects in what is not there yet.
-        strengths = union([strength(found[0], self._pool)])
+        strengths = union([strength(found[0], self._pool, self._own)])
         return contest(hard.transpose(0, 1), strengths.transpose(0, 1))
 
     def _newest(self, side: int, new: Tensor | None) -> Tensor | None:

@@ -107,12 +107,13 @@ def region(
     backbone: Backbone,
     prompts: Mapping[str, Conditioning],
     size: Sequence[int],
+    own: slice,
     user: Tensor | None,
 ) -> Iterator[Region]:
     """The region of one edit, the recorder on inside the block if attention is read.
 
     `prompts`: the conditioning of `source` and `target`; `size`: (height, width) of the latent, whose shorter side is
-    the unit of the mask's sizes; `user`: the user's mask on the latent grid, or None.
+    the unit of the mask's sizes; `own`: the latent frames that hold the clip's own frames; `user`: the user's mask on the latent grid, or None.
     """
     sides, decay = watched(settings), settings.mask.decay / min(size)
     found = objects(settings)
@@ -137,6 +138,7 @@ def region(
             smooth_frames=settings.mask.smooth_frames,
             smooth_steps=settings.mask.smooth_steps,
             over_draws=settings.mask.over_draws,
+            own=own,
             user=None if user is None else _softened(user, decay),
             kept=[each.kept for each in found] or [False],
         )

@@ -177,7 +177,7 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None, 
             if mask_frames is not None:
                 part = reel.part(mask_frames, scene.first, scene.first + scene.geometry.source_frames)
                 user = region.user_latent(source_clip.working_mask(scene, part), backbone, scene.geometry)
-            z, found = steer(job, x_src, grid, user, own_latents(backbone, scene.geometry))
+            z, found = steer(job, x_src, grid, own_latents(backbone, scene.geometry), user)
             edits.append(Edited(scene, x_src, z.cpu(), None if found is None else found.cpu(), job.objects))
         shares = [e.objects[:, :, own_latents(backbone, e.scene.geometry)] for e in edits if e.objects is not None]
         if shares:
@@ -243,7 +243,7 @@ def generate(settings: Settings, backbone: Backbone, monitor: Monitor | None = N
         start = torch.zeros((1, *geometry.latent), device=seen.device)
         before = backbone.evaluations
         with job.meter.phase("edit"), torch.no_grad():
-            z = run_editor(settings, start, {"target": velocity}, grid, None, job)
+            z = run_editor(settings, start, {"target": velocity}, grid, None, job, own_latents(backbone, geometry))
         job.fact("network_evaluations", backbone.evaluations - before)
         with job.meter.phase("decode and write"), torch.no_grad():
             write_clip(job, geometry, z, stage.folder / "video.mp4")

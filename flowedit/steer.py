@@ -57,12 +57,13 @@ def encode(job: Job, frames: Frames) -> Tensor:
 
 @torch.no_grad()
 def steer(
-    job: Job, x_src: Tensor, grid: list[float], user: Tensor | None = None, own: slice = slice(None)
+    job: Job, x_src: Tensor, grid: list[float], own: slice, user: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """The source latent (1, C, f, h, w) through the settings' editor, with the prompts embedded first.
 
-    A clip longer than its window stays on the host, and the network sees it in windows. `user` is a user's latent mask
-    (1, 1, f, h, w); `own` are the latent frames that hold the clip's own frames, not those that the model's shape adds.
+    A clip longer than its window stays on the host, and the network sees it in windows. `own` are the latent frames that
+    hold the clip's own frames, not those that the model's shape adds: means over time count no others. `user` is a
+    user's latent mask (1, 1, f, h, w).
     Returns the edited latent and the soft mask of the edit or None.
     Raises ValueError for words that are not in their prompt, FloatingPointError for NaN or Inf.
     """
@@ -74,7 +75,7 @@ def steer(
         job.monitor.phase("embed", 0)
         prompts, velocities = bind(settings, backbone)
     before = backbone.evaluations
-    with meter.phase("edit"), region.region(settings, backbone, prompts, x_src.shape[3:], user) as where:
+    with meter.phase("edit"), region.region(settings, backbone, prompts, x_src.shape[3:], own, user) as where:
         velocities["target"] = where.guided(velocities["target"])
         z = run_editor(settings, x_src, velocities, grid, where.mask, job, own)
     job.add("windows", len(places))
@@ -128,7 +129,7 @@ def run_editor(
     grid: list[float],
     mask: Mask,
     job: Job,
-    own: slice = slice(None),
+    own: slice,
 ) -> Tensor:
     """The settings' editor on latents (1, C, F, h, w) float32, the clip's own frames at `own`."""
     mode, steps = settings.mode, len(grid) - 1

@@ -48,7 +48,7 @@ def test_the_cost_is_what_the_network_counts(backbone, options):
     job = Job(settings, backbone, QUIET)
     grid = make_grid(settings, backbone)
     assert len(grid) - 1 == intervals(settings)
-    steer(job, encode(job, np.zeros((9, 64, 64, 3), np.uint8)), grid)
+    steer(job, encode(job, np.zeros((9, 64, 64, 3), np.uint8)), grid, slice(None))
     assert job.facts["network_evaluations"] == network_evaluations(settings)
 
 

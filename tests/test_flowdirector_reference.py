@@ -50,15 +50,15 @@ def velocity(side, z, t):
     return np.tanh(a * z + t * b) - 0.4 * z
 
 
-def guided(side, z, t):
+def guided(side, z, t, scale):
     null = velocity("null", z, t)
-    return null + SCALES[side] * (velocity(side, z, t) - null)
+    return null + scale * (velocity(side, z, t) - null)
 
 
 @cache
-def found(side, step, draw):
+def found(side, step, draw, pool):
     """The binary mask of one sample: the map, pooled in each frame, against the mean of the whole map, not pooled."""
-    maps, reach = attention(side, step, draw), POOL // 2
+    maps, reach = attention(side, step, draw), pool // 2
     binary, level = np.zeros((F, H, W), bool), maps.mean()
     for f in range(F):
         for i in range(H):
@@ -69,36 +69,38 @@ def found(side, step, draw):
 
 
 @cache
-def soft_mask(step, draws):
+def distances(step, draws, pool):
+    """How far each site is from the mask of all samples, in sites of its frame; infinite in a frame without any."""
     binary = np.zeros((F, H, W), bool)
     for side in ("source", "target"):
         for draw in range(draws):
-            binary |= found(side, step, draw)
-    soft = np.ones((F, H, W))
+            binary |= found(side, step, draw, pool)
+    far = np.zeros((F, H, W))
     for f in range(F):
         ones = np.argwhere(binary[f])
-        if not len(ones):
-            soft[f] = 0.0
-            continue
         for i, j in np.argwhere(~binary[f]):
-            soft[f, i, j] = np.exp(-LAMBDA * np.sqrt(((ones - (i, j)) ** 2).sum(1).min()))
-    return soft
+            far[f, i, j] = np.sqrt(((ones - (i, j)) ** 2).sum(1).min()) if len(ones) else np.inf
+    return far
 
 
-def times(steps, skipped):
-    """The grid of shift 12 in `steps` intervals, without the first ones."""
+def soft_mask(step, draws, pool=POOL, decay=LAMBDA):
+    return np.exp(-decay * distances(step, draws, pool))
+
+
+def times(steps, skipped, shift=12):
+    """The shifted grid in `steps` intervals, without the first ones."""
     s = [1 - i / steps for i in range(steps)]
-    return ([12 * x / (1 + 11 * x) for x in s] + [0.0])[skipped:]
+    return ([shift * x / (1 + (shift - 1) * x) for x in s] + [0.0])[skipped:]
 
 
-def candidates(z, t, eps):
+def candidates(z, t, eps, scales=SCALES):
     """The source velocities and the flows of all noises."""
     sources, flows = [], []
     for e in eps:
         q = (1 - t) * X + t * e
         p = z + q - X
-        sources.append(guided("source", q, t))
-        flows.append(guided("target", p, t) - sources[-1])
+        sources.append(guided("source", q, t, scales["source"]))
+        flows.append(guided("target", p, t, scales["target"]) - sources[-1])
     return sources, flows
 
 
@@ -138,12 +140,15 @@ def direction_aware(flow, source, alpha):
     return out
 
 
-def version_2(steps, fixed, draws=3, k=2, weight=2.75, alpha=0.25, zeta=0.01, phi=0.3):
-    grid, z = times(steps, 0), X
+def version_2(
+    steps, fixed, draws=3, k=2, weight=2.75, alpha=0.25, zeta=0.01, phi=0.3,
+    source=SCALES["source"], target=SCALES["target"], shift=12, pool=POOL, decay=LAMBDA,
+):  # fmt: skip
+    grid, z = times(steps, 0, shift), X
     for i, (t, t_next) in enumerate(pairwise(grid)):
         last = i >= steps - fixed
         eps = [draw(steps - fixed, 0)] if last else [draw(i, d) for d in range(draws)]
-        sources, flows = candidates(z, t, eps)
+        sources, flows = candidates(z, t, eps, {"source": source, "target": target})
         flow = flows[0] if last else differential(flows, least_aligned(flows, k), weight)
         flow = direction_aware(flow, sum(sources) / len(sources), alpha)
         # Both clean estimates, at the state before the step; their noise is the same and cancels.
@@ -154,7 +159,8 @@ def version_2(steps, fixed, draws=3, k=2, weight=2.75, alpha=0.25, zeta=0.01, ph
         change = clean_target - clean_source
         anchor = clean_target.mean(1, keepdims=True) - clean_source.mean(1, keepdims=True)
         # Ours: the mask holds for what is taken back too, else sites outside would be pushed away from the edit.
-        z = z + soft_mask(i, len(eps)) * ((t_next - t) * flow - zeta * (change - phi * anchor))
+        mask = soft_mask(i, len(eps), pool, decay)
+        z = z + mask * ((t_next - t) * flow - zeta * (change - phi * anchor))
     return z
 
 
@@ -164,7 +170,7 @@ def version_2(steps, fixed, draws=3, k=2, weight=2.75, alpha=0.25, zeta=0.01, ph
 class Stub(ToyBackbone):
     """The reference's velocities and maps behind the seam."""
 
-    latent_size = (H, W)
+    latent_size = (H // 2, W // 2)  # what it learned from; sizes of masks count in the latent that it works in
 
     def velocity(self, prompt, guidance_scale=1.0, negative=None):
         names = {text: side for side, text in PROMPTS.items()}
@@ -204,9 +210,9 @@ def ours(preset, **options):
     settings, backbone = config.compose({"mode": preset, **prompts, **words, **options}), Stub()
     embedded, velocities = steer.bind(settings, backbone)
     grid = steer.make_grid(settings, backbone)
-    with region.region(settings, backbone, embedded, X.shape[2:], None) as where:
+    with region.region(settings, backbone, embedded, X.shape[2:], slice(None), None) as where:
         job = Job(settings, backbone, QUIET)
-        z = steer.run_editor(settings, torch.from_numpy(X)[None], velocities, grid, where.mask, job)
+        z = steer.run_editor(settings, torch.from_numpy(X)[None], velocities, grid, where.mask, job, slice(None))
     return z[0].numpy()
 
 
@@ -248,6 +254,11 @@ def test_version_2_over_several_steps():
         ({"zeta": 0.007, "phi": 0.5}, {"mode.decoupling": 0.007, "mode.decoupling_appearance": 0.5}),
         ({"fixed": 0}, {"mode.fixed_noise_steps": 0}),
         ({"fixed": 3}, {"mode.fixed_noise_steps": 3}),
+        ({"source": 2.5}, {"source_guidance_scale": 2.5}),
+        ({"target": 7.5}, {"target_guidance_scale": 7.5}),
+        ({"shift": 5}, {"mode.shift": 5}),
+        ({"pool": 7}, {"mask.pool": 7 / H}),
+        ({"decay": 0.5}, {"mask.decay": 0.5 * H}),
     ],
     ids=str,
 )

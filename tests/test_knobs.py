@@ -103,7 +103,7 @@ def test_the_table_holds_every_option():
 
 def edit(**options):
     settings, backbone = config.compose(BASE | options), ToyBackbone(coupling=2.0)
-    z, _ = steer.steer(Job(settings, backbone, QUIET), X, steer.make_grid(settings, backbone))
+    z, _ = steer.steer(Job(settings, backbone, QUIET), X, steer.make_grid(settings, backbone), slice(None))
     return z
 
 

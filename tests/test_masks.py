@@ -44,6 +44,17 @@ def test_threshold_mean_leaves_a_frame_without_the_object_empty():
     assert masks.threshold(maps, "mean")[0, 0].sum((1, 2)).tolist() == [4, 0]
 
 
+def test_means_over_the_clip_count_its_own_frames():
+    own, rest = slice(1, 3), MAPS[:, :, 1:3]
+    assert torch.equal(masks.threshold(MAPS, "mean", own=own)[:, :, own], masks.threshold(rest, "mean"))
+    assert torch.equal(masks.strength(MAPS, own=own)[:, :, own], masks.strength(rest))
+    bright = MAPS.clone()
+    bright[:, :, 0] += 9
+    for how in ({}, {"own": own}):
+        same = torch.equal(attention([lambda: bright], **how)(0)[:, :, own], attention([lambda: rest])(0))
+        assert same == bool(how)
+
+
 @pytest.mark.parametrize("q", [0.1, 0.5, 0.9])
 def test_threshold_quantile_keeps_its_share(q):
     share = masks.threshold(MAPS, "quantile", q).flatten(3).mean(3)

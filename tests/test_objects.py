@@ -261,7 +261,7 @@ def edit(backbone=Seeing, **options):
     chosen = settings(**({"steps": 3, "mask.decay": math.inf, "mask.threshold": "mean", "mask.pool": 0} | options))
     field = backbone()
     job = Job(chosen, field, QUIET)
-    z, mask = steer.steer(job, X, steer.make_grid(chosen, field))
+    z, mask = steer.steer(job, X, steer.make_grid(chosen, field), slice(None))
     assert job.facts["network_evaluations"] == network_evaluations(chosen)
     return z, mask, job
 
@@ -312,7 +312,7 @@ def test_a_user_mask_that_joins_is_guided_by_the_target_s_scale():
     field, user = Seeing(), torch.zeros(1, 1, 2, 8, 8)
     user[..., 7, :] = 1
     prompts, _ = steer.bind(chosen, field)
-    with region.region(chosen, field, prompts, (8, 8), user) as where:
+    with region.region(chosen, field, prompts, (8, 8), slice(None), user) as where:
         u = torch.cat([torch.full_like(X, scale) for scale in target_scales(chosen)])
         mixed = where.guided(lambda z, t: u)(X, 0.5)
         assert (where.mask(0)[..., 7, :] == 1).all()

@@ -132,7 +132,7 @@ X = torch.randn((1, 3, 9, 16, 24), generator=torch.Generator().manual_seed(1))
 def edited(backbone, user=None, **options):
     chosen = config.compose(BASE | options)
     job = Job(chosen, backbone, QUIET)
-    return *steer.steer(job, X, steer.make_grid(chosen, backbone), user), job
+    return *steer.steer(job, X, steer.make_grid(chosen, backbone), slice(None), user), job
 
 
 @pytest.mark.parametrize(

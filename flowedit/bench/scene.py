@@ -19,7 +19,7 @@ from flowedit.pocket import Vocabulary, edit
 from flowedit.run import loaded
 from flowedit.settings import Settings
 from flowedit.source_clip import native_size
-from flowedit.steer import encode, make_grid, steer
+from flowedit.steer import encode, make_grid, own_latents, steer
 from flowedit.types import QUIET, Backbone, Monitor
 from flowedit.writer import Writer
 
@@ -134,9 +134,11 @@ def _edited(settings: Settings, backbone: Backbone, seed: int, reference: Truth)
         seed=seed,
     )
     job = Job(settings, backbone, QUIET)
-    z, mask = steer(job, encode(job, true.source.frames), make_grid(settings, backbone))
+    frames = true.source.frames
+    own = own_latents(backbone, backbone.geometry(len(frames), frames.shape[1:3]))
+    z, mask = steer(job, encode(job, frames), make_grid(settings, backbone), own)
     with job.meter.phase("decode"):
-        frames = _frames(backbone, z, len(true.source.frames))
+        frames = _frames(backbone, z, len(frames))
     costs = {
         "network_evaluations": float(job.facts["network_evaluations"]),
         "seconds": round(sum(phase["seconds"] for phase in job.meter.phases.values()), 3),

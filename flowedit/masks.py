@@ -43,8 +43,8 @@ def threshold(maps: Tensor, how: str, quantile: float = 0.5, size: int = 1, own:
 
     `mean`: the mean of the unpooled map over the latent frames `own`, those of the clip, so that a frame without the
     object may stay empty (after FlowDirector, arXiv 2506.05046; its pooling, unlike ours, counts zeros beyond the
-    border, which hold masks off it). A frame at a time, `quantile`: that quantile of the pooled map; `otsu`: the level that parts the pooled map's sites into
-    the two classes of least inner variance (Otsu 1979).
+    border, which hold masks off it). A frame at a time, `quantile`: that quantile of the pooled map; `otsu`: the level
+    that parts the pooled map's sites into the two classes of least inner variance (Otsu 1979).
     """
     pooled = pool(maps, size)
     sites = pooled.flatten(3)
@@ -161,7 +161,8 @@ class AttentionMask:
     None before any; an object holds the sites of either side, and the first side that has maps says whose they are
     where objects meet (`contest`). `kept`: for each object whether it is kept: it takes sites from the others and is
     not edited. `user`: a user's soft mask (1, 1, F, H, W), edited too, over kept objects as well. Sizes are in latent
-    sites; means over time count the latent frames `own`. After the edit, `vote()` is the mask of the sites that most steps held, and `voted()` that of each object.
+    sites; means over time count the latent frames `own`. After the edit, `vote()` is the mask of the sites that most
+    steps held, and `voted()` that of each object.
     """
 
     def __init__(

@@ -113,7 +113,8 @@ def region(
     """The region of one edit, the recorder on inside the block if attention is read.
 
     `prompts`: the conditioning of `source` and `target`; `size`: (height, width) of the latent, whose shorter side is
-    the unit of the mask's sizes; `own`: the latent frames that hold the clip's own frames; `user`: the user's mask on the latent grid, or None.
+    the unit of the mask's sizes; `own`: the latent frames that hold the clip's own frames; `user`: the user's mask on
+    the latent grid, or None.
     """
     sides, decay = watched(settings), settings.mask.decay / min(size)
     found = objects(settings)

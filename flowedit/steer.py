@@ -61,9 +61,9 @@ def steer(
 ) -> tuple[Tensor, Tensor | None]:
     """The source latent (1, C, f, h, w) through the settings' editor, with the prompts embedded first.
 
-    A clip longer than its window stays on the host, and the network sees it in windows. `own` are the latent frames that
-    hold the clip's own frames, not those that the model's shape adds: means over time count no others. `user` is a
-    user's latent mask (1, 1, f, h, w).
+    A clip longer than its window stays on the host, and the network sees it in windows. `own` are the latent frames
+    that hold the clip's own frames, not those that the model's shape adds: means over time count no others. `user` is
+    a user's latent mask (1, 1, f, h, w).
     Returns the edited latent and the soft mask of the edit or None.
     Raises ValueError for words that are not in their prompt, FloatingPointError for NaN or Inf.
     """

@@ -67,7 +67,7 @@ class Wan:
         width = self._config["num_attention_heads"] * self._config["attention_head_dim"]
         height, width = folder.notes.get("native_size", NATIVE.get(width, LARGEST))
         self.native_area = height * width
-        # A flow-matching scheduler calls it `shift`; of a file that names neither, UniPC's own default, 1, is left.
+        # Flow-matching schedulers call it `shift`; a file that names neither leaves UniPC its default, 1.
         self.shift = float(self._schedule.get("shift") or self._schedule["flow_shift"] or 1.0)
         self.latent_size = (height // self._scale, width // self._scale)
         self.trained_frames = int(folder.notes.get("native_frames", FRAMES))

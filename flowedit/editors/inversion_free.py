@@ -39,8 +39,9 @@ def inversion_free(
     steps the last `target_only_steps` follow the target alone, from z = Q + (Z - X_src) for one more eps; there,
     outside the mask, the state is (1 - t) X_src + t eps. A grid of one time returns the source. Raises ValueError for
     counts out of range, FloatingPointError on NaN or Inf. Source: FlowEdit (Kulikov et al. 2024), algorithm 1; mask:
-    FlowDirector (arXiv 2506.05046); fixed noise and the order average, correction, mask, Euler, decoupling: its second
-    version (CVPR 2026); that the mask holds for the decoupling too is ours.
+    FlowDirector (arXiv 2506.05046); fixed noise, correction before mask, and Euler before decoupling: its second
+    version (CVPR 2026); that averaging with its guidance comes before the correction is inferred; that the mask
+    multiplies the decoupling too is ours.
     """
     total = len(grid) - 1
     if draws < 1:

@@ -65,6 +65,14 @@ def test_every_mode_is_tuned_for_pocket_at_96_network_evaluations(mode):
     assert config.compose({"mode": mode, "steps": 7, "strength": 1}).steps == 7
 
 
+def test_a_removal_on_pocket_widens_its_mask_unless_another_width_or_method_is_chosen():
+    told = {"source": "a fox on sand", "target": "nothing on sand", "source_words": "fox"}
+    assert config.compose(told).mask.grow == config.compose({"task": "remove"}).mask.grow == 0.125
+    assert config.compose(told, ["mask.grow=0"]).mask.grow == 0
+    for other in ({"task": "replace"}, {"mode": "flowdirector_v2"}, {"backbone": "cogvideox-2b"}, {"target": "a car"}):
+        assert config.compose(told | other).mask.grow == 0
+
+
 def test_flags_then_overrides_the_last_wins():
     assert config.compose({"steps": "3"}).steps == 3
     assert config.compose({"steps": 3}, ["steps=4", "steps=5"]).steps == 5

@@ -92,7 +92,7 @@ examples:
   flowedit evaluate pocket --scenes 2 --kinds replace --engine ray --workers 2
 {CODES.format(what="edits or scores")}""",
     "bench": f"""\
-kinds: replace, replace_one_of_two, replace_both, recolour, resize, remove, add, ground
+kinds: replace, replace_one_of_two, replace_beside_kept, replace_both, recolour, resize, remove, add, ground
 {ALSO}
 examples:
   flowedit bench --scenes 20 --kinds replace --modes inversion_free,inversion

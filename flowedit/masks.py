@@ -98,6 +98,11 @@ def soften(binary: Tensor, decay: float) -> Tensor:
     return torch.where(binary > 0, binary, torch.exp(-decay * d.clamp_min(1e-6)))
 
 
+def grown(binary: Tensor, reach: float) -> Tensor:
+    """1 at every site within `reach` sites of a 1 of its frame: (B, K, F, H, W) in {0, 1} to the same."""
+    return binary if reach == 0 else (distance(binary) <= reach + 1e-4).to(binary.dtype)
+
+
 def union(masks: Sequence[Tensor]) -> Tensor:
     """max over masks and over their rows: several (B, K, F, H, W) to one (1, K, F, H, W).
 
@@ -154,6 +159,11 @@ def to_pixels(mask: Tensor, frames: Sequence[int], frames_per_latent: int, size:
     return F.interpolate(held, size=size, mode="bilinear", align_corners=False)[:, 0].clamp(0, 1)
 
 
+def cut(mask: Tensor, floor: float) -> Tensor:
+    """(M - floor) / (1 - floor), at least 0: a soft mask, any shape, of which what lies below `floor` counts as 0."""
+    return ((mask - floor) / (1.0 - floor)).clamp(0.0, 1.0)
+
+
 class AttentionMask:
     """The mask of each step from the maps that the recorder gathered; remembers what smoothing over steps needs.
 
@@ -172,6 +182,7 @@ class AttentionMask:
         threshold: str,
         quantile: float,
         pool: int,
+        grow: float,
         decay: float,
         smooth_frames: float,
         smooth_steps: float,
@@ -183,7 +194,7 @@ class AttentionMask:
         self._sides = list(sides)
         self._threshold, self._quantile, self._pool, self._decay = threshold, quantile, pool, decay
         self._smooth_frames, self._smooth_steps, self._over_draws = smooth_frames, smooth_steps, over_draws
-        self._own, self._user = own, user
+        self._own, self._user, self._grow = own, user, grow
         self._edited = [k for k, stays in enumerate(kept) if not stays]
         self._maps: list[Tensor | None] = [None] * len(self._sides)
         self._votes: Tensor | None = None
@@ -237,6 +248,7 @@ class AttentionMask:
         """The hard sites of each object, (K, 1, F, H, W), no two of one site."""
         found = [maps for i, side in enumerate(self._sides) if (maps := self._newest(i, side())) is not None]
         hard = union([threshold(maps, self._threshold, self._quantile, self._pool, self._own) for maps in found])
+        hard = grown(hard, self._grow)
         # The source's maps decide: the target's words look for their objects in what is not there yet.
         strengths = union([strength(found[0], self._pool, self._own)])
         return contest(hard.transpose(0, 1), strengths.transpose(0, 1))

@@ -135,6 +135,7 @@ def region(
             threshold=settings.mask.threshold,
             quantile=settings.mask.quantile,
             pool=_odd(settings.mask.pool * min(size)),
+            grow=settings.mask.grow * min(size),
             decay=decay,
             smooth_frames=settings.mask.smooth_frames,
             smooth_steps=settings.mask.smooth_steps,

@@ -129,5 +129,4 @@ def _at_source(backbone: Backbone, scene: SourceClip, mask: Tensor, frames: rang
     """A soft latent mask (1, 1, F, h, w) of a scene's frames at the source's size, (f, H, W) float32."""
     latent = mask[:, :, backbone.leading_latents :]
     working = masks.to_pixels(latent, frames, backbone.frames_per_latent, scene.geometry.size)
-    cut = ((working - FLOOR) / (1.0 - FLOOR)).clamp(0.0, 1.0)
-    return clip.mask_to_source(cut.cpu().numpy(), scene.fit)
+    return clip.mask_to_source(masks.cut(working, FLOOR).cpu().numpy(), scene.fit)

@@ -58,7 +58,7 @@ MODE_RANGES = (
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """How a mask is made; `pool` and `decay` are in units of the shorter side of the latent."""
+    """How a mask is made; `pool`, `grow` and `decay` are in units of the shorter side of the latent."""
 
     name: Literal["attention", "none"]
     blocks: tuple[float, ...]
@@ -66,6 +66,7 @@ class MaskSettings:
     threshold: Literal["mean", "quantile", "otsu"]
     quantile: float
     pool: float
+    grow: float
     decay: float
     smooth_frames: float
     smooth_steps: float
@@ -193,6 +194,7 @@ class Settings:
             ),
             ("mask.quantile", self.mask.quantile, 0 <= self.mask.quantile < 1, "at least 0 and below 1"),
             ("mask.pool", self.mask.pool, 0 <= self.mask.pool <= 1, "0 (no pooling) to 1"),
+            ("mask.grow", self.mask.grow, 0 <= self.mask.grow <= 1, "0 (not at all) to 1"),
             ("mask.decay", self.mask.decay, self.mask.decay > 0, "above 0 (inf for a hard edge)"),
             ("mask.smooth_frames", self.mask.smooth_frames, 0 <= self.mask.smooth_frames <= 100, "0 to 100"),
             (

@@ -64,7 +64,7 @@ def unused(settings: Settings, windows: int | None = None) -> list[str]:
     ]
 
 
-ATTENTION = ("blocks", "normalise", "threshold", "pool", "smooth_frames", "smooth_steps", "over_draws")
+ATTENTION = ("blocks", "normalise", "threshold", "pool", "grow", "smooth_frames", "smooth_steps", "over_draws")
 
 
 def _at(settings: Settings, key: str) -> Any:

@@ -43,7 +43,10 @@ def test_the_truth_scores_as_its_ceiling_and_no_edit_as_the_floor(true):
     assert best["truth_lpips"] == best["motion_error"] == 0
     assert none["object_accuracy"] == known[FLOOR]["object_accuracy"] == 0
     assert {name: best[name] for name in known[CEILING]} == known[CEILING]
-    assert set(known[CEILING]) == set(best) - {"mask_iou"}
+    assert set(known[CEILING]) == {name for name in best if name != "mask_iou" and "composited" not in name}
+    assert best["truth_lpips_composited"] < known[FLOOR]["truth_lpips"]
+    assert best["background_psnr_composited"] > 40  # nothing is to change there, and nothing does
+    assert none["truth_psnr_composited"] == none["truth_psnr"]
     box = known[FLOOR].pop("mask_iou")
     assert {name: none[name] for name in known[FLOOR]} == known[FLOOR]
     assert none["mask_iou"] == 0  # a soft edge is no found site

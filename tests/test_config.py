@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from flowedit import cli, config
+from flowedit.cost import network_evaluations
 from flowedit.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,6 +64,22 @@ def test_every_mode_is_tuned_for_pocket_at_96_network_evaluations(mode):
     assert (settings.source_guidance_scale == 1) or mode == "random_noise"
     assert rows * int(settings.steps * settings.strength + 1e-9) == 96
     assert config.compose({"mode": mode, "steps": 7, "strength": 1}).steps == 7
+
+
+def test_a_removal_on_pocket_widens_its_mask_unless_another_width_or_method_is_chosen():
+    told = {"source": "a fox on sand", "target": "nothing on sand", "source_words": "fox"}
+    assert config.compose(told).mask.grow == config.compose({"task": "remove"}).mask.grow == 0.125
+    assert config.compose(told, ["mask.grow=0"]).mask.grow == 0
+    for other in ({"task": "replace"}, {"mode": "flowdirector_v2"}, {"backbone": "cogvideox-2b"}, {"target": "a car"}):
+        assert config.compose(told | other).mask.grow == 0
+
+
+def test_an_addition_on_pocket_starts_from_noise_at_the_same_cost():
+    told = config.compose({"source": "a fox on sand", "target": "a fox and a car on sand", "target_words": "car"})
+    assert (told.task, told.strength, told.mode.target_negative) == ("add", 1.0, "source")
+    assert network_evaluations(told) == network_evaluations(config.compose()) == 96
+    assert config.compose({"task": "add"}, ["strength=0.5"]).strength == 0.5
+    assert config.compose({"task": "add", "mode": "inversion"}).strength == 0.8
 
 
 def test_flags_then_overrides_the_last_wins():

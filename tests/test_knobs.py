@@ -64,6 +64,7 @@ MOVES = {
     "mask.threshold": ("mean", "inversion_free", {}),
     "mask.quantile": (0.5, "inversion_free", {"mask.threshold": "quantile"}),
     "mask.pool": (0.4, "inversion_free", {}),
+    "mask.grow": (0.1, "inversion_free", {}),
     "mask.decay": (3.0, "inversion_free", {}),
     "mask.smooth_frames": (1.0, "inversion_free", {}),
     "mask.smooth_steps": (0.5, "inversion_free", {}),

@@ -130,7 +130,7 @@ def test_pixels_and_latents_agree_on_which_frames_share_a_latent():
 
 def attention(side, **changes):
     options = {"threshold": "mean", "quantile": 0.5, "pool": 1, "decay": 0.5}
-    options |= {"smooth_frames": 0.0, "smooth_steps": 0.0, "over_draws": "mean"}
+    options |= {"grow": 0.0, "smooth_frames": 0.0, "smooth_steps": 0.0, "over_draws": "mean"}
     return masks.AttentionMask(side, **(options | changes))
 
 
@@ -183,3 +183,23 @@ def test_a_user_mask_joins():
     mask = attention([lambda: square(0, 0)], decay=math.inf, user=user)
     assert torch.equal(mask(0), torch.maximum(square(0, 0), user))
     assert torch.equal(mask.vote(), torch.maximum(square(0, 0), user))
+
+
+def test_growing_takes_every_site_within_reach_and_nothing_in_an_empty_frame():
+    binary = torch.zeros(1, 1, 2, 7, 7)
+    binary[0, 0, 0, 3, 3] = 1
+    assert torch.equal(masks.grown(binary, 0.0), binary)
+    assert masks.grown(binary, 0.9).sum() == 1
+    assert masks.grown(binary, 1.0)[0, 0, 0].sum() == 5  # a cross
+    assert masks.grown(binary, 1.5)[0, 0, 0].sum() == 9
+    assert masks.grown(binary, 2.0)[0, 0, 1].sum() == 0
+
+
+def test_a_grown_mask_is_soft_from_where_it_grew_to():
+    maps = torch.zeros(1, 1, 1, 9, 9)
+    maps[..., 4, 4] = 1
+    mask = attention([lambda: maps], grow=1.0)
+    soft = mask(0)[0, 0, 0, 4]
+    assert soft[3:6].tolist() == [1, 1, 1]
+    assert soft[6] == pytest.approx(math.exp(-0.5))
+    assert torch.equal(mask.vote()[0, 0, 0, 4], soft)

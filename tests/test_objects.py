@@ -107,7 +107,7 @@ def test_one_object_s_mask_is_what_softening_alone_gives_to_the_bit():
 
 
 def attention(*sides, kept=(False, False), user=None, **changes):
-    options = {"threshold": "mean", "quantile": 0.5, "pool": 1, "decay": 0.7, "smooth_frames": 0.0}
+    options = {"threshold": "mean", "quantile": 0.5, "pool": 1, "grow": 0.0, "decay": 0.7, "smooth_frames": 0.0}
     options |= {"smooth_steps": 0.0, "over_draws": "mean"} | changes
     return masks.AttentionMask([lambda maps=maps: maps for maps in sides], kept=kept, user=user, **options)
 

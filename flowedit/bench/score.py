@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowedit import masks
+from flowedit import clip, masks, render
 from flowedit.metrics.motion import motion_error
 from flowedit.metrics.overlap import centred_box, iou
 from flowedit.metrics.perceptual import lpips_bundled
@@ -36,6 +36,7 @@ class Truth:
     source: np.ndarray
     target: np.ndarray
     latent_mask: np.ndarray
+    frames_per_latent: int
 
 
 def truth(
@@ -52,7 +53,7 @@ def truth(
     )
     covered = masks.to_latent(torch.from_numpy(edit.mask), frames_per_latent, latent_size)[0, 0]
     target = seen[0].frames[seen[0].right]
-    return Truth(edit, seen, through(edit.source.frames), target, covered.numpy() >= 0.5)
+    return Truth(edit, seen, through(edit.source.frames), target, covered.numpy() >= 0.5, frames_per_latent)
 
 
 def nearest(frames: np.ndarray, choice: Choice) -> str:
@@ -69,12 +70,24 @@ def score(frames: np.ndarray, found: Tensor | None, true: Truth) -> dict[str, fl
     `background_psnr`: pixels that must not change, against the source, in dB. `truth_psnr` (dB) and `truth_lpips`
     (lpips-bundled): against the true target. `mask_iou`: found sites against those that source or target object half
     covers. `motion_error`: see the metric; the mean over the edited objects that are there in the end.
+    The same `_composited` are of what a user gets: the edit blended into the source's own pixels through the soft mask.
     """
     values = _against_truth(frames, true)
     if (true.edit.mask == 0).any():
         values["background_psnr"] = background_psnr(frames, true.edit.source.frames, true.edit.mask)
     if found is not None:
         values["mask_iou"] = iou((found == 1)[0, 0].cpu().numpy(), true.latent_mask)
+        values |= _composited(frames, found, true)
+    return values
+
+
+def _composited(frames: np.ndarray, found: Tensor, true: Truth) -> dict[str, float]:
+    source, target, covered = true.edit.source.frames, true.edit.target.frames, true.edit.mask
+    soft = masks.to_pixels(found, range(len(frames)), true.frames_per_latent, frames.shape[1:3])
+    whole = clip.composite(frames, source, masks.cut(soft, render.FLOOR).float().cpu().numpy())
+    values = {"truth_psnr_composited": psnr(whole, target), "truth_lpips_composited": lpips_bundled(whole, target)}
+    if (covered == 0).any():
+        values["background_psnr_composited"] = background_psnr(whole, source, covered)
     return values
 
 

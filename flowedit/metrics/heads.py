@@ -25,10 +25,13 @@ HEADS = {
     "object_accuracy": Head("object accuracy", "higher", 2, share=True),
     "truth_psnr": Head("truth PSNR", "higher", 2),
     "truth_lpips": Head("truth LPIPS (bundled)", "lower", 3),
+    "truth_psnr_composited": Head("truth PSNR, composited", "higher", 2),
+    "truth_lpips_composited": Head("truth LPIPS (bundled), composited", "lower", 3),
     "mask_iou": Head("mask IoU", "higher", 2),
     "motion_error": Head("motion error", "lower", 3),
     # against the source
     "background_psnr": Head("background PSNR", "higher", 2),
+    "background_psnr_composited": Head("background PSNR, composited", "higher", 2),
     "background_ssim": Head("background SSIM", "higher", 3),
     "background_mse": Head("background MSE", "lower", 5),
     "background_psnr_five": Head("background PSNR (FiVE)", "higher", 2),

@@ -14,6 +14,7 @@ from flowedit.pocket.world import EVERYTHING, GROUNDS, Scene, Spec, Thing, Vocab
 KINDS = {  # kind of edit → how many objects the source scene has
     "replace": 1,
     "replace_one_of_two": 2,
+    "replace_beside_kept": 2,
     "replace_both": 2,
     "recolour": 1,
     "resize": 1,
@@ -22,6 +23,9 @@ KINDS = {  # kind of edit → how many objects the source scene has
     "ground": 1,
 }
 
+
+KEPT = "replace_beside_kept"
+"""As "replace_one_of_two" on the same scenes, and the words name the object that stays as well, alike on both sides."""
 
 NOTHING = "nothing"
 """The name of an object's absence."""
@@ -61,7 +65,8 @@ def edit(
     before = what if isinstance(what, Spec) else draw(what, vocabulary, things=KINDS[kind])
     if len(before.things) < KINDS[kind]:
         raise ValueError(f"{kind!r} needs {KINDS[kind]} objects, the scene has {len(before.things)}")
-    after, edited = _changed(before, kind, vocabulary, stream(seed, "edit", kind))
+    drawn = "replace_one_of_two" if kind == KEPT else kind
+    after, edited = _changed(before, kind, vocabulary, stream(seed, "edit", drawn))
     source, target = scene(before, size, frames), scene(after, size, frames)
     (source_words, shown), (target_words, wanted) = (_named(side, kind, edited) for side in (source, target))
     mask = np.clip(np.maximum(shown, wanted), 0, 1)
@@ -146,7 +151,8 @@ def _named(side: Scene, kind: str, edited: tuple[int, ...]) -> tuple[tuple[str, 
     if kind == "ground":
         return (GROUNDS[side.spec.ground],), 1 - side.masks.sum(0)
     present = [index for index in edited if index < len(side.masks)]
-    return tuple(side.words[index] for index in present), side.masks[present].sum(0)
+    named = range(len(side.masks)) if kind == KEPT else present
+    return tuple(side.words[index] for index in named), side.masks[present].sum(0)
 
 
 def _gone(spec: Spec, index: int) -> Spec:

@@ -134,11 +134,11 @@ def _edited(settings: Settings, backbone: Backbone, seed: int, reference: Truth)
         seed=seed,
     )
     job = Job(settings, backbone, QUIET)
-    frames = true.source.frames
-    own = own_latents(backbone, backbone.geometry(len(frames), frames.shape[1:3]))
-    z, mask = steer(job, encode(job, frames), make_grid(settings, backbone), own)
+    given = true.source.frames
+    own = own_latents(backbone, backbone.geometry(len(given), given.shape[1:3]))
+    z, mask = steer(job, encode(job, given), make_grid(settings, backbone), own)
     with job.meter.phase("decode"):
-        frames = _frames(backbone, z, len(frames))
+        frames = _frames(backbone, z, len(given))
     costs = {
         "network_evaluations": float(job.facts["network_evaluations"]),
         "seconds": round(sum(phase["seconds"] for phase in job.meter.phases.values()), 3),

@@ -51,8 +51,8 @@ def read_edit(path: Path) -> dict[str, Any]:
 
 
 def over(row: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's flags with others over them; an instruction among these also takes the place of a target and words."""
-    made = () if flags.get("instruction") is None else ("target", "source_words", "target_words")
+    """A file's flags with others over them; an instruction among these takes the place of a target, words and task."""
+    made = () if flags.get("instruction") is None else ("target", "source_words", "target_words", "task")
     return {key: value for key, value in row.items() if key not in made} | dict(flags)
 
 

@@ -20,7 +20,7 @@ FLAGS = {
     "source_words": ("WORDS", "the object's words in the source prompt (commas between several objects)"),
     "target_words": ("WORDS", "the new object's words in the target prompt (of several, in the same order)"),
     "negative_prompt": ("TEXT", "what guidance steers away from"),
-    "mode": ("NAME", "random_noise, inversion or inversion_free (the default)"),
+    "mode": ("NAME", "random_noise, inversion, inversion_free (the default), or a preset such as flowdirector_v2"),
     "backbone": (
         "NAME|DIR",
         "pocket (ships with us; the default), cogvideox-2b, cogvideox-5b, cogvideox1.5-5b, wan2.1-t2v-1.3b, "

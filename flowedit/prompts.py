@@ -20,12 +20,15 @@ def check_prompt(settings: Settings, backbone: Backbone, name: str) -> list[str]
     edit that a small backbone never learned.
     """
     prompt = getattr(settings, name) or ""
+    said = []
+    if backbone.world is not None:  # before its length: a small model spells what it never learned letter by letter
+        said = _check_learned(settings, backbone, Vocabulary(**backbone.world), name, prompt)
     try:
         spans, lost = backbone.spans(prompt), backbone.unreadable(prompt)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     if backbone.world is not None:
-        return _check_learned(settings, backbone, Vocabulary(**backbone.world), name, prompt)
+        return said
     holes = {place for start, end in lost for place in range(start, end)}
     if name in region.watched(settings):
         for start, end in words.occurrences(prompt, getattr(settings, f"{name}_words")):

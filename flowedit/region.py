@@ -92,10 +92,12 @@ def _pairing(settings: Settings) -> list[str]:
 
 
 def _told(settings: Settings) -> Iterator[str]:
-    if settings.task == "add":
+    read = settings.task in LONELY and LONELY[settings.task][0] in watched(settings)
+    if settings.task == "add" and read:
         yield "an addition: the mask comes from the target prompt's words (task=replace edits as any other)"
-    if settings.task == "remove":
+    if settings.task == "remove" and read:
         yield "a removal: the mask comes from the source prompt's words (task=replace edits as any other)"
+    if settings.task == "remove":
         left = [word for word in words.content(settings.source_words) if word in words.content(settings.target or "")]
         if left:
             yield f"the target prompt still says {', '.join(sorted(left))}: what is to go may stay"

@@ -102,7 +102,7 @@ def _decoded(backbone: Backbone, edits: Sequence[Edited]) -> Iterator[tuple[Edit
     """The working frames of every scene, some at a time, with their places in it."""
     for edited in edits:
         done = 0
-        for part in _rechunked(backbone.decode(edited.z.to(backbone.device)), edited.scene.geometry.source_frames):
+        for part in _rechunked(backbone.decode(edited.z), edited.scene.geometry.source_frames):
             yield edited, part, range(done, done + len(part))
             done += len(part)
 

@@ -25,7 +25,11 @@ def unused(settings: Settings, windows: int | None = None) -> list[str]:
     paired, fixed = intervals(settings) - (mode.target_only_steps or 0), mode.fixed_noise_steps or 0
     drawn = mode.name == "inversion_free" and paired > fixed
     shared = settings.draws > 1 or min(fixed, paired) > 1
-    fresh = "steps with fresh noise" if mode.name == "inversion_free" else "mode=inversion_free"
+    fresh = (
+        "steps with fresh noise, more than mode.fixed_noise_steps"
+        if mode.name == "inversion_free"
+        else "mode=inversion_free"
+    )
     attention = bool(watched(settings))
     masked = attention or settings.user_mask is not None
     own, several = own_scales(settings), "several objects: two words or more, as many on both sides"

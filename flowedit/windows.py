@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from flowedit.types import Backbone, Conditioning, Maps, Velocity
+from flowedit.types import Backbone, Conditioning, Maps, Scale, Tokens, Velocity
 
 Place = tuple[int, int]
 """[start, end) of a window, in latent frames of the clip."""
@@ -123,7 +123,7 @@ class Gathered:
             self._counts[prompt] = self._counts.get(prompt, 0) + 1
 
     def take(self, prompt: Conditioning) -> Tensor | None:
-        """Mean over the calls since the last take, (rows, 1, F, H, W) float32 on the host; None without a call."""
+        """Mean over the calls since the last take, (rows, K, F, H, W) float32 on the host; None without a call."""
         total = self._sums.pop(prompt, None)
         return None if total is None else total / self._counts.pop(prompt)
 
@@ -144,7 +144,7 @@ class Windowed:
         return getattr(self._backbone, name)
 
     def velocity(
-        self, prompt: Conditioning, guidance_scale: float = 1.0, negative: Conditioning | None = None
+        self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None
     ) -> Velocity:
         """As the backbone's, of the whole clip on the host, (B, C, F, H, W) float32 to the same."""
         inner = self._backbone.velocity(prompt, guidance_scale, negative)
@@ -157,7 +157,7 @@ class Windowed:
 
     @contextmanager
     def record(
-        self, tokens: Mapping[Conditioning, Sequence[int]], blocks: Sequence[float], normalise: str = "joint"
+        self, tokens: Mapping[Conditioning, Tokens], blocks: Sequence[float], normalise: str = "joint"
     ) -> Iterator[Maps]:
         """As the backbone's, the maps of the whole clip on the host."""
         with self._backbone.record(tokens, blocks, normalise) as maps:

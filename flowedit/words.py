@@ -22,8 +22,12 @@ NONE = ("nothing", "nobody", "no", "none", "empty", "any", "there", "only", "alo
 
 
 def content(prompt: str) -> frozenset[str]:
-    """The words of a prompt that name something, lower case: neither joints nor words for nothing."""
-    return frozenset(re.findall(r"[^\W_]+", prompt.lower())).difference(JOINTS, NONE)
+    """The words of a prompt that name something, lower case and without a final s: neither joints nor for nothing.
+
+    Without the s a verb is the same word whether one thing or two do it: "a fox and a car move", "a car moves".
+    """
+    named = frozenset(re.findall(r"[^\W_]+", prompt.lower())).difference(JOINTS, NONE)
+    return frozenset(word.removesuffix("s") if len(word) > 3 else word for word in named)
 
 
 def task(source: str, target: str, source_words: str, target_words: str) -> str:

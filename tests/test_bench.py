@@ -13,6 +13,7 @@ from flowedit.config import evaluation
 from flowedit.methods import methods
 from flowedit.metrics.overlap import centred_box, iou
 from flowedit.pocket import KINDS, Vocabulary, edit
+from flowedit.pocket.truth import KEPT
 from flowedit.rows import JOB, Row
 from flowedit.summary import CEILING, FLOOR
 from flowedit.types import QUIET
@@ -60,8 +61,21 @@ def test_every_kind_has_its_metrics_and_the_truth_wins(kind):
     values = score(held.edit.target.frames, None, held)
     assert values["object_accuracy"] == 1
     assert references(held)[FLOOR]["object_accuracy"] == 0
+    assert ("right_object" in values) == (kind in ("replace_one_of_two", KEPT))
     assert ("motion_error" in values) == (kind not in ("remove", "ground"))
     assert values["background_psnr"] == np.inf
+
+
+@pytest.mark.parametrize("kind", ["replace_one_of_two", KEPT])
+def test_the_right_object_of_two_is_the_one_whose_place_changed(kind):
+    held = truth(edit(5, kind, vocabulary=KNOWN), KNOWN, lambda frames: frames, 4, (8, 8))
+    source, (changes,) = held.edit.source, held.edit.edited
+    assert score(held.edit.target.frames, None, held)["right_object"] == 1
+    assert score(source.frames, None, held)["right_object"] == 0
+    wrong = source.frames.copy()
+    wrong[source.masks[1 - changes] > 0] = 128
+    assert score(wrong, None, held)["right_object"] == 0
+    assert references(held)[FLOOR]["right_object"] == 0
 
 
 def test_the_nearest_choice_is_judged_where_the_object_is(true):

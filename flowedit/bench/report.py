@@ -31,7 +31,7 @@ from flowedit.types import Monitor
 
 REFUSED = {
     **dict.fromkeys((*PER_CLIP, "seed", "size", "frames"), "a scene of the bench brings its own"),
-    **dict.fromkeys(("composite", "start", "fps", "fit"), "a bench reads and writes no clip"),
+    **dict.fromkeys(("composite", "start", "fps", "fit", "cuts"), "a bench reads and writes no clip"),
     "runtime.threads": "each worker of a bench has one thread",
 }
 UNHEARD = ("dataset", "do", "edits", "metrics", "protocol", "flow")

@@ -58,10 +58,11 @@ def scene_tasks(
     held = weights(methods[0].settings)
     runtime = resolved(methods[0].settings)["runtime"]
     made = []
+    settled = {(kind, m.name): m.on({"task": TASKS.get(kind, "replace")}) for kind in kinds for m in methods}
     for seed in range(first_seed, first_seed + scenes):
         for kind in kinds:
             for method in (None, *methods):
-                settings = methods[0].settings if method is None else method.on({"task": TASKS.get(kind, "replace")})
+                settings = methods[0].settings if method is None else settled[kind, method.name]
                 spec = SceneSpec(seed, kind, method, settings)
                 how = runtime if method is None else resolved(settings)
                 id = digest("scene", versions(), seed, kind, how, held)

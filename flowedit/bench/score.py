@@ -70,7 +70,7 @@ def score(frames: np.ndarray, found: Tensor | None, true: Truth) -> dict[str, fl
     `background_psnr`: pixels that must not change, against the source, in dB. `truth_psnr` (dB) and `truth_lpips`
     (lpips-bundled): against the true target. `mask_iou`: found sites against those that source or target object half
     covers. `motion_error`: see the metric; the mean over the edited objects that are there in the end.
-    The same `_composited` are of what a user gets: the edit blended into the source's own pixels through the soft mask.
+    `right_object`: see there; for edits of one of two objects. The same `_composited` are of what a user gets: the edit blended into the source's own pixels through the soft mask.
     """
     values = _against_truth(frames, true)
     if (true.edit.mask == 0).any():
@@ -79,6 +79,19 @@ def score(frames: np.ndarray, found: Tensor | None, true: Truth) -> dict[str, fl
         values["mask_iou"] = iou((found == 1)[0, 0].cpu().numpy(), true.latent_mask)
         values |= _composited(frames, found, true)
     return values
+
+
+def right_object(frames: np.ndarray, true: Truth) -> bool | None:
+    """Whether the place of the object that was to change changed most; None unless one of several objects was to.
+
+    The change of a place is the mean squared error to the source, as the autoencoder shows it, over the pixels that
+    the object covers in the source. Chance is one in the number of objects.
+    """
+    covers = true.edit.source.masks
+    if len(true.edit.edited) != 1 or len(covers) < 2:
+        return None
+    changed = [mse(frames, true.source, cover) for cover in covers]
+    return bool(changed[true.edit.edited[0]] > max(c for k, c in enumerate(changed) if k != true.edit.edited[0]))
 
 
 def _composited(frames: np.ndarray, found: Tensor, true: Truth) -> dict[str, float]:
@@ -107,6 +120,8 @@ def _against_truth(frames: np.ndarray, true: Truth) -> dict[str, float]:
         "truth_psnr": psnr(frames, target),
         "truth_lpips": lpips_bundled(frames, target),
     }
+    if (moved := right_object(frames, true)) is not None:
+        values["right_object"] = float(moved)
     if errors := [motion_error(frames, target, back, where) for back, where in _tracks(true.edit)]:
         values["motion_error"] = float(np.mean(errors))
     return values

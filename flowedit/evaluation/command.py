@@ -145,7 +145,10 @@ def _run(
     threads: int | None,
     each: Monitor = QUIET,
 ) -> Evaluated:
-    for text in (*(text for method in given.methods for text in method.notices), *_uneven(planned)):
+    for text in (
+        *(text for method in given.methods for text in method.notices),
+        *_uneven(planned, settings.evaluations == "own"),
+    ):
         monitor.notice(text)
     todo = {p.task.id for p in planned if p.task is not None and store.result(p.task.id) is None}
     before = sum(p.task is not None and p.task.id not in todo for p in planned)
@@ -160,8 +163,8 @@ def _run(
     return made
 
 
-def _uneven(planned: Sequence[Planned]) -> list[str]:
-    """A notice if the methods take different numbers of network evaluations for the same edit."""
+def _uneven(planned: Sequence[Planned], own: bool) -> list[str]:
+    """A notice if methods take different numbers of network evaluations for an edit, at their `own` steps or not."""
     costs: dict[tuple[str, str], dict[str, int]] = {}
     for p in planned:
         if p.task is not None:
@@ -169,7 +172,8 @@ def _uneven(planned: Sequence[Planned]) -> list[str]:
     for of in costs.values():
         if max(of.values()) > 1.1 * min(of.values()):
             told = ", ".join(f"{name} {cost}" for name, cost in of.items())
-            return [f"network evaluations differ, {told}: --evaluations equal makes them alike"]
+            how = "--evaluations equal makes them alike" if own else "as near as whole steps bring them"
+            return [f"network evaluations differ, {told}: {how}"]
     return []
 
 

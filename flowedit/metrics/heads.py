@@ -23,6 +23,7 @@ class Head:
 HEADS = {
     # PocketBench, against the exact truth
     "object_accuracy": Head("object accuracy", "higher", 2, share=True),
+    "right_object": Head("right object of two", "higher", 2, share=True),
     "truth_psnr": Head("truth PSNR", "higher", 2),
     "truth_lpips": Head("truth LPIPS (bundled)", "lower", 3),
     "truth_psnr_composited": Head("truth PSNR, composited", "higher", 2),

@@ -70,7 +70,8 @@ def score(frames: np.ndarray, found: Tensor | None, true: Truth) -> dict[str, fl
     `background_psnr`: pixels that must not change, against the source, in dB. `truth_psnr` (dB) and `truth_lpips`
     (lpips-bundled): against the true target. `mask_iou`: found sites against those that source or target object half
     covers. `motion_error`: see the metric; the mean over the edited objects that are there in the end.
-    `right_object`: see there; for edits of one of two objects. The same `_composited` are of what a user gets: the edit blended into the source's own pixels through the soft mask.
+    `right_object`: see there; for edits of one of two objects. The same `_composited` are of what a user gets: the
+    edit blended into the source's own pixels through the soft mask.
     """
     values = _against_truth(frames, true)
     if (true.edit.mask == 0).any():

@@ -197,12 +197,18 @@ class AttentionMask:
         self._own, self._user, self._grow = own, user, grow
         self._edited = [k for k, stays in enumerate(kept) if not stays]
         self._maps: list[Tensor | None] = [None] * len(self._sides)
+        self._pending: list[list[Tensor]] = [[] for _ in self._sides]
         self._votes: Tensor | None = None
         self._steps = 0
 
     def __call__(self, step: int) -> Tensor:
-        """The soft mask (1, 1, F, H, W) of this step, all edited objects together."""
-        hard = self._hard()
+        """The soft mask (1, 1, F, H, W) of this step, all edited objects together, by its evaluations' mean."""
+        self._gather()
+        for i, taken in enumerate(self._pending):
+            if taken:
+                self._maps[i] = self._smoothed(i, torch.stack(taken).mean(0))
+                taken.clear()
+        hard = self._hard(self._maps)
         self._votes = hard if self._votes is None else self._votes + hard
         self._steps += 1
         return self._together(hard)
@@ -210,9 +216,11 @@ class AttentionMask:
     def weights(self) -> Tensor:
         """W_k = M_k / M of the newest maps, (K, 1, F, H, W) for the edited objects, and the user's share last.
 
-        M is their sum joined with the user's mask; where it is 0 all count alike.
+        M is their sum joined with the user's mask; where it is 0 all count alike. The step's mask is not changed by it.
         """
-        soft = apart(self._hard(), self._decay)[self._edited]
+        self._gather()
+        newest = [self._smoothed(i, taken[-1]) if taken else self._maps[i] for i, taken in enumerate(self._pending)]
+        soft = apart(self._hard(newest), self._decay)[self._edited]
         if self._user is not None:
             soft = torch.cat([soft, (self._user - soft.sum(0, keepdim=True)).clamp_min(0.0)])
         total = soft.sum(0, keepdim=True)
@@ -244,25 +252,30 @@ class AttentionMask:
         kept = ~ours & ~changed & (votes >= 0.5 * self._steps)
         return torch.maximum(most, contest(kept.to(torch.float32), votes))
 
-    def _hard(self) -> Tensor:
+    def _hard(self, sides: Sequence[Tensor | None]) -> Tensor:
         """The hard sites of each object, (K, 1, F, H, W), no two of one site."""
-        found = [maps for i, side in enumerate(self._sides) if (maps := self._newest(i, side())) is not None]
+        found = [maps for maps in sides if maps is not None]
         hard = union([threshold(maps, self._threshold, self._quantile, self._pool, self._own) for maps in found])
         hard = grown(hard, self._grow)
         # The source's maps decide: the target's words look for their objects in what is not there yet.
         strengths = union([strength(found[0], self._pool, self._own)])
         return contest(hard.transpose(0, 1), strengths.transpose(0, 1))
 
-    def _newest(self, side: int, new: Tensor | None) -> Tensor | None:
+    def _gather(self) -> None:
+        """Take what each side has gathered: a step's mask needs all its evaluations, though weights look at each."""
+        for taken, side in zip(self._pending, self._sides, strict=True):
+            if (maps := side()) is not None:
+                taken.append(maps)
+
+    def _smoothed(self, side: int, new: Tensor) -> Tensor:
+        """New maps of a side, smoothed over frames and with those of the steps before."""
         old = self._maps[side]
-        if new is not None:
-            if self._over_draws == "mean":
-                new = new.mean(0, keepdim=True)
-            new = smooth_time(new, self._smooth_frames)
-            if old is not None and old.shape == new.shape:
-                new = self._smooth_steps * old + (1.0 - self._smooth_steps) * new
-            self._maps[side] = new
-        return self._maps[side]
+        if self._over_draws == "mean":
+            new = new.mean(0, keepdim=True)
+        new = smooth_time(new, self._smooth_frames)
+        if old is None or old.shape != new.shape:
+            return new
+        return self._smooth_steps * old + (1.0 - self._smooth_steps) * new
 
 
 def _squares(n: int, like: Tensor) -> Tensor:

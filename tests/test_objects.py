@@ -16,6 +16,7 @@ from flowedit.editors import inversion_free
 from flowedit.job import Job
 from flowedit.methods import methods
 from flowedit.objects import objects, target_scales
+from flowedit.solvers import METHODS
 from flowedit.types import QUIET
 from flowedit.unused import unused
 
@@ -303,6 +304,34 @@ def test_an_object_s_own_scale_guides_its_sites_at_no_cost(mode):
     assert (one[0] - other[0])[..., 2:6, :].abs().mean() > 0.1
     assert job.facts["network_evaluations"] == one[2].facts["network_evaluations"]
     assert [each["guidance_scale"] for each in steer.object_facts(job.settings, job.objects)] == [2.0, 8.0]
+
+
+WAYS = [("inversion_free", None)] + [(m, s) for m in ("random_noise", "inversion") for s in METHODS]
+
+
+@pytest.mark.parametrize("smooth", [0.0, 0.5])
+@pytest.mark.parametrize(("mode", "solver"), WAYS)
+def test_equal_own_scales_are_one_scale(mode, solver, smooth):
+    options = TWO | {"mode": mode, "backbone": ToyBackbone, "target_guidance_scale": 3.0, "mask.decay": 4.0}
+    options |= {"mask.smooth_steps": smooth} | ({"mode.solver": solver} if solver else {})
+    one, own = edit(**options), edit(**options, object_guidance_scales=[3.0, 3.0])
+    assert torch.allclose(one[0], own[0], atol=1e-5)
+    assert torch.allclose(one[1], own[1], atol=1e-5)
+    assert 0 < (one[1] == 1).float().mean() < 1
+
+
+def test_looking_at_the_weights_changes_no_mask_and_they_follow_the_newest_maps():
+    def run(look):
+        given = iter([BOTH, 3 * BOTH.flip(1)] if look else [(BOTH + 3 * BOTH.flip(1)) / 2])
+        mask = attention(decay=math.inf, smooth_steps=0.5)
+        mask._sides, mask._maps, mask._pending = [lambda: next(given, None)], [BOTH], [[]]
+        seen = [mask.weights()[:, 0, 0, 3, 4].tolist() for _ in range(look)]
+        return mask(0), mask.voted(), seen
+
+    plain, looked = run(0), run(3)
+    assert torch.equal(plain[0], looked[0])
+    assert torch.equal(plain[1], looked[1])
+    assert looked[2] == [[0, 1], [1, 0], [1, 0]]
 
 
 def test_a_user_mask_that_joins_is_guided_by_the_target_s_scale():

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
-from flowedit.instruct import patterns
-from flowedit.instruct.english import COMPARED, KNOWN, PRONOUNS, STOPS, fold, listed, split
+from flowedit.instruct import patterns, senses
+from flowedit.instruct.english import COMPARED, KNOWN, PRONOUNS, QUALITIES, STOPS, fold, is_plural, listed, split
 
 Kind = Literal["replace", "remove", "add", "recolour", "resize", "restyle", "background"]
 Task = Literal["replace", "remove", "add"]
@@ -20,11 +20,6 @@ VAGUE = PRONOUNS | listed(
 )
 SOMETHING = listed("something anything someone anyone everything")
 UNSEEN = listed("music sound audio voice voiceover narration subtitle caption transition")
-SETTINGS = listed(
-    "beach moon snow desert forest jungle city street sea ocean sky mountain wood park rain space garden kitchen "
-    "countryside sunset night field river lake"
-)
-"""Places that need no introduction: "on the moon"."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +27,8 @@ class Change:
     """One thing to change: the old phrase and the new one as they were said, and where; "" for none.
 
     `where` is the place with `add` ("on the dog"), and the preposition alone with `background` ("on"), whose `old` is
-    the old background, and `subject` what is put before the new one.
+    the old background, and `subject` what is put before the new one, or with `add` what gets it. `mood` with `restyle`
+    says that the new phrase is a time, a season or a weather.
     """
 
     kind: Kind
@@ -40,6 +36,7 @@ class Change:
     new: str = ""
     where: str = ""
     subject: str = ""
+    mood: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,9 +129,12 @@ def _made(kind: str, found: re.Match[str]) -> Change | None:
     if kind == "remove":
         return None if _is_vague(old) else Change("remove", old)
     if kind == "add":
-        said = split(new)
-        refused = _is_vague(new) or _is_pair(new) or said.article == "the" or fold(said.head) in UNSEEN
-        return None if refused else Change("add", "", new, where)
+        return None if _is_unseen(new) else Change("add", "", new, where)
+    if kind == "give":
+        refused = _is_unseen(new) or _is_vague(old) or _is_pair(old) or not senses.is_worn(split(new))
+        return None if refused else Change("add", "", new, subject=old)
+    if kind == "mood":
+        return Change("restyle", "", re.sub("[ -]", "", new.lower()), mood=True)
     if kind in ("restyle", "style"):
         known = kind == "restyle" or re.search(patterns.STYLE, new, re.IGNORECASE)
         return Change("restyle", "", new) if known and not _is_vague(new) else None
@@ -146,7 +146,7 @@ def _made(kind: str, found: re.Match[str]) -> Change | None:
     if _is_vague(old):
         return None
     if kind == "replace":
-        return None if _is_vague(new) or _same(old, new) else _again(Change("replace", old, new))
+        return None if _is_vague(new) or _is_degree(new) or _same(old, new) else _again(Change("replace", old, new))
     if kind == "resize":
         return Change("resize", old, COMPARED.get(new.lower(), new.lower()))
     before = f"{part['c']} {split(old).text}" if "c" in part else old
@@ -155,9 +155,11 @@ def _made(kind: str, found: re.Match[str]) -> Change | None:
 
 def _placed(old: str, new: str, where: str) -> Change | None:
     """ "put it in a forest" is a background; "put the cup on the table" asks for a way, which nothing here does."""
-    known = split(new).article != "the" or fold(split(new).head) in SETTINGS
     whole = re.fullmatch(f"{patterns.WHOLE}|{patterns.IT}", old, re.IGNORECASE)
-    if not known and not whole:
+    defined = whole and split(new).article == "the" and fold(split(new).head) not in senses.NOWHERE
+    named = split(new).head.istitle() and not old.istitle()
+    seen = where == "in front of" and split(new).article != "the" and is_plural(split(new).head)
+    if not (defined or named or seen or senses.is_place(split(new))):
         return None
     where = {"into": "in", "onto": "on", "to": ""}.get(where, where)
     return Change("background", "", new, where, "" if whole else old)
@@ -197,6 +199,24 @@ def _is_vague(text: str) -> bool:
     whole = rf"{patterns.WHOLE}|{patterns.BACKGROUND}"
     own = split(text).words.lower()
     return own in VAGUE or own.split()[0] in SOMETHING or bool(re.fullmatch(whole, text, re.IGNORECASE))
+
+
+def _is_unseen(new: str) -> bool:
+    """Whether a new phrase names no one object that can come into a clip."""
+    said = split(new)
+    unseen = fold(said.head) in UNSEEN or senses.is_abstract(said)
+    return unseen or _is_vague(new) or _is_pair(new) or said.article == "the"
+
+
+def _is_degree(new: str) -> bool:
+    """Whether a new phrase tells by how much, or how, and not what: "a bit more like a panda", "fluffy"."""
+    said = split(new)
+    own = said.words.lower()
+    if patterns.DEGREE.search(own) or said.head.lower() in COMPARED:
+        return True
+    if own.startswith(("more ", "less ")) and not is_plural(said.head):
+        return not said.article
+    return said.head.lower() in QUALITIES and not said.article and not said.count
 
 
 def _short(text: str) -> str:

@@ -3,6 +3,7 @@
 import re
 
 from flowedit.instruct.english import COLOURS, COMPARED, COUNTS, PLACES, SHADES, SIZES
+from flowedit.instruct.senses import MOOD
 
 # What an instruction talks about, beside objects.
 WHOLE = (
@@ -45,12 +46,20 @@ SET = r"(?:chang(?:e|ing)|set(?:ting)?|switch(?:ing)?|turn(?:ing)?|mak(?:e|ing))
 BECOME = r"(?:be|become|turn into|look like|be (?:turned|changed|transformed|converted) into|be replaced (?:with|by))"
 MUST = r"(?:should|must|to|will|shall|has to|needs to|ought to)"
 PUT = r"(?:put(?:ting)?|(?:plac|mov|relocat)(?:e|ing)|set(?:ting)?|transport(?:ing)?)"
+TIME = r"the (?:time(?: of day)?|weather|season)"
 STYLED = (
     rf"(?:(?:make|making|turn|render|redraw|draw|paint|redo|show|put|restyle|stylise|stylize|style|convert|transform|"
     rf"change|do|have)(?: (?:{WHOLE}|{IT}))? )?"
 )
 
 _TABLE = (
+    # A time, a season or a weather, for the whole clip.
+    (
+        "mood",
+        rf"(?:(?:mak|chang)(?:e|ing)|turn(?:ing)?|set|have|let) (?:{WHOLE}|it|this|{TIME}) "
+        rf"(?:(?:to be|to look like|be|look like|look|into|to) )?(?:an? )?(?P<y>(?:night|day)[ -]time|{MOOD})",
+    ),
+    ("mood", rf"(?:{TURN}) (?:day|night)(?:time)? (?:in ?to|to) (?P<y>{MOOD})"),
     # A style, for the whole clip.
     ("restyle", rf"{STYLED}(?:look )?(?:in|into|to|with|as)? ?(?:the|a) (?:style|look|manner) of (?P<y>.+)"),
     ("restyle", rf"{STYLED}(?:look )?(?:in|into|to|with) (?:an? |the )?(?P<y>.+?)[ -]{LOOK}"),
@@ -88,7 +97,11 @@ _TABLE = (
         rf"(?:{PAINT}) {SUBJECT} (?:(?:to be|be|look|in|into|to|as|all) )?(?P<y>{COLOUR})(?: in colou?r| colou?red)?",
     ),
     ("recolour", rf"(?P<x>.+?) (?:{MUST} (?:be|become|turn|look)) (?P<y>{COLOUR})"),
-    ("resize", rf"{TURN} {SUBJECT} (?:(?:to be|be|look|into|to) )?(?:much |a lot |a bit )?(?P<y>{SIZE})"),
+    (
+        "resize",
+        rf"{TURN} {SUBJECT} (?:(?:to be|be|look|into|to) )?"
+        rf"(?:much |a lot |slightly |a (?:little )?bit |a little )?(?P<y>{SIZE})",
+    ),
     # One object for another.
     (
         "replace",
@@ -113,6 +126,9 @@ _TABLE = (
     ("remove", r"mak(?:e|ing) (?P<x>.+?) (?:disappear|vanish|go away|invisible)"),
     ("remove", rf"(?P<x>{DEFINITE} .+?) {MUST} (?:disappear|vanish|go(?: away)?|be (?:removed|gone|deleted|erased))"),
     ("remove", rf"(?P<x>{DEFINITE} .+?) (?:removed|gone|deleted|erased)"),
+    ("give", rf"giv(?:e|ing) (?P<x>{DEFINITE} .+?) (?P<y>(?:an?|some|two|{COLOUR}) .+)"),
+    ("give", rf"giv(?:e|ing) (?P<x>{DEFINITE} .+) (?P<y>\S+s)"),
+    ("give", rf"giv(?:e|ing) (?P<y>.+?) to (?P<x>{DEFINITE} .+)"),
     ("add", rf"(?:{ADD}|let there be|there should be) (?P<y>.+?)(?: there)?(?: (?P<w>(?:to|{'|'.join(PLACES)}) .+))?"),
 )
 PATTERNS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _TABLE)
@@ -152,6 +168,12 @@ JOINED = re.compile(
     re.IGNORECASE,
 )
 """What a single noun phrase does not hold."""
+DEGREE = re.compile(
+    r"^(?:like|(?:more|less) of)\b|\b(?:more|less|bit|little|lot|much|somewhat|rather|just|exactly|slightly|almost|"
+    r"sort of|kind of) (?:more |less )?like\b",
+    re.IGNORECASE,
+)
+"""By how much, and not what."""
 PAIR = re.compile(r"\b([\w-]+) and ([\w-]+)", re.IGNORECASE)
 SIDE = re.compile(
     r" (?:on|in|at|to) the (?:(?:far )?(?:left|right|middle|cent(?:er|re)|background|foreground|front|back|top|"

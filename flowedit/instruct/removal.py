@@ -1,6 +1,7 @@
 """A caption without one of its objects.
 
-The rule: an object that is a clause's subject takes the clause with it, up to the place where all happens; what is
+The rule: an object that is a clause's subject takes the clause with it, up to the place where all happens (the place
+of a clause with "while" or "as" is its own, and goes); what is
 left of a caption with no other clause is its place alone, "an empty beach" for "on the beach", "nothing over green
 grass" for what is over it; without a place it is "nothing". An object elsewhere goes with the word that brought it
 ("with", "holding", "next to").
@@ -9,16 +10,38 @@ grass" for what is over it; without a place it is "nothing". An object elsewhere
 import re
 
 from flowedit.instruct import find
-from flowedit.instruct.english import COUNTS, DETERMINERS, PLACE, PLACES, WITHIN, article, is_plural, split
+from flowedit.instruct.english import (
+    COUNTS,
+    DETERMINERS,
+    KNOWN,
+    PLACE,
+    PLACES,
+    STOPS,
+    WITHIN,
+    article,
+    is_plural,
+    split,
+)
 from flowedit.instruct.find import Found
+from flowedit.instruct.patterns import SIDE
 
 NOTHING = "nothing"
 _NOUN = "|".join(sorted(DETERMINERS))
 CLAUSE = re.compile(rf",? (?:and|while|as|but) (?=(?:{_NOUN})\b)|[,;] (?=(?:{_NOUN})\b)", re.IGNORECASE)
 BROUGHT = re.compile(
-    rf"(?:^|\s+)(?:(?:is |are )?\w+ing(?: {'| '.join(PLACES)})?|with|of|and|to|for|from|{'|'.join(PLACES)})$",
+    rf"(?:^|\s+)(?:(?:is |are )?\w+ing(?: {'| '.join(PLACES)})?|with|\w+ed as|of|and|to|for|from|{'|'.join(PLACES)})$",
     re.IGNORECASE,
 )
+ASIDE = re.compile(
+    r"(?:,? |^)(?:(?P<as>(?<!ed )(?<!same )as)|while) (?!(?:(?:still|also|just|\w+ly) )?\w+ing\b)(?P<says>[\w' -]+)",
+    re.IGNORECASE,
+)
+"""A clause beside another, whose subject needs no article."""
+ALSO = re.compile(r",? and (?P<noun>[\w-]+) (?P<verb>(?!\w+(?:ing|[^s]s)\b)\w+)", re.IGNORECASE)
+FINITE = re.compile(
+    r"(?:^|\b(?:and|while|as|,) )(?:an?|the|one) (?:[\w-]+ )*?[\w-]+ (?<!\b(?:in|on|of) )\w+[^s\W]s\b", re.I
+)
+"""A clause of one subject that does something: "a dog runs"."""
 RELATIVE = re.compile(r"^ (?:that|which|who) .*?(?= (?:and|while|over|on|in|at) |,|$)", re.IGNORECASE)
 
 
@@ -35,21 +58,46 @@ def without(caption: str, phrase: str) -> str:
 
 def _without(body: str, found: Found) -> str:
     before, after = body[: found.start], body[found.end :]
-    opened = [joint.end() for joint in CLAUSE.finditer(body)]
-    if found.start != 0 and found.start not in opened:
+    joints = _joints(body)
+    own = next((joint for joint in joints if _begins(body[joint[1] : found.start]) and joint[1] <= found.start), None)
+    if found.start != 0 and own is None:
         return _inside(before, after)
+    aside = own is not None and bool(re.search(r"\b(?:while|as) $", body[: own[1]], re.IGNORECASE))
     if item := re.match(rf",? and (?=(?:{_NOUN})\b)|, (?=(?:{_NOUN})\b)", after, re.IGNORECASE):
         return before + after[item.end() :]  # "a fox and a car move": the first of a list
-    start = max((joint.start() for joint in CLAUSE.finditer(body) if joint.end() <= found.start), default=0)
-    earlier = body[:start]
-    if found.start and not _says(earlier.rpartition(" and ")[2]):
+    earlier = body[: 0 if own is None else own[0]]
+    if found.start and not aside and not _says(earlier.rpartition(" and ")[2]):
         return earlier + after  # the last of a list
-    end = next((joint.start() for joint in CLAUSE.finditer(body) if joint.start() >= found.end), len(body))
+    end = next((joint[0] for joint in joints if joint[0] >= found.end), len(body))
     rest = (earlier + body[end:]).strip()
     where = _place(body[found.end : end])
+    where = "" if SIDE.match(f" {where}") else where
     if rest:
-        return rest if not where or PLACE.search(rest) or end != len(body) else f"{rest} {where}"
+        return rest if not where or aside or PLACE.search(rest) or end != len(body) else f"{rest} {where}"
     return _emptied(where)
+
+
+def _joints(body: str) -> list[tuple[int, int]]:
+    """Where each clause of a caption begins: its joint's first character, and its own."""
+    found = {(joint.start(), joint.end()) for joint in CLAUSE.finditer(body)}
+    for joint in ASIDE.finditer(body):
+        words = [word for word in joint["says"].split() if word.lower() not in KNOWN]
+        subject = bool(words) and words[0].lower() not in STOPS
+        verb = len(words) > 1 and words[1].lower() not in STOPS and is_plural(words[0])
+        if subject and (words[0].lower() in DETERMINERS or verb or not joint["as"]):
+            found.add((joint.start(), joint.start("says")))
+    for joint in ALSO.finditer(body):
+        if is_plural(joint["noun"]) and joint["verb"].lower() not in STOPS and FINITE.search(body[: joint.start()]):
+            found.add((joint.start(), joint.start("noun")))
+    return sorted(found)
+
+
+def _begins(text: str) -> bool:
+    """Whether what stands between a joint and a noun belongs to the noun: nothing, or bare words before it."""
+    return not any(
+        word.lower() in STOPS | DETERMINERS or is_plural(word) or re.search(r"ing$|[^s]s$|,$", word)
+        for word in text.split()
+    )
 
 
 def _place(clause: str) -> str:
@@ -82,7 +130,7 @@ def _inside(before: str, after: str) -> str:
     if brought := BROUGHT.search(own):
         ing = re.match(r"\s*((?:is|are) )\w+ing", brought.group(), re.IGNORECASE)
         kept = f" {ing.group(1).strip()}" if ing and after.strip() and PLACE.match(after.strip()) else ""
-        own = own[: brought.start()] + kept
+        own = re.sub(r",? (?:while|as)$", "", own[: brought.start()]) + kept
     return own + after
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from flowedit.instruct import find, removal
+from flowedit.instruct import find, removal, senses
 from flowedit.instruct.english import (
     BEFORE,
     COLOURS,
@@ -75,6 +75,8 @@ def resolve(instruction: Instruction, caption: str | None = None) -> Prompts:
         return Prompts(source, target, "", _listed(words), task)
     if instruction.kind == "restyle":
         how = changes[0].new
+        if changes[0].mood:
+            return Prompts(source, senses.moody(source, how), "", "", task)
         manner = f"in {how.lower()}" if LOOKS.fullmatch(how) else f"in the style of {how}"
         return Prompts(source, find.before_end(source, f", {manner}"), "", "", task)
     if instruction.kind == "background":
@@ -163,11 +165,16 @@ def _numbered(words: str, noun: str, form: Callable[[str], str]) -> str:
 def _added(caption: str, change: Change) -> tuple[str, str]:
     """The caption with one object more, and its words.
 
-    With what it does it is a clause before the place where all happens; else it is "with" the rest, at the end.
+    What an object gets stands right behind it. With what it does it is a clause before the place where all happens;
+    else it is "with" the rest, at the end.
     """
     said = split(change.new)
     thing = change.new if said.article or said.count else _introduced(said)
     noun, does = _doing(thing)
+    if change.subject:
+        owner = find.objects(caption, change.subject)[0].end
+        rest = re.sub(r"^ with (?=an?\b)", " and ", caption[owner:])
+        return f"{caption[:owner]} with {thing}{rest}", _named(thing)
     empty = re.match(r"nothing\b", caption, re.IGNORECASE)
     if empty:
         return f"{noun} {does}".strip() + caption[empty.end() :], _named(noun)

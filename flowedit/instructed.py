@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flowedit import instruct
+from flowedit import instruct, words
 from flowedit.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ def complete(settings: Settings, monitor: Monitor, captions: Captions | None = N
 
     The caption is `source`; else the sentence of the model that `caption` names, which is loaded for it and let go
     (`captions` is one that is loaded already); else plain prompts are made of the instruction alone. What is complete
-    stays as it is. Raises ValueError for an instruction that cannot be read, one that speaks of what the caption does
+    stays as it is; words that name the made ones and kept objects beside them ("fox, car" and "panda, car") stay too.
+    Raises ValueError for an instruction that cannot be read, one that speaks of what the caption does
     not have, and one beside a target or words of another meaning.
     """
     if settings.instruction is None:
@@ -34,6 +35,7 @@ def complete(settings: Settings, monitor: Monitor, captions: Captions | None = N
     if not source and model is not None:
         source = _caption(settings, instruction, monitor, captions) or ""
     made = instruct.resolve(instruction, source)
+    made = _kept(settings, made)
     for key in MADE:
         given = getattr(settings, key)
         if given and given != getattr(made, key):
@@ -58,6 +60,25 @@ def explain(settings: Settings) -> list[str]:
             f"{to}; a sentence that describes the whole frame (--source) edits better"
         ]
     return [f"the instruction makes it {to}"]
+
+
+def _kept(settings: Settings, made: instruct.Prompts) -> instruct.Prompts:
+    """The prompts with the words that are given, if these name what changes as it was made, and what is kept beside it.
+
+    Raises ValueError for a kept object that either prompt does not hold.
+    """
+    given = settings.source_words or "", settings.target_words or ""
+    sides = list(zip(*(words.phrases(side) for side in given), strict=False))
+    if len({len(words.phrases(side)) for side in given}) > 1 or not (made.source_words and made.target_words):
+        return made
+    changed = list(zip(words.phrases(made.source_words), words.phrases(made.target_words), strict=True))
+    kept = [pair for pair in sides if pair not in changed]
+    if [pair for pair in sides if pair in changed] != changed or any(old != new for old, new in kept):
+        return made
+    for same, _ in kept:
+        words.occurrences(made.source, same, "source_words")
+        words.occurrences(made.target, same, "target_words")
+    return replace(made, source_words=given[0], target_words=given[1])
 
 
 def _caption(

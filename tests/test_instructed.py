@@ -109,6 +109,37 @@ def test_what_is_complete_stays_as_it_is():
     assert instructed.complete(plain, QUIET) is plain
 
 
+def words_beside(source_words, target_words, text=TEXT):
+    given = {"instruction": text, "source": f"{CAPTION} and a car stands still"}
+    given |= {"source_words": source_words, "target_words": target_words}
+    return instructed.complete(config.compose(given), QUIET)
+
+
+@pytest.mark.parametrize("given", [("fox, car", "panda, car"), ("car, fox, green grass", "car, panda, green grass")])
+def test_kept_objects_may_stand_beside_the_words_that_it_makes(given):
+    settings = words_beside(*given)
+    assert (settings.source_words, settings.target_words) == given
+    assert settings.target == f"{TARGET} and a car stands still"
+    assert instructed.complete(settings, QUIET) == settings
+
+
+@pytest.mark.parametrize(
+    ("given", "text", "says"),
+    [
+        (("fox, car", "panda, bus"), TEXT, "source_words 'fox, car' beside the instruction"),
+        (("fox, car", "panda"), TEXT, "source_words 'fox, car' beside the instruction"),
+        (("car", "car"), TEXT, "source_words 'car' beside the instruction"),
+        (("fox, fox", "panda, panda"), TEXT, "source_words 'fox, fox' beside the instruction"),
+        (("car, fox", "car, fox"), "remove the fox", "source_words 'car, fox' beside the instruction"),
+        (("fox, dog", "panda, dog"), TEXT, "source_words: 'dog' is not in the prompt"),
+        (("fox, fox", "panda, fox"), TEXT, "target_words: 'fox' is not in the prompt"),
+    ],
+)
+def test_other_words_beside_it_are_refused(given, text, says):
+    with pytest.raises(ValueError, match=says):
+        words_beside(*given, text=text)
+
+
 def test_plain_prompts_are_said_aloud():
     plain = instructed.complete(config.compose({"instruction": TEXT}), QUIET)
     (said,) = instructed.explain(plain)

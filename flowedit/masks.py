@@ -168,11 +168,12 @@ class AttentionMask:
     """The mask of each step from the maps that the recorder gathered; remembers what smoothing over steps needs.
 
     `sides`: for source and target, a function that gives the newest maps (rows, K, F, H, W), one for each object, or
-    None before any; an object holds the sites of either side, and the first side that has maps says whose they are
-    where objects meet (`contest`). `kept`: for each object whether it is kept: it takes sites from the others and is
-    not edited. `user`: a user's soft mask (1, 1, F, H, W), edited too, over kept objects as well. Sizes are in latent
-    sites; means over time count the latent frames `own`. After the edit, `vote()` is the mask of the sites that most
-    steps held, and `voted()` that of each object.
+    None before any; `shown`: for each side the objects of its maps, all K by default. An object holds the sites of
+    either side, and the first side that has its map says whose they are where objects meet (`contest`). `kept`: for
+    each object whether it is kept: it takes sites from the others and is not edited. `user`: a user's soft mask
+    (1, 1, F, H, W), edited too, over kept objects as well. Sizes are in latent sites; means over time count the latent
+    frames `own`. After the edit, `vote()` is the mask of the sites that most steps held, and `voted()` that of each
+    object.
     """
 
     def __init__(
@@ -190,11 +191,14 @@ class AttentionMask:
         own: slice = slice(None),
         user: Tensor | None = None,
         kept: Sequence[bool] = (False,),
+        shown: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self._sides = list(sides)
         self._threshold, self._quantile, self._pool, self._decay = threshold, quantile, pool, decay
         self._smooth_frames, self._smooth_steps, self._over_draws = smooth_frames, smooth_steps, over_draws
         self._own, self._user, self._grow = own, user, grow
+        self._objects = len(kept)
+        self._shown = [list(range(len(kept)))] * len(self._sides) if shown is None else [list(each) for each in shown]
         self._edited = [k for k, stays in enumerate(kept) if not stays]
         self._maps: list[Tensor | None] = [None] * len(self._sides)
         self._pending: list[list[Tensor]] = [[] for _ in self._sides]
@@ -254,12 +258,15 @@ class AttentionMask:
 
     def _hard(self, sides: Sequence[Tensor | None]) -> Tensor:
         """The hard sites of each object, (K, 1, F, H, W), no two of one site."""
-        found = [maps for maps in sides if maps is not None]
-        hard = union([threshold(maps, self._threshold, self._quantile, self._pool, self._own) for maps in found])
-        hard = grown(hard, self._grow)
-        # The source's maps decide: the target's words look for their objects in what is not there yet.
-        strengths = union([strength(found[0], self._pool, self._own)])
-        return contest(hard.transpose(0, 1), strengths.transpose(0, 1))
+        found = [(maps, places) for maps, places in zip(sides, self._shown, strict=True) if maps is not None]
+        shape = (1, self._objects, *found[0][0].shape[2:])
+        hard, strengths = (torch.zeros(shape, device=found[0][0].device) for _ in range(2))
+        # The source's maps decide, last here: the target's words look for their objects in what is not there yet.
+        for maps, places in reversed(found):
+            own = union([threshold(maps, self._threshold, self._quantile, self._pool, self._own)])
+            hard[:, places] = torch.maximum(hard[:, places], own)
+            strengths[:, places] = union([strength(maps, self._pool, self._own)])
+        return contest(grown(hard, self._grow).transpose(0, 1), strengths.transpose(0, 1))
 
     def _gather(self) -> None:
         """Take what each side has gathered: a step's mask needs all its evaluations, though weights look at each."""

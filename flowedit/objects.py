@@ -12,6 +12,15 @@ def attended(settings: Settings) -> bool:
 
 def objects(settings: Settings) -> tuple[Pair, ...]:
     """The objects that have masks of their own, two or more; () for one mask of all words."""
+    return () if unseen(settings) else _apart(settings)
+
+
+def unseen(settings: Settings) -> bool:
+    """Whether one of several objects has its words where random noise evaluates no prompt, and so no mask."""
+    return settings.mode.name == "random_noise" and not all(pair.target for pair in _apart(settings))
+
+
+def _apart(settings: Settings) -> tuple[Pair, ...]:
     apart = attended(settings) and settings.mask.objects == "apart"
     return pairs(settings.source_words, settings.target_words) if apart else ()
 

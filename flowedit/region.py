@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flowedit import guidance, masks, words
 from flowedit.editors.common import INSIDE
-from flowedit.objects import attended, objects, own_scales
+from flowedit.objects import attended, objects, own_scales, unseen
 from flowedit.settings import Settings
 from flowedit.types import Backbone, Conditioning, Frames, Geometry, Mask, Tokens, Velocity
 
@@ -36,8 +36,11 @@ class Region:
 
 
 def watched(settings: Settings) -> dict[str, str]:
-    """Sides whose attention is read, `source` and `target`, with their words; random noise evaluates no source."""
-    if not attended(settings):
+    """Sides whose attention is read, `source` and `target`, with their words; random noise evaluates no source.
+
+    None is where an object that goes has no map, so that what is kept is not taken for what is edited.
+    """
+    if not attended(settings) or unseen(settings):
         return {}
     sides = {"source": settings.source_words, "target": settings.target_words}
     if settings.mode.name == "random_noise":
@@ -47,15 +50,16 @@ def watched(settings: Settings) -> dict[str, str]:
 
 def check_words(settings: Settings) -> None:
     """Raise ValueError for an object word that its prompt does not have, with the prompt's words; and for words that
-    the task has no use for, or lacks.
+    the task has no use for, or lacks, beside those of kept objects.
     """
     words.occurrences(settings.source or "", settings.source_words if settings.source else "", "source_words")
     words.occurrences(settings.target or "", settings.target_words, "target_words")
     if settings.task in LONELY:
         side, other, what = LONELY[settings.task]
-        if given := getattr(settings, f"{other}_words"):
+        edited = dict(zip(("source", "target"), _changed(settings), strict=True))
+        if given := ", ".join(edited[other]):
             raise ValueError(f"task={settings.task} takes no {other}_words, {given!r}: {what}")
-        if not words.phrases(getattr(settings, f"{side}_words")) and settings.user_mask is None:
+        if not edited[side] and settings.user_mask is None:
             raise ValueError(f"task={settings.task} needs {side}_words, or a user mask, that say where")
 
 
@@ -75,9 +79,8 @@ def explain(settings: Settings) -> list[str]:
         said.append(f"no words to read attention for: {what} (give --source-words or --target-words)")
     elif len(sides) == 1 and settings.mode.name != "random_noise":
         other = "target" if "source" in sides else "source"
-        if settings.task in LONELY:
-            return said
-        said.append(f"no {other}_words: the mask comes from the {next(iter(sides))} prompt alone")
+        if settings.task not in LONELY:
+            said.append(f"no {other}_words: the mask comes from the {next(iter(sides))} prompt alone")
     return said + _pairing(settings)
 
 
@@ -86,7 +89,7 @@ def _pairing(settings: Settings) -> list[str]:
         named = ", ".join(map(str, found))
         return [f"{len(found)} objects, a mask each: {named} (mask.objects=joined makes one of all)"]
     counts = [len(words.phrases(text)) for text in (settings.source_words, settings.target_words)]
-    if settings.mask.objects == "apart" and all(counts) and max(counts) > 1:
+    if settings.mask.objects == "apart" and all(counts) and max(counts) > 1 and not unseen(settings):
         return [f"{counts[0]} source words and {counts[1]} target words do not pair up: one mask for all of them"]
     return []
 
@@ -98,9 +101,14 @@ def _told(settings: Settings) -> Iterator[str]:
     if settings.task == "remove" and read:
         yield "a removal: the mask comes from the source prompt's words (task=replace edits as any other)"
     if settings.task == "remove":
-        left = [word for word in words.content(settings.source_words) if word in words.content(settings.target or "")]
-        if left:
+        old, _ = _changed(settings)
+        kept = [phrase for phrase in words.phrases(settings.source_words) if phrase not in old]
+        if left := words.content(" ".join(old)) & words.content(settings.target or "") - words.content(" ".join(kept)):
             yield f"the target prompt still says {', '.join(sorted(left))}: what is to go may stay"
+
+
+def _changed(settings: Settings) -> tuple[list[str], list[str]]:
+    return words.changed(settings.source_words, settings.target_words)
 
 
 @contextmanager
@@ -124,12 +132,14 @@ def region(
         mask = None if user is None else _softened(user, decay)
         yield Region(mask, lambda: mask)
         return
+    named = {side: [getattr(each, side) for each in found] or [text] for side, text in sides.items()}
     tokens: dict[Conditioning, Tokens] = {
         prompts[side]: [
             words.token_indices(prompts[side].prompt, phrase, prompts[side].spans, f"{side}_words")
-            for phrase in (words.phrases(text) if found else [text])
+            for phrase in phrases
+            if phrase
         ]
-        for side, text in sides.items()
+        for side, phrases in named.items()
     }
     with backbone.record(tokens, settings.mask.blocks, settings.mask.normalise) as maps:
         attention = masks.AttentionMask(
@@ -145,6 +155,7 @@ def region(
             own=own,
             user=None if user is None else _softened(user, decay),
             kept=[each.kept for each in found] or [False],
+            shown=[[k for k, phrase in enumerate(phrases) if phrase] for phrases in named.values()],
         )
         guided = partial(guidance.regional, weights=attention.weights) if own_scales(settings) else Region.guided
         yield Region(attention, attention.vote, guided, attention.voted if found else Region.objects)

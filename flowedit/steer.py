@@ -15,6 +15,7 @@ from flowedit.objects import objects, own_scales, target_scales
 from flowedit.settings import Settings
 from flowedit.source_clip import windows_of
 from flowedit.types import Backbone, Conditioning, Frames, Geometry, Mask, Monitor, Step, Velocity
+from flowedit.words import NOTHING
 
 CHECK_SECONDS = 2.0
 """How often the loop looks for a NaN; each look waits for the device."""
@@ -112,8 +113,8 @@ def object_facts(settings: Settings, masks: Tensor) -> list[dict[str, Any]]:
     scales = iter(target_scales(settings) if own_scales(settings) else repeat(settings.target_guidance_scale))
     return [
         {
-            "source": pair.source,
-            "target": pair.target,
+            "source": pair.source or NOTHING,
+            "target": pair.target or NOTHING,
             "kept": pair.kept,
             "guidance_scale": None if pair.kept else next(scales),
             "sites": round(float((mask == 1).float().mean()), 4),
@@ -199,7 +200,8 @@ def check_editor(settings: Settings, steps: int) -> None:
     if settings.guidance.name == "differential":
         guidance.require_baseline(settings.guidance.baseline_size or 0, settings.draws)
     last = settings.mode.target_only_steps or 0
-    if 0 < last == steps and set(region.watched(settings)) == {"source"}:
+    blind = set(region.watched(settings)) == {"source"} or not all(pair.target for pair in objects(settings))
+    if 0 < last == steps and blind:
         raise ValueError(
             f"mode.target_only_steps {last} are all the steps: the source prompt is never evaluated and source_words "
             "give no mask; give target_words, or fewer such steps"

@@ -32,7 +32,7 @@ def unused(settings: Settings, windows: int | None = None) -> list[str]:
     )
     attention = bool(watched(settings))
     masked = attention or settings.user_mask is not None
-    own, several = own_scales(settings), "several objects: two words or more, as many on both sides"
+    own, several = own_scales(settings), "several objects: two words or more that pair up"
     needs = [
         ("draws", drawn, fresh),
         ("guidance.name", drawn, fresh),

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 Span = tuple[int, int]
@@ -19,6 +19,8 @@ JOINTS = (
 
 NONE = ("nothing", "nobody", "no", "none", "empty", "any", "there", "only", "alone")
 """Words that say that something is not there."""
+NOTHING = NONE[0]
+"""What stands beside an object that goes or comes."""
 
 
 def content(prompt: str) -> frozenset[str]:
@@ -33,10 +35,10 @@ def content(prompt: str) -> frozenset[str]:
 def task(source: str, target: str, source_words: str, target_words: str) -> str:
     """`remove`, `add` or `replace`, as the prompts and the words of the object tell.
 
-    `remove`: source words alone, and a target prompt without a content word of its own; `add`: target words alone,
-    and a target prompt that has every content word of the source's; else `replace`.
+    `remove`: source words alone, beside those of kept objects, and a target prompt without a content word of its own;
+    `add`: target words alone, likewise, and a target prompt with every content word of the source's; else `replace`.
     """
-    before, after, old, new = content(source), content(target), phrases(source_words), phrases(target_words)
+    before, after, (old, new) = content(source), content(target), changed(source_words, target_words)
     if old and not new and target.strip() and after < before:
         return "remove"
     if new and not old and source.strip() and before < after:
@@ -51,26 +53,64 @@ def phrases(words: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Pair:
-    """An object by its phrase in the source prompt and in the target's; a kept one is not edited."""
+    """An object by its phrase in the source prompt and in the target's; a kept one is not edited.
+
+    One that goes has an empty target, one that comes an empty source.
+    """
 
     source: str
     target: str
     kept: bool
 
     def __str__(self) -> str:
-        return f"{self.source} (kept)" if self.kept else f"{self.source} → {self.target}"
+        return f"{self.source} (kept)" if self.kept else f"{self.source or NOTHING} → {self.target or NOTHING}"
 
 
 def pairs(source_words: str, target_words: str) -> tuple[Pair, ...]:
-    """The phrases of both sides by their order: 'fox, car' and 'panda, car' to fox → panda and a car that is kept.
+    """The objects that the words name: 'fox, car' and 'panda, car' are fox → panda and a car that is kept.
 
-    A pair of equal phrases is kept, unless all are. () for unequal numbers of phrases, and for fewer than two.
+    A phrase of both sides is kept; if every one is of both, only those of equal place are, unless all are. The others
+    pair up by their order, or, if one side has none, each is an object that goes or comes. In the order of the source;
+    () for other unequal numbers, and for fewer than two objects.
     """
-    sides = list(zip(phrases(source_words), phrases(target_words), strict=False))
-    if len(sides) < 2 or len(phrases(source_words)) != len(phrases(target_words)):
+    old, new = phrases(source_words), phrases(target_words)
+    stay = _kept(old, new)
+    left, right = _others(old, stay), _others(new, stay.values())
+    if left and right and len(left) != len(right):
         return ()
-    same = [source.casefold() == target.casefold() for source, target in sides]
-    return tuple(Pair(*side, kept and not all(same)) for side, kept in zip(sides, same, strict=True))
+    partner = dict(zip(left, right, strict=False))
+    found = {i: Pair(old[i], new[j], True) for i, j in stay.items()}
+    found |= {i: Pair(old[i], new[partner[i]] if partner else "", False) for i in left}
+    comes = [Pair("", new[j], False) for j in right if not left]
+    both = [*(found[i] for i in sorted(found)), *comes]
+    return tuple(both) if len(both) > 1 else ()
+
+
+def changed(source_words: str, target_words: str) -> tuple[list[str], list[str]]:
+    """The phrases of each side without those of the objects that are kept, as `pairs` has them."""
+    old, new = phrases(source_words), phrases(target_words)
+    stay = _kept(old, new)
+    return [old[i] for i in _others(old, stay)], [new[j] for j in _others(new, stay.values())]
+
+
+def _kept(old: list[str], new: list[str]) -> dict[int, int]:
+    """Where each kept phrase stands in the source's list, and where in the target's."""
+    names = [phrase.casefold() for phrase in new]
+    stay: dict[int, int] = {}
+    for i, phrase in enumerate(old):
+        same = [j for j, name in enumerate(names) if name == phrase.casefold() and j not in stay.values()]
+        if same:
+            stay[i] = same[0]
+    if len(stay) < max(len(old), len(new)):
+        return stay
+    in_place = {i: i for i, phrase in enumerate(old) if phrase.casefold() == names[i]}
+    return in_place if len(in_place) < len(old) else {}
+
+
+def _others(side: list[str], kept: Collection[int]) -> list[int]:
+    """Places of a side's phrases that are not kept; one that repeats a kept phrase says nothing more."""
+    named = {side[i].casefold() for i in kept}
+    return [i for i, phrase in enumerate(side) if phrase.casefold() not in named]
 
 
 def occurrences(prompt: str, words: str, name: str = "words") -> list[Span]:

@@ -48,8 +48,43 @@ def test_words_pair_up_by_their_order():
     ]
     assert [pair.kept for pair in words.pairs("fox, car", "panda, Car")] == [False, True]
     assert [pair.kept for pair in words.pairs("fox, car", "fox, car")] == [False, False]  # a style: nothing is kept
-    for alone in (("fox", "panda"), ("fox, car", "panda"), ("", "panda, car"), ("", "")):
+    for alone in (("fox", "panda"), ("fox, car", "panda"), ("fox, car, cup", "cup, panda"), ("fox", ""), ("", "")):
         assert words.pairs(*alone) == ()
+
+
+@pytest.mark.parametrize(
+    ("source_words", "target_words", "named"),
+    [
+        ("fox, car", "car", "fox → nothing, car (kept)"),
+        ("Car; fox", "car", "Car (kept), fox → nothing"),
+        ("car", "fox, Car", "car (kept), nothing → fox"),
+        ("fox, car", "", "fox → nothing, car → nothing"),
+        ("", "fox, car", "nothing → fox, nothing → car"),
+        ("fox, car", "car, panda", "fox → panda, car (kept)"),
+        ("fox, car, cup", "cup, panda, apple", "fox → panda, car → apple, cup (kept)"),
+        ("fox, car, cup", "car, fox, cup", "fox → car, car → fox, cup (kept)"),  # a swap
+        ("fox, car", "car, fox", "fox → car, car → fox"),
+        ("fox, fox", "fox", ""),
+    ],
+)
+def test_what_goes_what_comes_and_what_is_kept(source_words, target_words, named):
+    assert ", ".join(map(str, words.pairs(source_words, target_words))) == named
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "source_words", "target_words", "task"),
+    [
+        ("a fox and a car", "a car", "fox, car", "car", "remove"),
+        ("a fox and a car", "a car", "fox, car", "Car", "remove"),
+        ("a car", "a fox and a car", "car", "fox, car", "add"),
+        ("a fox and a car", "a car", "fox, car", "car, car", "remove"),
+        ("a fox and a car", "a red car", "fox, car", "car", "replace"),
+        ("a fox and a car", "a panda and a car", "fox, car", "panda, car", "replace"),
+        ("a red car", "a car", "car", "car", "replace"),
+    ],
+)
+def test_a_kept_object_does_not_tell_the_task(source, target, source_words, target_words, task):
+    assert words.task(source, target, source_words, target_words) == task
 
 
 @pytest.mark.parametrize(
@@ -306,6 +341,104 @@ def test_an_object_s_own_scale_guides_its_sites_at_no_cost(mode):
     assert [each["guidance_scale"] for each in steer.object_facts(job.settings, job.objects)] == [2.0, 8.0]
 
 
+class Reading(Seeing):
+    """The same by name: whatever the prompts have, foxes and pandas stand on the left, all else on the right."""
+
+    class Maps(Seeing.Maps):
+        def take(self, prompt):
+            said = prompt.prompt.split()
+            sides = [int(said[index] not in ("fox", "panda")) for (index,) in self.tokens[prompt]]
+            return BOTH[:, sides]
+
+
+GONE = {"source": "a fox and a car", "target": "a car", "source_words": "fox, car", "target_words": "car"}
+COME = {"source": "a car", "target": "a car and a fox", "source_words": "car", "target_words": "fox, car"}
+HARD = {"mask.grow": 0}  # a removal's mask grows with some modes
+EMPTY = {"source": "a fox and a car", "target": "nothing", "source_words": "fox, car"}
+
+
+@pytest.mark.parametrize("mode", ["inversion", "inversion_free", "random_noise"])
+@pytest.mark.parametrize("options", [GONE, COME], ids=["gone", "come"])
+def test_an_object_goes_or_comes_beside_one_that_is_kept(options, mode):
+    z, mask, job = edit(Reading, **options, mode=mode, **HARD)
+    task = "remove" if options is GONE else "add"
+    assert job.settings.task == task
+    region.check_words(job.settings)
+    said = " ".join(region.explain(job.settings))
+    assert "still says" not in said
+    if options is GONE and mode == "random_noise":  # what goes has no map: no mask, rather than that of the car
+        assert mask is job.objects is None
+        assert "random_noise evaluates no source prompt" in said
+        assert "a global edit" in said
+        assert "pair up" not in said
+        return
+    assert "2 objects, a mask each" in said
+    assert (z - X)[..., 2:6, 3:].abs().max() < 1e-5
+    assert (z - X)[..., 2:6, :3].abs().mean() > 0.05
+    assert (mask[..., 2:6, 3:] == 0).all()
+    assert (mask[..., 2:6, :3] == 1).all()
+    facts = {(each["source"], each["target"]): each for each in steer.object_facts(job.settings, job.objects)}
+    pair = ("fox", "nothing") if options is GONE else ("nothing", "fox")
+    assert (facts[pair]["kept"], facts["car", "car"]["kept"]) == (False, True)
+    assert (facts[pair]["sites"], facts["car", "car"]["sites"]) == (0.2656, 0.3125)
+
+
+@pytest.mark.parametrize("mode", ["inversion", "inversion_free"])
+def test_two_that_go_have_a_mask_and_a_scale_each(mode):
+    _, mask, job = edit(Reading, **EMPTY, mode=mode, object_guidance_scales=[2.0, 8.0], **HARD)
+    assert job.settings.task == "remove"
+    assert (mask[..., 2:6, :] == 1).all()
+    assert [(each["source"], each["target"], each["guidance_scale"], each["sites"]) for each in steer.object_facts(
+        job.settings, job.objects)] == [("fox", "nothing", 2.0, 0.2656), ("car", "nothing", 8.0, 0.3125)]  # fmt: skip
+    said = region.explain(job.settings)
+    assert "fox → nothing, car → nothing" in said[-1]
+    assert objects(settings(**EMPTY, mode=mode, **{"mask.objects": "joined"})) == ()
+
+
+def test_an_object_on_one_side_alone_is_held_by_its_own_map_where_the_other_side_has_none():
+    far = torch.full((1, 1, 2, 8, 8), 0.01)
+    far[..., 7, :] = 1
+    for shown, sides in (([[0, 1], [1]], (BOTH, far)), ([[1], [0, 1]], (RIGHT, torch.cat([LEFT, far], 1)))):
+        mask = attention(*sides, shown=shown, decay=math.inf)
+        mask(0)
+        first, second = mask.voted()[:, 0, 0]
+        assert first[3].tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
+        assert second[3].tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
+        assert first[1].tolist() == [1, 1, 1, 1, 1, 0, 0, 0]
+        assert second[7].tolist() == [1] * 8
+    waiting = attention(LEFT, None, decay=math.inf, shown=[[0], [1]])  # the other side's maps are still to come
+    assert torch.equal(waiting(0), (LEFT > 0.1).float())
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (GONE | {"target_words": "car, a"}, "task=remove takes no target_words, 'a':"),
+        (COME | {"source_words": "car, a", "task": "add"}, "task=add takes no source_words, 'a':"),
+        (GONE | {"source_words": "car"}, "task=remove takes no target_words, 'car':"),
+        (GONE | {"source_words": "", "target_words": ""}, "task=remove needs source_words"),
+    ],
+)
+def test_a_task_is_refused_words_of_the_other_side_that_are_not_kept(options, match):
+    with pytest.raises(ValueError, match=match):
+        region.check_words(settings(**({"task": "remove"} | options)))
+
+
+def test_what_is_to_go_may_stay_is_said_of_its_own_words_alone():
+    red = {"source": "a red fox and a red car", "source_words": "red fox, red car", "target_words": "red car"}
+    assert not any("still says" in text for text in region.explain(settings(**red, target="a red car", task="remove")))
+    (said,) = (
+        text for text in region.explain(settings(**red, target="a fox, a red car", task="remove")) if "still" in text
+    )
+    assert "still says fox:" in said
+
+
+def test_steps_that_never_look_at_what_goes_are_refused():
+    with pytest.raises(ValueError, match="source_words give no mask"):
+        steer.check_editor(settings(**GONE, **{"mode.target_only_steps": 4, "steps": 4}), 4)
+    steer.check_editor(settings(**COME, **{"mode.target_only_steps": 4, "steps": 4}), 4)
+
+
 WAYS = [("inversion_free", None)] + [(m, s) for m in ("random_noise", "inversion") for s in METHODS]
 
 
@@ -323,8 +456,8 @@ def test_equal_own_scales_are_one_scale(mode, solver, smooth):
 def test_looking_at_the_weights_changes_no_mask_and_they_follow_the_newest_maps():
     def run(look):
         given = iter([BOTH, 3 * BOTH.flip(1)] if look else [(BOTH + 3 * BOTH.flip(1)) / 2])
-        mask = attention(decay=math.inf, smooth_steps=0.5)
-        mask._sides, mask._maps, mask._pending = [lambda: next(given, None)], [BOTH], [[]]
+        mask = attention(BOTH, decay=math.inf, smooth_steps=0.5)
+        mask._sides, mask._maps = [lambda: next(given, None)], [BOTH]
         seen = [mask.weights()[:, 0, 0, 3, 4].tolist() for _ in range(look)]
         return mask(0), mask.voted(), seen
 
@@ -516,3 +649,16 @@ def test_a_user_mask_beside_several_objects_has_a_colour_of_its_own(scene, pocke
     replaced = pocket.edit(scene, out=tmp_path / "r", **options)
     assert "objects" not in replaced.run
     assert (replaced.latent_mask[0, 0, :, 4:, :4] < 1).all()
+
+
+def test_the_fox_goes_and_the_car_beside_it_is_kept(scene, pocket, tmp_path):
+    prompts = {"source": f"a fox moves right and a car stands still {PLACE}", "target": f"a car stands still {PLACE}"}
+    result = pocket.edit(scene, **prompts, source_words="fox, car", target_words="car", out=tmp_path / "o")
+    assert result.run["settings"]["task"] == "remove"
+    named = [(each["source"], each["target"], each["kept"]) for each in result.run["objects"]]
+    assert named == [("fox", "nothing", False), ("car", "car", True)]
+    change = (result.latents - result.source_latents).abs().mean((0, 1, 2))
+    assert change[:, 5:].mean() < 0.5 * change[:, :3].mean()
+    picture, before = frames_of(result.mask), frames_of(scene)
+    tint = (picture[:, -320:] - before.repeat(5, 1).repeat(5, 2)).mean((0, 1))
+    assert tint[:120, 0].mean() > tint[:120, 2].mean() + 5  # red over the fox

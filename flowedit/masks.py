@@ -265,7 +265,7 @@ class AttentionMask:
         for maps, places in reversed(found):
             own = union([threshold(maps, self._threshold, self._quantile, self._pool, self._own)])
             hard[:, places] = torch.maximum(hard[:, places], own)
-            strengths[:, places] = union([strength(maps, self._pool, self._own)])
+            strengths[:, places] = union([strength(maps, self._pool, self._own)]).to(strengths.dtype)
         return contest(grown(hard, self._grow).transpose(0, 1), strengths.transpose(0, 1))
 
     def _gather(self) -> None:

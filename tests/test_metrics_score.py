@@ -17,7 +17,9 @@ from flowedit.metrics.score import Frames, Tools, check, score
 
 TOTAL = 5
 LOCAL = [name for name, metric in METRICS.items() if metric.download is None]
-NOT_OF_FRAMES = {"object_accuracy", "mask_iou", "motion_error"}
+NOT_OF_FRAMES = {"object_accuracy", "right_object", "mask_iou", "motion_error"} | {
+    f"{name}_composited" for name in ("truth_psnr", "truth_lpips", "background_psnr")
+}
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def test_working_size(source, area, multiple, expected):
 @settings(max_examples=80, deadline=None)
 def test_working_size_is_the_best_of_all(source, area, multiple, longest):
     size = working_size(source, area, multiple, longest)
-    sides = np.arange(multiple, 1 + (longest or 8192), multiple)
+    sides = np.arange(multiple, 1 + (longest or 2 * max(4096, *size)), multiple)
     height, width = np.meshgrid(sides, sides, indexing="ij")
     cost = np.log(height * width / area) ** 2 + 4 * np.log(width / height * source[0] / source[1]) ** 2
     assert size[0] in sides

@@ -29,7 +29,7 @@ BASE = {
 def clips(draw):
     multiple = draw(st.integers(1, 3))
     length, window = (multiple * draw(st.integers(1, n)) for n in (60, 20))
-    return length, window, draw(st.floats(0, 0.95)), multiple
+    return length, window, draw(st.integers(0, 95)) / 100, multiple
 
 
 @settings(deadline=None)

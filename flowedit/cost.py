@@ -15,8 +15,8 @@ def intervals(settings: Settings) -> int:
     return min(int(settings.strength * steps + 1e-9), steps)
 
 
-def network_evaluations(settings: Settings, windows: int = 1) -> int:
-    """Batch rows that one edit of one scene sends through the network, as `run.yaml` will count them, `windows` times.
+def network_evaluations(settings: Settings) -> int:
+    """Batch rows that one window of one scene sends through the network; `run.yaml` counts those of all.
 
     How many scenes and windows a clip has depends on its frames and on the backbone, which are not known here; methods
     on one clip are compared by the cost of one window of one scene.
@@ -34,12 +34,12 @@ def network_evaluations(settings: Settings, windows: int = 1) -> int:
         last = min(mode.target_only_steps or 0, n)
         paired = n - last
         fixed = min(mode.fixed_noise_steps or 0, paired)
-        return windows * (((paired - fixed) * settings.draws + fixed) * (source + target) + last * target)
+        return ((paired - fixed) * settings.draws + fixed) * (source + target) + last * target
     up = {"euler": n, "midpoint": 2 * n, "heun": 2 * n}[mode.solver or "euler"]
     down = up - (1 if mode.solver == "heun" and n else 0)
     if mode.name == "random_noise":
-        return windows * down * target
-    return windows * (up * source + down * target + (down * source if mode.reconstruction else 0))
+        return down * target
+    return up * source + down * target + (down * source if mode.reconstruction else 0)
 
 
 def within(settings: Settings, budget: int) -> Settings:

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowedit.run import Editor, edit, load
+    from flowedit.pipeline.run import Editor, edit, load
     from flowedit.types import EditResult
 
 __version__ = "0.1.0"
 __all__ = ["EditResult", "Editor", "__version__", "edit", "load"]
 
-_HOMES = {"edit": "run", "load": "run", "Editor": "run", "EditResult": "types"}
+_HOMES = {"edit": "pipeline.run", "load": "pipeline.run", "Editor": "pipeline.run", "EditResult": "types"}
 
 
 def __getattr__(name: str) -> Any:

@@ -86,34 +86,45 @@ class Maps(Protocol):
         """Mean over the calls since the last take, (rows, K, F, H, W) on the latent grid; None without a call."""
 
 
-class Backbone(Protocol):
-    """A pretrained text-to-video model as a rectified flow; the only thing that is known above the seam."""
+@dataclass(frozen=True)
+class BackboneSpec:
+    """What is known of a backbone before it runs: the shapes that it takes, and what it was trained on."""
 
     name: str
-    notices: list[str]
+    notices: tuple[str, ...]
     """What a user should hear once: random weights, a precision that the model was not trained in, ..."""
     trained: bool
+    """False for random weights."""
     trained_frames: int
     fps: int
     """Frames a second of the clips that it learned from, and so of a clip that it makes."""
-    shift: float
-    """What its grid of times is shifted by, as its checkpoint says, beyond what its knots hold; 1 for nothing."""
-    native_area: int
-    multiple: int
-    max_side: int | None
     latent_size: tuple[int, int]
     """(height, width) of the latent of the clips that it learned from."""
+    native_area: int
+    """Pixels of a frame of those clips."""
+    multiple: int
+    """Sides of a frame are multiples of it, in pixels."""
     frames_per_latent: int
-    patch_frames: int
+    max_side: int | None = None
+    """The longest side in pixels that it knows places for; None without a bound."""
+    patch_frames: int = 1
     """Latent frames that one token of the network holds; a window begins and ends at multiples of it."""
-    max_latents: int | None
+    leading_latents: int = 0
+    """Latent frames that encode() repeats in front and decode() drops."""
+    max_latents: int | None = None
     """The most latent frames that one evaluation of the network knows places for; None without a bound."""
+    shift: float = 1.0
+    """What its grid of times is shifted by, as its checkpoint says, beyond what its knots hold; 1 for nothing."""
+    world: Mapping[str, Any] | None = None
+    """What a checkpoint of the pocket world learned, its classes, grounds, motions, sizes and tints; else None."""
+
+
+class Backbone(Protocol):
+    """A pretrained text-to-video model as a rectified flow; the only thing that is known above the seam."""
+
+    spec: BackboneSpec
     device: torch.device
     """Where its networks run, and where its velocities take and give their states."""
-    leading_latents: int
-    """Latent frames that encode() repeats in front and decode() drops."""
-    world: Mapping[str, Any] | None
-    """What a checkpoint of the pocket world learned, its classes, grounds, motions, sizes and tints; else None."""
     evaluations: int
     """Batch rows that went through the network so far."""
 

@@ -8,20 +8,21 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flowedit import config, edit_file, instructed
+from flowedit.config import compose, edit_file
+from flowedit.pipeline import instruction
 
 
-@hydra.main(config_path=str(config.folder()), config_name="config", version_base="1.3")
+@hydra.main(config_path=str(compose.folder()), config_name="config", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """Edit one clip with one point of the sweep."""
-    from flowedit.cli import one_line
-    from flowedit.progress import RichMonitor
-    from flowedit.run import check, load_backbone, run
+    from flowedit.cli.progress import RichMonitor
+    from flowedit.messages import one_line
+    from flowedit.pipeline.run import check, load_backbone, run
 
     try:
         settings = edit_file.swept(HydraConfig.get().overrides.task)
         with RichMonitor() as monitor:
-            settings = instructed.complete(settings, monitor)
+            settings = instruction.complete(settings, monitor)
             check(settings)
             print(run(settings, load_backbone(settings), monitor).video)
     except Exception as error:

@@ -9,26 +9,27 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from flowedit import config
+from flowedit.config import compose
+from flowedit.evaluation.options import evaluation
 
 FAILED: list[str] = []
 """Points of the sweep in which some edit or score failed: the others run all the same."""
 
 
-@hydra.main(config_path=str(config.folder()), config_name="evaluate", version_base="1.3")
+@hydra.main(config_path=str(compose.folder()), config_name="evaluate", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """Evaluate one dataset with one point of the sweep; each point has a folder, and they share their jobs."""
-    from flowedit import evaluation
-    from flowedit.cli import one_line
-    from flowedit.progress import RichMonitor
+    from flowedit.cli.progress import RichMonitor
+    from flowedit.evaluation import evaluate, plan
+    from flowedit.messages import one_line
 
     hydra_config = HydraConfig.get()
     point = f"point-{hydra_config.job.num}" if hydra_config.mode == RunMode.MULTIRUN else None
     try:
         # The overrides and not cfg: each method composes a configuration of its own from them.
-        settings, rest = config.evaluation({}, hydra_config.overrides.task)
+        settings, rest = evaluation({}, hydra_config.overrides.task)
         with RichMonitor() as monitor:
-            made = evaluation.evaluate(settings, evaluation.compared(settings, {}, rest), monitor, point)
+            made = evaluate.evaluate(settings, plan.compared(settings, {}, rest), monitor, point)
     except Exception as error:
         raise SystemExit(f"flowedit: {one_line(error)}") from error
     print(made.folder / "index.html")

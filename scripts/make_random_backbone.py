@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from flowedit.backbones.random import save_random
+from flowedit.backbones.random_weights import save_random
 
 if __name__ == "__main__":
     if not 2 <= len(sys.argv) <= 3:

@@ -30,7 +30,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
 
 
 def _backbone(tmp_path_factory: pytest.TempPathFactory, kind: str) -> Path:
-    from flowedit.backbones.random import save_random
+    from flowedit.backbones.random_weights import save_random
 
     return save_random(tmp_path_factory.mktemp("backbones") / f"random-{kind}", kind)
 
@@ -68,7 +68,7 @@ def clip_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Runs `flowedit ARGS` in this process; returns the exit code, stdout and stderr."""
-    from flowedit.cli import main
+    from flowedit.cli.main import main
 
     def run(*args: object) -> tuple[int, str, str]:
         capsys.readouterr()

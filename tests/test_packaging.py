@@ -33,18 +33,18 @@ def test_the_wheel_holds_the_package_and_its_configuration(wheel):
     for part in ("metrics/weights/squeezenet1_1_features.safetensors", "metrics/weights/LICENSE"):
         assert f"flowedit/{part}" in held
     for part in ("template.html", "style.css", "page.js"):
-        assert f"flowedit/report/{part}" in held
+        assert f"flowedit/evaluation/report/{part}" in held
     for part in ("checkpoint/transformer/diffusion_pytorch_model.safetensors", "sprites/atlas.png", "sprites/LICENSE"):
         assert f"flowedit/pocket/{part}" in held
     assert {name.split("/")[0] for name in held if "dist-info" not in name} == {"flowedit"}
     entry = next(wheel.glob("*.dist-info/entry_points.txt")).read_text(encoding="utf-8")
-    assert "flowedit = flowedit.cli:main" in entry
+    assert "flowedit = flowedit.cli.main:main" in entry
     assert list(wheel.glob("*.dist-info/licenses/LICENSE"))
 
 
 def test_the_wheel_reads_its_own_configuration(wheel, tmp_path):
     script = (
-        "from flowedit import config; print(config.folder());"
+        "from flowedit.config import compose as config; print(config.folder());"
         "s = config.compose({'mode': 'inversion', 'guidance': 'differential', 'draws': 4}); print(s.mode.name, s.steps)"
     )
     env = {**os.environ, "PYTHONPATH": str(wheel)}

@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
+from diffusers.models.embeddings import get_3d_rotary_pos_embed
+from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from einops import rearrange
 from torch import Tensor
 
-from flowedit import rectify
-from flowedit.backbones import cogvideox_vae, pixels
-from flowedit.backbones.folder import Folder
+from flowedit.backbones import autoencoder, cogvideox_vae
+from flowedit.backbones.checkpoint import Folder
+from flowedit.backbones.components import Parts
 from flowedit.backbones.guided import Guided
-from flowedit.backbones.parts import Parts
-from flowedit.backbones.positions import rotary
 from flowedit.backbones.text import TextEncoder
-from flowedit.guidance import scales
-from flowedit.types import Conditioning, Frames, Geometry, Maps, Scale, Tokens, Velocity
+from flowedit.flow import rectify
+from flowedit.flow.guidance import scales
+from flowedit.messages import InputError
+from flowedit.types import BackboneSpec, Conditioning, Frames, Geometry, Maps, Scale, Tokens, Velocity
 
 NATIVE_15 = (96, 170)
 """Latent (height, width) of 768 x 1360, CogVideoX 1.5's own size; its files hold 300 x 300, a bound of its table."""
@@ -46,11 +48,11 @@ class CogVideoX:
         self._folder, self.device, self._dtype = folder, device, dtype
         self._config = folder.config("transformer", CogVideoXTransformer3DModel)
         if self._config["in_channels"] != self._config["out_channels"]:
-            raise ValueError(f"backbone {folder.path} is an image-to-video CogVideoX; a text-to-video one is needed")
+            raise InputError(f"backbone {folder.path} is an image-to-video CogVideoX; a text-to-video one is needed")
         self._schedule = folder.config("scheduler", CogVideoXDDIMScheduler)
         if self._schedule["prediction_type"] != "v_prediction":
             kind = self._schedule["prediction_type"]
-            raise ValueError(f"backbone {folder.path} predicts {kind!r}; a CogVideoX predicts v (v_prediction)")
+            raise InputError(f"backbone {folder.path} predicts {kind!r}; a CogVideoX predicts v (v_prediction)")
         self._patch, self._patch_t = self._config["patch_size"], self._config["patch_size_t"] or 1
         vae = folder.config("vae", AutoencoderKLCogVideoX)
         self._scale = 2 ** (len(vae["block_out_channels"]) - 1)
@@ -66,23 +68,23 @@ class CogVideoX:
         self._guided = Guided(self._network, (self._patch_t, self._patch, self._patch), rows)
         self._turned = self._config["use_rotary_positional_embeddings"]
         self._tables: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
-        self.name = folder.name
-        self.world: Mapping[str, Any] | None = folder.world
-        self.trained = folder.trained
-        self.fps = 8
-        self.shift = 1.0
-        self.notices = self._first_notices()
-        self.trained_frames = self._config["sample_frames"]
         height, width = self._native_latent()
-        self.latent_size = (height, width)
-        self.native_area = height * width * self._scale**2
-        self.multiple = self._scale * self._patch
-        # The table of a "slice" grid ends at the sample size; beyond it there are no positions.
-        self.max_side = min(self._sample) * self._scale if self._patch_t > 1 else None
-        self.frames_per_latent = int(vae["temporal_compression_ratio"])
-        self.patch_frames = self._patch_t
-        self.max_latents: int | None = None
-        self.leading_latents = self._patch_t - 1
+        self.spec = BackboneSpec(
+            name=folder.name,
+            notices=tuple(self._first_notices()),
+            trained=folder.trained,
+            trained_frames=self._config["sample_frames"],
+            fps=8,
+            latent_size=(height, width),
+            native_area=height * width * self._scale**2,
+            multiple=self._scale * self._patch,
+            frames_per_latent=int(vae["temporal_compression_ratio"]),
+            # The table of a "slice" grid ends at the sample size; beyond it there are no positions.
+            max_side=min(self._sample) * self._scale if self._patch_t > 1 else None,
+            patch_frames=self._patch_t,
+            leading_latents=self._patch_t - 1,
+            world=folder.world,
+        )
         self.evaluations = 0
 
     @property
@@ -95,12 +97,16 @@ class CogVideoX:
         return self._sample
 
     def _first_notices(self) -> list[str]:
-        notices = [] if self.trained else [f"{self.name} has random weights: whatever it makes is noise"]
+        notices = (
+            [] if self._folder.trained else [f"{self._folder.name} has random weights: whatever it makes is noise"]
+        )
         saved = self._folder.dtype("transformer")
         if saved is torch.bfloat16 and self._dtype is torch.float16:
-            notices.append(f"{self.name} was trained in bfloat16; in float16 it tends to give NaN")
+            notices.append(f"{self._folder.name} was trained in bfloat16; in float16 it tends to give NaN")
         if not self._schedule["rescale_betas_zero_snr"]:
-            notices.append(f"{self.name} was not trained to zero signal: strength 1 starts just below pure noise")
+            notices.append(
+                f"{self._folder.name} was not trained to zero signal: strength 1 starts just below pure noise"
+            )
         return notices
 
     @cached_property
@@ -117,12 +123,14 @@ class CogVideoX:
         8 k + 1 frames (repeat the last), sides in multiples of 16 for the 8-pixel VAE and its 2-site patches.
         """
         if frames < 1:
-            raise ValueError(f"a clip of {frames} frames has nothing to edit")
+            raise InputError(f"a clip of {frames} frames has nothing to edit")
         whole = 1 + 8 * -(-(frames - 1) // 8)
-        height, width = (max(self.multiple, round(s / self.multiple) * self.multiple) for s in size)
-        if self.max_side is not None and max(height, width) > self.max_side:
-            raise ValueError(f"size {width}x{height} has a side over {self.max_side}, the most that {self.name} knows")
-        latents = 1 + (whole - 1) // self.frames_per_latent + self.leading_latents
+        height, width = (max(self.spec.multiple, round(s / self.spec.multiple) * self.spec.multiple) for s in size)
+        if self.spec.max_side is not None and max(height, width) > self.spec.max_side:
+            raise InputError(
+                f"size {width}x{height} has a side over {self.spec.max_side}, the most that {self.spec.name} knows"
+            )
+        latents = 1 + (whole - 1) // self.spec.frames_per_latent + self.spec.leading_latents
         return Geometry(
             frames,
             whole,
@@ -135,15 +143,15 @@ class CogVideoX:
         """Frames uint8 (8 k + 1, H, W, 3) to the latent's mode (1, C, F, h, w) float32 on the host, scaled."""
         vae = self._parts.place(self._parts.vae)
         stream = cogvideox_vae.encoder(vae, len(frames), frames.shape[1:3])
-        x = pixels.encode(stream, frames, self.device, progress) * vae.config.scaling_factor
-        return torch.cat([x[:, :, :1]] * self.leading_latents + [x], dim=2)
+        x = autoencoder.encode(stream, frames, self.device, progress) * vae.config.scaling_factor
+        return torch.cat([x[:, :, :1]] * self.spec.leading_latents + [x], dim=2)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Iterator[np.ndarray]:
         """A latent (1, C, F, h, w) to chunks of frames uint8 (f, H, W, 3), the clip's first frames first."""
         vae = self._parts.place(self._parts.vae)
-        z = z[:, :, self.leading_latents :] / vae.config.scaling_factor
-        yield from pixels.decode(cogvideox_vae.decoder(vae, z.shape[2], z.shape[3:]), z, self.device)
+        z = z[:, :, self.spec.leading_latents :] / vae.config.scaling_factor
+        yield from autoencoder.decode(cogvideox_vae.decoder(vae, z.shape[2], z.shape[3:]), z, self.device)
 
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
         """The characters of each token of the prompt, without loading the text encoder."""
@@ -204,3 +212,19 @@ class CogVideoX:
     def describe(self) -> dict[str, Any]:
         """What run.yaml keeps of a backbone."""
         return self._folder.describe(self.device, self._dtype)
+
+
+def rotary(config: dict[str, Any], frames: int, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """(cos, sin), each (tokens, head width), for a latent of `frames` and `size` (height, width)."""
+    patch, patch_t = config["patch_size"], config["patch_size_t"] or 1
+    grid = (size[0] // patch, size[1] // patch)
+    base = (config["sample_height"] // patch, config["sample_width"] // patch)
+    common: dict[str, Any] = {"embed_dim": config["attention_head_dim"], "grid_size": grid, "device": device}
+    if patch_t > 1:
+        cos, sin = get_3d_rotary_pos_embed(
+            **common, crops_coords=None, temporal_size=frames // patch_t, grid_type="slice", max_size=base
+        )
+    else:
+        crop = get_resize_crop_region_for_grid(grid, base[1], base[0])
+        cos, sin = get_3d_rotary_pos_embed(**common, crops_coords=crop, temporal_size=frames)
+    return cos, sin

@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor
 
 from flowedit.backbones.recorder import Recorder, chosen, recording
-from flowedit.guidance import classifier_free, scales
+from flowedit.flow.guidance import classifier_free, scales
 from flowedit.types import Conditioning, Maps, Scale, Tokens
 
 Network = Callable[[Tensor, float, Tensor], Tensor]

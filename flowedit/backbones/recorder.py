@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from flowedit.backbones.attention import blockwise_lse, token_attention, with_lse
+from flowedit.messages import InputError
 from flowedit.types import Conditioning, Tokens
 
 NORMALISE = ("joint", "text")
@@ -28,7 +29,7 @@ class Recorder:
 
     def __init__(self, tokens: Mapping[Conditioning, Tokens], normalise: str) -> None:
         if normalise not in NORMALISE:
-            raise ValueError(f"mask.normalise {normalise!r} is not one of {', '.join(NORMALISE)}")
+            raise InputError(f"mask.normalise {normalise!r} is not one of {', '.join(NORMALISE)}")
         self._tokens = {p: _objects(t, p.embedding.device) for p, t in tokens.items() if len(t)}
         self._joint = normalise == "joint"
         self._sums: dict[Conditioning, Tensor] = {}
@@ -145,7 +146,7 @@ def chosen(blocks: Sequence[float], count: int) -> list[int]:
     """Blocks given as fractions of the depth, in [0, 1), to distinct indices: 0.6 of 30 blocks is block 18, 0-based."""
     for b in blocks:
         if not 0.0 <= b < 1.0:
-            raise ValueError(f"mask.blocks {b} is outside [0, 1): a block is given as a fraction of the depth")
+            raise InputError(f"mask.blocks {b} is outside [0, 1): a block is given as a fraction of the depth")
     if not blocks:
-        raise ValueError("mask.blocks is empty: name at least one, as a fraction of the depth, such as 0.6")
+        raise InputError("mask.blocks is empty: name at least one, as a fraction of the depth, such as 0.6")
     return sorted({int(b * count + 1e-9) for b in blocks})

@@ -1,8 +1,11 @@
 """T5 and UMT5 embeddings at a backbone's text length, cached on disk by content and encoder; spans by offsets."""
 
 import hashlib
+import html
 import os
+import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import T5EncoderModel, T5Tokenizer, UMT5EncoderModel
 
-from flowedit.backbones.clean import clean
-from flowedit.backbones.folder import Folder, first_line
+from flowedit.backbones.checkpoint import Folder
+from flowedit.messages import InputError, first_line
 from flowedit.types import Conditioning
 
 SPACE = "▁"
@@ -35,6 +38,7 @@ class Reading:
 
 
 COGVIDEOX = Reading(T5EncoderModel)
+
 WAN = Reading(UMT5EncoderModel, cleaned=True, masked=True)
 
 
@@ -69,7 +73,7 @@ class TextEncoder:
         try:
             return T5Tokenizer.from_pretrained(path, local_files_only=True)
         except Exception as error:  # whatever its parsers raise on a damaged file
-            raise ValueError(f"backbone file in {str(path)!r} cannot be read: {first_line(error)}") from error
+            raise InputError(f"backbone file in {str(path)!r} cannot be read: {first_line(error)}") from error
 
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
         """[start, end) characters of every unpadded token, the closing one empty.
@@ -80,7 +84,7 @@ class TextEncoder:
         if len(offsets) > self.length:
             lost = prompt[offsets[self.length - 1][0] :].strip()
             lost = lost if len(lost) <= 80 else f"{lost[:45]} … {lost[-30:]}"
-            raise ValueError(
+            raise InputError(
                 f"the prompt has {len(offsets)} tokens, {self._folder.name} reads {self.length}: "
                 f"shorten it; these words fall off: {lost!r}"
             )
@@ -125,7 +129,7 @@ class TextEncoder:
     def _encoder(self) -> Any:
         encoder = self._folder.model("text_encoder", self._reading.encoder, self._dtype).to(self._device)
         if encoder.encoder.embed_tokens.weight is not encoder.shared.weight:
-            raise ValueError(f"{self._folder.path}/text_encoder loaded with untied, empty token embeddings")
+            raise InputError(f"{self._folder.path}/text_encoder loaded with untied, empty token embeddings")
         return encoder
 
     @torch.no_grad()
@@ -159,3 +163,42 @@ def _save(path: Path | None, embedding: Tensor) -> None:
             os.replace(part, path)
     except OSError:
         pass
+
+
+Places = list[tuple[int, int]]
+"""For each character of a text, the [start, end) characters of the prompt that it stands for."""
+
+ENTITY = re.compile(r"&(#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)")
+
+SPACES = re.compile(r"\s+")
+
+
+def clean(prompt: str) -> tuple[str, Places]:
+    """HTML entities read twice over, runs of white space as one space, none at the ends; and where it all was.
+
+    The pipeline also repairs text with ftfy where that is installed, which by default is not so; nothing is repaired
+    here, so that a prompt means the same everywhere.
+    """
+    text, places = prompt, [(i, i + 1) for i in range(len(prompt))]
+    for _ in range(2):
+        text, places = _replaced(text, places, ENTITY, html.unescape)
+    text, places = _replaced(text, places, SPACES, lambda _: " ")
+    start = len(text) - len(text.lstrip())
+    end = max(start, len(text.rstrip()))
+    return text[start:end], places[start:end]
+
+
+def _replaced(
+    text: str, places: Places, pattern: re.Pattern[str], replacement: Callable[[str], str]
+) -> tuple[str, Places]:
+    """Each match replaced; every character of a replacement stands for the whole of its match."""
+    parts: list[str] = []
+    kept: Places = []
+    done = 0
+    for match in pattern.finditer(text):
+        new = replacement(match.group())
+        whole = places[match.start()][0], places[match.end() - 1][1]
+        parts += [text[done : match.start()], new]
+        kept += [*places[done : match.start()], *[whole] * len(new)]
+        done = match.end()
+    return "".join([*parts, text[done:]]), [*kept, *places[done:]]

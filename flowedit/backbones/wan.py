@@ -11,13 +11,14 @@ import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
 from torch import Tensor
 
-from flowedit.backbones import pixels, wan_vae
-from flowedit.backbones.folder import Folder
+from flowedit.backbones import autoencoder, wan_vae
+from flowedit.backbones.checkpoint import Folder
+from flowedit.backbones.components import Parts
 from flowedit.backbones.guided import Guided
-from flowedit.backbones.parts import Parts
 from flowedit.backbones.text import WAN, TextEncoder
-from flowedit.guidance import scales
-from flowedit.types import Conditioning, Frames, Geometry, Maps, Scale, Tokens, Velocity
+from flowedit.flow.guidance import scales
+from flowedit.messages import InputError
+from flowedit.types import BackboneSpec, Conditioning, Frames, Geometry, Maps, Scale, Tokens, Velocity
 
 LENGTH = 512
 """Tokens of text that it was trained with; no file of the checkpoint says so."""
@@ -60,44 +61,47 @@ class Wan:
         self._patch = self._config["patch_size"][1]
         self._guided = Guided(self._network, (1, self._patch, self._patch), rows)
         self._scale = self._vae["scale_factor_spatial"]
-        self.name = folder.name
-        self.world: Mapping[str, Any] | None = folder.world
-        self.trained = folder.trained
-        self.notices = self._first_notices()
         width = self._config["num_attention_heads"] * self._config["attention_head_dim"]
         height, width = folder.notes.get("native_size", NATIVE.get(width, LARGEST))
-        self.native_area = height * width
-        # Flow-matching schedulers call it `shift`; a file that names neither leaves UniPC its default, 1.
-        self.shift = float(self._schedule.get("shift") or self._schedule["flow_shift"] or 1.0)
-        self.latent_size = (height // self._scale, width // self._scale)
-        self.trained_frames = int(folder.notes.get("native_frames", FRAMES))
-        self.fps = 16
-        self.multiple = self._scale * self._patch
-        # Its rotary table has so many places a side, and as many for latent frames.
-        self.max_side: int | None = self._config["rope_max_seq_len"] * self.multiple
-        self.frames_per_latent = int(self._vae["scale_factor_temporal"])
-        self.patch_frames = 1
-        self.max_latents: int | None = self._config["rope_max_seq_len"]
-        self.leading_latents = 0
+        multiple, places = self._scale * self._patch, self._config["rope_max_seq_len"]
+        self.spec = BackboneSpec(
+            name=folder.name,
+            notices=tuple(self._first_notices()),
+            trained=folder.trained,
+            trained_frames=int(folder.notes.get("native_frames", FRAMES)),
+            fps=16,
+            latent_size=(height // self._scale, width // self._scale),
+            native_area=height * width,
+            multiple=multiple,
+            frames_per_latent=int(self._vae["scale_factor_temporal"]),
+            # Its rotary table has so many places a side, and as many for latent frames.
+            max_side=places * multiple,
+            max_latents=places,
+            # Flow-matching schedulers call it `shift`; a file that names neither leaves UniPC its default, 1.
+            shift=float(self._schedule.get("shift") or self._schedule["flow_shift"] or 1.0),
+            world=folder.world,
+        )
         self.evaluations = 0
 
     def _require_text_to_video(self) -> None:
         path, config, index = self._folder.path, self._config, self._folder.index
         if config["image_dim"] is not None or config["in_channels"] != config["out_channels"]:
-            raise ValueError(f"backbone {path} is an image-to-video Wan; a text-to-video one is needed")
+            raise InputError(f"backbone {path} is an image-to-video Wan; a text-to-video one is needed")
         later = index.get("boundary_ratio") is not None or index.get("expand_timesteps") or self._vae["is_residual"]
         patch = list(config["patch_size"])
         if later or patch[0] != 1 or patch[1] != patch[2]:
-            raise ValueError(f"backbone {path} is a Wan of another version; Wan 2.1 is supported")
+            raise InputError(f"backbone {path} is a Wan of another version; Wan 2.1 is supported")
         # UniPC's own default is no flow; a flow-matching scheduler has no such key.
         kind = self._schedule["prediction_type"]
         if str(self._schedule.get("_class_name", "")).startswith("UniPC") and kind != "flow_prediction":
-            raise ValueError(f"backbone {path} predicts {kind!r}; a Wan predicts the flow (flow_prediction)")
+            raise InputError(f"backbone {path} predicts {kind!r}; a Wan predicts the flow (flow_prediction)")
 
     def _first_notices(self) -> list[str]:
-        notices = [] if self.trained else [f"{self.name} has random weights: whatever it makes is noise"]
+        notices = (
+            [] if self._folder.trained else [f"{self._folder.name} has random weights: whatever it makes is noise"]
+        )
         if self._dtype is torch.float16:
-            notices.append(f"{self.name} was trained in bfloat16; float16 has a smaller range and may give NaN")
+            notices.append(f"{self._folder.name} was trained in bfloat16; float16 has a smaller range and may give NaN")
         return notices
 
     @cached_property
@@ -119,12 +123,14 @@ class Wan:
         4 k + 1 frames (repeat the last), sides in multiples of 16 for the 8-pixel VAE and its 2-site patches.
         """
         if frames < 1:
-            raise ValueError(f"a clip of {frames} frames has nothing to edit")
-        latents = 1 - (-(frames - 1) // self.frames_per_latent)
-        height, width = (max(self.multiple, round(s / self.multiple) * self.multiple) for s in size)
-        if self.max_side is not None and max(height, width) > self.max_side:
-            raise ValueError(f"size {width}x{height} has a side over {self.max_side}, the most that {self.name} knows")
-        whole = 1 + (latents - 1) * self.frames_per_latent
+            raise InputError(f"a clip of {frames} frames has nothing to edit")
+        latents = 1 - (-(frames - 1) // self.spec.frames_per_latent)
+        height, width = (max(self.spec.multiple, round(s / self.spec.multiple) * self.spec.multiple) for s in size)
+        if self.spec.max_side is not None and max(height, width) > self.spec.max_side:
+            raise InputError(
+                f"size {width}x{height} has a side over {self.spec.max_side}, the most that {self.spec.name} knows"
+            )
+        whole = 1 + (latents - 1) * self.spec.frames_per_latent
         latent = (self._config["in_channels"], latents, height // self._scale, width // self._scale)
         return Geometry(frames, whole, (height, width), latent)
 
@@ -137,7 +143,7 @@ class Wan:
         vae = self._parts.place(self._parts.vae)
         stream = wan_vae.encoder(vae, len(frames), frames.shape[1:3])
         mean, std = self._moments(torch.device("cpu"))
-        return (pixels.encode(stream, frames, self.device, progress) - mean) / std
+        return (autoencoder.encode(stream, frames, self.device, progress) - mean) / std
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Iterator[np.ndarray]:
@@ -145,7 +151,7 @@ class Wan:
         vae = self._parts.place(self._parts.vae)
         mean, std = self._moments(z.device)
         z = z.float() * std + mean
-        yield from pixels.decode(wan_vae.decoder(vae, z.shape[2], z.shape[3:]), z, self.device)
+        yield from autoencoder.decode(wan_vae.decoder(vae, z.shape[2], z.shape[3:]), z, self.device)
 
     def _moments(self, device: torch.device) -> tuple[Tensor, Tensor]:
         mean, std = (torch.tensor(self._vae[key], device=device) for key in ("latents_mean", "latents_std"))

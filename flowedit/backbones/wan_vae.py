@@ -5,7 +5,7 @@ from typing import Any
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 from torch import Tensor
 
-from flowedit.backbones.pixels import Stream, Tiles
+from flowedit.backbones.autoencoder import Stream, Tiles
 
 
 def encoder(vae: Any, frames: int, size: tuple[int, ...]) -> Stream:

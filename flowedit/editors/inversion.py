@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from flowedit.editors.common import blend, counted, mask_at
-from flowedit.solvers import Method, euler, solve
+from flowedit.flow.solvers import Method, euler, solve
 from flowedit.types import Callback, Mask, Noise, Velocity
 
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from flowedit.corrections import Correction, Decoupling
+from flowedit.editors.averaging import Average, mean
 from flowedit.editors.common import INSIDE, blend, counted, mask_at
-from flowedit.guidance import Average, mean
-from flowedit.rectify import interpolate
-from flowedit.solvers import Watch, euler, solve
+from flowedit.editors.corrections import Correction, Decoupling
+from flowedit.flow.rectify import interpolate
+from flowedit.flow.solvers import Watch, euler, solve
+from flowedit.messages import InputError
 from flowedit.types import Callback, Mask, Noise, Step, Velocity
 
 
@@ -45,11 +46,11 @@ def inversion_free(
     """
     total = len(grid) - 1
     if draws < 1:
-        raise ValueError(f"draws {draws} must be at least 1")
+        raise InputError(f"draws {draws} must be at least 1")
     if fixed_noise_steps < 0:
-        raise ValueError(f"mode.fixed_noise_steps {fixed_noise_steps} must be at least 0")
+        raise InputError(f"mode.fixed_noise_steps {fixed_noise_steps} must be at least 0")
     if not 0 <= target_only_steps <= total:
-        raise ValueError(f"mode.target_only_steps {target_only_steps} is outside 0 to {total}, the steps that are run")
+        raise InputError(f"mode.target_only_steps {target_only_steps} is outside 0 to {total}, the steps that are run")
     z, watch, paired = x_src, Watch(), total - target_only_steps
     settled = max(0, paired - fixed_noise_steps)
     for i in range(paired):

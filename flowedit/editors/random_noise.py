@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from flowedit.editors.common import blend, mask_at
-from flowedit.rectify import interpolate
-from flowedit.solvers import Method, euler, solve
+from flowedit.flow.rectify import interpolate
+from flowedit.flow.solvers import Method, euler, solve
 from flowedit.types import Callback, Mask, Noise, Velocity
 
 

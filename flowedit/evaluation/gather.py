@@ -4,16 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flowedit import engine, video
-from flowedit.datasets import Pair
-from flowedit.engine import Outcome, Pool, Store, Task, digest_file
+from flowedit.config.schema import BackboneSettings, RuntimeSettings
+from flowedit.evaluation.datasets.pair import Pair
+from flowedit.evaluation.engine import drive
+from flowedit.evaluation.engine.drive import Outcome
+from flowedit.evaluation.engine.pools import Pool
+from flowedit.evaluation.engine.store import Store
+from flowedit.evaluation.engine.task import Task, digest_file
+from flowedit.evaluation.options import EvaluationSettings
 from flowedit.evaluation.plan import Planned, metrics
-from flowedit.evaluation.scores import FIVE_STRIDE, ScoreSpec, score_task
-from flowedit.evaluation_settings import EvaluationSettings
+from flowedit.evaluation.report.page import Shown
+from flowedit.evaluation.results.rows import JOB, Row
+from flowedit.evaluation.score_job import FIVE_STRIDE, ScoreSpec, score_task
+from flowedit.media import probe, reader
 from flowedit.metrics import catalogue
-from flowedit.report import Shown
-from flowedit.rows import JOB, Row
-from flowedit.settings import BackboneSettings, RuntimeSettings
 from flowedit.types import Monitor
 
 
@@ -45,7 +49,7 @@ def gather(
     if settings.do == "score":
         edited = [Outcome(task, store.result(task.id), NOT_EDITED) for task in tasks]
     else:
-        edited = engine.run(tasks, pool, store, monitor, name="edit", retries=settings.engine.retries)
+        edited = drive.run(tasks, pool, store, monitor, name="edit", retries=settings.engine.retries)
     edits = {outcome.task.id: outcome for outcome in edited}
     wanted = () if settings.do == "edit" else metrics(settings)
     scoring: dict[int, Task] = {}
@@ -59,7 +63,7 @@ def gather(
     for task in scoring.values():
         if (old := store.result(task.id)) and old["failures"]:
             store.forget(task.id)
-    scores = engine.run(list(scoring.values()), pool, store, monitor, name="score", retries=settings.engine.retries)
+    scores = drive.run(list(scoring.values()), pool, store, monitor, name="score", retries=settings.engine.retries)
     found = dict(zip(scoring, scores, strict=True))
     rows = [row for i, p in enumerate(planned) for row in _rows(p, edits, found.get(i), lost.get(i))]
     outcomes = [*edited, *scores]
@@ -113,7 +117,7 @@ def _scored(
     if task is None or planned.settings is None or edits[task.id].result is None:
         return None
     own = planned.settings
-    indices = video.select(video.probe(str(own.video)), own.start, own.frames, own.rate).indices
+    indices = reader.select(probe.probe(str(own.video)), own.start, own.frames, own.rate).indices
     edit = store.folder(task.id) / "edit.mp4"
     return score_task(replace(spec, edit=edit, indices=tuple(indices)), task.id, label)
 

@@ -5,19 +5,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from flowedit import config, instructed, run
-from flowedit.captions import Captions
-from flowedit.datasets import Dataset, Pair
-from flowedit.engine import Task
-from flowedit.evaluation.edits import edit_task
-from flowedit.evaluation_settings import EvaluationSettings
-from flowedit.methods import PER_CLIP, Method, methods
-from flowedit.metrics import catalogue, score
-from flowedit.settings import Settings
-from flowedit.summary import REFERENCES
+from flowedit.config import compose
+from flowedit.config.schema import Settings
+from flowedit.evaluation.datasets.pair import Dataset, Pair
+from flowedit.evaluation.edit_job import edit_task
+from flowedit.evaluation.engine.task import Task
+from flowedit.evaluation.methods import PER_CLIP, Method, methods
+from flowedit.evaluation.options import EvaluationSettings
+from flowedit.evaluation.results.summary import REFERENCES
+from flowedit.messages import FileMissingError, InputError
+from flowedit.metrics import catalogue, scoring
+from flowedit.pipeline import instruction, run
+from flowedit.pipeline.captions import Captions
 from flowedit.types import QUIET, Monitor
 
-RESOLVED = ("source", *instructed.MADE, "caption")
+RESOLVED = ("source", *instruction.MADE, "caption")
 """What an instruction brings to a pair."""
 
 
@@ -51,22 +53,22 @@ def compared(settings: EvaluationSettings, flags: Mapping[str, Any], overrides: 
     chosen = methods(settings.chosen_modes, settings.also, {"composite": False, **flags}, overrides, refused)
     names = [*(method.name for method in chosen), *(text.partition("=")[0] for text in settings.edits)]
     if not names:
-        raise ValueError("nothing to evaluate: name modes, or the edits of another method (--edits NAME=DIR)")
+        raise InputError("nothing to evaluate: name modes, or the edits of another method (--edits NAME=DIR)")
     if bad := {name for name in names if names.count(name) > 1 or name in REFERENCES}:
-        raise ValueError(f"{', '.join(sorted(bad))}: a method's name must be its own")
+        raise InputError(f"{', '.join(sorted(bad))}: a method's name must be its own")
     for name, place in settings.others.items():
         if not Path(place).is_dir():
-            raise FileNotFoundError(f"edits of {name}: {place!r} is no folder")
-    return Compared(tuple(chosen), config.compose(flags, overrides).runtime.device)
+            raise FileMissingError(f"edits of {name}: {place!r} is no folder")
+    return Compared(tuple(chosen), compose.compose(flags, overrides).runtime.device)
 
 
 def metrics(settings: EvaluationSettings) -> tuple[str, ...]:
     """The metrics that are asked for; raises ValueError for one that is unknown, or that the protocol cannot score."""
     five = settings.protocol == "five"
     names = settings.metrics or (catalogue.FIVE if five else catalogue.DEFAULT)
-    score.check(names)
+    scoring.check(names)
     if five and (pairs := [name for name in names if "pairs" in catalogue.METRICS[name].needs]):
-        raise ValueError(f"{', '.join(pairs)}: needs neighbouring frames, and protocol=five scores every 8th frame")
+        raise InputError(f"{', '.join(pairs)}: needs neighbouring frames, and protocol=five scores every 8th frame")
     return tuple(names)
 
 
@@ -85,8 +87,8 @@ def _completed(pair: Pair, chosen: Sequence[Method], captions: Captions) -> Pair
         return pair
     flags = {**pair.flags, "video": str(pair.video.absolute())}
     try:
-        settings = chosen[0].on(flags) if chosen else config.compose(flags)
-        made = instructed.complete(settings, QUIET, captions)
+        settings = chosen[0].on(flags) if chosen else compose.compose(flags)
+        made = instruction.complete(settings, QUIET, captions)
     except ConnectionError:
         raise
     except (ValueError, OSError) as error:

@@ -1,13 +1,15 @@
-"""Every metric that `score` knows: its rows from a part of a clip, its value from all rows, and what it needs."""
+"""Every metric: its rows from a part of a clip, its value from all rows, what it needs, and how it is shown."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from flowedit.metrics import flow, perceptual, pixels, semantic, ssim
-from flowedit.metrics.flicker import temporal_flicker
+from flowedit.messages import InputError
+from flowedit.metrics import perceptual, pixels, semantic, ssim, temporal
 from flowedit.metrics.part import Need, Part, Tools
+from flowedit.metrics.temporal import temporal_flicker
 
 ASKED = 4
 """Frames of an edit that FiVE-Acc shows: the middles of as many equal stretches."""
@@ -57,7 +59,7 @@ def _share(scale: float, nothing: str) -> Callable[[np.ndarray, Tools], float]:
     def join(rows: np.ndarray, _tools: Tools) -> float:
         total, number = rows.sum(0)
         if not number:
-            raise ValueError(nothing)
+            raise InputError(nothing)
         return float(scale * total / number)
 
     return join
@@ -75,7 +77,7 @@ def _flow(clip: np.ndarray, part: Part, back: bool = False) -> np.ndarray:
     if len(clip) == 1:
         return np.zeros((0, *clip.shape[1:3], 2), np.float32)
     first, second = (clip[1:], clip[:-1]) if back else (clip[:-1], clip[1:])
-    return flow.flow(first, second, part.tools.flow, part.tools.device)
+    return temporal.flow(first, second, part.tools.flow, part.tools.device)
 
 
 def _forward(part: Part) -> np.ndarray:
@@ -87,31 +89,31 @@ def _backward(part: Part) -> np.ndarray:
 
 
 def _warp_error(part: Part) -> np.ndarray:
-    return flow.warp_error(part.frames.edit, part.once(_forward), part.once(_backward))
+    return temporal.warp_error(part.frames.edit, part.once(_forward), part.once(_backward))
 
 
 def _warp_ssim(part: Part) -> np.ndarray:
-    return flow.warp_ssim(part.frames.edit, part.once(_forward))
+    return temporal.warp_ssim(part.frames.edit, part.once(_forward))
 
 
 def _flow_cosine(part: Part) -> np.ndarray:
-    return flow.flow_cosine(part.once(_forward), _flow(part.frames.edit, part))
+    return temporal.flow_cosine(part.once(_forward), _flow(part.frames.edit, part))
 
 
 def _images(part: Part) -> np.ndarray:
-    from flowedit.integrations import clip
+    from flowedit.pretrained import clip
 
     return clip.load(part.tools.device).images(part.edit)
 
 
 def _clip_t(part: Part) -> np.ndarray:
-    from flowedit.integrations import clip
+    from flowedit.pretrained import clip
 
     return semantic.clip_t(part.once(_images), clip.load(part.tools.device).text(part.given("target")))
 
 
 def _clip_t_edited(part: Part) -> np.ndarray:
-    from flowedit.integrations import clip
+    from flowedit.pretrained import clip
 
     model = clip.load(part.tools.device)
     images = model.images(part.edit * part.given("mask")[..., None])
@@ -119,7 +121,7 @@ def _clip_t_edited(part: Part) -> np.ndarray:
 
 
 def _structure_distance(part: Part) -> np.ndarray:
-    from flowedit.integrations import dino
+    from flowedit.pretrained import dino
 
     model = dino.load(part.tools.device)
     return semantic.structure_distance(model.keys(part.source), model.keys(part.edit))
@@ -142,18 +144,22 @@ def _asked(part: Part) -> np.ndarray:
 
 
 def _five_acc(frames: np.ndarray, tools: Tools) -> dict[str, float]:
-    from flowedit.integrations import vlm
+    from flowedit.pretrained import vlm
 
     if len(frames) != ASKED or tools.questions is None:
-        raise ValueError(f"FiVE-Acc asks about {ASKED} frames; the clip had {len(frames)} of them")
+        raise InputError(f"FiVE-Acc asks about {ASKED} frames; the clip had {len(frames)} of them")
     ask, asked = vlm.load(tools.device), tools.questions
     return semantic.five_acc(lambda question: ask(frames, question), asked.source, asked.target, asked.choice)
 
 
 MASK: frozenset[Need] = frozenset({"mask"})
+
 PAIRS: frozenset[Need] = frozenset({"pairs"})
+
 TARGET: frozenset[Need] = frozenset({"target"})
+
 CLIP, QWEN = "openai/clip-vit-large-patch14, 1.7 GB", "Qwen/Qwen2.5-VL-7B-Instruct, 16.6 GB"
+
 LPIPS = {net: f"torchvision's {name.partition('_')[0]}, {size}" for net, (name, size) in perceptual.BACKBONES.items()}
 
 METRICS = {
@@ -184,7 +190,7 @@ METRICS = {
     ),
     "warp_error": Metric(_warp_error, _share(1e3, "every pixel of the source is occluded in the next frame"), PAIRS),
     "warp_ssim": Metric(_warp_ssim, _mean, PAIRS),
-    "flow_cosine": Metric(_flow_cosine, _share(1, f"no pixel of the source moves by {flow.MOVES} pixels"), PAIRS),
+    "flow_cosine": Metric(_flow_cosine, _share(1, f"no pixel of the source moves by {temporal.MOVES} pixels"), PAIRS),
     "temporal_flicker": Metric(lambda part: temporal_flicker(part.frames.edit), _mean, PAIRS),
     "clip_t": Metric(_clip_t, _mean, TARGET, CLIP),
     "clip_t_edited": Metric(_clip_t_edited, _mean, TARGET | MASK, CLIP),
@@ -229,3 +235,73 @@ FIVE = (
     "clip_t_edited",
 )
 """FiVE-Bench's protocol (Li et al. 2025)."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """`better`: where the better values lie, or None for what is only told; `share`: values are zeros and ones."""
+
+    label: str
+    better: Literal["higher", "lower"] | None
+    decimals: int
+    share: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The label with an arrow towards the better values."""
+        arrow = {"higher": " ↑", "lower": " ↓", None: ""}[self.better]
+        return self.label + arrow
+
+
+HEADS = {
+    # PocketBench, against the exact truth
+    "object_accuracy": Head("object accuracy", "higher", 2, share=True),
+    "right_object": Head("right object of two", "higher", 2, share=True),
+    "truth_psnr": Head("truth PSNR", "higher", 2),
+    "truth_lpips": Head("truth LPIPS (bundled)", "lower", 3),
+    "truth_psnr_composited": Head("truth PSNR, composited", "higher", 2),
+    "truth_lpips_composited": Head("truth LPIPS (bundled), composited", "lower", 3),
+    "mask_iou": Head("mask IoU", "higher", 2),
+    "motion_error": Head("motion error", "lower", 3),
+    # against the source
+    "background_psnr": Head("background PSNR", "higher", 2),
+    "background_psnr_composited": Head("background PSNR, composited", "higher", 2),
+    "background_ssim": Head("background SSIM", "higher", 3),
+    "background_mse": Head("background MSE", "lower", 5),
+    "background_psnr_five": Head("background PSNR (FiVE)", "higher", 2),
+    "background_ssim_five": Head("background SSIM (FiVE)", "higher", 3),
+    "background_mse_five": Head("background MSE (FiVE)", "lower", 5),
+    "background_lpips_five": Head("background LPIPS (FiVE)", "lower", 3),
+    "psnr": Head("PSNR", "higher", 2),
+    "ssim": Head("SSIM", "higher", 3),
+    "mse": Head("MSE", "lower", 5),
+    "lpips_bundled": Head("LPIPS (bundled)", "lower", 3),
+    "lpips_alex": Head("LPIPS (alex)", "lower", 3),
+    "lpips_vgg": Head("LPIPS (vgg)", "lower", 3),
+    "lpips_squeeze": Head("LPIPS (squeeze)", "lower", 3),
+    "structure_distance": Head("structure distance ×10³", "lower", 2),
+    # along time
+    "warp_error": Head("warp error ×10³", "lower", 2),
+    "warp_ssim": Head("warp SSIM", "higher", 3),
+    "flow_cosine": Head("flow cosine", "higher", 3),
+    "temporal_flicker": Head("temporal flicker", "higher", 4),
+    # against the prompt
+    "clip_t": Head("CLIP-T", "higher", 2),
+    "clip_t_edited": Head("CLIP-T of the edited part", "higher", 2),
+    "clip_f_all": Head("CLIP-F, all pairs", "higher", 4),
+    "clip_f_adjacent": Head("CLIP-F, adjacent", "higher", 4),
+    "q_edit": Head("Q_edit", "higher", 2),
+    "five_acc": Head("FiVE-Acc", "higher", 2),
+    "five_acc_yes_no": Head("FiVE-Acc yes/no", "higher", 2, share=True),
+    "five_acc_multiple_choice": Head("FiVE-Acc multiple choice", "higher", 2, share=True),
+    "five_acc_union": Head("FiVE-Acc ∪", "higher", 2, share=True),
+    "five_acc_intersection": Head("FiVE-Acc ∩", "higher", 2, share=True),
+    # what it cost
+    "network_evaluations": Head("network evaluations", None, 0),
+    "seconds": Head("seconds", "lower", 1),
+    "peak_memory_mib": Head("peak memory, MiB", "lower", 0),
+}
+"""In the order of a table's columns."""
+
+COSTS = ("network_evaluations", "seconds", "peak_memory_mib")
+"""What is told of a run and no quality of its edit."""

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from flowedit.messages import InputError
+
 NOISE = 32.0
 """Differences from the background below this many of 255 levels are texture and codec, not an object."""
 
@@ -39,5 +41,5 @@ def motion_error(
     apart = np.linalg.norm(centroids(frames, background, where) - there, axis=-1)
     seen = ~np.isnan(there).any(-1)
     if not seen.any():
-        raise ValueError("no object to follow: the reference equals the background")
+        raise InputError("no object to follow: the reference equals the background")
     return float(np.minimum(np.where(np.isnan(apart), MISS, apart), MISS)[seen].mean())

@@ -7,11 +7,15 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 import numpy as np
 import torch
 
+from flowedit.messages import InputError, first_line
+
 ERRORS = (ValueError, OSError, FloatingPointError, RuntimeError, MemoryError)
 """What may go wrong with one metric without touching the others."""
 
 CPU = torch.device("cpu")
+
 Need = Literal["mask", "target", "truth", "questions", "pairs"]
+
 T = TypeVar("T")
 
 
@@ -61,7 +65,7 @@ class Once:
             try:
                 self._given[key] = make()
             except ERRORS as error:
-                self._failed[key] = reason(error)  # not the error, whose traceback would keep the frames
+                self._failed[key] = first_line(error)  # not the error, whose traceback would keep the frames
                 raise
         return cast(T, self._given[key])
 
@@ -83,12 +87,12 @@ class Part:
     def __post_init__(self) -> None:
         source = self.frames.source
         if source.ndim != 4 or source.shape[-1] != 3 or not len(source):
-            raise ValueError(f"frames are (n, H, W, 3), not {source.shape}")
+            raise InputError(f"frames are (n, H, W, 3), not {source.shape}")
         for name, found in self.frames._asdict().items():
             shape, kind = (source.shape[:3], bool) if name == "mask" else (source.shape, np.uint8)
             if found is not None and (found.shape != shape or found.dtype != kind):
                 wanted = f"{np.dtype(kind)} {shape}"
-                raise ValueError(f"{name}: {found.dtype} {found.shape} where the source asks for {wanted}")
+                raise InputError(f"{name}: {found.dtype} {found.shape} where the source asks for {wanted}")
 
     @property
     def source(self) -> np.ndarray:
@@ -111,14 +115,9 @@ class Part:
             "pairs": (tools.total if tools.total > 1 else None, "two frames or more"),
         }[need]
         if there is None:
-            raise ValueError(f"needs {name}")
+            raise InputError(f"needs {name}")
         return there[-self.new :] if isinstance(there, np.ndarray) else there
 
     def once(self, make: Callable[["Part"], T]) -> T:
         """make(self), once however many metrics ask; what it raises is raised again for each of them."""
         return self._once(make, lambda: make(self))
-
-
-def reason(error: BaseException) -> str:
-    """An error in one line."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()

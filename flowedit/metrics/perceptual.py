@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from flowedit.messages import InputError
 from flowedit.metrics.pixels import blackened
 
 CHUNK = 16
@@ -47,7 +48,7 @@ def lpips(frames: np.ndarray, reference: np.ndarray, net: Net, device: torch.dev
     ValueError for other shapes, and ConnectionError if a backbone cannot be had.
     """
     if frames.shape != reference.shape or min(frames.shape[1:3]) < LEAST:
-        raise ValueError(f"LPIPS compares equal shapes from 32x32, not {frames.shape} with {reference.shape}")
+        raise InputError(f"LPIPS compares equal shapes from 32x32, not {frames.shape} with {reference.shape}")
     pairs = ((_signed(clip[some], device) for clip in (frames, reference)) for some in _chunks(len(frames)))
     return _distances(net, device, pairs)
 
@@ -59,7 +60,7 @@ def background_lpips_five(edit: np.ndarray, source: np.ndarray, mask: np.ndarray
     (F, H, W, 3); mask: boolean (F, H, W). FiVE (Li et al. 2025), where it stands x 10^3 in tables. Raises as `lpips`.
     """
     if edit.shape != source.shape or min(edit.shape[1:3]) < LEAST:
-        raise ValueError(f"LPIPS compares equal shapes from 32x32, not {edit.shape} with {source.shape}")
+        raise InputError(f"LPIPS compares equal shapes from 32x32, not {edit.shape} with {source.shape}")
     pairs = (
         (2 * blackened(clip[some], mask[some], device) - 1 for clip in (edit, source)) for some in _chunks(len(edit))
     )
@@ -104,7 +105,7 @@ def _shipped() -> dict[str, Tensor]:
 def _downloaded(net: str) -> dict[str, Tensor]:
     from torchvision.models import get_weight
 
-    from flowedit.integrations import hub
+    from flowedit.pretrained import hub
 
     name, size = BACKBONES[net]
     weights = get_weight(name)

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flowedit.messages import InputError
+
 WHITE = 255.0
 
 
@@ -13,7 +15,7 @@ def squares(frames: np.ndarray, reference: np.ndarray, where: np.ndarray | None 
     Arguments as in `mse`; raises ValueError for frames of different shapes.
     """
     if frames.shape != reference.shape:
-        raise ValueError(f"frames of shape {frames.shape} cannot be compared with {reference.shape}")
+        raise InputError(f"frames of shape {frames.shape} cannot be compared with {reference.shape}")
     weights = np.broadcast_to(1.0 if where is None else where, frames.shape[:3])
     rows = np.empty((len(frames), 2))
     for row, a, b, w in zip(rows, frames, reference, weights, strict=True):
@@ -25,7 +27,7 @@ def pooled(rows: np.ndarray) -> float:
     """MSE in squares of 255 levels from the rows of `squares`; raises ValueError if no pixel has a weight."""
     error, weight = rows.sum(0)
     if not weight > 0:
-        raise ValueError("no pixel to compare: the mask is empty")
+        raise InputError("no pixel to compare: the mask is empty")
     return float(error / weight)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from flowedit.messages import InputError
+
 YES_OR_NO = "Look at the video and answer with YES or NO only."
 LETTER = "Look at the video and answer with the letter of the right option only."
 
@@ -25,7 +27,7 @@ def clip_f_all(images: np.ndarray) -> float:
     """
     n = len(images)
     if n < 2:
-        raise ValueError(f"CLIP-F compares frames with each other: it takes two or more, not {n}")
+        raise InputError(f"CLIP-F compares frames with each other: it takes two or more, not {n}")
     total = images.sum(0, dtype=np.float64)
     return float((total @ total - n) / (n * (n - 1)))
 
@@ -45,7 +47,7 @@ def structure_distance(source_keys: np.ndarray, edit_keys: np.ndarray) -> np.nda
     different shapes. Splice (Tumanyan et al. 2022), with the factor of PIE-Bench (Ju et al. 2024).
     """
     if source_keys.shape != edit_keys.shape:
-        raise ValueError(f"keys of shape {source_keys.shape} cannot be compared with {edit_keys.shape}")
+        raise InputError(f"keys of shape {source_keys.shape} cannot be compared with {edit_keys.shape}")
     pairs = zip(source_keys, edit_keys, strict=True)
     return np.array([1e3 * np.square(_similarity(a) - _similarity(b)).mean(dtype=np.float64) for a, b in pairs])
 

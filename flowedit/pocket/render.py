@@ -9,6 +9,7 @@ from importlib.resources import files
 import cv2
 import numpy as np
 
+from flowedit.messages import InputError
 from flowedit.pocket.world import (
     CLASSES,
     EVERYTHING,
@@ -56,7 +57,7 @@ def scene(
     """Render a spec, or the spec drawn from a seed, to `frames` frames of `size` (height, width), both even."""
     height, width = size
     if frames < 1 or height < 16 or width < 16 or height % 2 or width % 2:
-        raise ValueError(f"expected at least 1 frame of even size from 16, got {frames} of {height}x{width}")
+        raise InputError(f"expected at least 1 frame of even size from 16, got {frames} of {height}x{width}")
     spec = what if isinstance(what, Spec) else draw(what, vocabulary)
     image = np.broadcast_to(_background(spec, height, width), (frames, height, width, 3)).copy()
     masks = np.empty((len(spec.things), frames, height, width), np.float32)

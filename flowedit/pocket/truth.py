@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from flowedit.messages import InputError
 from flowedit.pocket.render import scene
 from flowedit.pocket.world import EVERYTHING, GROUNDS, Scene, Spec, Thing, Vocabulary, draw, stream
 
@@ -60,11 +61,11 @@ def edit(
 ) -> Edit:
     """Edit a spec, or one drawn from a seed with as many objects as `kind` needs; see `KINDS`."""
     if kind not in KINDS:
-        raise ValueError(f"no edit called {kind!r}; there are {list(KINDS)}")
+        raise InputError(f"no edit called {kind!r}; there are {list(KINDS)}")
     seed = zlib.crc32(repr(what).encode()) if isinstance(what, Spec) else what
     before = what if isinstance(what, Spec) else draw(what, vocabulary, things=KINDS[kind])
     if len(before.things) < KINDS[kind]:
-        raise ValueError(f"{kind!r} needs {KINDS[kind]} objects, the scene has {len(before.things)}")
+        raise InputError(f"{kind!r} needs {KINDS[kind]} objects, the scene has {len(before.things)}")
     drawn = "replace_one_of_two" if kind == KEPT else kind
     after, edited = _changed(before, kind, vocabulary, stream(seed, "edit", drawn))
     source, target = scene(before, size, frames), scene(after, size, frames)
@@ -121,7 +122,7 @@ def _changed(spec: Spec, kind: str, vocabulary: Vocabulary, rng: np.random.Gener
     def other(known: tuple[str, ...], *taken: str) -> str:
         left = [value for value in known if value not in taken]
         if not left:
-            raise ValueError(f"{kind!r} needs one more choice than {list(known)}")
+            raise InputError(f"{kind!r} needs one more choice than {list(known)}")
         return str(rng.choice(left))
 
     things = spec.things

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from flowedit.messages import InputError
+
 CLASSES = (  # in the order of sprites/atlas.png
     *("fox", "panda", "car", "apple", "frog", "orange", "koala", "turtle"),
     *("penguin", "football", "pear", "cactus", "strawberry", "banana", "lemon", "chick"),
@@ -66,7 +68,7 @@ class Vocabulary:
         ):
             object.__setattr__(self, name, tuple(getattr(self, name)))
             if unknown := [value for value in getattr(self, name) if value not in known]:
-                raise ValueError(f"{name}: {unknown} not in the pocket world, which has {list(known)}")
+                raise InputError(f"{name}: {unknown} not in the pocket world, which has {list(known)}")
 
     @property
     def words(self) -> frozenset[str]:
@@ -166,7 +168,7 @@ def draw(seed: int, vocabulary: Vocabulary = EVERYTHING, things: int | None = No
     count = count if things is None else things
     kinds = [str(kind) for kind in stream(seed, "classes").permutation(vocabulary.classes)[:count]]
     if len(kinds) < count:
-        raise ValueError(f"{count} objects of different classes need as many classes, got {vocabulary.classes}")
+        raise InputError(f"{count} objects of different classes need as many classes, got {vocabulary.classes}")
     ground = str(stream(seed, "ground").choice(vocabulary.grounds))
     texture = int(stream(seed, "texture").integers(2**31))
     return Spec(tuple(_thing(seed, i, kinds, vocabulary) for i in range(count)), ground, texture)

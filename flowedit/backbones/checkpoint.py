@@ -1,0 +1,200 @@
+"""A checkpoint folder as `save_pretrained` writes it: checked before anything is loaded, safetensors only."""
+
+import errno
+import hashlib
+import inspect
+import json
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+from safetensors import SafetensorError
+from transformers.utils import logging as transformers_logging
+
+from flowedit.messages import DownloadError, FileError, InputError, first_line
+
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+PARTS = ("model_index.json", "scheduler/*", "text_encoder/*", "tokenizer/*", "transformer/*", "vae/*")
+
+SAMPLE = 1 << 20
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class Folder:
+    """A folder with model_index.json and one folder a component; raises ValueError for what is missing in it."""
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        self.path, self.name = path, name or path.resolve().name
+        self._fingerprints: dict[str, str] = {}
+        if not path.is_dir():
+            raise InputError(f"backbone {str(path)!r} is not a folder")
+        self.require("", "model_index.json")
+
+    @cached_property
+    def index(self) -> dict[str, Any]:
+        """model_index.json: the pipeline's class, its components and its own settings."""
+        return self._json("model_index.json")
+
+    @property
+    def family(self) -> str:
+        """The pipeline class that the checkpoint names, such as CogVideoXPipeline."""
+        return str(self.index.get("_class_name", ""))
+
+    @cached_property
+    def notes(self) -> dict[str, Any]:
+        """flowedit.json, where a checkpoint of ours says what it was trained on; empty for others."""
+        return self._json("flowedit.json") if (self.path / "flowedit.json").is_file() else {}
+
+    @property
+    def trained(self) -> bool:
+        """False for random weights, which a checkpoint of ours says of itself."""
+        return bool(self.notes.get("trained", True))
+
+    @property
+    def world(self) -> dict[str, Any] | None:
+        """What a checkpoint of the pocket world learned, by kind of word; None for all others."""
+        kinds = ("classes", "grounds", "motions", "sizes", "tints")
+        return {kind: self.notes[kind] for kind in kinds} if set(kinds) <= set(self.notes) else None
+
+    def require(self, component: str, *any_of: str) -> None:
+        """Raise ValueError unless one of the files is in the component's folder."""
+        if not any((self.path / component / name).is_file() for name in any_of):
+            wanted = " or ".join(str(Path(component) / name) for name in any_of)
+            raise InputError(f"backbone {str(self.path)!r} lacks {wanted}: give a folder that save_pretrained wrote")
+
+    def config(self, component: str, cls: Any) -> dict[str, Any]:
+        """A component's configuration, what it leaves out filled with the defaults of its class."""
+        name = "scheduler_config.json" if component == "scheduler" else "config.json"
+        self.require(component, name)
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        usual = {p.name: p.default for p in parameters if p.default is not p.empty}
+        return usual | self._json(f"{component}/{name}")
+
+    def model(self, component: str, cls: Any, dtype: torch.dtype) -> Any:
+        """The component's model in evaluation mode, on the CPU; raises ValueError if its files cannot be read."""
+        self._weights(component)
+        precision = {"dtype": dtype} if cls.__module__.startswith("transformers.") else {"torch_dtype": dtype}
+        try:
+            with quiet():
+                model, found = cls.from_pretrained(
+                    self.path / component,
+                    use_safetensors=True,
+                    local_files_only=True,
+                    output_loading_info=True,
+                    **precision,
+                )
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise InputError(
+                f"backbone {str(self.path)!r}: {component} cannot be loaded: {first_line(error)}"
+            ) from error
+        if missing := sorted(found["missing_keys"]):
+            raise InputError(
+                f"backbone {str(self.path)!r}: {component} lacks {len(missing)} weights, such as {missing[0]}"
+            )
+        return model.eval().requires_grad_(False)
+
+    def dtype(self, component: str) -> torch.dtype:
+        """The precision that a component's weights are saved in."""
+        header = _header(self._weights(component)[0])
+        kinds = [entry["dtype"] for name, entry in header.items() if name != "__metadata__"]
+        return DTYPES.get(max(set(kinds), key=kinds.count), torch.float32)
+
+    def fingerprint(self, component: str) -> str:
+        """A hash of the component's content: every small file whole, of a large one its header and samples."""
+        if component not in self._fingerprints:
+            self._fingerprints[component] = self._hash(component)
+        return self._fingerprints[component]
+
+    def _hash(self, component: str) -> str:
+        digest = hashlib.sha256()
+        for path in sorted(p for p in (self.path / component).iterdir() if p.is_file()):
+            size = path.stat().st_size
+            digest.update(f"{path.name}\0{size}\0".encode())
+            with path.open("rb") as file:
+                for place in range(0, size, SAMPLE if size <= 64 * SAMPLE else size // 64):
+                    file.seek(place)
+                    digest.update(file.read(SAMPLE))
+        return digest.hexdigest()
+
+    def describe(self, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+        """What run.yaml keeps of a backbone."""
+        return {
+            "name": self.name,
+            "folder": str(self.path),
+            "fingerprint": self.fingerprint("transformer"),
+            "trained": self.trained,
+            "dtype": str(dtype).removeprefix("torch."),
+            "device": str(device),
+        }
+
+    def _weights(self, component: str) -> Sequence[Path]:
+        files = sorted((self.path / component).glob("*.safetensors"))
+        if not files:
+            raise InputError(
+                f"backbone {str(self.path)!r} has no safetensors weights in {component}/; no other kind is read"
+            )
+        return files
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.path / name).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"backbone file {str(self.path / name)!r} cannot be read: {first_line(error)}") from error
+
+
+def download(repository: str, size: str) -> Path:
+    """The folder of a hub repository in the local cache, downloaded if need be (its text-to-video parts alone).
+
+    Raises ConnectionError that says what to download and where to put it.
+    """
+    if (here := downloaded(repository)) is not None:
+        return here
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(PARTS)))
+    except Exception as error:  # the hub's client raises its own kinds, its transport's and the system's
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise FileError(f"{repository} ({size}) cannot be stored: {error.strerror}") from error
+        raise DownloadError(
+            f"cannot get {repository} ({size}) from the model hub ({first_line(error)[:99]}); where it can be reached, "
+            f"run `hf download {repository} --local-dir DIR`, bring DIR here, and give --backbone DIR"
+        ) from error
+
+
+def downloaded(repository: str) -> Path | None:
+    """The folder of a hub repository in the local cache; None if it is not there."""
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(PARTS), local_files_only=True))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError):
+        return None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No bars of other libraries inside our own progress."""
+    bars = [x for x in (transformers_logging, diffusers_logging) if x.is_progress_bar_enabled()]
+    for x in bars:
+        x.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for x in bars:
+            x.enable_progress_bar()
+
+
+def _header(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        start = file.read(8)
+        size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        try:
+            return dict(json.loads(file.read(min(size, 100 * SAMPLE))))
+        except ValueError as error:
+            raise InputError(f"{str(path)!r} is not a safetensors file, or is cut short") from error

@@ -1,0 +1,159 @@
+"""Small checkpoints with random weights, in the layout of the hub's: for tests, and to try the machinery."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKLCogVideoX,
+    AutoencoderKLWan,
+    CogVideoXDDIMScheduler,
+    CogVideoXPipeline,
+    CogVideoXTransformer3DModel,
+    UniPCMultistepScheduler,
+    WanPipeline,
+    WanTransformer3DModel,
+)
+from transformers import T5Config, T5EncoderModel, T5Tokenizer, UMT5Config, UMT5EncoderModel
+
+from flowedit.backbones.checkpoint import quiet
+from flowedit.messages import InputError
+
+KINDS = ("2b", "5b", "1.5", "wan")
+"""Shaped like CogVideoX-2b (sincos positions), 5b (rotary), 1.5-5b (rotary, patches of two latent frames), Wan 2.1."""
+
+PIECES = [
+    "the",
+    "ing",
+    "ed",
+    "er",
+    "re",
+    "on",
+    "an",
+    "at",
+    "en",
+    "es",
+    "or",
+    "al",
+    "ar",
+    "le",
+    "ow",
+    "ck",
+    "th",
+    "ch",
+    "sh",
+    "is",
+    "of",
+    "in",
+    "and",
+    "with",
+    "dog",
+    "fox",
+    "cat",
+    "panda",
+]
+
+
+def save_random(folder: Path, kind: str = "2b", *, seed: int = 0, sample: tuple[int, int] = (16, 24)) -> Path:
+    """Write a checkpoint folder of about 1 MB that every loader reads and whose output is noise; returns the folder.
+
+    `sample` is the native latent (height, width). Raises ValueError for an unknown kind.
+    """
+    if kind not in KINDS:
+        raise InputError(f"kind {kind!r} is not one of {', '.join(KINDS)}")
+    if kind == "1.5":
+        sample = (max(sample), max(sample))  # a bound of the table of positions, as in the real one
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pipeline = _wan() if kind == "wan" else _cogvideox(kind, sample)
+    with quiet():
+        pipeline.save_pretrained(folder, safe_serialization=True)
+    shape = "Wan 2.1" if kind == "wan" else f"CogVideoX {kind}"
+    notes: dict[str, Any] = {
+        "trained": False,
+        "about": f"random weights in the shape of {shape}; what it makes is noise",
+    }
+    if kind == "wan":  # whose own files do not say it
+        notes |= {"native_size": [8 * side for side in sample], "native_frames": 9}
+    (folder / "flowedit.json").write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def tokenizer() -> T5Tokenizer:
+    """Letters, digits, punctuation and a few word pieces, so that words fall into several tokens."""
+    single = [chr(c) for c in range(33, 127)]
+    vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0)]
+    vocab += [(c, -4.0) for c in single] + [(p, -5.0) for p in PIECES] + [(f"▁{p}", -5.0) for p in PIECES]
+    return T5Tokenizer(vocab=vocab, extra_ids=0)
+
+
+def _cogvideox(kind: str, sample: tuple[int, int]) -> Any:
+    return CogVideoXPipeline(
+        tokenizer=tokenizer(), text_encoder=_text_encoder(), vae=_vae(kind), transformer=_transformer(kind, sample),
+        scheduler=_scheduler(kind),
+    )  # fmt: skip
+
+
+def _wan() -> Any:
+    reader = UMT5Config(
+        vocab_size=len(tokenizer()), d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2, pad_token_id=0,
+        eos_token_id=1,
+    )  # fmt: skip
+    vae: Any = AutoencoderKLWan(
+        base_dim=8, dim_mult=[1, 1, 1, 1], z_dim=4, num_res_blocks=1, latents_mean=[-0.2, 0.1, 0.3, -0.1],
+        latents_std=[0.8, 1.2, 0.5, 1.5],
+    )  # fmt: skip
+    transformer: Any = WanTransformer3DModel(
+        num_attention_heads=4, attention_head_dim=16, in_channels=4, out_channels=4, text_dim=32, freq_dim=32,
+        ffn_dim=128, num_layers=3,
+    )  # fmt: skip
+    for block in transformer.blocks:  # the few tokens of a prompt would drown among 512 keys of zeros
+        block.attn2.norm_q.weight.data *= 8.0
+        block.attn2.to_out[0].weight.data *= 8.0
+    scheduler = UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0
+    )
+    return WanPipeline(
+        tokenizer=tokenizer(), text_encoder=UMT5EncoderModel(reader).eval(), vae=vae.eval(),
+        transformer=transformer.eval(), scheduler=scheduler,
+    )  # fmt: skip
+
+
+def _text_encoder() -> T5EncoderModel:
+    config = T5Config(
+        vocab_size=len(tokenizer()), d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2, pad_token_id=0,
+        eos_token_id=1,
+    )  # fmt: skip
+    return T5EncoderModel(config).eval()
+
+
+def _vae(kind: str) -> Any:
+    vae: Any = AutoencoderKLCogVideoX(
+        down_block_types=("CogVideoXDownBlock3D",) * 4,
+        up_block_types=("CogVideoXUpBlock3D",) * 4,
+        block_out_channels=(8, 8, 8, 8),
+        latent_channels=4,
+        layers_per_block=1,
+        norm_num_groups=2,
+        scaling_factor=1.15258426 if kind == "2b" else 0.7,
+    )
+    return vae.eval()
+
+
+def _transformer(kind: str, sample: tuple[int, int]) -> Any:
+    model: Any = CogVideoXTransformer3DModel(
+        num_attention_heads=4, attention_head_dim=16, in_channels=4, out_channels=4, time_embed_dim=32,
+        text_embed_dim=32, num_layers=3, sample_height=sample[0], sample_width=sample[1], sample_frames=9,
+        patch_size=2, patch_size_t=2 if kind == "1.5" else None, patch_bias=kind != "1.5", max_text_seq_length=226,
+        use_rotary_positional_embeddings=kind != "2b",
+    )  # fmt: skip
+    return model.eval()
+
+
+def _scheduler(kind: str) -> CogVideoXDDIMScheduler:
+    return CogVideoXDDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=True,
+        prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing",
+        snr_shift_scale=3.0 if kind == "2b" else 1.0,
+    )  # fmt: skip

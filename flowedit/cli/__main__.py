@@ -1,0 +1,6 @@
+"""`python -m flowedit.cli`, where the script `flowedit` is not on the path."""
+
+from flowedit.cli.main import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

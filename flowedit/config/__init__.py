@@ -1,0 +1,1 @@
+"""Options, conf/ and edits in YAML files: how settings are made."""

@@ -1,0 +1,163 @@
+"""An edit written down as a YAML mapping: what it may say, and how it becomes flags; nothing in it reaches Hydra."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flowedit import messages
+from flowedit.config import compose
+from flowedit.config.schema import Settings
+from flowedit.messages import FileError, InputError
+
+SUFFIXES = (".yaml", ".yml")
+
+DROPPED = ("out", "video", "backbone", "caption")
+"""Keys that an edit's YAML file may not set: a data file chooses no folder and no weights."""
+
+SCORING = ("score_mask", "truth", "edit", "kind")
+"""Keys that tell how the edit is scored and shown; the edit itself ignores them."""
+
+PLAIN = re.compile(r"[\w./+-]*")
+
+
+@dataclass(frozen=True)
+class EditRow:
+    """One edit: its video and flags, and for scoring what may change, the true result, its name and its type.
+
+    `clip` names the video by its path inside the file's folder, without the suffix: "clips/dog.mp4" is "clips/dog".
+    """
+
+    video: Path
+    flags: dict[str, Any]
+    score_mask: Path | None
+    truth: Path | None
+    edit: str | None
+    kind: str
+    clip: str
+
+
+def read_edit(path: Path) -> dict[str, Any]:
+    """An edit's YAML file to flags: `clip` (a path inside the file's folder) and any top-level key but DROPPED.
+
+    Raises ValueError for what is not one edit, an unknown key, or a path that leaves the folder.
+    """
+    data = load(path)
+    if isinstance(data, list) and len(data) == 1:
+        data = data[0]
+    if not isinstance(data, dict):
+        what = f"holds {len(data)} edits" if isinstance(data, list) else "is empty" if data is None else "is no mapping"
+        raise InputError(f"{str(path)!r} {what}; one edit is a mapping with clip, source and target")
+    row = read_row(path, data)
+    return row.flags | {"video": str(row.video)}
+
+
+def over(row: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """A file's flags with others over them; an instruction among these takes the place of a target, words and task."""
+    made = () if flags.get("instruction") is None else ("target", "source_words", "target_words", "task")
+    return {key: value for key, value in row.items() if key not in made} | dict(flags)
+
+
+def read_row(file: Path, data: Mapping[str, Any], number: int | None = None) -> EditRow:
+    """One mapping of a YAML file, the `number`th where it holds several; its paths lie inside the file's folder.
+
+    Whether the files are there is not looked at. Raises ValueError as `read_edit` does, with the row's number.
+    """
+    where = f"{str(file)!r}" if number is None else f"{str(file)!r} row {number}"
+    row = {key: value for key, value in data.items() if key not in ("redistribute", "clip")}
+    allowed = [key for key in (*compose.keys(), *SCORING) if key not in DROPPED]
+    for key in row:
+        if key not in allowed:
+            if key in DROPPED:
+                raise InputError(f"{where}: {key} is not for an edit's file; give it on the command line")
+            raise InputError(f"{where}: unknown key {key!r}{messages.nearest(str(key), allowed)}")
+    if not isinstance(data.get("clip"), str):
+        raise InputError(f"{where} names no clip: write clip: FILE, a path beside it")
+    row = {key: value for key, value in row.items() if value is not None}
+    for key, value in row.items():
+        _plain(where, key, value)
+    paths = {
+        key: inside(file.parent, name, f"{where}: {key}")
+        for key in ("clip", "user_mask", "score_mask", "truth")
+        if (name := data.get(key)) is not None
+    }
+    flags = {key: value for key, value in row.items() if key not in SCORING}
+    if "user_mask" in paths:
+        flags["user_mask"] = str(paths["user_mask"])
+    clip = Path(data["clip"])
+    return EditRow(
+        video=paths["clip"],
+        flags=flags,
+        score_mask=paths.get("score_mask"),
+        truth=paths.get("truth"),
+        edit=row.get("edit"),
+        kind=row.get("kind") or "",
+        clip=(clip.parent / clip.stem).as_posix(),
+    )
+
+
+def swept(overrides: Sequence[str]) -> Settings:
+    """The settings of one point of a sweep, from overrides in Hydra's grammar; `video` may be an edit's YAML file.
+
+    For `scripts/edit.py`. Raises ValueError as `read_edit` and `config.settings` do.
+    """
+    values = _with_edit(compose.defaults(overrides))
+    if values["task"] == compose.AUTO:
+        values = _with_edit(compose.defaults([*overrides, f"task={compose.told(values)}"]))
+    return compose.settings(values)
+
+
+def _with_edit(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A composed configuration whose `video` may be an edit's YAML file: it fills what stands at its default."""
+    merged = {str(key): value for key, value in values.items()}
+    video = merged.get("video")
+    if not isinstance(video, str) or Path(video).suffix.lower() not in SUFFIXES:
+        return merged
+    row, defaults = read_edit(Path(video)), compose.defaults([f"task={merged['task']}"])
+    if groups := [key for key in row if key in compose.GROUPS]:
+        raise InputError(f"{video!r} chooses {', '.join(groups)}: in a sweep, give it on the command line instead")
+    return merged | {key: v for key, v in row.items() if key == "video" or merged.get(key) == defaults.get(key)}
+
+
+def load(path: Path) -> Any:
+    """What a YAML file holds, as plain values; raises OSError or ValueError for one that cannot be read."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError) as error:  # a date that no calendar has is a ValueError
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+        where = f" in line {mark.line + 1}" if mark is not None else ""
+        hint = " (quote a text that holds a colon)" if "mapping values" in problem else ""
+        raise InputError(f"{str(path)!r} is not YAML{where}: {problem}{hint}") from error
+
+
+def inside(root: Path, name: str, what: str, home: str = "the file's own folder") -> Path:
+    """root/name; raises ValueError, opened by `what`, for a path that leaves the root, by a symbolic link as well."""
+    try:
+        good = "\0" not in name and (root / name).resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError):  # too long a name, a link to itself, what no file system can spell
+        good = False
+    if not good:
+        raise InputError(f"{what} {name!r} is not a path inside {home}")
+    return root / name
+
+
+def _plain(where: str, key: str, value: Any) -> None:
+    """Raise ValueError for what is neither text where text belongs nor one number, truth value or name elsewhere.
+
+    Numbers may stand in a list where several are meant (config.LISTS). A data file must not reach Hydra's grammar,
+    which reads the environment.
+    """
+    if key in compose.TEXTS or key in SCORING:
+        good, kind = isinstance(value, str), "text (quote it)"
+    elif key in compose.LISTS and isinstance(value, list):
+        good, kind = all(type(each) in (int, float) for each in value), "a list of numbers"
+    else:
+        good = isinstance(value, (bool, int, float)) or bool(isinstance(value, str) and PLAIN.fullmatch(value))
+        kind = "a number, true, false or a name"
+    if not good:
+        raise InputError(f"{where}: {key} {value!r} is not {kind}")

@@ -1,0 +1,1 @@
+"""PocketBench: edits of the pocket world scored against their exact truth, with intervals over scenes."""

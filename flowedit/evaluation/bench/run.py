@@ -1,0 +1,215 @@
+"""A whole bench, as the command line asks for it: its scenes as jobs, gathered, tabled, and written."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.console import RenderableType
+
+from flowedit.evaluation import files
+from flowedit.evaluation.bench.scene import EDIT, SOURCE, STRANGE, TRUTH, Found, SceneSpec, known, scene_tasks
+from flowedit.evaluation.bench.show import confusion, examples
+from flowedit.evaluation.datasets.pocket import Scenes
+from flowedit.evaluation.engine import drive, pools
+from flowedit.evaluation.engine.drive import Outcome
+from flowedit.evaluation.engine.store import Store, opened
+from flowedit.evaluation.engine.task import Task
+from flowedit.evaluation.gather import Evaluated
+from flowedit.evaluation.methods import PER_CLIP, Method, equalised, methods
+from flowedit.evaluation.options import EvaluationSettings
+from flowedit.evaluation.report.page import Shown
+from flowedit.evaluation.results import rows, tables
+from flowedit.evaluation.results.rows import JOB, Row, failures
+from flowedit.evaluation.results.summary import FLOOR
+from flowedit.media.footage import open_footage
+from flowedit.messages import FileError, InputError
+from flowedit.pipeline.run import loaded
+from flowedit.pipeline.steer import check_editor, make_grid
+from flowedit.pocket import KINDS
+from flowedit.types import Monitor
+
+REFUSED = {
+    **dict.fromkeys((*PER_CLIP, "seed", "size", "frames"), "a scene of the bench brings its own"),
+    **dict.fromkeys(("composite", "start", "fps", "fit", "cuts"), "a bench reads and writes no clip"),
+    "runtime.threads": "each worker of a bench has one thread",
+}
+
+UNHEARD = ("dataset", "do", "edits", "metrics", "protocol", "flow")
+"""Keys of an evaluation that mean nothing here."""
+
+Job = tuple[SceneSpec, Task]
+
+PICTURES, SHOWN = 6, 40
+"""How many scenes the picture and the page show."""
+
+OUT = Path("outputs") / "bench"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a bench found: rows, what each edited object became, and where all lies."""
+
+    rows: tuple[Row, ...]
+    found: tuple[Found, ...]
+    methods: tuple[str, ...]
+    folder: Path
+
+    @property
+    def failures(self) -> list[Row]:
+        """The edits that gave no value."""
+        return failures(self.rows)
+
+
+def report(
+    settings: EvaluationSettings,
+    flags: Mapping[str, Any],
+    overrides: Sequence[str],
+    monitor: Monitor,
+    json: str | None = None,
+) -> Bench:
+    """Run every scene that is not done yet, and leave rows, tables, a picture and a page in one folder.
+
+    `flags` and `overrides` hold for all methods; `json` names one more copy of the rows. Each scene runs on one
+    thread, so that any number of workers gives the same rows. Raises ValueError for a backbone of another world, an
+    unknown kind, or a method that its settings refuse; OSError where nothing can be written.
+    """
+    if bad := [key for key in UNHEARD if any(text.startswith(f"{key}=") for text in overrides)]:
+        raise InputError(f"{bad[0]}: a bench has its own")
+    chosen = methods(settings.chosen_modes, settings.also, flags, overrides, REFUSED)
+    if not chosen:
+        raise InputError("no mode to compare: --modes inversion_free,inversion")
+    if settings.evaluations != "own":
+        chosen = equalised(chosen, None if settings.evaluations == "equal" else settings.evaluations)
+    scenes = Scenes(settings.first_seed, settings.scenes, settings.kinds or tuple(KINDS))
+    if json is not None:
+        _check_copy(Path(json))
+    _check(chosen, monitor)
+    out = OUT if settings.out is None else Path(settings.out)
+    with opened(out) as store:
+        jobs = scene_tasks(chosen, scenes.first_seed, scenes.count, scenes.kinds)
+        tasks = [task for _, task in jobs]
+        with pools.open_pool(settings.engine, len(tasks), chosen[0].settings.runtime.device) as pool:
+            outcomes = drive.run(tasks, pool, store, monitor, name="bench", retries=settings.engine.retries)
+        made = _gathered(jobs, outcomes, tuple(method.name for method in chosen), out)
+        about = {"first_seed": scenes.first_seed, "scenes": scenes.count, "kinds": list(scenes.kinds)}
+        about["failures"] = [row._asdict() for row in made.failures]
+        _write(made, about, chosen, jobs, outcomes, store, monitor)
+    if json is not None:
+        rows.write(made.rows, Path(json))
+    return made
+
+
+def shown(made: Bench) -> Iterator[RenderableType]:
+    """The tables, and one confusion matrix a method."""
+    yield from tables.tables(made.rows, made.methods)
+    yield from _matrices(made)
+
+
+def _check(chosen: Sequence[Method], monitor: Monitor) -> None:
+    """What a bench refuses before it runs, and the options without effect."""
+    first = chosen[0].settings
+    if len({(method.settings.backbone, method.settings.runtime) for method in chosen}) > 1:
+        raise InputError("one backbone and runtime for all methods of a bench")
+    if first.backbone.repository is not None and first.backbone.path is None:
+        raise InputError(f"{first.backbone.name} {STRANGE}")  # before a download
+    backbone = loaded(first)
+    known(backbone)
+    for method in chosen:
+        check_editor(method.settings, len(make_grid(method.settings, backbone)) - 1)
+        for text in method.notices:
+            monitor.notice(text)
+
+
+def _gathered(jobs: Sequence[Job], outcomes: Sequence[Outcome], names: tuple[str, ...], out: Path) -> Bench:
+    made: list[Row] = []
+    found: list[Found] = []
+    for (spec, _), outcome in zip(jobs, outcomes, strict=True):
+        key = str(spec.seed), spec.kind, spec.kind
+        name = spec.method.name if spec.method else FLOOR
+        if outcome.result is None:
+            made.append(Row(*key, name, JOB, None, outcome.failure))
+            continue
+        for method, values in outcome.result["values"].items():
+            made += [Row(*key, method, metric, value) for metric, value in values.items()]
+        found += [Found(spec.kind, name, *each) for each in outcome.result.get("found", ())]
+    return Bench(tuple(made), tuple(found), names, out)
+
+
+def _write(
+    made: Bench,
+    about: Mapping[str, Any],
+    chosen: Sequence[Method],
+    jobs: Sequence[Job],
+    outcomes: Sequence[Outcome],
+    store: Store,
+    monitor: Monitor,
+) -> None:
+    seen = _spread(_shown(jobs, outcomes, store), len(about["kinds"]))[:SHOWN]
+    extra = {}
+    if pictured := seen[:PICTURES]:
+        _, png = cv2.imencode(".png", examples([_columns(each) for each in pictured])[..., ::-1])
+        extra["examples.png"] = png.tobytes()
+    facts = {"scenes": str(about["scenes"]), "kinds": ", ".join(about["kinds"]), "date": date.today().isoformat()}
+    files.write(
+        made.folder,
+        "PocketBench",
+        facts,
+        Evaluated(made.rows, tuple(seen)),
+        chosen,
+        made.methods,
+        about,
+        monitor,
+        also=list(_matrices(made)),
+        extra=extra,
+    )
+
+
+def _shown(jobs: Sequence[Job], outcomes: Sequence[Outcome], store: Store) -> list[Shown]:
+    """What a page shows of each scene that was made."""
+    shown: dict[tuple[int, str], Shown] = {}
+    for (spec, task), outcome in zip(jobs, outcomes, strict=True):
+        folder, key = store.folder(task.id), (spec.seed, spec.kind)
+        if outcome.result is None:
+            continue
+        if spec.method is None:
+            before, after = outcome.result["prompts"]
+            files = folder / SOURCE, folder / TRUTH
+            shown[key] = Shown(str(spec.seed), spec.kind, spec.kind, before, after, *files, {}, {})
+        elif key in shown:
+            shown[key] = replace(shown[key], edits={**shown[key].edits, spec.method.name: folder / EDIT})
+    return list(shown.values())
+
+
+def _columns(each: Shown) -> tuple[str, dict[str, np.ndarray]]:
+    """A scene of the picture: its title, and its clips by column."""
+    files = {"source": each.video, **each.edits, "truth": each.truth}
+    clips = {}
+    for name, path in files.items():
+        assert path is not None
+        footage = open_footage(path)
+        clips[name] = np.concatenate(list(footage.read(range(footage.count))))
+    return f"{each.kind}: {each.target}", clips
+
+
+def _matrices(made: Bench) -> Iterator[RenderableType]:
+    for name in made.methods:
+        if matrix := confusion(made.found, name):
+            yield matrix
+
+
+def _spread(shown: Sequence[Shown], kinds: int) -> list[Shown]:
+    """The scenes in an order that takes a new seed and a new kind each time, and then all others."""
+    first = [shown[i * kinds + i % kinds] for i in range(len(shown) // kinds)]
+    return first + [each for each in shown if each not in first]
+
+
+def _check_copy(path: Path) -> None:
+    """Before hours of edits: the copy's folder is there and open to us."""
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise FileError(f"json {str(path)!r} cannot be written: give a file in a folder that exists and is writable")

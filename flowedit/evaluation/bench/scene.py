@@ -1,0 +1,155 @@
+"""One seeded scene and kind of edit by every method, as a job: edited, scored, and kept as small clips."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from flowedit.config.schema import Settings
+from flowedit.evaluation.bench.score import Truth, nearest, references, score, truth
+from flowedit.evaluation.edit_job import resolved, weights
+from flowedit.evaluation.engine.task import Task, digest
+from flowedit.evaluation.methods import Method
+from flowedit.machine import versions
+from flowedit.media.writer import Writer
+from flowedit.messages import InputError
+from flowedit.pipeline.plan import network_evaluations
+from flowedit.pipeline.record import Job
+from flowedit.pipeline.run import loaded
+from flowedit.pipeline.source import native_size
+from flowedit.pipeline.steer import encode, make_grid, own_latents, steer
+from flowedit.pocket import Vocabulary, edit
+from flowedit.types import QUIET, Backbone, Monitor
+
+FPS = Fraction(8)
+
+TASKS = {"remove": "remove", "add": "add"}
+"""Kinds of edit that are another task than to replace."""
+
+SOURCE, TRUTH, EDIT = "source.mp4", "truth.mp4", "edit.mp4"
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """A scene by its seed, a kind of edit, and a method; None is the scene itself, with its references."""
+
+    seed: int
+    kind: str
+    method: Method | None
+    settings: Settings
+
+
+class Found(NamedTuple):
+    """What one edited object should have become, and what it is nearest to."""
+
+    kind: str
+    method: str
+    right: str
+    nearest: str
+
+
+def scene_tasks(
+    methods: Sequence[Method], first_seed: int, scenes: int, kinds: Sequence[str]
+) -> list[tuple[SceneSpec, Task]]:
+    """The jobs of every kind of edit on the scenes of seeds first_seed ... first_seed + scenes - 1.
+
+    First the scene's own, with what its references score, then one for each method.
+    """
+    held = weights(methods[0].settings)
+    runtime = resolved(methods[0].settings)["runtime"]
+    made = []
+    settled = {(kind, m.name): m.on({"task": TASKS.get(kind, "replace")}) for kind in kinds for m in methods}
+    for seed in range(first_seed, first_seed + scenes):
+        for kind in kinds:
+            for method in (None, *methods):
+                settings = methods[0].settings if method is None else settled[kind, method.name]
+                spec = SceneSpec(seed, kind, method, settings)
+                how = runtime if method is None else resolved(settings)
+                id = digest("scene", versions(), seed, kind, how, held)
+                label = f"{kind}, seed {seed}" + (f", {method.name}" if method else "")
+                cost = 0 if method is None else network_evaluations(settings)
+                made.append((spec, Task(id, label, work, spec, cost)))
+    return made
+
+
+def work(spec: SceneSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
+    """One method on one scene, or the scene's references: values by name, what the objects became, and a clip.
+
+    Raises FloatingPointError for an edit that gives NaN.
+    """
+    backbone = loaded(spec.settings)
+    backbone.ready()
+    reference = _truth(spec.seed, spec.kind, backbone)
+    true = reference.edit
+    if spec.method is None:
+        write_clip(folder / SOURCE, true.source.frames)
+        write_clip(folder / TRUTH, true.target.frames)
+        return {"prompts": [true.source.caption, true.target.caption], "values": references(reference)}
+    frames, values = _edited(spec.settings, backbone, spec.seed, reference)
+    write_clip(folder / EDIT, frames)
+    found = [[choice.right, nearest(frames, choice)] for choice in reference.choices]
+    return {"values": {spec.method.name: values}, "found": found}
+
+
+_TRUTHS: dict[tuple[int, str, Backbone], Truth] = {}
+"""The last truth of this process: the methods of a scene follow each other."""
+
+
+def _truth(seed: int, kind: str, backbone: Backbone) -> Truth:
+    def through(frames: np.ndarray) -> np.ndarray:
+        return _frames(backbone, backbone.encode(frames), len(frames))
+
+    key = seed, kind, backbone
+    if key not in _TRUTHS:
+        learned = known(backbone)
+        true = edit(seed, kind, native_size(backbone), backbone.spec.trained_frames, learned)
+        _TRUTHS.clear()
+        _TRUTHS[key] = truth(true, learned, through, backbone.spec.frames_per_latent, backbone.spec.latent_size)
+    return _TRUTHS[key]
+
+
+def write_clip(path: Path, frames: np.ndarray) -> None:
+    """Frames to be looked at, without loss but for their colours' resolution."""
+    with Writer(path, frames.shape[1:3], FPS, crf=0) as writer:
+        writer.write(frames)
+
+
+def known(backbone: Backbone) -> Vocabulary:
+    """What a backbone of the pocket world learned; raises ValueError for any other."""
+    if backbone.spec.world is None:
+        raise InputError(f"{backbone.spec.name} {STRANGE}")
+    return Vocabulary(**backbone.spec.world)
+
+
+STRANGE = "is no checkpoint of the pocket world: the true edits of its clips are not known"
+
+
+def _edited(settings: Settings, backbone: Backbone, seed: int, reference: Truth) -> tuple[np.ndarray, dict[str, float]]:
+    true = reference.edit
+    settings = replace(
+        settings,
+        source=true.source.caption,
+        target=true.target.caption,
+        source_words=", ".join(true.source_words),
+        target_words=", ".join(true.target_words),
+        seed=seed,
+    )
+    job = Job(settings, backbone, QUIET)
+    given = true.source.frames
+    own = own_latents(backbone, backbone.geometry(len(given), given.shape[1:3]))
+    z, mask = steer(job, encode(job, given), make_grid(settings, backbone), own)
+    with job.meter.phase("decode"):
+        frames = _frames(backbone, z, len(given))
+    costs = {
+        "network_evaluations": float(job.facts["network_evaluations"]),
+        "seconds": round(sum(phase["seconds"] for phase in job.meter.phases.values()), 3),
+    }
+    return frames, score(frames, mask, reference) | costs
+
+
+def _frames(backbone: Backbone, z: torch.Tensor, count: int) -> np.ndarray:
+    return np.concatenate(list(backbone.decode(z)))[:count]

@@ -1,0 +1,1 @@
+"""Datasets of edits: one reader a layout."""

@@ -1,0 +1,192 @@
+"""FiVE-Bench's layout on disk: images/, bmasks/ and videos/ by video, and edit_prompt/edit1_FiVE.json to edit6."""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from flowedit.config.edit_file import inside
+from flowedit.evaluation.datasets.pair import Dataset, Pair, contained, dataset, missing, own_places, safe
+from flowedit.language.words import occurrences
+from flowedit.media.footage import frame_files, open_footage
+from flowedit.media.writer import Writer
+from flowedit.messages import FileError, InputError
+
+PROMPTS = "edit_prompt/*.json"
+
+KINDS = ("rigid replacement", "non-rigid replacement", "colour", "material", "addition", "removal")
+"""By editing_type_id, 1 to 6."""
+
+NEEDED = ("video_name", "editing_type_id", "source_prompt", "target_prompt")
+
+QUESTIONS = ("source_yes_no_question", "target_yes_no_question", "multiple_choice_question")
+
+KEYS = (*NEEDED, "save_dir", *QUESTIONS)
+
+FPS = Fraction(16)
+"""Of a video that is there as images alone."""
+
+
+def read(root: Path, workspace: Path) -> Dataset:
+    """Every row of every edit_prompt file; a video that is there as images alone is written into `workspace`.
+
+    Raises ValueError, with the file and the row's number, for what is no such row, a row that is there twice, or a
+    path that leaves `root`.
+    """
+    rows: list[tuple[str, Pair]] = []
+    for file in sorted(root.glob(PROMPTS)):
+        inside(root, file.relative_to(root).as_posix(), repr(str(file)), "the dataset's folder")
+        rows += _file(root, file)
+    made = dataset(root.resolve().name, repr(str(root)), rows)
+    return replace(made, pairs=tuple(_filmed(pair, workspace) for pair in made.pairs))
+
+
+def _file(root: Path, file: Path) -> list[tuple[str, Pair]]:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{str(file)!r} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{str(file)!r} is not JSON: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(data, list):
+        raise InputError(f"{str(file)!r} is no list: FiVE-Bench's files are lists of edits")
+    edit = safe(file.stem.removesuffix("_FiVE"))
+    pairs, count, first = [], Counter[str](), dict[tuple[str, ...], int]()
+    for number, row in enumerate(data, 1):
+        where = f"{str(file)!r} row {number}"
+        texts = _checked(where, row)
+        same = tuple(texts[key] for key in ("video_name", "source_prompt", "target_prompt"))
+        if other := first.get(same):
+            raise InputError(f"{where} is row {other} again: the same video and the same prompts")
+        first[same] = number
+        count[texts["video_name"]] += 1
+        pairs.append((where, _pair(root, where, texts, edit, count[texts["video_name"]])))
+    return pairs
+
+
+def _checked(where: str, row: Any) -> dict[str, str]:
+    """A row as text by key, "" for what is left out; raises ValueError."""
+    if not isinstance(row, dict):
+        raise InputError(f"{where} is no object: an edit has {', '.join(NEEDED)}")
+    for key in NEEDED[:2]:  # without a prompt the row alone fails
+        if key not in row:
+            near = get_close_matches(key, [name for name in row if name not in KEYS], 1)
+            raise InputError(f"{where}: {key} is missing" + (f" (is it {near[0]!r}?)" if near else ""))
+    kind = row.get("editing_type_id")
+    if isinstance(kind, bool) or str(kind) not in [str(i + 1) for i in range(len(KINDS))]:
+        raise InputError(f"{where}: editing_type_id {kind!r} is none of 1 to {len(KINDS)}")
+    texts = {key: "" if row.get(key) is None else row[key] for key in KEYS} | {"editing_type_id": str(kind)}
+    for key, value in texts.items():
+        if not isinstance(value, str) or not _encodes(value):
+            raise InputError(f"{where}: {key} {value!r} is not text in UTF-8")
+    name = texts["video_name"]
+    if not name or Path(name).name != name or name == "..":
+        raise InputError(f"{where}: video_name {name!r} is not a path inside images/: give the name of a video")
+    if texts["save_dir"] and not _relative(texts["save_dir"]):
+        raise InputError(f"{where}: save_dir {texts['save_dir']!r} is not a path inside a method's folder")
+    return texts
+
+
+def _pair(root: Path, where: str, row: Mapping[str, str], edit: str, nth: int) -> Pair:
+    name = row["video_name"]
+    images, masks, video = (
+        inside(root, place, f"{where}: {place}", "the dataset's folder")
+        for place in (f"images/{name}", f"bmasks/{name}", f"videos/{name}.mp4")
+    )
+    for folder in (images, masks):
+        contained(root, folder, f"{where}: frame")
+    pictures = images.is_dir() and bool(frame_files(images))
+    problems = missing(masks, "mask", f"bmasks/{name}")
+    if not video.is_file() and not pictures:
+        problems.append(f"video videos/{name}.mp4 is missing, and images/{name} has no frames")
+    source, source_words = _unbracketed(row["source_prompt"])
+    target, target_words = _unbracketed(row["target_prompt"])
+    for side, prompt, words in (("source", source, source_words), ("target", target, target_words)):
+        if not prompt.strip():
+            problems.append(f"the {side} prompt is missing")
+            continue
+        try:
+            occurrences(prompt, words, f"{side}_words")
+        except ValueError as error:
+            problems.append(str(error))
+    clip, each = safe(name), edit if nth == 1 else f"{edit}-{nth}"
+    return Pair(
+        clip=clip,
+        edit=each,
+        kind=KINDS[int(row["editing_type_id"]) - 1],
+        video=video,
+        frames=images if pictures else None,
+        flags={"source": source, "target": target, "source_words": source_words, "target_words": target_words},
+        mask=masks,
+        truth=None,
+        questions=_questions(row),
+        made_by_others=_places(row, clip, edit, each),
+        problem="; ".join(problems) or None,
+        mask_above=0,
+    )
+
+
+def _unbracketed(prompt: str) -> tuple[str, str]:
+    """A prompt without its square brackets, and the phrases that stood between them: the object's words."""
+    phrases = (" ".join(phrase.split()) for phrase in re.findall(r"\[([^\[\]]*)\]", prompt))
+    return re.sub(r"[\[\]]", "", prompt), ", ".join(dict.fromkeys(filter(None, phrases)))
+
+
+def _questions(row: Mapping[str, str]) -> Any:
+    source, target, choice = (row[key] for key in QUESTIONS)
+    if not (target and choice):
+        return None
+    from flowedit.metrics.part import Questions  # lazily: the metrics bring torch
+
+    return Questions(source, target, choice)
+
+
+def _places(row: Mapping[str, str], clip: str, edit: str, each: str) -> tuple[str, ...]:
+    """Where FiVE-Bench's own evaluator looks, besides our own names: by save_dir, and by the file of prompts."""
+    name, places = row["video_name"], []
+    if save_dir := row["save_dir"]:
+        # what the evaluator opens: the target prompt cut as long as save_dir, whose spelling had slips
+        cut = f"{row['editing_type_id']}_{row['target_prompt'][: max(len(save_dir) - 2, 0)]}"
+        places += [f"{name}/{place}" for place in (save_dir, cut) if _relative(place)]
+    if each == edit:
+        places.append(f"{edit}/{name}")
+    return tuple(dict.fromkeys([*own_places(clip, each), *(p for place in places for p in (place, f"{place}.mp4"))]))
+
+
+def _encodes(text: str) -> bool:
+    """JSON can write half a character, which no prompt and no name of a file is."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _relative(place: str) -> bool:
+    path = PurePosixPath(place)
+    return "\0" not in place and not path.is_absolute() and ".." not in path.parts
+
+
+def _filmed(pair: Pair, workspace: Path) -> Pair:
+    """The pair with a video made from its images where the dataset has none; the file is named by what it shows."""
+    if pair.problem or pair.frames is None or pair.video.is_file():
+        return pair
+    digest = hashlib.sha256()
+    try:
+        for file in frame_files(pair.frames):
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        footage = open_footage(pair.frames)
+    except (OSError, ValueError) as error:
+        return replace(pair, problem=f"images/{pair.video.stem}: {error}")
+    path = workspace / f"{pair.clip}-{digest.hexdigest()[:12]}.mp4"
+    if not path.is_file():
+        workspace.mkdir(parents=True, exist_ok=True)
+        try:
+            with Writer(path, footage.size, FPS, crf=0) as out:
+                for frames in footage.read(range(footage.count)):
+                    out.write(frames)
+        except ValueError as error:
+            return replace(pair, problem=f"images/{pair.video.stem}: {error}")
+    return replace(pair, video=path)

@@ -1,0 +1,60 @@
+"""Our own YAML list of edits: each row is what an edit's YAML file may say."""
+
+from pathlib import Path
+from typing import Any
+
+from flowedit.config.edit_file import load, read_row
+from flowedit.evaluation.datasets.pair import Dataset, Pair, contained, dataset, missing, own_places, safe
+from flowedit.messages import InputError
+
+
+def read(file: Path) -> Dataset:
+    """A list of edits, or one mapping alone; clips, masks and truths lie inside the file's folder.
+
+    Raises ValueError, with the number of the row, for what `edit_file.read_row` refuses and for a name that is twice.
+    """
+    where, data = repr(str(file)), load(file)
+    if data is None or data == [] or data == {}:
+        raise InputError(f"{where} is empty: a dataset has at least one edit")
+    if isinstance(data, dict):
+        return dataset(file.stem, where, [(where, _pair(file, data, None, where))])
+    if not isinstance(data, list):
+        raise InputError(f"{where} is no list: a dataset is a list of mappings with clip, source and target")
+    pairs = []
+    for number, row in enumerate(data, 1):
+        place = f"{where} row {number}"
+        if not isinstance(row, dict):
+            raise InputError(f"{place} is no mapping; an edit is one, with clip, source and target")
+        pairs.append((place, _pair(file, row, number, place)))
+    return dataset(file.stem, where, pairs)
+
+
+def _pair(file: Path, data: dict[Any, Any], number: int | None, where: str) -> Pair:
+    row = read_row(file, data, number)
+    user_mask = Path(row.flags["user_mask"]) if "user_mask" in row.flags else None
+    problems = missing(row.video, "video", str(data["clip"]))
+    if row.video.is_dir():
+        problems = [f"video {data['clip']} is a folder"]
+    for key, path in (("score_mask", row.score_mask), ("user_mask", user_mask), ("truth", row.truth)):
+        contained(file.parent, path, f"{where}: {key}")
+        problems += missing(path, key, str(data[key]) if path else "")
+    sides = () if "instruction" in row.flags else ("source", "target")
+    problems += [f"the {side} prompt is missing" for side in sides if not _said(row.flags.get(side))]
+    clip, edit = safe(row.clip), safe(row.edit or "edit")
+    return Pair(
+        clip=clip,
+        edit=edit,
+        kind=row.kind,
+        video=row.video,
+        frames=None,
+        flags=row.flags,
+        mask=row.score_mask or user_mask,
+        truth=row.truth,
+        questions=None,
+        made_by_others=own_places(clip, edit),
+        problem="; ".join(problems) or None,
+    )
+
+
+def _said(prompt: str | None) -> bool:
+    return bool(prompt and prompt.strip())

@@ -1,0 +1,90 @@
+"""What a dataset is to the engine: pairs of a video and an edit, each with all that scoring it needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowedit.config.edit_file import inside
+from flowedit.media.footage import frame_files
+from flowedit.messages import InputError
+
+if TYPE_CHECKING:
+    from flowedit.metrics.part import Questions
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One edit of one video; (clip, edit) is unique in its dataset, and both are safe as names of files."""
+
+    clip: str
+    edit: str
+    kind: str
+    video: Path
+    """The file that is edited."""
+    frames: Path | None
+    """Where the source's frames are scored from, if not from `video`."""
+    flags: Mapping[str, Any]
+    """For `config.compose`: prompts, words and what else the row sets; values are text or plain numbers."""
+    mask: Path | None
+    """What may change, for scoring: an image, a video or a folder of frames, True where a value is > `mask_above`."""
+    truth: Path | None
+    """The true edit, a video or a folder of frames."""
+    questions: Questions | None
+    made_by_others: tuple[str, ...]
+    """Relative places where another method's edit of this pair may lie: folders of frames, or videos."""
+    problem: str | None
+    """Why this pair cannot be edited or scored."""
+    mask_above: int = 127
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Pairs under one name, in the order of their rows; at least one, each (clip, edit) once."""
+
+    name: str
+    pairs: tuple[Pair, ...]
+
+
+def dataset(name: str, where: str, pairs: Iterable[tuple[str, Pair]]) -> Dataset:
+    """Pairs, each after the place that it came from; raises ValueError for none, and for a (clip, edit) twice."""
+    seen: dict[tuple[str, str], str] = {}
+    found = []
+    for place, pair in pairs:
+        if other := seen.get((pair.clip, pair.edit)):
+            raise InputError(f"{place}: clip {pair.clip!r} has an edit {pair.edit!r} already, in {other}")
+        seen[pair.clip, pair.edit] = place
+        found.append(pair)
+    if not found:
+        raise InputError(f"{where} is empty: a dataset has at least one edit")
+    return Dataset(name, tuple(found))
+
+
+def safe(name: str) -> str:
+    """A name as a file may have it: letters, digits and . _ - alone, at most 80 of them."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:80] or "unnamed"
+
+
+def own_places(clip: str, edit: str) -> tuple[str, ...]:
+    """Where an edit lies in a folder of edits that follows our names."""
+    return f"{clip}/{edit}", f"{clip}/{edit}.mp4"
+
+
+def missing(path: Path | None, what: str, name: str) -> list[str]:
+    """A complaint about a file that is not there or a folder without frames; none without a path."""
+    if path is None or path.is_file():
+        return []
+    if not path.is_dir():
+        return [f"{what} {name} is missing"]
+    return [] if frame_files(path) else [f"{what} {name} has no frames"]
+
+
+def contained(root: Path, path: Path | None, what: str) -> None:
+    """Raise ValueError, opened by `what`, for a file of a folder that leaves the dataset's root by a symbolic link."""
+    if path is not None and path.is_dir():
+        for file in frame_files(path):
+            if file.is_symlink():
+                inside(root, file.relative_to(root).as_posix(), what, "the dataset's folder")

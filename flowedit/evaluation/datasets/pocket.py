@@ -1,0 +1,141 @@
+"""PocketBench's scenes as files: seeds x kinds of edit, each with its true target and the mask of what may change."""
+
+import functools
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.resources import files
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from flowedit.evaluation.datasets.pair import Dataset, Pair, dataset, own_places
+from flowedit.media.writer import Writer
+from flowedit.messages import InputError, nearest
+from flowedit.pocket import KINDS, Edit, Vocabulary, edit
+
+NAME = "pocket"
+
+FPS = Fraction(8)
+
+TRAINING_SEEDS = 10_000_000_000
+"""Training draws its scenes from here upwards, a bench below."""
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """`count` scenes from `first_seed` on, each edited in every one of `kinds`."""
+
+    first_seed: int = 0
+    count: int = 20
+    kinds: tuple[str, ...] = tuple(KINDS)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an unknown kind, none or one twice, for no scene, and for a seed of the training."""
+        for kind in self.kinds:
+            if kind not in KINDS:
+                raise InputError(f"unknown kind {kind!r}: one of {', '.join(KINDS)}{nearest(kind, KINDS)}")
+        if not self.kinds or len(set(self.kinds)) < len(self.kinds):
+            raise InputError(f"kinds {', '.join(self.kinds) or 'none'}: name at least one, and each once")
+        if self.count < 1:
+            raise InputError(f"scenes {self.count}: at least 1")
+        if not 0 <= self.first_seed <= TRAINING_SEEDS - self.count:
+            raise InputError(
+                f"first_seed {self.first_seed}: 0 to {TRAINING_SEEDS} less the scenes; training drew those above"
+            )
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the packaged checkpoint learned: the words of its scenes, their (height, width) and number of frames."""
+
+    vocabulary: Vocabulary
+    size: tuple[int, int]
+    frames: int
+
+
+@functools.cache
+def learned() -> Learned:
+    """The packaged checkpoint's own notes."""
+    notes = json.loads(files("flowedit.pocket").joinpath("checkpoint/flowedit.json").read_text(encoding="utf-8"))
+    world = {kind: notes[kind] for kind in ("classes", "grounds", "motions", "sizes", "tints")}
+    return Learned(Vocabulary(**world), tuple(notes["size"]), notes["frames"])
+
+
+def read(scenes: Scenes, workspace: Path, world: Learned | None = None) -> Dataset:
+    """Every scene in every kind; `workspace` gets a folder for each, which is reused if it is there already."""
+    world = world or learned()
+    places = [
+        (seed, kind) for seed in range(scenes.first_seed, scenes.first_seed + scenes.count) for kind in scenes.kinds
+    ]
+    return dataset(NAME, NAME, [(f"scene {seed}", _pair(seed, kind, workspace, world)) for seed, kind in places])
+
+
+def _pair(seed: int, kind: str, workspace: Path, world: Learned) -> Pair:
+    true = edit(seed, kind, world.size, world.frames, world.vocabulary)
+    folder = _written(true, f"{seed}-{kind}", workspace)
+    return Pair(
+        clip=str(seed),
+        edit=kind,
+        kind=kind,
+        video=folder / "source.mp4",
+        frames=None,
+        flags={
+            "source": true.source.caption,
+            "target": true.target.caption,
+            "source_words": ", ".join(true.source_words),
+            "target_words": ", ".join(true.target_words),
+            "seed": seed,
+        },
+        mask=folder / "mask",
+        truth=folder / "truth.mp4",
+        questions=None,
+        made_by_others=own_places(str(seed), kind),
+        problem=None,
+        mask_above=0,  # a pixel that the object covers in the least may change
+    )
+
+
+def _written(true: Edit, name: str, workspace: Path) -> Path:
+    """The folder of a scene's files, named by what they show; it appears whole.
+
+    x264 is lossless here, but 4:2:0 halves the colour's resolution: at 64x64 a read-back is 30 to 37 dB from the
+    rendering. The truth goes the same way as the source, so that an edit is held to what such a file can show.
+    """
+    covered = np.ceil(255 * true.mask).astype(np.uint8)
+    digest = hashlib.sha256()
+    for array in (true.source.frames, true.target.frames, covered):
+        digest.update(f"{array.shape}".encode() + array.tobytes())
+    folder = workspace / f"{name}-{digest.hexdigest()[:12]}"
+    if folder.is_dir():
+        return folder
+    part = workspace / f".{folder.name}.{secrets.token_hex(4)}.part"
+    try:
+        (part / "mask").mkdir(parents=True)
+        _film(part / "source.mp4", true.source.frames)
+        _film(part / "truth.mp4", true.target.frames)
+        _images(part / "mask", covered)
+        os.rename(part, folder)
+    except OSError:
+        if not folder.is_dir():  # another process was first otherwise
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def _film(path: Path, frames: np.ndarray) -> None:
+    with Writer(path, frames.shape[1:3], FPS, crf=0) as out:
+        out.write(frames)
+
+
+def _images(folder: Path, frames: Sequence[np.ndarray] | np.ndarray) -> None:
+    for number, frame in enumerate(frames, 1):
+        data = cv2.imencode(".png", frame)[1]
+        (folder / f"{number:05d}.png").write_bytes(data.tobytes())

@@ -1,0 +1,80 @@
+"""One edit as a job: its identity, and what it does in whatever process it lands."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from flowedit import machine
+from flowedit.config.schema import Settings
+from flowedit.evaluation.engine.task import Task, digest, digest_file, digest_folder
+from flowedit.machine import versions
+from flowedit.pipeline import run
+from flowedit.pipeline.plan import network_evaluations
+from flowedit.pipeline.record import plain
+from flowedit.types import Monitor
+
+PLACES = (("video",), ("out",), ("user_mask",), ("caption",), ("backbone", "path"), ("runtime", "cache"))
+"""Settings that say where things lie; what lies there is hashed instead."""
+
+
+def edit_task(settings: Settings, label: str, threads: int | None, fetch: bool = True) -> Task:
+    """The job of one edit; its id is a hash of the clip's bytes, the resolved configuration, checkpoint and versions.
+
+    Without `fetch` a checkpoint that is not here is not downloaded, and the id is one that no result has. Raises
+    OSError for a file that cannot be read, ConnectionError for a checkpoint that cannot be had.
+    """
+    assert settings.video is not None
+    mask = None if settings.user_mask is None else digest_file(Path(settings.user_mask))
+    clip = digest_file(Path(settings.video))
+    return Task(
+        id=digest("edit", versions(), resolved(settings), threads, clip, mask, weights(settings, fetch)),
+        label=label,
+        work=edit,
+        spec=settings,
+        cost=network_evaluations(settings),
+        threads=threads,
+    )
+
+
+def weights(settings: Settings, fetch: bool = True) -> str | None:
+    """The hash of the checkpoint that the settings name; None for one that is not here and not to be fetched."""
+    folder = run.checkpoint(settings, fetch)
+    return None if folder is None else digest_folder(folder)
+
+
+def resolved(settings: Settings) -> dict[str, Any]:
+    """Settings as plain values, without those that only say where things lie, with the kind of device that is meant."""
+    values: dict[str, Any] = plain(asdict(settings))
+    values["runtime"]["device"] = machine.find_device(settings.runtime.device).type
+    for *groups, key in PLACES:
+        place = values
+        for group in groups:
+            place = place[group]
+        place.pop(key)
+    return values
+
+
+def edit(settings: Settings, folder: Path, monitor: Monitor) -> dict[str, Any]:
+    """Run one edit into a folder; what is told of it is what it cost, and its notices."""
+    backbone = run.loaded(settings)
+    backbone.ready()  # so that the first edit's seconds are as long as any other's
+    made = run.run(settings, backbone, monitor, folder).run
+    return {"costs": costs(made), "notices": made["notices"]}
+
+
+SHARED = ("find cuts", "embed", "round trip")
+
+
+def costs(made: Mapping[str, Any]) -> dict[str, float]:
+    """Network evaluations, seconds, and the most memory of any phase, from a run.yaml.
+
+    Neither the reading of weights counts as seconds, nor what is done for the clip and not for the method: embedding
+    its prompts, which the next method finds, finding its cuts, and looking how well a small autoencoder carries it.
+    """
+    phases = made["phases"]
+    return {
+        "network_evaluations": float(made["network_evaluations"]),
+        "seconds": round(sum(phase["seconds"] for name, phase in phases.items() if name not in SHARED), 3),
+        "peak_memory_mib": max(phase["peak_memory_mib"] for phase in phases.values()),
+    }

@@ -1,0 +1,86 @@
+"""Videos for a page: small copies as data: URIs (H.264, no sound, few pixels, few frames), or links to the files."""
+
+import base64
+import os
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+
+from flowedit.media import pixels, reader
+from flowedit.media.probe import VideoInfo, probe
+from flowedit.media.writer import Writer
+
+HEIGHT = 320
+"""The highest that a copy is; a video lower than SMALL grows towards it by whole pixels."""
+
+SMALL = 160
+
+FRAMES = 240
+"""The most frames that a copy holds, at the video's own rate."""
+
+CRF = 26
+
+
+class Film(NamedTuple):
+    """Where a page finds a video, how many of its `total` frames are there, and their rate; or why it cannot be shown.
+
+    `src` is empty where `fault` is not.
+    """
+
+    src: str
+    frames: int = 0
+    total: int = 0
+    fps: float = 0.0
+    fault: str = ""
+
+
+def linked(path: Path, folder: Path) -> Film:
+    """The file itself, by its path relative to the page's folder."""
+    try:
+        info = probe(path)
+        # no such path leads to another drive
+        place = os.path.relpath(path, folder)
+    except (OSError, ValueError) as error:
+        return _missing(path, error)
+    return Film(quote(Path(place).as_posix()), info.frames, info.frames, float(info.fps))
+
+
+def embedded(path: Path) -> Film:
+    """A copy of its first FRAMES frames as a data: URI."""
+    try:
+        info = probe(path)
+        data = base64.b64encode(_copy(info)).decode()
+    except (OSError, ValueError) as error:
+        return _missing(path, error)
+    return Film(f"data:video/mp4;base64,{data}", min(info.frames, FRAMES), info.frames, float(info.fps))
+
+
+def size(info: VideoInfo) -> pixels.Size:
+    """(height, width) of a copy: square pixels, even sides."""
+    height, width = info.size[0], float(info.size[1] * info.pixel_aspect)
+    scale = min(1.0, HEIGHT / height) if height >= SMALL else float(max(1, int(HEIGHT / max(height, width))))
+    return max(2, 2 * round(height * scale / 2)), max(2, 2 * round(width * scale / 2))
+
+
+def _copy(info: VideoInfo) -> bytes:
+    shape = size(info)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "preview.mp4"
+        with Writer(path, shape, info.fps, crf=CRF) as writer:
+            for frames in reader.read(info, range(min(info.frames, FRAMES)), chunk=8):
+                writer.write(_nearest(frames, shape) if info.size[0] < SMALL else pixels.resize(frames, shape))
+        return path.read_bytes()
+
+
+def _nearest(frames: np.ndarray, shape: pixels.Size) -> np.ndarray:
+    """The same pixels, larger: a pixelated clip stays what it is."""
+    return np.stack([cv2.resize(frame, shape[::-1], interpolation=cv2.INTER_NEAREST) for frame in frames])
+
+
+def _missing(path: Path, error: Exception) -> Film:
+    """A page says which file, and not where on this machine it lies."""
+    return Film("", fault=str(error).replace(str(path), path.name))

@@ -1,0 +1,1 @@
+"""Rows of results, their means and intervals, their tables."""

@@ -1,0 +1,140 @@
+"""Rows as tables of a terminal: means with intervals, paired differences, one edit by several methods, failures."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from flowedit.evaluation.results.intervals import Interval
+from flowedit.evaluation.results.rows import JOB, Row, failures
+from flowedit.evaluation.results.summary import REFERENCES, Summary, summaries
+from flowedit.metrics.catalogue import COSTS, HEADS
+
+WIDTH = 160
+"""Columns where there is no terminal."""
+
+NAMED = 3
+"""Up to so many edits of one failure are named, more are counted."""
+
+LINE = 80
+"""The least width of a table, so that its title stays in one or two lines."""
+
+MANY = 6
+"""The most metrics that are always columns."""
+
+
+def tables(rows: Sequence[Row], methods: Sequence[str], by_kind: bool = False) -> Iterator[RenderableType]:
+    """Results and paired differences, all together and by kind, then the failures; `by_kind` as in `summaries`."""
+    for summary in (made for made in summaries(rows, methods, by_kind) if made.metrics):
+        yield results(summary)
+        if summary.paired:
+            yield differences(summary)
+    if lost := failures(rows):
+        yield failed(lost)
+
+
+def show(made: Sequence[RenderableType], path: Path | None = None) -> None:
+    """Print tables as wide as the terminal, or `WIDTH` columns where there is none; into a file with `path`."""
+    if path is None:
+        _print(made, Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, emoji=False, highlight=False))
+        return
+    with path.open("w", encoding="utf-8") as file:
+        _print(made, Console(file=file, width=WIDTH, markup=False, emoji=False, highlight=False))
+
+
+def _print(made: Sequence[RenderableType], console: Console) -> None:
+    """Names and reasons come from data: nothing in them is markup."""
+    for table in made:
+        console.print(table)
+
+
+def results(summary: Summary) -> Table:
+    """Mean and 95 % interval of every metric and method; the best of a column is bold, references are dim."""
+    title = f"{summary.kind or 'all'}, {counted(summary)}"
+
+    def entry(method: str, metric: str) -> Text:
+        cell_of = summary.cells.get((method, metric))
+        text = "–" if cell_of is None else cell(cell_of, HEADS[metric].decimals)
+        if lost := summary.failed.get((method, metric), 0):
+            text += f" ({lost} failed)"
+        dim = method in REFERENCES
+        return Text(text, "bold" if (method, metric) in summary.best else "dim" if dim else "")
+
+    return _laid_out(title, summary.methods, summary.metrics, entry)
+
+
+def counted(summary: Summary) -> str:
+    """How many edits, of how many clips, and what their intervals are over."""
+    edits = f"{summary.edits} edit{'s' if summary.edits > 1 else ''}"
+    clips = f" of {summary.clips} clip{'s' if summary.clips > 1 else ''}" if summary.clips != summary.edits else ""
+    return edits + clips + (" (mean over clips and 95 % interval)" if summary.clips > 1 else "")
+
+
+def differences(summary: Summary) -> Table:
+    """Each method less the first one, over the same edits."""
+    first = next(method for method in summary.methods if method not in REFERENCES)
+    metrics = [name for name in summary.metrics if any(metric == name for _, metric in summary.paired)]
+    metrics = [name for name in metrics if name not in COSTS]
+    methods = [method for method in summary.methods if any(own == method for own, _ in summary.paired)]
+
+    def entry(method: str, metric: str) -> Text:
+        found = summary.paired.get((method, metric))
+        return Text("–" if found is None else cell(found, HEADS[metric].decimals, sign="+"))
+
+    return _laid_out(f"{summary.kind or 'all'}: paired differences from {first}", methods, metrics, entry)
+
+
+def failed(lost: Sequence[Row]) -> Table:
+    """Each reason once, with what it cost and where: the edits by name, or their number where there are many."""
+    table = Table(title=f"{len(lost)} failed", box=box.SIMPLE, title_justify="left")
+    for name in ("what", "reason", "methods", "edits"):
+        table.add_column(name, overflow="fold")
+    reasons: dict[tuple[str, str, str], list[Row]] = {}
+    for row in lost:
+        where = f"{row.clip}, {row.edit}" if row.metric == JOB else ""  # an edit's reason is its own
+        reasons.setdefault((row.failure or "", "edit" if row.metric == JOB else "", where), []).append(row)
+    for (reason, what, _), held in reasons.items():
+        names = what or ", ".join(dict.fromkeys(HEADS[row.metric].label for row in held))
+        edits = list(dict.fromkeys(f"{row.clip}, {row.edit}" for row in held))
+        shown = "; ".join(edits) if len(edits) <= NAMED else f"{len(edits)} edits"
+        table.add_row(names, reason, ", ".join(dict.fromkeys(row.method for row in held)), shown)
+    return table
+
+
+def cell(value: Interval, decimals: int, sign: str = "") -> str:
+    """`18.26 ±0.83` for an interval that is symmetric, `0.90 [0.70, 0.97]` for any other, the mean alone without."""
+    if value.mean in (float("inf"), float("-inf")):
+        return "∞" if value.mean > 0 else "−∞"
+    middle = f"{value.mean:{sign}.{decimals}f}"
+    if value.low != value.low or value.low == value.high:
+        return middle
+    below, above = value.mean - value.low, value.high - value.mean
+    if abs(above - below) < 1e-9:
+        return f"{middle} ±{above:.{decimals}f}"
+    return f"{middle} [{value.low:{sign}.{decimals}f}, {value.high:{sign}.{decimals}f}]"
+
+
+def turned(methods: Sequence[str], metrics: Sequence[str]) -> bool:
+    """Whether metrics are the lines of a table and methods its columns: where the metrics are many, and the more."""
+    return len(metrics) > max(MANY, len(methods))
+
+
+def _laid_out(title: str, methods: Sequence[str], metrics: Sequence[str], entry: Callable[[str, str], Text]) -> Table:
+    """Methods as lines, or as columns where there are many metrics."""
+    table = Table(title=title, box=box.SIMPLE, title_justify="left", min_width=LINE)
+    table.add_column("", overflow="fold")
+    if turned(methods, metrics):
+        for method in methods:
+            table.add_column(method, justify="right", overflow="fold")
+        for metric in metrics:
+            table.add_row(HEADS[metric].heading, *(entry(method, metric) for method in methods))
+    else:
+        for metric in metrics:
+            table.add_column(HEADS[metric].heading, justify="right")
+        for method in methods:
+            table.add_row(method, *(entry(method, metric) for metric in metrics))
+    return table

@@ -1,0 +1,1 @@
+"""The rectified flow: bridge, grids of times, solvers, guidance, noise, windows."""

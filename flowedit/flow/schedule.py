@@ -1,0 +1,68 @@
+"""Time grids: the model's own knots, uniform, shifted, or given; and where on a grid an edit starts."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor
+
+from flowedit.messages import InputError
+
+
+def model(knots: Tensor, steps: int) -> list[float]:
+    """`steps` of the model's own knots (T,) in trailing spacing, then 0 (Lin et al. 2024, table 2)."""
+    _require_steps(steps, len(knots))
+    last = len(knots)
+    # Trailing spacing counts timesteps down from T; a knot's place in the descending list is T - timestep.
+    places = [last - round(last - j * last / steps) for j in range(steps)]
+    return [float(knots[p]) for p in places] + [0.0]
+
+
+def uniform(knots: Tensor, steps: int) -> list[float]:
+    """t_i = t_max (1 - i / steps), i = 0 ... steps, kept above the smallest knot before the jump to 0."""
+    return shifted(knots, steps, shift=1.0)
+
+
+def shifted(knots: Tensor, steps: int, shift: float) -> list[float]:
+    """t = t_max shift s / (1 + (shift - 1) s) over s = 1 - i / steps (Esser et al. 2024, eq. 23), then 0.
+
+    Times that would fall below the smallest knot, where nothing was trained, squeeze the grid up to that knot.
+    Raises ValueError for shift <= 0.
+    """
+    if not shift > 0:
+        raise InputError(f"grid shift {shift} must be above 0; 1 is uniform, 3 to 12 spend more steps on noise")
+    _require_steps(steps)
+    top, bottom = float(knots[0]), float(knots[-1])
+    s = [1.0 - i / steps for i in range(steps)]
+    times = [top * shift * x / (1.0 + (shift - 1.0) * x) for x in s]
+    if times[-1] < bottom and steps > 1:
+        stretch = (top - bottom) / (top - times[-1])
+        times = [top - (top - t) * stretch for t in times]
+    return [*(min(top, t) for t in times), 0.0]  # rounding must not leave [0, 1]
+
+
+def given(times: Sequence[float]) -> list[float]:
+    """A grid from outside, checked: at least one step, strictly descending, within [0, 1], ending at 0."""
+    grid = [float(t) for t in times]
+    falls = all(a > b for a, b in pairwise(grid))
+    if len(grid) < 2 or not falls or grid[0] > 1.0 or grid[-1] != 0.0:
+        raise InputError(f"a grid must fall strictly from at most 1 to exactly 0, not {grid}")
+    return grid
+
+
+def start(grid: Sequence[float], strength: float) -> list[float]:
+    """The last int(strength * steps) intervals of a grid: the share that is run, as in diffusers; [0] at strength 0.
+
+    Raises ValueError for a strength outside [0, 1], or one that is above 0 and yet runs no step.
+    """
+    if not 0.0 <= strength <= 1.0:
+        raise InputError(f"strength {strength} is outside [0, 1]; 0 keeps the clip, 1 starts from pure noise")
+    steps = len(grid) - 1
+    run = min(int(strength * steps + 1e-9), steps)
+    if strength > 0 and run == 0:
+        raise InputError(f"strength {strength} of {steps} steps runs none; use at least {1 / steps:.3g}, or more steps")
+    return list(grid[steps - run :])
+
+
+def _require_steps(steps: int, most: int | None = None) -> None:
+    if steps < 1 or (most is not None and steps > most):
+        raise InputError(f"steps {steps} must be at least 1" + (f" and at most {most}" if most else ""))

@@ -1,0 +1,88 @@
+"""Solvers of dz/dt = u(z, t) along a grid of times, in either direction; the loop stands once."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from flowedit.messages import NumericalError
+from flowedit.types import Callback, Step, Velocity
+
+Method = Callable[[Velocity, Tensor, float, float], Tensor]
+
+Project = Callable[[int, float, Tensor], Tensor]
+
+
+def euler(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
+    """z + h u(z, t), h = t_next - t; order 1."""
+    return z + (t_next - t) * velocity(z, t)
+
+
+def midpoint(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
+    """z + h u(z + h/2 u(z, t), t + h/2); order 2, two evaluations (RF-Solver, Wang et al. 2024, is this)."""
+    h = t_next - t
+    return z + h * velocity(z + 0.5 * h * velocity(z, t), t + 0.5 * h)
+
+
+def heun(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
+    """z + h/2 (u(z, t) + u(z + h u(z, t), t_next)); order 2, Euler into t = 0 (Karras et al. 2022)."""
+    h, u = t_next - t, velocity(z, t)
+    if t_next == 0.0:
+        return z + h * u
+    return z + 0.5 * h * (u + velocity(z + h * u, t_next))
+
+
+METHODS: dict[str, Method] = {"euler": euler, "midpoint": midpoint, "heun": heun}
+
+
+class Watch:
+    """Remembers, without synchronising the device, whether each state was finite."""
+
+    def __init__(self) -> None:
+        self._flags: list[Tensor] = []
+        self._times: list[float] = []
+        self._checked = 0
+
+    def add(self, z: Tensor, t: float) -> None:
+        """Note the state reached by the step taken at time t."""
+        self._flags.append(torch.isfinite(z).all())
+        self._times.append(t)
+
+    def check(self) -> None:
+        """Read the flags; raise FloatingPointError with the first bad step, its t and the likely cause."""
+        if self._checked == len(self._flags):
+            return
+        good = torch.stack(self._flags[self._checked :]).tolist()
+        for i, fine in enumerate(good, start=self._checked):
+            if not fine:
+                raise NumericalError(
+                    f"step {i + 1} (t = {self._times[i]:.4f}) gave NaN or Inf; the likely cause is a model trained in "
+                    "bfloat16 that runs in float16 (set runtime.dtype=bfloat16 or float32), else damaged weights or "
+                    "too high a guidance scale"
+                )
+        self._checked = len(self._flags)
+
+
+def solve(
+    velocity: Velocity,
+    z: Tensor,
+    grid: Sequence[float],
+    method: Method = euler,
+    project: Project | None = None,
+    callback: Callback = None,
+) -> Tensor:
+    """The state at grid[-1] of dz/dt = u(z, t) from z at grid[0], any shape; one time in the grid returns z.
+
+    `project(i, t_next, z)` replaces the state after step i. Raises FloatingPointError when a state is not finite.
+    """
+    watch, total = Watch(), len(grid) - 1
+    for i, (t, t_next) in enumerate(pairwise(grid)):
+        z = method(velocity, z, t, t_next)
+        if project is not None:
+            z = project(i, t_next, z)
+        watch.add(z, t)
+        if callback is not None:
+            callback(Step(i, total, t, z, watch.check))
+    watch.check()
+    return z

@@ -1,0 +1,174 @@
+"""Overlapping temporal windows: a backbone that sees a clip in pieces, behind the seam of one that sees it whole."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from flowedit.messages import InputError
+from flowedit.types import Backbone, Conditioning, Maps, Scale, Tokens, Velocity
+
+Place = tuple[int, int]
+"""[start, end) of a window, in latent frames of the clip."""
+
+HOST = torch.device("cpu")
+
+
+def places(length: int, window: int, overlap: float, multiple: int = 1) -> list[Place]:
+    """The fewest windows of equal size that cover `length` latent frames and overlap by at least a share of one.
+
+    Neighbours start at most `window` (1 - `overlap`) apart, a `multiple` at least; they are spread evenly, the first
+    at 0, the last up to the end, all at multiples of `multiple`. A clip that fits one window has one, its own size.
+    Raises ValueError for an overlap outside [0, 1), and for a length or a window that is no multiple.
+    """
+    if not 0 <= overlap < 1:
+        raise InputError(f"window_overlap {overlap} is outside [0, 1), a share of a window")
+    if min(length, window, multiple) < 1 or length % multiple or window % multiple:
+        raise InputError(f"{length} latents in windows of {window}: both must be positive multiples of {multiple}")
+    if window >= length:
+        return [(0, length)]
+    apart = max(1, math.floor(window / multiple * (1 - overlap) + 1e-9))
+    room = (length - window) // multiple
+    last = -(-room // apart)
+    starts = [multiple * (room * i // last) for i in range(last + 1)]
+    return [(start, start + window) for start in starts]
+
+
+def weights(windows: Sequence[Place]) -> list[Tensor]:
+    """How much each window counts at each of its latent frames: float32 (1, 1, f, 1, 1), above 0, 1 in all together.
+
+    Towards a neighbour it falls as a raised cosine, sin^2(pi/2 (k + 1/2) / n) over the n frames of their overlap;
+    then all are divided by their sum. Where one window alone covers, exactly 1.
+    """
+    raw = []
+    for i, (start, end) in enumerate(windows):
+        rise = windows[i - 1][1] - start if i else 0
+        fall = end - windows[i + 1][0] if i + 1 < len(windows) else 0
+        k = torch.arange(end - start, dtype=torch.float64) + 0.5
+        shape = torch.ones_like(k)
+        for n, inwards in ((rise, k), (fall, (end - start) - k)):
+            if n > 0:
+                shape = shape * torch.sin(0.5 * math.pi * (inwards / n).clamp(max=1)) ** 2
+        raw.append(shape)
+    total = torch.zeros(max(end for _, end in windows), dtype=torch.float64)
+    for (start, end), shape in zip(windows, raw, strict=True):
+        total[start:end] += shape
+    return [
+        (shape / total[start:end]).float().view(1, 1, -1, 1, 1)
+        for (start, end), shape in zip(windows, raw, strict=True)
+    ]
+
+
+class Joined:
+    """sum_i w_i x_i on the host: what each window gave in turn, (B, C, f, H, W), to the clip's (B, C, F, H, W)."""
+
+    def __init__(self, windows: Sequence[Place]) -> None:
+        self._windows, self._weights = windows, weights(windows)
+        self._whole: Tensor | None = None
+        self._next = 0
+
+    def add(self, part: Tensor) -> Tensor | None:
+        """The next window's; the whole, float32, after the last one's, and None before."""
+        if self._whole is None:
+            shape = (*part.shape[:2], max(end for _, end in self._windows), *part.shape[3:])
+            self._whole = torch.zeros(shape, dtype=torch.float32)
+        start, end = self._windows[self._next]
+        self._whole[:, :, start:end] += self._weights[self._next] * part.to(HOST, torch.float32)
+        self._next += 1
+        if self._next < len(self._windows):
+            return None
+        whole, self._whole, self._next = self._whole, None, 0
+        return whole
+
+
+def windowed(
+    velocity: Velocity, windows: Sequence[Place], device: torch.device, after: Callable[[], None] = lambda: None
+) -> Velocity:
+    """u(z, t) = sum_i w_i velocity(z[:, :, a_i:b_i], t): a field on windows to one on the clip, which is on the host.
+
+    (B, C, F, H, W) float32 to the same; the device holds one window at a time, and `after` is called after each. What
+    is pointwise in time stays as it is.
+    """
+
+    def whole(z: Tensor, t: float) -> Tensor:
+        joined, u = Joined(windows), None
+        for start, end in windows:
+            u = joined.add(velocity(z[:, :, start:end].to(device), t))
+            after()
+        assert u is not None
+        return u
+
+    return whole
+
+
+class Gathered:
+    """The attention maps of a clip from those of its windows, each taken after that window's velocity."""
+
+    def __init__(self, maps: Maps, windows: Sequence[Place]) -> None:
+        self._maps, self._windows = maps, windows
+        self._open: dict[Conditioning, Joined] = {}
+        self._sums: dict[Conditioning, Tensor] = {}
+        self._counts: dict[Conditioning, int] = {}
+
+    def window(self, prompt: Conditioning) -> None:
+        """One window's velocity was evaluated; with the last one's the maps are the clip's."""
+        found = self._maps.take(prompt)
+        if found is None:
+            return
+        whole = self._open.setdefault(prompt, Joined(self._windows)).add(found)
+        if whole is not None:
+            self._sums[prompt] = whole + self._sums[prompt] if prompt in self._sums else whole
+            self._counts[prompt] = self._counts.get(prompt, 0) + 1
+
+    def take(self, prompt: Conditioning) -> Tensor | None:
+        """Mean over the calls since the last take, (rows, K, F, H, W) float32 on the host; None without a call."""
+        total = self._sums.pop(prompt, None)
+        return None if total is None else total / self._counts.pop(prompt)
+
+
+class Windowed:
+    """A backbone whose velocities and maps are those of a clip longer than it sees at once; all else is its own.
+
+    Its `device` is the host, where the states of such a clip stay.
+    """
+
+    device = HOST
+
+    def __init__(self, backbone: Backbone, windows: Sequence[Place]) -> None:
+        self._backbone, self._windows = backbone, windows
+        self._gathered: Gathered | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backbone, name)
+
+    def velocity(
+        self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None
+    ) -> Velocity:
+        """As the backbone's, of the whole clip on the host, (B, C, F, H, W) float32 to the same."""
+        inner = self._backbone.velocity(prompt, guidance_scale, negative)
+
+        def after() -> None:
+            if self._gathered is not None:
+                self._gathered.window(prompt)
+
+        return windowed(inner, self._windows, self._backbone.device, after)
+
+    @contextmanager
+    def record(
+        self, tokens: Mapping[Conditioning, Tokens], blocks: Sequence[float], normalise: str = "joint"
+    ) -> Iterator[Maps]:
+        """As the backbone's, the maps of the whole clip on the host."""
+        with self._backbone.record(tokens, blocks, normalise) as maps:
+            self._gathered = Gathered(maps, self._windows)
+            try:
+                yield self._gathered
+            finally:
+                self._gathered = None
+
+
+def over(backbone: Backbone, windows: Sequence[Place]) -> Backbone:
+    """The backbone on a clip that it sees in these windows; the backbone itself where there is one alone."""
+    return backbone if len(windows) == 1 else cast(Backbone, Windowed(backbone, windows))

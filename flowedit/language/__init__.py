@@ -1,0 +1,1 @@
+"""English: object words, instructions, captions."""

@@ -1,0 +1,159 @@
+"""The machine: device, cores and threads, seconds and memory of each phase, the cache folder, versions."""
+
+import contextlib
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from flowedit.messages import InputError, OutOfMemoryError
+
+ADVICE = (
+    "lower it with --size or --frames, runtime.rows=1, draws=1, runtime.dtype=bfloat16 or runtime.tiling=true "
+    "(see the README on memory)"
+)
+
+
+class Meter:
+    """`phases` maps each phase to its seconds and, in MiB, the most memory in use while it ran.
+
+    On CUDA that is what the allocator held at most during the phase; on a CPU the process's resident memory at its
+    most during the phase (Linux), or so far, which never falls (elsewhere).
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.phases: dict[str, dict[str, float]] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Times the block; raises MemoryError with advice where it runs out of memory."""
+        cuda = self._device.type == "cuda"
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(self._device)
+        else:
+            _reset_resident()
+        start = time.perf_counter()
+        try:
+            yield
+            if cuda:
+                torch.cuda.synchronize(self._device)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if _out_of_memory(error):
+                raise OutOfMemoryError(f"out of memory while the job was in its phase {name!r}: {ADVICE}") from error
+            raise
+        peak = torch.cuda.max_memory_allocated(self._device) / 2**20 if cuda else _resident()
+        old = self.phases.get(name, {"seconds": 0.0, "peak_memory_mib": 0.0})
+        self.phases[name] = {
+            "seconds": round(old["seconds"] + time.perf_counter() - start, 3),
+            "peak_memory_mib": round(max(old["peak_memory_mib"], peak), 1),
+        }
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    said = str(error).lower()  # the CPU, MPS and the CUDA libraries have no type of their own for it
+    signs = ("out of memory", "can't allocate memory", "alloc_failed")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(sign in said for sign in signs)
+
+
+def _reset_resident() -> None:
+    """The peak of resident memory starts anew from what is held now, where Linux lets us."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _resident() -> float:
+    """The process's peak resident memory in MiB; 0 where the system does not tell (Windows)."""
+    with suppress(OSError):
+        held = Path("/proc/self/status").read_text()
+        if found := re.search(r"VmHWM:\s+(\d+) kB", held):
+            return int(found[1]) / 2**10
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def cache_folder(setting: str | None) -> Path | None:
+    """The folder of `runtime.cache`: null for none, auto for the user's own, else the folder itself."""
+    if setting is None:
+        return None
+    if setting != "auto":
+        return Path(setting)
+    base = os.environ.get("XDG_CACHE_HOME")
+    with contextlib.suppress(RuntimeError):  # no home folder
+        return (Path(base) if base else Path.home() / ".cache") / "flowedit"
+    return None
+
+
+def find_device(name: str) -> torch.device:
+    """auto: the GPU when there is one, else the CPU; raises ValueError for one that is unknown or absent."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdigit()):
+        raise InputError(f"runtime.device {name!r} is not one of auto, cpu, cuda, cuda:N, mps")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"runtime.device {name!r} is not here ({torch.cuda.device_count()} CUDA devices); use cpu or auto"
+        )
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise InputError("runtime.device 'mps' is not here; use cpu or auto")
+    return torch.device(name)
+
+
+PACKAGES = (
+    "flowedit",
+    "torch",
+    "diffusers",
+    "transformers",
+    "av",
+    "decord",
+    "opencv-python-headless",
+    "numpy",
+)
+
+
+def versions() -> dict[str, str | None]:
+    """Of Python and of the packages that a result depends on."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def cores() -> int:
+    """The cores that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def pinned(threads: int | None) -> Iterator[None]:
+    """That many threads of torch and OpenCV inside the block."""
+    if threads is None:
+        yield
+        return
+    import cv2
+    import torch
+
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])

@@ -1,0 +1,130 @@
+"""The soft mask of each step from the attention of the objects' words."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from flowedit.masks.maps import smooth_time, strength, threshold
+from flowedit.masks.shapes import apart, contest, grown, union
+
+
+class AttentionMask:
+    """The mask of each step from the maps that the recorder gathered; remembers what smoothing over steps needs.
+
+    `sides`: for source and target, a function that gives the newest maps (rows, K, F, H, W), one for each object, or
+    None before any; `shown`: for each side the objects of its maps, all K by default. An object holds the sites of
+    either side, and the first side that has its map says whose they are where objects meet (`contest`). `kept`: for
+    each object whether it is kept: it takes sites from the others and is not edited. `user`: a user's soft mask
+    (1, 1, F, H, W), edited too, over kept objects as well. Sizes are in latent sites; means over time count the latent
+    frames `own`. After the edit, `vote()` is the mask of the sites that most steps held, and `voted()` that of each
+    object.
+    """
+
+    def __init__(
+        self,
+        sides: Sequence[Callable[[], Tensor | None]],
+        *,
+        threshold: str,
+        quantile: float,
+        pool: int,
+        grow: float,
+        decay: float,
+        smooth_frames: float,
+        smooth_steps: float,
+        over_draws: str,
+        own: slice = slice(None),
+        user: Tensor | None = None,
+        kept: Sequence[bool] = (False,),
+        shown: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        self._sides = list(sides)
+        self._threshold, self._quantile, self._pool, self._decay = threshold, quantile, pool, decay
+        self._smooth_frames, self._smooth_steps, self._over_draws = smooth_frames, smooth_steps, over_draws
+        self._own, self._user, self._grow = own, user, grow
+        self._objects = len(kept)
+        self._shown = [list(range(len(kept)))] * len(self._sides) if shown is None else [list(each) for each in shown]
+        self._edited = [k for k, stays in enumerate(kept) if not stays]
+        self._maps: list[Tensor | None] = [None] * len(self._sides)
+        self._pending: list[list[Tensor]] = [[] for _ in self._sides]
+        self._votes: Tensor | None = None
+        self._steps = 0
+
+    def __call__(self, step: int) -> Tensor:
+        """The soft mask (1, 1, F, H, W) of this step, all edited objects together, by its evaluations' mean."""
+        self._gather()
+        for i, taken in enumerate(self._pending):
+            if taken:
+                self._maps[i] = self._smoothed(i, torch.stack(taken).mean(0))
+                taken.clear()
+        hard = self._hard(self._maps)
+        self._votes = hard if self._votes is None else self._votes + hard
+        self._steps += 1
+        return self._together(hard)
+
+    def weights(self) -> Tensor:
+        """W_k = M_k / M of the newest maps, (K, 1, F, H, W) for the edited objects, and the user's share last.
+
+        M is their sum joined with the user's mask; where it is 0 all count alike. The step's mask is not changed by it.
+        """
+        self._gather()
+        newest = [self._smoothed(i, taken[-1]) if taken else self._maps[i] for i, taken in enumerate(self._pending)]
+        soft = apart(self._hard(newest), self._decay)[self._edited]
+        if self._user is not None:
+            soft = torch.cat([soft, (self._user - soft.sum(0, keepdim=True)).clamp_min(0.0)])
+        total = soft.sum(0, keepdim=True)
+        return torch.where(total > 0, soft / total, torch.full_like(soft, 1.0 / len(soft)))
+
+    def vote(self) -> Tensor | None:
+        """The soft mask of the sites that at least half of the steps held, ours; None before the first step."""
+        hard = self._elected()
+        return None if hard is None else self._together(hard)
+
+    def voted(self) -> Tensor | None:
+        """The same for each object, kept ones too, (K, 1, F, H, W), whose hard sites are its own."""
+        hard = self._elected()
+        return None if hard is None else apart(hard, self._decay)
+
+    def _together(self, hard: Tensor) -> Tensor:
+        mask = apart(hard, self._decay)[self._edited].sum(0, keepdim=True)
+        return mask if self._user is None else torch.maximum(mask, self._user)
+
+    def _elected(self) -> Tensor | None:
+        """What most steps held: first for the edited objects together, by whose votes are most, then for kept ones."""
+        if self._votes is None:
+            return None
+        changed = torch.zeros_like(self._votes[:, :1, :1, :1, :1], dtype=torch.bool)
+        changed[self._edited] = True
+        votes = self._votes
+        ours = (votes * changed).sum(0, keepdim=True) >= 0.5 * self._steps
+        most = contest((ours & changed).to(torch.float32), votes)
+        kept = ~ours & ~changed & (votes >= 0.5 * self._steps)
+        return torch.maximum(most, contest(kept.to(torch.float32), votes))
+
+    def _hard(self, sides: Sequence[Tensor | None]) -> Tensor:
+        """The hard sites of each object, (K, 1, F, H, W), no two of one site."""
+        found = [(maps, places) for maps, places in zip(sides, self._shown, strict=True) if maps is not None]
+        shape = (1, self._objects, *found[0][0].shape[2:])
+        hard, strengths = (torch.zeros(shape, device=found[0][0].device) for _ in range(2))
+        # The source's maps decide, last here: the target's words look for their objects in what is not there yet.
+        for maps, places in reversed(found):
+            own = union([threshold(maps, self._threshold, self._quantile, self._pool, self._own)])
+            hard[:, places] = torch.maximum(hard[:, places], own)
+            strengths[:, places] = union([strength(maps, self._pool, self._own)]).to(strengths.dtype)
+        return contest(grown(hard, self._grow).transpose(0, 1), strengths.transpose(0, 1))
+
+    def _gather(self) -> None:
+        """Take what each side has gathered: a step's mask needs all its evaluations, though weights look at each."""
+        for taken, side in zip(self._pending, self._sides, strict=True):
+            if (maps := side()) is not None:
+                taken.append(maps)
+
+    def _smoothed(self, side: int, new: Tensor) -> Tensor:
+        """New maps of a side, smoothed over frames and with those of the steps before."""
+        old = self._maps[side]
+        if self._over_draws == "mean":
+            new = new.mean(0, keepdim=True)
+        new = smooth_time(new, self._smooth_frames)
+        if old is None or old.shape != new.shape:
+            return new
+        return self._smooth_steps * old + (1.0 - self._smooth_steps) * new

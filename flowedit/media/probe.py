@@ -1,0 +1,204 @@
+"""What a video file holds, read from its packets, and which files are refused and why."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from flowedit.messages import FileError, FileMissingError, InputError
+
+STANDARD_RATES = [
+    Fraction(n, d)
+    for n, d in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1))
+]
+
+UNSPECIFIED = 2  # of ITU-T H.273, matrix coefficients
+
+HDR_TO_SDR = "zscale=t=linear:npl=100,tonemap=hable,zscale=p=bt709:t=bt709:m=bt709:r=tv"
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """A video file's frame count, displayed (height, width), rate, clockwise rotation in degrees, sound."""
+
+    path: Path
+    frames: int
+    size: tuple[int, int]
+    fps: Fraction
+    rotation: int
+    has_audio: bool
+    pixel_aspect: Fraction = Fraction(1)  # displayed width of a pixel over its height
+    assumed_bt709: bool = False  # HD that names no colour matrix: players take BT.709, FFmpeg alone BT.601
+
+
+def probe(path: str | os.PathLike[str]) -> VideoInfo:
+    """Read what a video file holds from its packets and its first frame.
+
+    Raises FileNotFoundError, OSError (unreadable) or ValueError (not a video, truncated, empty, alpha,
+    more than 8 bits, variable frame rate), each with one line that says what to do.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        with open_video(path) as container:
+            return _inspect(path, container)
+    except av.error.FFmpegError as error:
+        raise InputError(_unreadable(path, error)) from None
+
+
+def open_video(path: Path) -> Any:
+    """Open a local file with PyAV; raises av.error.FFmpegError."""
+    # absolute, because FFmpeg takes "a:b.mp4" for a protocol; file only, because a playlist may name an address
+    return av.open(str(path.absolute()), options={"protocol_whitelist": "file"}, metadata_errors="ignore")
+
+
+def is_shown(packet: Any, stream: Any) -> bool:
+    """Whether a video packet becomes a frame that players show."""
+    if not packet.size or packet.is_discard:
+        return False
+    # a VP8 reference frame that is never displayed says so in its first byte
+    return stream.codec_context.name != "vp8" or bool(bytes(packet)[0] & 0x10)
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise FileMissingError(f"{path} does not exist: check the path of the video")
+    if not path.is_file():
+        raise InputError(f"{path} is {'a folder' if path.is_dir() else 'not a file'}: give a video file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes): give a video file")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}; check its permissions") from None
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    head = path.open("rb").read(12)
+    if head[4:8] == b"ftyp":
+        return f"{path} is truncated (its index, the moov atom, is missing): copy or export it again"
+    return f"{path} is not a video that can be read ({getattr(error, 'strerror', error)}): give a video file"
+
+
+def _inspect(path: Path, container: Any) -> VideoInfo:
+    stream = container.streams.best("video")
+    kind = container.format.name
+    if kind.endswith("_pipe") or kind in ("image2", "tty", "hls", "concat", "dash"):
+        raise InputError(f"{path} is not a video but {container.format.long_name}: give a video file")
+    if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
+        raise InputError(f"{path} has no video stream, or one without frames: give a video file")
+    if stream.codec_context is None:
+        raise InputError(
+            f"{path} uses a codec that FFmpeg cannot decode here; convert it first: " + _convert(path, [], "h264")
+        )
+    frame, times, end = _scan(container, stream)
+    _check_whole(path, container, stream, len(times), end)
+    if not times:
+        raise InputError(f"{path} has no frames: give a video with at least one")
+    if frame is None:
+        raise InputError(f"{path} is damaged: none of its frames can be decoded; copy or export it again")
+    fps, steady = _rate(stream, times)
+    _check_pixels(path, stream, frame, fps, steady)
+    rotation = -frame.rotation % 360
+    if rotation % 90:
+        raise InputError(f"{path} is rotated by {rotation} degrees: turn it by a multiple of 90, or to 0")
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
+    height, width = frame.height, frame.width
+    if rotation % 180:
+        height, width, aspect = width, height, 1 / aspect
+    assumed = frame.colorspace == UNSPECIFIED and min(height, width) >= 720
+    return VideoInfo(path, len(times), (height, width), fps, rotation, bool(container.streams.audio), aspect, assumed)
+
+
+def _scan(container: Any, stream: Any) -> tuple[Any, list[int | None], float]:
+    """The first frame that decodes, the times of all frames in stream units, and where the file ends (s)."""
+    frame, end = None, 0.0
+    times: list[tuple[int | None, int | None]] = []
+    for packet in container.demux():
+        if packet.size and packet.dts is not None:
+            end = max(end, float((packet.dts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream is stream:
+            if is_shown(packet, stream):
+                times.append((packet.pts, packet.dts))
+            if frame is None:
+                with suppress(av.error.FFmpegError):
+                    frame = next(iter(packet.decode()), None)
+    # AVI and some program streams give decoding times only
+    which = 0 if all(pts is not None for pts, _ in times) else 1
+    return frame, [time[which] for time in times], end
+
+
+def _check_whole(path: Path, container: Any, stream: Any, frames: int, end: float) -> None:
+    promised, size = "", path.stat().st_size
+    if "mp4" in container.format.name:
+        needed = max((entry.pos + entry.size for each in container.streams for entry in each.index_entries), default=0)
+        promised = f"{needed} bytes, but has {size}" if needed > size else ""
+    elif container.format.name in ("avi", "matroska,webm") and container.duration:
+        length = container.duration / av.time_base
+        if end < length - 0.1 - 2 / float(stream.average_rate or 25):
+            promised = f"{length:.2f} seconds, but ends at {end:.2f}"
+    if promised:
+        raise InputError(
+            f"{path} is truncated (it should have {promised}; {frames} frames are left): copy or export it again"
+        )
+
+
+def _rate(stream: Any, times: list[int | None]) -> tuple[Fraction, bool]:
+    """The rate, frames over duration, and whether the frames come steadily."""
+    average = Fraction(stream.average_rate or stream.guessed_rate or 25)
+    known = sorted(t for t in times if t is not None)
+    if len(known) < len(times) or len(known) < 2:
+        return average, True
+    # some cameras hold the first frame (an edit list does it too), so steadiness is judged from the second on
+    tail = known[1:] if len(known) > 3 else known
+    step = Fraction(tail[-1] - tail[0], len(tail) - 1)
+    # a tenth of a frame: the jitter of a camera's clock, and the rounding of coarse time bases
+    slack = max(Fraction(1), step / 10)
+    steady = step > 0 and all(abs(t - tail[0] - i * step) <= slack for i, t in enumerate(tail))
+    if not steady:  # the commonest spacing: what the camera aimed at
+        steps = sorted(b - a for a, b in itertools.pairwise(known) if b > a) or [1]
+        return 1 / (steps[len(steps) // 2] * stream.time_base), False
+    measured = 1 / (step * stream.time_base)
+    held = known[1] - known[0] > step + slack
+    exact = held or abs(average / measured - 1) * len(known) < Fraction(1, 2)
+    return (average if exact else measured.limit_denominator(100_000)), steady
+
+
+def _check_pixels(path: Path, stream: Any, frame: Any, fps: Fraction, steady: bool) -> None:
+    """Refuse what would be lost or shift silently, everything at once, with the one command that converts it."""
+    faults, filters, name = [], [], []
+    components = frame.format.components
+    tags = {(key.lower(), value) for key, value in stream.metadata.items()}
+    bits = max(c.bits for c in components)
+    if any(c.is_alpha for c in components) or ("alpha_mode", "1") in tags:
+        faults.append("transparency (an alpha channel)")
+        name.append("opaque")
+    if bits > 8:
+        faults.append(f"{bits} bits a component, and 8 is what can be edited")
+        filters += [HDR_TO_SDR] if frame.color_trc in (16, 18) else []  # PQ and HLG
+        name.append("8bit")
+    if not steady:
+        rate = min(STANDARD_RATES, key=lambda r: abs(r - fps))
+        faults.append("a variable frame rate")
+        filters.append(f"fps={rate}")
+        name.append("steady")
+    if faults:
+        raise InputError(
+            f"{path} has {' and '.join(faults)}; convert it first: " + _convert(path, filters, "-".join(name))
+        )
+
+
+def _convert(path: Path, filters: list[str], name: str) -> str:
+    source, target = (
+        f"./{p}" if str(p).startswith("-") else str(p) for p in (path, path.with_name(f"{path.stem}-{name}.mp4"))
+    )
+    chain = ",".join([*filters, "format=yuv420p"])
+    return shlex.join(["ffmpeg", "-i", source, "-vf", chain, "-c:v", "libx264", "-crf", "12", target])

@@ -1,0 +1,79 @@
+"""What users read: the errors, each in one line, the nearest name that is known, names in a row."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class Error(Exception):
+    """Whatever flowedit refuses or cannot do; its text is one line that says what is wrong and what to type."""
+
+
+class InputError(Error, ValueError):
+    """A value that cannot be used: an option, a prompt, a word, a file's content."""
+
+
+class FileError(Error, OSError):
+    """A file or a folder that cannot be read or written."""
+
+
+class FileMissingError(FileError, FileNotFoundError):
+    """A file or a folder that is not there."""
+
+
+class FileTakenError(FileError, FileExistsError):
+    """A file that is there and is not to be replaced."""
+
+
+class NoFolderError(FileError, NotADirectoryError):
+    """A path that should be a folder and is not."""
+
+
+class BusyError(FileError, BlockingIOError):
+    """A folder that another run works in."""
+
+
+class DownloadError(FileError, ConnectionError):
+    """Weights or a service that cannot be reached."""
+
+
+class NumericalError(Error, FloatingPointError):
+    """NaN or infinity where numbers belong."""
+
+
+class OutOfMemoryError(Error, MemoryError):
+    """Memory ran out; the text says what lowers it."""
+
+
+class Cancelled(Error):
+    """The caller stopped the edit; nothing was written."""
+
+
+EXPECTED = (Error, ValueError, OSError, MemoryError, FloatingPointError)
+"""Errors whose own text tells a user enough."""
+
+
+def one_line(error: BaseException, hint: str = "") -> str:
+    """An error in one line; of a kind that nobody expected its name comes first, and `hint` last."""
+    text = " ".join(str(error).split())
+    if isinstance(error, EXPECTED) and text:
+        return text
+    return " ".join(filter(None, [f"{type(error).__name__}: {text[:500]}".removesuffix(": "), hint]))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error of another library, whose texts run over many."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """What to add to a complaint about an unknown key: the known one that it resembles, or nothing."""
+    by_tail = {name.rpartition(".")[2]: name for name in known} | {name: name for name in known}
+    near = difflib.get_close_matches(key, by_tail, 1, 0.65) or difflib.get_close_matches(
+        key.rpartition(".")[2], by_tail, 1, 0.65
+    )
+    return f"; did you mean {by_tail[near[0]]!r}?" if near else ""
+
+
+def listed(words: Sequence[str]) -> str:
+    """a; a and b; a, b and c."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

@@ -1,0 +1,90 @@
+"""Many metrics of one clip, read once as a stream of parts: each has a value, or the reason why it has none."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+
+from flowedit.messages import InputError, first_line
+from flowedit.metrics.catalogue import METRICS
+from flowedit.metrics.part import ERRORS, Frames, Once, Part, Tools
+
+
+@dataclass(frozen=True)
+class Scores:
+    """By name, in the order asked: a metric's value, or why there is none; every name is in exactly one of the two."""
+
+    values: Mapping[str, float]
+    failures: Mapping[str, str]
+
+
+def check(names: Iterable[str]) -> None:
+    """Raises ValueError for a name that is no metric, with the nearest that is."""
+    for name in names:
+        if name not in METRICS:
+            near = get_close_matches(name, METRICS, 3, 0)
+            raise InputError(f"{name!r} is no metric: did you mean {' or '.join(near)}? The README has them all")
+
+
+def score(names: Sequence[str], parts: Iterable[Frames], tools: Tools) -> Scores:
+    """The metrics of a clip whose frames come as disjoint consecutive parts; one part and one frame are held at a time.
+
+    tools.total must be the number of frames that come. A metric that lacks what it needs, raises or is NaN is a
+    failure and is not asked again; the others go on. Raises ValueError for unknown names, no frames, and parts whose
+    frames do not fit each other; what `parts` raises is passed on.
+    """
+    check(names)
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    failed: dict[str, str] = {}
+    last: Frames | None = None
+    start = 0
+    for frames in parts:
+        part = _after(last, frames, start, tools)
+        for name in [name for name in rows if name not in failed]:
+            try:
+                rows[name].append(_rows(name, part))
+            except ERRORS as error:
+                failed[name] = first_line(error)
+        start += len(frames.source)
+        last = Frames._make(None if shown is None else shown[-1:].copy() for shown in frames)
+        del part, frames  # before the next ones are read
+    if not start:
+        raise InputError("no frames to score")
+    values, join = {}, Once()
+    for name in [name for name in rows if name not in failed]:
+        try:
+            values[name] = _value(name, rows.pop(name), tools, join)
+        except ERRORS as error:
+            failed[name] = first_line(error)
+    return Scores(values, {name: failed[name] for name in names if name in failed})
+
+
+def _after(last: Frames | None, frames: Frames, start: int, tools: Tools) -> Part:
+    """The part of these frames, behind the last frame that came before them."""
+    new = len(frames.source)
+    checked = Part(frames, new, start, tools)
+    if last is None:
+        return checked
+    try:
+        joined = [None if b is None or a is None else np.concatenate([a, b]) for a, b in zip(last, frames, strict=True)]
+    except ValueError as error:
+        raise InputError(f"frames of {frames.source.shape[1:]} cannot follow {last.source.shape[1:]}") from error
+    return Part(Frames._make(joined), new, start, tools)
+
+
+def _rows(name: str, part: Part) -> np.ndarray:
+    metric = METRICS[name]
+    for need in sorted(metric.needs):
+        part.given(need)
+    return part.once(metric.part)
+
+
+def _value(name: str, rows: list[np.ndarray], tools: Tools, once: Once) -> float:
+    metric = METRICS[name]
+    joined = once((metric.part, metric.join), lambda: metric.join(np.concatenate(rows), tools))
+    value = joined[name] if isinstance(joined, Mapping) else joined
+    if math.isnan(value):
+        raise InputError("the value is not a number")
+    return float(value)

@@ -1,0 +1,1 @@
+"""One edit, from a file to a folder of files."""

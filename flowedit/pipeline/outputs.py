@@ -1,0 +1,111 @@
+"""What a job leaves: a folder that appears whole, or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flowedit.messages import FileError, FileTakenError, NoFolderError
+
+EDIT = ("edit.mp4", "compare.mp4", "mask.mp4", "run.yaml")
+
+GENERATE = ("video.mp4", "run.yaml")
+
+
+class Staging:
+    """A hidden folder on the final one's disk; `commit` moves its files there, leaving the block drops them."""
+
+    def __init__(self, stage: Path, final: Path, fixed: bool, files: Sequence[str]) -> None:
+        self.folder, self._final, self._fixed, self._files = stage, final, fixed, files
+
+    def commit(self) -> Path:
+        """Move the staged files to the final folder and return it.
+
+        A new folder appears by one rename. Into a folder that is there already each file goes by a rename of its
+        own, and a file that an earlier run left and this one did not make is removed.
+        """
+        if self._fixed and self._final.exists():
+            made = {path.name for path in self.folder.iterdir()}
+            for name in self._files:
+                if name in made:
+                    os.replace(self.folder / name, self._final / name)
+                else:
+                    (self._final / name).unlink(missing_ok=True)
+            return self._final
+        os.chmod(self.folder, 0o777 & ~_umask())  # a temporary folder is private; the result need not be
+        final, count = self._final, 1
+        while True:
+            try:
+                os.rename(self.folder, final)
+                return final
+            except OSError:  # another run was first
+                if not final.exists():
+                    raise
+            count += 1
+            final = self._final.with_name(f"{self._final.name}-{count}")
+
+
+@contextmanager
+def staging(out: str | None, clip: str, files: Sequence[str] = EDIT, inputs: Iterable[str] = ()) -> Iterator[Staging]:
+    """A staging area of `files` for --out, or for outputs/<clip>/<time>.
+
+    Raises OSError if it cannot be written, or if it would replace one of `inputs` or a file that is not ours.
+    """
+    final = Path(out) if out else Path("outputs") / clip / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    _check(final, files, inputs)
+    parent = final.absolute().parent
+    fresh = [p for p in (parent, *parent.parents) if not p.exists()]
+    stage: Path | None = None
+    done = False
+    try:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            # Inside a folder that is there: it may be a mount of its own, and its parent closed to us.
+            place = final if out and final.exists() else parent
+            stage = Path(tempfile.mkdtemp(prefix=".flowedit-", suffix=".partial", dir=place))
+        except OSError as error:
+            raise FileError(f"out {str(final)!r} cannot be written: {error.strerror or 'permission denied'}") from error
+        yield Staging(stage, final, bool(out), files)
+        done = True
+    finally:
+        if stage is not None:
+            shutil.rmtree(stage, ignore_errors=True)
+        if not done:
+            for path in fresh:
+                _remove_empty(path)
+
+
+def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
+    """Plain values as YAML, in the order given."""
+    path.write_text(yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=110), encoding="utf-8")
+
+
+def _check(final: Path, files: Sequence[str], inputs: Iterable[str]) -> None:
+    above = next((place for place in (final, *final.absolute().parents) if os.path.lexists(place)), final)
+    if os.path.lexists(above) and not above.is_dir():
+        raise NoFolderError(f"out {str(final)!r} cannot be made: {str(above)!r} is not a folder")
+    taken = [name for name in files if (final / name).exists()]
+    for path in inputs:
+        if any((final / name).samefile(path) for name in taken):
+            raise FileTakenError(f"out {str(final)!r}: the result would replace {path!r}; choose another folder")
+    if taken and not (final / "run.yaml").is_file():
+        raise FileTakenError(
+            f"out {str(final)!r} holds {', '.join(taken)}, which no earlier run left; choose another folder"
+        )
+
+
+def _remove_empty(path: Path) -> None:
+    with suppress(OSError):
+        path.rmdir()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

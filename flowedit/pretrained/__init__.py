@@ -1,0 +1,1 @@
+"""Other people's pretrained networks; each is downloaded when it is first asked for."""

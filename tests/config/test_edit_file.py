@@ -1,0 +1,100 @@
+"""An edit's YAML file: what it may say, what the edit ignores, and no way in for a data file."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flowedit.config import compose, edit_file
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_data_file_cannot_read_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "7")
+    path = tmp_path / "edit.yaml"
+    for value in ("${oc.env:SECRET}", "${oc.decode:7}", "7 ", "[7]", "{a: 7}", "7,8"):
+        path.write_text(yaml.safe_dump({"clip": "a.mp4", "steps": value}), encoding="utf-8")
+        with pytest.raises(ValueError, match="is not a number"):
+            edit_file.read_edit(path)
+
+
+def test_a_row_of_the_shared_clips_is_an_edit(tmp_path):
+    path = tmp_path / "row.yaml"
+    path.write_text(
+        "- clip: dog.mp4            # a comment\n"
+        "  source: A white fluffy dog is lying, in front of a door.\n"
+        "  target: 'A red fox: lying'\n"
+        "  source_words: white fluffy dog\n"
+        "  target_words: red fox\n"
+        "  user_mask: masks/dog.png\n"
+        "  composite: false\n"
+        "  strength: 0.5\n"
+        "  seed: null\n"
+        "  redistribute: yes\n",
+        encoding="utf-8",
+    )
+    settings = compose.compose(edit_file.read_edit(path))
+    assert settings.video == str(tmp_path / "dog.mp4")
+    assert settings.user_mask == str(tmp_path / "masks" / "dog.png")
+    assert settings.source == "A white fluffy dog is lying, in front of a door."
+    assert (settings.composite, settings.strength, settings.seed) == (False, 0.5, 0)
+
+
+def test_every_example_is_an_edit():
+    examples = sorted((ROOT / "examples").glob("*.yaml"))
+    assert examples
+    for path in examples:
+        settings = compose.compose(edit_file.read_edit(path))
+        assert Path(settings.video or "").is_file()
+
+
+def test_a_sweep_takes_an_edit_file_and_what_stands_beside_it_wins(tmp_path):
+    path = tmp_path / "edit.yaml"
+    path.write_text("clip: a.mp4\nsource: s\ntarget: t\nsteps: 9\n", encoding="utf-8")
+    given = ["steps=7", f"video={path}", "target=u"]
+    settings = edit_file.swept(given)
+    assert (settings.video, settings.source, settings.target, settings.steps) == (str(tmp_path / "a.mp4"), "s", "u", 7)
+    path.write_text("clip: a.mp4\nmode: inversion\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="chooses mode"):
+        edit_file.swept(given)
+
+
+def test_a_point_of_a_sweep_is_told_its_task_as_the_command_line_is(tmp_path):
+    path = tmp_path / "edit.yaml"
+    path.write_text("clip: a.mp4\nsource: a fox on grass\nsource_words: fox\ntarget: grass\n", encoding="utf-8")
+    settings = edit_file.swept([f"video={path}"])
+    assert settings == compose.compose(edit_file.read_edit(path))
+    assert settings.task == "remove"
+    assert edit_file.swept([f"video={path}", "target=a car on grass"]).task == "replace"
+    assert edit_file.swept([f"video={path}", "task=add"]).task == "add"
+
+
+def test_what_is_for_scoring_is_read_beside_the_flags_and_ignored_by_the_edit(tmp_path):
+    data = {"clip": "a/dog.mp4", "source": "s", "target": "t", "steps": 3, "seed": None}
+    scoring = {"score_mask": "masks/dog", "truth": "true.mp4", "edit": "to fox", "kind": "animal"}
+    path = tmp_path / "edit.yaml"
+    path.write_text(yaml.safe_dump(data | scoring), encoding="utf-8")
+    row = edit_file.read_row(path, data | scoring)
+    assert row.flags == {"source": "s", "target": "t", "steps": 3}
+    assert (row.video, row.clip, row.edit, row.kind) == (tmp_path / "a" / "dog.mp4", "a/dog", "to fox", "animal")
+    assert (row.score_mask, row.truth) == (tmp_path / "masks" / "dog", tmp_path / "true.mp4")
+    assert edit_file.read_edit(path) == row.flags | {"video": str(row.video)}
+    alone = edit_file.read_row(path, data)
+    assert (alone.score_mask, alone.truth, alone.edit, alone.kind) == (None, None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("score_mask", "../m.png", "score_mask '../m.png' is not a path inside"),
+        ("truth", "/etc/passwd", "truth '/etc/passwd' is not a path inside"),
+        ("truth", 3, "truth 3 is not text"),
+        ("edit", ["a"], r"edit \['a'\] is not text"),
+        ("kind", True, "kind True is not text"),
+        ("score_masks", "m.png", "did you mean 'score_mask'"),
+    ],
+)
+def test_what_is_for_scoring_is_held_to_the_same_rules(tmp_path, key, value, says):
+    with pytest.raises(ValueError, match=rf"edit.yaml' row 2: .*{says}"):
+        edit_file.read_row(tmp_path / "edit.yaml", {"clip": "a.mp4", key: value}, 2)

@@ -1,0 +1,134 @@
+"""No dead knobs: every option of an edit that is a number or a choice moves the output on a non-linear field."""
+
+import dataclasses
+import typing
+
+import pytest
+import torch
+from fields import ToyBackbone
+
+from flowedit.config import compose
+from flowedit.config.schema import Settings
+from flowedit.pipeline import steer
+from flowedit.pipeline.record import Job
+from flowedit.types import QUIET
+
+X = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0))
+BASE = {
+    "source": "a red fox runs",
+    "target": "a big panda runs",
+    "source_words": "fox",
+    "target_words": "panda",
+    "steps": 6,
+    "negative_prompt": "blurry",
+    "window": "whole",
+}
+
+ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has tests of its own
+    *("video", "size", "frames", "start", "fps", "cuts", "fit", "out", "composite", "user_mask", "backbone", "runtime"),
+    *("mode.name", "mask.name", "guidance.name", "mode.times", "mode.reconstruction", "mask.user"),
+    *("source", "target", "instruction", "caption"),
+    "mode.preset",  # a name for run.yaml
+    "task",  # chooses other settings; which words it takes is tested in test_run
+}
+
+TWO = {"source_words": "fox, red", "target_words": "panda, big"}
+
+# key: (another value, the mode, what else must be set for it to matter)
+MOVES = {
+    "source_words": ("red", "inversion_free", {}),
+    "target_words": ("big", "inversion_free", {}),
+    "negative_prompt": ("dark", "inversion_free", {}),
+    "source_guidance_scale": (2.0, "inversion_free", {}),
+    "target_guidance_scale": (6.0, "inversion_free", {}),
+    "strength": (0.5, "inversion_free", {}),
+    "steps": (7, "inversion_free", {}),
+    "draws": (2, "inversion_free", {}),
+    "seed": (1, "inversion_free", {}),
+    "object_guidance_scales": ([3.0, 8.0], "inversion_free", TWO),
+    "mask.objects": ("joined", "inversion_free", TWO),
+    "window": (5, "inversion_free", {}),
+    "window_overlap": (0.7, "inversion_free", {"window": 9}),
+    "mode.grid": ("uniform", "inversion_free", {}),
+    "mode.shift": (2.0, "inversion_free", {"mode.grid": "shifted"}),
+    "mode.solver": ("heun", "inversion", {}),
+    "mode.target_only_steps": (1, "inversion_free", {}),
+    "mode.fixed_noise_steps": (2, "inversion_free", {}),
+    "mode.target_negative": ("source", "inversion_free", {}),
+    "mode.direction_aware": (True, "inversion_free", {}),
+    "mode.direction_alpha": (1.0, "inversion_free", {"mode.direction_aware": True}),
+    "mode.direction_patch": (2, "inversion_free", {"mode.direction_aware": True}),
+    "mode.decoupling": (0.01, "inversion_free", {}),
+    "mode.decoupling_appearance": (0.9, "inversion_free", {"mode.decoupling": 0.01}),
+    "mask.blocks": ([0.1], "inversion_free", {}),
+    "mask.normalise": ("text", "inversion_free", {}),
+    "mask.threshold": ("mean", "inversion_free", {}),
+    "mask.quantile": (0.5, "inversion_free", {"mask.threshold": "quantile"}),
+    "mask.pool": (0.4, "inversion_free", {}),
+    "mask.grow": (0.1, "inversion_free", {}),
+    "mask.decay": (3.0, "inversion_free", {}),
+    "mask.smooth_frames": (1.0, "inversion_free", {}),
+    "mask.smooth_steps": (0.5, "inversion_free", {}),
+    "mask.over_draws": ("union", "inversion_free", {"draws": 3}),
+    "mask.preserve": (True, "inversion_free", {"mask.threshold": "quantile"}),
+    "guidance.baseline": ("first", "inversion_free", {"guidance": "differential"}),
+    "guidance.baseline_size": (1, "inversion_free", {"guidance": "differential"}),
+    "guidance.weight": (1.0, "inversion_free", {"guidance": "differential"}),
+}
+IN_OTHER_MODES = [
+    ("random_noise", "mode.solver", "midpoint"),
+    *[(mode, "target_guidance_scale", 3.0) for mode in ("random_noise", "inversion")],
+    *[("random_noise", k, MOVES[k][0]) for k in ("seed", "steps", "strength", "mask.decay")],
+    *[("random_noise", k, MOVES[k][0]) for k in ("target_words", "mask.pool", "mode.grid", "negative_prompt")],
+    *[("inversion", k, MOVES[k][0]) for k in ("steps", "strength", "source_guidance_scale")],
+    *[("inversion", k, MOVES[k][0]) for k in ("mask.decay", "mask.pool", "source_words", "target_words", "mode.grid")],
+    *[(mode, "object_guidance_scales", [3.0, 8.0]) for mode in ("random_noise", "inversion")],
+    ("random_noise", "mask.preserve", True),
+    ("inversion", "mask.preserve", True),
+    *[(mode, "window", "auto") for mode in ("random_noise", "inversion")],
+]
+
+
+def keys(cls, prefix=""):
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[field.name]):
+            if field.name not in ELSEWHERE:
+                yield from keys(hints[field.name], f"{field.name}.")
+        elif prefix + field.name not in ELSEWHERE:
+            yield prefix + field.name
+
+
+def test_the_table_holds_every_option():
+    assert set(keys(Settings)) == set(MOVES)
+
+
+def edit(**options):
+    settings, backbone = compose.compose(BASE | options), ToyBackbone(coupling=2.0)
+    z, _ = steer.steer(Job(settings, backbone, QUIET), X, steer.make_grid(settings, backbone), slice(None))
+    return z
+
+
+def moved(mode, key, value, others):
+    before = edit(mode=mode, **others)
+    after = edit(mode=mode, **(others | {key: value}))
+    return ((after - before).norm() / before.norm()).item()
+
+
+@pytest.mark.parametrize("key", MOVES)
+def test_every_option_moves_the_output(key):
+    value, mode, others = MOVES[key]
+    assert moved(mode, key, value, others) > 1e-3
+
+
+@pytest.mark.parametrize(("mode", "key", "value"), IN_OTHER_MODES)
+def test_options_move_the_other_modes_too(mode, key, value):
+    assert moved(mode, key, value, TWO if key == "object_guidance_scales" else {}) > 1e-3
+
+
+@pytest.mark.parametrize("mode", ["random_noise", "inversion", "inversion_free"])
+def test_the_toy_edit_is_finite_and_repeats_to_the_bit(mode):
+    first, again = edit(mode=mode), edit(mode=mode)
+    assert torch.isfinite(first).all()
+    assert torch.equal(first, again)
+    assert (first - X).norm() / X.norm() > 0.1

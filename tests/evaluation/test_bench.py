@@ -1,0 +1,257 @@
+"""PocketBench: what it scores, that any number of processes gives the same rows, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from flowedit.evaluation.bench import run as report
+from flowedit.evaluation.bench import scene
+from flowedit.evaluation.bench.score import BOX, USUAL_BOX, centred_box, iou, nearest, references, score, truth
+from flowedit.evaluation.methods import methods
+from flowedit.evaluation.options import evaluation
+from flowedit.evaluation.results import rows
+from flowedit.evaluation.results.rows import JOB, Row
+from flowedit.evaluation.results.summary import CEILING, FLOOR
+from flowedit.masks import grids
+from flowedit.pocket import KINDS, Vocabulary, edit
+from flowedit.pocket.truth import KEPT
+from flowedit.types import QUIET
+
+FAST = {"backbone": "pocket", "runtime.device": "cpu"}
+KNOWN = Vocabulary(classes=("fox", "panda", "car", "apple"))
+LEARNED = Vocabulary(
+    classes=("fox", "panda", "car", "apple", "frog", "orange", "koala", "turtle"),
+    grounds=("grass", "sand", "sky", "night"),
+    motions=("right", "left", "still", "bounce"),
+    tints=("", "red", "blue", "green"),
+)
+FEW = ["steps=2", "strength=1", "runtime.dtype=bfloat16"]
+
+
+@pytest.fixture(scope="module")
+def true():
+    """A replacement whose autoencoder is the identity."""
+    return truth(edit(3, "replace", vocabulary=KNOWN), KNOWN, lambda frames: frames, 4, (8, 8))
+
+
+def test_the_truth_scores_as_its_ceiling_and_no_edit_as_the_floor(true):
+    mask = torch.from_numpy(true.latent_mask.astype(np.float32))[None, None]
+    best, none = score(true.edit.target.frames, mask, true), score(true.edit.source.frames, 0.9 * mask, true)
+    known = references(true)
+    assert best["object_accuracy"] == best["mask_iou"] == 1
+    assert best["truth_psnr"] == best["background_psnr"] == np.inf
+    assert best["truth_lpips"] == best["motion_error"] == 0
+    assert none["object_accuracy"] == known[FLOOR]["object_accuracy"] == 0
+    assert {name: best[name] for name in known[CEILING]} == known[CEILING]
+    assert set(known[CEILING]) == {name for name in best if name != "mask_iou" and "composited" not in name}
+    assert best["truth_lpips_composited"] < known[FLOOR]["truth_lpips"]
+    assert best["background_psnr_composited"] > 40  # nothing is to change there, and nothing does
+    assert none["truth_psnr_composited"] == none["truth_psnr"]
+    box = known[FLOOR].pop("mask_iou")
+    assert {name: none[name] for name in known[FLOOR]} == known[FLOOR]
+    assert none["mask_iou"] == 0  # a soft edge is no found site
+    assert 0 < box < 1
+    assert "mask_iou" not in score(true.edit.source.frames, None, true)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_its_metrics_and_the_truth_wins(kind):
+    held = truth(edit(5, kind, vocabulary=KNOWN), KNOWN, lambda frames: frames, 4, (8, 8))
+    values = score(held.edit.target.frames, None, held)
+    assert values["object_accuracy"] == 1
+    assert references(held)[FLOOR]["object_accuracy"] == 0
+    assert ("right_object" in values) == (kind in ("replace_one_of_two", KEPT))
+    assert ("motion_error" in values) == (kind not in ("remove", "ground"))
+    assert values["background_psnr"] == np.inf
+
+
+@pytest.mark.parametrize("kind", ["replace_one_of_two", KEPT])
+def test_the_right_object_of_two_is_the_one_whose_place_changed(kind):
+    held = truth(edit(5, kind, vocabulary=KNOWN), KNOWN, lambda frames: frames, 4, (8, 8))
+    source, (changes,) = held.edit.source, held.edit.edited
+    assert score(held.edit.target.frames, None, held)["right_object"] == 1
+    assert score(source.frames, None, held)["right_object"] == 0
+    wrong = source.frames.copy()
+    wrong[source.masks[1 - changes] > 0] = 128
+    assert score(wrong, None, held)["right_object"] == 0
+    assert references(held)[FLOOR]["right_object"] == 0
+
+
+def test_the_nearest_choice_is_judged_where_the_object_is(true):
+    choice = true.choices[0]
+    frames = choice.frames["apple"].copy()
+    frames[choice.where == 0] = 0  # whatever the background
+    assert nearest(frames, choice) == "apple"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_box_that_a_mask_must_beat_is_the_best_of_its_kind(kind):
+    mean = {box: [] for box in (0.25, 0.5, 0.75, 1.0)}
+    for seed in range(60):
+        mask = edit(seed, kind, vocabulary=LEARNED).mask
+        true = grids.to_latent(torch.from_numpy(mask), 4, (8, 8))[0, 0].numpy() >= 0.5
+        for box, found in mean.items():
+            found.append(iou(centred_box((3, 8, 8), box), true))
+    best = max(np.mean(found) for found in mean.values())
+    assert np.mean(mean[BOX.get(kind, USUAL_BOX)]) > best - 0.02
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """Two scenes by two methods, in this process and in two."""
+    made = []
+    for workers in (1, 2):
+        settings, _ = evaluation(
+            {
+                "modes": ["random_noise"],
+                "also": ["draws=1 target_guidance_scale=2"],
+                "first_seed": 7,
+                "scenes": 1,
+                "kinds": ["replace", "remove"],
+                "engine.workers": workers,
+                "out": str(tmp_path_factory.mktemp("bench") / str(workers)),
+            }
+        )
+        made.append(report.report(settings, FAST, FEW, QUIET))
+    return made
+
+
+def told(made):
+    """What is the same wherever it ran."""
+    return [row for row in made.rows if row.metric != "seconds"]
+
+
+def test_any_number_of_processes_gives_the_same_rows(both):
+    assert told(both[0]) == told(both[1])
+    assert both[0].found == both[1].found
+
+
+def test_rows_are_keyed_by_scene_kind_method_and_metric(both):
+    made = both[0].rows
+    assert len({row[:5] for row in made}) == len(made)
+    assert {(row.clip, row.edit) for row in made} == {(s, k) for s in "7" for k in ("replace", "remove")}
+    assert {row.method for row in made} == {*both[0].methods, FLOOR, CEILING}
+    assert both[0].methods == ("random_noise", "random_noise draws=1 target_guidance_scale=2")
+    assert {row.value for row in made if row.metric == "network_evaluations"} == {4.0}
+    assert all(np.isfinite(row.value) for row in made)
+
+
+def test_a_bench_that_is_done_is_not_run_again(both, monkeypatch):
+    monkeypatch.setattr(scene, "work", lambda *_: pytest.fail("it was done"))
+    again, _ = evaluation(
+        {
+            "modes": ["random_noise"],
+            "also": ["draws=1 target_guidance_scale=2"],
+            "first_seed": 7,
+            "scenes": 1,
+            "kinds": ["remove"],
+            "engine.workers": 1,
+            "out": str(both[0].folder),
+        }
+    )
+    made = report.report(again, FAST, FEW, QUIET)
+    assert set(made.rows) < set(both[0].rows)
+
+
+def test_the_command_leaves_rows_tables_and_a_picture(command, tmp_path):
+    copy = tmp_path / "rows.json"
+    code, out, err = command(
+        "bench", "--first-seed", 3, "--scenes", 2, "--kinds", "replace", "--modes", "random_noise,inversion",
+        "--workers", 1, "--json", copy, "--out", tmp_path / "out", *FEW,
+    )  # fmt: skip
+    assert code == 0, err
+    lines = [json.loads(line) for line in copy.read_text().splitlines()]
+    assert all([*line] == [*Row._fields] for line in lines)
+    assert {line["method"] for line in lines} == {"random_noise", "inversion", FLOOR, CEILING}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "rows.jsonl", "table.txt", "table.csv", "table.json", "examples.png", "index.html", "run.yaml", "jobs",
+    }  # fmt: skip
+    assert copy.read_bytes() == (tmp_path / "out" / "rows.jsonl").read_bytes()
+    for word in ("object accuracy", "ceiling", "floor", "paired differences from random_noise", "nearest to"):
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--kinds", "swap"), "unknown kind 'swap'"),
+        (("--kinds", ","), "name at least one"),
+        (("--kinds", "add,add"), "each once"),
+        (("--modes", ","), "--modes ',': name at least one"),
+        (("--first-seed", "10000000000"), "training drew"),
+        (("mode=inversion",), "choose with --modes"),
+        (("composite=false",), "reads and writes no clip"),
+        (("runtime.threads=2",), "one thread"),
+        (("backbone=cogvideox-2b",), "no checkpoint of the pocket world"),
+        (("--modes", "invertion"), "unknown mode"),
+        (("--scenes", "many"), "--scenes 'many' is not a whole number"),
+        (("--scenes", "0"), "scenes 0 from seed 0: at least one"),
+        (("seed=3",), "a scene of the bench brings its own"),
+        (("--also", "steps=3", "--also", "steps=3"), "named more than once"),
+        (("--also", "stepz=3"), "did you mean 'steps'"),
+        (("--json", "nowhere/rows.json"), "folder that exists"),
+        (("guidance=differential", "draws=2"), "below draws"),
+    ],
+)
+def test_what_a_bench_refuses(command, tmp_path, monkeypatch, args, said):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = command("bench", "--workers", "1", *args)
+    assert code == 1
+    assert said in err
+    assert len(err.strip().splitlines()) <= 2  # "load", and the mistake
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_key_without_effect_is_named(command, tmp_path):
+    code, _, err = command(
+        "bench", "--scenes", 1, "--kinds", "remove", "--modes", "inversion", "--workers", 1, "draws=4",
+        "--out", tmp_path / "out", *FEW,
+    )  # fmt: skip
+    assert code == 0
+    assert "inversion: draws=4 has no effect" in err
+
+
+def test_a_scene_that_fails_is_a_row_of_its_own_and_the_rest_goes_on(command, monkeypatch, tmp_path):
+    steer = scene.steer
+
+    def broken(job, *rest):
+        if job.settings.seed == 1:
+            raise FloatingPointError("NaN in step 3")
+        return steer(job, *rest)
+
+    monkeypatch.setattr(scene, "steer", broken)
+    code, out, err = command(
+        "bench", "--scenes", 2, "--kinds", "remove", "--modes", "random_noise", "--workers", 1,
+        "--json", tmp_path / "rows.json", "--out", tmp_path / "out", *FEW,
+    )  # fmt: skip
+    assert code == 2, err
+    assert "NaN in step 3" in out
+    made = [row for row in rows.read(tmp_path / "rows.json") if row.method == "random_noise"]
+    assert {row.metric for row in made if row.clip == "1"} == {JOB}
+    assert len([row for row in made if row.clip == "0"]) > 4
+    assert "NaN in step 3" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+
+def test_methods_are_compared_at_equal_cost_on_request(command, tmp_path):
+    code, _, err = command(
+        "bench", "--scenes", 1, "--kinds", "remove", "--modes", "inversion_free,random_noise", "--workers", 1,
+        "--evaluations", 6, "--out", tmp_path / "out", "strength=1", "runtime.dtype=bfloat16",
+    )  # fmt: skip
+    assert code == 0, err
+    made = rows.read(tmp_path / "out" / "rows.jsonl")
+    costs = {row.method: row.value for row in made if row.metric == "network_evaluations"}
+    assert costs == {"inversion_free": 6, "random_noise": 6}
+
+
+def test_also_takes_quoted_values_and_the_last_mode():
+    (_, other) = methods(["inversion"], ["mode=inversion mode=random_noise 'negative_prompt=a fox'"], FAST)
+    assert other.name == "random_noise negative_prompt=a fox"
+    assert other.settings.negative_prompt == "a fox"
+
+
+def test_a_backbone_of_another_world_is_refused(command, backbone_2b, tmp_path):
+    code, _, err = command("bench", "--backbone", backbone_2b, "--out", tmp_path / "out")
+    assert code == 1
+    assert "no checkpoint of the pocket world" in err

@@ -1,0 +1,153 @@
+"""The page in a headless Chromium: it opens from disk, its videos play as one, its keys and switches work."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import write_clip
+
+from flowedit.evaluation.report.page import Page, Shown, write_page
+from flowedit.evaluation.results.rows import Row
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="the dev extra brings selenium")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+if CHROMIUM is None or DRIVER is None:
+    pytest.skip("chromium and chromedriver are not installed", allow_module_level=True)
+
+FPS, FRAMES = 10, 30
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"),
+    *("--disable-component-update", "--disable-sync", "--force-prefers-reduced-motion", "--window-size=1200,900"),
+)
+TIMES = "[...document.querySelectorAll('#edit-1 video')].filter(v => !v.hidden).map(v => v.currentTime)"
+WATCH = f"""
+const [span, done] = arguments, seen = [];
+(function look() {{
+  seen.push({TIMES});
+  seen.at(-1)[0] < seen[0][0] + span ? requestAnimationFrame(look) : done(seen);
+}})();
+"""
+SETTLED = (
+    "return [...document.querySelectorAll('#edit-1 video')].every(v => v.hidden || (!v.seeking && v.readyState > 1))"
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.set_page_load_timeout(10)
+    driver.set_script_timeout(8)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("page")
+    files = [write_clip(place / f"{i}.mp4", FRAMES, sound=False) for i in range(4)]
+    shown = Shown("clip", "edit", "", "a fox", "a panda", files[0], None, {"one": files[1], "two": files[2]},
+                  {"two": files[3]})  # fmt: skip
+    metrics = ("psnr", "ssim", "lpips_bundled", "warp_error", "warp_ssim", "clip_t", "seconds")
+    rows = [Row("clip", "edit", "", method, metric, 0.5) for method in ("one", "two") for metric in metrics]
+    write_page(Page("toys", {}, rows, ["one", "two"], [shown], {}), place / "index.html")
+    return place
+
+
+@pytest.fixture
+def opened(browser, folder):
+    browser.get((folder / "index.html").as_uri())
+    browser.execute_script("document.querySelector('.player').scrollIntoView()")  # far away, nothing is loaded
+    settle(browser)
+    return browser
+
+
+def settle(browser):
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    WebDriverWait(browser, 5, 0.02).until(lambda driver: driver.execute_script(SETTLED))
+
+
+def find(browser, name):
+    return browser.find_element("css selector", f"#edit-1 {name}")
+
+
+def press(browser, *keys):
+    for key in keys:
+        find(browser, ".player").send_keys(key)
+
+
+def spread(times):
+    return max(times) - min(times)
+
+
+def test_a_row_plays_as_one_and_stragglers_catch_up(opened, tmp_path: Path):
+    find(opened, ".play").click()
+    seen = opened.execute_async_script(WATCH, 0.6)
+    assert len(seen[0]) == 3
+    assert all(last > first for first, last in zip(seen[0], seen[-1], strict=True))
+    assert max(map(spread, seen)) <= 1 / FPS
+    opened.execute_script("document.querySelectorAll('#edit-1 video')[1].currentTime += 0.3")
+    seen = opened.execute_async_script(WATCH, 1.2)
+    assert spread(seen[0]) > 1 / FPS
+    assert spread(seen[-1]) <= 1 / FPS
+    assert opened.save_screenshot(str(tmp_path / "page.png"))
+    assert (tmp_path / "page.png").stat().st_size > 5000
+    find(opened, ".play").click()
+    assert find(opened, ".play").get_attribute("aria-label") == "play"
+    assert opened.execute_script("return [...document.querySelectorAll('video')].every(v => v.paused && v.muted)")
+    assert opened.get_log("browser") == []
+
+
+def test_scrubbing_and_keys_move_by_frames(opened):
+    script = "const at = document.querySelector('.at'); at.value = 20; at.dispatchEvent(new Event('input'))"
+    opened.execute_script(script)
+    settle(opened)
+    middle = [(20 + 0.5) / FPS] * 3
+    assert opened.execute_script(f"return {TIMES}") == pytest.approx(middle, abs=1e-3)
+    assert find(opened, ".where").text == f"21 / {FRAMES}"
+    press(opened, "\ue014", "\ue014", "\ue012")  # right, right, left
+    settle(opened)
+    assert opened.execute_script(f"return {TIMES}") == pytest.approx([time + 0.1 for time in middle], abs=1e-3)
+    press(opened, " ")
+    assert find(opened, ".play").get_attribute("aria-label") == "pause"
+    press(opened, " ", "\ue011")  # home
+    assert find(opened, ".play").get_attribute("aria-label") == "play"
+    assert find(opened, ".where").text == f"1 / {FRAMES}"
+
+
+def test_without_the_loop_it_stops_on_the_last_frame(opened):
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    find(opened, ".loop").click()
+    opened.execute_script("document.querySelector('.speed').value = '2'")
+    opened.execute_script(
+        "const at = document.querySelector('.at'); at.value = 26; at.dispatchEvent(new Event('input'))"
+    )
+    find(opened, ".play").click()
+    WebDriverWait(opened, 5, 0.02).until(lambda _: find(opened, ".play").get_attribute("aria-label") == "play")
+    assert find(opened, ".where").text == f"{FRAMES} / {FRAMES}"
+
+
+def test_masks_take_the_place_of_the_edits_that_have_one(opened):
+    shown = "return [...document.querySelectorAll('#edit-1 video')].map(v => v.getClientRects().length)"
+    assert opened.execute_script(shown) == [1, 1, 1, 0]
+    press(opened, "\ue014")
+    find(opened, ".masks").click()
+    settle(opened)
+    assert opened.execute_script(shown) == [1, 1, 0, 1]
+    assert find(opened, ".masks").get_attribute("aria-pressed") == "true"
+    assert spread(opened.execute_script(f"return {TIMES}")) < 0.5 / FPS
+    find(opened, ".masks").click()
+    assert opened.execute_script(shown) == [1, 1, 1, 0]
+
+
+def test_a_phone_scrolls_tables_and_not_the_page(opened):
+    metrics = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    assert opened.execute_script("return document.documentElement.scrollWidth") == 360
+    opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

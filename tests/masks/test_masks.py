@@ -1,0 +1,206 @@
+"""Masks: each stage against a closed form, brute force or OpenCV."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from flowedit.masks import attention_mask, grids, shapes
+from flowedit.masks.maps import otsu, pool, smooth_time, strength, threshold
+
+MAPS = torch.rand((2, 1, 3, 12, 17), generator=torch.Generator().manual_seed(0))
+
+
+def test_pool_is_the_mean_of_the_window_that_lies_inside():
+    pooled = pool(MAPS, 5)
+    for y, x in [(0, 0), (11, 16), (6, 8), (1, 15)]:
+        window = MAPS[1, 0, 2, max(0, y - 2) : y + 3, max(0, x - 2) : x + 3]
+        assert pooled[1, 0, 2, y, x] == pytest.approx(window.mean().item(), abs=1e-6)
+    assert pool(MAPS, 1) is MAPS
+
+
+def test_smooth_time_keeps_constants_and_is_a_gaussian():
+    constant = torch.full((1, 1, 5, 2, 2), 0.7)
+    assert torch.allclose(smooth_time(constant, 1.5), constant)
+    impulse = torch.zeros(1, 1, 21, 1, 1)
+    impulse[0, 0, 10] = 1
+    row = smooth_time(impulse, 1.5)[0, 0, :, 0, 0]
+    assert row[12] / row[10] == pytest.approx(math.exp(-0.5 * (2 / 1.5) ** 2), rel=1e-4)
+    assert smooth_time(MAPS, 0) is MAPS
+    assert smooth_time(MAPS[:, :, :1], 2).shape == MAPS[:, :, :1].shape
+
+
+def test_threshold_mean_is_of_the_whole_unpooled_map():
+    binary = threshold(MAPS, "mean", size=3)
+    for row in range(2):
+        assert torch.equal(binary[row], (pool(MAPS, 3)[row] > MAPS[row].mean()).float())
+
+
+def test_threshold_mean_leaves_a_frame_without_the_object_empty():
+    maps = torch.zeros(1, 1, 2, 6, 6)
+    maps[:, :, 0, 2:4, 2:4] = 1
+    maps[:, :, 1] = torch.linspace(0, 0.01, 36).view(6, 6)
+    assert threshold(maps, "mean")[0, 0].sum((1, 2)).tolist() == [4, 0]
+
+
+def test_means_over_the_clip_count_its_own_frames():
+    own, rest = slice(1, 3), MAPS[:, :, 1:3]
+    assert torch.equal(threshold(MAPS, "mean", own=own)[:, :, own], threshold(rest, "mean"))
+    assert torch.equal(strength(MAPS, own=own)[:, :, own], strength(rest))
+    bright = MAPS.clone()
+    bright[:, :, 0] += 9
+    for how in ({}, {"own": own}):
+        same = torch.equal(attention([lambda: bright], **how)(0)[:, :, own], attention([lambda: rest])(0))
+        assert same == bool(how)
+
+
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.9])
+def test_threshold_quantile_keeps_its_share(q):
+    share = threshold(MAPS, "quantile", q).flatten(3).mean(3)
+    assert (share - (1 - q)).abs().max() < 0.01
+
+
+def test_otsu_is_opencv_s():
+    rng = np.random.default_rng(0)
+    image = np.clip(
+        np.where(rng.random((40, 40)) < 0.3, rng.normal(180, 20, (40, 40)), rng.normal(60, 15, (40, 40))), 0, 255
+    )
+    image = image.astype(np.uint8)
+    level, _ = cv2.threshold(image, 0, 255, cv2.THRESH_OTSU)
+    ours = otsu(torch.from_numpy(image).float().flatten())
+    assert (image > ours.item()).sum() == (image > level).sum()
+    binary = threshold(torch.from_numpy(image).float()[None, None, None], "otsu")
+    assert binary.sum() == (image > level).sum()
+
+
+def test_an_unknown_threshold_is_refused():
+    with pytest.raises(ValueError, match="otsu"):
+        threshold(MAPS, "median")
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
+def test_distance_is_exact(share):
+    binary = (torch.rand((2, 1, 2, 23, 31), generator=torch.Generator().manual_seed(1)) < share).float()
+    ours = shapes.distance(binary)
+    for row in range(2):
+        for frame in range(2):
+            ones = binary[row, 0, frame].nonzero().float()
+            sites = torch.cartesian_prod(torch.arange(23.0), torch.arange(31.0))
+            assert torch.allclose(ours[row, 0, frame].flatten(), torch.cdist(sites, ones).amin(1), atol=1e-5)
+
+
+def test_distance_agrees_with_opencv():
+    binary = np.zeros((40, 60), np.uint8)
+    binary[10:20, 15:30] = 1
+    theirs = cv2.distanceTransform(1 - binary, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    ours = shapes.distance(torch.from_numpy(binary).float()[None, None, None])[0, 0, 0]
+    assert np.abs(ours.numpy() - theirs).max() < 1e-3
+
+
+def test_soften_is_one_inside_exponential_outside_and_nothing_in_an_empty_frame():
+    binary = torch.zeros(1, 1, 2, 9, 9)
+    binary[0, 0, 0, 4, 4] = 1
+    soft = shapes.soften(binary, 0.25)
+    assert soft[0, 0, 0, 4, 4] == 1
+    assert soft[0, 0, 0, 4, 6] == pytest.approx(math.exp(-0.5))
+    assert soft[0, 0, 0, 1, 0] == pytest.approx(math.exp(-0.25 * 5))
+    assert (soft[0, 0, 1] == 0).all()  # an empty mask stays empty; nothing is invented
+    assert torch.equal(shapes.soften(binary, math.inf), binary)
+
+
+def test_union_joins_masks_and_their_rows():
+    a, b = torch.zeros(2, 1, 1, 2, 2), torch.zeros(1, 1, 1, 2, 2)
+    a[0, ..., 0, 0], a[1, ..., 0, 1], b[0, ..., 1, 0] = 1, 1, 0.5
+    assert shapes.union([a, b])[0, 0, 0].tolist() == [[1, 1], [0.5, 0]]
+
+
+def test_pixels_and_latents_agree_on_which_frames_share_a_latent():
+    mask = torch.zeros(9, 16, 24)
+    mask[0] = 1
+    mask[6, :8] = 1
+    latent = grids.to_latent(mask, 4, (2, 3))
+    assert latent.shape == (1, 1, 3, 2, 3)
+    assert latent[0, 0, :, 0, 0].tolist() == [1, 0, 1]
+    assert latent[0, 0, :, 1, 0].tolist() == [1, 0, 0]
+    back = grids.to_pixels(latent, range(9), 4, (16, 24))
+    assert [int(frame.amax()) for frame in back] == [1, 0, 0, 0, 0, 1, 1, 1, 1]
+    assert torch.equal(grids.to_pixels(latent, range(4, 6), 4, (16, 24)), back[4:6])
+
+
+def attention(side, **changes):
+    options = {"threshold": "mean", "quantile": 0.5, "pool": 1, "decay": 0.5}
+    options |= {"grow": 0.0, "smooth_frames": 0.0, "smooth_steps": 0.0, "over_draws": "mean"}
+    return attention_mask.AttentionMask(side, **(options | changes))
+
+
+def square(y, x):
+    maps = torch.zeros(1, 1, 1, 8, 8)
+    maps[..., y : y + 2, x : x + 2] = 1
+    return maps
+
+
+def test_attention_mask_is_the_union_of_both_sides():
+    mask = attention([lambda: square(0, 0), lambda: square(5, 5)])(0)
+    assert mask[0, 0, 0, 0, 0] == mask[0, 0, 0, 6, 6] == 1
+    assert mask[0, 0, 0, 3, 3] < 1
+
+
+def test_a_side_that_is_not_evaluated_again_keeps_its_maps():
+    fresh = iter([square(0, 0), None])
+    mask = attention([lambda: next(fresh), lambda: square(5, 5)])
+    assert torch.equal(mask(0), mask(1))
+
+
+def test_smoothing_over_steps_remembers_and_its_absence_does_not():
+    def run(share):
+        sides = iter([square(0, 0), square(5, 5)])
+        mask = attention([lambda: next(sides)], smooth_steps=share, decay=math.inf)
+        mask(0)
+        return mask(1)[0, 0, 0]
+
+    assert run(0.0)[0, 0] == 0
+    assert run(0.6)[0, 0] == 1
+
+
+def test_draws_are_averaged_before_or_joined_after_the_threshold():
+    rows = torch.cat([square(0, 0), 0.01 * square(5, 5)])
+    assert attention([lambda: rows], decay=math.inf, over_draws="mean")(0)[0, 0, 0, 5, 5] == 0
+    assert attention([lambda: rows], decay=math.inf, over_draws="union")(0)[0, 0, 0, 5, 5] == 1
+
+
+def test_the_vote_keeps_what_half_of_the_steps_held():
+    sides = iter([square(0, 0), square(0, 0), square(5, 5), square(0, 0)])
+    mask = attention([lambda: next(sides)], decay=math.inf)
+    assert mask.vote() is None
+    for step in range(4):
+        mask(step)
+    assert torch.equal(mask.vote(), square(0, 0))
+
+
+def test_a_user_mask_joins():
+    user = 0.5 * square(3, 3)
+    mask = attention([lambda: square(0, 0)], decay=math.inf, user=user)
+    assert torch.equal(mask(0), torch.maximum(square(0, 0), user))
+    assert torch.equal(mask.vote(), torch.maximum(square(0, 0), user))
+
+
+def test_growing_takes_every_site_within_reach_and_nothing_in_an_empty_frame():
+    binary = torch.zeros(1, 1, 2, 7, 7)
+    binary[0, 0, 0, 3, 3] = 1
+    assert torch.equal(shapes.grown(binary, 0.0), binary)
+    assert shapes.grown(binary, 0.9).sum() == 1
+    assert shapes.grown(binary, 1.0)[0, 0, 0].sum() == 5  # a cross
+    assert shapes.grown(binary, 1.5)[0, 0, 0].sum() == 9
+    assert shapes.grown(binary, 2.0)[0, 0, 1].sum() == 0
+
+
+def test_a_grown_mask_is_soft_from_where_it_grew_to():
+    maps = torch.zeros(1, 1, 1, 9, 9)
+    maps[..., 4, 4] = 1
+    mask = attention([lambda: maps], grow=1.0)
+    soft = mask(0)[0, 0, 0, 4]
+    assert soft[3:6].tolist() == [1, 1, 1]
+    assert soft[6] == pytest.approx(math.exp(-0.5))
+    assert torch.equal(mask.vote()[0, 0, 0, 4], soft)

@@ -1,0 +1,88 @@
+"""The cost that is foretold is the cost that is counted, and a budget buys what it says."""
+
+import numpy as np
+import pytest
+
+from flowedit.config.compose import compose
+from flowedit.evaluation.methods import equalised, methods
+from flowedit.pipeline.plan import intervals, network_evaluations, within
+from flowedit.pipeline.record import Job
+from flowedit.pipeline.run import load_backbone
+from flowedit.pipeline.steer import encode, make_grid, steer
+from flowedit.types import QUIET
+
+WORDS = {"source": "a fox", "target": "a panda", "source_words": "fox", "target_words": "panda"}
+FAST = {"backbone": "pocket", "runtime.device": "cpu", "runtime.dtype": "bfloat16"}
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return load_backbone(compose(FAST))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "random_noise", "steps": 3},
+        {"mode": "random_noise", "steps": 3, "target_guidance_scale": 1, "mode.solver": "heun"},
+        {"mode": "random_noise", "steps": 3, "mode.solver": "midpoint"},
+        {"mode": "inversion", "steps": 3, "source_guidance_scale": 2},
+        {"mode": "inversion", "steps": 3, "mode.solver": "heun"},
+        {"mode": "inversion", "steps": 2, "mode.solver": "midpoint", "mode.reconstruction": True},
+        {"mode": "inversion", "steps": 2, "mode.reconstruction": True},
+        {"mode": "inversion_free", "steps": 4, "strength": 0.8},
+        {"mode": "inversion_free", "steps": 2, "draws": 3, "mask": "none"},
+        {"mode": "inversion_free", "steps": 3, "mode.target_only_steps": 2},
+        {"mode": "inversion_free", "steps": 4, "draws": 2, "mode.fixed_noise_steps": 2, "mode.target_only_steps": 1},
+        {"mode": "flowdirector_v1", "steps": 2},
+        {"mode": "flowdirector_v2", "steps": 3, "mode.fixed_noise_steps": 1},
+        {"mode": "flowdirector_v2", "steps": 3},
+        {"mode": "flowalign", "steps": 3},
+        {"mode": "inversion_free", "mode.grid": "given", "mode.times": [0.9, 0.5, 0]},
+        {"mode": "inversion_free", "strength": 0},
+    ],
+    ids=lambda options: " ".join(f"{key}={value}" for key, value in options.items()),
+)
+def test_the_cost_is_what_the_network_counts(backbone, options):
+    settings = compose({**FAST, **WORDS, "strength": 1, **options})
+    job = Job(settings, backbone, QUIET)
+    grid = make_grid(settings, backbone)
+    assert len(grid) - 1 == intervals(settings)
+    steer(job, encode(job, np.zeros((9, 64, 64, 3), np.uint8)), grid, slice(None))
+    assert job.facts["network_evaluations"] == network_evaluations(settings)
+
+
+def test_modes_of_equal_cost_follow_from_the_first():
+    chosen = equalised(methods(["inversion_free", "inversion", "random_noise"]))
+    assert [network_evaluations(method.settings) for method in chosen] == [96, 96, 96]
+    half = equalised(methods(["inversion_free", "random_noise"]), 50)
+    assert [network_evaluations(method.settings) for method in half] == [48, 50]
+    with pytest.raises(ValueError, match="do not pay one step"):
+        equalised(methods(["inversion_free"]), 2)
+
+
+def test_a_budget_buys_the_fewest_steps_that_use_it():
+    settings = within(compose({"mode": "random_noise"}), 96)
+    assert (settings.steps, intervals(settings)) == (69, 48)
+    given = compose({"mode.grid": "given", "mode.times": [1, 0.5, 0]})
+    assert within(given, network_evaluations(given)) is given
+    with pytest.raises(ValueError, match="choose evaluations=own"):
+        within(given, 7)
+
+
+def test_a_clip_brings_its_own_and_a_method_wins():
+    plain, strong = methods(["inversion"], ["strength=0.5 seed=9"])
+    flags = {"video": "a.mp4", "source": "a fox", "target": "a panda", "seed": 3, "strength": 1.0}
+    assert (plain.on(flags).strength, plain.on(flags).seed, plain.on(flags).video) == (1.0, 3, "a.mp4")
+    assert (strong.on(flags).strength, strong.on(flags).seed) == (0.5, 9)
+    assert equalised([plain], 30)[0].on(flags).steps == 10
+    assert plain.on({"seed": "12", "source": "a fox"}).seed == 12  # text from a data file is read as a number, or
+    with pytest.raises(ValueError, match="seed 'abc' is not a whole number"):
+        plain.on({"seed": "abc"})
+
+
+def test_equal_cost_follows_each_clips_own_options():
+    chosen = equalised(methods(["inversion_free", "random_noise"]))
+    made = [method.on({"steps": 10}) for method in chosen]
+    assert made[0].steps == 10
+    assert [network_evaluations(settings) for settings in made] == [24, 24]

@@ -1,0 +1,91 @@
+"""The packaged checkpoint: it loads without a network, generates in diffusers' own pipeline, and edits what is true."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import CogVideoXPipeline
+
+import flowedit
+from flowedit.config import edit_file
+from flowedit.masks import grids
+from flowedit.media import pixels, probe, reader
+from flowedit.pocket import Spec, Thing, scene
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKPOINT = ROOT / "flowedit" / "pocket" / "checkpoint"
+
+
+def small(path):
+    """The frames of a file at the checkpoint's own size, float (F, 64, 64, 3)."""
+    info = probe.probe(path)
+    frames = np.concatenate(list(reader.read(info, range(info.frames))))
+    return pixels.resize(frames, (64, 64)).astype(float)
+
+
+def test_it_is_small_and_holds_no_pickle():
+    files = [path for path in CHECKPOINT.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 32e6
+    assert {path.suffix for path in files} <= {".json", ".safetensors", ".model"}
+
+
+def test_it_generates_in_diffusers_own_pipeline():
+    pipeline = CogVideoXPipeline.from_pretrained(CHECKPOINT, local_files_only=True, torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    frames = pipeline(
+        "a fox moves right over green grass", height=64, width=64, num_frames=9, num_inference_steps=8,
+        guidance_scale=4.0, max_sequence_length=24, generator=torch.Generator().manual_seed(0), output_type="np",
+    ).frames[0]  # fmt: skip
+    assert frames.shape == (9, 64, 64, 3)
+    red, green, blue = frames[:, [4, 4, -5, -5], [4, -5, 4, -5]].mean((0, 1))
+    assert green > 1.2 * red
+    assert green > 1.2 * blue  # grass in the corners
+
+
+@pytest.fixture(scope="module")
+def fox(tmp_path_factory):
+    row = edit_file.read_edit(ROOT / "examples" / "fox.yaml")
+    path = Path(row.pop("video"))
+    result = flowedit.load("pocket", **{"runtime.device": "cpu"}).edit(path, out=tmp_path_factory.mktemp("fox"), **row)
+    pose = {"motion": "right"}
+    scenes = {kind: scene(Spec((Thing(kind, **pose),), "grass", texture=7)) for kind in ("fox", "panda", "apple")}
+    return result, small(path), small(result.video), scenes
+
+
+def test_the_example_is_the_scene_that_it_says(fox):
+    _, source, _, scenes = fox
+    assert np.abs(source - scenes["fox"].frames).mean() < 6
+
+
+def test_the_example_edit_looks_like_its_true_target(fox):
+    _, _, edit, scenes = fox
+    object_ = np.maximum(scenes["fox"].masks[0], scenes["panda"].masks[0]) > 0.5
+    error = {kind: np.abs(edit - shown.frames)[object_].mean() for kind, shown in scenes.items()}
+    assert min(error, key=error.get) == "panda", error
+    assert error["panda"] < 0.75 * error["fox"], error
+
+
+def test_the_example_edit_keeps_its_background(fox):
+    _, source, edit, scenes = fox
+    away = np.maximum(scenes["fox"].masks[0], scenes["panda"].masks[0]) < 0.01
+    error = ((edit - source)[away] ** 2).mean()
+    assert 10 * np.log10(255**2 / error) > 24
+
+
+def test_the_example_mask_finds_the_object_better_than_a_box_in_the_middle(fox):
+    result, _, _, scenes = fox
+    either = torch.from_numpy(np.maximum(scenes["fox"].masks[0], scenes["panda"].masks[0]))
+    true = grids.to_latent(either, 4, (8, 8)) >= 0.5
+    box = torch.zeros_like(true)
+    box[..., 2:6, 2:6] = True
+
+    def overlap(found):
+        return ((found & true).sum() / (found | true).sum()).item()
+
+    assert overlap(result.latent_mask >= 0.5) > max(0.5, overlap(box))
+
+
+def test_an_edit_of_its_own_world_has_no_notices(fox):
+    result, *_ = fox
+    assert result.run["notices"] == []

@@ -50,8 +50,8 @@ def _check_learned(settings: Settings, backbone: Backbone, known: Vocabulary, na
     edited = _edit_words(settings, name)
     if bad := [word for word in strange if word.lower() in edited]:
         raise InputError(
-            f"{name}: {backbone.spec.name} never learned {_quoted(bad)}. It knows {_all(known)}; for anything else name "
-            f"a full-size backbone: {_offer()}"
+            f"{name}: {backbone.spec.name} never learned {_quoted(bad)}. It knows {_all(known)}; for anything else "
+            f"name a full-size backbone: {_offer()}"
         )
     return [f"{name}: {backbone.spec.name} never learned {_quoted(strange)}"] if strange else []
 

@@ -345,7 +345,7 @@ def test_precision_follows_the_device_and_bfloat16_weights_in_half_are_noted(bac
     weights = copy / "transformer" / "diffusion_pytorch_model.safetensors"
     save_file({k: v.bfloat16() for k, v in load_file(weights).items()}, weights, {"format": "pt"})
     assert any("bfloat16" in n for n in load(copy, dtype="float16").spec.notices)
-    assert not any("bfloat16" in n for n in load(copy, dtype="bfloat16").notices)
+    assert not any("bfloat16" in n for n in load(copy, dtype="bfloat16").spec.notices)
 
 
 def test_weights_in_several_files_load(backbone_2b, tmp_path):
@@ -394,7 +394,7 @@ def test_other_schedules_are_refused_or_said(backbone_2b, tmp_path):
     path.write_text(json.dumps(config | {"_class_name": "CogVideoXDPMScheduler"}))
     assert torch.equal(load(copy).knots, load(backbone_2b).knots)
     path.write_text(json.dumps(config | {"rescale_betas_zero_snr": False}))
-    assert any("zero signal" in text for text in load(copy).notices)
+    assert any("zero signal" in text for text in load(copy).spec.notices)
     path.write_text(json.dumps(config | {"prediction_type": "epsilon"}))
     with pytest.raises(ValueError, match="epsilon"):
         load(copy)
@@ -404,7 +404,7 @@ def test_random_checkpoints_are_labelled_and_reproducible(tmp_path):
     a, b = (save_random(tmp_path / name, "5b", seed=3) for name in "ab")
     for path in a.rglob("*.safetensors"):
         assert path.read_bytes() == (b / path.relative_to(a)).read_bytes()
-    assert any("noise" in n for n in load(a).notices)
+    assert any("noise" in n for n in load(a).spec.notices)
     assert sum(p.stat().st_size for p in a.rglob("*")) < 3e6
     with pytest.raises(ValueError, match="2b, 5b"):
         save_random(tmp_path / "c", "7b")

@@ -453,6 +453,6 @@ def test_random_checkpoints_are_labelled_and_reproducible(tmp_path):
         assert path.read_bytes() == (b / path.relative_to(a)).read_bytes()
     backbone = load(a, dtype="float16")
     assert [any(word in text for text in backbone.spec.notices) for word in ("noise", "float16")] == [True, True]
-    assert load(a, dtype="bfloat16").notices == backbone.spec.notices[:1]
+    assert load(a, dtype="bfloat16").spec.notices == backbone.spec.notices[:1]
     assert (backbone.spec.native_area, backbone.spec.trained_frames) == (128 * 192, 9)
     assert sum(p.stat().st_size for p in a.rglob("*")) < 3e6

@@ -212,7 +212,7 @@ def test_outside_the_mask_every_piece_of_version_2_keeps_the_source_to_the_bit()
 
 def test_decoupling_s_mean_over_time_counts_the_clip_s_own_frames():
     class Padded(ToyBackbone):
-        leading_latents = 1
+        spec = replace(ToyBackbone.spec, leading_latents=1)
 
     geometry = Geometry(source_frames=6, frames=9, size=(128, 192), latent=(3, 5, 16, 24))
     own = steer.own_latents(Padded(), geometry)

@@ -63,4 +63,9 @@ def downloaded(repository: str) -> Path | None:
     return checkpoint.downloaded(repository)
 
 
+from flowedit.declare import Registry
+from typing import Any
+
+FAMILIES: Registry[Any] = Registry("flowedit.backbones", "backbone family")
+
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

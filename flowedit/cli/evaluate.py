@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowedit.cli.flags import (
-    FLAGS,
+    CLIP,
     METHOD,
+    SHARED,
     UNSET,
     command,
     given,
     is_override,
-    listed,
     monitor_of,
+    parts,
     whole,
     with_instruction,
 )
@@ -21,12 +22,6 @@ from flowedit.messages import InputError
 if TYPE_CHECKING:
     from flowedit.evaluation.evaluate import Finished
 
-
-CLIP = ("source", "target", "instruction", "source_words", "target_words", "user_mask")
-"""Flags that belong to a clip and not to a method."""
-
-SHARED = tuple(name for name in FLAGS if name not in (*CLIP, "mode", "composite", "out"))
-"""Flags that hold for every method."""
 
 ABOUT = {
     "compare": "one clip by all modes at equal cost, side by side: flowedit compare clip.mp4 --source ...",
@@ -83,7 +78,7 @@ LISTS = ("modes", "metrics", "kinds")
 COUNTS = ("first_seed", "scenes")
 
 ALSO = """\
-any key of conf/ can follow as key=value and holds for all methods; --also "draws=4 guidance=differential" adds the
+any key of conf/ can follow as key=value and holds for all methods; --also "draws=4 averaging=differential" adds the
 first mode with these set, --also "mode=inversion strength=1" another one"""
 
 CODES = "exit codes: 0 done, 1 a mistake (one line says which; --debug shows where), 2 finished, but some {what} failed"
@@ -229,9 +224,9 @@ def _evaluation_flags(options: argparse.Namespace, flags: tuple[tuple[str, str, 
         value = getattr(options, name)
         if value is None or name in ("workers", "score_mask", "json"):
             continue
-        if name in LISTS and not listed(value):
+        if name in LISTS and not parts(value):
             raise InputError(f"--{name} {value!r}: name at least one")
-        made[name] = listed(value) if name in LISTS else whole(options, name) if name in COUNTS else value
+        made[name] = parts(value) if name in LISTS else whole(options, name) if name in COUNTS else value
         if name == "evaluations" and value.isdecimal():
             made[name] = int(value)
     if getattr(options, "workers", None) is not None:

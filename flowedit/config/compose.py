@@ -68,6 +68,12 @@ def current(key: str) -> str:
     return new
 
 
+def renamed(override: str) -> str:
+    """An override of Hydra's own command line, key=value, under the name that its key has now, with a warning."""
+    key, sign, value = override.partition("=")
+    return f"{current(key)}{sign}{value}" if sign else override
+
+
 def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = ()) -> Settings:
     """Settings from conf/, then `flags` (key to value, strings as typed), then `key=value` overrides, the last wins.
 

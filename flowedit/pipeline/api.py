@@ -257,9 +257,9 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
 
 def with_places(settings: Settings, options: Mapping[str, Any]) -> Settings:
     """Settings with the clip and the folder of one edit; raises InputError for any other option."""
-    places: dict[str, Any] = {key: None if value is None else os.fspath(value) for key, value in options.items()}
-    if other := set(places) - {"clip", "out"}:
+    if other := set(options) - {"clip", "out"}:
         raise InputError(f"{', '.join(sorted(other))}: give whole settings or options, not both")
+    places: dict[str, Any] = {key: None if value is None else os.fspath(value) for key, value in options.items()}
     return replace(settings, **places)
 
 

@@ -18,8 +18,8 @@ from flowedit.editors.inversion_free import inversion_free
 from flowedit.flow import guidance, noise, schedule, solvers
 from flowedit.language import words
 from flowedit.media import probe
-from flowedit.pipeline import steer
-from flowedit.pipeline.source import windows_of
+from flowedit.pipeline import plan
+from flowedit.pipeline.plan import windows_of
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (9, 64, 96, 3), dtype=np.uint8)
 FOX = "A red fox is lying down."
@@ -360,7 +360,7 @@ def test_the_models_own_grid_is_shifted_and_a_named_one_stands_over_it(backbone_
     backbone = load(backbone_wan)
     settings = compose.compose({"backbone": backbone_wan, "steps": 4, "strength": 1, **options})
     shift = {"shifted": 5.0, "uniform": 1.0}.get(options.get("mode.grid"), 3.0)
-    assert steer.make_grid(settings, backbone) == pytest.approx(schedule.shifted(backbone.knots, 4, shift))
+    assert plan.make_grid(settings, backbone) == pytest.approx(schedule.shifted(backbone.knots, 4, shift))
 
 
 @pytest.mark.parametrize("shift", [1.0, 5.0, 7.0])
@@ -368,7 +368,7 @@ def test_the_grid_is_shifted_as_the_checkpoint_says(backbone_wan, tmp_path, shif
     backbone = load(changed(backbone_wan, tmp_path, "scheduler/scheduler_config.json", flow_shift=shift))
     settings = compose.compose({"backbone": "wan2.1-t2v-1.3b", "steps": 4, "strength": 1})
     assert backbone.spec.shift == shift
-    assert steer.make_grid(settings, backbone) == pytest.approx(schedule.shifted(backbone.knots, 4, shift))
+    assert plan.make_grid(settings, backbone) == pytest.approx(schedule.shifted(backbone.knots, 4, shift))
 
 
 # Refusals

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
+from edits import steered
 
 from flowedit.config.compose import compose
 from flowedit.evaluation.methods import equalised, methods
-from flowedit.pipeline.plan import intervals, network_evaluations, within
-from flowedit.pipeline.record import Job
+from flowedit.pipeline.plan import intervals, make_grid, network_evaluations, within
+from flowedit.pipeline.record import Session
 from flowedit.pipeline.run import load_backbone
-from flowedit.pipeline.steer import encode, make_grid, steer
-from flowedit.types import QUIET
+from flowedit.pipeline.steer import encode
 
 WORDS = {"source": "a fox", "target": "a panda", "source_words": "fox", "target_words": "panda"}
 FAST = {"backbone": "pocket", "runtime.device": "cpu", "runtime.dtype": "bfloat16"}
@@ -45,11 +45,9 @@ def backbone():
 )
 def test_the_cost_is_what_the_network_counts(backbone, options):
     settings = compose({**FAST, **WORDS, "strength": 1, **options})
-    job = Job(settings, backbone, QUIET)
-    grid = make_grid(settings, backbone)
-    assert len(grid) - 1 == intervals(settings)
-    steer(job, encode(job, np.zeros((9, 64, 64, 3), np.uint8)), grid, slice(None))
-    assert job.facts["network_evaluations"] == network_evaluations(settings)
+    assert len(make_grid(settings, backbone)) - 1 == intervals(settings)
+    latent = encode(backbone, np.zeros((9, 64, 64, 3), np.uint8), Session(backbone.device))
+    assert steered(settings, backbone, latent).evaluations == network_evaluations(settings)
 
 
 def test_modes_of_equal_cost_follow_from_the_first():
@@ -72,7 +70,7 @@ def test_a_budget_buys_the_fewest_steps_that_use_it():
 
 def test_a_clip_brings_its_own_and_a_method_wins():
     plain, strong = methods(["inversion"], ["strength=0.5 seed=9"])
-    flags = {"video": "a.mp4", "source": "a fox", "target": "a panda", "seed": 3, "strength": 1.0}
+    flags = {"clip": "a.mp4", "source": "a fox", "target": "a panda", "seed": 3, "strength": 1.0}
     assert (plain.on(flags).strength, plain.on(flags).seed, plain.on(flags).video) == (1.0, 3, "a.mp4")
     assert (strong.on(flags).strength, strong.on(flags).seed) == (0.5, 9)
     assert equalised([plain], 30)[0].on(flags).steps == 10

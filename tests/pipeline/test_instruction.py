@@ -32,7 +32,7 @@ def caught(monkeypatch):
         seen.append(settings)
         raise ValueError("caught")
 
-    monkeypatch.setattr("flowedit.pipeline.run.check", stop)
+    monkeypatch.setattr("flowedit.pipeline.api.check", stop)
     return seen
 
 

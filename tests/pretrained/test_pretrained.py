@@ -262,7 +262,7 @@ def test_the_vision_language_model_answers_greedily_of_all_four_frames(vlm_folde
 
 def captioned(vlm_folder, clip_file, **options):
     text = "make it look like a watercolour"
-    return compose.compose({"video": str(clip_file), "caption": str(vlm_folder), "instruction": text, **options})
+    return compose.compose({"clip": str(clip_file), "caption": str(vlm_folder), "instruction": text, **options})
 
 
 def test_a_caption_is_the_models_own_sentence_and_the_model_is_gone_before_a_backbone_comes(
@@ -306,7 +306,7 @@ def test_the_question_names_the_object_and_the_answer_is_one_sentence(clip_file,
     asked = []
     answer = '"The video shows a fox that runs over grass. It is sunny."'
     monkeypatch.setattr(vlm, "opened", lambda *_: lambda frames, question: asked.append(question) or answer)
-    settings = {"video": str(clip_file), "caption": "a/name", "instruction": "replace the fox with a panda"}
+    settings = {"clip": str(clip_file), "caption": "a/name", "instruction": "replace the fox with a panda"}
     made = instruction.complete(compose.compose(settings), QUIET)
     assert "Name the fox in these very words" in asked[0]
     assert (made.source, made.target) == ("A fox that runs over grass.", "A panda that runs over grass.")
@@ -316,7 +316,7 @@ def test_the_question_names_the_object_and_the_answer_is_one_sentence(clip_file,
 
 
 def test_a_caption_model_that_cannot_be_had(clip_file):
-    settings = {"video": str(clip_file), "instruction": "remove the fox", "caption": "Qwen/Qwen2.5-VL-7B-Instruct"}
+    settings = {"clip": str(clip_file), "instruction": "remove the fox", "caption": "Qwen/Qwen2.5-VL-7B-Instruct"}
     with pytest.raises(ConnectionError, match=r"16\.6 GB"):
         instruction.complete(compose.compose(settings), QUIET)
 

@@ -9,6 +9,7 @@ from typing import Any, get_origin
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
@@ -228,7 +229,8 @@ def _literal(value: Any) -> str:
 
 def composed(overrides: tuple[str, ...], name: str = "config") -> dict[str, Any]:
     for group, choice in (text.split("=", 1) for text in overrides if text.partition("=")[0] in GROUPS):
-        plugins.store(group, choice)
+        if (found := plugins.node(group, choice)) is not None:
+            ConfigStore.instance().store(group=group, name=choice, node=found[0], package=found[1])
     state = GlobalHydra.instance()
     outer, state.hydra = state.hydra, None  # under hydra.main, whose own stays in force afterwards
     try:

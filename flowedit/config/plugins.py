@@ -4,8 +4,6 @@ import sys
 from importlib.metadata import entry_points
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
-
 from flowedit.config.folder import folder
 from flowedit.declare import options_of
 
@@ -20,15 +18,15 @@ def names(group: str) -> list[str]:
     return []
 
 
-def store(group: str, name: str) -> None:
-    """Put a plug-in's choice where Hydra finds it; nothing for a choice of conf/."""
+def node(group: str, name: str) -> tuple[dict[str, Any], str] | None:
+    """What a plug-in's choice sets, and the place in the configuration that it is set at; None for one of conf/."""
     if group == "mode" and _is_plugin(name):
         spec = _editors(True)[name]
         own = {key: getattr(spec.options, key) for key in options_of(spec.options) if hasattr(spec.options, key)}
-        node: dict[str, Any] = {**spec.settings, "mode": {**own, "name": name}}
-        ConfigStore.instance().store(group=group, name=name, node=node, package="_global_")
+        return {**spec.settings, "mode": {**own, "name": name}}, "_global_"
     if group == "backbone" and name in (brought := _checkpoints()):
-        ConfigStore.instance().store(group=group, name=name, node={"name": name, **brought[name]})
+        return {"name": name, **brought[name]}, "backbone"
+    return None
 
 
 def _editors(load: bool) -> Any:

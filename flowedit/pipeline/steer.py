@@ -120,18 +120,18 @@ def run_editor(
         session.say([text])
 
     session.announce("edit", (len(grid) - 1) * editor.passes(settings.mode))
-    watch = Watch(velocities, mask, session)
+    listener = Listener(velocities, mask, session)
     inputs = EditorInputs(
         x_src=x_src,
-        velocities=watch.velocities,
+        velocities=listener.velocities,
         grid=grid,
         noise=noise.gaussian(settings.seed, tuple(x_src.shape), x_src.device),
-        mask=watch.mask,
+        mask=listener.mask,
         preserve=settings.mask.preserve,
         own=own,
         draws=settings.draws,
         average=average_of(settings.averaging),
-        callback=watch.callback(brief),
+        callback=listener.callback(brief),
         report=report,
     )
     try:
@@ -141,7 +141,7 @@ def run_editor(
         return stop.z, reports
 
 
-class Watch:
+class Listener:
     """Hands the caller's callback what an editor's own does not know: the last mask and velocities of each side.
 
     Without a callback velocities and mask are the given ones, and nothing is held.

@@ -7,7 +7,7 @@ from typing import Any
 
 from flowedit import machine
 from flowedit.config.schema import Settings
-from flowedit.evaluation.engine.task import Task, digest, digest_file, digest_folder
+from flowedit.evaluation.engine.job import Job, digest, digest_file, digest_folder
 from flowedit.machine import versions
 from flowedit.pipeline import run
 from flowedit.pipeline.plan import network_evaluations
@@ -18,7 +18,7 @@ PLACES = (("video",), ("out",), ("user_mask",), ("caption",), ("backbone", "path
 """Settings that say where things lie; what lies there is hashed instead."""
 
 
-def edit_task(settings: Settings, label: str, threads: int | None, fetch: bool = True) -> Task:
+def edit_job(settings: Settings, label: str, threads: int | None, fetch: bool = True) -> Job:
     """The job of one edit; its id is a hash of the clip's bytes, the resolved configuration, checkpoint and versions.
 
     Without `fetch` a checkpoint that is not here is not downloaded, and the id is one that no result has. Raises
@@ -27,7 +27,7 @@ def edit_task(settings: Settings, label: str, threads: int | None, fetch: bool =
     assert settings.video is not None
     mask = None if settings.user_mask is None else digest_file(Path(settings.user_mask))
     clip = digest_file(Path(settings.video))
-    return Task(
+    return Job(
         id=digest("edit", versions(), resolved(settings), threads, clip, mask, weights(settings, fetch)),
         label=label,
         work=edit,

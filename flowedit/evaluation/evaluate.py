@@ -110,10 +110,10 @@ def listed(settings: EvaluationSettings, given: Compared, pair: Pair | None = No
         left = 0
         for p in planned:
             state, cost = p.failure or "made elsewhere", ""
-            if p.task is not None:
-                done = store.result(p.task.id) is not None
-                state, cost = "done" if done else "to do", str(p.task.cost)
-                left += 0 if done else p.task.cost
+            if p.job is not None:
+                done = store.result(p.job.id) is not None
+                state, cost = "done" if done else "to do", str(p.job.cost)
+                left += 0 if done else p.job.cost
             table.add_row(p.pair.clip, p.pair.edit, p.method, cost, state)
         scored = len(metrics(settings)) if settings.do != "edit" else 0
         table.title = f"{len(planned)} edits, {left} network evaluations to go (of one window), {scored} metrics each"
@@ -154,8 +154,8 @@ def _run(
         *_uneven(planned, settings.evaluations == "own"),
     ):
         monitor.notice(text)
-    todo = {p.task.id for p in planned if p.task is not None and store.result(p.task.id) is None}
-    before = sum(p.task is not None and p.task.id not in todo for p in planned)
+    todo = {p.job.id for p in planned if p.job is not None and store.result(p.job.id) is None}
+    before = sum(p.job is not None and p.job.id not in todo for p in planned)
     if before:
         monitor.notice(f"{before} edits were made before and are kept; {len(todo)} are to do")
     most = max(len(todo), 1) if settings.do == "edit" else len(planned)
@@ -171,8 +171,8 @@ def _uneven(planned: Sequence[Planned], own: bool) -> list[str]:
     """A notice if methods take different numbers of network evaluations for an edit, at their `own` steps or not."""
     costs: dict[tuple[str, str], dict[str, int]] = {}
     for p in planned:
-        if p.task is not None:
-            costs.setdefault((p.pair.clip, p.pair.edit), {})[p.method] = p.task.cost
+        if p.job is not None:
+            costs.setdefault((p.pair.clip, p.pair.edit), {})[p.method] = p.job.cost
     for of in costs.values():
         if max(of.values()) > 1.1 * min(of.values()):
             told = ", ".join(f"{name} {cost}" for name, cost in of.items())

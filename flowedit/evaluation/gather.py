@@ -8,14 +8,14 @@ from flowedit.config.schema import BackboneSettings, RuntimeSettings
 from flowedit.evaluation.datasets.pair import Pair
 from flowedit.evaluation.engine import drive
 from flowedit.evaluation.engine.drive import Outcome
+from flowedit.evaluation.engine.job import Job, digest_file
 from flowedit.evaluation.engine.pools import Pool
 from flowedit.evaluation.engine.store import Store
-from flowedit.evaluation.engine.task import Task, digest_file
 from flowedit.evaluation.options import EvaluationSettings
 from flowedit.evaluation.plan import Planned, metrics
 from flowedit.evaluation.report.page import Shown
 from flowedit.evaluation.results.rows import JOB, Row
-from flowedit.evaluation.score_job import FIVE_STRIDE, ScoreSpec, score_task
+from flowedit.evaluation.score_job import FIVE_STRIDE, ScoreSpec, score_job
 from flowedit.media import probe, reader
 from flowedit.metrics import catalogue
 from flowedit.types import Monitor
@@ -45,14 +45,14 @@ def gather(
     A score in which a metric failed is made again: what failed, a download most often, may be there now.
     """
     ordered = sorted((p for p in planned if p.settings is not None), key=lambda p: repr(_backbone(p)))
-    tasks = [p.task for p in ordered if p.task is not None]
+    jobs = [p.job for p in ordered if p.job is not None]
     if settings.do == "score":
-        edited = [Outcome(task, store.result(task.id), NOT_EDITED) for task in tasks]
+        edited = [Outcome(job, store.result(job.id), NOT_EDITED) for job in jobs]
     else:
-        edited = drive.run(tasks, pool, store, monitor, name="edit", retries=settings.engine.retries)
-    edits = {outcome.task.id: outcome for outcome in edited}
+        edited = drive.run(jobs, pool, store, monitor, name="edit", retries=settings.engine.retries)
+    edits = {outcome.job.id: outcome for outcome in edited}
     wanted = () if settings.do == "edit" else metrics(settings)
-    scoring: dict[int, Task] = {}
+    scoring: dict[int, Job] = {}
     lost: dict[int, str] = {}
     for i, p in enumerate(planned if wanted else ()):
         try:
@@ -60,9 +60,9 @@ def gather(
                 scoring[i] = made
         except (OSError, ValueError) as error:
             lost[i] = " ".join(str(error).split())
-    for task in scoring.values():
-        if (old := store.result(task.id)) and old["failures"]:
-            store.forget(task.id)
+    for job in scoring.values():
+        if (old := store.result(job.id)) and old["failures"]:
+            store.forget(job.id)
     scores = drive.run(list(scoring.values()), pool, store, monitor, name="score", retries=settings.engine.retries)
     found = dict(zip(scoring, scores, strict=True))
     rows = [row for i, p in enumerate(planned) for row in _rows(p, edits, found.get(i), lost.get(i))]
@@ -80,7 +80,7 @@ def _notices(outcomes: Sequence[Outcome]) -> list[str]:
     said: dict[str, list[str]] = {}
     for outcome in outcomes:
         for text in (outcome.result or {}).get("notices", ()):
-            said.setdefault(text, []).append(outcome.task.label)
+            said.setdefault(text, []).append(outcome.job.label)
     return [f"{who[0]}: {text}" if len(who) == 1 else f"{text} ({len(who)} edits)" for text, who in said.items()]
 
 
@@ -94,9 +94,9 @@ def _scored(
     settings: EvaluationSettings,
     store: Store,
     device: str,
-) -> Task | None:
+) -> Job | None:
     """The scoring job of what was edited; None for what was not."""
-    pair, task = planned.pair, planned.task
+    pair, job = planned.pair, planned.job
     spec = ScoreSpec(
         source=(pair.frames or pair.video).absolute(),
         indices=None,
@@ -113,13 +113,13 @@ def _scored(
     )
     label = f"{pair.clip}, {pair.edit}, {planned.method}"
     if planned.made is not None:
-        return score_task(replace(spec, edit=planned.made.absolute()), digest_file(planned.made), label)
-    if task is None or planned.settings is None or edits[task.id].result is None:
+        return score_job(replace(spec, edit=planned.made.absolute()), digest_file(planned.made), label)
+    if job is None or planned.settings is None or edits[job.id].result is None:
         return None
     own = planned.settings
     indices = reader.select(probe.probe(str(own.video)), own.start, own.frames, own.rate).indices
-    edit = store.folder(task.id) / "edit.mp4"
-    return score_task(replace(spec, edit=edit, indices=tuple(indices)), task.id, label)
+    edit = store.folder(job.id) / "edit.mp4"
+    return score_job(replace(spec, edit=edit, indices=tuple(indices)), job.id, label)
 
 
 def _can(pair: Pair, name: str) -> bool:
@@ -130,7 +130,7 @@ def _can(pair: Pair, name: str) -> bool:
 
 def _rows(planned: Planned, edits: dict[str, Outcome], scored: Outcome | None, lost: str | None) -> list[Row]:
     pair = planned.pair
-    edited = None if planned.task is None else edits[planned.task.id]
+    edited = None if planned.job is None else edits[planned.job.id]
     key = (pair.clip, pair.edit, pair.kind, planned.method)
     failure = planned.failure or (edited.failure if edited is not None and edited.result is None else None)
     if failure is not None:
@@ -141,7 +141,7 @@ def _rows(planned: Planned, edits: dict[str, Outcome], scored: Outcome | None, l
         return [*rows, Row(*key, JOB, None, lost)]
     if scored is None:
         return rows
-    names = scored.task.spec.metrics
+    names = scored.job.spec.metrics
     if scored.result is None:
         return rows + [Row(*key, name, None, scored.failure) for name in names]
     values, failures = scored.result["values"], scored.result["failures"]
@@ -157,7 +157,7 @@ def _shown(planned: Sequence[Planned], edits: dict[str, Outcome], store: Store) 
     for of in together.values():
         first = of[0].pair
         videos = {p.method: _video(p, edits, store) for p in of}
-        masks = {p.method: store.folder(p.task.id) / "mask.mp4" for p in of if p.task is not None}
+        masks = {p.method: store.folder(p.job.id) / "mask.mp4" for p in of if p.job is not None}
         shown.append(
             Shown(
                 clip=first.clip,
@@ -177,6 +177,6 @@ def _shown(planned: Sequence[Planned], edits: dict[str, Outcome], store: Store) 
 def _video(planned: Planned, edits: dict[str, Outcome], store: Store) -> Path | None:
     if planned.made is not None:
         return planned.made if planned.made.is_file() else None  # a page shows no folder of frames
-    if planned.task is None or edits[planned.task.id].result is None:
+    if planned.job is None or edits[planned.job.id].result is None:
         return None
-    return store.folder(planned.task.id) / "edit.mp4"
+    return store.folder(planned.job.id) / "edit.mp4"

@@ -8,8 +8,8 @@ from typing import Any
 from flowedit.config import compose
 from flowedit.config.schema import Settings
 from flowedit.evaluation.datasets.pair import Dataset, Pair
-from flowedit.evaluation.edit_job import edit_task
-from flowedit.evaluation.engine.task import Task
+from flowedit.evaluation.edit_job import edit_job
+from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.methods import PER_CLIP, Method, methods
 from flowedit.evaluation.options import EvaluationSettings
 from flowedit.evaluation.results.summary import REFERENCES
@@ -38,7 +38,7 @@ class Planned:
     pair: Pair
     method: str
     settings: Settings | None = None
-    task: Task | None = None
+    job: Job | None = None
     made: Path | None = None
     failure: str | None = None
 
@@ -121,12 +121,12 @@ def _ours(pair: Pair, method: Method, threads: int | None, fetch: bool) -> Plann
         settings = method.on({**pair.flags, "video": str(pair.video.absolute())})
         run.check(settings)
         own = settings.runtime.threads or threads
-        task = edit_task(settings, f"{pair.clip}, {pair.edit}, {method.name}", own, fetch)
+        job = edit_job(settings, f"{pair.clip}, {pair.edit}, {method.name}", own, fetch)
     except ConnectionError:
         raise  # a checkpoint that cannot be had is no fault of a row
     except (ValueError, OSError) as error:
         return Planned(pair, method.name, failure=" ".join(str(error).split()))
-    return Planned(pair, method.name, settings, task)
+    return Planned(pair, method.name, settings, job)
 
 
 def _theirs(pair: Pair, name: str, folder: Path) -> Planned:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from flowedit import machine
-from flowedit.evaluation.engine.task import Task, digest, digest_file
+from flowedit.evaluation.engine.job import Job, digest, digest_file
 from flowedit.machine import versions
 from flowedit.media.footage import IMAGES, Footage, open_footage
 from flowedit.media.mask_file import read_mask_frames
@@ -47,7 +47,7 @@ class ScoreSpec:
     device: str
 
 
-def score_task(spec: ScoreSpec, edit: str, label: str) -> Task:
+def score_job(spec: ScoreSpec, edit: str, label: str) -> Job:
     """The job of one edit's scores; `edit` is the id of the job that makes it, or the hash of its bytes."""
     questions = (
         None if spec.questions is None else [spec.questions.source, spec.questions.target, spec.questions.choice]
@@ -55,7 +55,7 @@ def score_task(spec: ScoreSpec, edit: str, label: str) -> Task:
     files = [None if file is None else digest_file(file) for file in (spec.source, spec.mask, spec.truth)]
     frames = None if spec.indices is None else list(spec.indices)
     how = [spec.mask_above, spec.target, questions, list(spec.metrics), spec.stride, spec.flow]
-    return Task(digest("score", versions(), edit, *files, frames, *how), f"{label}: scores", work, spec)
+    return Job(digest("score", versions(), edit, *files, frames, *how), f"{label}: scores", work, spec)
 
 
 def work(spec: ScoreSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:

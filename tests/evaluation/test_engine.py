@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from flowedit.evaluation.engine import drive, pools
+from flowedit.evaluation.engine.job import Job, digest, digest_file, digest_folder
 from flowedit.evaluation.engine.pools import Here, Processes, open_pool
 from flowedit.evaluation.engine.store import opened
-from flowedit.evaluation.engine.task import Task, digest, digest_file, digest_folder
 from flowedit.evaluation.options import EngineSettings
 from flowedit.types import QUIET
 
@@ -22,7 +22,7 @@ POOLS = {"here": Here, "processes": lambda: Processes(2)}
 
 
 def task(work, spec, threads=1):
-    return Task(digest(work.__name__, str(spec)), f"job {spec}", work, spec, threads=threads)
+    return Job(digest(work.__name__, str(spec)), f"job {spec}", work, spec, threads=threads)
 
 
 def run(tasks, store, pool="here", retries=2):
@@ -87,11 +87,11 @@ def test_what_dead_workers_left_is_swept(tmp_path):
 def test_workers_do_not_outlive_a_run_that_is_killed(tmp_path):
     script = (
         "import jobs, sys; from pathlib import Path; from flowedit.evaluation.engine import drive, store as stores;"
-        "from flowedit.evaluation.engine.task import Task; from flowedit.types import QUIET;"
+        "from flowedit.evaluation.engine.job import Job; from flowedit.types import QUIET;"
         "from flowedit.evaluation.engine.pools import Processes\n"
         "if __name__ == '__main__':\n"
         "    place = Path(sys.argv[1])\n"
-        "    tasks = [Task(str(n), str(n), jobs.waits, (str(place), str(n))) for n in range(2)]\n"
+        "    tasks = [Job(str(n), str(n), jobs.waits, (str(place), str(n))) for n in range(2)]\n"
         "    with stores.opened(place / 'out') as store: drive.run(tasks, Processes(2), store, QUIET)"
     )
     (tmp_path / "driver.py").write_text(script)

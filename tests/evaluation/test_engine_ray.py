@@ -9,8 +9,8 @@ import pytest
 from test_evaluate import COSTS, dataset
 
 from flowedit.evaluation.engine import drive, pools
+from flowedit.evaluation.engine.job import Job, digest
 from flowedit.evaluation.engine.store import opened
-from flowedit.evaluation.engine.task import Task, digest
 from flowedit.evaluation.options import EngineSettings, evaluation
 from flowedit.evaluation.results import rows
 from flowedit.types import QUIET
@@ -94,9 +94,9 @@ def test_a_killed_worker_of_ray_loses_nothing(tmp_path, command, monkeypatch):
 def test_a_poisoned_job_fails_alone_on_ray_too(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(jobs.__file__).parent))  # where its workers find these jobs
     tasks = [
-        Task(digest("dies"), "poison", jobs.dies, tmp_path / "deaths"),
-        *(Task(digest(n), f"job {n}", jobs.double, n) for n in range(3)),
-        Task(digest("threads"), "threads", jobs.threads, None),
+        Job(digest("dies"), "poison", jobs.dies, tmp_path / "deaths"),
+        *(Job(digest(n), f"job {n}", jobs.double, n) for n in range(3)),
+        Job(digest("threads"), "threads", jobs.threads, None),
     ]
     settings = EngineSettings("ray", 2, 1)
     with opened(tmp_path / "out") as store, pools.open_pool(settings, len(tasks)) as pool:
@@ -113,7 +113,7 @@ def test_a_job_that_a_worker_cannot_read_says_so(tmp_path, monkeypatch):
         opened(tmp_path / "out") as store,
         pools.open_pool(EngineSettings("ray", 1, 1), 1) as pool,
     ):
-        (found,) = drive.run([Task(digest("x"), "x", jobs.double, 1)], pool, store, QUIET)
+        (found,) = drive.run([Job(digest("x"), "x", jobs.double, 1)], pool, store, QUIET)
     assert "No module named 'jobs'" in found.failure
 
 

@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from test_metrics_flow import moving
+from test_temporal import moving
 
 from flowedit.metrics import catalogue, pixels, semantic, temporal
 from flowedit.metrics.catalogue import COSTS, DEFAULT, FIVE, HEADS, METRICS, Metric
@@ -60,7 +60,7 @@ def models(monkeypatch):
         return "Yes." if "panda" in question else "no" if "fox" in question else "a)"
 
     for name, load in (("clip", Model), ("dino", Model), ("vlm", None)):
-        module = pytest.importorskip(f"flowedit.integrations.{name}")
+        module = pytest.importorskip(f"flowedit.pretrained.{name}")
         monkeypatch.setattr(module, "load", load_vlm if load is None else lambda device: Model())
     return calls
 

@@ -12,13 +12,13 @@ import numpy as np
 from rich.console import RenderableType
 
 from flowedit.evaluation import files
-from flowedit.evaluation.bench.scene import EDIT, SOURCE, STRANGE, TRUTH, Found, SceneSpec, known, scene_tasks
+from flowedit.evaluation.bench.scene import EDIT, SOURCE, STRANGE, TRUTH, Found, SceneSpec, known, scene_jobs
 from flowedit.evaluation.bench.show import confusion, examples
 from flowedit.evaluation.datasets.pocket import Scenes
 from flowedit.evaluation.engine import drive, pools
 from flowedit.evaluation.engine.drive import Outcome
+from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.engine.store import Store, opened
-from flowedit.evaluation.engine.task import Task
 from flowedit.evaluation.gather import Evaluated
 from flowedit.evaluation.methods import PER_CLIP, Method, equalised, methods
 from flowedit.evaluation.options import EvaluationSettings
@@ -41,8 +41,6 @@ REFUSED = {
 
 UNHEARD = ("dataset", "do", "edits", "metrics", "protocol", "flow")
 """Keys of an evaluation that mean nothing here."""
-
-Job = tuple[SceneSpec, Task]
 
 PICTURES, SHOWN = 6, 40
 """How many scenes the picture and the page show."""
@@ -91,14 +89,14 @@ def report(
     _check(chosen, monitor)
     out = OUT if settings.out is None else Path(settings.out)
     with opened(out) as store:
-        jobs = scene_tasks(chosen, scenes.first_seed, scenes.count, scenes.kinds)
-        tasks = [task for _, task in jobs]
-        with pools.open_pool(settings.engine, len(tasks), chosen[0].settings.runtime.device) as pool:
-            outcomes = drive.run(tasks, pool, store, monitor, name="bench", retries=settings.engine.retries)
-        made = _gathered(jobs, outcomes, tuple(method.name for method in chosen), out)
+        planned = scene_jobs(chosen, scenes.first_seed, scenes.count, scenes.kinds)
+        jobs = [job for _, job in planned]
+        with pools.open_pool(settings.engine, len(jobs), chosen[0].settings.runtime.device) as pool:
+            outcomes = drive.run(jobs, pool, store, monitor, name="bench", retries=settings.engine.retries)
+        made = _gathered(planned, outcomes, tuple(method.name for method in chosen), out)
         about = {"first_seed": scenes.first_seed, "scenes": scenes.count, "kinds": list(scenes.kinds)}
         about["failures"] = [row._asdict() for row in made.failures]
-        _write(made, about, chosen, jobs, outcomes, store, monitor)
+        _write(made, about, chosen, planned, outcomes, store, monitor)
     if json is not None:
         rows.write(made.rows, Path(json))
     return made
@@ -125,10 +123,12 @@ def _check(chosen: Sequence[Method], monitor: Monitor) -> None:
             monitor.notice(text)
 
 
-def _gathered(jobs: Sequence[Job], outcomes: Sequence[Outcome], names: tuple[str, ...], out: Path) -> Bench:
+def _gathered(
+    planned: Sequence[tuple[SceneSpec, Job]], outcomes: Sequence[Outcome], names: tuple[str, ...], out: Path
+) -> Bench:
     made: list[Row] = []
     found: list[Found] = []
-    for (spec, _), outcome in zip(jobs, outcomes, strict=True):
+    for (spec, _), outcome in zip(planned, outcomes, strict=True):
         key = str(spec.seed), spec.kind, spec.kind
         name = spec.method.name if spec.method else FLOOR
         if outcome.result is None:
@@ -144,12 +144,12 @@ def _write(
     made: Bench,
     about: Mapping[str, Any],
     chosen: Sequence[Method],
-    jobs: Sequence[Job],
+    planned: Sequence[tuple[SceneSpec, Job]],
     outcomes: Sequence[Outcome],
     store: Store,
     monitor: Monitor,
 ) -> None:
-    seen = _spread(_shown(jobs, outcomes, store), len(about["kinds"]))[:SHOWN]
+    seen = _spread(_shown(planned, outcomes, store), len(about["kinds"]))[:SHOWN]
     extra = {}
     if pictured := seen[:PICTURES]:
         _, png = cv2.imencode(".png", examples([_columns(each) for each in pictured])[..., ::-1])
@@ -169,11 +169,11 @@ def _write(
     )
 
 
-def _shown(jobs: Sequence[Job], outcomes: Sequence[Outcome], store: Store) -> list[Shown]:
+def _shown(planned: Sequence[tuple[SceneSpec, Job]], outcomes: Sequence[Outcome], store: Store) -> list[Shown]:
     """What a page shows of each scene that was made."""
     shown: dict[tuple[int, str], Shown] = {}
-    for (spec, task), outcome in zip(jobs, outcomes, strict=True):
-        folder, key = store.folder(task.id), (spec.seed, spec.kind)
+    for (spec, job), outcome in zip(planned, outcomes, strict=True):
+        folder, key = store.folder(job.id), (spec.seed, spec.kind)
         if outcome.result is None:
             continue
         if spec.method is None:

@@ -12,13 +12,13 @@ import torch
 from flowedit.config.schema import Settings
 from flowedit.evaluation.bench.score import Truth, nearest, references, score, truth
 from flowedit.evaluation.edit_job import resolved, weights
-from flowedit.evaluation.engine.task import Task, digest
+from flowedit.evaluation.engine.job import Job, digest
 from flowedit.evaluation.methods import Method
 from flowedit.machine import versions
 from flowedit.media.writer import Writer
 from flowedit.messages import InputError
+from flowedit.pipeline import record
 from flowedit.pipeline.plan import network_evaluations
-from flowedit.pipeline.record import Job
 from flowedit.pipeline.run import loaded
 from flowedit.pipeline.source import native_size
 from flowedit.pipeline.steer import encode, make_grid, own_latents, steer
@@ -52,9 +52,9 @@ class Found(NamedTuple):
     nearest: str
 
 
-def scene_tasks(
+def scene_jobs(
     methods: Sequence[Method], first_seed: int, scenes: int, kinds: Sequence[str]
-) -> list[tuple[SceneSpec, Task]]:
+) -> list[tuple[SceneSpec, Job]]:
     """The jobs of every kind of edit on the scenes of seeds first_seed ... first_seed + scenes - 1.
 
     First the scene's own, with what its references score, then one for each method.
@@ -72,7 +72,7 @@ def scene_tasks(
                 id = digest("scene", versions(), seed, kind, how, held)
                 label = f"{kind}, seed {seed}" + (f", {method.name}" if method else "")
                 cost = 0 if method is None else network_evaluations(settings)
-                made.append((spec, Task(id, label, work, spec, cost)))
+                made.append((spec, Job(id, label, work, spec, cost)))
     return made
 
 
@@ -138,7 +138,7 @@ def _edited(settings: Settings, backbone: Backbone, seed: int, reference: Truth)
         target_words=", ".join(true.target_words),
         seed=seed,
     )
-    job = Job(settings, backbone, QUIET)
+    job = record.Job(settings, backbone, QUIET)
     given = true.source.frames
     own = own_latents(backbone, backbone.geometry(len(given), given.shape[1:3]))
     z, mask = steer(job, encode(job, given), make_grid(settings, backbone), own)

@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from flowedit.evaluation.engine.task import PARTIAL, RESULT
+from flowedit.evaluation.engine.job import PARTIAL, RESULT
 from flowedit.messages import BusyError, FileError, InputError
 
 JOBS = "jobs"

@@ -9,7 +9,7 @@ from typing import Any
 
 from flowedit.config.edit_file import SUFFIXES, over
 from flowedit.evaluation.datasets import listing
-from flowedit.evaluation.datasets.pair import Pair, safe
+from flowedit.evaluation.datasets.sample import Sample, safe
 from flowedit.evaluation.plan import Planned
 from flowedit.evaluation.report.page import Shown
 from flowedit.media import probe, reader
@@ -20,27 +20,27 @@ from flowedit.messages import FileMissingError, InputError
 from flowedit.types import Monitor
 
 
-def one_clip(video: Path, flags: Mapping[str, Any], score_mask: Path | None = None) -> Pair:
-    """The pair of a video file and flags, or of an edit's YAML file, over which flags win.
+def one_clip(video: Path, flags: Mapping[str, Any], score_mask: Path | None = None) -> Sample:
+    """The sample of a video file and flags, or of an edit's YAML file, over which flags win.
 
     A user's mask says what may change, and so where the background is, unless `score_mask` or the file names one.
     Raises ValueError for a file of several edits, FileNotFoundError for a mask or truth that is not there.
     """
     if video.suffix.lower() in SUFFIXES:
-        found = listing.read(video).pairs
+        found = listing.read(video).samples
         if len(found) != 1:
             raise InputError(f"{str(video)!r} holds {len(found)} edits: flowedit evaluate runs them all")
-        (pair,) = found
-        own = pair.flags.get("user_mask")
-        named = None if own is not None and pair.mask == Path(own) else pair.mask
-        pair = replace(pair, flags=over(pair.flags, flags), mask=named, problem=None)
+        (sample,) = found
+        own = sample.flags.get("user_mask")
+        named = None if own is not None and sample.mask == Path(own) else sample.mask
+        sample = replace(sample, flags=over(sample.flags, flags), mask=named, problem=None)
     else:
-        pair = Pair(safe(video.stem), "edit", "", video, None, dict(flags), None, None, None, (), None)
-    mask = score_mask or pair.mask or pair.flags.get("user_mask")
-    for what, path in (("mask", mask), ("truth", pair.truth)):
+        sample = Sample(safe(video.stem), "edit", "", video, None, dict(flags), None, None, None, (), None)
+    mask = score_mask or sample.mask or sample.flags.get("user_mask")
+    for what, path in (("mask", mask), ("truth", sample.truth)):
         if path is not None and not Path(path).exists():
             raise FileMissingError(f"{what} {str(path)!r} does not exist: check its path")
-    return replace(pair, mask=None if mask is None else Path(mask))
+    return replace(sample, mask=None if mask is None else Path(mask))
 
 
 LEAST, MOST = 192, 360

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from flowedit.evaluation.compare import write_grid
 from flowedit.evaluation.datasets import catalogue, pocket
-from flowedit.evaluation.datasets.pair import Dataset, Pair
+from flowedit.evaluation.datasets.sample import Dataset, Sample
 from flowedit.evaluation.engine import pools
 from flowedit.evaluation.engine.store import Store, opened
 from flowedit.evaluation.files import write
@@ -59,38 +59,38 @@ def evaluate(settings: EvaluationSettings, given: Compared, monitor: Monitor, po
         made = _run(planned, settings, given, store, monitor, threads)
         facts = _facts(settings)
         about = {"dataset": _named(settings), "evaluation": _about(settings)}
-        titled = f"{found.name}: {len(found.pairs)} edits, {len(names)} methods"
+        titled = f"{found.name}: {len(found.samples)} edits, {len(names)} methods"
         by_kind = settings.protocol == "five"
         place = out if point is None else out / point
         write(place, titled, facts, made, chosen, names, about, monitor, by_kind)
     return Finished(place, made.rows, names, by_kind)
 
 
-def compare(settings: EvaluationSettings, given: Compared, pair: Pair, monitor: Monitor) -> Finished:
+def compare(settings: EvaluationSettings, given: Compared, sample: Sample, monitor: Monitor) -> Finished:
     """One clip by every method, one after the other with the machine to itself, at equal network evaluations.
 
     Beside an evaluation's files it leaves grid.mp4, the source and all edits. Raises as `evaluate` does, and
     ValueError for what is wrong with the clip.
     """
     chosen, names = _checked(settings, given)
-    (pair,) = (found := completed(Dataset(pair.clip, (pair,)), chosen, monitor)).pairs
-    if pair.problem is not None:
-        raise InputError(pair.problem)
-    run.check(chosen[0].on({**pair.flags, "video": str(pair.video)}))
+    (sample,) = (found := completed(Dataset(sample.clip, (sample,)), chosen, monitor)).samples
+    if sample.problem is not None:
+        raise InputError(sample.problem)
+    run.check(chosen[0].on({**sample.flags, "video": str(sample.video)}))
     settings = replace(settings, engine=replace(settings.engine, workers=settings.engine.workers or 1))
-    out = Path(settings.out or Path("outputs") / "compare" / pair.clip)
+    out = Path(settings.out or Path("outputs") / "compare" / sample.clip)
     planned = plan(found, chosen, settings, None)
     with opened(out) as store:
         made = _run(planned, settings, given, store, monitor, None, monitor)
         write_grid(planned, made.shown[0], out / "grid.mp4", monitor)
-        about = {"clip": str(pair.video), "evaluation": _about(settings)}
-        facts, titled = _facts(settings), f"{pair.clip}: {len(names)} methods"
+        about = {"clip": str(sample.video), "evaluation": _about(settings)}
+        facts, titled = _facts(settings), f"{sample.clip}: {len(names)} methods"
         write(out, titled, facts, made, chosen, names, about, monitor)
     return Finished(out, made.rows, names, False)
 
 
-def listed(settings: EvaluationSettings, given: Compared, pair: Pair | None = None) -> Table:
-    """The jobs that `evaluate`, or `compare` of a pair, would run, their cost, and which are done; nothing is left.
+def listed(settings: EvaluationSettings, given: Compared, sample: Sample | None = None) -> Table:
+    """The jobs that `evaluate`, or `compare` of a sample, would run, their cost, and which are done; nothing is left.
 
     The cost is one window's: a clip longer than its window takes it as many times as it has windows, which only the
     backbone can say.
@@ -98,12 +98,12 @@ def listed(settings: EvaluationSettings, given: Compared, pair: Pair | None = No
     """
     chosen, _ = _checked(settings, given)
     with tempfile.TemporaryDirectory(prefix="flowedit-") as place:
-        found = _dataset(settings, Path(place)) if pair is None else Dataset(pair.clip, (pair,))
+        found = _dataset(settings, Path(place)) if sample is None else Dataset(sample.clip, (sample,))
         found = completed(found, chosen, QUIET, ask=False)
-        kind = "evaluate" if pair is None else "compare"
-        stem = Path(_named(settings)).stem if pair is None else pair.clip
+        kind = "evaluate" if sample is None else "compare"
+        stem = Path(_named(settings)).stem if sample is None else sample.clip
         store = Store(Path(settings.out or Path("outputs") / kind / stem))
-        planned = plan(found, chosen, settings, 1 if pair is None else None, fetch=False)
+        planned = plan(found, chosen, settings, 1 if sample is None else None, fetch=False)
         table = Table(box=box.SIMPLE, title_justify="left")
         for name in ("clip", "edit", "method", "network evaluations", "state"):
             table.add_column(name, overflow="fold", justify="right" if name == "network evaluations" else "left")
@@ -114,7 +114,7 @@ def listed(settings: EvaluationSettings, given: Compared, pair: Pair | None = No
                 done = store.result(p.job.id) is not None
                 state, cost = "done" if done else "to do", str(p.job.cost)
                 left += 0 if done else p.job.cost
-            table.add_row(p.pair.clip, p.pair.edit, p.method, cost, state)
+            table.add_row(p.sample.clip, p.sample.edit, p.method, cost, state)
         scored = len(metrics(settings)) if settings.do != "edit" else 0
         table.title = f"{len(planned)} edits, {left} network evaluations to go (of one window), {scored} metrics each"
     return table
@@ -172,7 +172,7 @@ def _uneven(planned: Sequence[Planned], own: bool) -> list[str]:
     costs: dict[tuple[str, str], dict[str, int]] = {}
     for p in planned:
         if p.job is not None:
-            costs.setdefault((p.pair.clip, p.pair.edit), {})[p.method] = p.job.cost
+            costs.setdefault((p.sample.clip, p.sample.edit), {})[p.method] = p.job.cost
     for of in costs.values():
         if max(of.values()) > 1.1 * min(of.values()):
             told = ", ".join(f"{name} {cost}" for name, cost in of.items())

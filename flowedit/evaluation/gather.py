@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flowedit.config.schema import BackboneSettings, RuntimeSettings
-from flowedit.evaluation.datasets.pair import Pair
+from flowedit.evaluation.datasets.sample import Sample
 from flowedit.evaluation.engine import drive
 from flowedit.evaluation.engine.drive import Outcome
 from flowedit.evaluation.engine.job import Job, digest_file
@@ -96,22 +96,22 @@ def _scored(
     device: str,
 ) -> Job | None:
     """The scoring job of what was edited; None for what was not."""
-    pair, job = planned.pair, planned.job
+    sample, job = planned.sample, planned.job
     spec = ScoreSpec(
-        source=(pair.frames or pair.video).absolute(),
+        source=(sample.frames or sample.video).absolute(),
         indices=None,
         edit=Path(),
-        mask=None if pair.mask is None else pair.mask.absolute(),
-        mask_above=pair.mask_above,
-        truth=None if pair.truth is None else pair.truth.absolute(),
-        target=str(pair.flags.get("target", "")),
-        questions=pair.questions,
-        metrics=names if settings.metrics else tuple(name for name in names if _can(pair, name)),
+        mask=None if sample.mask is None else sample.mask.absolute(),
+        mask_above=sample.mask_above,
+        truth=None if sample.truth is None else sample.truth.absolute(),
+        target=str(sample.flags.get("target", "")),
+        questions=sample.questions,
+        metrics=names if settings.metrics else tuple(name for name in names if _can(sample, name)),
         stride=FIVE_STRIDE if settings.protocol == "five" else 1,
         flow=settings.flow,
         device=device,
     )
-    label = f"{pair.clip}, {pair.edit}, {planned.method}"
+    label = f"{sample.clip}, {sample.edit}, {planned.method}"
     if planned.made is not None:
         return score_job(replace(spec, edit=planned.made.absolute()), digest_file(planned.made), label)
     if job is None or planned.settings is None or edits[job.id].result is None:
@@ -122,16 +122,16 @@ def _scored(
     return score_job(replace(spec, edit=edit, indices=tuple(indices)), job.id, label)
 
 
-def _can(pair: Pair, name: str) -> bool:
-    """Whether the pair has what a metric needs; one that was not asked for by name is left out without it."""
-    have = {"mask": pair.mask, "truth": pair.truth, "questions": pair.questions}
+def _can(sample: Sample, name: str) -> bool:
+    """Whether the sample has what a metric needs; one that was not asked for by name is left out without it."""
+    have = {"mask": sample.mask, "truth": sample.truth, "questions": sample.questions}
     return all(have.get(need, True) is not None for need in catalogue.METRICS[name].needs)
 
 
 def _rows(planned: Planned, edits: dict[str, Outcome], scored: Outcome | None, lost: str | None) -> list[Row]:
-    pair = planned.pair
+    sample = planned.sample
     edited = None if planned.job is None else edits[planned.job.id]
-    key = (pair.clip, pair.edit, pair.kind, planned.method)
+    key = (sample.clip, sample.edit, sample.kind, planned.method)
     failure = planned.failure or (edited.failure if edited is not None and edited.result is None else None)
     if failure is not None:
         return [Row(*key, JOB, None, failure)]
@@ -149,13 +149,13 @@ def _rows(planned: Planned, edits: dict[str, Outcome], scored: Outcome | None, l
 
 
 def _shown(planned: Sequence[Planned], edits: dict[str, Outcome], store: Store) -> list[Shown]:
-    """What a page shows of each pair, where there is a video to show."""
+    """What a page shows of each sample, where there is a video to show."""
     shown = []
     together: dict[tuple[str, str], list[Planned]] = {}
     for p in planned:
-        together.setdefault((p.pair.clip, p.pair.edit), []).append(p)
+        together.setdefault((p.sample.clip, p.sample.edit), []).append(p)
     for of in together.values():
-        first = of[0].pair
+        first = of[0].sample
         videos = {p.method: _video(p, edits, store) for p in of}
         masks = {p.method: store.folder(p.job.id) / "mask.mp4" for p in of if p.job is not None}
         shown.append(

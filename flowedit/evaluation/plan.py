@@ -1,4 +1,4 @@
-"""What an evaluation will do: every pair of a dataset by every method, each a job, a file of others, or a reason."""
+"""What an evaluation will do: every sample of a dataset by every method, each a job, a file of others, or a reason."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from typing import Any
 
 from flowedit.config import compose
 from flowedit.config.schema import Settings
-from flowedit.evaluation.datasets.pair import Dataset, Pair
+from flowedit.evaluation.datasets.sample import Dataset, Sample
 from flowedit.evaluation.edit_job import edit_job
 from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.methods import PER_CLIP, Method, methods
@@ -20,7 +20,7 @@ from flowedit.pipeline.captions import Captions
 from flowedit.types import QUIET, Monitor
 
 RESOLVED = ("source", *instruction.MADE, "caption")
-"""What an instruction brings to a pair."""
+"""What an instruction brings to a sample."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Compared:
 
 @dataclass(frozen=True, eq=False)
 class Planned:
-    """One edit of one pair by one method: its job, or the file that another method made; or why there is neither."""
+    """One edit of one sample by one method: its job, or the file that another method made; or why there is neither."""
 
-    pair: Pair
+    sample: Sample
     method: str
     settings: Settings | None = None
     job: Job | None = None
@@ -76,24 +76,24 @@ def completed(dataset: Dataset, chosen: Sequence[Method], monitor: Monitor, ask:
     """The dataset with the prompts of what is given as an instruction, the same for every method.
 
     Without `ask` no vision-language model is run, and plain prompts stand where it would be. Raises ConnectionError
-    for such a model that cannot be had; an instruction that cannot be carried out is the problem of its pair.
+    for such a model that cannot be had; an instruction that cannot be carried out is the problem of its sample.
     """
     with Captions(monitor, ask) as captions:
-        return replace(dataset, pairs=tuple(_completed(pair, chosen, captions) for pair in dataset.pairs))
+        return replace(dataset, samples=tuple(_completed(sample, chosen, captions) for sample in dataset.samples))
 
 
-def _completed(pair: Pair, chosen: Sequence[Method], captions: Captions) -> Pair:
-    if pair.problem is not None or pair.flags.get("instruction") is None:
-        return pair
-    flags = {**pair.flags, "video": str(pair.video.absolute())}
+def _completed(sample: Sample, chosen: Sequence[Method], captions: Captions) -> Sample:
+    if sample.problem is not None or sample.flags.get("instruction") is None:
+        return sample
+    flags = {**sample.flags, "video": str(sample.video.absolute())}
     try:
         settings = chosen[0].on(flags) if chosen else compose.compose(flags)
         made = instruction.complete(settings, QUIET, captions)
     except ConnectionError:
         raise
     except (ValueError, OSError) as error:
-        return replace(pair, problem=" ".join(str(error).split()))
-    return replace(pair, flags={**pair.flags, **{key: getattr(made, key) for key in RESOLVED}})
+        return replace(sample, problem=" ".join(str(error).split()))
+    return replace(sample, flags={**sample.flags, **{key: getattr(made, key) for key in RESOLVED}})
 
 
 def plan(
@@ -103,37 +103,37 @@ def plan(
     threads: int | None,
     fetch: bool = True,
 ) -> list[Planned]:
-    """Every pair by every method, those of other methods last; what can be refused is, before a model is loaded.
+    """Every sample by every method, those of other methods last; what can be refused is, before a model is loaded.
 
     Without `fetch` no checkpoint is downloaded: the jobs of one that is not here have ids that none is found under.
     """
     planned = []
-    for pair in dataset.pairs:
-        ours = [_ours(pair, method, threads, fetch) for method in chosen]
-        planned += ours + [_theirs(pair, name, Path(place)) for name, place in settings.others.items()]
+    for sample in dataset.samples:
+        ours = [_ours(sample, method, threads, fetch) for method in chosen]
+        planned += ours + [_theirs(sample, name, Path(place)) for name, place in settings.others.items()]
     return planned
 
 
-def _ours(pair: Pair, method: Method, threads: int | None, fetch: bool) -> Planned:
-    if pair.problem is not None:
-        return Planned(pair, method.name, failure=pair.problem)
+def _ours(sample: Sample, method: Method, threads: int | None, fetch: bool) -> Planned:
+    if sample.problem is not None:
+        return Planned(sample, method.name, failure=sample.problem)
     try:
-        settings = method.on({**pair.flags, "video": str(pair.video.absolute())})
+        settings = method.on({**sample.flags, "video": str(sample.video.absolute())})
         run.check(settings)
         own = settings.runtime.threads or threads
-        job = edit_job(settings, f"{pair.clip}, {pair.edit}, {method.name}", own, fetch)
+        job = edit_job(settings, f"{sample.clip}, {sample.edit}, {method.name}", own, fetch)
     except ConnectionError:
         raise  # a checkpoint that cannot be had is no fault of a row
     except (ValueError, OSError) as error:
-        return Planned(pair, method.name, failure=" ".join(str(error).split()))
-    return Planned(pair, method.name, settings, job)
+        return Planned(sample, method.name, failure=" ".join(str(error).split()))
+    return Planned(sample, method.name, settings, job)
 
 
-def _theirs(pair: Pair, name: str, folder: Path) -> Planned:
-    if pair.problem is not None:
-        return Planned(pair, name, failure=pair.problem)
-    places = [folder / place for place in pair.made_by_others]
+def _theirs(sample: Sample, name: str, folder: Path) -> Planned:
+    if sample.problem is not None:
+        return Planned(sample, name, failure=sample.problem)
+    places = [folder / place for place in sample.edit_places]
     made = next((place for place in places if place.exists()), None)
     if made is None:
-        return Planned(pair, name, failure=f"no edit of it in {folder}: {places[0]} or {places[1]} was looked for")
-    return Planned(pair, name, made=made)
+        return Planned(sample, name, failure=f"no edit of it in {folder}: {places[0]} or {places[1]} was looked for")
+    return Planned(sample, name, made=made)

@@ -165,7 +165,7 @@ def test_a_list_and_a_comparison_take_it(tmp_path, clip_file):
     ]
     path = tmp_path / "edits.yaml"
     path.write_text(yaml.safe_dump(rows), encoding="utf-8")
-    one, two, three, four = completed(catalogue.read(path, tmp_path), [], QUIET).pairs
+    one, two, three, four = completed(catalogue.read(path, tmp_path), [], QUIET).samples
     assert (one.flags["target"], one.flags["target_words"]) == (TARGET, "panda")
     assert (two.flags["source"], two.flags["target"], two.problem) == ("a fox", "a panda", None)
     assert "is not an instruction" in (three.problem or "")

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from flowedit.evaluation.datasets.pair import Dataset, Pair, dataset, own_places
+from flowedit.evaluation.datasets.sample import Dataset, Sample, dataset, own_places
 from flowedit.media.writer import Writer
 from flowedit.messages import InputError, nearest
 from flowedit.pocket import KINDS, Edit, Vocabulary, edit
@@ -74,13 +74,13 @@ def read(scenes: Scenes, workspace: Path, world: Learned | None = None) -> Datas
     places = [
         (seed, kind) for seed in range(scenes.first_seed, scenes.first_seed + scenes.count) for kind in scenes.kinds
     ]
-    return dataset(NAME, NAME, [(f"scene {seed}", _pair(seed, kind, workspace, world)) for seed, kind in places])
+    return dataset(NAME, NAME, [(f"scene {seed}", _sample(seed, kind, workspace, world)) for seed, kind in places])
 
 
-def _pair(seed: int, kind: str, workspace: Path, world: Learned) -> Pair:
+def _sample(seed: int, kind: str, workspace: Path, world: Learned) -> Sample:
     true = edit(seed, kind, world.size, world.frames, world.vocabulary)
     folder = _written(true, f"{seed}-{kind}", workspace)
-    return Pair(
+    return Sample(
         clip=str(seed),
         edit=kind,
         kind=kind,
@@ -96,7 +96,7 @@ def _pair(seed: int, kind: str, workspace: Path, world: Learned) -> Pair:
         mask=folder / "mask",
         truth=folder / "truth.mp4",
         questions=None,
-        made_by_others=own_places(str(seed), kind),
+        edit_places=own_places(str(seed), kind),
         problem=None,
         mask_above=0,  # a pixel that the object covers in the least may change
     )

@@ -10,8 +10,8 @@ from typing import Any
 from flowedit.config.edit_file import SUFFIXES, over
 from flowedit.evaluation.datasets import listing
 from flowedit.evaluation.datasets.sample import Sample, safe
-from flowedit.evaluation.plan import Planned
-from flowedit.evaluation.report.page import Shown
+from flowedit.evaluation.plan import PlannedEdit
+from flowedit.evaluation.report.page import Exhibit
 from flowedit.media import probe, reader
 from flowedit.media.pictures import grid
 from flowedit.media.pixels import resize
@@ -49,19 +49,19 @@ LEAST, MOST = 192, 360
 CHUNK = 8
 
 
-def write_grid(planned: Sequence[Planned], shown: Shown, path: Path, monitor: Monitor) -> None:
+def write_grid(planned: Sequence[PlannedEdit], exhibit: Exhibit, path: Path, monitor: Monitor) -> None:
     """Write the frames that the edits show, at the source's rate; nothing where no edit was made."""
-    settings = next((p.settings for p in planned if p.settings is not None and p.method in shown.edits), None)
-    if settings is None or shown.video is None:
+    settings = next((p.settings for p in planned if p.settings is not None and p.method in exhibit.edits), None)
+    if settings is None or exhibit.video is None:
         path.unlink(missing_ok=True)  # that of an earlier run
         return
-    info = probe.probe(shown.video)
+    info = probe.probe(exhibit.video)
     chosen = reader.select(info, settings.start, settings.frames, settings.rate)
-    files = [probe.probe(file) for file in shown.edits.values()]
+    files = [probe.probe(file) for file in exhibit.edits.values()]
     count = min(len(chosen.indices), *(file.frames for file in files))
     height = min(max(info.size[0], LEAST), MOST)
     width = max(1, round(height * float(info.size[1] * info.pixel_aspect) / info.size[0]))
-    labels = ["source", *shown.edits]
+    labels = ["source", *exhibit.edits]
     columns = len(labels) if len(labels) < 4 else math.ceil(math.sqrt(len(labels)))
     monitor.phase("grid", count)
     readers = [reader.read(info, chosen.indices[:count], CHUNK)]

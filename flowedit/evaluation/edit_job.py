@@ -28,7 +28,7 @@ def edit_job(settings: Settings, label: str, threads: int | None, fetch: bool = 
     mask = None if settings.user_mask is None else digest_file(Path(settings.user_mask))
     clip = digest_file(Path(settings.video))
     return Job(
-        id=digest("edit", versions(), resolved(settings), threads, clip, mask, weights(settings, fetch)),
+        id=digest("edit", versions(), job_settings(settings), threads, clip, mask, weights(settings, fetch)),
         label=label,
         work=edit,
         spec=settings,
@@ -43,7 +43,7 @@ def weights(settings: Settings, fetch: bool = True) -> str | None:
     return None if folder is None else digest_folder(folder)
 
 
-def resolved(settings: Settings) -> dict[str, Any]:
+def job_settings(settings: Settings) -> dict[str, Any]:
     """Settings as plain values, without those that only say where things lie, with the kind of device that is meant."""
     values: dict[str, Any] = plain(asdict(settings))
     values["runtime"]["device"] = machine.find_device(settings.runtime.device).type

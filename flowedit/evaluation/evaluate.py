@@ -14,12 +14,12 @@ from flowedit.evaluation.compare import write_grid
 from flowedit.evaluation.datasets import catalogue, pocket
 from flowedit.evaluation.datasets.sample import Dataset, Sample
 from flowedit.evaluation.engine import pools
-from flowedit.evaluation.engine.store import Store, opened
+from flowedit.evaluation.engine.store import Store, open_store
 from flowedit.evaluation.files import write
-from flowedit.evaluation.gather import Evaluated, gather
-from flowedit.evaluation.methods import Method, equalised
-from flowedit.evaluation.options import EvaluationSettings
-from flowedit.evaluation.plan import Compared, Planned, completed, metrics, plan
+from flowedit.evaluation.gather import Evaluation, gather
+from flowedit.evaluation.methods import Method, equalise
+from flowedit.evaluation.options import EvaluationOptions
+from flowedit.evaluation.plan import Comparison, PlannedEdit, complete, metrics, plan
 from flowedit.evaluation.results.rows import Row, failures
 from flowedit.messages import InputError
 from flowedit.pipeline import run
@@ -29,7 +29,7 @@ from flowedit.types import QUIET, Monitor
 
 
 @dataclass(frozen=True)
-class Finished:
+class Results:
     """What a command tells: where all lies, the rows, and the methods in order; `by_kind` asks for FiVE's mean."""
 
     folder: Path
@@ -43,7 +43,7 @@ class Finished:
         return bool(failures(self.rows))
 
 
-def evaluate(settings: EvaluationSettings, given: Compared, monitor: Monitor, point: str | None = None) -> Finished:
+def evaluate(settings: EvaluationOptions, given: Comparison, monitor: Monitor, point: str | None = None) -> Results:
     """Every edit of a dataset by every method, scored and reported in one folder; done jobs are not run again.
 
     `point` names a folder inside it for the tables and the page of one point of a sweep; jobs are shared by all.
@@ -52,10 +52,10 @@ def evaluate(settings: EvaluationSettings, given: Compared, monitor: Monitor, po
     """
     chosen, names = _checked(settings, given)
     out = Path(settings.out or Path("outputs") / "evaluate" / Path(_named(settings)).stem)
-    found = completed(_dataset(settings, out / "clips"), chosen, monitor)
+    found = complete(_dataset(settings, out / "clips"), chosen, monitor)
     threads = 1
     planned = plan(found, chosen, settings, threads, fetch=settings.do != "score")
-    with opened(out) as store:
+    with open_store(out) as store:
         made = _run(planned, settings, given, store, monitor, threads)
         facts = _facts(settings)
         about = {"dataset": _named(settings), "evaluation": _about(settings)}
@@ -63,33 +63,33 @@ def evaluate(settings: EvaluationSettings, given: Compared, monitor: Monitor, po
         by_kind = settings.protocol == "five"
         place = out if point is None else out / point
         write(place, titled, facts, made, chosen, names, about, monitor, by_kind)
-    return Finished(place, made.rows, names, by_kind)
+    return Results(place, made.rows, names, by_kind)
 
 
-def compare(settings: EvaluationSettings, given: Compared, sample: Sample, monitor: Monitor) -> Finished:
+def compare(settings: EvaluationOptions, given: Comparison, sample: Sample, monitor: Monitor) -> Results:
     """One clip by every method, one after the other with the machine to itself, at equal network evaluations.
 
-    Beside an evaluation's files it leaves grid.mp4, the source and all edits. Raises as `evaluate` does, and
+    SideStream an evaluation's files it leaves grid.mp4, the source and all edits. Raises as `evaluate` does, and
     ValueError for what is wrong with the clip.
     """
     chosen, names = _checked(settings, given)
-    (sample,) = (found := completed(Dataset(sample.clip, (sample,)), chosen, monitor)).samples
+    (sample,) = (found := complete(Dataset(sample.clip, (sample,)), chosen, monitor)).samples
     if sample.problem is not None:
         raise InputError(sample.problem)
     run.check(chosen[0].on({**sample.flags, "video": str(sample.video)}))
     settings = replace(settings, engine=replace(settings.engine, workers=settings.engine.workers or 1))
     out = Path(settings.out or Path("outputs") / "compare" / sample.clip)
     planned = plan(found, chosen, settings, None)
-    with opened(out) as store:
+    with open_store(out) as store:
         made = _run(planned, settings, given, store, monitor, None, monitor)
-        write_grid(planned, made.shown[0], out / "grid.mp4", monitor)
+        write_grid(planned, made.exhibits[0], out / "grid.mp4", monitor)
         about = {"clip": str(sample.video), "evaluation": _about(settings)}
         facts, titled = _facts(settings), f"{sample.clip}: {len(names)} methods"
         write(out, titled, facts, made, chosen, names, about, monitor)
-    return Finished(out, made.rows, names, False)
+    return Results(out, made.rows, names, False)
 
 
-def listed(settings: EvaluationSettings, given: Compared, sample: Sample | None = None) -> Table:
+def job_table(settings: EvaluationOptions, given: Comparison, sample: Sample | None = None) -> Table:
     """The jobs that `evaluate`, or `compare` of a sample, would run, their cost, and which are done; nothing is left.
 
     The cost is one window's: a clip longer than its window takes it as many times as it has windows, which only the
@@ -99,7 +99,7 @@ def listed(settings: EvaluationSettings, given: Compared, sample: Sample | None 
     chosen, _ = _checked(settings, given)
     with tempfile.TemporaryDirectory(prefix="flowedit-") as place:
         found = _dataset(settings, Path(place)) if sample is None else Dataset(sample.clip, (sample,))
-        found = completed(found, chosen, QUIET, ask=False)
+        found = complete(found, chosen, QUIET, ask=False)
         kind = "evaluate" if sample is None else "compare"
         stem = Path(_named(settings)).stem if sample is None else sample.clip
         store = Store(Path(settings.out or Path("outputs") / kind / stem))
@@ -120,35 +120,35 @@ def listed(settings: EvaluationSettings, given: Compared, sample: Sample | None 
     return table
 
 
-def _checked(settings: EvaluationSettings, given: Compared) -> tuple[list[Method], tuple[str, ...]]:
+def _checked(settings: EvaluationOptions, given: Comparison) -> tuple[list[Method], tuple[str, ...]]:
     """The methods at the evaluations that are asked for, and all names; raises ValueError for what cannot be."""
     metrics(settings)
     chosen = list(given.methods)
     if settings.evaluations != "own" and chosen:
-        chosen = equalised(chosen, None if settings.evaluations == "equal" else settings.evaluations)
+        chosen = equalise(chosen, None if settings.evaluations == "equal" else settings.evaluations)
     return chosen, (*(method.name for method in chosen), *settings.others)
 
 
-def _named(settings: EvaluationSettings) -> str:
+def _named(settings: EvaluationOptions) -> str:
     if settings.dataset is None:
         raise InputError("no dataset: give a YAML list of edits, a folder in FiVE-Bench's layout, or pocket")
     return settings.dataset
 
 
-def _dataset(settings: EvaluationSettings, workspace: Path) -> Dataset:
+def _dataset(settings: EvaluationOptions, workspace: Path) -> Dataset:
     scenes = pocket.Scenes(settings.first_seed, settings.scenes, settings.kinds or tuple(KINDS))
     return catalogue.read(_named(settings), workspace.absolute(), scenes)
 
 
 def _run(
-    planned: Sequence[Planned],
-    settings: EvaluationSettings,
-    given: Compared,
+    planned: Sequence[PlannedEdit],
+    settings: EvaluationOptions,
+    given: Comparison,
     store: Store,
     monitor: Monitor,
     threads: int | None,
     each: Monitor = QUIET,
-) -> Evaluated:
+) -> Evaluation:
     for text in (
         *(text for method in given.methods for text in method.notices),
         *_uneven(planned, settings.evaluations == "own"),
@@ -167,7 +167,7 @@ def _run(
     return made
 
 
-def _uneven(planned: Sequence[Planned], own: bool) -> list[str]:
+def _uneven(planned: Sequence[PlannedEdit], own: bool) -> list[str]:
     """A notice if methods take different numbers of network evaluations for an edit, at their `own` steps or not."""
     costs: dict[tuple[str, str], dict[str, int]] = {}
     for p in planned:
@@ -181,7 +181,7 @@ def _uneven(planned: Sequence[Planned], own: bool) -> list[str]:
     return []
 
 
-def _facts(settings: EvaluationSettings) -> dict[str, str]:
+def _facts(settings: EvaluationOptions) -> dict[str, str]:
     facts = {"date": date.today().isoformat()}
     if settings.evaluations != "own":
         facts["network evaluations"] = f"{settings.evaluations}"
@@ -190,5 +190,5 @@ def _facts(settings: EvaluationSettings) -> dict[str, str]:
     return facts
 
 
-def _about(settings: EvaluationSettings) -> dict[str, Any]:
+def _about(settings: EvaluationOptions) -> dict[str, Any]:
     return {key: value for key, value in plain(asdict(settings)).items() if key not in ("out", "dataset")}

@@ -11,9 +11,9 @@ from flowedit.evaluation.engine.drive import Outcome
 from flowedit.evaluation.engine.job import Job, digest_file
 from flowedit.evaluation.engine.pools import Pool
 from flowedit.evaluation.engine.store import Store
-from flowedit.evaluation.options import EvaluationSettings
-from flowedit.evaluation.plan import Planned, metrics
-from flowedit.evaluation.report.page import Shown
+from flowedit.evaluation.options import EvaluationOptions
+from flowedit.evaluation.plan import PlannedEdit, metrics
+from flowedit.evaluation.report.page import Exhibit
 from flowedit.evaluation.results.rows import JOB, Row
 from flowedit.evaluation.score_job import FIVE_STRIDE, ScoreSpec, score_job
 from flowedit.media import probe, reader
@@ -22,22 +22,22 @@ from flowedit.types import Monitor
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class Evaluation:
     """Rows in the order of the dataset, what a page shows of each edit, and what users should hear."""
 
     rows: tuple[Row, ...]
-    shown: tuple[Shown, ...]
+    exhibits: tuple[Exhibit, ...]
     notices: tuple[str, ...] = field(default=())
 
 
 def gather(
-    planned: Sequence[Planned],
-    settings: EvaluationSettings,
+    planned: Sequence[PlannedEdit],
+    settings: EvaluationOptions,
     store: Store,
     pool: Pool,
     monitor: Monitor,
     device: str,
-) -> Evaluated:
+) -> Evaluation:
     """Edit what is not edited, score what is not scored, and gather it all; `settings.do` leaves a half out.
 
     Jobs of one backbone follow each other, so that it is loaded once.
@@ -67,10 +67,10 @@ def gather(
     found = dict(zip(scoring, scores, strict=True))
     rows = [row for i, p in enumerate(planned) for row in _rows(p, edits, found.get(i), lost.get(i))]
     outcomes = [*edited, *scores]
-    return Evaluated(tuple(rows), tuple(_shown(planned, edits, store)), tuple(_notices(outcomes)))
+    return Evaluation(tuple(rows), tuple(_exhibits(planned, edits, store)), tuple(_notices(outcomes)))
 
 
-def _backbone(planned: Planned) -> tuple[BackboneSettings, RuntimeSettings]:
+def _backbone(planned: PlannedEdit) -> tuple[BackboneSettings, RuntimeSettings]:
     assert planned.settings is not None
     return planned.settings.backbone, planned.settings.runtime
 
@@ -88,10 +88,10 @@ NOT_EDITED = "not edited yet: do=edit, or both"
 
 
 def _scored(
-    planned: Planned,
+    planned: PlannedEdit,
     edits: dict[str, Outcome],
     names: tuple[str, ...],
-    settings: EvaluationSettings,
+    settings: EvaluationOptions,
     store: Store,
     device: str,
 ) -> Job | None:
@@ -112,8 +112,8 @@ def _scored(
         device=device,
     )
     label = f"{sample.clip}, {sample.edit}, {planned.method}"
-    if planned.made is not None:
-        return score_job(replace(spec, edit=planned.made.absolute()), digest_file(planned.made), label)
+    if planned.file is not None:
+        return score_job(replace(spec, edit=planned.file.absolute()), digest_file(planned.file), label)
     if job is None or planned.settings is None or edits[job.id].result is None:
         return None
     own = planned.settings
@@ -128,7 +128,7 @@ def _can(sample: Sample, name: str) -> bool:
     return all(have.get(need, True) is not None for need in catalogue.METRICS[name].needs)
 
 
-def _rows(planned: Planned, edits: dict[str, Outcome], scored: Outcome | None, lost: str | None) -> list[Row]:
+def _rows(planned: PlannedEdit, edits: dict[str, Outcome], scored: Outcome | None, lost: str | None) -> list[Row]:
     sample = planned.sample
     edited = None if planned.job is None else edits[planned.job.id]
     key = (sample.clip, sample.edit, sample.kind, planned.method)
@@ -148,18 +148,18 @@ def _rows(planned: Planned, edits: dict[str, Outcome], scored: Outcome | None, l
     return rows + [Row(*key, name, values.get(name), failures.get(name)) for name in names]
 
 
-def _shown(planned: Sequence[Planned], edits: dict[str, Outcome], store: Store) -> list[Shown]:
+def _exhibits(planned: Sequence[PlannedEdit], edits: dict[str, Outcome], store: Store) -> list[Exhibit]:
     """What a page shows of each sample, where there is a video to show."""
-    shown = []
-    together: dict[tuple[str, str], list[Planned]] = {}
+    exhibits = []
+    together: dict[tuple[str, str], list[PlannedEdit]] = {}
     for p in planned:
         together.setdefault((p.sample.clip, p.sample.edit), []).append(p)
     for of in together.values():
         first = of[0].sample
         videos = {p.method: _video(p, edits, store) for p in of}
         masks = {p.method: store.folder(p.job.id) / "mask.mp4" for p in of if p.job is not None}
-        shown.append(
-            Shown(
+        exhibits.append(
+            Exhibit(
                 clip=first.clip,
                 edit=first.edit,
                 kind=first.kind,
@@ -171,12 +171,12 @@ def _shown(planned: Sequence[Planned], edits: dict[str, Outcome], store: Store) 
                 masks={name: file for name, file in masks.items() if file.is_file()},
             )
         )
-    return shown
+    return exhibits
 
 
-def _video(planned: Planned, edits: dict[str, Outcome], store: Store) -> Path | None:
-    if planned.made is not None:
-        return planned.made if planned.made.is_file() else None  # a page shows no folder of frames
+def _video(planned: PlannedEdit, edits: dict[str, Outcome], store: Store) -> Path | None:
+    if planned.file is not None:
+        return planned.file if planned.file.is_file() else None  # a page shows no folder of frames
     if planned.job is None or edits[planned.job.id].result is None:
         return None
     return store.folder(planned.job.id) / "edit.mp4"

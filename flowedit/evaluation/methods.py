@@ -90,7 +90,7 @@ def methods(
     return made
 
 
-def equalised(chosen: Sequence[Method], budget: int | None = None) -> list[Method]:
+def equalise(chosen: Sequence[Method], budget: int | None = None) -> list[Method]:
     """The methods at one number of network evaluations, by default what the first one takes at its own steps.
 
     Raises ValueError for a budget that does not pay one step of a method, and for a given grid, whose steps stand.

@@ -11,7 +11,7 @@ from flowedit.evaluation.datasets.sample import Dataset, Sample
 from flowedit.evaluation.edit_job import edit_job
 from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.methods import PER_CLIP, Method, methods
-from flowedit.evaluation.options import EvaluationSettings
+from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.results.summary import REFERENCES
 from flowedit.messages import FileMissingError, InputError
 from flowedit.metrics import catalogue, scoring
@@ -24,7 +24,7 @@ RESOLVED = ("source", *instruction.MADE, "caption")
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """The methods of an evaluation, none where only the edits of others are scored, and the device of it all."""
 
     methods: tuple[Method, ...]
@@ -32,18 +32,18 @@ class Compared:
 
 
 @dataclass(frozen=True, eq=False)
-class Planned:
+class PlannedEdit:
     """One edit of one sample by one method: its job, or the file that another method made; or why there is neither."""
 
     sample: Sample
     method: str
     settings: Settings | None = None
     job: Job | None = None
-    made: Path | None = None
+    file: Path | None = None
     failure: str | None = None
 
 
-def compared(settings: EvaluationSettings, flags: Mapping[str, Any], overrides: Sequence[str]) -> Compared:
+def comparison(settings: EvaluationOptions, flags: Mapping[str, Any], overrides: Sequence[str]) -> Comparison:
     """The methods that the settings name; `flags` and `overrides` hold for all.
 
     Edits are scored as the model made them, with nothing of the source composited back, unless `composite` is set.
@@ -59,10 +59,10 @@ def compared(settings: EvaluationSettings, flags: Mapping[str, Any], overrides: 
     for name, place in settings.others.items():
         if not Path(place).is_dir():
             raise FileMissingError(f"edits of {name}: {place!r} is no folder")
-    return Compared(tuple(chosen), compose.compose(flags, overrides).runtime.device)
+    return Comparison(tuple(chosen), compose.compose(flags, overrides).runtime.device)
 
 
-def metrics(settings: EvaluationSettings) -> tuple[str, ...]:
+def metrics(settings: EvaluationOptions) -> tuple[str, ...]:
     """The metrics that are asked for; raises ValueError for one that is unknown, or that the protocol cannot score."""
     five = settings.protocol == "five"
     names = settings.metrics or (catalogue.FIVE if five else catalogue.DEFAULT)
@@ -72,7 +72,7 @@ def metrics(settings: EvaluationSettings) -> tuple[str, ...]:
     return tuple(names)
 
 
-def completed(dataset: Dataset, chosen: Sequence[Method], monitor: Monitor, ask: bool = True) -> Dataset:
+def complete(dataset: Dataset, chosen: Sequence[Method], monitor: Monitor, ask: bool = True) -> Dataset:
     """The dataset with the prompts of what is given as an instruction, the same for every method.
 
     Without `ask` no vision-language model is run, and plain prompts stand where it would be. Raises ConnectionError
@@ -99,10 +99,10 @@ def _completed(sample: Sample, chosen: Sequence[Method], captions: Captions) -> 
 def plan(
     dataset: Dataset,
     chosen: Sequence[Method],
-    settings: EvaluationSettings,
+    settings: EvaluationOptions,
     threads: int | None,
     fetch: bool = True,
-) -> list[Planned]:
+) -> list[PlannedEdit]:
     """Every sample by every method, those of other methods last; what can be refused is, before a model is loaded.
 
     Without `fetch` no checkpoint is downloaded: the jobs of one that is not here have ids that none is found under.
@@ -114,9 +114,9 @@ def plan(
     return planned
 
 
-def _ours(sample: Sample, method: Method, threads: int | None, fetch: bool) -> Planned:
+def _ours(sample: Sample, method: Method, threads: int | None, fetch: bool) -> PlannedEdit:
     if sample.problem is not None:
-        return Planned(sample, method.name, failure=sample.problem)
+        return PlannedEdit(sample, method.name, failure=sample.problem)
     try:
         settings = method.on({**sample.flags, "video": str(sample.video.absolute())})
         run.check(settings)
@@ -125,15 +125,17 @@ def _ours(sample: Sample, method: Method, threads: int | None, fetch: bool) -> P
     except ConnectionError:
         raise  # a checkpoint that cannot be had is no fault of a row
     except (ValueError, OSError) as error:
-        return Planned(sample, method.name, failure=" ".join(str(error).split()))
-    return Planned(sample, method.name, settings, job)
+        return PlannedEdit(sample, method.name, failure=" ".join(str(error).split()))
+    return PlannedEdit(sample, method.name, settings, job)
 
 
-def _theirs(sample: Sample, name: str, folder: Path) -> Planned:
+def _theirs(sample: Sample, name: str, folder: Path) -> PlannedEdit:
     if sample.problem is not None:
-        return Planned(sample, name, failure=sample.problem)
+        return PlannedEdit(sample, name, failure=sample.problem)
     places = [folder / place for place in sample.edit_places]
-    made = next((place for place in places if place.exists()), None)
-    if made is None:
-        return Planned(sample, name, failure=f"no edit of it in {folder}: {places[0]} or {places[1]} was looked for")
-    return Planned(sample, name, made=made)
+    file = next((place for place in places if place.exists()), None)
+    if file is None:
+        return PlannedEdit(
+            sample, name, failure=f"no edit of it in {folder}: {places[0]} or {places[1]} was looked for"
+        )
+    return PlannedEdit(sample, name, file=file)

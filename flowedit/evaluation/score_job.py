@@ -14,7 +14,7 @@ from flowedit.media.footage import IMAGES, Footage, open_footage
 from flowedit.media.mask_file import read_mask_frames
 from flowedit.media.pixels import resize
 from flowedit.messages import InputError
-from flowedit.metrics.part import Frames, Questions, Tools
+from flowedit.metrics.part import Questions, Stretch, Tools
 from flowedit.metrics.scoring import score
 from flowedit.pipeline import run
 from flowedit.types import Monitor
@@ -69,7 +69,7 @@ def work(spec: ScoreSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
     if edit.size != source.size:
         notices.append(f"the edit is {_size(edit)} and its clip {_size(source)}: it is resized to be scored")
     own = list(range(0, count, spec.stride))
-    frames = Taken(tuple(indices[i] for i in own), tuple(own), source.count, len(indices))
+    frames = FrameChoice(tuple(indices[i] for i in own), tuple(own), source.count, len(indices))
     tools = Tools(
         target=spec.target,
         questions=spec.questions,
@@ -78,9 +78,12 @@ def work(spec: ScoreSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
         total=len(own),
     )
     size = max(1, min(CHUNK, len(own) // 4))  # two chunks are never half a clip
-    beside = {"mask": Beside(_masks(spec, source, frames, size)), "truth": Beside(_truths(spec, source, frames, size))}
+    beside = {
+        "mask": SideStream(_masks(spec, source, frames, size)),
+        "truth": SideStream(_truths(spec, source, frames, size)),
+    }
     parts = (
-        Frames(before, resize(after, source.size), beside["mask"].next(), beside["truth"].next())
+        Stretch(before, resize(after, source.size), beside["mask"].next(), beside["truth"].next())
         for before, after in zip(source.read(frames.source, size), edit.read(frames.edit, size), strict=True)
     )
     found = score(spec.metrics, parts, tools)
@@ -95,7 +98,7 @@ WANTING = {"mask": "needs a mask", "truth": "needs the true edit"}
 
 
 @dataclass(frozen=True)
-class Taken:
+class FrameChoice:
     """The frames that are scored, by their place in the source and in the edit, and how many each has in all."""
 
     source: tuple[int, ...]
@@ -111,7 +114,7 @@ class Taken:
         return self.source if count == self.in_source else self.edit
 
 
-class Beside:
+class SideStream:
     """Chunks that are read beside the frames; after a fault there are none, and `reason` says why."""
 
     def __init__(self, chunks: Iterator[np.ndarray] | None) -> None:
@@ -128,24 +131,24 @@ class Beside:
             return None
 
 
-def _masks(spec: ScoreSpec, source: Footage, frames: Taken, size: int) -> Iterator[np.ndarray] | None:
+def _masks(spec: ScoreSpec, source: Footage, frames: FrameChoice, size: int) -> Iterator[np.ndarray] | None:
     if spec.mask is None:
         return None
     return _read_masks(spec.mask, spec.mask_above, source, frames, size)
 
 
-def _read_masks(path: Path, above: int, source: Footage, frames: Taken, size: int) -> Iterator[np.ndarray]:
+def _read_masks(path: Path, above: int, source: Footage, frames: FrameChoice, size: int) -> Iterator[np.ndarray]:
     """As a generator, so that its faults come with the first chunk."""
     count = 1 if path.is_file() and path.suffix.lower() in IMAGES else open_footage(path).count
     places = frames.source if count == 1 else frames.of(count, f"mask {path}")
     yield from read_mask_frames(path, places, source.size, count, above, size)
 
 
-def _truths(spec: ScoreSpec, source: Footage, frames: Taken, size: int) -> Iterator[np.ndarray] | None:
+def _truths(spec: ScoreSpec, source: Footage, frames: FrameChoice, size: int) -> Iterator[np.ndarray] | None:
     return None if spec.truth is None else _read_truths(spec.truth, source, frames, size)
 
 
-def _read_truths(path: Path, source: Footage, frames: Taken, size: int) -> Iterator[np.ndarray]:
+def _read_truths(path: Path, source: Footage, frames: FrameChoice, size: int) -> Iterator[np.ndarray]:
     truth = open_footage(path)
     for chunk in truth.read(frames.of(truth.count, f"truth {path}"), size):
         yield resize(chunk, source.size)

@@ -11,7 +11,7 @@ from flowedit.metrics import perceptual, pixels, semantic, ssim, temporal
 from flowedit.metrics.part import Need, Part, Tools
 from flowedit.metrics.temporal import temporal_flicker
 
-ASKED = 4
+FRAMES_SHOWN = 4
 """Frames of an edit that FiVE-Acc shows: the middles of as many equal stretches."""
 
 
@@ -34,19 +34,19 @@ def _errors(part: Part) -> np.ndarray:
 
 
 def _background_errors(part: Part) -> np.ndarray:
-    return pixels.squares(part.edit, part.source, ~part.given("mask"))
+    return pixels.squares(part.edit, part.source, ~part.require("mask"))
 
 
 def _truth_errors(part: Part) -> np.ndarray:
-    return pixels.squares(part.edit, part.given("truth"))
+    return pixels.squares(part.edit, part.require("truth"))
 
 
 def _mse(rows: np.ndarray, _tools: Tools) -> float:
-    return pixels.pooled(rows) / pixels.WHITE**2
+    return pixels.pooled_error(rows) / pixels.WHITE**2
 
 
 def _psnr(rows: np.ndarray, _tools: Tools) -> float:
-    return pixels.decibels(pixels.pooled(rows))
+    return pixels.decibels(pixels.pooled_error(rows))
 
 
 def _mean(rows: np.ndarray, _tools: Tools) -> float:
@@ -66,7 +66,7 @@ def _share(scale: float, nothing: str) -> Callable[[np.ndarray, Tools], float]:
 
 
 def _five(function: Callable[..., np.ndarray]) -> Callable[[Part], np.ndarray]:
-    return lambda part: function(part.edit, part.source, part.given("mask"), part.tools.device)
+    return lambda part: function(part.edit, part.source, part.require("mask"), part.tools.device)
 
 
 def _lpips(net: perceptual.Net) -> Callable[[Part], np.ndarray]:
@@ -109,15 +109,15 @@ def _images(part: Part) -> np.ndarray:
 def _clip_t(part: Part) -> np.ndarray:
     from flowedit.pretrained import clip
 
-    return semantic.clip_t(part.once(_images), clip.load(part.tools.device).text(part.given("target")))
+    return semantic.clip_t(part.once(_images), clip.load(part.tools.device).text(part.require("target")))
 
 
 def _clip_t_edited(part: Part) -> np.ndarray:
     from flowedit.pretrained import clip
 
     model = clip.load(part.tools.device)
-    images = model.images(part.edit * part.given("mask")[..., None])
-    return semantic.clip_t(images, model.text(part.given("target")))
+    images = model.images(part.edit * part.require("mask")[..., None])
+    return semantic.clip_t(images, model.text(part.require("target")))
 
 
 def _structure_distance(part: Part) -> np.ndarray:
@@ -139,15 +139,15 @@ def _q_edit(rows: np.ndarray, _tools: Tools) -> float:
 
 def _asked(part: Part) -> np.ndarray:
     """Those of the new frames, uint8, that FiVE-Acc shows; a clip of fewer frames shows some of them again."""
-    middles = [(2 * index + 1) * part.tools.total // (2 * ASKED) - part.start for index in range(ASKED)]
+    middles = [(2 * index + 1) * part.tools.total // (2 * FRAMES_SHOWN) - part.start for index in range(FRAMES_SHOWN)]
     return part.edit[[middle for middle in middles if 0 <= middle < part.new]]
 
 
 def _five_acc(frames: np.ndarray, tools: Tools) -> dict[str, float]:
     from flowedit.pretrained import vlm
 
-    if len(frames) != ASKED or tools.questions is None:
-        raise InputError(f"FiVE-Acc asks about {ASKED} frames; the clip had {len(frames)} of them")
+    if len(frames) != FRAMES_SHOWN or tools.questions is None:
+        raise InputError(f"FiVE-Acc asks about {FRAMES_SHOWN} frames; the clip had {len(frames)} of them")
     ask, asked = vlm.load(tools.device), tools.questions
     return semantic.five_acc(lambda question: ask(frames, question), asked.source, asked.target, asked.choice)
 
@@ -174,7 +174,7 @@ METRICS = {
     "background_psnr": Metric(_background_errors, _psnr, MASK),
     "background_mse": Metric(_background_errors, _mse, MASK),
     "background_ssim": Metric(
-        lambda part: ssim.background_ssim(part.edit, part.source, part.given("mask")),
+        lambda part: ssim.background_ssim(part.edit, part.source, part.require("mask")),
         _share(1, "no 11x11 window lies wholly in the background"),
         MASK,
     ),
@@ -184,7 +184,7 @@ METRICS = {
     "background_lpips_five": Metric(_five(perceptual.background_lpips_five), _mean, MASK, LPIPS["squeeze"]),
     "truth_psnr": Metric(_truth_errors, _psnr, frozenset({"truth"})),
     "truth_lpips": Metric(
-        lambda part: perceptual.lpips(part.edit, part.given("truth"), "bundled", part.tools.device),
+        lambda part: perceptual.lpips(part.edit, part.require("truth"), "bundled", part.tools.device),
         _mean,
         frozenset({"truth"}),
     ),

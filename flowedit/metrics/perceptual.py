@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from flowedit.messages import InputError
-from flowedit.metrics.pixels import blackened
+from flowedit.metrics.pixels import blacken
 
 CHUNK = 16
 """Frames a call; the features of a frame weigh more than the frame."""
@@ -62,7 +62,7 @@ def background_lpips_five(edit: np.ndarray, source: np.ndarray, mask: np.ndarray
     if edit.shape != source.shape or min(edit.shape[1:3]) < LEAST:
         raise InputError(f"LPIPS compares equal shapes from 32x32, not {edit.shape} with {source.shape}")
     pairs = (
-        (2 * blackened(clip[some], mask[some], device) - 1 for clip in (edit, source)) for some in _chunks(len(edit))
+        (2 * blacken(clip[some], mask[some], device) - 1 for clip in (edit, source)) for some in _chunks(len(edit))
     )
     return _distances("squeeze", device, pairs)
 

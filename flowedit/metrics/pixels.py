@@ -23,7 +23,7 @@ def squares(frames: np.ndarray, reference: np.ndarray, where: np.ndarray | None 
     return rows
 
 
-def pooled(rows: np.ndarray) -> float:
+def pooled_error(rows: np.ndarray) -> float:
     """MSE in squares of 255 levels from the rows of `squares`; raises ValueError if no pixel has a weight."""
     error, weight = rows.sum(0)
     if not weight > 0:
@@ -44,7 +44,7 @@ def mse(frames: np.ndarray, reference: np.ndarray, where: np.ndarray | None = No
     this over 255^2, that of values in [0, 1]. Raises ValueError for frames of different shapes, and for weights that
     are all 0.
     """
-    return pooled(squares(frames, reference, where))
+    return pooled_error(squares(frames, reference, where))
 
 
 def psnr(frames: np.ndarray, reference: np.ndarray, where: np.ndarray | None = None) -> float:
@@ -72,7 +72,7 @@ def background_psnr_five(edit: np.ndarray, source: np.ndarray, mask: np.ndarray,
     """
     from torchmetrics.functional.image import peak_signal_noise_ratio  # a second of import
 
-    pairs = zip(blackened(edit, mask, device), blackened(source, mask, device), strict=True)
+    pairs = zip(blacken(edit, mask, device), blacken(source, mask, device), strict=True)
     return np.array([float(peak_signal_noise_ratio(a[None], b[None], data_range=1.0)) for a, b in pairs])
 
 
@@ -83,11 +83,11 @@ def background_mse_five(edit: np.ndarray, source: np.ndarray, mask: np.ndarray, 
     """
     from torchmetrics.functional import mean_squared_error  # a second of import
 
-    pairs = zip(blackened(edit, mask, device), blackened(source, mask, device), strict=True)
+    pairs = zip(blacken(edit, mask, device), blacken(source, mask, device), strict=True)
     return np.array([float(mean_squared_error(a[None], b[None])) for a, b in pairs])
 
 
-def blackened(frames: np.ndarray, mask: np.ndarray, device: torch.device) -> Tensor:
+def blacken(frames: np.ndarray, mask: np.ndarray, device: torch.device) -> Tensor:
     """uint8 (F, H, W, 3) as float32 (F, 3, H, W) in [0, 1], 0 where mask (F, H, W) is True."""
     values = torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2).float() / WHITE
     keep = torch.from_numpy(np.ascontiguousarray(~mask)).to(device)

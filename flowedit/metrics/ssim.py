@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from flowedit.messages import InputError
-from flowedit.metrics.pixels import WHITE, blackened
+from flowedit.metrics.pixels import WHITE, blacken
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
@@ -69,7 +69,7 @@ def background_ssim_five(edit: np.ndarray, source: np.ndarray, mask: np.ndarray,
     found = []
     for start in range(0, len(edit), CHUNK):
         some = slice(start, start + CHUNK)
-        a, b = (blackened(clip[some], mask[some], device) for clip in (edit, source))
+        a, b = (blacken(clip[some], mask[some], device) for clip in (edit, source))
         values = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
         found.append(torch.as_tensor(values).cpu().double().numpy().reshape(-1))
     return np.concatenate(found)

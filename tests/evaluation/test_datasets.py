@@ -361,7 +361,7 @@ def test_scenes_of_the_pocket_world(tmp_path):
     assert [(p.clip, p.edit, p.kind) for p in made.samples] == [
         (seed, kind, kind) for seed in ("7", "8") for kind in ("replace", "add")
     ]
-    world = pocket.learned()
+    world = pocket.packaged_world()
     for sample in made.samples:
         true = edit(int(sample.clip), sample.edit, world.size, world.frames, world.vocabulary)
         assert sample.flags["source"] == true.source.caption

@@ -12,7 +12,7 @@ from test_temporal import moving
 from flowedit.metrics import catalogue, pixels, semantic, temporal
 from flowedit.metrics.catalogue import COSTS, DEFAULT, FIVE, HEADS, METRICS, Metric
 from flowedit.metrics.part import Part, Questions
-from flowedit.metrics.scoring import Frames, Tools, check, score
+from flowedit.metrics.scoring import Stretch, Tools, check, score
 
 TOTAL = 5
 LOCAL = [name for name, metric in METRICS.items() if metric.download is None]
@@ -29,7 +29,7 @@ def clip():
     edit = np.clip(0.9 * source + noise, 0, 255).astype(np.uint8)
     mask = np.zeros(source.shape[:3], bool)
     mask[:, 8:24, 8:24] = True
-    return Frames(source, edit, mask, np.roll(edit, 1, 0))
+    return Stretch(source, edit, mask, np.roll(edit, 1, 0))
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def tools(**options):
 
 def split(clip, size):
     for start in range(0, len(clip.source), size):
-        yield Frames._make(None if x is None else x[start : start + size] for x in clip)
+        yield Stretch._make(None if x is None else x[start : start + size] for x in clip)
 
 
 def add(monkeypatch, name, part, join=lambda rows, tools: float(rows.sum()), needs=frozenset()):
@@ -157,7 +157,7 @@ def test_metrics_of_meaning_get_what_they_are_defined_on(clip, models):
 def test_five_acc_asks_once_about_four_frames(total, shown, models):
     edit = np.zeros((total, 16, 16, 3), np.uint8) + np.arange(total, dtype=np.uint8)[:, None, None, None]
     names = [name for name in METRICS if name.startswith("five_acc")]
-    found = score(names, split(Frames(edit, edit), 3), tools(total=total))
+    found = score(names, split(Stretch(edit, edit), 3), tools(total=total))
     assert models["frames"][:, 0, 0, 0].tolist() == shown
     assert (models["ask"], models["load"]) == (3, 1)
     parts = [found.values[f"five_acc_{part}"] for part in ("yes_no", "multiple_choice", "union", "intersection")]
@@ -174,7 +174,7 @@ def test_five_acc_of_a_clip_that_ends_early_is_a_failure(clip, models):
 def test_a_metric_that_lacks_what_it_needs_is_a_failure():
     source = moving(1, (48, 48))
     names = [name for name, metric in METRICS.items() if metric.needs]
-    found = score([*names, "psnr"], [Frames(source, source)], Tools(total=1))
+    found = score([*names, "psnr"], [Stretch(source, source)], Tools(total=1))
     for name, said in {
         "background_psnr": "needs a mask",
         "truth_lpips": "needs the true edit",
@@ -259,7 +259,7 @@ def test_not_a_number_is_a_failure(clip, monkeypatch):
 
 def test_pairs_reach_over_the_borders_of_parts(clip, monkeypatch):
     def seen(part):
-        return np.array([[len(part.frames.source), part.new, part.start, len(part.edit), len(part.given("mask"))]])
+        return np.array([[len(part.frames.source), part.new, part.start, len(part.edit), len(part.require("mask"))]])
 
     add(monkeypatch, "seen", seen, lambda rows, tools: asked.append(rows) or 0.0)
     asked = []
@@ -280,7 +280,7 @@ def test_one_part_is_held_at_a_time(clip, monkeypatch):
         def parts():
             for frames in split(clip, 1):
                 assert all(part() is None for part in alive)
-                copies = Frames._make(x.copy() for x in frames)
+                copies = Stretch._make(x.copy() for x in frames)
                 alive.append(weakref.ref(copies.source))
                 yield copies
                 del copies
@@ -301,7 +301,7 @@ def test_wrong_names_and_frames_are_refused_before_anything_is_scored(clip):
         score(["psnr"], [clip._replace(edit=clip.edit[:4])], tools())
     with pytest.raises(ValueError, match="mask: uint8"):
         score(["psnr"], [clip._replace(mask=clip.mask.astype(np.uint8))], tools())
-    small = Frames._make(x[:, :32] for x in clip)
+    small = Stretch._make(x[:, :32] for x in clip)
     with pytest.raises(ValueError, match="cannot follow"):
         score(["psnr"], [clip, small], tools())
 

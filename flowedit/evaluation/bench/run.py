@@ -12,17 +12,17 @@ import numpy as np
 from rich.console import RenderableType
 
 from flowedit.evaluation import files
-from flowedit.evaluation.bench.scene import EDIT, SOURCE, STRANGE, TRUTH, Found, SceneSpec, known, scene_jobs
+from flowedit.evaluation.bench.scene import EDIT, SOURCE, STRANGE, TRUTH, SceneSpec, Verdict, scene_jobs, vocabulary_of
 from flowedit.evaluation.bench.show import confusion, examples
 from flowedit.evaluation.datasets.pocket import Scenes
 from flowedit.evaluation.engine import drive, pools
 from flowedit.evaluation.engine.drive import Outcome
 from flowedit.evaluation.engine.job import Job
-from flowedit.evaluation.engine.store import Store, opened
-from flowedit.evaluation.gather import Evaluated
-from flowedit.evaluation.methods import PER_CLIP, Method, equalised, methods
-from flowedit.evaluation.options import EvaluationSettings
-from flowedit.evaluation.report.page import Shown
+from flowedit.evaluation.engine.store import Store, open_store
+from flowedit.evaluation.gather import Evaluation
+from flowedit.evaluation.methods import PER_CLIP, Method, equalise, methods
+from flowedit.evaluation.options import EvaluationOptions
+from flowedit.evaluation.report.page import Exhibit
 from flowedit.evaluation.results import rows, tables
 from flowedit.evaluation.results.rows import JOB, Row, failures
 from flowedit.evaluation.results.summary import FLOOR
@@ -53,7 +53,7 @@ class Bench:
     """What a bench found: rows, what each edited object became, and where all lies."""
 
     rows: tuple[Row, ...]
-    found: tuple[Found, ...]
+    verdicts: tuple[Verdict, ...]
     methods: tuple[str, ...]
     folder: Path
 
@@ -64,7 +64,7 @@ class Bench:
 
 
 def report(
-    settings: EvaluationSettings,
+    settings: EvaluationOptions,
     flags: Mapping[str, Any],
     overrides: Sequence[str],
     monitor: Monitor,
@@ -82,13 +82,13 @@ def report(
     if not chosen:
         raise InputError("no mode to compare: --modes inversion_free,inversion")
     if settings.evaluations != "own":
-        chosen = equalised(chosen, None if settings.evaluations == "equal" else settings.evaluations)
+        chosen = equalise(chosen, None if settings.evaluations == "equal" else settings.evaluations)
     scenes = Scenes(settings.first_seed, settings.scenes, settings.kinds or tuple(KINDS))
     if json is not None:
         _check_copy(Path(json))
     _check(chosen, monitor)
     out = OUT if settings.out is None else Path(settings.out)
-    with opened(out) as store:
+    with open_store(out) as store:
         planned = scene_jobs(chosen, scenes.first_seed, scenes.count, scenes.kinds)
         jobs = [job for _, job in planned]
         with pools.open_pool(settings.engine, len(jobs), chosen[0].settings.runtime.device) as pool:
@@ -102,7 +102,7 @@ def report(
     return made
 
 
-def shown(made: Bench) -> Iterator[RenderableType]:
+def bench_tables(made: Bench) -> Iterator[RenderableType]:
     """The tables, and one confusion matrix a method."""
     yield from tables.tables(made.rows, made.methods)
     yield from _matrices(made)
@@ -116,7 +116,7 @@ def _check(chosen: Sequence[Method], monitor: Monitor) -> None:
     if first.backbone.repository is not None and first.backbone.path is None:
         raise InputError(f"{first.backbone.name} {STRANGE}")  # before a download
     backbone = loaded(first)
-    known(backbone)
+    vocabulary_of(backbone)
     for method in chosen:
         check_editor(method.settings, len(make_grid(method.settings, backbone)) - 1)
         for text in method.notices:
@@ -127,7 +127,7 @@ def _gathered(
     planned: Sequence[tuple[SceneSpec, Job]], outcomes: Sequence[Outcome], names: tuple[str, ...], out: Path
 ) -> Bench:
     made: list[Row] = []
-    found: list[Found] = []
+    verdicts: list[Verdict] = []
     for (spec, _), outcome in zip(planned, outcomes, strict=True):
         key = str(spec.seed), spec.kind, spec.kind
         name = spec.method.name if spec.method else FLOOR
@@ -136,8 +136,8 @@ def _gathered(
             continue
         for method, values in outcome.result["values"].items():
             made += [Row(*key, method, metric, value) for metric, value in values.items()]
-        found += [Found(spec.kind, name, *each) for each in outcome.result.get("found", ())]
-    return Bench(tuple(made), tuple(found), names, out)
+        verdicts += [Verdict(spec.kind, name, *each) for each in outcome.result.get("verdicts", ())]
+    return Bench(tuple(made), tuple(verdicts), names, out)
 
 
 def _write(
@@ -149,7 +149,7 @@ def _write(
     store: Store,
     monitor: Monitor,
 ) -> None:
-    seen = _spread(_shown(planned, outcomes, store), len(about["kinds"]))[:SHOWN]
+    seen = _spread(_exhibits(planned, outcomes, store), len(about["kinds"]))[:SHOWN]
     extra = {}
     if pictured := seen[:PICTURES]:
         _, png = cv2.imencode(".png", examples([_columns(each) for each in pictured])[..., ::-1])
@@ -159,7 +159,7 @@ def _write(
         made.folder,
         "PocketBench",
         facts,
-        Evaluated(made.rows, tuple(seen)),
+        Evaluation(made.rows, tuple(seen)),
         chosen,
         made.methods,
         about,
@@ -169,9 +169,9 @@ def _write(
     )
 
 
-def _shown(planned: Sequence[tuple[SceneSpec, Job]], outcomes: Sequence[Outcome], store: Store) -> list[Shown]:
+def _exhibits(planned: Sequence[tuple[SceneSpec, Job]], outcomes: Sequence[Outcome], store: Store) -> list[Exhibit]:
     """What a page shows of each scene that was made."""
-    shown: dict[tuple[int, str], Shown] = {}
+    exhibits: dict[tuple[int, str], Exhibit] = {}
     for (spec, job), outcome in zip(planned, outcomes, strict=True):
         folder, key = store.folder(job.id), (spec.seed, spec.kind)
         if outcome.result is None:
@@ -179,13 +179,13 @@ def _shown(planned: Sequence[tuple[SceneSpec, Job]], outcomes: Sequence[Outcome]
         if spec.method is None:
             before, after = outcome.result["prompts"]
             files = folder / SOURCE, folder / TRUTH
-            shown[key] = Shown(str(spec.seed), spec.kind, spec.kind, before, after, *files, {}, {})
-        elif key in shown:
-            shown[key] = replace(shown[key], edits={**shown[key].edits, spec.method.name: folder / EDIT})
-    return list(shown.values())
+            exhibits[key] = Exhibit(str(spec.seed), spec.kind, spec.kind, before, after, *files, {}, {})
+        elif key in exhibits:
+            exhibits[key] = replace(exhibits[key], edits={**exhibits[key].edits, spec.method.name: folder / EDIT})
+    return list(exhibits.values())
 
 
-def _columns(each: Shown) -> tuple[str, dict[str, np.ndarray]]:
+def _columns(each: Exhibit) -> tuple[str, dict[str, np.ndarray]]:
     """A scene of the picture: its title, and its clips by column."""
     files = {"source": each.video, **each.edits, "truth": each.truth}
     clips = {}
@@ -198,14 +198,14 @@ def _columns(each: Shown) -> tuple[str, dict[str, np.ndarray]]:
 
 def _matrices(made: Bench) -> Iterator[RenderableType]:
     for name in made.methods:
-        if matrix := confusion(made.found, name):
+        if matrix := confusion(made.verdicts, name):
             yield matrix
 
 
-def _spread(shown: Sequence[Shown], kinds: int) -> list[Shown]:
+def _spread(exhibits: Sequence[Exhibit], kinds: int) -> list[Exhibit]:
     """The scenes in an order that takes a new seed and a new kind each time, and then all others."""
-    first = [shown[i * kinds + i % kinds] for i in range(len(shown) // kinds)]
-    return first + [each for each in shown if each not in first]
+    first = [exhibits[i * kinds + i % kinds] for i in range(len(exhibits) // kinds)]
+    return first + [each for each in exhibits if each not in first]
 
 
 def _check_copy(path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from flowedit.config.schema import Settings
 from flowedit.evaluation.bench.score import Truth, nearest, references, score, truth
-from flowedit.evaluation.edit_job import resolved, weights
+from flowedit.evaluation.edit_job import job_settings, weights
 from flowedit.evaluation.engine.job import Job, digest
 from flowedit.evaluation.methods import Method
 from flowedit.machine import versions
@@ -43,7 +43,7 @@ class SceneSpec:
     settings: Settings
 
 
-class Found(NamedTuple):
+class Verdict(NamedTuple):
     """What one edited object should have become, and what it is nearest to."""
 
     kind: str
@@ -60,7 +60,7 @@ def scene_jobs(
     First the scene's own, with what its references score, then one for each method.
     """
     held = weights(methods[0].settings)
-    runtime = resolved(methods[0].settings)["runtime"]
+    runtime = job_settings(methods[0].settings)["runtime"]
     made = []
     settled = {(kind, m.name): m.on({"task": TASKS.get(kind, "replace")}) for kind in kinds for m in methods}
     for seed in range(first_seed, first_seed + scenes):
@@ -68,8 +68,8 @@ def scene_jobs(
             for method in (None, *methods):
                 settings = methods[0].settings if method is None else settled[kind, method.name]
                 spec = SceneSpec(seed, kind, method, settings)
-                how = runtime if method is None else resolved(settings)
-                id = digest("scene", versions(), seed, kind, how, held)
+                how = runtime if method is None else job_settings(settings)
+                id = digest("bench scene", versions(), seed, kind, how, held)
                 label = f"{kind}, seed {seed}" + (f", {method.name}" if method else "")
                 cost = 0 if method is None else network_evaluations(settings)
                 made.append((spec, Job(id, label, work, spec, cost)))
@@ -91,8 +91,8 @@ def work(spec: SceneSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
         return {"prompts": [true.source.caption, true.target.caption], "values": references(reference)}
     frames, values = _edited(spec.settings, backbone, spec.seed, reference)
     write_clip(folder / EDIT, frames)
-    found = [[choice.right, nearest(frames, choice)] for choice in reference.choices]
-    return {"values": {spec.method.name: values}, "found": found}
+    verdicts = [[choice.right, nearest(frames, choice)] for choice in reference.choices]
+    return {"values": {spec.method.name: values}, "verdicts": verdicts}
 
 
 _TRUTHS: dict[tuple[int, str, Backbone], Truth] = {}
@@ -105,7 +105,7 @@ def _truth(seed: int, kind: str, backbone: Backbone) -> Truth:
 
     key = seed, kind, backbone
     if key not in _TRUTHS:
-        learned = known(backbone)
+        learned = vocabulary_of(backbone)
         true = edit(seed, kind, native_size(backbone), backbone.spec.trained_frames, learned)
         _TRUTHS.clear()
         _TRUTHS[key] = truth(true, learned, through, backbone.spec.frames_per_latent, backbone.spec.latent_size)
@@ -118,7 +118,7 @@ def write_clip(path: Path, frames: np.ndarray) -> None:
         writer.write(frames)
 
 
-def known(backbone: Backbone) -> Vocabulary:
+def vocabulary_of(backbone: Backbone) -> Vocabulary:
     """What a backbone of the pocket world learned; raises ValueError for any other."""
     if backbone.spec.world is None:
         raise InputError(f"{backbone.spec.name} {STRANGE}")

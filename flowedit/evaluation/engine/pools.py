@@ -14,7 +14,7 @@ from typing import Protocol
 from flowedit import machine
 from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.engine.worker import DIED, Report, attempt
-from flowedit.evaluation.options import EngineSettings
+from flowedit.evaluation.options import EngineOptions
 from flowedit.machine import cores
 from flowedit.types import QUIET, Monitor
 
@@ -36,7 +36,7 @@ class Pool(Protocol):
 
 @contextmanager
 def open_pool(
-    settings: EngineSettings, most: int, device: str = "cpu", threads: int | None = 1, monitor: Monitor = QUIET
+    settings: EngineOptions, most: int, device: str = "cpu", threads: int | None = 1, monitor: Monitor = QUIET
 ) -> Iterator[Pool]:
     """The pool that the settings name, of at most `most` workers; ended, with all that it runs, after the block.
 

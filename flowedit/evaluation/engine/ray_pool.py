@@ -8,7 +8,7 @@ from typing import Any
 
 from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.engine.worker import DIED, Report, attempt
-from flowedit.evaluation.options import EngineSettings
+from flowedit.evaluation.options import EngineOptions
 from flowedit.machine import cores
 from flowedit.messages import DownloadError, InputError
 
@@ -24,7 +24,7 @@ class Worker:
 class RayPool:
     """An actor a slot, replaced if it dies. On several machines all must see `root` under the same path."""
 
-    def __init__(self, settings: EngineSettings, most: int, device: str, threads: int | None) -> None:
+    def __init__(self, settings: EngineOptions, most: int, device: str, threads: int | None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody's network is used for it
         try:
             import ray

@@ -43,7 +43,7 @@ class Store:
 
 
 @contextmanager
-def opened(out: Path) -> Iterator[Store]:
+def open_store(out: Path) -> Iterator[Store]:
     """A store for one run: locked against another one, and without what a killed run left unfinished.
 
     Raises BlockingIOError if another run works there, OSError if it cannot be written.

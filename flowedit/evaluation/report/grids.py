@@ -6,7 +6,7 @@ from typing import NamedTuple
 from flowedit.evaluation.results.intervals import Interval
 from flowedit.evaluation.results.rows import JOB
 from flowedit.evaluation.results.summary import CEILING, FLOOR, REFERENCES, Cell, Summary
-from flowedit.evaluation.results.tables import cell, turned
+from flowedit.evaluation.results.tables import cell, is_tall
 from flowedit.metrics.catalogue import COSTS, HEADS
 
 BUNDLED = "LPIPS with its published heads on a backbone that comes with flowedit; not comparable with published LPIPS."
@@ -91,4 +91,4 @@ def _table(
     # an arrow stays with its word
     heads = [HEADS[metric].heading.replace(" ↑", "\u00a0↑").replace(" ↓", "\u00a0↓") for metric in metrics]
     titles = [TITLES.get(metric, "") for metric in metrics]
-    return Table([Head(*pair) for pair in zip(heads, titles, strict=True)], lines, turned(methods, metrics))
+    return Table([Head(*pair) for pair in zip(heads, titles, strict=True)], lines, is_tall(methods, metrics))

@@ -54,7 +54,7 @@ def _print(made: Sequence[RenderableType], console: Console) -> None:
 
 def results(summary: Summary) -> Table:
     """Mean and 95 % interval of every metric and method; the best of a column is bold, references are dim."""
-    title = f"{summary.kind or 'all'}, {counted(summary)}"
+    title = f"{summary.kind or 'all'}, {count_line(summary)}"
 
     def entry(method: str, metric: str) -> Text:
         cell_of = summary.cells.get((method, metric))
@@ -67,7 +67,7 @@ def results(summary: Summary) -> Table:
     return _laid_out(title, summary.methods, summary.metrics, entry)
 
 
-def counted(summary: Summary) -> str:
+def count_line(summary: Summary) -> str:
     """How many edits, of how many clips, and what their intervals are over."""
     edits = f"{summary.edits} edit{'s' if summary.edits > 1 else ''}"
     clips = f" of {summary.clips} clip{'s' if summary.clips > 1 else ''}" if summary.clips != summary.edits else ""
@@ -118,7 +118,7 @@ def cell(value: Interval, decimals: int, sign: str = "") -> str:
     return f"{middle} [{value.low:{sign}.{decimals}f}, {value.high:{sign}.{decimals}f}]"
 
 
-def turned(methods: Sequence[str], metrics: Sequence[str]) -> bool:
+def is_tall(methods: Sequence[str], metrics: Sequence[str]) -> bool:
     """Whether metrics are the lines of a table and methods its columns: where the metrics are many, and the more."""
     return len(metrics) > max(MANY, len(methods))
 
@@ -127,7 +127,7 @@ def _laid_out(title: str, methods: Sequence[str], metrics: Sequence[str], entry:
     """Methods as lines, or as columns where there are many metrics."""
     table = Table(title=title, box=box.SIMPLE, title_justify="left", min_width=LINE)
     table.add_column("", overflow="fold")
-    if turned(methods, metrics):
+    if is_tall(methods, metrics):
         for method in methods:
             table.add_column(method, justify="right", overflow="fold")
         for metric in metrics:

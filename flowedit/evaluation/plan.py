@@ -65,7 +65,7 @@ def comparison(settings: EvaluationOptions, flags: Mapping[str, Any], overrides:
 def metrics(settings: EvaluationOptions) -> tuple[str, ...]:
     """The metrics that are asked for; raises ValueError for one that is unknown, or that the protocol cannot score."""
     five = settings.protocol == "five"
-    names = settings.metrics or (catalogue.FIVE if five else catalogue.DEFAULT)
+    names = settings.metrics or (catalogue.five_names() if five else catalogue.default_names())
     scoring.check(names)
     if five and (pairs := [name for name in names if "pairs" in catalogue.METRICS[name].needs]):
         raise InputError(f"{', '.join(pairs)}: needs neighbouring frames, and protocol=five scores every 8th frame")

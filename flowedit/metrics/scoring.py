@@ -21,11 +21,13 @@ class Scores:
 
 
 def check(names: Iterable[str]) -> None:
-    """Raises ValueError for a name that is no metric, with the nearest that is."""
+    """Raises ValueError for an unknown name, with the nearest ones, and for what only a run itself measures."""
     for name in names:
-        if name not in METRICS:
-            near = get_close_matches(name, METRICS, 3, 0)
-            raise InputError(f"{name!r} is no metric: did you mean {' or '.join(near)}? The README has them all")
+        if name not in METRICS and name not in METRICS.broken:
+            near = get_close_matches(name, [each for each in METRICS if METRICS[each].part is not None], 3, 0)
+            raise InputError(f"unknown metric {name!r}: did you mean {' or '.join(near)}?")
+        if METRICS[name].part is None:
+            raise InputError(f"metric {name!r} cannot be asked for: runs and flowedit bench measure it by themselves")
 
 
 def score(names: Sequence[str], parts: Iterable[Stretch], tools: Tools) -> Scores:
@@ -78,6 +80,7 @@ def _rows(name: str, part: Part) -> np.ndarray:
     metric = METRICS[name]
     for need in sorted(metric.needs):
         part.require(need)
+    assert metric.part is not None
     return part.once(metric.part)
 
 

@@ -5,6 +5,8 @@ import numpy as np
 import torch
 
 from flowedit.messages import InputError
+from flowedit.metrics.catalogue import MASK, METRICS, Metric, ratio
+from flowedit.metrics.part import Part
 from flowedit.metrics.pixels import WHITE, blacken
 
 WINDOW, SIGMA = 11, 1.5
@@ -78,3 +80,35 @@ def background_ssim_five(edit: np.ndarray, source: np.ndarray, mask: np.ndarray,
 def _blur(values: np.ndarray) -> np.ndarray:
     kernel = cv2.getGaussianKernel(WINDOW, SIGMA, cv2.CV_64F)
     return cv2.sepFilter2D(values, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
+
+
+def _ssim(part: Part) -> np.ndarray:
+    return ssim(part.edit, part.source)
+
+
+def _background_ssim(part: Part) -> np.ndarray:
+    return background_ssim(part.edit, part.source, part.require("mask"))
+
+
+def _background_ssim_five(part: Part) -> np.ndarray:
+    return background_ssim_five(part.edit, part.source, part.require("mask"), part.tools.device)
+
+
+METRICS.add(
+    "background_ssim",
+    Metric(
+        "background SSIM",
+        "source",
+        "higher",
+        decimals=3,
+        part=_background_ssim,
+        join=ratio(1, "no 11x11 window lies wholly in the background"),
+        needs=MASK,
+        default=True,
+    ),
+)
+METRICS.add(
+    "background_ssim_five",
+    Metric("background SSIM (FiVE)", "source", "higher", decimals=3, part=_background_ssim_five, needs=MASK, five=True),
+)
+METRICS.add("ssim", Metric("SSIM", "source", "higher", decimals=3, part=_ssim, default=True))

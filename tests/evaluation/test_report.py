@@ -186,8 +186,20 @@ def test_many_metrics_are_lines_and_the_methods_columns(clips, tmp_path):
     rows = [row for i in range(2) for row in rows_of(values, clip=f"clip {i}" if i else "clip")]
     found = Checked(written(page_of(clips, rows), tmp_path))
     cells = [cell for cell, _ in found.cells]
-    first = ["metric", "floor", "● one", "■ two", "ceiling", "background PSNR\u00a0↑", "1.00", "1.00", "1.00", "1.00"]
+    first = [
+        "metric",
+        "floor",
+        "● one",
+        "■ two",
+        "ceiling",
+        "LPIPS (bundled)\u00a0↓",
+        "3.000",
+        "3.000",
+        "3.000",
+        "3.000",
+    ]
     assert cells[: len(first)] == first
+    assert cells.index("LPIPS (bundled)\u00a0↓") < cells.index("SSIM\u00a0↑") < cells.index("warp error ×10³\u00a0↓")
     at = cells.index("SSIM\u00a0↑")
     assert found.cells[at + 1 : at + 5] == [["4.000", False], ["4.000", False], ["4.500", True], ["4.000", False]]
     # the summary and the edit; the differences are without the costs, and so of six metrics

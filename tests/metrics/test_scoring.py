@@ -1,7 +1,9 @@
-"""The catalogue against its headings, and `score`: streaming, sharing, failures that stay alone."""
+"""The catalogue, and `score`: streaming, sharing, failures that stay alone."""
 
 import gc
 import math
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -9,13 +11,14 @@ import pytest
 import torch
 from test_temporal import moving
 
-from flowedit.metrics import catalogue, pixels, semantic, temporal
-from flowedit.metrics.catalogue import COSTS, DEFAULT, FIVE, HEADS, METRICS, Metric
+from flowedit.metrics import perceptual, pixels, semantic, temporal
+from flowedit.metrics.catalogue import METRICS, Metric, default_names, five_names, is_cost, ordered
 from flowedit.metrics.part import Part, Questions
 from flowedit.metrics.scoring import Stretch, Tools, check, score
 
 TOTAL = 5
-LOCAL = [name for name, metric in METRICS.items() if metric.download is None]
+LOCAL = [name for name, metric in METRICS.items() if metric.part is not None and metric.download is None]
+DEFAULT = default_names()
 NOT_OF_FRAMES = {"object_accuracy", "right_object", "mask_iou", "motion_error"} | {
     f"{name}_composited" for name in ("truth_psnr", "truth_lpips", "background_psnr")
 }
@@ -75,26 +78,54 @@ def split(clip, size):
         yield Stretch._make(None if x is None else x[start : start + size] for x in clip)
 
 
-def add(monkeypatch, name, part, join=lambda rows, tools: float(rows.sum()), needs=frozenset()):
-    monkeypatch.setitem(METRICS, name, Metric(part, join, needs))
+@pytest.fixture
+def add():
+    """Adds a metric for one test."""
+    names = []
+
+    def made(name, part, join=lambda rows, tools: float(rows.sum()), needs=frozenset(), label="label"):
+        names.append(name)
+        METRICS.add(name, Metric(label, "source", "higher", part=part, join=join, needs=needs))
+
+    yield made
+    for name in names:
+        METRICS.remove(name)
 
 
-def test_every_heading_has_its_metric():
-    assert set(METRICS) == set(HEADS) - NOT_OF_FRAMES - set(COSTS)
+def test_every_metric_that_can_be_asked_for_has_its_function():
+    measured = {name for name, metric in METRICS.items() if metric.part is None}
+    assert measured == NOT_OF_FRAMES | {name for name in METRICS if is_cost(name)}
     check(DEFAULT)
-    check(FIVE)
+    check(five_names())
     assert all(METRICS[name].download is None for name in DEFAULT)
+    assert set(DEFAULT) >= {"truth_psnr", "psnr", "background_psnr_five", "warp_ssim", "temporal_flicker"}
+    assert {METRICS[name].five for name in five_names()} == {True}
+
+
+@pytest.mark.parametrize("first", ["semantic", "temporal", "pixels", "perceptual"])
+def test_the_order_does_not_hang_on_what_is_imported_first(first):
+    code = f"import flowedit.metrics.{first}; from flowedit.metrics.catalogue import ordered; print(*ordered())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert tuple(done.stdout.split()) == ordered()
+    groups = [METRICS[name].group for name in ordered()]
+    assert groups == sorted(groups, key=["truth", "source", "time", "prompt", "cost"].index)
+
+
+def test_a_group_that_is_unknown_is_refused():
+    with pytest.raises(ValueError, match="group 'sound' is none of truth, source, time, prompt, cost"):
+        Metric("loudness", "sound", None)
 
 
 def test_downloads_are_named_with_their_sizes():
     hub = pytest.importorskip("flowedit.pretrained.hub")
-    known = {f"{place}, {size}" for place, size in hub.SIZES.items()} | set(catalogue.LPIPS.values())
+    known = {f"{place}, {size}" for place, size in hub.SIZES.items()} | set(perceptual.DOWNLOADS.values())
     assert {metric.download for metric in METRICS.values()} - {None} <= known
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_parts_of_any_size_give_the_same_values(size, clip, models):
-    names = [name for name, metric in METRICS.items() if "torchvision" not in (metric.download or "")]
+    metrics = [(name, metric) for name, metric in METRICS.items() if metric.part is not None]
+    names = [name for name, metric in metrics if "torchvision" not in (metric.download or "")]
     whole, parts = score(names, [clip], tools()), score(names, split(clip, size), tools())
     assert whole.failures == parts.failures == {}
     assert list(whole.values) == names
@@ -219,7 +250,7 @@ def test_a_source_that_does_not_move_has_no_flow_cosine_and_all_else(clip):
     "error",
     [ValueError, OSError, ConnectionError, FloatingPointError, RuntimeError, MemoryError, torch.OutOfMemoryError],
 )
-def test_a_metric_that_raises_is_not_asked_again_and_stays_alone(error, clip, monkeypatch):
+def test_a_metric_that_raises_is_not_asked_again_and_stays_alone(error, clip, add):
     asked = []
 
     def broken(part):
@@ -228,51 +259,51 @@ def test_a_metric_that_raises_is_not_asked_again_and_stays_alone(error, clip, mo
             raise error("\nout of luck\nand more")
         return np.zeros((part.new, 1))
 
-    add(monkeypatch, "broken", broken)
-    add(monkeypatch, "twin", broken)
+    add("broken", broken)
+    add("twin", broken)
     found = score(["broken", "psnr", "twin", "ssim"], split(clip, 1), tools())
     assert dict(found.failures) == {"broken": "out of luck", "twin": "out of luck"}
     assert found.values == score(["psnr", "ssim"], split(clip, 1), tools()).values
     assert asked == [0, 1]  # once a part for both
 
 
-def test_an_error_without_a_word_is_told_by_its_kind_and_a_bug_is_raised(clip, monkeypatch):
+def test_an_error_without_a_word_is_told_by_its_kind_and_a_bug_is_raised(clip, add):
     def full(part):
         raise MemoryError
 
     def bug(part):
         raise KeyError("bug")
 
-    add(monkeypatch, "full", full)
+    add("full", full)
     assert score(["full"], [clip], tools()).failures == {"full": "MemoryError"}
-    add(monkeypatch, "bug", bug)
+    add("bug", bug)
     with pytest.raises(KeyError, match="bug"):
         score(["bug"], [clip], tools())
 
 
-def test_not_a_number_is_a_failure(clip, monkeypatch):
-    add(monkeypatch, "nan", lambda part: np.full((part.new, 1), math.nan))
+def test_not_a_number_is_a_failure(clip, add):
+    add("nan", lambda part: np.full((part.new, 1), math.nan))
     found = score(["nan", "psnr"], [clip], tools())
     assert dict(found.failures) == {"nan": "the value is not a number"}
     assert list(found.values) == ["psnr"]
 
 
-def test_pairs_reach_over_the_borders_of_parts(clip, monkeypatch):
+def test_pairs_reach_over_the_borders_of_parts(clip, add):
     def seen(part):
         return np.array([[len(part.frames.source), part.new, part.start, len(part.edit), len(part.require("mask"))]])
 
-    add(monkeypatch, "seen", seen, lambda rows, tools: asked.append(rows) or 0.0)
+    add("seen", seen, lambda rows, tools: asked.append(rows) or 0.0)
     asked = []
     score(["seen"], split(clip, 2), tools())
     assert asked[0].tolist() == [[2, 2, 0, 2, 2], [3, 2, 2, 2, 2], [2, 1, 4, 1, 1]]
 
 
-def test_one_part_is_held_at_a_time(clip, monkeypatch):
+def test_one_part_is_held_at_a_time(clip, add):
     def broken(part):
         raise ValueError("its traceback holds the part")
 
-    add(monkeypatch, "broken", broken)
-    add(monkeypatch, "twin", broken)
+    add("broken", broken)
+    add("twin", broken)
     alive = []
     gc.disable()  # nothing may wait for the collector
     try:
@@ -293,8 +324,10 @@ def test_one_part_is_held_at_a_time(clip, monkeypatch):
 
 
 def test_wrong_names_and_frames_are_refused_before_anything_is_scored(clip):
-    with pytest.raises(ValueError, match=r"'bakground_psnr' is no metric: did you mean background_psnr or "):
+    with pytest.raises(ValueError, match=r"unknown metric 'bakground_psnr': did you mean background_psnr or "):
         score(["psnr", "bakground_psnr"], iter([None]), tools())
+    with pytest.raises(ValueError, match="'seconds' cannot be asked for"):
+        score(["seconds"], iter([None]), tools())
     with pytest.raises(ValueError, match="no frames"):
         score(["psnr"], [], tools())
     with pytest.raises(ValueError, match=r"edit: uint8 \(4, 48, 64, 3\)"):

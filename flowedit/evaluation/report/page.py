@@ -18,7 +18,7 @@ from flowedit.evaluation.report.preview import Film
 from flowedit.evaluation.results.rows import JOB, Row, failures
 from flowedit.evaluation.results.summary import REFERENCES, summaries
 from flowedit.messages import FileError
-from flowedit.metrics.catalogue import HEADS
+from flowedit.metrics.catalogue import label
 from flowedit.types import Monitor
 
 BUDGET = 25_000_000
@@ -176,8 +176,8 @@ def _numbered(page: Page) -> list[tuple[int, str]]:
 def _section(methods: Sequence[str], exhibit: Exhibit, rows: Sequence[Row], films: Mapping[Path, Film]) -> EditSection:
     made, failed = summaries(rows, methods), failures(rows)
     panels = [
-        VideoPanel(label, None, films[path], None)
-        for label, path in (("source", exhibit.video), ("truth", exhibit.truth))
+        VideoPanel(name, None, films[path], None)
+        for name, path in (("source", exhibit.video), ("truth", exhibit.truth))
         if path is not None
     ]
     for method in dict.fromkeys([*methods, *exhibit.edits]):
@@ -214,7 +214,7 @@ def _reasons(failed: Sequence[Row]) -> list[FailureGroup]:
         found.setdefault((row.metric, row.failure or ""), []).append(row)
     return [
         FailureGroup(
-            HEADS[metric].label if metric in HEADS else metric,
+            label(metric),
             reason,
             list(dict.fromkeys(row.method for row in rows)),
             list(dict.fromkeys((row.clip, row.edit) for row in rows)),

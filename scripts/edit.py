@@ -18,8 +18,8 @@ from flowedit.config.folder import folder
 def main(cfg: DictConfig) -> None:
     """Edit one clip with one point of the sweep."""
     from flowedit.cli.progress import RichMonitor
-    from flowedit.messages import one_line
     from flowedit.media.probe import probe
+    from flowedit.messages import one_line
     from flowedit.pipeline.api import edit_settings
 
     try:

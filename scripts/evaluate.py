@@ -32,7 +32,7 @@ def main(cfg: DictConfig) -> None:
         # The overrides and not cfg: each method composes a configuration of its own from them.
         settings, rest = evaluation({}, hydra_config.overrides.task)
         with RichMonitor() as monitor:
-            made = evaluate.evaluate(settings, plan.compared(settings, {}, rest), monitor, point)
+            made = evaluate.evaluate(settings, plan.comparison(settings, {}, rest), monitor, point)
     except Exception as error:
         raise SystemExit(f"flowedit: {one_line(error)}") from error
     print(made.folder / "index.html")

@@ -20,7 +20,7 @@ from flowedit.cli.flags import (
 from flowedit.messages import InputError
 
 if TYPE_CHECKING:
-    from flowedit.evaluation.evaluate import Finished
+    from flowedit.evaluation.evaluate import Results
 
 
 ABOUT = {
@@ -166,9 +166,9 @@ def _compare(options: argparse.Namespace) -> int:
         from flowedit.evaluation import compare, evaluate, plan
 
         pair = compare.one_clip(Path(videos[0]), given(options, CLIP), options.score_mask and Path(options.score_mask))
-        chosen = plan.compared(settings, given(options, SHARED), rest)
+        chosen = plan.comparison(settings, given(options, SHARED), rest)
         if options.dry_run:
-            return _list(evaluate.listed(settings, chosen, pair))
+            return _list(evaluate.job_table(settings, chosen, pair))
         made = evaluate.compare(settings, chosen, pair, monitor)
     return _tell(made)
 
@@ -184,9 +184,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     with monitor_of(options.quiet) as monitor:
         from flowedit.evaluation import evaluate, plan
 
-        chosen = plan.compared(settings, given(options, SHARED), rest)
+        chosen = plan.comparison(settings, given(options, SHARED), rest)
         if options.dry_run:
-            return _list(evaluate.listed(settings, chosen))
+            return _list(evaluate.job_table(settings, chosen))
         made = evaluate.evaluate(settings, chosen, monitor)
     return _tell(made)
 
@@ -200,7 +200,7 @@ def _bench(options: argparse.Namespace) -> int:
         from flowedit.evaluation.results import tables
 
         made = run.report(settings, given(options, METHOD), rest, monitor, json=options.json)
-        tables.show(list(run.shown(made)))
+        tables.show(list(run.bench_tables(made)))
     print(made.folder / "index.html")
     return 2 if made.failures else 0
 
@@ -241,7 +241,7 @@ def _list(table: Any) -> int:
     return 0
 
 
-def _tell(made: "Finished") -> int:
+def _tell(made: "Results") -> int:
     """The tables, and where the page lies."""
     from flowedit.evaluation.results import tables
 

@@ -111,7 +111,7 @@ def default_note(name: str) -> str:
     from flowedit.config.defaults import default_of
 
     own, small = default_of(name)
-    if own in (None, "") and small in (None, ""):
+    if own in (None, "") and small is None:
         return ""
     note = f" (default {_shown(own)}" if own not in (None, "") else " ("
     return note + (f"; {small[0]} {_shown(small[1])})" if small else ")")

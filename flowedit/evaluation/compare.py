@@ -9,9 +9,9 @@ from typing import Any
 
 from flowedit.config.edit_file import SUFFIXES, over
 from flowedit.evaluation.datasets import listing
-from flowedit.evaluation.datasets.pair import Pair, safe
-from flowedit.evaluation.plan import Planned
-from flowedit.evaluation.report.page import Shown
+from flowedit.evaluation.datasets.sample import Sample, safe
+from flowedit.evaluation.plan import PlannedEdit
+from flowedit.evaluation.report.page import Exhibit
 from flowedit.media import probe, reader
 from flowedit.media.pictures import grid
 from flowedit.media.pixels import resize
@@ -20,27 +20,27 @@ from flowedit.messages import FileMissingError, InputError
 from flowedit.types import Monitor
 
 
-def one_clip(video: Path, flags: Mapping[str, Any], score_mask: Path | None = None) -> Pair:
-    """The pair of a video file and flags, or of an edit's YAML file, over which flags win.
+def one_clip(video: Path, flags: Mapping[str, Any], score_mask: Path | None = None) -> Sample:
+    """The sample of a video file and flags, or of an edit's YAML file, over which flags win.
 
     A user's mask says what may change, and so where the background is, unless `score_mask` or the file names one.
     Raises ValueError for a file of several edits, FileNotFoundError for a mask or truth that is not there.
     """
     if video.suffix.lower() in SUFFIXES:
-        found = listing.read(video).pairs
+        found = listing.read(video).samples
         if len(found) != 1:
             raise InputError(f"{str(video)!r} holds {len(found)} edits: flowedit evaluate runs them all")
-        (pair,) = found
-        own = pair.flags.get("user_mask")
-        named = None if own is not None and pair.mask == Path(own) else pair.mask
-        pair = replace(pair, flags=over(pair.flags, flags), mask=named, problem=None)
+        (sample,) = found
+        own = sample.flags.get("user_mask")
+        named = None if own is not None and sample.mask == Path(own) else sample.mask
+        sample = replace(sample, flags=over(sample.flags, flags), mask=named, problem=None)
     else:
-        pair = Pair(safe(video.stem), "edit", "", video, None, dict(flags), None, None, None, (), None)
-    mask = score_mask or pair.mask or pair.flags.get("user_mask")
-    for what, path in (("mask", mask), ("truth", pair.truth)):
+        sample = Sample(safe(video.stem), "edit", "", video, None, dict(flags), None, None, None, (), None)
+    mask = score_mask or sample.mask or sample.flags.get("user_mask")
+    for what, path in (("mask", mask), ("truth", sample.truth)):
         if path is not None and not Path(path).exists():
             raise FileMissingError(f"{what} {str(path)!r} does not exist: check its path")
-    return replace(pair, mask=None if mask is None else Path(mask))
+    return replace(sample, mask=None if mask is None else Path(mask))
 
 
 LEAST, MOST = 192, 360
@@ -49,19 +49,19 @@ LEAST, MOST = 192, 360
 CHUNK = 8
 
 
-def write_grid(planned: Sequence[Planned], shown: Shown, path: Path, monitor: Monitor) -> None:
+def write_grid(planned: Sequence[PlannedEdit], exhibit: Exhibit, path: Path, monitor: Monitor) -> None:
     """Write the frames that the edits show, at the source's rate; nothing where no edit was made."""
-    settings = next((p.settings for p in planned if p.settings is not None and p.method in shown.edits), None)
-    if settings is None or shown.video is None:
+    settings = next((p.settings for p in planned if p.settings is not None and p.method in exhibit.edits), None)
+    if settings is None or exhibit.video is None:
         path.unlink(missing_ok=True)  # that of an earlier run
         return
-    info = probe.probe(shown.video)
+    info = probe.probe(exhibit.video)
     chosen = reader.select(info, settings.start, settings.frames, settings.rate)
-    files = [probe.probe(file) for file in shown.edits.values()]
+    files = [probe.probe(file) for file in exhibit.edits.values()]
     count = min(len(chosen.indices), *(file.frames for file in files))
     height = min(max(info.size[0], LEAST), MOST)
     width = max(1, round(height * float(info.size[1] * info.pixel_aspect) / info.size[0]))
-    labels = ["source", *shown.edits]
+    labels = ["source", *exhibit.edits]
     columns = len(labels) if len(labels) < 4 else math.ceil(math.sqrt(len(labels)))
     monitor.phase("grid", count)
     readers = [reader.read(info, chosen.indices[:count], CHUNK)]

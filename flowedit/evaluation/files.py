@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from rich.console import RenderableType
 
-from flowedit.evaluation.gather import Evaluated
+from flowedit.evaluation.gather import Evaluation
 from flowedit.evaluation.methods import PER_CLIP, Method
 from flowedit.evaluation.report.page import Page, write_page
 from flowedit.evaluation.results import rows, tables
@@ -29,7 +29,7 @@ def write(
     out: Path,
     title: str,
     facts: Mapping[str, str],
-    found: Evaluated,
+    found: Evaluation,
     chosen: Sequence[Method],
     names: Sequence[str],
     about: Mapping[str, Any],
@@ -43,7 +43,7 @@ def write(
     `names` are all methods in order, `about` opens run.yaml, `also` are more tables at the end of table.txt.
     """
     more = dict(extra or {})
-    runs = {method.name: described(method) for method in chosen}
+    runs = {method.name: method_settings(method) for method in chosen}
     made = {"versions": versions(), "methods": runs}
     with staging(str(out), "evaluate", (*FILES, *more)) as stage:
         rows.write(found.rows, stage.folder / "rows.jsonl")
@@ -59,7 +59,7 @@ def write(
         write_yaml(stage.folder / "run.yaml", {**about, **made})
         texts = {name: _yaml({"settings": run, "versions": made["versions"]}) for name, run in runs.items()}
         write_page(
-            Page(title, facts, found.rows, names, found.shown, texts, by_kind), stage.folder / "index.html", monitor
+            Page(title, facts, found.rows, names, found.exhibits, texts, by_kind), stage.folder / "index.html", monitor
         )
         stage.commit()
 
@@ -79,7 +79,7 @@ def table(found: Sequence[Row], names: Sequence[str], by_kind: bool = False) -> 
     return lines
 
 
-def described(method: Method) -> dict[str, Any]:
+def method_settings(method: Method) -> dict[str, Any]:
     """A method's settings without what each clip brings."""
     settings: dict[str, Any] = plain(asdict(method.settings))
     for key in (*PER_CLIP, "out"):

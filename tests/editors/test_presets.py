@@ -16,7 +16,7 @@ from flowedit.config import compose
 from flowedit.editors.corrections import decoupled
 from flowedit.editors.inversion_free import inversion_free
 from flowedit.evaluation.methods import methods
-from flowedit.evaluation.options import EvaluationSettings, evaluation
+from flowedit.evaluation.options import EvaluationOptions, evaluation
 from flowedit.flow.noise import gaussian
 from flowedit.media import pixels, probe, reader
 from flowedit.media.writer import Writer
@@ -102,7 +102,7 @@ def test_every_preset_is_here_and_compare_still_takes_the_three_modes():
     plain = {"random_noise", "inversion", "inversion_free"}
     assert set(compose.options("mode")) == plain | set(NUMBERS)
     settings, _ = evaluation()
-    assert isinstance(settings, EvaluationSettings)
+    assert isinstance(settings, EvaluationOptions)
     assert set(settings.chosen_modes) == plain
 
 

@@ -125,7 +125,7 @@ def told(made):
 
 def test_any_number_of_processes_gives_the_same_rows(both):
     assert told(both[0]) == told(both[1])
-    assert both[0].found == both[1].found
+    assert both[0].verdicts == both[1].verdicts
 
 
 def test_rows_are_keyed_by_scene_kind_method_and_metric(both):

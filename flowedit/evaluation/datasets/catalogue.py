@@ -4,11 +4,11 @@ from pathlib import Path
 
 from flowedit.config.edit_file import SUFFIXES
 from flowedit.evaluation.datasets import five, listing, pocket
-from flowedit.evaluation.datasets.pair import Dataset, Pair
 from flowedit.evaluation.datasets.pocket import Scenes
+from flowedit.evaluation.datasets.sample import Dataset, Sample
 from flowedit.messages import InputError
 
-__all__ = ["Dataset", "Pair", "Scenes", "read"]
+__all__ = ["Dataset", "Sample", "Scenes", "read"]
 
 
 def read(name: str | Path, workspace: Path, scenes: Scenes | None = None) -> Dataset:

@@ -38,7 +38,7 @@ class Film(NamedTuple):
     fault: str = ""
 
 
-def linked(path: Path, folder: Path) -> Film:
+def link(path: Path, folder: Path) -> Film:
     """The file itself, by its path relative to the page's folder."""
     try:
         info = probe(path)
@@ -49,7 +49,7 @@ def linked(path: Path, folder: Path) -> Film:
     return Film(quote(Path(place).as_posix()), info.frames, info.frames, float(info.fps))
 
 
-def embedded(path: Path) -> Film:
+def embed(path: Path) -> Film:
     """A copy of its first FRAMES frames as a data: URI."""
     try:
         info = probe(path)

@@ -437,7 +437,7 @@ def test_out_of_memory_names_what_lowers_it(refused, edit, monkeypatch, error):
     def run_out(*_, **__):
         raise error
 
-    monkeypatch.setattr("flowedit.backbones.cogvideox.CogVideoX.decode", run_out)
+    monkeypatch.setattr("flowedit.backbones.adapter.Adapter.decode", run_out)
     says = ("out of memory", "decode", "--size", "--frames", "runtime.rows=1", "runtime.dtype=bfloat16")
     refused(edit, "--strength", 0, out="new/deep/out", says=says)
 
@@ -473,7 +473,7 @@ def test_an_interruption_leaves_nothing_even_if_it_comes_twice(refused, edit, mo
     before = signal.getsignal(getattr(signal, kind))
     if before is signal.SIG_IGN:
         pytest.skip("ignored here, as under nohup; it stays so")
-    monkeypatch.setattr("flowedit.backbones.cogvideox.CogVideoX.decode", interrupt)
+    monkeypatch.setattr("flowedit.backbones.adapter.Adapter.decode", interrupt)
     monkeypatch.setattr("flowedit.pipeline.outputs.shutil.rmtree", clean)
     refused(edit, "--strength", 0, out="new/out", says="flowedit: interrupted; nothing was written")
     assert cleaned

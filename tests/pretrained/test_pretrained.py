@@ -474,3 +474,36 @@ def test_rafts_file_is_read_as_weights_only(monkeypatch, tmp_path):
     with pytest.raises(OSError, match="RAFT large"):
         raft.load(CPU)
     assert not (tmp_path / "exploded").exists()
+
+
+def test_a_snapshot_comes_from_the_cache_or_is_asked_for_anew(monkeypatch, tmp_path):
+    answers, asked = [], []
+
+    def snapshot_download(repository, *, allow_patterns, local_files_only=False):
+        asked.append((repository, allow_patterns, local_files_only))
+        answer = answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return str(answer)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+
+    def get():
+        return hub.snapshot("a/b", "2 GB", ("vae/*",), "bring it")
+
+    answers[:] = [tmp_path]
+    assert get() == tmp_path
+    answers[:] = [OSError("not here"), tmp_path]
+    assert get() == tmp_path
+    assert asked == [("a/b", ["vae/*"], True)] * 2 + [("a/b", ["vae/*"], False)]
+    answers[:] = [OSError(), OSError(errno.ENOSPC, "No space left on device")]
+    with pytest.raises(OSError, match=r"a/b \(2 GB\) from the model hub cannot be stored: No space left") as caught:
+        get()
+    assert not isinstance(caught.value, ConnectionError)
+    for _ in range(2):  # the second time, too, the hub itself is asked
+        answers[:] = [OSError(), RuntimeError("timed out\nand more")]
+        with pytest.raises(ConnectionError, match=r"get a/b \(2 GB\) from the model hub \(timed out\); bring it"):
+            get()
+        assert answers == []
+    answers[:] = [OSError()]
+    assert hub.cached_snapshot("a/b", ("vae/*",)) is None

@@ -131,7 +131,7 @@ def _checked(settings: EvaluationOptions, given: Comparison) -> tuple[list[Metho
 
 def _named(settings: EvaluationOptions) -> str:
     if settings.dataset is None:
-        raise InputError("no dataset: give a YAML list of edits, a folder in FiVE-Bench's layout, or pocket")
+        raise InputError(f"no dataset: give {catalogue.choices()}")
     return settings.dataset
 
 

@@ -1,6 +1,7 @@
 """The house stands as drawn: import contracts, few and short rooms, one name a class, nothing heavy at the door."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections import Counter
@@ -63,44 +64,57 @@ def _is_alias(value):
     )
 
 
-def imports_of(path, known):
-    """The modules of ours that a module imports, at its top or in its functions; those for type checkers alone not."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    skipped = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in known)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("flowedit"):
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                yield full if full in known else node.module
+def test_no_module_imports_itself_by_way_of_others():
+    assert circle(imports(ROOT / "flowedit")) is None
 
 
-def test_no_modules_import_each_other_in_a_circle():
-    names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in MODULES}
-    known = set(names.values())
-    graph = {name: set(imports_of(path, known)) - {name} for path, name in names.items()}
-    done, trail = set(), []
+def test_a_circle_is_found_wherever_its_imports_stand(tmp_path):
+    (tmp_path / "house" / "room").mkdir(parents=True)
+    for place, text in {
+        "__init__": "",
+        "one": "from house.room import two",
+        "room/__init__": "",
+        "room/two": "def late():\n    from house import three",
+        "three": "import house.one",
+        "four": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import house.five",
+        "five": "import house.four",
+    }.items():
+        (tmp_path / "house" / f"{place}.py").write_text(text)
+    found = imports(tmp_path / "house")
+    assert set(circle(found)) == {"house.one", "house.room.two", "house.three"}
+    assert circle({**found, "house.three": set()}) is None
 
-    def visit(name):
-        assert name not in trail, " -> ".join([*trail[trail.index(name) :], name])
-        if name in done or name not in graph:
-            return
-        trail.append(name)
-        for other in sorted(graph[name]):
-            visit(other)
-        trail.pop()
-        done.add(name)
 
-    for name in sorted(graph):
-        visit(name)
+def imports(package):
+    """Module → the modules of its package that it imports, in functions too, but not for the type checker alone."""
+    names = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return {name: set(_imported(ast.parse(path.read_text()), names)) - {name} for name, path in names.items()}
+
+
+def _imported(node, known):
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        children = node.orelse
+    else:
+        children = ast.iter_child_nodes(node)
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names if alias.name in known)
+    elif isinstance(node, ast.ImportFrom):
+        assert not node.level, "imports are absolute here"
+        for name in (f"{node.module}.{alias.name}" for alias in node.names):
+            yield from [name] if name in known else [node.module] if node.module in known else []
+    for child in children:
+        yield from _imported(child, known)
+
+
+def circle(graph):
+    """A circle of modules, or None."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
 
 
 def test_the_package_imports_nothing_heavy():

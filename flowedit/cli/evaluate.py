@@ -20,7 +20,7 @@ from flowedit.cli.flags import (
 from flowedit.messages import InputError
 
 if TYPE_CHECKING:
-    from flowedit.evaluation.evaluate import Results
+    from flowedit.evaluation.files import Results
 
 
 ABOUT = {
@@ -169,7 +169,7 @@ def _compare(options: argparse.Namespace) -> int:
         chosen = plan.comparison(settings, given(options, SHARED), rest)
         if options.dry_run:
             return _list(evaluate.job_table(settings, chosen, pair))
-        made = evaluate.compare(settings, chosen, pair, monitor)
+        made = compare.compare(settings, chosen, pair, monitor)
     return _tell(made)
 
 

@@ -1,24 +1,27 @@
 """An evaluation carried out: edited, scored, and gathered as rows; what fails is a row with its reason."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flowedit.config.schema import BackboneSettings, RuntimeSettings
 from flowedit.evaluation.datasets.sample import Sample
-from flowedit.evaluation.engine import drive
+from flowedit.evaluation.engine import drive, pools
 from flowedit.evaluation.engine.drive import Outcome
 from flowedit.evaluation.engine.job import Job, digest_file
 from flowedit.evaluation.engine.pools import Pool
 from flowedit.evaluation.engine.store import Store
 from flowedit.evaluation.options import EvaluationOptions
-from flowedit.evaluation.plan import PlannedEdit, metrics
+from flowedit.evaluation.plan import Comparison, PlannedEdit, metrics
 from flowedit.evaluation.report.page import Exhibit
 from flowedit.evaluation.results.rows import JOB, Row
 from flowedit.evaluation.score_job import FIVE_STRIDE, ScoreSpec, score_job
 from flowedit.media import probe, reader
 from flowedit.metrics import catalogue
-from flowedit.types import Monitor
+from flowedit.types import QUIET, Monitor
+
+Look = Callable[[Path], probe.VideoInfo]
+"""How a clip is probed; one that remembers opens a clip once for all methods."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,62 @@ class Evaluation:
     notices: tuple[str, ...] = field(default=())
 
 
+def carry_out(
+    planned: Sequence[PlannedEdit],
+    options: EvaluationOptions,
+    comparison: Comparison,
+    store: Store,
+    monitor: Monitor,
+    threads: int | None,
+    each: Monitor = QUIET,
+    look: Look = probe.probe,
+) -> Evaluation:
+    """Open a pool of workers, `gather` with it, and tell the monitor what users should hear.
+
+    `each` hears the phases of edits that run in this process; `look` probes a clip.
+    """
+    for text in (
+        *(text for method in comparison.methods for text in method.notices),
+        *_uneven(planned, options.evaluations == "own"),
+    ):
+        monitor.notice(text)
+    todo = {p.job.id for p in planned if p.job is not None and store.result(p.job.id) is None}
+    before = sum(p.job is not None and p.job.id not in todo for p in planned)
+    if before:
+        monitor.notice(f"{before} edits were made before and are kept; {len(todo)} are to do")
+    most = max(len(todo), 1) if options.do == "edit" else len(planned)
+    with pools.open_pool(options.engine, most, comparison.device, threads, each) as pool:
+        made = gather(planned, options, store, pool, monitor, comparison.device, look)
+    for text in made.notices:
+        if each is QUIET:  # otherwise they were heard while the edits ran
+            monitor.notice(text)
+    return made
+
+
+def _uneven(planned: Sequence[PlannedEdit], own: bool) -> list[str]:
+    """A notice if methods take different numbers of network evaluations for an edit, at their `own` steps or not."""
+    costs: dict[tuple[str, str], dict[str, int]] = {}
+    for p in planned:
+        if p.job is not None:
+            costs.setdefault((p.sample.clip, p.sample.edit), {})[p.method] = p.job.cost
+    for of in costs.values():
+        if max(of.values()) > 1.1 * min(of.values()):
+            told = ", ".join(f"{name} {cost}" for name, cost in of.items())
+            how = "--evaluations equal makes them alike" if own else "as near as whole steps bring them"
+            return [f"network evaluations differ, {told}: {how}"]
+    return []
+
+
 def gather(
     planned: Sequence[PlannedEdit],
-    settings: EvaluationOptions,
+    options: EvaluationOptions,
     store: Store,
     pool: Pool,
     monitor: Monitor,
     device: str,
+    look: Look = probe.probe,
 ) -> Evaluation:
-    """Edit what is not edited, score what is not scored, and gather it all; `settings.do` leaves a half out.
+    """Edit what is not edited, score what is not scored, and gather it all; `options.do` leaves a half out.
 
     Jobs of one backbone follow each other, so that it is loaded once.
 
@@ -46,24 +96,24 @@ def gather(
     """
     ordered = sorted((p for p in planned if p.settings is not None), key=lambda p: repr(_backbone(p)))
     jobs = [p.job for p in ordered if p.job is not None]
-    if settings.do == "score":
+    if options.do == "score":
         edited = [Outcome(job, store.result(job.id), NOT_EDITED) for job in jobs]
     else:
-        edited = drive.run(jobs, pool, store, monitor, name="edit", retries=settings.engine.retries)
+        edited = drive.run(jobs, pool, store, monitor, name="edit", retries=options.engine.retries)
     edits = {outcome.job.id: outcome for outcome in edited}
-    wanted = () if settings.do == "edit" else metrics(settings)
+    wanted = () if options.do == "edit" else metrics(options)
     scoring: dict[int, Job] = {}
     lost: dict[int, str] = {}
     for i, p in enumerate(planned if wanted else ()):
         try:
-            if made := _scored(p, edits, wanted, settings, store, device):
+            if made := _scored(p, edits, wanted, options, store, device, look):
                 scoring[i] = made
         except (OSError, ValueError) as error:
             lost[i] = " ".join(str(error).split())
     for job in scoring.values():
         if (old := store.result(job.id)) and old["failures"]:
             store.forget(job.id)
-    scores = drive.run(list(scoring.values()), pool, store, monitor, name="score", retries=settings.engine.retries)
+    scores = drive.run(list(scoring.values()), pool, store, monitor, name="score", retries=options.engine.retries)
     found = dict(zip(scoring, scores, strict=True))
     rows = [row for i, p in enumerate(planned) for row in _rows(p, edits, found.get(i), lost.get(i))]
     outcomes = [*edited, *scores]
@@ -91,9 +141,10 @@ def _scored(
     planned: PlannedEdit,
     edits: dict[str, Outcome],
     names: tuple[str, ...],
-    settings: EvaluationOptions,
+    options: EvaluationOptions,
     store: Store,
     device: str,
+    look: Look,
 ) -> Job | None:
     """The scoring job of what was edited; None for what was not."""
     sample, job = planned.sample, planned.job
@@ -106,9 +157,9 @@ def _scored(
         truth=None if sample.truth is None else sample.truth.absolute(),
         target=str(sample.flags.get("target", "")),
         questions=sample.questions,
-        metrics=names if settings.metrics else tuple(name for name in names if _can(sample, name)),
-        stride=FIVE_STRIDE if settings.protocol == "five" else 1,
-        flow=settings.flow,
+        metrics=names if options.metrics else tuple(name for name in names if _can(sample, name)),
+        stride=FIVE_STRIDE if options.protocol == "five" else 1,
+        flow=options.flow,
         device=device,
     )
     label = f"{sample.clip}, {sample.edit}, {planned.method}"
@@ -117,7 +168,7 @@ def _scored(
     if job is None or planned.settings is None or edits[job.id].result is None:
         return None
     own = planned.settings
-    indices = reader.select(probe.probe(str(own.clip)), own.start, own.frames, own.rate).indices
+    indices = reader.select(look(Path(str(own.clip))), own.start, own.frames, own.rate).indices
     edit = store.folder(job.id) / "edit.mp4"
     return score_job(replace(spec, edit=edit, indices=tuple(indices)), job.id, label)
 

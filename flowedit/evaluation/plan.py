@@ -1,6 +1,6 @@
 """What an evaluation will do: every sample of a dataset by every method, each a job, a file of others, or a reason."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ from flowedit.config.schema import Settings
 from flowedit.evaluation.datasets.sample import Dataset, Sample
 from flowedit.evaluation.edit_job import edit_job
 from flowedit.evaluation.engine.job import Job
-from flowedit.evaluation.methods import PER_CLIP, Method, methods
+from flowedit.evaluation.methods import PER_CLIP, Method, equalise, methods
 from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.results.summary import REFERENCES
+from flowedit.media.probe import VideoInfo, probe
 from flowedit.messages import FileMissingError, InputError
 from flowedit.metrics import catalogue, scoring
 from flowedit.pipeline import instruction
@@ -45,29 +46,41 @@ class PlannedEdit:
     failure: str | None = None
 
 
-def comparison(settings: EvaluationOptions, flags: Mapping[str, Any], overrides: Sequence[str]) -> Comparison:
-    """The methods that the settings name; `flags` and `overrides` hold for all.
+def comparison(options: EvaluationOptions, flags: Mapping[str, Any], overrides: Sequence[str]) -> Comparison:
+    """The methods that the options name; `flags` and `overrides` hold for all.
 
     Edits are scored as the model made them, with nothing of the source composited back, unless `composite` is set.
     Raises ValueError as `methods` does, and for names that are there twice or that references have.
     """
     refused = dict.fromkeys((key for key in PER_CLIP if key != "caption"), "each clip brings its own")
-    chosen = methods(settings.chosen_modes, settings.also, {"composite": False, **flags}, overrides, refused)
-    names = [*(method.name for method in chosen), *(text.partition("=")[0] for text in settings.edits)]
+    chosen = methods(options.chosen_modes, options.also, {"composite": False, **flags}, overrides, refused)
+    names = [*(method.name for method in chosen), *(text.partition("=")[0] for text in options.edits)]
     if not names:
         raise InputError("nothing to evaluate: name modes, or the edits of another method (--edits NAME=DIR)")
     if bad := {name for name in names if names.count(name) > 1 or name in REFERENCES}:
         raise InputError(f"{', '.join(sorted(bad))}: a method's name must be its own")
-    for name, place in settings.others.items():
+    for name, place in options.others.items():
         if not Path(place).is_dir():
             raise FileMissingError(f"edits of {name}: {place!r} is no folder")
     return Comparison(tuple(chosen), compose.compose(flags, overrides).runtime.device)
 
 
-def metrics(settings: EvaluationOptions) -> tuple[str, ...]:
+def budgeted(options: EvaluationOptions, comparison: Comparison) -> tuple[list[Method], tuple[str, ...]]:
+    """The methods at the network evaluations that are asked for, and the names of all, those of others last.
+
+    Raises ValueError for what `metrics` and `equalise` refuse.
+    """
+    metrics(options)
+    ours = list(comparison.methods)
+    if options.evaluations != "own" and ours:
+        ours = equalise(ours, None if options.evaluations == "equal" else options.evaluations)
+    return ours, (*(method.name for method in ours), *options.others)
+
+
+def metrics(options: EvaluationOptions) -> tuple[str, ...]:
     """The metrics that are asked for; raises ValueError for one that is unknown, or that the protocol cannot score."""
-    five = settings.protocol == "five"
-    names = settings.metrics or (catalogue.five_names() if five else catalogue.default_names())
+    five = options.protocol == "five"
+    names = options.metrics or (catalogue.five_names() if five else catalogue.default_names())
     scoring.check(names)
     if five and (pairs := [name for name in names if "pairs" in catalogue.METRICS[name].needs]):
         raise InputError(f"{', '.join(pairs)}: needs neighbouring frames, and protocol=five scores every 8th frame")
@@ -101,27 +114,31 @@ def _completed(sample: Sample, chosen: Sequence[Method], captions: Captions) -> 
 def plan(
     dataset: Dataset,
     chosen: Sequence[Method],
-    settings: EvaluationOptions,
+    options: EvaluationOptions,
     threads: int | None,
     fetch: bool = True,
+    look: Callable[[Path], VideoInfo] = probe,
 ) -> list[PlannedEdit]:
     """Every sample by every method, those of other methods last; what can be refused is, before a model is loaded.
 
     Without `fetch` no checkpoint is downloaded: the jobs of one that is not here have ids that none is found under.
+    `look` probes a clip.
     """
     planned = []
     for sample in dataset.samples:
-        ours = [_ours(sample, method, threads, fetch) for method in chosen]
-        planned += ours + [_theirs(sample, name, Path(place)) for name, place in settings.others.items()]
+        ours = [_ours(sample, method, threads, fetch, look) for method in chosen]
+        planned += ours + [_theirs(sample, name, Path(place)) for name, place in options.others.items()]
     return planned
 
 
-def _ours(sample: Sample, method: Method, threads: int | None, fetch: bool) -> PlannedEdit:
+def _ours(
+    sample: Sample, method: Method, threads: int | None, fetch: bool, look: Callable[[Path], VideoInfo]
+) -> PlannedEdit:
     if sample.problem is not None:
         return PlannedEdit(sample, method.name, failure=sample.problem)
     try:
         settings = method.on({**sample.flags, "clip": str(sample.video.absolute())})
-        check(settings, open_clip(settings))
+        check(settings, open_clip(settings, look(sample.video.absolute())))
         own = settings.runtime.threads or threads
         job = edit_job(settings, f"{sample.clip}, {sample.edit}, {method.name}", own, fetch)
     except ConnectionError:

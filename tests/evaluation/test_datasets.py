@@ -234,7 +234,7 @@ def test_a_dataset_without_edits_is_refused(bench):
     write(bench, edit1=[], edit3=[])
     refused(bench, "is empty")
     shutil.rmtree(bench / "edit_prompt")
-    refused(bench, "is a folder without edit_prompt/*.json")
+    refused(bench, "is none that is known", "(with edit_prompt/*.json)")
     refused(bench / "nowhere", "is none that is known", ".yaml")
     refused(bench / "nowhere.yaml", "cannot be read")
 

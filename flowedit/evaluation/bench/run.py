@@ -65,7 +65,7 @@ class Bench:
 
 
 def report(
-    settings: EvaluationOptions,
+    options: EvaluationOptions,
     flags: Mapping[str, Any],
     overrides: Sequence[str],
     monitor: Monitor,
@@ -79,21 +79,21 @@ def report(
     """
     if bad := [key for key in UNHEARD if any(text.startswith(f"{key}=") for text in overrides)]:
         raise InputError(f"{bad[0]}: a bench has its own")
-    chosen = methods(settings.chosen_modes, settings.also, flags, overrides, REFUSED)
+    chosen = methods(options.chosen_modes, options.also, flags, overrides, REFUSED)
     if not chosen:
         raise InputError("no mode to compare: --modes inversion_free,inversion")
-    if settings.evaluations != "own":
-        chosen = equalise(chosen, None if settings.evaluations == "equal" else settings.evaluations)
-    scenes = Scenes(settings.first_seed, settings.scenes, settings.kinds or tuple(KINDS))
+    if options.evaluations != "own":
+        chosen = equalise(chosen, None if options.evaluations == "equal" else options.evaluations)
+    scenes = Scenes(options.first_seed, options.scenes, options.kinds or tuple(KINDS))
     if json is not None:
         _check_copy(Path(json))
     _check(chosen, monitor)
-    out = OUT if settings.out is None else Path(settings.out)
+    out = OUT if options.out is None else Path(options.out)
     with open_store(out) as store:
         planned = scene_jobs(chosen, scenes.first_seed, scenes.count, scenes.kinds)
         jobs = [job for _, job in planned]
-        with pools.open_pool(settings.engine, len(jobs), chosen[0].settings.runtime.device) as pool:
-            outcomes = drive.run(jobs, pool, store, monitor, name="bench", retries=settings.engine.retries)
+        with pools.open_pool(options.engine, len(jobs), chosen[0].settings.runtime.device) as pool:
+            outcomes = drive.run(jobs, pool, store, monitor, name="bench", retries=options.engine.retries)
         made = _gathered(planned, outcomes, tuple(method.name for method in chosen), out)
         about = {"first_seed": scenes.first_seed, "scenes": scenes.count, "kinds": list(scenes.kinds)}
         about["failures"] = [row._asdict() for row in made.failures]

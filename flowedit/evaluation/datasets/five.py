@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from flowedit.config.edit_file import inside
+from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
 from flowedit.evaluation.datasets.sample import Dataset, Sample, contained, dataset, missing, own_places, safe
 from flowedit.language.words import occurrences
 from flowedit.media.footage import frame_files, open_footage
@@ -190,3 +191,17 @@ def _filmed(sample: Sample, workspace: Path) -> Sample:
         except ValueError as error:
             return replace(sample, problem=f"images/{sample.video.stem}: {error}")
     return replace(sample, video=path)
+
+
+def _matches(name: str) -> bool:
+    return Path(name).is_dir() and any(Path(name).glob(PROMPTS))
+
+
+DATASETS.add(
+    "five",
+    Layout(
+        f"a folder in FiVE-Bench's layout (with {PROMPTS})",
+        _matches,
+        lambda name, workspace, _scenes: read(Path(name), workspace),
+    ),
+)

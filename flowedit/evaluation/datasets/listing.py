@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from flowedit.config.edit_file import load, read_row
+from flowedit.config.edit_file import SUFFIXES, load, read_row
+from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
 from flowedit.evaluation.datasets.sample import Dataset, Sample, contained, dataset, missing, own_places, safe
 from flowedit.messages import InputError
 
@@ -58,3 +59,10 @@ def _sample(file: Path, data: dict[Any, Any], number: int | None, where: str) ->
 
 def _said(prompt: str | None) -> bool:
     return bool(prompt and prompt.strip())
+
+
+def _matches(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES and not Path(name).is_dir()
+
+
+DATASETS.add("list", Layout("a .yaml list of edits", _matches, lambda name, _workspace, _scenes: read(Path(name))))

@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
 from flowedit.evaluation.datasets.sample import Dataset, Sample, dataset, own_places
 from flowedit.media.writer import Writer
 from flowedit.messages import InputError, nearest
@@ -139,3 +140,13 @@ def _images(folder: Path, frames: Sequence[np.ndarray] | np.ndarray) -> None:
     for number, frame in enumerate(frames, 1):
         data = cv2.imencode(".png", frame)[1]
         (folder / f"{number:05d}.png").write_bytes(data.tobytes())
+
+
+DATASETS.add(
+    NAME,
+    Layout(
+        f"{NAME} (scenes whose true edits are known)",
+        lambda name: name == NAME,
+        lambda _name, workspace, scenes: read(scenes or Scenes(), workspace),
+    ),
+)

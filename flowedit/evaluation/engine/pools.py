@@ -36,21 +36,21 @@ class Pool(Protocol):
 
 @contextmanager
 def open_pool(
-    settings: EngineOptions, most: int, device: str = "cpu", threads: int | None = 1, monitor: Monitor = QUIET
+    options: EngineOptions, most: int, device: str = "cpu", threads: int | None = 1, monitor: Monitor = QUIET
 ) -> Iterator[Pool]:
-    """The pool that the settings name, of at most `most` workers; ended, with all that it runs, after the block.
+    """The pool that the options name, of at most `most` workers; ended, with all that it runs, after the block.
 
     `device` is where jobs run, as runtime.device says it: on the CPU there is a worker a core by default, on GPUs one
     a GPU, each with a GPU of its own. `monitor` hears the phases of jobs that run in this process. Raises ValueError
     for a device that is not there.
     """
-    if settings.name == "ray":
+    if options.name == "ray":
         from flowedit.evaluation.engine.ray_pool import RayPool
 
-        pool: Pool = RayPool(settings, most, device, threads)
+        pool: Pool = RayPool(options, most, device, threads)
     else:
         gpus = _gpus(device)
-        workers = min(settings.workers or (len(gpus) if gpus else cores()), max(most, 1))
+        workers = min(options.workers or (len(gpus) if gpus else cores()), max(most, 1))
         pool = Here(monitor) if workers == 1 else Processes(workers, gpus)
     try:
         yield pool

@@ -24,7 +24,7 @@ class Worker:
 class RayPool:
     """An actor a slot, replaced if it dies. On several machines all must see `root` under the same path."""
 
-    def __init__(self, settings: EngineOptions, most: int, device: str, threads: int | None) -> None:
+    def __init__(self, options: EngineOptions, most: int, device: str, threads: int | None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody's network is used for it
         try:
             import ray
@@ -33,26 +33,26 @@ class RayPool:
         self._ray, self._began = ray, not ray.is_initialized()
         share = threads or cores()
         if self._began:
-            own = settings.address is None
+            own = options.address is None
             # A cluster of our own has as many CPUs as its workers were promised; of another one nothing is asked.
-            cpus = max(cores(), share * (settings.workers or 1)) if own else None
+            cpus = max(cores(), share * (options.workers or 1)) if own else None
             try:
-                _reach(settings.address)
+                _reach(options.address)
                 ray.init(
-                    address=settings.address or "local",
+                    address=options.address or "local",
                     num_cpus=cpus,
                     include_dashboard=False if own else None,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                 )
             except OSError as error:
-                raise DownloadError(f"no Ray cluster at {settings.address!r}: start one, or leave it out") from error
+                raise DownloadError(f"no Ray cluster at {options.address!r}: start one, or leave it out") from error
         have = ray.cluster_resources()
         cpu = device == "cpu" or (device == "auto" and not have.get("GPU"))  # the head may lack what its workers have
         room = int(have.get("CPU", 1) // share) if cpu else int(have.get("GPU", 0))
         if room < 1:
             raise InputError(f"the Ray cluster has no {'CPU' if cpu else 'GPU'} to run on: it has {dict(have)}")
-        self.size = max(1, min(settings.workers or room, room, most))
+        self.size = max(1, min(options.workers or room, room, most))
         self._actor = ray.remote(num_cpus=share if cpu else 0, num_gpus=0 if cpu else 1)(Worker)
         self._actors: dict[int, Any] = {}
         self._busy: dict[Any, int] = {}

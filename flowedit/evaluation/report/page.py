@@ -2,6 +2,7 @@
 
 import base64
 import difflib
+import functools
 import hashlib
 import os
 import re
@@ -17,6 +18,7 @@ from flowedit.evaluation.report.grids import Table, differences, means
 from flowedit.evaluation.report.preview import Film
 from flowedit.evaluation.results.rows import JOB, Row, failures
 from flowedit.evaluation.results.summary import REFERENCES, summaries
+from flowedit.media import probe
 from flowedit.messages import FileError
 from flowedit.metrics.catalogue import label
 from flowedit.types import Monitor
@@ -94,7 +96,8 @@ class EditSection(NamedTuple):
 
 def write_page(page: Page, path: Path, monitor: Monitor | None = None) -> None:
     """Write the page; it appears under its name when it is whole. Raises OSError where it cannot be written."""
-    links = {file: preview.link(file, path.parent) for exhibit in page.exhibits for file in _files(exhibit)}
+    look = functools.cache(probe.probe)
+    links = {file: preview.link(file, path.parent, look) for exhibit in page.exhibits for file in _files(exhibit)}
     films = [{file: links[file] for file in _files(exhibit)} for exhibit in page.exhibits]
     room = BUDGET - len(_render(page, films).encode())
     if monitor is not None:
@@ -102,7 +105,7 @@ def write_page(page: Page, path: Path, monitor: Monitor | None = None) -> None:
     copies: dict[Path, Film] = {}
     for own in films:
         if room > 0:
-            copies |= {file: preview.embed(file) for file in own if file not in copies}
+            copies |= {file: preview.embed(file, look) for file in own if file not in copies}
             room -= sum(len(copies[file].src) for file in own)
             if room >= 0:
                 own.update({file: copies[file] for file in own})

@@ -63,14 +63,8 @@ def region(
     with backbone.record(tokens, settings.mask.blocks, settings.mask.normalise) as maps:
         attention = attention_mask.AttentionMask(
             [partial(maps.take, prompt) for prompt in tokens],
-            threshold=settings.mask.threshold,
-            quantile=settings.mask.quantile,
-            pool=_odd(settings.mask.pool * min(size)),
-            grow=settings.mask.grow * min(size),
-            decay=decay,
-            smooth_frames=settings.mask.smooth_frames,
-            smooth_steps=settings.mask.smooth_steps,
-            over_draws=settings.mask.over_draws,
+            settings.mask,
+            min(size),
             own=own,
             user=None if user is None else _softened(user, decay),
             kept=[each.kept for each in found] or [False],
@@ -92,8 +86,3 @@ def user_latent(mask: Frames, spec: BackboneSpec, geometry: Geometry) -> Tensor:
 
 def _softened(user: Tensor, decay: float) -> Tensor:
     return torch.maximum(shapes.soften((user >= INSIDE).float(), decay), user)
-
-
-def _odd(size: float) -> int:
-    """The odd number nearest to a window's size, at least 1."""
-    return max(1, 2 * round((size - 1.0) / 2.0) + 1)

@@ -402,9 +402,10 @@ def test_both_versions_run_at_their_native_size_with_the_paper_s_mask(
 ):
     made, whole = [], region.attention_mask.AttentionMask
 
-    def spy(*args, **sizes):
-        made.append((sizes["pool"], sizes["decay"]))
-        return whole(*args, **sizes)
+    def spy(*args, **more):
+        mask = whole(*args, **more)
+        made.append((mask._pool, mask._decay))
+        return mask
 
     monkeypatch.setattr(region.attention_mask, "AttentionMask", spy)
     folder, path = request.getfixturevalue(f"backbone_{kind}"), request.getfixturevalue(shape)

@@ -9,6 +9,7 @@ import torch
 import yaml
 from edits import steered
 from fields import ToyBackbone, noises
+from masking import mask_options
 
 import flowedit
 from flowedit.backbones import families
@@ -150,9 +151,8 @@ def test_one_object_s_mask_is_what_softening_alone_gives_to_the_bit():
 
 
 def attention(*sides, kept=(False, False), user=None, **changes):
-    options = {"threshold": "mean", "quantile": 0.5, "pool": 1, "grow": 0.0, "decay": 0.7, "smooth_frames": 0.0}
-    options |= {"smooth_steps": 0.0, "over_draws": "mean"} | changes
-    return attention_mask.AttentionMask([lambda maps=maps: maps for maps in sides], kept=kept, user=user, **options)
+    options = mask_options(**({"decay": 0.7} | changes))
+    return attention_mask.AttentionMask([lambda maps=maps: maps for maps in sides], options, kept=kept, user=user)
 
 
 BOTH = torch.cat([LEFT, RIGHT], 1)

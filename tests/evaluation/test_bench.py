@@ -187,7 +187,7 @@ def test_the_command_leaves_rows_tables_and_a_picture(command, tmp_path):
         (("backbone=cogvideox-2b",), "no checkpoint of the pocket world"),
         (("--modes", "invertion"), "unknown mode"),
         (("--scenes", "many"), "--scenes 'many' is not a whole number"),
-        (("--scenes", "0"), "scenes 0 from seed 0: at least one"),
+        (("--scenes", "0"), "scenes 0: at least 1"),
         (("seed=3",), "a scene of the bench brings its own"),
         (("--also", "steps=3", "--also", "steps=3"), "named more than once"),
         (("--also", "stepz=3"), "did you mean 'steps'"),

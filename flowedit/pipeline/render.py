@@ -97,7 +97,7 @@ def _mask_picture(
     return pictures.overlays(resize(original, size), [resize(m, size) for m in masks], labels, outlined)
 
 
-def _picture_size(info: probe.VideoInfo) -> Size:
+def _picture_size(info: probe.Video) -> Size:
     """(height, width) of a picture: square pixels, even sides, at most PICTURE wide."""
     height, width = info.size[0], float(info.size[1] * info.pixel_aspect)
     scale = min(1.0, PICTURE / width)

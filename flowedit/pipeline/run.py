@@ -17,7 +17,7 @@ from flowedit.config.compose import compose
 from flowedit.config.schema import BackboneSettings, RuntimeSettings, Settings
 from flowedit.flow import windows
 from flowedit.media import cuts, mask_file, probe, reader
-from flowedit.media.frames import part
+from flowedit.media.frames import between
 from flowedit.messages import FileMissingError, InputError
 from flowedit.metrics.pixels import psnr
 from flowedit.pipeline import instruction, region
@@ -196,7 +196,7 @@ def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None, 
         for scene, x_src in zip(scenes, encoded, strict=True):
             user = None
             if mask_frames is not None:
-                section = part(mask_frames, scene.first, scene.first + scene.geometry.source_frames)
+                section = between(mask_frames, scene.first, scene.first + scene.geometry.source_frames)
                 user = region.user_latent(working_mask(scene, section), backbone, scene.geometry)
             z, found = steer(job, x_src, grid, own_latents(backbone, scene.geometry), user)
             edits.append(Edited(scene, x_src, z.cpu(), None if found is None else found.cpu(), job.objects))

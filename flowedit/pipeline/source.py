@@ -12,7 +12,7 @@ from flowedit.config.schema import Settings
 from flowedit.flow import windows
 from flowedit.media import cuts, probe, reader
 from flowedit.media.fit import Fit, lay, mask_to_working, to_working, working_size
-from flowedit.media.frames import Reel, by_chunks
+from flowedit.media.frames import LazyFrames, by_chunks
 from flowedit.messages import InputError
 from flowedit.types import Backbone, Frames, Geometry, Monitor
 
@@ -26,7 +26,7 @@ class SourceClip:
     A scene of a clip is one too; `first` is then the place of its first frame among the frames of the clip.
     """
 
-    info: probe.VideoInfo
+    info: probe.Video
     selection: reader.Selection
     geometry: Geometry
     fit: Fit
@@ -53,7 +53,7 @@ def plan(
         geometry = backbone.geometry(end - first, size)
         fit = lay(info.size, geometry.size, settings.fit)
         places = tuple(windows_of(settings, backbone, geometry.latent[1]))
-        scenes.append(SourceClip(info, selection.part(first, end), geometry, fit, places, first))
+        scenes.append(SourceClip(info, selection.between(first, end), geometry, fit, places, first))
     announce_scenes(settings, backbone, [scene.geometry for scene in scenes], notice)
     return (replace(scenes[0], selection=selection, geometry=_joined(scenes)) if found else scenes[0]), scenes
 
@@ -68,7 +68,7 @@ def _joined(scenes: Sequence[SourceClip]) -> Geometry:
 
 
 def cut_places(
-    settings: Settings, info: probe.VideoInfo, selection: reader.Selection, notice: Notice, monitor: Monitor
+    settings: Settings, info: probe.Video, selection: reader.Selection, notice: Notice, monitor: Monitor
 ) -> Sequence[int]:
     """The frames, counted among those that are read, at which new scenes begin: found, with a notice, or given."""
     count = len(selection.indices)
@@ -185,7 +185,7 @@ def read(source: SourceClip) -> Frames:
         for frames in reader.read(source.info, indices[start:], chunk=8):
             yield to_working(frames, source.fit)
 
-    return Reel((len(indices), *source.geometry.size, 3), opened)
+    return LazyFrames((len(indices), *source.geometry.size, 3), opened)
 
 
 def cut(source: SourceClip, mask: Frames) -> list[str]:
@@ -213,7 +213,7 @@ def working_mask(source: SourceClip, mask: Frames) -> Frames:
                 frame = mask_to_working(held.astype(np.float32) / 255, source.fit)
             yield frame
 
-    return Reel((count, *source.geometry.size), opened)
+    return LazyFrames((count, *source.geometry.size), opened)
 
 
 def native_size(backbone: Backbone) -> tuple[int, int]:

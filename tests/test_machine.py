@@ -26,10 +26,15 @@ def test_a_file_appears_whole_under_folders_that_were_not_there(tmp_path):
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_after_an_error_the_file_is_as_it_was(tmp_path, error):
     (tmp_path / "a.txt").write_text("earlier")
-    for path in (tmp_path / "a.txt", tmp_path / "new" / "newer" / "b.txt"):
-        with pytest.raises(error), whole_file(path) as part:
+
+    def interrupted(path):
+        with whole_file(path) as part:
             part.write_text("half")
             raise error
+
+    for path in (tmp_path / "a.txt", tmp_path / "new" / "newer" / "b.txt"):
+        with pytest.raises(error):
+            interrupted(path)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.txt", "earlier")]
 
 

@@ -20,7 +20,7 @@ from flowedit.media import probe, reader
 from flowedit.metrics import catalogue
 from flowedit.types import QUIET, Monitor
 
-Look = Callable[[Path], probe.VideoInfo]
+Look = Callable[[Path], probe.Video]
 """How a clip is probed; one that remembers opens a clip once for all methods."""
 
 

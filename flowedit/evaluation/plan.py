@@ -13,7 +13,7 @@ from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.methods import PER_CLIP, Method, equalise, methods
 from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.results.summary import REFERENCES
-from flowedit.media.probe import VideoInfo, probe
+from flowedit.media.probe import Video, probe
 from flowedit.messages import FileMissingError, InputError
 from flowedit.metrics import catalogue, scoring
 from flowedit.pipeline import instruction
@@ -117,7 +117,7 @@ def plan(
     options: EvaluationOptions,
     threads: int | None,
     fetch: bool = True,
-    look: Callable[[Path], VideoInfo] = probe,
+    look: Callable[[Path], Video] = probe,
 ) -> list[PlannedEdit]:
     """Every sample by every method, those of other methods last; what can be refused is, before a model is loaded.
 
@@ -132,7 +132,7 @@ def plan(
 
 
 def _ours(
-    sample: Sample, method: Method, threads: int | None, fetch: bool, look: Callable[[Path], VideoInfo]
+    sample: Sample, method: Method, threads: int | None, fetch: bool, look: Callable[[Path], Video]
 ) -> PlannedEdit:
     if sample.problem is not None:
         return PlannedEdit(sample, method.name, failure=sample.problem)

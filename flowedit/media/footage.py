@@ -28,16 +28,16 @@ class Footage:
     fps: Fraction | None
     files: tuple[Path, ...]
     """The images of a folder, in order; empty for a video file."""
-    info: probe.VideoInfo | None
-    """What a video file holds; None for a folder."""
+    video: probe.Video | None
+    """The video file; None for a folder."""
 
     def read(self, indices: Sequence[int], chunk: int = 16) -> Iterator[np.ndarray]:
         """Yield the frames at ascending `indices` as uint8 (n, H, W, 3) RGB, n <= `chunk`.
 
         Raises ValueError for indices outside, and for a frame that cannot be read or is of another size.
         """
-        if self.info is not None:
-            return reader.read(self.info, indices, chunk)
+        if self.video is not None:
+            return reader.read(self.video, indices, chunk)
         indices = [int(i) for i in indices]
         if not indices or indices[0] < 0 or indices[-1] >= self.count or sorted(indices) != indices or chunk < 1:
             raise InputError(
@@ -74,8 +74,8 @@ def open_footage(path: str | os.PathLike[str]) -> Footage:
             raise InputError(f"folder {path} has no images: give frames as {', '.join(IMAGES)}")
         height, width = _rgb(files[0]).shape[:2]
         return Footage(path, len(files), (height, width), None, tuple(files), None)
-    info = probe.probe(path)
-    return Footage(path, info.frames, info.size, info.fps, (), info)
+    video = probe.probe(path)
+    return Footage(path, video.frames, video.size, video.fps, (), video)
 
 
 def frame_files(folder: Path) -> list[Path]:
@@ -87,10 +87,11 @@ def frame_files(folder: Path) -> list[Path]:
 
 
 def _rgb(path: Path) -> np.ndarray:
-    return cv2.cvtColor(decoded(path, cv2.IMREAD_COLOR, "frame"), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(decode_image(path, cv2.IMREAD_COLOR, "frame"), cv2.COLOR_BGR2RGB)
 
 
-def decoded(path: Path, mode: int, what: str) -> np.ndarray:
+def decode_image(path: Path, mode: int, what: str) -> np.ndarray:
+    """An image file by OpenCV in its `mode`; raises OSError or ValueError that names the file, after `what` it is."""
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:

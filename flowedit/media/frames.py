@@ -1,4 +1,4 @@
-"""Frames of a file as a sequence of which slices are read when they are asked for, and none is held."""
+"""Frames as a sequence of which slices are read when they are asked for, and none stays in memory."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,11 +8,11 @@ from flowedit.messages import InputError
 from flowedit.types import Frames
 
 
-class Reel:
-    """`reel[a:b]`, an array of those frames: the next ones from a stream that is open, any others from a new one.
+class LazyFrames:
+    """`frames[a:b]` reads those frames to an array: from the open stream where they are next, else from a new stream.
 
     `open(start)` yields arrays of consecutive frames from index `start` on, each of any number and `shape[1:]`. Beside
-    the slice no more than one such array is held. What the stream raises is passed on.
+    the slice no more than one such array is in memory. What the stream raises is passed on.
     """
 
     def __init__(self, shape: tuple[int, ...], open: Callable[[int], Iterator[np.ndarray]]) -> None:
@@ -25,32 +25,32 @@ class Reel:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, part: slice) -> np.ndarray:
-        start, stop, step = part.indices(len(self))
+    def __getitem__(self, places: slice) -> np.ndarray:
+        start, stop, step = places.indices(len(self))
         if step != 1:
             raise InputError(f"frames are read one after the other, not by steps of {step}")
         if start != self._place and start < stop:
             self._stream, self._place, self._rest = self._open(start), start, None
-        taken: np.ndarray | None = None
+        result: np.ndarray | None = None
         while self._place < stop and start < stop:
             rest = next(self._stream) if self._rest is None else self._rest
-            if taken is None:
-                taken = np.empty((stop - start, *rest.shape[1:]), rest.dtype)
+            if result is None:
+                result = np.empty((stop - start, *rest.shape[1:]), rest.dtype)
             count = min(len(rest), stop - self._place)
-            taken[self._place - start : self._place - start + count] = rest[:count]
+            result[self._place - start : self._place - start + count] = rest[:count]
             self._rest = rest[count:] if count < len(rest) else None
             self._place += count
         if self._place == len(self):  # so that the file is closed
             self._stream, self._place, self._rest = iter(()), -1, None
-        return np.empty((0, *self.shape[1:]), np.uint8) if taken is None else taken
+        return np.empty((0, *self.shape[1:]), np.uint8) if result is None else result
 
 
-def part(frames: Frames, start: int, stop: int) -> Frames:
+def between(frames: Frames, start: int, stop: int) -> Frames:
     """The frames from `start` up to `stop` as a sequence of their own, read when they are asked for."""
     if (start, stop) == (0, len(frames)):
         return frames
     shape = stop - start, *frames.shape[1:]
-    return Reel(shape, lambda first: (frames[place : place + 1] for place in range(start + first, stop)))
+    return LazyFrames(shape, lambda first: (frames[place : place + 1] for place in range(start + first, stop)))
 
 
 def by_chunks(frames: Frames, size: int = 16) -> Iterator[np.ndarray]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 
@@ -26,21 +27,39 @@ HDR_TO_SDR = "zscale=t=linear:npl=100,tonemap=hable,zscale=p=bt709:t=bt709:m=bt7
 
 
 @dataclass(frozen=True)
-class VideoInfo:
-    """A video file's frame count, displayed (height, width), rate, clockwise rotation in degrees, sound."""
+class Index:
+    """Where a file's frames are: display times in stream units, ascending (empty if unknown), and its key frames."""
+
+    times: tuple[int, ...] = ()
+    keys: tuple[tuple[int, int], ...] = ()
+    """Of each key frame its display and its decoding time."""
+    closed: bool = False
+    """Seeks are exact: no frame after a key frame in the file is displayed before it."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video file, looked at once: frame count, displayed (height, width), rate, clockwise rotation, sound, index.
+
+    `probe` makes one; all reading takes it, and never looks through the file again.
+    """
 
     path: Path
     frames: int
     size: tuple[int, int]
     fps: Fraction
     rotation: int
+    """In degrees, a multiple of 90."""
     has_audio: bool
-    pixel_aspect: Fraction = Fraction(1)  # displayed width of a pixel over its height
-    assumed_bt709: bool = False  # HD that names no colour matrix: players take BT.709, FFmpeg alone BT.601
+    pixel_aspect: Fraction = Fraction(1)
+    """Displayed width of a pixel over its height."""
+    assumed_bt709: bool = False
+    """HD that names no colour matrix: players take BT.709, FFmpeg alone BT.601."""
+    index: Index = field(default=Index(), repr=False, compare=False)
 
 
-def probe(path: str | os.PathLike[str]) -> VideoInfo:
-    """Read what a video file holds from its packets and its first frame.
+def probe(path: str | os.PathLike[str]) -> Video:
+    """What a video file holds, from its packets and its first frame, all in one pass.
 
     Raises FileNotFoundError, OSError (unreadable) or ValueError (not a video, truncated, empty, alpha,
     more than 8 bits, variable frame rate), each with one line that says what to do.
@@ -88,7 +107,7 @@ def _unreadable(path: Path, error: Exception) -> str:
     return f"{path} is not a video that can be read ({getattr(error, 'strerror', error)}): give a video file"
 
 
-def _inspect(path: Path, container: Any) -> VideoInfo:
+def _inspect(path: Path, container: Any) -> Video:
     stream = container.streams.best("video")
     kind = container.format.name
     if kind.endswith("_pipe") or kind in ("image2", "tty", "hls", "concat", "dash"):
@@ -99,7 +118,8 @@ def _inspect(path: Path, container: Any) -> VideoInfo:
         raise InputError(
             f"{path} uses a codec that FFmpeg cannot decode here; convert it first: " + _convert(path, [], "h264")
         )
-    frame, times, end = _scan(container, stream)
+    frame, packets, end = _scan(container, stream)
+    times = _times(packets)
     _check_whole(path, container, stream, len(times), end)
     if not times:
         raise InputError(f"{path} has no frames: give a video with at least one")
@@ -115,25 +135,64 @@ def _inspect(path: Path, container: Any) -> VideoInfo:
     if rotation % 180:
         height, width, aspect = width, height, 1 / aspect
     assumed = frame.colorspace == UNSPECIFIED and min(height, width) >= 720
-    return VideoInfo(path, len(times), (height, width), fps, rotation, bool(container.streams.audio), aspect, assumed)
+    return Video(
+        path,
+        len(times),
+        (height, width),
+        fps,
+        rotation,
+        bool(container.streams.audio),
+        aspect,
+        assumed,
+        _index(kind, packets),
+    )
 
 
-def _scan(container: Any, stream: Any) -> tuple[Any, list[int | None], float]:
-    """The first frame that decodes, the times of all frames in stream units, and where the file ends (s)."""
+class _Packet(NamedTuple):
+    """Of a packet that becomes a frame: display and decoding time in stream units, and whether it is a key frame."""
+
+    pts: int | None
+    dts: int | None
+    key: bool
+
+
+def _scan(container: Any, stream: Any) -> tuple[Any, list[_Packet], float]:
+    """The first frame that decodes, the packets of all frames, and where the file ends in seconds."""
     frame, end = None, 0.0
-    times: list[tuple[int | None, int | None]] = []
+    packets: list[_Packet] = []
     for packet in container.demux():
         if packet.size and packet.dts is not None:
             end = max(end, float((packet.dts + (packet.duration or 0)) * packet.time_base))
         if packet.stream is stream:
             if is_shown(packet, stream):
-                times.append((packet.pts, packet.dts))
+                packets.append(_Packet(packet.pts, packet.dts, packet.is_keyframe))
             if frame is None:
                 with suppress(av.error.FFmpegError):
                     frame = next(iter(packet.decode()), None)
-    # AVI and some program streams give decoding times only
-    which = 0 if all(pts is not None for pts, _ in times) else 1
-    return frame, [time[which] for time in times], end
+    return frame, packets, end
+
+
+def _times(packets: Sequence[_Packet]) -> list[int | None]:
+    """Display times; decoding times where AVI and some program streams give no others."""
+    displayed = all(packet.pts is not None for packet in packets)
+    return [packet.pts if displayed else packet.dts for packet in packets]
+
+
+def _index(kind: str, packets: Sequence[_Packet]) -> Index:
+    times = [packet.pts for packet in packets if packet.pts is not None]
+    # AVI has no display times: FFmpeg makes some up, and they are wrong where frames are reordered
+    if kind == "avi" or len(set(times)) < len(packets):
+        return Index()
+    earliest, closed = times[-1], "mp4" in kind or "matroska" in kind
+    for packet, time in zip(reversed(packets), reversed(times), strict=True):
+        closed = closed and not (packet.key and earliest < time)
+        earliest = min(earliest, time)
+    keys = tuple(
+        (time, time if packet.dts is None else packet.dts)
+        for packet, time in zip(packets, times, strict=True)
+        if packet.key
+    )
+    return Index(tuple(sorted(times)), keys, closed)
 
 
 def _check_whole(path: Path, container: Any, stream: Any, frames: int, end: float) -> None:
@@ -167,8 +226,8 @@ def _rate(stream: Any, times: list[int | None]) -> tuple[Fraction, bool]:
         steps = sorted(b - a for a, b in itertools.pairwise(known) if b > a) or [1]
         return 1 / (steps[len(steps) // 2] * stream.time_base), False
     measured = 1 / (step * stream.time_base)
-    held = known[1] - known[0] > step + slack
-    exact = held or abs(average / measured - 1) * len(known) < Fraction(1, 2)
+    long_first = known[1] - known[0] > step + slack
+    exact = long_first or abs(average / measured - 1) * len(known) < Fraction(1, 2)
     return (average if exact else measured.limit_denominator(100_000)), steady
 
 

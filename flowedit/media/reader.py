@@ -12,12 +12,12 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation
 
-from flowedit.media.probe import VideoInfo, is_shown, open_video, probe
+from flowedit.media.probe import Video, open_video, probe
 from flowedit.media.sound import Sound
 from flowedit.media.writer import Writer
 from flowedit.messages import InputError
 
-__all__ = ["Selection", "Sound", "VideoInfo", "Writer", "probe", "read", "read_small", "select"]
+__all__ = ["Selection", "Sound", "Video", "Writer", "probe", "read", "read_small", "select"]
 
 THREADS = 4
 
@@ -31,7 +31,7 @@ class Selection:
     start_seconds: Fraction
     seconds: Fraction
 
-    def part(self, first: int, end: int) -> Selection:
+    def between(self, first: int, end: int) -> Selection:
         """The frames [first, end) of these; all of them are these."""
         if (first, end) == (0, len(self.indices)):
             return self
@@ -39,72 +39,70 @@ class Selection:
         return Selection(self.indices[first:end], self.fps, start, (end - first) / self.fps)
 
 
-def select(
-    info: VideoInfo, start: int = 0, frames: int | None = None, fps: float | Fraction | None = None
-) -> Selection:
+def select(video: Video, start: int = 0, frames: int | None = None, fps: float | Fraction | None = None) -> Selection:
     """Choose frames: `start` counts frames of the source, `frames` counts frames taken (after resampling).
 
     A rate below the source's takes the indices floor(start + i·source_fps/fps); None keeps the source's,
     and `frames=None` goes on to the end. Raises ValueError for a start, count or rate outside the source.
     """
-    if not 0 <= start < info.frames:
+    if not 0 <= start < video.frames:
         raise InputError(
-            f"start {start} is outside {info.path}: it has {info.frames} frames, so give a start "
-            f"from 0 to {info.frames - 1}"
+            f"start {start} is outside {video.path}: it has {video.frames} frames, so give a start "
+            f"from 0 to {video.frames - 1}"
         )
-    rate = info.fps
+    rate = video.fps
     if fps is not None:
         if not (math.isfinite(fps) and fps > 0):
-            raise InputError(f"fps {fps} is not a rate: give a number above 0, at most {_decimal(info.fps)}")
+            raise InputError(f"fps {fps} is not a rate: give a number above 0, at most {_decimal(video.fps)}")
         asked = fps if isinstance(fps, Fraction) else Fraction(str(fps))
         # 29.97 and 27.02 are how people write 30000/1001 and 369000/13657
-        if abs(asked / info.fps - 1) > Fraction(1, 1000):
+        if abs(asked / video.fps - 1) > Fraction(1, 1000):
             rate = asked
-        if rate > info.fps:
+        if rate > video.fps:
             raise InputError(
-                f"fps {fps} is above the rate of {info.path}, {_decimal(info.fps)}: frames can be "
-                f"left out but not invented, so give at most {_decimal(info.fps)}"
+                f"fps {fps} is above the rate of {video.path}, {_decimal(video.fps)}: frames can be "
+                f"left out but not invented, so give at most {_decimal(video.fps)}"
             )
-    step = info.fps / rate
-    available = math.ceil((info.frames - start) / step)
+    step = video.fps / rate
+    available = math.ceil((video.frames - start) / step)
     count = available if frames is None else frames
     if not 1 <= count <= available:
         raise InputError(
-            f"frames {count} cannot be taken from {info.path}: from frame {start} on at "
+            f"frames {count} cannot be taken from {video.path}: from frame {start} on at "
             f"{_decimal(rate)} fps there are {available}, so give 1 to {available}"
         )
     indices = tuple(math.floor(start + i * step) for i in range(count))
-    return Selection(indices, rate, start / info.fps, count / rate)
+    return Selection(indices, rate, start / video.fps, count / rate)
 
 
-def read(info: VideoInfo, indices: Sequence[int], chunk: int = 16) -> Iterator[np.ndarray]:
+def read(video: Video, indices: Sequence[int], chunk: int = 16) -> Iterator[np.ndarray]:
     """Yield the frames at `indices` (ascending, repeats allowed) as uint8 (f, H, W, 3) RGB, f <= `chunk`.
 
     H, W are the displayed size. decord decodes where it is installed, PyAV elsewhere and whatever decord
     fails on. Raises ValueError for indices outside the file and for a frame that cannot be decoded.
     """
     indices = [int(i) for i in indices]
-    if not indices or indices[0] < 0 or indices[-1] >= info.frames or sorted(indices) != indices:
+    if not indices or indices[0] < 0 or indices[-1] >= video.frames or sorted(indices) != indices:
         raise InputError(
-            f"frames {indices[:3]}…{indices[-3:]} cannot be read from {info.path}: give ascending "
-            f"indices from 0 to {info.frames - 1}"
+            f"frames {indices[:3]}…{indices[-3:]} cannot be read from {video.path}: give ascending "
+            f"indices from 0 to {video.frames - 1}"
         )
     if chunk < 1:
         raise InputError(f"chunk {chunk} is not a number of frames: give 1 or more")
-    return _read(info, indices, chunk)
+    return _read(video, indices, chunk)
 
 
-def read_small(info: VideoInfo, indices: Sequence[int], side: int) -> Iterator[np.ndarray]:
+def read_small(video: Video, indices: Sequence[int], side: int) -> Iterator[np.ndarray]:
     """Yield the frames at `indices`, as `read` takes them, one by one and small, to be looked at and not worked with.
 
     uint8 (h, w, 3) RGB, the longer of h and w being `side`, as they lie in the file and not rotated; pictures are
     scaled before they become RGB, which saves most of the time. For a frame that cannot be decoded stands the next one,
     or the last.
     """
-    shrink = side / max(info.size)
-    height, width = (max(2, round(length * shrink)) for length in info.size[:: -1 if info.rotation % 180 else 1])
+    shrink = side / max(video.size)
+    height, width = (max(2, round(length * shrink)) for length in video.size[:: -1 if video.rotation % 180 else 1])
     done, picture = 0, None
-    for index, frame in _decoded(info, _order(info), indices[0], THREADS):
+    for index, frame in _decoded(video, indices[0], THREADS):
         if index < indices[done]:
             continue
         picture = frame.reformat(width, height, "rgb24", interpolation=Interpolation.AREA).to_ndarray()
@@ -117,49 +115,19 @@ def read_small(info: VideoInfo, indices: Sequence[int], side: int) -> Iterator[n
         yield from [picture] * (len(indices) - done)
 
 
-@dataclass(frozen=True)
-class _Order:
-    """The display times of a file's frames in stream units, ascending (empty if unknown), and its key frames."""
-
-    times: list[int]
-    keys: list[tuple[int, int]]  # (pts, dts)
-    closed: bool  # seeks are exact: no frame after a key frame in the file is displayed before it
-
-
-def _order(info: VideoInfo) -> _Order:
-    with open_video(info.path) as container:
-        stream = container.streams.best("video")
-        packets = [
-            (p.pts, p.dts if p.dts is not None else p.pts, p.is_keyframe)
-            for p in container.demux(stream)
-            if is_shown(p, stream)
-        ]
-        kind = container.format.name
-    complete = all(pts is not None for pts, _, _ in packets)
-    # AVI has no display times: FFmpeg makes some up, and they are wrong where frames are reordered
-    if kind == "avi" or not complete or len({pts for pts, _, _ in packets}) < info.frames:
-        return _Order([], [], False)
-    earliest, closed = packets[-1][0], "mp4" in kind or "matroska" in kind
-    for pts, _, key in reversed(packets):
-        closed = closed and not (key and earliest < pts)
-        earliest = min(earliest, pts)
-    return _Order(sorted(p[0] for p in packets), [(pts, dts) for pts, dts, key in packets if key], closed)
-
-
-def _read(info: VideoInfo, indices: list[int], chunk: int) -> Iterator[np.ndarray]:
-    order = _order(info)
+def _read(video: Video, indices: list[int], chunk: int) -> Iterator[np.ndarray]:
     # decord counts frames from key frames in the file's order, and so returns others where groups are open
     # and it takes BT.601 for whatever names no matrix
-    batch = _decord(info) if order.closed and not info.assumed_bt709 else None
+    batch = _decord(video) if video.index.closed and not video.assumed_bt709 else None
     for begin in range(0, len(indices), chunk):
         frames = batch(indices[begin : begin + chunk]) if batch else None
         if frames is None:
-            yield from _decode(info, order, indices[begin:], chunk)
+            yield from _decode(video, indices[begin:], chunk)
             return
         yield frames
 
 
-def _decord(info: VideoInfo) -> Callable[[list[int]], np.ndarray | None] | None:
+def _decord(video: Video) -> Callable[[list[int]], np.ndarray | None] | None:
     """A function from indices to frames, or to None where decord fails; None without decord."""
     try:
         import decord  # no wheels for Apple silicon or Linux on arm
@@ -168,10 +136,10 @@ def _decord(info: VideoInfo) -> Callable[[list[int]], np.ndarray | None] | None:
     fault = decord.base.DECORDError
     decord.logging.set_level(decord.logging.QUIET)
     try:
-        reader = decord.VideoReader(str(info.path.absolute()), num_threads=THREADS)
+        reader = decord.VideoReader(str(video.path.absolute()), num_threads=THREADS)
     except (fault, RuntimeError):
         return None
-    if len(reader) != info.frames:
+    if len(reader) != video.frames:
         return None
 
     def batch(indices: list[int]) -> np.ndarray | None:
@@ -179,29 +147,27 @@ def _decord(info: VideoInfo) -> Callable[[list[int]], np.ndarray | None] | None:
             frames: np.ndarray = reader.get_batch(indices).asnumpy()
         except (fault, RuntimeError):
             return None
-        return frames if frames.shape == (len(indices), *info.size, 3) else None
+        return frames if frames.shape == (len(indices), *video.size, 3) else None
 
     return batch
 
 
-def _decode(
-    info: VideoInfo, order: _Order, indices: list[int], chunk: int, threads: int = THREADS
-) -> Iterator[np.ndarray]:
+def _decode(video: Video, indices: list[int], chunk: int, threads: int = THREADS) -> Iterator[np.ndarray]:
     """Yield the frames at ascending `indices` in chunks, by PyAV; raises ValueError for one that is damaged."""
     frames: list[np.ndarray] = []
     done = 0
-    for index, frame in _decoded(info, order, indices[0], threads):
+    for index, frame in _decoded(video, indices[0], threads):
         if done == len(indices) or index > indices[done]:
             break
         picture = None
         while done < len(indices) and index == indices[done]:
             if picture is None:
-                matrix = {"src_colorspace": "ITU709"} if info.assumed_bt709 else {}
-                picture = np.rot90(frame.to_ndarray(format="rgb24", **matrix), -info.rotation // 90)
-                if picture.shape != (*info.size, 3):
+                matrix = {"src_colorspace": "ITU709"} if video.assumed_bt709 else {}
+                picture = np.rot90(frame.to_ndarray(format="rgb24", **matrix), -video.rotation // 90)
+                if picture.shape != (*video.size, 3):
                     raise InputError(
-                        f"frame {index} of {info.path} is {picture.shape[1]}x{picture.shape[0]}, others "
-                        f"are {info.size[1]}x{info.size[0]}: export the video again in one size"
+                        f"frame {index} of {video.path} is {picture.shape[1]}x{picture.shape[0]}, others "
+                        f"are {video.size[1]}x{video.size[0]}: export the video again in one size"
                     )
             frames.append(picture)
             done += 1
@@ -211,21 +177,21 @@ def _decode(
     if frames:
         yield np.stack(frames)
     if done < len(indices) and threads > 1:  # one thread loses nothing but the damaged frame itself
-        yield from _decode(info, order, indices[done:], chunk, threads=1)
+        yield from _decode(video, indices[done:], chunk, threads=1)
     elif done < len(indices):
         raise InputError(
-            f"frame {indices[done]} of {info.path} cannot be decoded, the file is damaged there: choose "
+            f"frame {indices[done]} of {video.path} cannot be decoded, the file is damaged there: choose "
             "other frames, or export the video again"
         )
 
 
-def _decoded(info: VideoInfo, order: _Order, first: int, threads: int) -> Iterator[tuple[int, Any]]:
+def _decoded(video: Video, first: int, threads: int) -> Iterator[tuple[int, Any]]:
     """Yield (index, frame) in order, from a key frame at or before frame `first` on, without damaged ones."""
-    places = {time: index for index, time in enumerate(order.times)}
-    with open_video(info.path) as container:
+    places = {time: index for index, time in enumerate(video.index.times)}
+    with open_video(video.path) as container:
         stream = container.streams.best("video")
         stream.thread_type, stream.codec_context.thread_count = "AUTO", threads
-        before = [dts for pts, dts in order.keys if pts <= order.times[first]]
+        before = [dts for pts, dts in video.index.keys if pts <= video.index.times[first]]
         if len(before) > 1:
             container.seek(before[-1], stream=stream)
         ordinal = -1

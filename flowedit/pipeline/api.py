@@ -16,7 +16,7 @@ from flowedit.config.schema import Settings
 from flowedit.editors.averaging import AveragingOptions
 from flowedit.editors.spec import ModeOptions
 from flowedit.masks.options import MaskOptions
-from flowedit.media.probe import VideoInfo, probe
+from flowedit.media.probe import Video, probe
 from flowedit.messages import InputError
 from flowedit.pipeline import instruction, run
 from flowedit.pipeline.checks import check
@@ -165,7 +165,7 @@ class Editor:
 
     def _complete(
         self, options: dict[str, Any], settings: Settings | None, monitor: Monitor | None, files: bool = True
-    ) -> tuple[Settings, VideoInfo | None]:
+    ) -> tuple[Settings, Video | None]:
         late = {key for key in options if key.split(".")[0] in LOADED}
         if late:
             raise InputError(f"{', '.join(sorted(late))}: chosen when the editor is loaded; load another one")
@@ -225,7 +225,7 @@ def edit_frames(
 
 def edit_settings(
     settings: Settings,
-    video: VideoInfo,
+    video: Video,
     monitor: Monitor,
     callback: Heard | None = None,
     cancel: threading.Event | None = None,

@@ -15,7 +15,7 @@ import torch
 from flowedit import machine
 from flowedit.config.schema import Settings
 from flowedit.language import grammar
-from flowedit.media.probe import VideoInfo
+from flowedit.media.probe import Video
 from flowedit.messages import InputError
 from flowedit.pipeline.source import open_clip
 from flowedit.pretrained import vlm
@@ -56,7 +56,7 @@ class Captions:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._release()
 
-    def of(self, settings: Settings, instruction: grammar.Instruction, video: VideoInfo | None = None) -> str | None:
+    def of(self, settings: Settings, instruction: grammar.Instruction, video: Video | None = None) -> str | None:
         """The caption of the settings' clip, or None where the model may not be asked.
 
         The question names the instruction's objects. Raises ValueError for a model that cannot be used or says

@@ -10,7 +10,7 @@ from flowedit.language import grammar, rewrite, words
 from flowedit.messages import InputError
 
 if TYPE_CHECKING:
-    from flowedit.media.probe import VideoInfo
+    from flowedit.media.probe import Video
     from flowedit.pipeline.captions import Captions
     from flowedit.types import Monitor
 
@@ -20,7 +20,7 @@ MADE = ("target", "source_words", "target_words")
 
 
 def complete(
-    settings: Settings, monitor: Monitor, captions: Captions | None = None, video: VideoInfo | None = None
+    settings: Settings, monitor: Monitor, captions: Captions | None = None, video: Video | None = None
 ) -> Settings:
     """The settings with the prompts and words that their instruction comes to; without one, as they are.
 
@@ -91,7 +91,7 @@ def _caption(
     instruction: grammar.Instruction,
     monitor: Monitor,
     captions: Captions | None,
-    video: VideoInfo | None,
+    video: Video | None,
 ) -> str | None:
     if captions is not None:
         return captions.of(settings, instruction, video)

@@ -182,7 +182,7 @@ def make_plan(brief: Brief, backbone: Backbone, clip: Clip, cuts: Sequence[int])
         geometry = backbone.geometry(end - first, size)
         fit = lay(clip.size, geometry.size, settings.fit)
         places = tuple(windows_of(settings, spec, geometry.latent[1]))
-        shots.append(Shot(first, clip.selection.part(first, end), geometry, fit, places))
+        shots.append(Shot(first, clip.selection.between(first, end), geometry, fit, places))
     return Plan(brief, spec, tuple(make_grid(settings, backbone)), clip, tuple(shots))
 
 

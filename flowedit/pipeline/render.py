@@ -13,7 +13,7 @@ from torch import Tensor
 from flowedit.masks import grids
 from flowedit.media import fit, pictures
 from flowedit.media.pixels import Size, composite, feather, resize
-from flowedit.media.probe import VideoInfo
+from flowedit.media.probe import Video
 from flowedit.media.sound import Sound
 from flowedit.media.writer import Writer
 from flowedit.pipeline.plan import Plan, Shot
@@ -120,7 +120,7 @@ def _mask_picture(plan: Plan, part: Rendered, mask: np.ndarray, size: Size) -> n
     return pictures.overlays(resize(part.source, size), [resize(m, size) for m in masks], labels, outlined)
 
 
-def _picture_size(info: VideoInfo) -> Size:
+def _picture_size(info: Video) -> Size:
     """(height, width) of a picture: square pixels, even sides, at most PICTURE wide."""
     height, width = info.size[0], float(info.size[1] * info.pixel_aspect)
     scale = min(1.0, PICTURE / width)

@@ -15,8 +15,8 @@ from flowedit.backbones import families
 from flowedit.config.schema import Settings
 from flowedit.flow import windows
 from flowedit.media import mask_file
-from flowedit.media.frames import part
-from flowedit.media.probe import VideoInfo
+from flowedit.media.frames import between
+from flowedit.media.probe import Video
 from flowedit.messages import InputError
 from flowedit.metrics.pixels import psnr
 from flowedit.pipeline import instruction, notices
@@ -114,7 +114,7 @@ def edit_clip(
     session: Session | None = None,
     *,
     out: Path | None = None,
-    video: VideoInfo | None = None,
+    video: Video | None = None,
 ) -> EditResult:
     """One edit, from a file to a folder of files.
 
@@ -173,7 +173,7 @@ def edit_shots(prepared: Prepared, backbone: Backbone, session: Session) -> list
     for shot, x_src in zip(plan.shots, encoded, strict=True):
         user = None
         if prepared.mask is not None:
-            section = part(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
+            section = between(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
             user = user_latent(working_mask(shot, section), plan.spec, shot.geometry)
         own = own_latents(plan.spec, shot.geometry)
         done = steer(plan.brief, backbone, x_src, plan.grid, shot.windows, own, session, user)

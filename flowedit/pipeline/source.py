@@ -10,9 +10,9 @@ import numpy as np
 
 from flowedit.config.schema import Settings
 from flowedit.media import cuts, fit
-from flowedit.media.frames import Reel, by_chunks
+from flowedit.media.frames import LazyFrames, by_chunks
 from flowedit.media.pixels import resize
-from flowedit.media.probe import VideoInfo, probe
+from flowedit.media.probe import Video, probe
 from flowedit.media.reader import Selection, read, read_small, select
 from flowedit.messages import InputError
 from flowedit.types import Frames
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Clip:
     """What a user gives: what a video file holds, or frames in memory, and which of its frames are edited."""
 
-    video: VideoInfo
+    video: Video
     selection: Selection
     array: np.ndarray | None = None
     """Frames uint8 (F, H, W, 3), where they do not come from a file."""
@@ -55,7 +55,7 @@ class Clip:
             yield resize(self.array[index : index + 1], size)[0]
 
 
-def open_clip(settings: Settings, video: VideoInfo | None = None) -> Clip:
+def open_clip(settings: Settings, video: Video | None = None) -> Clip:
     """The settings' clip, probed once; `video` is what was probed already. Raises as `probe` and `select` do."""
     if settings.clip is None:
         raise InputError("no clip: give a video file or an edit's YAML file")
@@ -71,7 +71,7 @@ def array_clip(frames: np.ndarray, fps: float | Fraction, settings: Settings) ->
     if not rate > 0:
         raise InputError(f"fps {fps} is not a frame rate: give a number above 0")
     size = int(frames.shape[1]), int(frames.shape[2])
-    video = VideoInfo(Path("frames"), len(frames), size, rate, rotation=0, has_audio=False)
+    video = Video(Path("frames"), len(frames), size, rate, rotation=0, has_audio=False)
     return Clip(video, select(video, settings.start, settings.frames, settings.rate), frames)
 
 
@@ -109,7 +109,7 @@ def working_frames(clip: Clip, shot: "Shot") -> Frames:
         for frames in clip.read(indices[start:], chunk=8):
             yield fit.to_working(frames, shot.fit)
 
-    return Reel((len(indices), *shot.geometry.size, 3), opened)
+    return LazyFrames((len(indices), *shot.geometry.size, 3), opened)
 
 
 def loses_margins(shot: "Shot", mask: Frames) -> bool:
@@ -136,4 +136,4 @@ def working_mask(shot: "Shot", mask: Frames) -> Frames:
                 frame = fit.mask_to_working(held.astype(np.float32) / 255, shot.fit)
             yield frame
 
-    return Reel((count, *shot.geometry.size), opened)
+    return LazyFrames((count, *shot.geometry.size), opened)

@@ -15,7 +15,7 @@ import flowedit
 from flowedit.config import compose
 from flowedit.masks import grids
 from flowedit.media import fit, mask_file, reader, writer
-from flowedit.media.frames import Reel, by_chunks
+from flowedit.media.frames import LazyFrames, by_chunks
 from flowedit.pipeline import region, source
 from flowedit.pipeline.plan import brief, make_plan
 from flowedit.pipeline.source import loses_margins, open_clip, working_frames, working_mask
@@ -43,20 +43,20 @@ class Counted:
 @pytest.mark.parametrize("size", [1, 3, 8, 23])
 def test_ascending_slices_read_each_frame_once(chunk, size):
     file = Counted(chunk)
-    reel = Reel(FRAMES.shape, file)
-    assert (len(reel), reel.shape) == (23, FRAMES.shape)
-    np.testing.assert_array_equal(np.concatenate(list(by_chunks(reel, size))), FRAMES)
+    lazy = LazyFrames(FRAMES.shape, file)
+    assert (len(lazy), lazy.shape) == (23, FRAMES.shape)
+    np.testing.assert_array_equal(np.concatenate(list(by_chunks(lazy, size))), FRAMES)
     assert (file.opened, file.read) == ([0], 23)
 
 
 def test_any_slice_is_an_array_s():
     file = Counted(4)
-    reel = Reel(FRAMES.shape, file)
+    lazy = LazyFrames(FRAMES.shape, file)
     for part in (slice(3, 9), slice(9, 10), slice(2, 4), slice(20, 99), slice(None, 5), slice(7, 7), slice(None)):
-        np.testing.assert_array_equal(reel[part], FRAMES[part])
+        np.testing.assert_array_equal(lazy[part], FRAMES[part])
     assert file.opened == [3, 2, 20, 0, 0]
     with pytest.raises(ValueError, match="steps of 2"):
-        reel[::2]
+        lazy[::2]
 
 
 def test_a_frame_that_cannot_be_read_is_told():
@@ -65,7 +65,7 @@ def test_a_frame_that_cannot_be_read_is_told():
         raise ValueError("frame 2 is damaged")
 
     with pytest.raises(ValueError, match="frame 2 is damaged"):
-        Reel(FRAMES.shape, opened)[0:5]
+        LazyFrames(FRAMES.shape, opened)[0:5]
 
 
 def plan(backbone, path, **options):
@@ -131,13 +131,13 @@ def test_leading_latents_of_a_mask_are_the_first(backbone_15):
 
 
 def test_a_long_edit_never_holds_more_than_a_few_frames(editor, tmp_path, monkeypatch):
-    """With a mask of its own, through every phase: what a reel hands out at once, and what a stream reads at once."""
+    """With a mask of its own, through every phase: what a lazy hands out at once, and what a stream reads at once."""
     clip = write_clip(tmp_path / "long.mp4", frames=90)
     with writer.Writer(tmp_path / "mask.mp4", (64, 96), Fraction(10)) as out:
         for frame in scene(3, (64, 96), 90).frames:
             out.write(frame[None])
     most, read = [], []
-    taken, plain = Reel.__getitem__, reader.read
+    taken, plain = LazyFrames.__getitem__, reader.read
 
     def counted(self, part):
         most.append(len(found := taken(self, part)))
@@ -148,7 +148,7 @@ def test_a_long_edit_never_holds_more_than_a_few_frames(editor, tmp_path, monkey
             read.append(len(frames))
             yield frames
 
-    monkeypatch.setattr(Reel, "__getitem__", counted)
+    monkeypatch.setattr(LazyFrames, "__getitem__", counted)
     monkeypatch.setattr(source, "read", chunks)
     result = editor.edit(clip, source="a", target="b", out=tmp_path / "o", user_mask=tmp_path / "mask.mp4")
     assert result.run["clip"]["frames"] == 90

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from flowedit.media.mask_file import read_mask
-from flowedit.media.probe import VideoInfo
+from flowedit.media.probe import Video
 from flowedit.media.writer import Writer
 
-INFO = VideoInfo(Path("clip.mp4"), 12, (32, 48), Fraction(25), 0, False)
+INFO = Video(Path("clip.mp4"), 12, (32, 48), Fraction(25), 0, False)
 INDICES = (2, 5, 11)
 
 

@@ -1,5 +1,6 @@
 """Video files in and out: what is refused, both readers frame by frame, colours, rotation, the writer, sound."""
 
+import importlib.util
 import itertools
 import resource
 import shlex
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 
 from flowedit.media import reader as video
-from flowedit.media.probe import VideoInfo, _rate, probe
-from flowedit.media.reader import Selection, read, select
+from flowedit.media.probe import Video, _rate, probe
+from flowedit.media.reader import Selection, read, read_small, select
 from flowedit.media.sound import Sound
 from flowedit.media.writer import Writer
 
@@ -158,7 +159,7 @@ def whole(path, indices=None, chunk=16):
 )
 def test_probe_counts_and_times(tmp_path, name, codec, rate):
     path = make(tmp_path / name, moving(12), codec, rate)
-    assert probe(path) == VideoInfo(path, 12, (64, 96), Fraction(rate), 0, False)
+    assert probe(path) == Video(path, 12, (64, 96), Fraction(rate), 0, False)
 
 
 def test_probe_one_frame_and_sound(tmp_path):
@@ -283,7 +284,7 @@ def test_rate(times, average, base, fps, steady):
 
 # --- select ---
 
-INFO = VideoInfo(Path("clip.mp4"), 100, (48, 64), Fraction(30), 0, False)
+INFO = Video(Path("clip.mp4"), 100, (48, 64), Fraction(30), 0, False)
 
 
 def test_select():
@@ -389,8 +390,27 @@ def test_read_names_the_damaged_frame(tmp_path, monkeypatch, use_decord, bad):
 
 @pytest.mark.parametrize("indices", [[], [-1], [20], [3, 2]])
 def test_read_refuses_indices(tmp_path, indices):
-    info = VideoInfo(tmp_path / "a.mp4", 20, (8, 8), Fraction(1), 0, False)
+    info = Video(tmp_path / "a.mp4", 20, (8, 8), Fraction(1), 0, False)
     refused(lambda: read(info, indices), ValueError, "0 to 19")
+
+
+@pytest.mark.parametrize("use_decord", [True, False])
+def test_a_file_is_looked_through_once_however_often_it_is_read(tmp_path, monkeypatch, use_decord):
+    """By PyAV every reading opens the file to decode it; nothing opens it to look for its frames again."""
+    if not use_decord:
+        monkeypatch.setitem(sys.modules, "decord", None)
+    elif importlib.util.find_spec("decord") is None:
+        pytest.skip("no decord on this machine")
+    path = make(tmp_path / "a.mp4", moving(20), g=6)
+    opened, plain = [], av.open
+    monkeypatch.setattr(av, "open", lambda *args, **options: (opened.append(args), plain(*args, **options))[1])
+    video = probe(path)
+    assert len(opened) == 1
+    first, second = (np.concatenate(list(read(video, range(20), 7))) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert len(opened) == (1 if use_decord else 3)
+    assert len(list(read_small(video, range(0, 20, 3), 48))) == 7
+    assert len(opened) == (2 if use_decord else 4)
 
 
 # --- Writer ---

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from flowedit.media import pixels, reader
-from flowedit.media.probe import VideoInfo, probe
+from flowedit.media.probe import Video, probe
 from flowedit.media.writer import Writer
 
 HEIGHT = 320
@@ -26,7 +26,7 @@ FRAMES = 240
 CRF = 26
 
 
-Look = Callable[[Path], VideoInfo]
+Look = Callable[[Path], Video]
 
 
 class Film(NamedTuple):
@@ -63,14 +63,14 @@ def embed(path: Path, look: Look = probe) -> Film:
     return Film(f"data:video/mp4;base64,{data}", min(info.frames, FRAMES), info.frames, float(info.fps))
 
 
-def size(info: VideoInfo) -> pixels.Size:
+def size(info: Video) -> pixels.Size:
     """(height, width) of a copy: square pixels, even sides."""
     height, width = info.size[0], float(info.size[1] * info.pixel_aspect)
     scale = min(1.0, HEIGHT / height) if height >= SMALL else float(max(1, int(HEIGHT / max(height, width))))
     return max(2, 2 * round(height * scale / 2)), max(2, 2 * round(width * scale / 2))
 
 
-def _copy(info: VideoInfo) -> bytes:
+def _copy(info: Video) -> bytes:
     shape = size(info)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "preview.mp4"

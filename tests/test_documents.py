@@ -71,10 +71,19 @@ def test_flags_exist(path):
 @each_document
 def test_keys_exist(path):
     text = path.read_text(encoding="utf-8")
-    lines = [*commands(text), *(span for span in spans(text) if re.fullmatch(r"[a-z_]+(\.[a-z_]+)*=.*", span))]
+    lines = [*commands(text), *(span for span in spans(text) if re.fullmatch(r'"?[a-z_]+(\.[a-z_]+)*=.*', span))]
     for line in lines:
         _, _, keys = parsed(line)
         assert not keys - configuration(), f"{sorted(keys - configuration())}: not in conf/, in {line!r}"
+
+
+def test_the_map_names_functions_that_are_there():
+    text = (ROOT / "flowedit" / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"\]\(([\w/]+\.py)\), `(\w+)`", text)
+    assert len(named) >= 10
+    for file, function in named:
+        code = (ROOT / "flowedit" / file).read_text(encoding="utf-8")
+        assert re.search(rf"^(def|class) {function}\b", code, re.MULTILINE), f"{file} has no {function}"
 
 
 def test_the_parsers_see_what_they_should():

@@ -1,24 +1,96 @@
-"""The machine: device, cores and threads, seconds and memory of each phase, the cache folder, versions."""
+"""The machine: files that appear whole, device, cores and threads, time and memory of phases, cache, versions.
+
+Importing it loads no torch, so that what only writes a file stays quick.
+"""
+
+from __future__ import annotations
 
 import contextlib
 import os
 import platform
 import re
+import secrets
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from flowedit.messages import FileTakenError, InputError, OutOfMemoryError
 
-from flowedit.messages import InputError, OutOfMemoryError
+if TYPE_CHECKING:
+    import torch
 
 ADVICE = (
     "lower it with --size or --frames, runtime.rows=1, draws=1, runtime.dtype=bfloat16 or runtime.tiling=true "
     "(see the README on memory)"
 )
+
+
+PARTIAL = ".part"
+"""The end of the name of a file or folder that is being written; what a killed process left behind has it too."""
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str], parents: bool = True) -> Iterator[Path]:
+    """A path beside `path` to write to; on a clean exit one rename puts it in the place of `path`, or of an older file.
+
+    Missing parents are made, unless `parents` is false. On an error `path` is as it was, and nothing new is left.
+    Raises OSError where the folder or the disk refuses the file.
+    """
+    path = Path(path)
+    part = _partial(path)
+    with _parents(path.parent, parents):
+        try:
+            yield part
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: str | os.PathLike[str], parents: bool = True) -> Iterator[Path]:
+    """An empty folder beside `path` to write in; on a clean exit one rename gives it the name `path`.
+
+    Missing parents are made, unless `parents` is false. On an error nothing new is left. Raises FileTakenError where
+    `path` holds files by then, and OSError where the disk refuses the folder.
+    """
+    path = Path(path)
+    part = _partial(path)
+    with _parents(path.parent, parents):
+        try:
+            part.mkdir()
+            yield part
+            try:
+                os.rename(part, path)
+            except OSError as error:
+                if path.exists():
+                    raise FileTakenError(f"folder {str(path)!r} is there already: choose another name") from error
+                raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+
+
+@contextmanager
+def _parents(folder: Path, make: bool) -> Iterator[None]:
+    """The folder and those above it, made; on an error those that are new and empty go again."""
+    new = [each for each in (folder, *folder.parents) if make and not each.exists()]
+    try:
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for each in new:
+            with suppress(OSError):
+                each.rmdir()
+        raise
 
 
 class Meter:
@@ -35,6 +107,8 @@ class Meter:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Times the block; raises MemoryError with advice where it runs out of memory."""
+        import torch
+
         cuda = self._device.type == "cuda"
         if cuda:
             torch.cuda.reset_peak_memory_stats(self._device)
@@ -58,13 +132,15 @@ class Meter:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    said = str(error).lower()  # the CPU, MPS and the CUDA libraries have no type of their own for it
+    import torch
+
+    text = str(error).lower()  # the CPU, MPS and the CUDA libraries have no type of their own for it
     signs = ("out of memory", "can't allocate memory", "alloc_failed")
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(sign in said for sign in signs)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(sign in text for sign in signs)
 
 
 def _reset_resident() -> None:
-    """The peak of resident memory starts anew from what is held now, where Linux lets us."""
+    """The peak of resident memory starts anew from what is in use now, where Linux lets us."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
@@ -72,9 +148,9 @@ def _reset_resident() -> None:
 def _resident() -> float:
     """The process's peak resident memory in MiB; 0 where the system does not tell (Windows)."""
     with suppress(OSError):
-        held = Path("/proc/self/status").read_text()
-        if found := re.search(r"VmHWM:\s+(\d+) kB", held):
-            return int(found[1]) / 2**10
+        status = Path("/proc/self/status").read_text()
+        if peak_kib := re.search(r"VmHWM:\s+(\d+) kB", status):
+            return int(peak_kib[1]) / 2**10
     try:
         import resource
     except ImportError:
@@ -97,6 +173,8 @@ def cache_folder(setting: str | None) -> Path | None:
 
 def find_device(name: str) -> torch.device:
     """auto: the GPU when there is one, else the CPU; raises ValueError for one that is unknown or absent."""
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, number = name.partition(":")

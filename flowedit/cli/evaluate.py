@@ -5,28 +5,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowedit.cli.flags import (
-    FLAGS,
+    CLIP,
     METHOD,
+    SHARED,
     UNSET,
     command,
     given,
     is_override,
-    listed,
     monitor_of,
+    parts,
     whole,
     with_instruction,
 )
 from flowedit.messages import InputError
 
 if TYPE_CHECKING:
-    from flowedit.evaluation.evaluate import Finished
+    from flowedit.evaluation.files import Results
 
-
-CLIP = ("source", "target", "instruction", "source_words", "target_words", "user_mask")
-"""Flags that belong to a clip and not to a method."""
-
-SHARED = tuple(name for name in FLAGS if name not in (*CLIP, "mode", "composite", "out"))
-"""Flags that hold for every method."""
 
 ABOUT = {
     "compare": "one clip by all modes at equal cost, side by side: flowedit compare clip.mp4 --source ...",
@@ -83,7 +78,7 @@ LISTS = ("modes", "metrics", "kinds")
 COUNTS = ("first_seed", "scenes")
 
 ALSO = """\
-any key of conf/ can follow as key=value and holds for all methods; --also "draws=4 guidance=differential" adds the
+any key of conf/ can follow as key=value and holds for all methods; --also "draws=4 averaging=differential" adds the
 first mode with these set, --also "mode=inversion strength=1" another one"""
 
 CODES = "exit codes: 0 done, 1 a mistake (one line says which; --debug shows where), 2 finished, but some {what} failed"
@@ -171,10 +166,10 @@ def _compare(options: argparse.Namespace) -> int:
         from flowedit.evaluation import compare, evaluate, plan
 
         pair = compare.one_clip(Path(videos[0]), given(options, CLIP), options.score_mask and Path(options.score_mask))
-        chosen = plan.compared(settings, given(options, SHARED), rest)
+        chosen = plan.comparison(settings, given(options, SHARED), rest)
         if options.dry_run:
-            return _list(evaluate.listed(settings, chosen, pair))
-        made = evaluate.compare(settings, chosen, pair, monitor)
+            return _list(evaluate.job_table(settings, chosen, pair))
+        made = compare.compare(settings, chosen, pair, monitor)
     return _tell(made)
 
 
@@ -189,9 +184,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     with monitor_of(options.quiet) as monitor:
         from flowedit.evaluation import evaluate, plan
 
-        chosen = plan.compared(settings, given(options, SHARED), rest)
+        chosen = plan.comparison(settings, given(options, SHARED), rest)
         if options.dry_run:
-            return _list(evaluate.listed(settings, chosen))
+            return _list(evaluate.job_table(settings, chosen))
         made = evaluate.evaluate(settings, chosen, monitor)
     return _tell(made)
 
@@ -205,7 +200,7 @@ def _bench(options: argparse.Namespace) -> int:
         from flowedit.evaluation.results import tables
 
         made = run.report(settings, given(options, METHOD), rest, monitor, json=options.json)
-        tables.show(list(run.shown(made)))
+        tables.show(list(run.bench_tables(made)))
     print(made.folder / "index.html")
     return 2 if made.failures else 0
 
@@ -229,9 +224,9 @@ def _evaluation_flags(options: argparse.Namespace, flags: tuple[tuple[str, str, 
         value = getattr(options, name)
         if value is None or name in ("workers", "score_mask", "json"):
             continue
-        if name in LISTS and not listed(value):
+        if name in LISTS and not parts(value):
             raise InputError(f"--{name} {value!r}: name at least one")
-        made[name] = listed(value) if name in LISTS else whole(options, name) if name in COUNTS else value
+        made[name] = parts(value) if name in LISTS else whole(options, name) if name in COUNTS else value
         if name == "evaluations" and value.isdecimal():
             made[name] = int(value)
     if getattr(options, "workers", None) is not None:
@@ -246,7 +241,7 @@ def _list(table: Any) -> int:
     return 0
 
 
-def _tell(made: "Finished") -> int:
+def _tell(made: "Results") -> int:
     """The tables, and where the page lies."""
     from flowedit.evaluation.results import tables
 

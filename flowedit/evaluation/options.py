@@ -10,7 +10,7 @@ from flowedit.messages import InputError, nearest
 
 
 @dataclass(frozen=True)
-class EngineSettings:
+class EngineOptions:
     """`workers` None: one a core on the CPU, one a GPU otherwise; `address` is Ray's, None for a cluster of our own."""
 
     name: Literal["local", "ray"]
@@ -26,7 +26,7 @@ class EngineSettings:
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
+class EvaluationOptions:
     """Which edits, by which methods, scored by what, and where the jobs run; conf/evaluate.yaml says what each is."""
 
     dataset: str | None
@@ -42,7 +42,7 @@ class EvaluationSettings:
     scenes: int
     kinds: tuple[str, ...]
     out: str | None
-    engine: EngineSettings
+    engine: EngineOptions
 
     def __post_init__(self) -> None:
         if isinstance(self.evaluations, int) and self.evaluations < 1:
@@ -69,7 +69,7 @@ class EvaluationSettings:
 
 def evaluation(
     flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = ()
-) -> tuple[EvaluationSettings, list[str]]:
+) -> tuple[EvaluationOptions, list[str]]:
     """An evaluation's own settings, and the overrides that are left for its methods.
 
     `flags` are plain values and taken to the letter, `engine.workers` among them; `overrides` are `key=value` in
@@ -90,7 +90,7 @@ def evaluation(
         else:
             raise InputError(f"unknown key {key!r}{nearest(key, dotted)}")
     values = composed(tuple(own), "evaluate")
-    made: EvaluationSettings = build(EvaluationSettings, {key: values[key] for key in known} | given)
+    made: EvaluationOptions = build(EvaluationOptions, {key: values[key] for key in known} | given)
     return made, rest
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
 
+from flowedit.machine import whole_file
 from flowedit.media.sound import Sound, SoundTrack
 from flowedit.messages import InputError
 
@@ -48,25 +49,21 @@ class Writer:
         self._format = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
         self._crf, self._pixel_aspect, self._source = crf, pixel_aspect, sound
         self._sound: SoundTrack | None = None
-        self._temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
 
     def __enter__(self) -> Self:
-        try:
-            self._open()
-        except OSError as error:
-            self._discard()
-            raise self._refused(error) from None
-        except BaseException:
-            self._discard()
-            raise
+        with ExitStack() as stack:
+            try:
+                self._open(stack.enter_context(whole_file(self.path, parents=False)), stack)
+            except OSError as error:
+                raise self._refused(error) from None
+            self._stack = stack.pop_all()
         return self
 
-    def _open(self) -> None:
+    def _open(self, part: Path, stack: ExitStack) -> None:
         # av.open would also take a folder that is not there, and report it by a bare errno
-        self._temporary.open("wb").close()
-        self._container: Any = av.open(
-            str(self._temporary.absolute()), "w", format="mp4", options={"movflags": "+faststart"}
-        )
+        part.open("wb").close()
+        self._container: Any = av.open(str(part.absolute()), "w", format="mp4", options={"movflags": "+faststart"})
+        stack.push(self._close)
         # x264's macroblock tree gives other bytes from run to run (its assembly does; measured)
         options = {"crf": str(self._crf), "preset": "fast", "x264-params": "mbtree=0"}
         stream = self._container.add_stream("libx264", rate=self.fps, options=options)
@@ -109,31 +106,27 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self._discard()
+            self._stack.__exit__(kind, error, trace)
             return
         try:
-            if not self.frames:
-                raise InputError(f"no frames were written to {self.path}: write at least one")
-            self._container.mux(self._stream.encode(None))
-            if self._sound is not None:
-                self._sound.finish()
-            self._container.close()
-            os.replace(self._temporary, self.path)
+            with self._stack:
+                if not self.frames:
+                    raise InputError(f"no frames were written to {self.path}: write at least one")
+                self._container.mux(self._stream.encode(None))
+                if self._sound is not None:
+                    self._sound.finish()
         except OSError as fault:
-            self._discard()
             raise self._refused(fault) from None
-        except BaseException:
-            self._discard()
-            raise
 
-    def _discard(self) -> None:
+    def _close(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the container before its file is renamed; after an error its own complaint says nothing new."""
         try:
-            if hasattr(self, "_container"):
-                self._container.close()
+            self._container.close()
         except (OSError, ValueError):
-            pass
-        finally:
-            self._temporary.unlink(missing_ok=True)
+            if error is None:
+                raise
 
     def _refused(self, error: OSError) -> OSError:
         return OSError(

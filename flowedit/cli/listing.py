@@ -9,8 +9,6 @@ from flowedit.messages import InputError, nearest
 
 ABOUT = {"list": "what there is: flowedit list editors|presets|backbones|metrics|datasets|tasks|options"}
 
-Row = tuple[str, ...]
-
 
 def list_parser() -> argparse.ArgumentParser:
     """`flowedit list WHAT`."""
@@ -36,7 +34,7 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print(rows: list[Row], indent: str) -> None:
+def _print(rows: list[tuple[str, ...]], indent: str) -> None:
     """Columns as wide as their longest entry, the last as long as it is."""
     count = max((len(row) for row in rows), default=0)
     widths = [max(len(row[i]) for row in rows if len(row) > i) for i in range(count)]
@@ -45,7 +43,7 @@ def _print(rows: list[Row], indent: str) -> None:
         print((indent + "  ".join(cells)).rstrip())
 
 
-def _marked(registry: Any, rows: Iterable[tuple[str, Row]]) -> Iterator[Row]:
+def _marked(registry: Any, rows: Iterable[tuple[str, tuple[str, ...]]]) -> Iterator[tuple[str, ...]]:
     """The rows with the plug-in's name behind those that come from one, and those that cannot be loaded."""
     for name, row in rows:
         origin = registry.origin(name)
@@ -54,13 +52,13 @@ def _marked(registry: Any, rows: Iterable[tuple[str, Row]]) -> Iterator[Row]:
         yield name, f"[broken] {reason}"
 
 
-def _editors() -> Iterator[Row]:
+def _editors() -> Iterator[tuple[str, ...]]:
     from flowedit.editors.spec import EDITORS
 
     yield from _marked(EDITORS, [(name, (spec.about,)) for name, spec in EDITORS.items()])
 
 
-def _presets() -> Iterator[Row]:
+def _presets() -> Iterator[tuple[str, ...]]:
     from flowedit.config.folder import folder
 
     for path in sorted((folder() / "mode").glob("*.yaml")):
@@ -69,7 +67,7 @@ def _presets() -> Iterator[Row]:
             yield path.stem, next(line for line in lines if line.startswith("# ") and "@package" not in line)[2:]
 
 
-def _backbones() -> Iterator[Row]:
+def _backbones() -> Iterator[tuple[str, ...]]:
     from flowedit.config.defaults import read
     from flowedit.config.folder import folder
 
@@ -90,7 +88,7 @@ def _backbones() -> Iterator[Row]:
         yield name, f"[broken] {reason}"
 
 
-def _metrics() -> Iterator[Row]:
+def _metrics() -> Iterator[tuple[str, ...]]:
     from flowedit.metrics.catalogue import METRICS
 
     rows = [
@@ -101,31 +99,39 @@ def _metrics() -> Iterator[Row]:
     yield from _marked(METRICS, rows)
 
 
-def _datasets() -> Iterator[Row]:
+def _datasets() -> Iterator[tuple[str, ...]]:
     from flowedit.evaluation.datasets.catalogue import DATASETS
 
     yield from _marked(DATASETS, [(name, (reader.about,)) for name, reader in DATASETS.items()])
 
 
-def _tasks() -> Iterator[Row]:
+def _tasks() -> Iterator[tuple[str, ...]]:
     from flowedit.language.tasks import TASKS
 
     yield from _marked(TASKS, [(name, (task.about,)) for name, task in TASKS.items()])
 
 
-def _options() -> Iterator[Row]:
+def _options() -> Iterator[tuple[str, ...]]:
     """Every option: its key, what is typed for it, its default in conf/, and what it is."""
-    from flowedit.config.compose import composed, options
+    from flowedit.config.compose import composed
+    from flowedit.config.defaults import default_of
     from flowedit.config.options import declared
     from flowedit.config.schema import Settings
     from flowedit.editors.spec import EDITORS
     from flowedit.evaluation.options import EvaluationOptions
 
-    usual = composed(())
+    usual = composed(("averaging=differential",)) | {"draws": composed(())["draws"]}
     for each in declared(Settings):
         if each.key in ("mode", "backbone", "task", "mask", "averaging"):
-            yield each.key, "{" + ",".join(options(each.key)) + "}", "", each.option.help
-        elif each.key != "runtime" and not each.key.startswith("backbone."):
+            yield (
+                each.key,
+                each.option.typed or "NAME",
+                default_of(each.key)[0],
+                f"{each.option.help}: {_names(each.key)}",
+            )
+        elif each.key not in ("runtime", "mode.name", "mode.preset", "mask.name") and not each.key.startswith(
+            "backbone."
+        ):
             yield each.key, each.typed, _shown(usual, each.key), _help(each.option)
     common = {each.key for each in declared(Settings)}
     for name, spec in EDITORS.items():
@@ -137,6 +143,12 @@ def _options() -> Iterator[Row]:
     for each in declared(EvaluationOptions):
         if each.key != "engine" and each.key not in common:
             yield each.key, each.typed, _shown(values, each.key), f"{_help(each.option)} [compare, evaluate, bench]"
+
+
+def _names(group: str) -> str:
+    from flowedit.config.compose import options
+
+    return ", ".join(options(group))
 
 
 def _help(option: Any) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 from flowedit.declare import option
 from flowedit.editors.common import blend, counted, mask_at
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
-from flowedit.flow.solvers import METHODS, Method, euler, evaluations, solve
+from flowedit.flow.solvers import SOLVERS, Solver, euler, evaluations, solve
 from flowedit.types import Callback, Mask, Noise, Stop, Velocity
 
 
@@ -20,7 +20,7 @@ def inversion(
     grid: Sequence[float],
     noise: Noise | None = None,
     *,
-    method: Method = euler,
+    method: Solver = euler,
     mask: Mask = None,
     preserve: bool = False,
     reconstruction: Callable[[float], None] | None = None,
@@ -76,7 +76,7 @@ def _run(inputs: EditorInputs, options: InversionOptions) -> Tensor:
         inputs.velocities["target"],
         inputs.grid,
         inputs.noise,
-        method=METHODS[options.solver],
+        method=SOLVERS[options.solver],
         mask=inputs.mask,
         preserve=inputs.preserve,
         reconstruction=report if options.reconstruction else None,

@@ -10,7 +10,7 @@ from flowedit.declare import option
 from flowedit.editors.common import blend, mask_at
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
 from flowedit.flow.rectify import interpolate
-from flowedit.flow.solvers import METHODS, Method, euler, evaluations, solve
+from flowedit.flow.solvers import SOLVERS, Solver, euler, evaluations, solve
 from flowedit.types import Callback, Mask, Noise, Velocity
 
 
@@ -20,7 +20,7 @@ def random_noise(
     grid: Sequence[float],
     noise: Noise,
     *,
-    method: Method = euler,
+    method: Solver = euler,
     mask: Mask = None,
     preserve: bool = False,
     callback: Callback = None,
@@ -55,7 +55,7 @@ def _run(inputs: EditorInputs, options: RandomNoiseOptions) -> Tensor:
         inputs.velocities["target"],
         inputs.grid,
         inputs.noise,
-        method=METHODS[options.solver],
+        method=SOLVERS[options.solver],
         mask=inputs.mask,
         preserve=inputs.preserve,
         callback=inputs.callback,

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flowedit.config.compose import composed, keys, one_of, options, split, walked
-from flowedit.config.options import build
-from flowedit.declare import option, options_of
+from flowedit.config.options import build, check_ranges
+from flowedit.declare import option
 from flowedit.messages import InputError, nearest
 
 
@@ -30,14 +29,14 @@ class EngineOptions:
     )
 
     def __post_init__(self) -> None:
-        _check(self, "engine.")
+        check_ranges(self, "engine.")
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
     """Which edits, by which methods, scored by what, and where the jobs run. Raises ValueError for what cannot be."""
 
-    engine: EngineOptions
+    engine: EngineOptions = option("where the jobs run", flag=False)
     dataset: str | None = option(
         "what to edit: a .yaml list of edits, a folder in FiVE-Bench's layout, or pocket (scenes whose true edits are "
         "known)",
@@ -83,7 +82,7 @@ class EvaluationOptions:
     out: str | None = option("folder of the results, and of what a stopped run goes on from", typed="DIR")
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_ranges(self)
 
     @property
     def chosen_modes(self) -> tuple[str, ...]:
@@ -106,6 +105,8 @@ def evaluation(
     `flags` are plain values and taken to the letter, `engine.workers` among them; `overrides` are `key=value` in
     Hydra's grammar. Raises ValueError as `compose` does.
     """
+    from flowedit.config.compose import composed, one_of, options, split, walked  # Hydra, which help does without
+
     given = dict(flags or {})
     engine = [(key, str(given.pop(key))) for key in ("engine", "engine.workers") if key in given]
     pairs = [*engine, *map(split, overrides)]
@@ -127,17 +128,11 @@ def evaluation(
 
 def evaluation_keys() -> tuple[str, ...]:
     """The top-level keys of conf/evaluate.yaml that are not an edit's, and `out`, which is an evaluation's there."""
+    from flowedit.config.compose import composed, keys
+
     return tuple(key for key in composed((), "evaluate") if key not in keys() or key == "out")
 
 
 def _is_place(text: str) -> bool:
     name, sign, place = text.partition("=")
     return bool(sign and name and place)
-
-
-def _check(values: "EngineOptions | EvaluationOptions", prefix: str = "") -> None:
-    for name, declared in options_of(type(values)).items():
-        value = getattr(values, name)
-        if expected := declared.refusal(value):
-            shown = repr(", ".join(value)) if isinstance(value, tuple) else repr(value)
-            raise InputError(f"{prefix}{name} {shown}: {expected}")

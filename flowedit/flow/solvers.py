@@ -9,7 +9,7 @@ from torch import Tensor
 from flowedit.messages import NumericalError
 from flowedit.types import Callback, Step, Velocity
 
-Method = Callable[[Velocity, Tensor, float, float], Tensor]
+Solver = Callable[[Velocity, Tensor, float, float], Tensor]
 
 Project = Callable[[int, float, Tensor], Tensor]
 
@@ -33,7 +33,7 @@ def heun(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
     return z + 0.5 * h * (u + velocity(z + h * u, t_next))
 
 
-METHODS: dict[str, Method] = {"euler": euler, "midpoint": midpoint, "heun": heun}
+SOLVERS: dict[str, Solver] = {"euler": euler, "midpoint": midpoint, "heun": heun}
 
 
 def evaluations(name: str, steps: int, down: bool) -> int:
@@ -75,7 +75,7 @@ def solve(
     velocity: Velocity,
     z: Tensor,
     grid: Sequence[float],
-    method: Method = euler,
+    method: Solver = euler,
     project: Project | None = None,
     callback: Callback = None,
 ) -> Tensor:

@@ -8,6 +8,7 @@ from flowedit.config.compose import compose
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
 from flowedit.language import words
+from flowedit.language.tasks import TASKS
 from flowedit.media import cuts
 from flowedit.messages import FileMissingError, InputError
 from flowedit.pipeline.plan import Brief, brief
@@ -17,12 +18,6 @@ from flowedit.pocket.world import GROUNDS, MOTIONS
 from flowedit.types import Backbone
 
 FULL_SIZE = "cogvideox-2b"
-
-LONELY = {
-    "remove": ("source", "target", "what goes has no words in the target prompt"),
-    "add": ("target", "source", "what comes has no words in the source prompt"),
-}
-"""Tasks whose object stands in one prompt alone: that side, the other, and why it has no words there."""
 
 
 def check(settings: Settings, clip: Clip) -> Brief:
@@ -47,13 +42,14 @@ def check_words(settings: Settings) -> None:
     """
     words.occurrences(settings.source or "", settings.source_words if settings.source else "", "source_words")
     words.occurrences(settings.target or "", settings.target_words, "target_words")
-    if settings.task in LONELY:
-        side, other, why = LONELY[settings.task]
-        edited = dict(zip(("source", "target"), changed(settings), strict=True))
-        if useless := ", ".join(edited[other]):
-            raise InputError(f"task={settings.task} takes no {other}_words, {useless!r}: {why}")
-        if not edited[side] and settings.user_mask is None:
-            raise InputError(f"task={settings.task} needs {side}_words, or a user mask, that say where")
+    task = TASKS[settings.task]
+    if task.words is None or task.wordless is None:
+        return
+    edited = dict(zip(("source", "target"), changed(settings), strict=True))
+    if useless := ", ".join(edited[task.wordless]):
+        raise InputError(f"task={settings.task} takes no {task.wordless}_words, {useless!r}: {task.alone}")
+    if not edited[task.words] and settings.user_mask is None:
+        raise InputError(f"task={settings.task} needs {task.words}_words, or a user mask, that say where")
 
 
 def changed(settings: Settings) -> tuple[list[str], list[str]]:

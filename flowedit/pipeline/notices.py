@@ -10,9 +10,10 @@ from flowedit.config.options import declared_by
 from flowedit.config.schema import Settings
 from flowedit.flow.windows import Place
 from flowedit.language import words
+from flowedit.language.tasks import TASKS
 from flowedit.media import cuts
 from flowedit.messages import listed
-from flowedit.pipeline.checks import LONELY, changed
+from flowedit.pipeline.checks import changed
 from flowedit.pipeline.plan import Brief, Plan
 from flowedit.types import BackboneSpec, Geometry
 
@@ -34,7 +35,7 @@ def of_region(made: Brief) -> list[str]:
         notices.append(f"no words to read attention for: {what} (give --source-words or --target-words)")
     elif len(sides) == 1 and "source" in editor.sides:
         other = "target" if "source" in sides else "source"
-        if settings.task not in LONELY:
+        if TASKS[settings.task].words is None:
             notices.append(f"no {other}_words: the mask comes from the {next(iter(sides))} prompt alone")
     return notices + _of_objects(made)
 
@@ -52,12 +53,10 @@ def _of_objects(made: Brief) -> list[str]:
 
 def _of_task(made: Brief) -> Iterator[str]:
     settings = made.settings
-    read = settings.task in LONELY and LONELY[settings.task][0] in made.sides
-    if settings.task == "add" and read:
-        yield "an addition: the mask comes from the target prompt's words (task=replace edits as any other)"
-    if settings.task == "remove" and read:
-        yield "a removal: the mask comes from the source prompt's words (task=replace edits as any other)"
-    if settings.task == "remove":
+    task = TASKS[settings.task]
+    if task.words in made.sides:
+        yield task.notice
+    if task.words == "source":
         old, _ = changed(settings)
         kept = [phrase for phrase in words.phrases(settings.source_words) if phrase not in old]
         if left := words.content(" ".join(old)) & words.content(settings.target or "") - words.content(" ".join(kept)):

@@ -17,6 +17,8 @@ from flowedit.declare import Registry, option
 from flowedit.editors.spec import EDITORS
 from flowedit.messages import InputError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "flowedit" / "README.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"```\w+\n# file: (\S+)\n(.*?)```", PAGE, re.DOTALL))

@@ -15,6 +15,8 @@ from flowedit.evaluation.options import EngineOptions, evaluation
 from flowedit.evaluation.results import rows
 from flowedit.types import QUIET
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ray", reason="the extra [ray] brings it")
 FEW = ["steps=3", "strength=1", "runtime.dtype=bfloat16", "runtime.device=cpu"]
 

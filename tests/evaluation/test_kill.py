@@ -11,6 +11,8 @@ import time
 import pytest
 from test_evaluate import COSTS, dataset
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("FLOWEDIT_KILLS", "2"))
 """FLOWEDIT_KILLS=10 takes a few minutes."""
 

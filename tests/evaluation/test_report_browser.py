@@ -9,6 +9,8 @@ from conftest import write_clip
 from flowedit.evaluation.report.page import Exhibit, Page, write_page
 from flowedit.evaluation.results.rows import Row
 
+pytestmark = pytest.mark.slow
+
 webdriver = pytest.importorskip("selenium.webdriver", reason="the dev extra brings selenium")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if CHROMIUM is None or DRIVER is None:

@@ -12,7 +12,7 @@ import torch
 from flowedit.config.schema import Settings
 from flowedit.evaluation.bench.score import Truth, nearest, references, score, truth
 from flowedit.evaluation.edit_job import job_settings, weights
-from flowedit.evaluation.engine.job import Job, digest
+from flowedit.evaluation.engine.job import Job, Shelf, digest
 from flowedit.evaluation.methods import Method
 from flowedit.machine import versions
 from flowedit.media.writer import Writer
@@ -76,14 +76,16 @@ def scene_jobs(
     return made
 
 
-def work(spec: SceneSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
+def work(spec: SceneSpec, folder: Path, monitor: Monitor, shelf: Shelf) -> dict[str, Any]:
     """One method on one scene, or the scene's references: values by name, what the objects became, and a clip.
 
     Raises FloatingPointError for an edit that gives NaN.
     """
     backbone = loaded(spec.settings)
     backbone.ready()
-    reference = _truth(spec.seed, spec.kind, backbone)
+    # the methods of a scene follow each other
+    key = spec.seed, spec.kind, backbone
+    reference = shelf.keep("truth", key, lambda: _truth(spec.seed, spec.kind, backbone))
     true = reference.edit
     if spec.method is None:
         write_clip(folder / SOURCE, true.source.frames)
@@ -95,21 +97,13 @@ def work(spec: SceneSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
     return {"values": {spec.method.name: values}, "verdicts": verdicts}
 
 
-_TRUTHS: dict[tuple[int, str, Backbone], Truth] = {}
-"""The last truth of this process: the methods of a scene follow each other."""
-
-
 def _truth(seed: int, kind: str, backbone: Backbone) -> Truth:
     def through(frames: np.ndarray) -> np.ndarray:
         return _frames(backbone, backbone.encode(frames), len(frames))
 
-    key = seed, kind, backbone
-    if key not in _TRUTHS:
-        learned = vocabulary_of(backbone)
-        true = edit(seed, kind, native_size(backbone), backbone.spec.trained_frames, learned)
-        _TRUTHS.clear()
-        _TRUTHS[key] = truth(true, learned, through, backbone.spec.frames_per_latent, backbone.spec.latent_size)
-    return _TRUTHS[key]
+    learned = vocabulary_of(backbone)
+    true = edit(seed, kind, native_size(backbone), backbone.spec.trained_frames, learned)
+    return truth(true, learned, through, backbone.spec.frames_per_latent, backbone.spec.latent_size)
 
 
 def write_clip(path: Path, frames: np.ndarray) -> None:

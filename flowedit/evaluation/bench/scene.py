@@ -44,7 +44,7 @@ class SceneSpec:
 
 
 class Verdict(NamedTuple):
-    """What one edited object should have become, and what it is nearest to."""
+    """The name that one edited object should have become, and the name that it is nearest to."""
 
     kind: str
     method: str
@@ -59,9 +59,9 @@ def scene_jobs(
 
     First the scene's own, with what its references score, then one for each method.
     """
-    held = weights(methods[0].settings)
+    checkpoint = weights(methods[0].settings)
     runtime = job_settings(methods[0].settings)["runtime"]
-    made = []
+    jobs = []
     settled = {(kind, m.name): m.on({"task": TASKS.get(kind, "replace")}) for kind in kinds for m in methods}
     for seed in range(first_seed, first_seed + scenes):
         for kind in kinds:
@@ -69,11 +69,11 @@ def scene_jobs(
                 settings = methods[0].settings if method is None else settled[kind, method.name]
                 spec = SceneSpec(seed, kind, method, settings)
                 how = runtime if method is None else job_settings(settings)
-                id = digest("bench scene", versions(), seed, kind, how, held)
+                id = digest("bench scene", versions(), seed, kind, how, checkpoint)
                 label = f"{kind}, seed {seed}" + (f", {method.name}" if method else "")
                 cost = 0 if method is None else network_evaluations(settings)
-                made.append((spec, Job(id, label, work, spec, cost)))
-    return made
+                jobs.append((spec, Job(id, label, work, spec, cost)))
+    return jobs
 
 
 def work(spec: SceneSpec, folder: Path, monitor: Monitor, shelf: Shelf) -> dict[str, Any]:

@@ -68,7 +68,9 @@ class Here:
         self._shelf = Shelf()
 
     def start(self, slot: int, job: Job, root: Path) -> None:
-        self._report = Report(slot, *attempt(job, root, self._shelf, Labelled(job.label, self._monitor, self._said)))
+        self._report = Report(
+            slot, *attempt(job, root, self._shelf, LabelMonitor(job.label, self._monitor, self._said))
+        )
 
     def wait(self) -> list[Report]:
         return [self._report]
@@ -76,7 +78,7 @@ class Here:
     def close(self) -> None: ...
 
 
-class Labelled:
+class LabelMonitor:
     """A monitor whose phases bear a job's label; a notice is heard once, whatever the number of jobs."""
 
     def __init__(self, label: str, monitor: Monitor, said: set[str]) -> None:

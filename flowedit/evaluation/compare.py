@@ -16,7 +16,7 @@ from flowedit.evaluation.engine.store import open_store
 from flowedit.evaluation.files import Results
 from flowedit.evaluation.gather import carry_out
 from flowedit.evaluation.options import EvaluationOptions
-from flowedit.evaluation.plan import Comparison, PlannedEdit, budgeted, complete, plan
+from flowedit.evaluation.plan import Comparison, PlannedEdit, at_budget, complete, plan
 from flowedit.evaluation.report.page import Exhibit
 from flowedit.media import probe, reader
 from flowedit.media.pictures import grid
@@ -57,7 +57,7 @@ def compare(options: EvaluationOptions, comparison: Comparison, sample: Sample, 
     Beside an evaluation's files it leaves grid.mp4, the source and all edits. Raises as `evaluate` does, and
     ValueError for what is wrong with the clip.
     """
-    chosen, names = budgeted(options, comparison)
+    chosen, names = at_budget(options, comparison)
     dataset = complete(Dataset(sample.clip, (sample,)), chosen, monitor)
     (sample,) = dataset.samples
     if sample.problem is not None:

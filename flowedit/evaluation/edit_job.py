@@ -7,9 +7,10 @@ from typing import Any
 
 from flowedit import machine
 from flowedit.config.schema import Settings
-from flowedit.evaluation.engine.job import Job, digest, digest_file, digest_folder
+from flowedit.evaluation.engine.job import Job, Shelf, digest, digest_file, digest_folder
 from flowedit.machine import versions
-from flowedit.pipeline import api, run
+from flowedit.pipeline import run
+from flowedit.pipeline.api import Editor
 from flowedit.pipeline.plan import network_evaluations
 from flowedit.pipeline.record import plain
 from flowedit.types import Monitor
@@ -55,27 +56,32 @@ def job_settings(settings: Settings) -> dict[str, Any]:
     return values
 
 
-def edit(settings: Settings, folder: Path, monitor: Monitor) -> dict[str, Any]:
-    """Run one edit into a folder; what is told of it is what it cost, and its notices."""
+def editor_of(settings: Settings, shelf: Shelf) -> Editor:
+    """The editor for these settings, on the worker's shelf while backbone and runtime stay the same."""
+    return shelf.keep("editor", (settings.backbone, settings.runtime), lambda: Editor(settings=settings))
+
+
+def edit(settings: Settings, folder: Path, monitor: Monitor, shelf: Shelf) -> dict[str, Any]:
+    """Run one edit into a folder; the result says what it cost, and its notices."""
     assert settings.clip is not None
-    editor = api.cached_editor(settings)
+    editor = editor_of(settings, shelf)
     editor.backbone.ready()  # so that the first edit's seconds are as long as any other's
-    made = editor.edit(settings.clip, settings=settings, out=folder, monitor=monitor).run
-    return {"costs": costs(made), "notices": made["notices"]}
+    record = editor.edit(settings.clip, settings=settings, out=folder, monitor=monitor).run
+    return {"costs": costs(record), "notices": record["notices"]}
 
 
 SHARED = ("find cuts", "embed", "round trip")
 
 
-def costs(made: Mapping[str, Any]) -> dict[str, float]:
+def costs(record: Mapping[str, Any]) -> dict[str, float]:
     """Network evaluations, seconds, and the most memory of any phase, from a run.yaml.
 
     Neither the reading of weights counts as seconds, nor what is done for the clip and not for the method: embedding
     its prompts, which the next method finds, finding its cuts, and looking how well a small autoencoder carries it.
     """
-    phases = made["phases"]
+    phases = record["phases"]
     return {
-        "network_evaluations": float(made["network_evaluations"]),
+        "network_evaluations": float(record["network_evaluations"]),
         "seconds": round(sum(phase["seconds"] for name, phase in phases.items() if name not in SHARED), 3),
         "peak_memory_mib": max(phase["peak_memory_mib"] for phase in phases.values()),
     }

@@ -15,7 +15,7 @@ from flowedit.evaluation.engine.store import Store, open_store
 from flowedit.evaluation.files import Results
 from flowedit.evaluation.gather import carry_out
 from flowedit.evaluation.options import EvaluationOptions
-from flowedit.evaluation.plan import Comparison, budgeted, complete, metrics, plan
+from flowedit.evaluation.plan import Comparison, at_budget, complete, metrics, plan
 from flowedit.media import probe
 from flowedit.messages import InputError
 from flowedit.pocket import KINDS
@@ -29,7 +29,7 @@ def evaluate(options: EvaluationOptions, comparison: Comparison, monitor: Monito
     Raises ValueError, OSError or ConnectionError, in one line and before a model is loaded, for what holds for all;
     what is wrong with one edit alone is a row.
     """
-    chosen, names = budgeted(options, comparison)
+    chosen, names = at_budget(options, comparison)
     out = Path(options.out or Path("outputs") / "evaluate" / Path(_named(options)).stem)
     dataset = complete(_dataset(options, out / "clips"), chosen, monitor)
     threads, look = 1, functools.cache(probe.probe)
@@ -50,7 +50,7 @@ def job_table(options: EvaluationOptions, comparison: Comparison, sample: Sample
     The cost is that of one window: a clip longer than its window takes it as many times as it has windows, which only
     the backbone can say. Raises as they do.
     """
-    chosen, _ = budgeted(options, comparison)
+    chosen, _ = at_budget(options, comparison)
     with tempfile.TemporaryDirectory(prefix="flowedit-") as place:
         dataset = _dataset(options, Path(place)) if sample is None else Dataset(sample.clip, (sample,))
         dataset = complete(dataset, chosen, QUIET, ask=False)

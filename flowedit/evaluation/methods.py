@@ -80,12 +80,12 @@ def methods(
         rest = [pair for pair in pairs if not pair.startswith("mode=")]
         _refuse(rest, {"mode.name": "write mode="})
         if not chosen and not modes:
-            raise InputError(f"{' '.join(pairs)!r} names no mode: mode=inversion_free ...")
+            raise InputError(f"{' '.join(pairs)!r} names no mode: begin with one, such as mode=inversion_free")
         mode = chosen[-1] if chosen else modes[0]
         made.append(_method(" ".join([mode, *rest]), mode, given, [*overrides, *rest]))
     names = [method.name for method in made]
     if twice := {name for name in names if names.count(name) > 1 or name in REFERENCES}:
-        raise InputError(f"{', '.join(sorted(twice))}: named more than once")
+        raise InputError(f"method {', '.join(sorted(twice))} is named more than once: give each a name of its own")
     _refuse([pair for pairs in texts for pair in pairs] + list(overrides), refused or {})
     return made
 

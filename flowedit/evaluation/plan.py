@@ -58,14 +58,14 @@ def comparison(options: EvaluationOptions, flags: Mapping[str, Any], overrides: 
     if not names:
         raise InputError("nothing to evaluate: name modes, or the edits of another method (--edits NAME=DIR)")
     if bad := {name for name in names if names.count(name) > 1 or name in REFERENCES}:
-        raise InputError(f"{', '.join(sorted(bad))}: a method's name must be its own")
+        raise InputError(f"method {', '.join(sorted(bad))} is there twice, or named like a reference: rename it")
     for name, place in options.others.items():
         if not Path(place).is_dir():
-            raise FileMissingError(f"edits of {name}: {place!r} is no folder")
+            raise FileMissingError(f"edits of {name}: {place!r} is not a folder: give that of its edits")
     return Comparison(tuple(chosen), compose.compose(flags, overrides).runtime.device)
 
 
-def budgeted(options: EvaluationOptions, comparison: Comparison) -> tuple[list[Method], tuple[str, ...]]:
+def at_budget(options: EvaluationOptions, comparison: Comparison) -> tuple[list[Method], tuple[str, ...]]:
     """The methods at the network evaluations that are asked for, and the names of all, those of others last.
 
     Raises ValueError for what `metrics` and `equalise` refuse.

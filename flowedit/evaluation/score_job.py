@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from flowedit import machine
-from flowedit.evaluation.engine.job import Job, digest, digest_file
+from flowedit.evaluation.engine.job import Job, Shelf, digest, digest_file
 from flowedit.machine import versions
 from flowedit.media.footage import IMAGES, Footage, open_footage
 from flowedit.media.mask_file import read_mask_frames
@@ -16,7 +16,6 @@ from flowedit.media.pixels import resize
 from flowedit.messages import InputError
 from flowedit.metrics.part import Questions, Stretch, Tools
 from flowedit.metrics.scoring import score
-from flowedit.pipeline import api
 from flowedit.types import Monitor
 
 CHUNK = 16
@@ -58,9 +57,9 @@ def score_job(spec: ScoreSpec, edit: str, label: str) -> Job:
     return Job(digest("score", versions(), edit, *files, frames, *how), f"{label}: scores", work, spec)
 
 
-def work(spec: ScoreSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
-    """Score one edit; a metric that fails is told with its reason, and the others stand."""
-    api.release()  # the networks of metrics are large themselves
+def work(spec: ScoreSpec, folder: Path, monitor: Monitor, shelf: Shelf) -> dict[str, Any]:
+    """Score one edit; a metric that fails is a reason instead of a value, and the others stand."""
+    shelf.drop("editor")  # the networks of metrics are large themselves
     source, edit = open_footage(spec.source), open_footage(spec.edit)
     indices = list(range(source.count)) if spec.indices is None else list(spec.indices)
     count, notices = min(len(indices), edit.count), []
@@ -86,14 +85,14 @@ def work(spec: ScoreSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
         Stretch(before, resize(after, source.size), beside["mask"].next(), beside["truth"].next())
         for before, after in zip(source.read(frames.source, size), edit.read(frames.edit, size), strict=True)
     )
-    found = score(spec.metrics, parts, tools)
+    scores = score(spec.metrics, parts, tools)
     # What has no mask because its file is bad says so, and not that it has none.
-    reasons = {WANTING[name]: part.reason for name, part in beside.items() if part.reason}
-    failures = {name: reasons.get(reason, reason) for name, reason in found.failures.items()}
-    return {"values": found.values, "failures": failures, "notices": notices}
+    reasons = {LACKING[name]: part.reason for name, part in beside.items() if part.reason}
+    failures = {name: reasons.get(reason, reason) for name, reason in scores.failures.items()}
+    return {"values": scores.values, "failures": failures, "notices": notices}
 
 
-WANTING = {"mask": "needs a mask", "truth": "needs the true edit"}
+LACKING = {"mask": "needs a mask", "truth": "needs the true edit"}
 """What a metric says that has none."""
 
 

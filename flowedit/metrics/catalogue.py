@@ -78,7 +78,7 @@ class Metric:
 METRICS: Registry[Metric] = Registry("flowedit.metrics", "metric", package="flowedit.metrics")
 
 
-def ordered() -> tuple[str, ...]:
+def column_order() -> tuple[str, ...]:
     """All names in the order of a table's columns, which is the same whatever was imported first.
 
     By group; in a group first what a run measures itself, then our modules by name, then plug-ins and scripts; in a
@@ -89,12 +89,12 @@ def ordered() -> tuple[str, ...]:
 
 def default_names() -> tuple[str, ...]:
     """What runs without being asked for; ours need no download."""
-    return tuple(name for name in ordered() if METRICS[name].default)
+    return tuple(name for name in column_order() if METRICS[name].default)
 
 
 def five_names() -> tuple[str, ...]:
     """What FiVE-Bench's protocol scores (Li et al. 2025)."""
-    return tuple(name for name in ordered() if METRICS[name].five)
+    return tuple(name for name in column_order() if METRICS[name].five)
 
 
 def label(name: str) -> str:

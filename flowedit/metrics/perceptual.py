@@ -49,7 +49,7 @@ def lpips(frames: np.ndarray, reference: np.ndarray, net: Net, device: torch.dev
     ValueError for other shapes, and ConnectionError if a backbone cannot be had.
     """
     if frames.shape != reference.shape or min(frames.shape[1:3]) < LEAST:
-        raise InputError(f"LPIPS compares equal shapes from 32x32, not {frames.shape} with {reference.shape}")
+        raise InputError(f"LPIPS needs frames of one shape, from 32x32 up, not {frames.shape} and {reference.shape}")
     pairs = ((_signed(clip[some], device) for clip in (frames, reference)) for some in _chunks(len(frames)))
     return _distances(net, device, pairs)
 
@@ -61,7 +61,7 @@ def background_lpips_five(edit: np.ndarray, source: np.ndarray, mask: np.ndarray
     (F, H, W, 3); mask: boolean (F, H, W). FiVE (Li et al. 2025), where it stands x 10^3 in tables. Raises as `lpips`.
     """
     if edit.shape != source.shape or min(edit.shape[1:3]) < LEAST:
-        raise InputError(f"LPIPS compares equal shapes from 32x32, not {edit.shape} with {source.shape}")
+        raise InputError(f"LPIPS needs frames of one shape, from 32x32 up, not {edit.shape} and {source.shape}")
     pairs = (
         (2 * blacken(clip[some], mask[some], device) - 1 for clip in (edit, source)) for some in _chunks(len(edit))
     )

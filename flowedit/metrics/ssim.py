@@ -24,7 +24,7 @@ def ssim_map(frame: np.ndarray, reference: np.ndarray) -> np.ndarray:
     fast on a CPU. Raises ValueError for other shapes and for sides below 11 pixels.
     """
     if frame.shape != reference.shape or min(frame.shape[:2]) < WINDOW:
-        raise InputError(f"SSIM compares equal shapes from 11x11, not {frame.shape} with {reference.shape}")
+        raise InputError(f"SSIM needs frames of one shape, from 11x11 up, not {frame.shape} and {reference.shape}")
     a, b = (x.astype(np.float64) / WHITE for x in (frame, reference))
     mean_a, mean_b = _blur(a), _blur(b)
     products = mean_a * mean_b

@@ -261,21 +261,3 @@ def with_places(settings: Settings, options: Mapping[str, Any]) -> Settings:
         raise InputError(f"{', '.join(sorted(other))}: give whole settings or options, not both")
     places: dict[str, Any] = {key: None if value is None else os.fspath(value) for key, value in options.items()}
     return replace(settings, **places)
-
-
-_CACHED: dict[tuple[Any, Any], Editor] = {}
-"""The last editor of this process, for jobs that come one after the other."""
-
-
-def cached_editor(settings: Settings) -> Editor:
-    """An editor for these settings, the one of the last call where backbone and runtime are the same; one is held."""
-    key = settings.backbone, settings.runtime
-    if key not in _CACHED:
-        _CACHED.clear()
-        _CACHED[key] = Editor(settings=settings)
-    return _CACHED[key]
-
-
-def release() -> None:
-    """Let go of the editor that `cached_editor` holds."""
-    _CACHED.clear()

@@ -190,8 +190,8 @@ def test_what_is_wrong_with_one_row_of_five_stands_in_it_alone(bench):
     [
         ("[{", ["edit1_FiVE.json", "is not JSON"]),
         ("[" * 100_000, ["edit1_FiVE.json", "is not JSON"]),
-        ("{}", ["edit1_FiVE.json", "is no list"]),
-        ("[1]", ["edit1_FiVE.json' row 1", "is no object"]),
+        ("{}", ["edit1_FiVE.json", "is not a list"]),
+        ("[1]", ["edit1_FiVE.json' row 1", "is not an object"]),
         ([row(), row()], ["edit1_FiVE.json' row 2", "row 1 again"]),
         ([row("a b"), row("a-b")], ["edit1_FiVE.json' row 2", "has an edit 'edit1' already"]),
         ([row(), row(..., video="x")], ["row 2: video_name is missing (is it 'video'?)"]),
@@ -234,8 +234,8 @@ def test_a_dataset_without_edits_is_refused(bench):
     write(bench, edit1=[], edit3=[])
     refused(bench, "is empty")
     shutil.rmtree(bench / "edit_prompt")
-    refused(bench, "is none that is known", "(with edit_prompt/*.json)")
-    refused(bench / "nowhere", "is none that is known", ".yaml")
+    refused(bench, "is not a dataset that flowedit knows", "(with edit_prompt/*.json)")
+    refused(bench / "nowhere", "is not a dataset that flowedit knows", ".yaml")
     refused(bench / "nowhere.yaml", "cannot be read")
 
 
@@ -314,8 +314,8 @@ def test_what_is_wrong_with_one_row_stands_in_it_alone(listed):
         ("clip: !!python/object/apply:os.system ['touch pwned']", ["list.yaml'", "is not YAML"]),
         ("", ["list.yaml'", "is empty"]),
         ("[]", ["list.yaml'", "is empty"]),
-        ("hello", ["list.yaml'", "is no list"]),
-        ([{"clip": "dog.mp4"}, "hello"], ["list.yaml' row 2", "is no mapping"]),
+        ("hello", ["list.yaml'", "is not a list"]),
+        ([{"clip": "dog.mp4"}, "hello"], ["list.yaml' row 2", "is not a mapping"]),
         ([{"clip": "dog.mp4"}] * 2, ["list.yaml' row 2", "has an edit 'edit' already", "row 1"]),
         (
             [{"clip": "dog.mp4"}, {"clip": "more/../dog.mp4"}, {"clip": "../outside.mp4"}],

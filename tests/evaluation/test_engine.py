@@ -18,7 +18,7 @@ from flowedit.evaluation.engine.store import open_store
 from flowedit.evaluation.options import EngineOptions
 from flowedit.types import QUIET
 
-POOLS = {"here": Here, "processes": lambda: Processes(2)}
+POOLS = {"here": Here, "processes": lambda: Processes(2), "one process": lambda: Processes(1)}
 
 
 def task(work, spec, threads=1):
@@ -47,7 +47,7 @@ def store(tmp_path):
         yield store
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", ["here", "processes"])
 def test_every_job_is_made_once_and_in_order(store, pool, tmp_path, monkeypatch):
     monkeypatch.setenv("JOBS_RAN", str(tmp_path / "ran"))
     tasks = [task(jobs.double, spec) for spec in (3, 1, 2, 1)]
@@ -60,7 +60,16 @@ def test_every_job_is_made_once_and_in_order(store, pool, tmp_path, monkeypatch)
     assert (store.folder(tasks[2].id) / "file.txt").read_text() == "2"
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", ["here", "one process"])
+def test_a_worker_keeps_the_last_thing_of_a_kind(store, pool):
+    specs = ["a", "a", "b", "a"]
+    made = [Job(f"job-{n}", "job", jobs.counts, spec) for n, spec in enumerate(specs)]
+    assert [outcome.result["value"] for outcome in run(made, store, pool)] == [1, 2, 1, 1]
+    again = [Job(f"again-{n}", "job", jobs.counts, "a") for n in range(2)]
+    assert [outcome.result["value"] for outcome in run(again, store, pool)] == [1, 2], "another pool, other workers"
+
+
+@pytest.mark.parametrize("pool", ["here", "processes"])
 def test_a_job_that_raises_fails_alone_and_leaves_nothing(store, pool):
     tasks = [task(jobs.double, 1), task(jobs.raises, "this"), task(jobs.double, 2)]
     found = run(tasks, store, pool)
@@ -136,7 +145,7 @@ def test_a_poisoned_job_fails_alone_after_its_retries(store, tmp_path):
     assert [outcome.failure for outcome in found[1:]] == [None] * 4
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", ["here", "processes"])
 def test_threads_are_pinned_wherever_a_job_runs(store, pool):
     (found,) = run([task(jobs.threads, "one")], store, pool)
     assert found.result == {"torch": 1, "opencv": 1}

@@ -257,7 +257,7 @@ def test_compare_takes_a_clip_flags_and_any_configuration(tmp_path, command, cli
     ("args", "said"),
     [
         (("evaluate",), "one DATASET at a time, not 0"),
-        (("evaluate", "nothing"), "is none that is known"),
+        (("evaluate", "nothing"), "is not a dataset that flowedit knows"),
         (("evaluate", "empty.yaml"), "is empty"),
         (("evaluate", "broken.yaml"), "is not YAML"),
         (("evaluate", "twice.yaml"), "already"),
@@ -266,7 +266,7 @@ def test_compare_takes_a_clip_flags_and_any_configuration(tmp_path, command, cli
         (("evaluate", "edits.yaml", "--modes", "invertion"), "unknown mode"),
         (("evaluate", "edits.yaml", "--do", "nothing"), "is not one of edit, score, both"),
         (("evaluate", "edits.yaml", "--edits", "theirs"), "edits 'theirs': NAME=DIR, a method's name"),
-        (("evaluate", "edits.yaml", "--edits", "theirs=none"), "is no folder"),
+        (("evaluate", "edits.yaml", "--edits", "theirs=none"), "is not a folder"),
         (("evaluate", "edits.yaml", "--evaluations", "2"), "do not pay one step"),
         (("evaluate", "edits.yaml", "--evaluations", "0"), "evaluations 0: own, equal, or a number from 1 up"),
         (("evaluate", "edits.yaml", "target=a cat"), "each clip brings its own"),

@@ -16,6 +16,8 @@ pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("FLOWEDIT_KILLS", "2"))
 """FLOWEDIT_KILLS=10 takes a few minutes."""
 
+RUN = "import sys; from flowedit.cli.main import main; sys.exit(main())"
+
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path):
@@ -23,7 +25,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path):
     file = dataset(tmp_path / "data", *rest)
     rng = random.Random(0)
     command = [
-        sys.executable, "-m", "flowedit.cli.main", "evaluate", str(file), "--modes", "inversion_free,random_noise",
+        sys.executable, "-c", RUN, "evaluate", str(file), "--modes", "inversion_free,random_noise",
         "steps=3", "strength=1", "runtime.dtype=bfloat16", "runtime.device=cpu", "--out",
     ]  # fmt: skip
     start = time.monotonic()

@@ -17,7 +17,7 @@ from flowedit.evaluation.options import evaluation
 from flowedit.evaluation.plan import metrics
 from flowedit.evaluation.results.rows import Row
 from flowedit.metrics import scoring
-from flowedit.metrics.catalogue import METRICS, Metric, default_names, ordered
+from flowedit.metrics.catalogue import METRICS, Metric, column_order, default_names
 from flowedit.metrics.part import Stretch, Tools
 from flowedit.types import QUIET
 
@@ -57,7 +57,7 @@ def test_a_metric_is_scored_tabled_and_shown_by_its_own_label_and_decimals(brigh
     scores = scoring.score(["brightness", "psnr"], [Stretch(frames, frames)], Tools(total=2))
     assert scores.values == {"brightness": 40.0, "psnr": np.inf}
     assert "brightness" in default_names()
-    sources = [name for name in ordered() if METRICS[name].group == "source"]
+    sources = [name for name in column_order() if METRICS[name].group == "source"]
     assert sources[-1] == "brightness"  # ours first, whatever was added when
     assert "brightness" in metrics(evaluation({}, [])[0])
     rows = [Row("fox", "edit", "", name, "brightness", value) for name, value in (("one", 40.25), ("two", 50.0))]
@@ -87,7 +87,7 @@ def test_a_dataset_is_read_and_named_among_the_choices(folder, tmp_path):
     shutil.copy(FOX, tmp_path / "fox.mp4")
     made = datasets.read(tmp_path, tmp_path / "workspace")
     assert [(sample.clip, sample.flags["target"]) for sample in made.samples] == [("fox", "a panda")]
-    with pytest.raises(ValueError, match=r"'nothing' is none that is known: give .*, pocket .*, or a folder of clips"):
+    with pytest.raises(ValueError, match=r"'nothing' is not a dataset .*: give .*, pocket .*, or a folder of clips"):
         datasets.read("nothing", tmp_path)
     with pytest.raises(ValueError, match="dataset 'five' is there already"):
         DATASETS.add("five", DATASETS["clips"])

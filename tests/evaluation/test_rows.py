@@ -48,15 +48,15 @@ def test_a_summary_has_means_the_best_and_paired_differences():
     assert found.kind == "replace"
     assert found.cells["b", "psnr"].mean == 22.5
     assert found.best == {("b", "psnr"), ("a", "lpips_bundled")}  # equal seconds have no best
-    assert found.paired["b", "psnr"].mean == 1.5
-    assert ("a", "psnr") not in found.paired
-    assert found.failed == {("b", "ssim"): 1}
+    assert found.differences["b", "psnr"].mean == 1.5
+    assert ("a", "psnr") not in found.differences
+    assert found.failures == {("b", "ssim"): 1}
 
 
 def test_only_edits_that_both_methods_have_are_paired():
     held = [*made("a", "psnr", [20.0, 22.0, 24.0]), *made("b", "psnr", [21.0, 23.0])]
     (found,) = summaries(held, ["a", "b"])
-    assert found.paired["b", "psnr"].n == 2
+    assert found.differences["b", "psnr"].n == 2
 
 
 def test_references_stand_around_the_methods_and_are_never_the_best():
@@ -69,7 +69,7 @@ def test_references_stand_around_the_methods_and_are_never_the_best():
     (found,) = summaries(held, ["a", "b"])
     assert found.methods == (FLOOR, "a", "b", CEILING)
     assert found.best == {("a", "psnr")}
-    assert set(found.paired) == {("b", "psnr")}
+    assert set(found.differences) == {("b", "psnr")}
 
 
 def test_infinite_psnr_is_a_mean_without_an_interval_and_no_difference():
@@ -77,7 +77,7 @@ def test_infinite_psnr_is_a_mean_without_an_interval_and_no_difference():
     (found,) = summaries(held, ["a", "b"])
     assert found.cells["a", "psnr"].mean == math.inf
     assert math.isnan(found.cells["a", "psnr"].low)
-    assert found.paired["b", "psnr"].mean == 0.5
+    assert found.differences["b", "psnr"].mean == 0.5
 
 
 def test_the_final_score_of_five_weighs_kinds_alike_and_lacks_none():
@@ -99,7 +99,7 @@ def test_edits_of_one_clip_are_one_observation():
     ]
     (found,) = summaries(held, ["a", "b"])
     assert (found.cells["a", "psnr"].mean, found.cells["a", "psnr"].n) == (15, 2)
-    assert (found.paired["b", "psnr"].mean, found.paired["b", "psnr"].n) == (1, 2)
+    assert (found.differences["b", "psnr"].mean, found.differences["b", "psnr"].n) == (1, 2)
     assert (found.edits, found.clips) == (100, 2)
     shares = [Row("x", f"e{i}", "k", "a", "object_accuracy", value) for i, value in enumerate((1.0, 0.0))]
     assert summaries(shares, ["a"])[0].cells["a", "object_accuracy"].mean == 0.5
@@ -116,7 +116,7 @@ def test_a_failed_edit_is_a_row_and_no_metric():
     held = [*made("a", "psnr", [10.0]), Row("9", "edit", "replace", "a", JOB, None, "no clip")]
     (found,) = summaries(held, ["a"])
     assert found.metrics == ("psnr",)
-    assert found.failed == {("a", JOB): 1}
+    assert found.failures == {("a", JOB): 1}
     assert rows.failures(held) == [held[1]]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flowedit.evaluation.bench.score import centred_box, iou
-from flowedit.evaluation.results.intervals import interval, paired, paired_share, share
+from flowedit.evaluation.results.intervals import difference, interval, share, share_difference
 from flowedit.metrics.motion import MISS, NOISE, centroids, motion_error
 from flowedit.metrics.perceptual import lpips_bundled
 from flowedit.metrics.pixels import background_psnr, mse, psnr
@@ -54,7 +54,7 @@ def test_the_background_is_where_the_mask_is_zero():
 def test_frames_of_other_shapes_are_refused():
     with pytest.raises(ValueError, match="cannot be compared"):
         psnr(flat(0), flat(0)[:1])
-    with pytest.raises(ValueError, match="equal shapes"):
+    with pytest.raises(ValueError, match="frames of one shape, from 32x32 up"):
         lpips_bundled(flat(0), flat(0)[:1])
     with pytest.raises(ValueError, match="32x32"):
         lpips_bundled(np.zeros((1, 16, 64, 3), np.uint8), np.zeros((1, 16, 64, 3), np.uint8))
@@ -148,16 +148,16 @@ def test_shares_have_wilson_intervals_that_do_not_vanish():
 
 def test_paired_shares_count_the_scenes_that_differ():
     first, second = [1.0] * 6 + [0.0] * 14, [1.0] * 5 + [0.0] * 6 + [1.0] * 9
-    found = paired_share(first, second)  # b = 1, c = 9, n = 20
+    found = share_difference(first, second)  # b = 1, c = 9, n = 20
     assert found.mean == 0.4
     middle, half = 8 / 22, 1.96 * math.sqrt(10 + 1 - 64 / 22) / 22
     assert (found.low, found.high) == pytest.approx((middle - half, middle + half), abs=1e-3)
-    same = paired_share([1.0] * 10, [1.0] * 10)
+    same = share_difference([1.0] * 10, [1.0] * 10)
     assert same.mean == 0
     assert same.low == -same.high < 0
 
 
 def test_paired_differences_are_second_minus_first():
-    found = paired([1.0, 5.0, 9.0], [2.0, 6.5, 9.5])
+    found = difference([1.0, 5.0, 9.0], [2.0, 6.5, 9.5])
     assert found.mean == 1
     assert found.high - found.mean == pytest.approx(4.303 * 0.5 / math.sqrt(3), abs=1e-3)

@@ -12,7 +12,7 @@ import torch
 from test_temporal import moving
 
 from flowedit.metrics import perceptual, pixels, semantic, temporal
-from flowedit.metrics.catalogue import METRICS, Metric, default_names, five_names, is_cost, ordered
+from flowedit.metrics.catalogue import METRICS, Metric, column_order, default_names, five_names, is_cost
 from flowedit.metrics.part import Part, Questions
 from flowedit.metrics.scoring import Stretch, Tools, check, score
 
@@ -104,10 +104,12 @@ def test_every_metric_that_can_be_asked_for_has_its_function():
 
 @pytest.mark.parametrize("first", ["semantic", "temporal", "pixels", "perceptual"])
 def test_the_order_does_not_hang_on_what_is_imported_first(first):
-    code = f"import flowedit.metrics.{first}; from flowedit.metrics.catalogue import ordered; print(*ordered())"
+    code = (
+        f"import flowedit.metrics.{first}; from flowedit.metrics.catalogue import column_order; print(*column_order())"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert tuple(done.stdout.split()) == ordered()
-    groups = [METRICS[name].group for name in ordered()]
+    assert tuple(done.stdout.split()) == column_order()
+    groups = [METRICS[name].group for name in column_order()]
     assert groups == sorted(groups, key=["truth", "source", "time", "prompt", "cost"].index)
 
 

@@ -15,7 +15,7 @@ import flowedit
 from flowedit.config.schema import Settings
 from flowedit.media import probe as probes
 from flowedit.media import reader
-from flowedit.pipeline import api, run
+from flowedit.pipeline import api
 
 PROMPTS = {"source": "a red square moves", "target": "a blue panda moves"}
 WORDS = {"source_words": "square", "target_words": "panda"}
@@ -188,13 +188,3 @@ def test_an_import_changes_nothing_around_it():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def test_jobs_of_one_backbone_share_an_editor(backbone_2b):
-    settings = api.settings_of({"backbone": backbone_2b, **PROMPTS, **{"runtime.device": "cpu"}})
-    first = api.cached_editor(settings)
-    assert api.cached_editor(replace(settings, seed=5)) is first
-    api.release()
-    assert api.cached_editor(settings) is not first
-    api.release()
-    assert run.load_backbone(settings).spec == first.backbone.spec

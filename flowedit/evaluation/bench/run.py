@@ -28,7 +28,7 @@ from flowedit.evaluation.results.rows import JOB, Row, failures
 from flowedit.evaluation.results.summary import FLOOR
 from flowedit.media.footage import open_footage
 from flowedit.messages import FileError, InputError
-from flowedit.pipeline.api import cached_editor
+from flowedit.pipeline.api import Editor
 from flowedit.pipeline.checks import check_editor
 from flowedit.pipeline.plan import brief, make_grid
 from flowedit.pocket import KINDS
@@ -51,7 +51,7 @@ OUT = Path("outputs") / "bench"
 
 @dataclass(frozen=True)
 class Bench:
-    """What a bench found: rows, what each edited object became, and where all lies."""
+    """The results of a bench: rows, the verdict on each edited object, the methods in order, and the folder."""
 
     rows: tuple[Row, ...]
     verdicts: tuple[Verdict, ...]
@@ -78,7 +78,7 @@ def report(
     unknown kind, or a method that its settings refuse; OSError where nothing can be written.
     """
     if bad := [key for key in UNHEARD if any(text.startswith(f"{key}=") for text in overrides)]:
-        raise InputError(f"{bad[0]}: a bench has its own")
+        raise InputError(f"{bad[0]}: flowedit bench has its own; leave it out")
     chosen = methods(options.chosen_modes, options.also, flags, overrides, REFUSED)
     if not chosen:
         raise InputError("no mode to compare: --modes inversion_free,inversion")
@@ -110,13 +110,13 @@ def bench_tables(made: Bench) -> Iterator[RenderableType]:
 
 
 def _check(chosen: Sequence[Method], monitor: Monitor) -> None:
-    """What a bench refuses before it runs, and the options without effect."""
+    """Refuse what a bench cannot run before it runs, and notice the options without effect."""
     first = chosen[0].settings
     if len({(method.settings.backbone, method.settings.runtime) for method in chosen}) > 1:
-        raise InputError("one backbone and runtime for all methods of a bench")
+        raise InputError("all methods of a bench share one backbone and runtime: set them once, and not in --also")
     if first.backbone.repository is not None and first.backbone.path is None:
         raise InputError(f"{first.backbone.name} {STRANGE}")  # before a download
-    backbone = cached_editor(first).backbone
+    backbone = Editor(settings=first).backbone
     vocabulary_of(backbone)
     for method in chosen:
         check_editor(brief(method.settings), len(make_grid(method.settings, backbone)) - 1)

@@ -11,13 +11,13 @@ import torch
 
 from flowedit.config.schema import Settings
 from flowedit.evaluation.bench.score import Truth, nearest, references, score, truth
-from flowedit.evaluation.edit_job import job_settings, weights
-from flowedit.evaluation.engine.job import Job, digest
+from flowedit.evaluation.edit_job import editor_of, job_settings, weights
+from flowedit.evaluation.engine.job import Job, Shelf, digest
 from flowedit.evaluation.methods import Method
 from flowedit.machine import versions
 from flowedit.media.writer import Writer
 from flowedit.messages import InputError
-from flowedit.pipeline.api import Editor, cached_editor
+from flowedit.pipeline.api import Editor
 from flowedit.pipeline.plan import native_size, network_evaluations
 from flowedit.pocket import Vocabulary, edit
 from flowedit.types import Backbone, Monitor
@@ -41,7 +41,7 @@ class SceneSpec:
 
 
 class Verdict(NamedTuple):
-    """What one edited object should have become, and what it is nearest to."""
+    """The name that one edited object should have become, and the name that it is nearest to."""
 
     kind: str
     method: str
@@ -56,9 +56,9 @@ def scene_jobs(
 
     First the scene's own, with what its references score, then one for each method.
     """
-    held = weights(methods[0].settings)
+    checkpoint = weights(methods[0].settings)
     runtime = job_settings(methods[0].settings)["runtime"]
-    made = []
+    jobs = []
     settled = {(kind, m.name): m.on({"task": TASKS.get(kind, "replace")}) for kind in kinds for m in methods}
     for seed in range(first_seed, first_seed + scenes):
         for kind in kinds:
@@ -66,21 +66,23 @@ def scene_jobs(
                 settings = methods[0].settings if method is None else settled[kind, method.name]
                 spec = SceneSpec(seed, kind, method, settings)
                 how = runtime if method is None else job_settings(settings)
-                id = digest("bench scene", versions(), seed, kind, how, held)
+                id = digest("bench scene", versions(), seed, kind, how, checkpoint)
                 label = f"{kind}, seed {seed}" + (f", {method.name}" if method else "")
                 cost = 0 if method is None else network_evaluations(settings)
-                made.append((spec, Job(id, label, work, spec, cost)))
-    return made
+                jobs.append((spec, Job(id, label, work, spec, cost)))
+    return jobs
 
 
-def work(spec: SceneSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
+def work(spec: SceneSpec, folder: Path, monitor: Monitor, shelf: Shelf) -> dict[str, Any]:
     """One method on one scene, or the scene's references: values by name, what the objects became, and a clip.
 
     Raises FloatingPointError for an edit that gives NaN.
     """
-    editor = cached_editor(spec.settings)
+    editor = editor_of(spec.settings, shelf)
     editor.backbone.ready()
-    reference = _truth(spec.seed, spec.kind, editor.backbone)
+    # the methods of a scene follow each other
+    key = spec.seed, spec.kind, editor.backbone
+    reference = shelf.keep("truth", key, lambda: _truth(spec.seed, spec.kind, editor.backbone))
     true = reference.edit
     if spec.method is None:
         write_clip(folder / SOURCE, true.source.frames)
@@ -92,21 +94,13 @@ def work(spec: SceneSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
     return {"values": {spec.method.name: values}, "verdicts": verdicts}
 
 
-_TRUTHS: dict[tuple[int, str, Backbone], Truth] = {}
-"""The last truth of this process: the methods of a scene follow each other."""
-
-
 def _truth(seed: int, kind: str, backbone: Backbone) -> Truth:
     def through(frames: np.ndarray) -> np.ndarray:
         return _frames(backbone, backbone.encode(frames), len(frames))
 
-    key = seed, kind, backbone
-    if key not in _TRUTHS:
-        learned = vocabulary_of(backbone)
-        true = edit(seed, kind, native_size(backbone.spec), backbone.spec.trained_frames, learned)
-        _TRUTHS.clear()
-        _TRUTHS[key] = truth(true, learned, through, backbone.spec.frames_per_latent, backbone.spec.latent_size)
-    return _TRUTHS[key]
+    learned = vocabulary_of(backbone)
+    true = edit(seed, kind, native_size(backbone.spec), backbone.spec.trained_frames, learned)
+    return truth(true, learned, through, backbone.spec.frames_per_latent, backbone.spec.latent_size)
 
 
 def write_clip(path: Path, frames: np.ndarray) -> None:

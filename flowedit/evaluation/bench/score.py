@@ -1,4 +1,4 @@
-"""How well a found mask covers the true one."""
+"""The scores of one edit of a scene against its exact truth, and what they are measured against."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -44,7 +44,7 @@ def read(name: str | Path, workspace: Path, scenes: Scenes | None = None) -> Dat
         if DATASETS[layout].matches(text):
             return DATASETS[layout].read(text, workspace, scenes)
     lost = "".join(f"; {reason}" for reason in DATASETS.broken.values())
-    raise InputError(f"dataset {text!r} is none that is known: give {choices()}{lost}")
+    raise InputError(f"dataset {text!r} is not a dataset that flowedit knows: give {choices()}{lost}")
 
 
 def choices() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from flowedit.config.edit_file import inside
 from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
-from flowedit.evaluation.datasets.sample import Dataset, Sample, contained, dataset, missing, own_places, safe
+from flowedit.evaluation.datasets.sample import Dataset, Sample, check_inside, dataset, missing, own_places, safe
 from flowedit.language.words import occurrences
 from flowedit.media.footage import frame_files, open_footage
 from flowedit.media.writer import Writer
@@ -56,7 +56,7 @@ def _file(root: Path, file: Path) -> list[tuple[str, Sample]]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{str(file)!r} is not JSON: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(data, list):
-        raise InputError(f"{str(file)!r} is no list: FiVE-Bench's files are lists of edits")
+        raise InputError(f"{str(file)!r} is not a list: FiVE-Bench's files are lists of edits")
     edit = safe(file.stem.removesuffix("_FiVE"))
     samples, count, first = [], Counter[str](), dict[tuple[str, ...], int]()
     for number, row in enumerate(data, 1):
@@ -74,7 +74,7 @@ def _file(root: Path, file: Path) -> list[tuple[str, Sample]]:
 def _checked(where: str, row: Any) -> dict[str, str]:
     """A row as text by key, "" for what is left out; raises ValueError."""
     if not isinstance(row, dict):
-        raise InputError(f"{where} is no object: an edit has {', '.join(NEEDED)}")
+        raise InputError(f"{where} is not an object: an edit has {', '.join(NEEDED)}")
     for key in NEEDED[:2]:  # without a prompt the row alone fails
         if key not in row:
             near = get_close_matches(key, [name for name in row if name not in KEYS], 1)
@@ -101,7 +101,7 @@ def _sample(root: Path, where: str, row: Mapping[str, str], edit: str, nth: int)
         for place in (f"images/{name}", f"bmasks/{name}", f"videos/{name}.mp4")
     )
     for folder in (images, masks):
-        contained(root, folder, f"{where}: frame")
+        check_inside(root, folder, f"{where}: frame")
     pictures = images.is_dir() and bool(frame_files(images))
     problems = missing(masks, "mask", f"bmasks/{name}")
     if not video.is_file() and not pictures:

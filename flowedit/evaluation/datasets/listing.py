@@ -5,7 +5,7 @@ from typing import Any
 
 from flowedit.config.edit_file import SUFFIXES, load, read_row
 from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
-from flowedit.evaluation.datasets.sample import Dataset, Sample, contained, dataset, missing, own_places, safe
+from flowedit.evaluation.datasets.sample import Dataset, Sample, check_inside, dataset, missing, own_places, safe
 from flowedit.messages import InputError
 
 
@@ -20,12 +20,12 @@ def read(file: Path) -> Dataset:
     if isinstance(data, dict):
         return dataset(file.stem, where, [(where, _sample(file, data, None, where))])
     if not isinstance(data, list):
-        raise InputError(f"{where} is no list: a dataset is a list of mappings with clip, source and target")
+        raise InputError(f"{where} is not a list: a dataset is a list of mappings with clip, source and target")
     samples = []
     for number, row in enumerate(data, 1):
         place = f"{where} row {number}"
         if not isinstance(row, dict):
-            raise InputError(f"{place} is no mapping; an edit is one, with clip, source and target")
+            raise InputError(f"{place} is not a mapping; an edit is a mapping with clip, source and target")
         samples.append((place, _sample(file, row, number, place)))
     return dataset(file.stem, where, samples)
 
@@ -37,7 +37,7 @@ def _sample(file: Path, data: dict[Any, Any], number: int | None, where: str) ->
     if row.video.is_dir():
         problems = [f"video {data['clip']} is a folder"]
     for key, path in (("score_mask", row.score_mask), ("user_mask", user_mask), ("truth", row.truth)):
-        contained(file.parent, path, f"{where}: {key}")
+        check_inside(file.parent, path, f"{where}: {key}")
         problems += missing(path, key, str(data[key]) if path else "")
     sides = () if "instruction" in row.flags else ("source", "target")
     problems += [f"the {side} prompt is missing" for side in sides if not _said(row.flags.get(side))]

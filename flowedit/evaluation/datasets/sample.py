@@ -82,7 +82,7 @@ def missing(path: Path | None, what: str, name: str) -> list[str]:
     return [] if frame_files(path) else [f"{what} {name} has no frames"]
 
 
-def contained(root: Path, path: Path | None, what: str) -> None:
+def check_inside(root: Path, path: Path | None, what: str) -> None:
     """Raise ValueError, opened by `what`, for a file of a folder that leaves the dataset's root by a symbolic link."""
     if path is not None and path.is_dir():
         for file in frame_files(path):

@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from flowedit.evaluation.results.rows import dumps
 from flowedit.machine import pinned, whole_folder
@@ -16,8 +16,29 @@ from flowedit.types import Monitor
 RESULT = "result.json"
 """Written last: a folder without it is no finished job."""
 
-Work = Callable[[Any, Path, Monitor], dict[str, Any]]
-"""work(spec, folder, monitor) writes its files into the folder and returns plain values for result.json."""
+T = TypeVar("T")
+
+
+class Shelf:
+    """What a worker keeps from one job to the next: the last thing of each kind, such as a scene's truth."""
+
+    def __init__(self) -> None:
+        self._things: dict[str, tuple[Hashable, Any]] = {}
+
+    def keep(self, kind: str, key: Hashable, make: Callable[[], T]) -> T:
+        """The thing of that kind and key; where another one lies there, it is put away before this one is made."""
+        if kind not in self._things or self._things[kind][0] != key:
+            self.drop(kind)
+            self._things[kind] = key, make()
+        return cast(T, self._things[kind][1])
+
+    def drop(self, kind: str) -> None:
+        """Keep nothing of that kind."""
+        self._things.pop(kind, None)
+
+
+Work = Callable[[Any, Path, Monitor, Shelf], dict[str, Any]]
+"""work(spec, folder, monitor, shelf) writes its files into the folder and returns plain values for result.json."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +99,13 @@ def _ends(path: Path, size: int = 2**20) -> str:
         return hashlib.sha256(head + file.read(size)).hexdigest()
 
 
-def perform(job: Job, root: Path, monitor: Monitor) -> dict[str, Any]:
+def perform(job: Job, root: Path, monitor: Monitor, shelf: Shelf) -> dict[str, Any]:
     """Do the work in a hidden folder, write result.json there last, and give it the job's id by one rename."""
     final = root / job.id
     try:
         with whole_folder(final) as stage:
             with pinned(job.threads):
-                result = job.work(job.spec, stage, monitor)
+                result = job.work(job.spec, stage, monitor, shelf)
             with (stage / RESULT).open("w", encoding="utf-8") as file:
                 file.write(dumps({"id": job.id, "label": job.label, **result}, indent=1))
                 file.flush()

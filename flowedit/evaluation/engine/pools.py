@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from flowedit import machine
-from flowedit.evaluation.engine.job import Job
+from flowedit.evaluation.engine.job import Job, Shelf
 from flowedit.evaluation.engine.worker import DIED, Report, attempt
 from flowedit.evaluation.options import EngineOptions
 from flowedit.machine import cores
@@ -65,9 +65,12 @@ class Here:
 
     def __init__(self, monitor: Monitor = QUIET) -> None:
         self._monitor, self._report, self._said = monitor, Report(0, None, None), set[str]()
+        self._shelf = Shelf()
 
     def start(self, slot: int, job: Job, root: Path) -> None:
-        self._report = Report(slot, *attempt(job, root, Labelled(job.label, self._monitor, self._said)))
+        self._report = Report(
+            slot, *attempt(job, root, self._shelf, LabelMonitor(job.label, self._monitor, self._said))
+        )
 
     def wait(self) -> list[Report]:
         return [self._report]
@@ -75,7 +78,7 @@ class Here:
     def close(self) -> None: ...
 
 
-class Labelled:
+class LabelMonitor:
     """A monitor whose phases bear a job's label; a notice is heard once, whatever the number of jobs."""
 
     def __init__(self, label: str, monitor: Monitor, said: set[str]) -> None:
@@ -153,12 +156,13 @@ def _serve(connection: Connection, gpu: str | None) -> None:
     threading.Thread(target=_follow, daemon=True).start()
     if gpu not in (None, KEEP):
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is first asked
+    shelf = Shelf()
     while True:
         try:
             job, root = connection.recv()
         except (EOFError, OSError):
             return
-        connection.send(attempt(job, root))
+        connection.send(attempt(job, root, shelf))
 
 
 def _follow() -> None:

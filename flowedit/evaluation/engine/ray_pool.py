@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from flowedit.evaluation.engine.job import Job
+from flowedit.evaluation.engine.job import Job, Shelf
 from flowedit.evaluation.engine.worker import DIED, Report, attempt
 from flowedit.evaluation.options import EngineOptions
 from flowedit.machine import cores
@@ -16,9 +16,12 @@ from flowedit.messages import DownloadError, InputError
 class Worker:
     """An actor: what its jobs load stays loaded."""
 
+    def __init__(self) -> None:
+        self._shelf = Shelf()
+
     def attempt(self, job: Job, root: Path) -> tuple[dict[str, Any] | None, str | None]:
-        """As `pools.attempt`."""
-        return attempt(job, root)
+        """As `worker.attempt`."""
+        return attempt(job, root, self._shelf)
 
 
 class RayPool:

@@ -57,7 +57,7 @@ def means(summary: Summary) -> Table:
 
 def differences(summary: Summary) -> Table | None:
     """Each method less the first one, without costs; None where nothing can be compared."""
-    paired = {key: value for key, value in summary.paired.items() if not is_cost(key[1]) and summary.clips > 1}
+    paired = {key: value for key, value in summary.differences.items() if not is_cost(key[1]) and summary.clips > 1}
     methods = [name for name in summary.methods if any(name == method for method, _ in paired)]
     return _table(summary, methods, paired, frozenset(), "+") if methods else None
 
@@ -66,7 +66,7 @@ def _table(
     summary: Summary, methods: Sequence[str], cells: Mapping[Cell, Interval], best: frozenset[Cell], sign: str
 ) -> Table:
     metrics = [metric for metric in summary.metrics if not sign or any((name, metric) in cells for name in methods)]
-    many, failed = summary.edits > 1, {} if sign else summary.failed
+    many, failed = summary.edits > 1, {} if sign else summary.failures
     lines = []
     for name in methods:
         values = []

@@ -50,12 +50,12 @@ def share(values: Sequence[float]) -> Interval:
     return Interval(p, max(0.0, centre - half), min(1.0, centre + half), n)
 
 
-def paired(first: Sequence[float], second: Sequence[float]) -> Interval:
+def difference(first: Sequence[float], second: Sequence[float]) -> Interval:
     """Mean of second - first with Student's interval, over the same scenes in the same order; inf less inf is 0."""
     return interval([0.0 if a == b else b - a for a, b in zip(first, second, strict=True)])
 
 
-def paired_share(first: Sequence[float], second: Sequence[float]) -> Interval:
+def share_difference(first: Sequence[float], second: Sequence[float]) -> Interval:
     """Difference of two shares over the same scenes, with the interval of Agresti & Min 2005.
 
     With b, c the scenes that only the first, only the second has right, and half a scene added to each of the four

@@ -67,7 +67,7 @@ def _finite(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         return [_finite(value) for value in data]
     if isinstance(data, float) and math.isnan(data):
-        raise InputError("NaN is no result")
+        raise InputError("a value is NaN, which is not a result")
     if isinstance(data, float) and math.isinf(data):
         return INFINITE if data > 0 else "-" + INFINITE
     return data

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 
-from flowedit.evaluation.results.intervals import Interval, interval, paired, paired_share, share
+from flowedit.evaluation.results.intervals import Interval, difference, interval, share, share_difference
 from flowedit.evaluation.results.rows import JOB, Row, failures, values
-from flowedit.metrics.catalogue import METRICS, ordered
+from flowedit.metrics.catalogue import METRICS, column_order
 
 Cell = tuple[str, str]
 """(method, metric)."""
@@ -27,7 +27,8 @@ class Summary:
 
     Edits of one clip are not independent: they are averaged first, and means and intervals go over clips. `best`
     holds the cells with the best mean of their column, over the edits that all methods have; REFERENCES are shown and
-    never compared. `edits` counts the (clip, edit) pairs that have a value, `clips` their clips, `failed` failures.
+    never compared. `edits` counts the (clip, edit) pairs that have a value, `clips` their clips; `failures` counts
+    the values that are missing.
     """
 
     kind: str
@@ -37,8 +38,8 @@ class Summary:
     metrics: tuple[str, ...]
     cells: dict[Cell, Interval]
     best: frozenset[Cell]
-    paired: dict[Cell, Interval]
-    failed: dict[Cell, int]
+    differences: dict[Cell, Interval]
+    failures: dict[Cell, int]
 
 
 def summaries(rows: Sequence[Row], methods: Sequence[str], by_kind: bool = False) -> list[Summary]:
@@ -64,7 +65,7 @@ def _final(each: Sequence[Summary], rows: Sequence[Row]) -> Summary:
         if all(cell in summary.cells for summary in each):
             middle = mean(_mean(summary, cell, rows) for summary in each)
             cells[cell] = Interval(middle, math.nan, math.nan, len(each))
-    metrics = tuple(metric for metric in ordered() if any(own == metric for _, own in cells))
+    metrics = tuple(metric for metric in column_order() if any(own == metric for _, own in cells))
     methods = tuple(dict.fromkeys(method for method, _ in cells))
     compared = [method for method in methods if method not in REFERENCES]
     best = frozenset(cell for metric in metrics for cell in _best(cells, metric, compared))
@@ -114,7 +115,7 @@ def _summary(kind: str, rows: Sequence[Row], methods: Sequence[str]) -> Summary:
         both = [key for key in first if key in own]
         pair = [_by_clip({key: had[key] for key in both}) for had in (first, own)]
         if method in compared[1:] and len(pair[0]) > 1:
-            between = (paired_share if _is_share(metric, *pair) else paired)(*pair)
+            between = (share_difference if _is_share(metric, *pair) else difference)(*pair)
             if between.mean == between.mean:  # inf in one edit and -inf in another have no mean
                 apart[method, metric] = between
     failed: dict[Cell, int] = {}
@@ -128,15 +129,15 @@ def _summary(kind: str, rows: Sequence[Row], methods: Sequence[str]) -> Summary:
         metrics=metrics,
         cells=cells,
         best=frozenset(best),
-        paired=apart,
-        failed=failed,
+        differences=apart,
+        failures=failed,
     )
 
 
 def _metrics(rows: Sequence[Row]) -> tuple[str, ...]:
     """The metrics that rows hold, in the order of the columns; a failed edit is none."""
     held = {row.metric for row in rows} - {JOB}
-    return tuple(metric for metric in ordered() if metric in held)
+    return tuple(metric for metric in column_order() if metric in held)
 
 
 def _best(cells: dict[Cell, Interval], metric: str, methods: Sequence[str]) -> list[Cell]:

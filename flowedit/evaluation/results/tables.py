@@ -31,7 +31,7 @@ def tables(rows: Sequence[Row], methods: Sequence[str], by_kind: bool = False) -
     """Results and paired differences, all together and by kind, then the failures; `by_kind` as in `summaries`."""
     for summary in (made for made in summaries(rows, methods, by_kind) if made.metrics):
         yield results(summary)
-        if summary.paired:
+        if summary.differences:
             yield differences(summary)
     if lost := failures(rows):
         yield failed(lost)
@@ -59,7 +59,7 @@ def results(summary: Summary) -> Table:
     def entry(method: str, metric: str) -> Text:
         cell_of = summary.cells.get((method, metric))
         text = "–" if cell_of is None else cell(cell_of, METRICS[metric].decimals)
-        if lost := summary.failed.get((method, metric), 0):
+        if lost := summary.failures.get((method, metric), 0):
             text += f" ({lost} failed)"
         dim = method in REFERENCES
         return Text(text, "bold" if (method, metric) in summary.best else "dim" if dim else "")
@@ -77,12 +77,12 @@ def count_line(summary: Summary) -> str:
 def differences(summary: Summary) -> Table:
     """Each method less the first one, over the same edits."""
     first = next(method for method in summary.methods if method not in REFERENCES)
-    metrics = [name for name in summary.metrics if any(metric == name for _, metric in summary.paired)]
+    metrics = [name for name in summary.metrics if any(metric == name for _, metric in summary.differences)]
     metrics = [name for name in metrics if not is_cost(name)]
-    methods = [method for method in summary.methods if any(own == method for own, _ in summary.paired)]
+    methods = [method for method in summary.methods if any(own == method for own, _ in summary.differences)]
 
     def entry(method: str, metric: str) -> Text:
-        found = summary.paired.get((method, metric))
+        found = summary.differences.get((method, metric))
         return Text("–" if found is None else cell(found, METRICS[metric].decimals, sign="+"))
 
     return _laid_out(f"{summary.kind or 'all'}: paired differences from {first}", methods, metrics, entry)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from flowedit.editors.common import blend, counted, mask_at
-from flowedit.flow.solvers import Method, euler, solve
+from flowedit.flow.solvers import Solver, euler, solve
 from flowedit.types import Callback, Mask, Noise, Velocity
 
 
@@ -16,7 +16,7 @@ def inversion(
     grid: Sequence[float],
     noise: Noise | None = None,
     *,
-    method: Method = euler,
+    method: Solver = euler,
     mask: Mask = None,
     preserve: bool = False,
     reconstruction: Callable[[float], None] | None = None,

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from flowedit.editors.common import blend, mask_at
 from flowedit.flow.rectify import interpolate
-from flowedit.flow.solvers import Method, euler, solve
+from flowedit.flow.solvers import Solver, euler, solve
 from flowedit.types import Callback, Mask, Noise, Velocity
 
 
@@ -16,7 +16,7 @@ def random_noise(
     grid: Sequence[float],
     noise: Noise,
     *,
-    method: Method = euler,
+    method: Solver = euler,
     mask: Mask = None,
     preserve: bool = False,
     callback: Callback = None,

@@ -140,7 +140,7 @@ def run_editor(
     passes = 1 if mode.name != "inversion" else 3 if mode.reconstruction else 2
     job.monitor.phase("edit", steps * passes)
     source_of_noise = noise.gaussian(settings.seed, tuple(x_src.shape), x_src.device)
-    method = solvers.METHODS[mode.solver or "euler"]
+    method = solvers.SOLVERS[mode.solver or "euler"]
     shared: dict[str, Any] = {
         "mask": mask,
         "preserve": settings.mask.preserve,

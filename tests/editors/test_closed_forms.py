@@ -12,7 +12,7 @@ from flowedit.editors.common import blend
 from flowedit.editors.inversion import inversion
 from flowedit.editors.inversion_free import inversion_free
 from flowedit.editors.random_noise import random_noise
-from flowedit.flow.solvers import METHODS, solve
+from flowedit.flow.solvers import SOLVERS, solve
 
 SHAPE = (1, 2, 3, 4, 5)
 C = 0.6
@@ -58,21 +58,21 @@ def test_inversion_free_converges_at_order_one(t0):
     assert order == pytest.approx(1, abs=0.1), errors
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", SOLVERS)
 @pytest.mark.parametrize("t0", [0.5, 0.9])
 def test_inversion_converges_at_the_order_of_its_solver(name, t0):
     order, errors = measured_order(
-        lambda n: inversion(X, SOURCE, TARGET, uniform(t0, n), method=METHODS[name]), X + moved(t0) * (M_TGT - M_SRC)
+        lambda n: inversion(X, SOURCE, TARGET, uniform(t0, n), method=SOLVERS[name]), X + moved(t0) * (M_TGT - M_SRC)
     )
     assert order == pytest.approx(ON_GAUSSIANS[name], abs=0.1), errors
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", SOLVERS)
 @pytest.mark.parametrize("t0", [0.5, 1.0])
 def test_random_noise_converges_at_the_order_of_its_solver(name, t0):
     start = (1 - t0) * X + t0 * noises(SHAPE)(0, 0)
     order, errors = measured_order(
-        lambda n: random_noise(X, TARGET, uniform(t0, n), noises(SHAPE), method=METHODS[name]),
+        lambda n: random_noise(X, TARGET, uniform(t0, n), noises(SHAPE), method=SOLVERS[name]),
         TARGET.flow(start, t0, 0.0),
     )
     assert order == pytest.approx(ON_GAUSSIANS[name], abs=0.1), errors
@@ -88,12 +88,12 @@ class Wave:
         return 1 / (1 / z + (math.sin(3 * t_next) - math.sin(3 * t)) / 3)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", SOLVERS)
 @pytest.mark.parametrize("grid", [(1.0, 0.0), (0.1, 0.9)])
 def test_solvers_show_their_order_both_ways(name, grid):
     start, field = 0.5 + torch.rand(SHAPE, dtype=torch.float64), Wave()
     order, errors = measured_order(
-        lambda n: solve(field, start, list(np.linspace(*grid, n + 1)), METHODS[name]),
+        lambda n: solve(field, start, list(np.linspace(*grid, n + 1)), SOLVERS[name]),
         field.flow(start, *grid),
         coarse=200,
     )
@@ -117,7 +117,7 @@ def test_inversion_free_is_its_recursion():
     assert np.abs(ours.numpy() - z).max() < 1e-12
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", SOLVERS)
 def test_inversion_is_its_recursion(name):
     grid = [0.9, 0.5, 0.2, 0.0]
 
@@ -135,7 +135,7 @@ def test_inversion_is_its_recursion(name):
         z = step(SOURCE, z, t, t_next)
     for t, t_next in [(0.9, 0.5), (0.5, 0.2), (0.2, 0.0)]:
         z = step(TARGET, z, t, t_next)
-    assert np.abs(inversion(X, SOURCE, TARGET, grid, method=METHODS[name]).numpy() - z).max() < 1e-12
+    assert np.abs(inversion(X, SOURCE, TARGET, grid, method=SOLVERS[name]).numpy() - z).max() < 1e-12
 
 
 def test_random_noise_is_its_recursion():

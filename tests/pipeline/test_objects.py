@@ -15,7 +15,7 @@ from flowedit.config import compose, edit_file
 from flowedit.editors.inversion_free import inversion_free
 from flowedit.evaluation.methods import methods
 from flowedit.flow import guidance
-from flowedit.flow.solvers import METHODS
+from flowedit.flow.solvers import SOLVERS
 from flowedit.language import words
 from flowedit.masks import attention_mask, shapes
 from flowedit.masks.maps import strength
@@ -445,7 +445,7 @@ def test_steps_that_never_look_at_what_goes_are_refused():
     steer.check_editor(settings(**COME, **{"mode.target_only_steps": 4, "steps": 4}), 4)
 
 
-WAYS = [("inversion_free", None)] + [(m, s) for m in ("random_noise", "inversion") for s in METHODS]
+WAYS = [("inversion_free", None)] + [(m, s) for m in ("random_noise", "inversion") for s in SOLVERS]
 
 
 @pytest.mark.parametrize("smooth", [0.0, 0.5])

@@ -30,7 +30,7 @@ class SourceClip:
     selection: reader.Selection
     geometry: Geometry
     fit: Fit
-    windows: tuple[windows.Place, ...]
+    windows: tuple[windows.Window, ...]
     first: int = 0
 
 
@@ -85,7 +85,7 @@ def cut_places(
             monitor.advance()
 
     if found := cuts.find(seen()):
-        notice(cuts.told(found, float(selection.fps)))
+        notice(cuts.notice(found, float(selection.fps)))
     return found
 
 
@@ -155,7 +155,7 @@ def _told(settings: Settings, backbone: Backbone, geometry: Geometry) -> str | N
     return f"{count} frames are more than {trained}: {told}" if settings.window == "auto" else f"{count} frames {told}"
 
 
-def windows_of(settings: Settings, backbone: Backbone, latents: int) -> list[windows.Place]:
+def windows_of(settings: Settings, backbone: Backbone, latents: int) -> list[windows.Window]:
     """Where a clip of `latents` latent frames is seen by the network, in one window or several.
 
     A window of n frames is the latents that hold them at the start of a clip, in whole patches of the network. Raises

@@ -2,14 +2,38 @@
 
 from typing import TYPE_CHECKING, Any
 
+from flowedit.messages import Cancelled, DownloadError, Error, FileError, InputError, NumericalError, OutOfMemoryError
+
 if TYPE_CHECKING:
-    from flowedit.pipeline.run import Editor, edit, load
-    from flowedit.types import EditResult
+    from flowedit.config.schema import Settings
+    from flowedit.pipeline.api import Editor, edit, edit_frames, load
+    from flowedit.types import EditedFrames, EditResult, Step
 
 __version__ = "0.1.0"
-__all__ = ["EditResult", "Editor", "__version__", "edit", "load"]
+__all__ = [
+    "Cancelled",
+    "DownloadError",
+    "EditResult",
+    "EditedFrames",
+    "Editor",
+    "Error",
+    "FileError",
+    "InputError",
+    "NumericalError",
+    "OutOfMemoryError",
+    "Settings",
+    "Step",
+    "__version__",
+    "edit",
+    "edit_frames",
+    "load",
+]
 
-_HOMES = {"edit": "pipeline.run", "load": "pipeline.run", "Editor": "pipeline.run", "EditResult": "types"}
+_HOMES = {
+    **dict.fromkeys(("edit", "edit_frames", "load", "Editor"), "pipeline.api"),
+    **dict.fromkeys(("EditResult", "EditedFrames", "Step"), "types"),
+    "Settings": "config.schema",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -19,3 +43,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(f"flowedit.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

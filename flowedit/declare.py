@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, field, fields
-from importlib.metadata import entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from flowedit.messages import InputError, nearest, one_line
 
@@ -23,7 +21,7 @@ class Option:
     always within. `check` is any other rule, true of a good value, and `expected` says the whole range in words.
     `needs` is what the option needs to have an effect: another option's value ("mode.grid=shifted",
     "mode.decoupling>0"), or a fact of the edit by its name in `pipeline.notices.FACTS` ("attention").
-    `choices` names the registry or the group of conf/ whose names are the values.
+    `choices` names what gives the valid names: "editors" (with the presets), "backbones", "tasks", or a group of conf/.
     """
 
     help: str
@@ -36,8 +34,18 @@ class Option:
     expected: str | None = None
     needs: str | None = None
     choices: str | None = None
+    written: Literal["value", "text", "prompt"] = "value"
+    """value: in Hydra's grammar; text: to the letter, null for none; prompt: to the letter, whatever it is."""
+    role: Literal["clip", "method", "place"] = "method"
+    """clip: each clip brings its own; method: it makes a method; place: it only says where something lies."""
     flag: bool = True
-    """Whether the command line has a flag for it, where its dataclass makes flags."""
+    """Whether commands that edit have a flag for it."""
+    generate: bool = False
+    """Whether `flowedit generate` has one too."""
+    bench: bool = False
+    """Whether `flowedit bench` has one too."""
+    data: bool = True
+    """Whether an edit's YAML file may set it: a data file chooses no folder and no weights."""
 
     def refusal(self, value: Any) -> str | None:
         """What was expected in place of this value; None for one that is within the range."""
@@ -153,6 +161,10 @@ class Registry(Generic[T]):
         self._load()
         return list(self._entries.values())
 
+    def registered(self) -> dict[str, T]:
+        """The entries that are there already, with no module imported for it."""
+        return dict(self._entries)
+
     def origin(self, name: str) -> str | None:
         """The package that a plug-in's entry comes from; None for one of ours or of a script."""
         self._load()
@@ -163,10 +175,14 @@ class Registry(Generic[T]):
             return
         self._read = True  # before the imports: a module of ours may read the registry while it is imported
         if self._package is not None:
+            import pkgutil  # here, as `flowedit --help` imports this module and reads no registry
+
             package = importlib.import_module(self._package)
             for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda each: each.name):
                 if not module.ispkg:
                     importlib.import_module(f"{self._package}.{module.name}")
+        from importlib.metadata import entry_points
+
         for point in entry_points(group=self.group):
             origin = point.dist.name if point.dist is not None else point.value.partition(":")[0]
             try:

@@ -48,6 +48,10 @@ class Cancelled(Error):
     """The caller stopped the edit; nothing was written."""
 
 
+class RenamedWarning(FutureWarning):
+    """An old name was taken for the new one."""
+
+
 EXPECTED = (Error, ValueError, OSError, MemoryError, FloatingPointError)
 """Errors whose own text tells a user enough."""
 

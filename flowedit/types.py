@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from torch import Tensor
 
 Velocity = Callable[[Tensor, float], Tensor]
 """u = velocity(z, t): (B, C, F, H, W) float32 to the same; prompt and guidance are bound, rows are independent."""
+
+Side = Literal["source", "target"]
+"""Which of the two prompts."""
 
 Scale = float | Sequence[float]
 """A guidance scale; of several, a velocity gives the rows of each after those of the one before, (K B, C, F, H, W)."""
@@ -32,17 +35,34 @@ Mask = Tensor | Callable[[int], Tensor] | None
 
 @dataclass(frozen=True)
 class Step:
-    """What an editor tells its callback after step `index` of `total`, at time t, with the state z."""
+    """What a callback hears after step `index` of `total`, which was taken at time t: the state z, and what led to it.
+
+    z (1, C, F, H, W) is the clean latent in inversion_free, a state on the path elsewhere. `mask` (1, 1, F, H, W) is
+    the step's, or None. `velocities` are the last ones of each side, (B, C, F, H, W), all draws along the first axis.
+    """
 
     index: int
     total: int
     t: float
     z: Tensor
     check: Callable[[], None]
-    """Synchronises the device and raises FloatingPointError if any state so far held a NaN or an Inf."""
+    """Synchronises the device and raises NumericalError if any state so far held a NaN or an Inf."""
+    t_next: float = 0.0
+    """The time of the state z."""
+    mask: Tensor | None = None
+    velocities: Mapping[Side, Tensor] = field(default_factory=dict)
 
 
-Callback = Callable[[Step], None] | None
+Callback = Callable[[Step], bool | None] | None
+"""Called after each step; True stops the edit there, and what is there is finished."""
+
+
+class Stop(Exception):
+    """A callback stopped the edit at `z`, a clean latent; editors let it pass."""
+
+    def __init__(self, z: Tensor, index: int, total: int) -> None:
+        super().__init__(f"stopped after step {index + 1} of {total}")
+        self.z, self.index, self.total = z, index, total
 
 
 @dataclass(frozen=True)
@@ -178,15 +198,30 @@ class EditResult:
     """What one edit left: its folder and files, the final and the encoded source latents, and run.yaml as a dict.
 
     `latent_mask` (1, 1, F, h, w) is the soft mask of the sites that at least half of the steps held, or None. The
-    tensors are on the host. Those of a clip of several scenes follow each other along the frames, each as encode gives
-    it, so that run["scenes"], with the `latent_frames` of each, parts them again: a latent frame holds none of two
-    scenes.
+    tensors are on the host. Those of a clip of several shots follow each other along the frames, each as encode gives
+    it, so that run["shots"], with the `latent_frames` of each, parts them again: a latent frame holds none of two
+    shots.
     """
 
     folder: Path
     video: Path
     compare: Path
     mask: Path | None
+    latents: Tensor
+    source_latents: Tensor
+    latent_mask: Tensor | None
+    run: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class EditedFrames:
+    """What an edit of frames in memory gives: frames uint8 (F, H, W, 3) at the size of those given, and its latents.
+
+    `mask` (F, H, W) float32 in [0, 1] is where the edit may happen, or None; the rest is as in `EditResult`.
+    """
+
+    frames: np.ndarray
+    mask: np.ndarray | None
     latents: Tensor
     source_latents: Tensor
     latent_mask: Tensor | None

@@ -4,19 +4,22 @@ Values follow Hydra's grammar here. Keys are those of conf/evaluate.yaml, and th
 method: steps=20 runtime.device=cuda. A checkpoint folder is backbone=folder backbone.path=DIR.
 """
 
+import sys
+
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from flowedit.config import compose
+from flowedit.config.folder import folder
 from flowedit.evaluation.options import evaluation
 
 FAILED: list[str] = []
 """Points of the sweep in which some edit or score failed: the others run all the same."""
 
 
-@hydra.main(config_path=str(compose.folder()), config_name="evaluate", version_base="1.3")
+@hydra.main(config_path=str(folder()), config_name="evaluate", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """Evaluate one dataset with one point of the sweep; each point has a folder, and they share their jobs."""
     from flowedit.cli.progress import RichMonitor
@@ -29,7 +32,7 @@ def main(cfg: DictConfig) -> None:
         # The overrides and not cfg: each method composes a configuration of its own from them.
         settings, rest = evaluation({}, hydra_config.overrides.task)
         with RichMonitor() as monitor:
-            made = evaluate.evaluate(settings, plan.compared(settings, {}, rest), monitor, point)
+            made = evaluate.evaluate(settings, plan.comparison(settings, {}, rest), monitor, point)
     except Exception as error:
         raise SystemExit(f"flowedit: {one_line(error)}") from error
     print(made.folder / "index.html")
@@ -38,5 +41,6 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = [compose.renamed(text) for text in sys.argv[1:]]
     main()
     raise SystemExit(2 if FAILED else 0)

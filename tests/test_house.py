@@ -1,12 +1,18 @@
-"""The house stands as drawn: import contracts, short rooms, and nothing heavy at the door."""
+"""The house stands as drawn: import contracts, few and short rooms, one name a class, nothing heavy at the door."""
 
+import ast
+import graphlib
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+HOUSE = ROOT / "flowedit"
+MODULES = sorted(path for path in HOUSE.rglob("*.py") if "conf" not in path.relative_to(HOUSE).parts)
+ROOMS = sorted({path.parent for path in MODULES})
 
 
 def test_imports_point_down_only():
@@ -14,15 +20,109 @@ def test_imports_point_down_only():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "flowedit").rglob("*.py")), ids=lambda p: p.name)
-def test_no_file_is_longer_than_400_lines(path):
-    assert len(path.read_text().splitlines()) <= 400
-    if path.parent.name != "conf":
-        assert path.read_text().startswith('"""'), "the first line says what lives there"
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(HOUSE).as_posix())
+def test_a_module_is_short_and_its_first_line_says_what_lives_there(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400
+    assert text.startswith('"""')
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.relative_to(ROOT).as_posix())
+def test_a_room_holds_at_most_fifteen_modules(room):
+    assert len([path for path in room.glob("*.py") if path.name != "__init__.py"]) <= 15
+
+
+def test_the_ground_is_four_files_and_the_rooms_are_thirteen():
+    assert {path.name for path in HOUSE.glob("*.py")} == {
+        "__init__.py", "declare.py", "machine.py", "messages.py", "types.py"
+    }  # fmt: skip
+    assert {room.name for room in ROOMS if room.parent == HOUSE} == {
+        "backbones", "cli", "config", "editors", "evaluation", "flow", "language", "masks", "media", "metrics",
+        "pipeline", "pocket", "pretrained",
+    }  # fmt: skip
+
+
+def test_no_two_classes_or_aliases_of_types_share_a_name():
+    names = Counter()
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                names[node.name] += 1
+            elif isinstance(node, ast.Assign) and _is_alias(node.value):
+                names.update(target.id for target in node.targets if isinstance(target, ast.Name))
+    assert {name for name, count in names.items() if count > 1 and not name.startswith("_")} == set()
+
+
+def _is_alias(value):
+    """Whether a value is a type: Callable[...], tuple[...], A | B of such."""
+    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.BitOr):
+        return _is_alias(value.left) or _is_alias(value.right)
+    return (
+        isinstance(value, ast.Subscript)
+        and isinstance(value.value, ast.Name)
+        and value.value.id in ("Callable", "tuple", "dict", "list", "Sequence", "Mapping", "Literal", "frozenset")
+    )
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    assert circle(imports(ROOT / "flowedit")) is None
+
+
+def test_a_circle_is_found_wherever_its_imports_stand(tmp_path):
+    (tmp_path / "house" / "room").mkdir(parents=True)
+    for place, text in {
+        "__init__": "",
+        "one": "from house.room import two",
+        "room/__init__": "",
+        "room/two": "def late():\n    from house import three",
+        "three": "import house.one",
+        "four": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import house.five",
+        "five": "import house.four",
+    }.items():
+        (tmp_path / "house" / f"{place}.py").write_text(text)
+    found = imports(tmp_path / "house")
+    assert set(circle(found)) == {"house.one", "house.room.two", "house.three"}
+    assert circle({**found, "house.three": set()}) is None
+
+
+def imports(package):
+    """Module → the modules of its package that it imports, in functions too, but not for the type checker alone."""
+    names = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return {name: set(_imported(ast.parse(path.read_text()), names)) - {name} for name, path in names.items()}
+
+
+def _imported(node, known):
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        children = node.orelse
+    else:
+        children = ast.iter_child_nodes(node)
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names if alias.name in known)
+    elif isinstance(node, ast.ImportFrom):
+        assert not node.level, "imports are absolute here"
+        for name in (f"{node.module}.{alias.name}" for alias in node.names):
+            yield from [name] if name in known else [node.module] if node.module in known else []
+    for child in children:
+        yield from _imported(child, known)
+
+
+def circle(graph):
+    """A circle of modules, or None."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
 
 
 def test_the_package_imports_nothing_heavy():
     heavy = "[m for m in ('torch', 'hydra', 'numpy', 'rich') if m in sys.modules]"
-    code = f"import sys, flowedit, flowedit.cli; print({heavy})"
+    code = f"import sys, flowedit, flowedit.cli.main; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_importers_see_its_types():
+    assert (HOUSE / "py.typed").is_file()

@@ -12,8 +12,8 @@ from torch import Tensor
 from flowedit.messages import NumericalError
 from flowedit.types import Frames
 
-Network = Callable[[Tensor, Any], tuple[Tensor, Any]]
-"""Encoder or decoder: a chunk and what its causal convolutions kept of the chunk before, to the same."""
+Coder = Callable[[Tensor, Any], tuple[Tensor, Any]]
+"""An encoder or a decoder: a chunk and what its causal convolutions kept of the chunk before, to the same."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Stream:
-    """One way through an autoencoder, to latents or back: its network, the chunks of frames it takes, its tiles."""
+    """One way through an autoencoder, to latents or back: its coder, the chunks of frames it takes, its tiles."""
 
     vae: Any
-    network: Network
+    coder: Coder
     chunks: Sequence[tuple[int, int]]
     tiles: Tiles | None
 
@@ -56,7 +56,7 @@ def encode(
 def decode(stream: Stream, z: Tensor, device: torch.device) -> Iterator[np.ndarray]:
     """An unscaled latent (1, C, f, h, w) to chunks of frames uint8 (F, H, W, 3); the device holds one of them.
 
-    Raises FloatingPointError on NaN or Inf.
+    Raises NumericalError on NaN or Inf.
     """
     past: dict[tuple[int, int], Any] = {}
     for start, end in stream.chunks:
@@ -65,9 +65,9 @@ def decode(stream: Stream, z: Tensor, device: torch.device) -> Iterator[np.ndarr
 
 def _through(stream: Stream, x: Tensor, past: dict[tuple[int, int], Any]) -> Tensor:
     """One chunk, whole or by tiles, each with a past of its own; the blending is diffusers'."""
-    vae, network, tiles = stream.vae, stream.network, stream.tiles
+    vae, coder, tiles = stream.vae, stream.coder, stream.tiles
     if tiles is None:
-        out, past[0, 0] = network(x, past.get((0, 0)))
+        out, past[0, 0] = coder(x, past.get((0, 0)))
         return out
     (height, width), (down, across) = tiles.size, tiles.stride
     above: list[Tensor] = []
@@ -75,7 +75,7 @@ def _through(stream: Stream, x: Tensor, past: dict[tuple[int, int], Any]) -> Ten
     for i in range(0, x.shape[3], down):
         row: list[Tensor] = []
         for j in range(0, x.shape[4], across):
-            tile, past[i, j] = network(x[..., i : i + height, j : j + width], past.get((i, j)))
+            tile, past[i, j] = coder(x[..., i : i + height, j : j + width], past.get((i, j)))
             if above:
                 tile = vae.blend_v(above[len(row)], tile, tiles.blend[0])
             if row:

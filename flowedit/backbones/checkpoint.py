@@ -1,6 +1,5 @@
 """A checkpoint folder as `save_pretrained` writes it: checked before anything is loaded, safetensors only."""
 
-import errno
 import hashlib
 import inspect
 import json
@@ -12,25 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.utils import logging as diffusers_logging
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
-from transformers.utils import logging as transformers_logging
 
-from flowedit.messages import DownloadError, FileError, InputError, first_line
+from flowedit.messages import InputError, first_line
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
-PARTS = ("model_index.json", "scheduler/*", "text_encoder/*", "tokenizer/*", "transformer/*", "vae/*")
+FILES = ("model_index.json", "scheduler/*", "text_encoder/*", "tokenizer/*", "transformer/*", "vae/*")
+"""What is downloaded of a repository on the hub: its text-to-video components alone."""
 
 SAMPLE = 1 << 20
+"""Bytes that a fingerprint reads at a place."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
-
-class Folder:
-    """A folder with model_index.json and one folder a component; raises ValueError for what is missing in it."""
+class Checkpoint:
+    """A folder with model_index.json and one folder a component; raises InputError for what is missing in it."""
 
     def __init__(self, path: Path, name: str | None = None) -> None:
         self.path, self.name = path, name or path.resolve().name
@@ -45,8 +40,8 @@ class Folder:
         return self._json("model_index.json")
 
     @property
-    def family(self) -> str:
-        """The pipeline class that the checkpoint names, such as CogVideoXPipeline."""
+    def pipeline(self) -> str:
+        """The pipeline class that model_index.json names, such as CogVideoXPipeline; empty for none."""
         return str(self.index.get("_class_name", ""))
 
     @cached_property
@@ -60,32 +55,37 @@ class Folder:
         return bool(self.notes.get("trained", True))
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should hear of the weights, whatever their family."""
+        return () if self.trained else (f"{self.name} has random weights: whatever it makes is noise",)
+
+    @property
     def world(self) -> dict[str, Any] | None:
         """What a checkpoint of the pocket world learned, by kind of word; None for all others."""
         kinds = ("classes", "grounds", "motions", "sizes", "tints")
         return {kind: self.notes[kind] for kind in kinds} if set(kinds) <= set(self.notes) else None
 
     def require(self, component: str, *any_of: str) -> None:
-        """Raise ValueError unless one of the files is in the component's folder."""
+        """Raise InputError unless one of the files is in the component's folder."""
         if not any((self.path / component / name).is_file() for name in any_of):
-            wanted = " or ".join(str(Path(component) / name) for name in any_of)
-            raise InputError(f"backbone {str(self.path)!r} lacks {wanted}: give a folder that save_pretrained wrote")
+            files = " or ".join(str(Path(component) / name) for name in any_of)
+            raise InputError(f"backbone {str(self.path)!r} lacks {files}: give a folder that save_pretrained wrote")
 
     def config(self, component: str, cls: Any) -> dict[str, Any]:
         """A component's configuration, what it leaves out filled with the defaults of its class."""
         name = "scheduler_config.json" if component == "scheduler" else "config.json"
         self.require(component, name)
         parameters = inspect.signature(cls.__init__).parameters.values()
-        usual = {p.name: p.default for p in parameters if p.default is not p.empty}
-        return usual | self._json(f"{component}/{name}")
+        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        return defaults | self._json(f"{component}/{name}")
 
     def model(self, component: str, cls: Any, dtype: torch.dtype) -> Any:
-        """The component's model in evaluation mode, on the CPU; raises ValueError if its files cannot be read."""
+        """The component's model in evaluation mode, on the CPU; raises InputError if its files cannot be read."""
         self._weights(component)
         precision = {"dtype": dtype} if cls.__module__.startswith("transformers.") else {"torch_dtype": dtype}
         try:
-            with quiet():
-                model, found = cls.from_pretrained(
+            with no_bars():
+                model, info = cls.from_pretrained(
                     self.path / component,
                     use_safetensors=True,
                     local_files_only=True,
@@ -96,7 +96,7 @@ class Folder:
             raise InputError(
                 f"backbone {str(self.path)!r}: {component} cannot be loaded: {first_line(error)}"
             ) from error
-        if missing := sorted(found["missing_keys"]):
+        if missing := sorted(info["missing_keys"]):
             raise InputError(
                 f"backbone {str(self.path)!r}: {component} lacks {len(missing)} weights, such as {missing[0]}"
             )
@@ -105,8 +105,8 @@ class Folder:
     def dtype(self, component: str) -> torch.dtype:
         """The precision that a component's weights are saved in."""
         header = _header(self._weights(component)[0])
-        kinds = [entry["dtype"] for name, entry in header.items() if name != "__metadata__"]
-        return DTYPES.get(max(set(kinds), key=kinds.count), torch.float32)
+        names = [entry["dtype"] for name, entry in header.items() if name != "__metadata__"]
+        return DTYPES.get(max(set(names), key=names.count), torch.float32)
 
     def fingerprint(self, component: str) -> str:
         """A hash of the component's content: every small file whole, of a large one its header and samples."""
@@ -151,43 +151,20 @@ class Folder:
             raise InputError(f"backbone file {str(self.path / name)!r} cannot be read: {first_line(error)}") from error
 
 
-def download(repository: str, size: str) -> Path:
-    """The folder of a hub repository in the local cache, downloaded if need be (its text-to-video parts alone).
-
-    Raises ConnectionError that says what to download and where to put it.
-    """
-    if (here := downloaded(repository)) is not None:
-        return here
-    try:
-        return Path(snapshot_download(repository, allow_patterns=list(PARTS)))
-    except Exception as error:  # the hub's client raises its own kinds, its transport's and the system's
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise FileError(f"{repository} ({size}) cannot be stored: {error.strerror}") from error
-        raise DownloadError(
-            f"cannot get {repository} ({size}) from the model hub ({first_line(error)[:99]}); where it can be reached, "
-            f"run `hf download {repository} --local-dir DIR`, bring DIR here, and give --backbone DIR"
-        ) from error
-
-
-def downloaded(repository: str) -> Path | None:
-    """The folder of a hub repository in the local cache; None if it is not there."""
-    try:
-        return Path(snapshot_download(repository, allow_patterns=list(PARTS), local_files_only=True))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError):
-        return None
-
-
 @contextmanager
-def quiet() -> Iterator[None]:
-    """No bars of other libraries inside our own progress."""
-    bars = [x for x in (transformers_logging, diffusers_logging) if x.is_progress_bar_enabled()]
-    for x in bars:
-        x.disable_progress_bar()
+def no_bars() -> Iterator[None]:
+    """No progress bars of other libraries inside our own progress."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    libraries = [each for each in (transformers_logging, diffusers_logging) if each.is_progress_bar_enabled()]
+    for each in libraries:
+        each.disable_progress_bar()
     try:
         yield
     finally:
-        for x in bars:
-            x.enable_progress_bar()
+        for each in libraries:
+            each.enable_progress_bar()
 
 
 def _header(path: Path) -> dict[str, Any]:

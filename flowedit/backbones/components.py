@@ -5,16 +5,16 @@ from typing import Any
 
 import torch
 
-from flowedit.backbones.checkpoint import Folder
+from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.text import TextEncoder
 
 
-class Parts:
-    """The transformer and the autoencoder of a folder, given as (class, precision); the text encoder makes room."""
+class Components:
+    """The transformer and the autoencoder of a checkpoint, given as (class, precision); the text encoder makes room."""
 
     def __init__(
         self,
-        folder: Folder,
+        checkpoint: Checkpoint,
         device: torch.device,
         text: TextEncoder,
         *,
@@ -22,19 +22,19 @@ class Parts:
         vae: tuple[Any, torch.dtype],
         tiling: bool,
     ) -> None:
-        self._folder, self._device, self._text, self._tiling = folder, device, text, tiling
+        self._checkpoint, self._device, self._text, self._tiling = checkpoint, device, text, tiling
         self._transformer, self._vae = transformer, vae
         self._placed: Any = None
 
     @cached_property
     def transformer(self) -> Any:
         """The transformer, wherever it is."""
-        return self._folder.model("transformer", *self._transformer)
+        return self._checkpoint.model("transformer", *self._transformer)
 
     @cached_property
     def vae(self) -> Any:
         """The autoencoder, wherever it is."""
-        vae = self._folder.model("vae", *self._vae)
+        vae = self._checkpoint.model("vae", *self._vae)
         if self._tiling:
             vae.enable_tiling()
         return vae
@@ -43,12 +43,12 @@ class Parts:
         """Read the weights of both; the text encoder's may never be needed."""
         self.vae, self.transformer  # noqa: B018  (cached when first asked for)
 
-    def place(self, wanted: Any) -> Any:
-        """The network on the device, the other ones off it."""
+    def place(self, network: Any) -> Any:
+        """The network on the device, the other one off it."""
         self._text.release()
-        if self._device.type == "cpu" or wanted is self._placed:
-            return wanted
+        if self._device.type == "cpu" or network is self._placed:
+            return network
         if self._placed is not None:
             self._placed.to("cpu")
-        self._placed = wanted.to(self._device)
-        return wanted
+        self._placed = network.to(self._device)
+        return network

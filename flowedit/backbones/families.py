@@ -1,12 +1,79 @@
-"""Opens a checkpoint folder with the adapter of its family; nothing above this room imports diffusers."""
+"""The families of backbones, and `load`, which opens a checkpoint folder with the one that reads it.
 
+A family is one file: `FAMILIES.add("name", Family(...))`, here or in an installed package that names its entry in the
+entry-point group `flowedit.backbones`. Nothing above this room imports diffusers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
+from flowedit.backbones.checkpoint import FILES, Checkpoint
+from flowedit.declare import Registry
 from flowedit.machine import find_device
 from flowedit.messages import InputError
+from flowedit.pretrained import hub
 from flowedit.types import Backbone
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Opener(Protocol):
+    """Opens a checkpoint of one family; raises InputError for one that it cannot run.
+
+    `rows`: most batch rows a network call, 0 for no limit. `tiling`: code large frames by tiles. `cache`: folder of
+    text embeddings, None for none.
+    """
+
+    def __call__(
+        self,
+        checkpoint: Checkpoint,
+        device: torch.device,
+        dtype: torch.dtype,
+        /,
+        *,
+        rows: int,
+        tiling: bool,
+        cache: Path | None,
+    ) -> Backbone: ...
+
+
+@dataclass(frozen=True)
+class NamedCheckpoint:
+    """Where a named checkpoint is, with the keys of conf/backbone/*.yaml: one of the first three is given."""
+
+    repository: str | None = None
+    """On the model hub."""
+    path: str | None = None
+    """A folder."""
+    packaged: str | None = None
+    """A folder inside the package flowedit."""
+    download: str | None = None
+    """The size of its download, for messages."""
+    memory: str | None = None
+    """What it needs, for messages."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of backbones: the checkpoints that it reads, and how it opens them."""
+
+    about: str
+    """One line."""
+    pipelines: tuple[str, ...]
+    """Pipeline classes in model_index.json that it reads, as names or patterns ("CogVideoX*")."""
+    open: Opener
+    dtype: torch.dtype | None = None
+    """Precision on an accelerator where the user names none; None for that of the saved transformer."""
+    checkpoints: Mapping[str, NamedCheckpoint] = field(default_factory=dict)
+    """Checkpoints that a plug-in brings, by name; ours are in conf/backbone."""
+
+
+FAMILIES: Registry[Family] = Registry("flowedit.backbones", "backbone family", package="flowedit.backbones")
 
 
 def load(
@@ -19,21 +86,12 @@ def load(
     tiling: bool = True,
     cache: Path | None = None,
 ) -> Backbone:
-    """The backbone in a checkpoint folder, its family read from model_index.json; weights follow when needed.
+    """The backbone in a checkpoint folder, opened by the family that reads its pipeline; weights follow when needed.
 
-    Raises ValueError for a folder that holds none, an unknown family, device or precision.
+    Raises InputError for a folder that holds none, a pipeline that no family reads, an unknown device or precision.
     """
-    # The adapters bring diffusers and transformers, seconds of import that a mistyped path should not cost.
-    from flowedit.backbones.checkpoint import Folder
-
-    folder = Folder(path, name)
-    wan = folder.family == "WanPipeline"
-    if not wan and not folder.family.startswith("CogVideoX"):
-        held = folder.family or "model without a name"
-        raise InputError(f"backbone {str(path)!r} holds a {held}; CogVideoXPipeline and WanPipeline are supported")
-    from flowedit.backbones.cogvideox import CogVideoX
-    from flowedit.backbones.wan import Wan
-
+    checkpoint = Checkpoint(path, name)
+    family = family_of(checkpoint)
     place = find_device(device)
     if dtype in PRECISIONS:
         precision = PRECISIONS[dtype]
@@ -42,25 +100,37 @@ def load(
     elif place.type == "cpu":
         precision = torch.float32
     else:
-        # Wan's weights lie on the hub in twice the precision that it was trained and is meant to run in.
-        precision = torch.bfloat16 if wan else folder.dtype("transformer")
-    family: type[CogVideoX] | type[Wan] = Wan if wan else CogVideoX
-    backbone: Backbone = family(folder, place, precision, rows=rows, tiling=tiling, cache=cache)
-    return backbone
+        precision = family.dtype or checkpoint.dtype("transformer")
+    return family.open(checkpoint, place, precision, rows=rows, tiling=tiling, cache=cache)
+
+
+def family_of(checkpoint: Checkpoint) -> Family:
+    """The family that reads the checkpoint's pipeline, by its name or else by a pattern.
+
+    Raises InputError where none does; it names all families, and the plug-ins that could not be loaded.
+    """
+    pipeline, families = checkpoint.pipeline, FAMILIES.values()
+    readers = [each for each in families if pipeline in each.pipelines]
+    readers += [each for each in families if any(fnmatchcase(pipeline, pattern) for pattern in each.pipelines)]
+    if readers:
+        return readers[0]
+    content = pipeline or "model without a name"
+    supported = ", ".join(f"{each.pipelines[0]} ({name})" for name, each in FAMILIES.items())
+    raise InputError(
+        f"backbone {str(checkpoint.path)!r} holds a {content}, which is not supported; supported are {supported}"
+        + "".join(f"; {reason}" for reason in FAMILIES.broken.values())
+    )
 
 
 def download(repository: str, size: str) -> Path:
-    """The checkpoint folder of a hub repository; raises ConnectionError that says what to download and where."""
-    from flowedit.backbones import checkpoint
-
-    return checkpoint.download(repository, size)
+    """The checkpoint folder of a hub repository; raises DownloadError that says what to download and where."""
+    advice = (
+        f"where it can be reached, run `hf download {repository} --local-dir DIR`, bring DIR here, and give "
+        "--backbone DIR"
+    )
+    return hub.snapshot(repository, size, FILES, advice)
 
 
 def downloaded(repository: str) -> Path | None:
     """The checkpoint folder of a hub repository if it is here already."""
-    from flowedit.backbones import checkpoint
-
-    return checkpoint.downloaded(repository)
-
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    return hub.cached_snapshot(repository, FILES)

@@ -7,7 +7,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from flowedit.backbones.recorder import Recorder, chosen, recording
+from flowedit.backbones.recorder import Recorder, block_indices, recording
 from flowedit.flow.guidance import classifier_free, scales
 from flowedit.types import Conditioning, Maps, Scale, Tokens
 
@@ -15,7 +15,7 @@ Network = Callable[[Tensor, float, Tensor], Tensor]
 """One call: x (B, C, F, H, W) float32 at time t with embeddings (B, L, D), to the output, float32 like x."""
 
 
-class Guided:
+class GuidedNetwork:
     """A network with classifier-free guidance on its output; `rows` bounds a call's batch rows, 0 does not.
 
     `patch` (frames, height, width) is how many latent sites a token of the network holds.
@@ -34,16 +34,16 @@ class Guided:
         Both sides go through in one call, unless `rows` has no room for them. K scales take no more calls than one:
         they give the B rows of each after those of the one before, (K B, C, F, H, W).
         """
-        wanted = scales(guidance_scale)
-        sides = [prompt] if set(wanted) == {1.0} or negative is None else [negative, prompt]
+        each_scale = scales(guidance_scale)
+        sides = [prompt] if set(each_scale) == {1.0} or negative is None else [negative, prompt]
         alone = 0 < self._rows < len(sides)
-        parts: list[list[Tensor]] = [[] for _ in wanted]
+        parts: list[list[Tensor]] = [[] for _ in each_scale]
         calls = [[side] for side in sides] if alone else [sides]
         size = max(1, self._rows // len(calls[0])) if self._rows else len(x)
         with self._recorded(prompt, x) as maps:
-            for some in x.split(size):
-                out = torch.cat([self._call(call, prompt, some, t, maps) for call in calls])
-                for part, scale in zip(parts, wanted, strict=True):
+            for rows in x.split(size):
+                out = torch.cat([self._call(call, prompt, rows, t, maps) for call in calls])
+                for part, scale in zip(parts, each_scale, strict=True):
                     part.append(out if len(sides) == 1 else _guide(out, scale))
         return torch.cat([rows for part in parts for rows in part])
 
@@ -73,7 +73,7 @@ class Guided:
         """
         self._recorder = Recorder(tokens, normalise)
         try:
-            with recording([modules[i] for i in chosen(blocks, len(modules))], self._recorder, text) as recorder:
+            with recording([modules[i] for i in block_indices(blocks, len(modules))], self._recorder, text) as recorder:
                 yield recorder
         finally:
             self._recorder = None

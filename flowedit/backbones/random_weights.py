@@ -1,27 +1,22 @@
 """Small checkpoints with random weights, in the layout of the hub's: for tests, and to try the machinery."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import (
-    AutoencoderKLCogVideoX,
-    AutoencoderKLWan,
-    CogVideoXDDIMScheduler,
-    CogVideoXPipeline,
-    CogVideoXTransformer3DModel,
-    UniPCMultistepScheduler,
-    WanPipeline,
-    WanTransformer3DModel,
-)
-from transformers import T5Config, T5EncoderModel, T5Tokenizer, UMT5Config, UMT5EncoderModel
 
-from flowedit.backbones.checkpoint import quiet
+from flowedit.backbones.checkpoint import no_bars
 from flowedit.messages import InputError
 
-KINDS = ("2b", "5b", "1.5", "wan")
-"""Shaped like CogVideoX-2b (sincos positions), 5b (rotary), 1.5-5b (rotary, patches of two latent frames), Wan 2.1."""
+if TYPE_CHECKING:
+    from diffusers import CogVideoXDDIMScheduler
+    from transformers import T5EncoderModel, T5Tokenizer
+
+Size = tuple[int, int]
+"""The native latent (height, width)."""
 
 PIECES = [
     "the",
@@ -55,47 +50,66 @@ PIECES = [
 ]
 
 
-def save_random(folder: Path, kind: str = "2b", *, seed: int = 0, sample: tuple[int, int] = (16, 24)) -> Path:
+@dataclass(frozen=True)
+class Kind:
+    """What a random checkpoint looks like: the released model, its pipeline, and what flowedit.json adds."""
+
+    model: str
+    pipeline: Callable[[Size], Any]
+    notes: Callable[[Size], dict[str, Any]] = lambda sample: {}
+
+
+def save_random(folder: Path, kind: str = "2b", *, seed: int = 0, sample: Size = (16, 24)) -> Path:
     """Write a checkpoint folder of about 1 MB that every loader reads and whose output is noise; returns the folder.
 
-    `sample` is the native latent (height, width). Raises ValueError for an unknown kind.
+    Raises InputError for an unknown kind.
     """
     if kind not in KINDS:
         raise InputError(f"kind {kind!r} is not one of {', '.join(KINDS)}")
-    if kind == "1.5":
-        sample = (max(sample), max(sample))  # a bound of the table of positions, as in the real one
+    shape = KINDS[kind]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        pipeline = _wan() if kind == "wan" else _cogvideox(kind, sample)
-    with quiet():
+        pipeline = shape.pipeline(sample)
+    with no_bars():
         pipeline.save_pretrained(folder, safe_serialization=True)
-    shape = "Wan 2.1" if kind == "wan" else f"CogVideoX {kind}"
-    notes: dict[str, Any] = {
-        "trained": False,
-        "about": f"random weights in the shape of {shape}; what it makes is noise",
-    }
-    if kind == "wan":  # whose own files do not say it
-        notes |= {"native_size": [8 * side for side in sample], "native_frames": 9}
+    about = f"random weights in the shape of {shape.model}; what it makes is noise"
+    notes = {"trained": False, "about": about, **shape.notes(sample)}
     (folder / "flowedit.json").write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
     return folder
 
 
-def tokenizer() -> T5Tokenizer:
+def tokenizer() -> "T5Tokenizer":
     """Letters, digits, punctuation and a few word pieces, so that words fall into several tokens."""
+    from transformers import T5Tokenizer
+
     single = [chr(c) for c in range(33, 127)]
     vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0)]
     vocab += [(c, -4.0) for c in single] + [(p, -5.0) for p in PIECES] + [(f"▁{p}", -5.0) for p in PIECES]
     return T5Tokenizer(vocab=vocab, extra_ids=0)
 
 
-def _cogvideox(kind: str, sample: tuple[int, int]) -> Any:
+def _cogvideox(
+    sample: Size, *, scaling: float = 0.7, snr_shift: float = 1.0, rotary: bool = True, patch_t: int | None = None
+) -> Any:
+    from diffusers import CogVideoXPipeline, CogVideoXTransformer3DModel
+
+    encoder, vae = _text_encoder(), _vae(scaling)
+    transformer: Any = CogVideoXTransformer3DModel(
+        num_attention_heads=4, attention_head_dim=16, in_channels=4, out_channels=4, time_embed_dim=32,
+        text_embed_dim=32, num_layers=3, sample_height=sample[0], sample_width=sample[1], sample_frames=9,
+        patch_size=2, patch_size_t=patch_t, patch_bias=patch_t is None, max_text_seq_length=226,
+        use_rotary_positional_embeddings=rotary,
+    )  # fmt: skip
     return CogVideoXPipeline(
-        tokenizer=tokenizer(), text_encoder=_text_encoder(), vae=_vae(kind), transformer=_transformer(kind, sample),
-        scheduler=_scheduler(kind),
+        tokenizer=tokenizer(), text_encoder=encoder, vae=vae, transformer=transformer.eval(),
+        scheduler=_scheduler(snr_shift),
     )  # fmt: skip
 
 
-def _wan() -> Any:
+def _wan(sample: Size) -> Any:
+    from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+    from transformers import UMT5Config, UMT5EncoderModel
+
     reader = UMT5Config(
         vocab_size=len(tokenizer()), d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2, pad_token_id=0,
         eos_token_id=1,
@@ -120,7 +134,9 @@ def _wan() -> Any:
     )  # fmt: skip
 
 
-def _text_encoder() -> T5EncoderModel:
+def _text_encoder() -> "T5EncoderModel":
+    from transformers import T5Config, T5EncoderModel
+
     config = T5Config(
         vocab_size=len(tokenizer()), d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2, pad_token_id=0,
         eos_token_id=1,
@@ -128,7 +144,9 @@ def _text_encoder() -> T5EncoderModel:
     return T5EncoderModel(config).eval()
 
 
-def _vae(kind: str) -> Any:
+def _vae(scaling: float) -> Any:
+    from diffusers import AutoencoderKLCogVideoX
+
     vae: Any = AutoencoderKLCogVideoX(
         down_block_types=("CogVideoXDownBlock3D",) * 4,
         up_block_types=("CogVideoXUpBlock3D",) * 4,
@@ -136,24 +154,39 @@ def _vae(kind: str) -> Any:
         latent_channels=4,
         layers_per_block=1,
         norm_num_groups=2,
-        scaling_factor=1.15258426 if kind == "2b" else 0.7,
+        scaling_factor=scaling,
     )
     return vae.eval()
 
 
-def _transformer(kind: str, sample: tuple[int, int]) -> Any:
-    model: Any = CogVideoXTransformer3DModel(
-        num_attention_heads=4, attention_head_dim=16, in_channels=4, out_channels=4, time_embed_dim=32,
-        text_embed_dim=32, num_layers=3, sample_height=sample[0], sample_width=sample[1], sample_frames=9,
-        patch_size=2, patch_size_t=2 if kind == "1.5" else None, patch_bias=kind != "1.5", max_text_seq_length=226,
-        use_rotary_positional_embeddings=kind != "2b",
-    )  # fmt: skip
-    return model.eval()
+def _scheduler(snr_shift: float) -> "CogVideoXDDIMScheduler":
+    from diffusers import CogVideoXDDIMScheduler
 
-
-def _scheduler(kind: str) -> CogVideoXDDIMScheduler:
     return CogVideoXDDIMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=True,
         prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing",
-        snr_shift_scale=3.0 if kind == "2b" else 1.0,
+        snr_shift_scale=snr_shift,
     )  # fmt: skip
+
+
+def _cogvideox_2b(sample: Size) -> Any:
+    return _cogvideox(sample, scaling=1.15258426, snr_shift=3.0, rotary=False)
+
+
+def _cogvideox_15(sample: Size) -> Any:
+    side = max(sample)  # a bound of the table of positions, as in the real one
+    return _cogvideox((side, side), patch_t=2)
+
+
+def _wan_notes(sample: Size) -> dict[str, Any]:
+    """What Wan's own files do not say."""
+    return {"native_size": [8 * side for side in sample], "native_frames": 9}
+
+
+KINDS = {
+    "2b": Kind("CogVideoX 2b", _cogvideox_2b),
+    "5b": Kind("CogVideoX 5b", _cogvideox),
+    "1.5": Kind("CogVideoX 1.5", _cogvideox_15),
+    "wan": Kind("Wan 2.1", _wan, _wan_notes),
+}
+"""Shaped like CogVideoX-2b (sincos positions), 5b (rotary), 1.5-5b (rotary, patches of two latent frames), Wan 2.1."""

@@ -1,4 +1,4 @@
-"""The attention recorder: watches chosen attention modules while velocities are evaluated, and changes no output."""
+"""The attention recorder: watches some attention modules while velocities are evaluated, and changes no output."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -107,7 +107,7 @@ class _Tap(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is not F.scaled_dot_product_attention:
             return func(*args, **kwargs)
-        plain = all(kwargs.get(name, usual) == usual for name, usual in PLAIN.items())
+        plain = all(kwargs.get(name, value) == value for name, value in PLAIN.items())
         if len(args) > len(INPUTS) or not plain:
             raise RuntimeError("the attention recorder reads plain attention only: no mask, dropout or causal order")
         # CogVideoX gives them by place, diffusers' dispatcher (Wan) by name.
@@ -142,8 +142,11 @@ def recording(modules: Sequence[torch.nn.Module], recorder: Recorder, text: int)
             hook.remove()
 
 
-def chosen(blocks: Sequence[float], count: int) -> list[int]:
-    """Blocks given as fractions of the depth, in [0, 1), to distinct indices: 0.6 of 30 blocks is block 18, 0-based."""
+def block_indices(blocks: Sequence[float], count: int) -> list[int]:
+    """Fractions of the depth, in [0, 1), to distinct blocks of `count`, 0-based: 0.6 of 30 blocks is block 18.
+
+    Raises InputError for a fraction outside, and for none.
+    """
     for b in blocks:
         if not 0.0 <= b < 1.0:
             raise InputError(f"mask.blocks {b} is outside [0, 1): a block is given as a fraction of the depth")

@@ -15,9 +15,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import T5EncoderModel, T5Tokenizer, UMT5EncoderModel
 
-from flowedit.backbones.checkpoint import Folder
+from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.messages import InputError, first_line
 from flowedit.types import Conditioning
 
@@ -26,50 +25,36 @@ SPACE = "▁"
 
 @dataclass(frozen=True)
 class Reading:
-    """How a family reads prompts: its encoder's class, and what it does before and after.
+    """How a family reads prompts: its encoder's class of transformers, and the tokens that a text is padded to.
 
     `cleaned`: entities and white space are resolved first. `masked`: the encoder attends to the prompt's own tokens
     only, and padding is zeros; otherwise padding is encoded as if it were text.
     """
 
     encoder: Any
+    length: int
     cleaned: bool = False
     masked: bool = False
 
 
-COGVIDEOX = Reading(T5EncoderModel)
-
-WAN = Reading(UMT5EncoderModel, cleaned=True, masked=True)
-
-
 class TextEncoder:
-    """Embeds prompts as a family was trained, padded to `length` tokens.
+    """Embeds prompts as a family was trained.
 
     The encoder is loaded for a prompt that the cache does not hold, and leaves memory at `release`.
     """
 
     def __init__(
-        self,
-        folder: Folder,
-        device: torch.device,
-        dtype: torch.dtype,
-        length: int,
-        cache: Path | None,
-        reading: Reading = COGVIDEOX,
+        self, checkpoint: Checkpoint, reading: Reading, device: torch.device, dtype: torch.dtype, cache: Path | None
     ) -> None:
-        self._folder, self._device, self._dtype, self._cache, self.length, self._reading = (
-            folder,
-            device,
-            dtype,
-            cache,
-            length,
-            reading,
-        )
+        self._checkpoint, self._reading = checkpoint, reading
+        self._device, self._dtype, self._cache = device, dtype, cache
 
     @cached_property
     def _tokenizer(self) -> Any:
-        self._folder.require("tokenizer", "spiece.model", "tokenizer.json")
-        path = self._folder.path / "tokenizer"
+        from transformers import T5Tokenizer
+
+        self._checkpoint.require("tokenizer", "spiece.model", "tokenizer.json")
+        path = self._checkpoint.path / "tokenizer"
         try:
             return T5Tokenizer.from_pretrained(path, local_files_only=True)
         except Exception as error:  # whatever its parsers raise on a damaged file
@@ -78,14 +63,14 @@ class TextEncoder:
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
         """[start, end) characters of every unpadded token, the closing one empty.
 
-        Raises ValueError for a prompt longer than the text length, with the words that would fall off.
+        Raises InputError for a prompt longer than the text length, with the words that would fall off.
         """
         pieces, offsets = self._pieces(prompt)
-        if len(offsets) > self.length:
-            lost = prompt[offsets[self.length - 1][0] :].strip()
+        if len(offsets) > self._reading.length:
+            lost = prompt[offsets[self._reading.length - 1][0] :].strip()
             lost = lost if len(lost) <= 80 else f"{lost[:45]} … {lost[-30:]}"
             raise InputError(
-                f"the prompt has {len(offsets)} tokens, {self._folder.name} reads {self.length}: "
+                f"the prompt has {len(offsets)} tokens, {self._checkpoint.name} reads {self._reading.length}: "
                 f"shorten it; these words fall off: {lost!r}"
             )
         # A lone "▁" is the space before a word, but carries the place of the word's first letter.
@@ -117,8 +102,14 @@ class TextEncoder:
         return Conditioning(prompt, embedding.to(self._device), spans)
 
     def _key(self, prompt: str) -> str:
-        parts = [self._folder.fingerprint("text_encoder"), self._folder.fingerprint("tokenizer")]
-        parts += [str(self.length), str(self._dtype), self._device.type, self._reading.encoder.__name__, prompt]
+        parts = [self._checkpoint.fingerprint("text_encoder"), self._checkpoint.fingerprint("tokenizer")]
+        parts += [
+            str(self._reading.length),
+            str(self._dtype),
+            self._device.type,
+            self._reading.encoder.__name__,
+            prompt,
+        ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def release(self) -> None:
@@ -127,19 +118,20 @@ class TextEncoder:
 
     @cached_property
     def _encoder(self) -> Any:
-        encoder = self._folder.model("text_encoder", self._reading.encoder, self._dtype).to(self._device)
+        encoder = self._checkpoint.model("text_encoder", self._reading.encoder, self._dtype).to(self._device)
         if encoder.encoder.embed_tokens.weight is not encoder.shared.weight:
-            raise InputError(f"{self._folder.path}/text_encoder loaded with untied, empty token embeddings")
+            raise InputError(f"{self._checkpoint.path}/text_encoder loaded with untied, empty token embeddings")
         return encoder
 
     @torch.no_grad()
     def _encode(self, prompt: str) -> Tensor:
         text = clean(prompt)[0] if self._reading.cleaned else prompt
-        read = self._tokenizer(text, padding="max_length", max_length=self.length, return_tensors="pt").to(self._device)
+        length = self._reading.length
+        tokens = self._tokenizer(text, padding="max_length", max_length=length, return_tensors="pt").to(self._device)
         if not self._reading.masked:
-            return self._encoder(read.input_ids)[0].to(self._dtype).cpu()
-        embedding = self._encoder(read.input_ids, read.attention_mask)[0].to(self._dtype)
-        return embedding.masked_fill(read.attention_mask[..., None] == 0, 0.0).cpu()
+            return self._encoder(tokens.input_ids)[0].to(self._dtype).cpu()
+        embedding = self._encoder(tokens.input_ids, tokens.attention_mask)[0].to(self._dtype)
+        return embedding.masked_fill(tokens.attention_mask[..., None] == 0, 0.0).cpu()
 
 
 def _load(path: Path | None) -> Tensor | None:
@@ -174,31 +166,31 @@ SPACES = re.compile(r"\s+")
 
 
 def clean(prompt: str) -> tuple[str, Places]:
-    """HTML entities read twice over, runs of white space as one space, none at the ends; and where it all was.
+    """HTML entities read twice, runs of white space as one space, none at the ends; and each character's place.
 
     The pipeline also repairs text with ftfy where that is installed, which by default is not so; nothing is repaired
     here, so that a prompt means the same everywhere.
     """
     text, places = prompt, [(i, i + 1) for i in range(len(prompt))]
     for _ in range(2):
-        text, places = _replaced(text, places, ENTITY, html.unescape)
-    text, places = _replaced(text, places, SPACES, lambda _: " ")
+        text, places = _replace(text, places, ENTITY, html.unescape)
+    text, places = _replace(text, places, SPACES, lambda _: " ")
     start = len(text) - len(text.lstrip())
     end = max(start, len(text.rstrip()))
     return text[start:end], places[start:end]
 
 
-def _replaced(
+def _replace(
     text: str, places: Places, pattern: re.Pattern[str], replacement: Callable[[str], str]
 ) -> tuple[str, Places]:
-    """Each match replaced; every character of a replacement stands for the whole of its match."""
+    """Replace each match; every character of a replacement stands for the whole of its match."""
     parts: list[str] = []
-    kept: Places = []
+    origins: Places = []
     done = 0
     for match in pattern.finditer(text):
         new = replacement(match.group())
         whole = places[match.start()][0], places[match.end() - 1][1]
         parts += [text[done : match.start()], new]
-        kept += [*places[done : match.start()], *[whole] * len(new)]
+        origins += [*places[done : match.start()], *[whole] * len(new)]
         done = match.end()
-    return "".join([*parts, text[done:]]), [*kept, *places[done:]]
+    return "".join([*parts, text[done:]]), [*origins, *places[done:]]

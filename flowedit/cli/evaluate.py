@@ -1,32 +1,31 @@
 """The commands that run many edits: `flowedit compare`, `evaluate` and `bench`."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowedit.cli.flags import (
-    FLAGS,
+    CLIP,
     METHOD,
+    SHARED,
     UNSET,
     command,
     given,
     is_override,
-    listed,
     monitor_of,
+    parts,
     whole,
     with_instruction,
 )
+from flowedit.config.defaults import read
+from flowedit.declare import options_of
+from flowedit.evaluation.options import EngineOptions, EvaluationOptions
 from flowedit.messages import InputError
 
 if TYPE_CHECKING:
-    from flowedit.evaluation.evaluate import Finished
+    from flowedit.evaluation.files import Results
 
-
-CLIP = ("source", "target", "instruction", "source_words", "target_words", "user_mask")
-"""Flags that belong to a clip and not to a method."""
-
-SHARED = tuple(name for name in FLAGS if name not in (*CLIP, "mode", "composite", "out"))
-"""Flags that hold for every method."""
 
 ABOUT = {
     "compare": "one clip by all modes at equal cost, side by side: flowedit compare clip.mp4 --source ...",
@@ -34,56 +33,24 @@ ABOUT = {
     "bench": "score modes on scenes whose true edits are known: flowedit bench",
 }
 
-MODES = ("modes", "A,B", "modes or presets (default inversion_free,inversion,random_noise); the first is compared with")
-
-COST = "network evaluations of each method"
-
-METRICS = ("metrics", "A,B", "metrics (default all that need no download)")
-
-ENGINE = (
-    ("engine", "NAME", "local (the default) or ray"),
-    ("workers", "N", "processes (default: one a core, or one a GPU)"),
-)
-
-COMPARE = (
-    MODES,
-    METRICS,
-    ("evaluations", "N", f"{COST}: equal (as the first one's, the default), own, or a number"),
-    ("score-mask", "FILE|DIR", "video, image or folder of frames; white may change, the rest is scored as background"),
-    ("out", "DIR", "folder of the results; without it outputs/compare/<clip>"),
-)
-
-EVALUATE = (
-    ("do", "HALF", "edit, score or both (the default)"),
-    MODES,
-    METRICS,
-    ("evaluations", "N", f"{COST}: own (the default), equal (as the first one's), or a number"),
-    ("protocol", "NAME", "all (every frame; the default) or five (every 8th frame, means over types: FiVE-Bench)"),
-    ("flow", "NAME", "optical flow of the warping metrics: dis (the default) or raft (a download)"),
-    ("first-seed", "N", "dataset pocket: seed of the first scene (default 0)"),
-    ("scenes", "K", "dataset pocket: scenes of each kind (default 5)"),
-    ("kinds", "A,B", "dataset pocket: kinds of edit (default all)"),
-    *ENGINE,
-    ("out", "DIR", "folder of the results, and of what a stopped run goes on from (outputs/evaluate/<dataset>)"),
-)
-
-BENCH = (
-    ("first-seed", "N", "seed of the first scene (default 0): below 1000000 to tune, below 2000000 to report"),
-    ("scenes", "K", "scenes of each kind (default 20)"),
-    ("kinds", "A,B", "kinds of edit, see below (default all)"),
-    MODES,
-    ("evaluations", "N", f"{COST}: own (the default), equal (as the first one's), or a number"),
-    *ENGINE,
-    ("json", "FILE", "write the rows here too, one JSON object a line"),
-    ("out", "DIR", "folder of the results, and of what a stopped run goes on from (outputs/bench)"),
-)
-
+OWN = options_of(EvaluationOptions)
+"""The declarations of an evaluation's own options."""
+EVALUATE = tuple(name for name, option in OWN.items() if option.flag and name not in ("also", "edits"))
+COMPARE = tuple(name for name in EVALUATE if name in ("modes", "metrics", "evaluations", "out"))
+BENCH = tuple(name for name in EVALUATE if name not in ("do", "metrics", "protocol", "flow"))
+"""Flags of each command, beside those that add a method or another's edits."""
+DEFAULTS = {
+    "compare": {"evaluations": "equal", "out": "outputs/compare/<clip>"},
+    "evaluate": {"out": "outputs/evaluate/<dataset>"},
+    "bench": {"scenes": "20", "out": "outputs/bench"},
+}
+"""Where a command has another default than conf/evaluate.yaml."""
+ENGINE = ("engine", "workers")
 LISTS = ("modes", "metrics", "kinds")
-
 COUNTS = ("first_seed", "scenes")
 
 ALSO = """\
-any key of conf/ can follow as key=value and holds for all methods; --also "draws=4 guidance=differential" adds the
+any key of conf/ can follow as key=value and holds for all methods; --also "draws=4 averaging=differential" adds the
 first mode with these set, --also "mode=inversion strength=1" another one"""
 
 CODES = "exit codes: 0 done, 1 a mistake (one line says which; --debug shows where), 2 finished, but some {what} failed"
@@ -114,10 +81,13 @@ examples:
 
 
 def compare_parser() -> argparse.ArgumentParser:
-    """`flowedit compare VIDEO`."""
+    """`flowedit compare CLIP`."""
     about = "Edit one clip by several methods at equal cost, and show and score them side by side."
     parser = command("compare", about, [*CLIP, *SHARED], EPILOGS["compare"])
-    _add(parser, COMPARE, "VIDEO | key=value", "a video file or an edit's YAML file")
+    _add(parser, "compare", COMPARE)
+    mask = "video, image or folder of frames; white may change, the rest is scored as background"
+    parser.add_argument("--score-mask", metavar="FILE|DIR", help=mask)
+    _add_rest(parser, "CLIP | key=value", "a video file or an edit's YAML file")
     parser.set_defaults(run=_compare)
     return parser
 
@@ -126,8 +96,9 @@ def evaluate_parser() -> argparse.ArgumentParser:
     """`flowedit evaluate DATASET`."""
     about = "Edit every clip of a dataset by several methods, and score the edits; what is done is not done again."
     parser = command("evaluate", about, SHARED, EPILOGS["evaluate"])
-    _add(parser, EVALUATE, "DATASET | key=value", "what to edit, see below")
-    parser.add_argument("--edits", metavar="NAME=DIR", action="append", help="score the edits of another method too")
+    _add(parser, "evaluate", (*EVALUATE, *ENGINE))
+    parser.add_argument("--edits", metavar=OWN["edits"].typed, action="append", help=OWN["edits"].help)
+    _add_rest(parser, "DATASET | key=value", "what to edit, see below")
     parser.set_defaults(run=_evaluate)
     return parser
 
@@ -136,7 +107,9 @@ def bench_parser() -> argparse.ArgumentParser:
     """`flowedit bench`."""
     about = "Score modes on seeded scenes of the pocket world, whose true edits are known exactly."
     parser = command("bench", about, METHOD, EPILOGS["bench"])
-    _add(parser, BENCH, "key=value", "configuration overrides for all methods", dry_run=False)
+    _add(parser, "bench", (*BENCH, *ENGINE))
+    parser.add_argument("--json", metavar="FILE", help="write the rows here too, one JSON object a line")
+    _add_rest(parser, "key=value", "any key of conf/, for all methods", dry_run=False)
     parser.set_defaults(run=_bench)
     return parser
 
@@ -144,16 +117,28 @@ def bench_parser() -> argparse.ArgumentParser:
 PARSERS = {"compare": compare_parser, "evaluate": evaluate_parser, "bench": bench_parser}
 
 
-def _add(
-    parser: argparse.ArgumentParser,
-    flags: tuple[tuple[str, str, str], ...],
-    rest: str,
-    text: str,
-    dry_run: bool = True,
-) -> None:
-    for flag, metavar, help in flags:
-        parser.add_argument(f"--{flag}", metavar=metavar, default=None, help=help)
-    parser.add_argument("--also", metavar="OVERRIDES", action="append", help="one more method, see below")
+def _add(parser: argparse.ArgumentParser, name: str, flags: Sequence[str]) -> None:
+    """Flags of an evaluation's own options, with the default of this command."""
+    engine = options_of(EngineOptions)
+    for flag in flags:
+        option = OWN[flag] if flag in OWN and flag != "engine" else engine["name" if flag == "engine" else flag]
+        usual = DEFAULTS[name].get(flag, _usual(flag))
+        text = option.help + (f" (default {usual})" if usual else "")
+        parser.add_argument(f"--{flag.replace('_', '-')}", metavar=option.typed, help=text.replace("%", "%%"))
+
+
+def _usual(flag: str) -> str:
+    values = read("evaluate")
+    if flag == "engine":
+        return str(
+            next(entry["engine"] for entry in values["defaults"] if isinstance(entry, dict) and "engine" in entry)
+        )
+    value = values.get(flag)
+    return "" if value in (None, []) else str(value)
+
+
+def _add_rest(parser: argparse.ArgumentParser, rest: str, text: str, dry_run: bool = True) -> None:
+    parser.add_argument("--also", metavar=OWN["also"].typed, action="append", help="one more method, see below")
     if dry_run:
         parser.add_argument("--dry-run", action="store_true", help="list the jobs and their cost, run nothing")
     parser.add_argument("rest", nargs="*", metavar=rest, help=text)
@@ -162,19 +147,19 @@ def _add(
 def _compare(options: argparse.Namespace) -> int:
     from flowedit.evaluation.options import evaluation
 
-    videos, overrides = _split(options, "compare", "VIDEO")
+    clips, overrides = _split(options, "compare", "CLIP")
     settings, rest = evaluation(_evaluation_flags(options, COMPARE), ["evaluations=equal", *overrides])
-    for key in ("dataset", "do", "edits", "protocol", "first_seed", "scenes", "kinds"):
+    for key in (name for name in OWN if name not in (*COMPARE, "also", "engine", "flow")):
         if any(text.startswith(f"{key}=") for text in overrides):
             raise InputError(f"compare has no {key}: it edits one clip (flowedit evaluate has it)")
     with monitor_of(options.quiet) as monitor:
         from flowedit.evaluation import compare, evaluate, plan
 
-        pair = compare.one_clip(Path(videos[0]), given(options, CLIP), options.score_mask and Path(options.score_mask))
-        chosen = plan.compared(settings, given(options, SHARED), rest)
+        pair = compare.one_clip(Path(clips[0]), given(options, CLIP), options.score_mask and Path(options.score_mask))
+        chosen = plan.comparison(settings, given(options, SHARED), rest)
         if options.dry_run:
-            return _list(evaluate.listed(settings, chosen, pair))
-        made = evaluate.compare(settings, chosen, pair, monitor)
+            return _list(evaluate.job_table(settings, chosen, pair))
+        made = compare.compare(settings, chosen, pair, monitor)
     return _tell(made)
 
 
@@ -182,16 +167,16 @@ def _evaluate(options: argparse.Namespace) -> int:
     from flowedit.evaluation.options import evaluation
 
     names, overrides = _split(options, "evaluate", "DATASET")
-    flags = _evaluation_flags(options, EVALUATE) | {"dataset": names[0]}
+    flags = _evaluation_flags(options, (*EVALUATE, *ENGINE)) | {"dataset": names[0]}
     if options.edits:
         flags["edits"] = options.edits
     settings, rest = evaluation(flags, overrides)
     with monitor_of(options.quiet) as monitor:
         from flowedit.evaluation import evaluate, plan
 
-        chosen = plan.compared(settings, given(options, SHARED), rest)
+        chosen = plan.comparison(settings, given(options, SHARED), rest)
         if options.dry_run:
-            return _list(evaluate.listed(settings, chosen))
+            return _list(evaluate.job_table(settings, chosen))
         made = evaluate.evaluate(settings, chosen, monitor)
     return _tell(made)
 
@@ -199,13 +184,13 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     from flowedit.evaluation.options import evaluation
 
-    settings, rest = evaluation(_evaluation_flags(options, BENCH), ["scenes=20", *options.rest])
+    settings, rest = evaluation(_evaluation_flags(options, (*BENCH, *ENGINE)), ["scenes=20", *options.rest])
     with monitor_of(options.quiet) as monitor:
         from flowedit.evaluation.bench import run
         from flowedit.evaluation.results import tables
 
         made = run.report(settings, given(options, METHOD), rest, monitor, json=options.json)
-        tables.show(list(run.shown(made)))
+        tables.show(list(run.bench_tables(made)))
     print(made.folder / "index.html")
     return 2 if made.failures else 0
 
@@ -222,16 +207,16 @@ def _split(options: argparse.Namespace, name: str, what: str) -> tuple[list[str]
     return named, overrides
 
 
-def _evaluation_flags(options: argparse.Namespace, flags: tuple[tuple[str, str, str], ...]) -> dict[str, Any]:
+def _evaluation_flags(options: argparse.Namespace, flags: Sequence[str]) -> dict[str, Any]:
     """What was given of an evaluation's flags, as conf/evaluate.yaml has them."""
     made: dict[str, Any] = {} if options.also is None else {"also": options.also}
-    for name in (flag.replace("-", "_") for flag, _, _ in flags):
+    for name in flags:
         value = getattr(options, name)
-        if value is None or name in ("workers", "score_mask", "json"):
+        if value is None or name == "workers":
             continue
-        if name in LISTS and not listed(value):
+        if name in LISTS and not parts(value):
             raise InputError(f"--{name} {value!r}: name at least one")
-        made[name] = listed(value) if name in LISTS else whole(options, name) if name in COUNTS else value
+        made[name] = parts(value) if name in LISTS else whole(options, name) if name in COUNTS else value
         if name == "evaluations" and value.isdecimal():
             made[name] = int(value)
     if getattr(options, "workers", None) is not None:
@@ -246,7 +231,7 @@ def _list(table: Any) -> int:
     return 0
 
 
-def _tell(made: "Finished") -> int:
+def _tell(made: "Results") -> int:
     """The tables, and where the page lies."""
     from flowedit.evaluation.results import tables
 

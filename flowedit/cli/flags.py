@@ -1,96 +1,44 @@
-"""The words of the command line: flags, their help, and parsers that answer a mistake in one line."""
+"""Flags from the options' declarations, their help with the defaults of conf/, and parsers that answer in one line."""
 
 import argparse
 import contextlib
 import difflib
 import os
 import re
+import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from flowedit.messages import InputError
+from flowedit.config.options import hint_of, typed
+from flowedit.config.schema import Settings
+from flowedit.declare import Option, options_of
+from flowedit.messages import InputError, RenamedWarning
 
 if TYPE_CHECKING:
     from flowedit.types import Monitor
 
-
-FLAGS = {
-    "source": ("TEXT", "what the clip shows"),
-    "target": ("TEXT", "what it should show"),
-    "instruction": ("TEXT", "what to change, in plain English, in place of target and words; may follow the clip"),
-    "caption": ("NAME|DIR", "with an instruction and no source: a vision-language model that says what the clip shows"),
-    "source_words": ("WORDS", "the object's words in the source prompt (commas between several objects)"),
-    "target_words": ("WORDS", "the new object's words in the target prompt (of several, in the same order)"),
-    "negative_prompt": ("TEXT", "what guidance steers away from"),
-    "mode": ("NAME", "random_noise, inversion, inversion_free (the default), or a preset such as flowdirector_v2"),
-    "backbone": (
-        "NAME|DIR",
-        "pocket (ships with us; the default), cogvideox-2b, cogvideox-5b, cogvideox1.5-5b, wan2.1-t2v-1.3b, "
-        "wan2.1-t2v-14b, or a checkpoint folder",
-    ),
-    "task": ("NAME", "replace, remove or add; without it told from the prompts and words"),
-    "mask": ("NAME", "attention (of the words; the default) or none"),
-    "guidance": ("NAME", "mean (the default), differential or differential_first"),
-    "steps": ("N", "intervals of the whole grid of times (full-size 50; pocket 40, random_noise 69)"),
-    "strength": (
-        "S",
-        "share of the grid that is run: 0 keeps the clip, 1 starts at pure noise (0.8; pocket random_noise 0.7)",
-    ),
-    "source_guidance_scale": ("S", "classifier-free guidance of the source (full-size 3.5, inversion 1; pocket 1)"),
-    "target_guidance_scale": (
-        "S",
-        "classifier-free guidance of the target (full-size 10.5, other modes 6; pocket 3, other modes 5)",
-    ),
-    "object_guidance_scales": ("S,S", "a target scale for each of several objects that is edited, in their order"),
-    "draws": ("N", "noises averaged a step, in inversion_free (default 1, with differential guidance 4)"),
-    "seed": ("N", "random seed (default 0)"),
-    "user_mask": ("FILE|DIR", "video, image or folder of frames; white is edited"),
-    "composite": ("WHEN", "true, false or auto: keep the original pixels outside the mask (auto: on with a mask)"),
-    "size": ("WxH", "working size in pixels; without it the backbone's own area"),
-    "frames": ("N", "frames to read; without it to the end"),
-    "start": ("N", "first frame to read (default 0)"),
-    "fps": ("RATE", "read and write at a lower rate"),
-    "cuts": ("WHERE", "auto (the default: hard cuts are found), none, or the frames read where scenes begin: 120,200"),
-    "fit": ("HOW", "crop (the default) or pad, where the working size has another aspect"),
-    "window": ("N", "frames that the network sees at once: auto (the default: what it was trained on), whole, or N"),
-    "window_overlap": ("S", "share of a window that neighbouring windows have in common (default 0.33)"),
-    "out": ("DIR", "folder of the results; without it outputs/<clip>/<time>"),
-}
-
-GENERATE = (
-    "negative_prompt",
-    "backbone",
-    "target_guidance_scale",
-    "steps",
-    "seed",
-    "size",
-    "frames",
-    "fps",
-    "window",
-    "window_overlap",
-    "out",
-)
+OPTIONS = options_of(Settings)
+FLAGS = tuple(name for name, option in OPTIONS.items() if option.flag)
+"""The flags of `flowedit edit`, in their order."""
+GENERATE = tuple(name for name in FLAGS if OPTIONS[name].generate)
+METHOD = tuple(name for name in FLAGS if OPTIONS[name].bench)
+"""Flags of a bench: what makes a method, not what a scene brings."""
+CLIP = tuple(name for name in FLAGS if OPTIONS[name].role == "clip")
+"""Flags that belong to a clip and not to a method."""
+SHARED = tuple(name for name in FLAGS if name not in (*CLIP, "mode", "composite", "out"))
+"""Flags that hold for every method of a comparison."""
+RENAMED = {"guidance": "averaging"}
+"""Old flags that go on working, with a notice."""
 
 UNSET = object()
-
-METHOD = (
-    "backbone",
-    "mask",
-    "guidance",
-    "steps",
-    "strength",
-    "source_guidance_scale",
-    "target_guidance_scale",
-    "draws",
-    "negative_prompt",
-)
-"""Flags of a bench: what makes a method, not what a scene brings."""
 
 SWITCHES = ("--debug", "--quiet", "--dry-run", "--help")
 
 EPILOG = """\
 any key of conf/ can follow as key=value: mask.threshold=otsu runtime.device=cpu, or mode=inversion mode.solver=heun
+(flowedit list options prints them all)
 examples:
   flowedit edit clip.mp4 "replace the fox with a panda" --source "a fox runs over a field"
   flowedit edit clip.mp4 --source "a fox runs" --target "a panda runs" --source-words fox --target-words panda
@@ -113,38 +61,103 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} ({self.prog} --help)")
 
 
+class _Help(argparse.HelpFormatter):
+    """Defaults are looked up in conf/ only when help is printed."""
+
+    def _expand_help(self, action: argparse.Action) -> str:
+        option = OPTIONS.get(action.dest)
+        text = action.help or ""
+        if option is not None and action.default is UNSET and text == option.help:
+            text += default_note(action.dest)
+        return text.replace("%", "%%") % {} if "%" in text else text
+
+
+class _RawHelp(_Help, argparse.RawDescriptionHelpFormatter):
+    pass
+
+
 def command(name: str, about: str, flags: Iterable[str], epilog: str = EPILOG) -> argparse.ArgumentParser:
-    parser = Parser(
-        f"flowedit {name}",
-        description=about,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    """The parser of a command with these flags of an edit."""
+    parser = Parser(f"flowedit {name}", description=about, epilog=epilog, formatter_class=_RawHelp, allow_abbrev=False)
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
     parser.add_argument("--quiet", action="store_true", help="no progress, notices only")
     for flag in flags:
-        metavar, text = FLAGS[flag]
-        parser.add_argument(f"--{flag.replace('_', '-')}", metavar=metavar, default=UNSET, help=text)
+        add_flag(parser, flag, OPTIONS[flag], Settings)
+        for old in (old for old, new in RENAMED.items() if new == flag):
+            parser.add_argument(_dashed(old), dest=flag, action=_Old, help=argparse.SUPPRESS, default=UNSET)
     return parser
+
+
+def add_flag(parser: argparse.ArgumentParser, name: str, option: Option, owner: Any, default: Any = UNSET) -> None:
+    """One flag from its option's declaration."""
+    shown = (option.typed or typed(hint_of(owner, name))).replace("%", "%%")
+    parser.add_argument(_dashed(name), metavar=shown, default=default, help=option.help)
+
+
+def _dashed(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+class _Old(argparse.Action):
+    """An old name of a flag: taken for the new one, which a notice names."""
+
+    def __call__(self, parser: Any, space: Any, values: Any, option: str | None = None) -> None:
+        warnings.warn(f"{option} is called {_dashed(self.dest)} now", RenamedWarning, stacklevel=2)
+        setattr(space, self.dest, values)
+
+
+def default_note(name: str) -> str:
+    """What conf/ says of a key, for its help: the default, and that of the default backbone where it is another."""
+    from flowedit.config.defaults import default_of
+
+    own, small = default_of(name)
+    if own in (None, "") and small is None:
+        return ""
+    note = f" (default {_shown(own)}" if own not in (None, "") else " ("
+    return note + (f"; {small[0]} {_shown(small[1])})" if small else ")")
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@contextlib.contextmanager
+def renamed_noticed() -> Iterator[None]:
+    """Warnings about old names become notices on stderr, each once."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, RenamedWarning):
+            if str(message) not in said:
+                said.add(str(message))
+                print(f"note: {message}", file=sys.stderr)
+        else:
+            before(message, category, *rest, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RenamedWarning)
+        before, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 def as_flags(argv: Sequence[str], parser: argparse.ArgumentParser) -> Iterator[str]:
     """`steps=4` as `--steps=4`, so that the last one wins whichever way it is written."""
     awaited = False
     for text in argv:
-        flag = f"--{text.partition('=')[0].replace('_', '-')}"
-        known = not awaited and is_override(text) and parser.get_default(text.partition("=")[0]) is UNSET
-        yield f"{flag}={text.partition('=')[2]}" if known else text
+        key, _, value = text.partition("=")
+        known = not awaited and is_override(text) and _dashed(key) in parser._option_string_actions
+        known = known and parser.get_default(parser._option_string_actions[_dashed(key)].dest) is UNSET
+        yield f"{_dashed(key)}={value}" if known else text
         awaited = not awaited and text.startswith("--") and "=" not in text and text not in SWITCHES
 
 
 def is_override(text: str) -> bool:
+    """Whether a text is key=value, and no file of that name."""
     return bool(re.match(r"[A-Za-z_][\w.]*=", text)) and not Path(text).exists()
 
 
 def with_instruction(named: list[str]) -> tuple[list[str], dict[str, str]]:
-    """What stands beside flags: files, and in second place an instruction, which is none; raises ValueError for a word.
+    """What stands beside flags: files, and in second place an instruction; raises InputError for a word alone.
 
     A word alone is what is left of a prompt without quotes.
     """
@@ -161,11 +174,11 @@ def whole(options: argparse.Namespace, name: str) -> int:
     """A flag's value as a whole number."""
     text = getattr(options, name)
     if not text.isdecimal():
-        raise InputError(f"--{name.replace('_', '-')} {text!r} is not a whole number from 0 up")
+        raise InputError(f"{_dashed(name)} {text!r} is not a whole number from 0 up")
     return int(text)
 
 
-def listed(text: str) -> list[str]:
+def parts(text: str) -> list[str]:
     """The parts between commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
 

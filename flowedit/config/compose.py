@@ -2,70 +2,104 @@
 
 import functools
 import re
+import warnings
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from flowedit.config.options import build
+from flowedit.backbones.options import BackboneOptions, RuntimeOptions
+from flowedit.config import plugins
+from flowedit.config.folder import folder
+from flowedit.config.options import build, hint_of, kinds_of
 from flowedit.config.schema import Settings
+from flowedit.declare import options_of
 from flowedit.language import grammar, words
-from flowedit.messages import FileMissingError, InputError, nearest
-
-TEXTS = (
-    "video",
-    "source",
-    "target",
-    "instruction",
-    "caption",
-    "source_words",
-    "target_words",
-    "negative_prompt",
-    "user_mask",
-    "out",
-    "size",
-)
-"""Keys taken to the letter: their values need no quoting, whatever they hold."""
-
-PROMPTS = ("source", "target", "instruction", "source_words", "target_words", "negative_prompt")
-"""Of these, where even `null` is a word."""
-
-LISTS = ("cuts", "object_guidance_scales")
-"""Keys whose value may be numbers with commas between them, without the brackets of Hydra's grammar."""
+from flowedit.masks.options import MaskOptions
+from flowedit.messages import InputError, RenamedWarning, nearest
 
 AUTO = "auto"
 """The task that is told from prompts and words."""
 
-GROUPS = ("backbone", "mode", "mask", "guidance", "runtime", "task")
+OPTIONS = options_of(Settings)
+"""The declarations of the top-level options."""
 
+GROUPS = (*(name for name, option in OPTIONS.items() if option.choices), "runtime")
+"""Options that are groups of conf/."""
 
-def folder() -> Path:
-    """conf/: inside the package when installed from a wheel, beside it in a checkout."""
-    here = Path(str(files("flowedit")))
-    for place in (here / "conf", here.parent / "conf"):
-        if (place / "config.yaml").is_file():
-            return place
-    raise FileMissingError(f"conf/ is neither in {here} nor beside it: install flowedit again")
+WRITTEN = {name: option.written for name, option in OPTIONS.items()} | {
+    f"{group}.{name}": option.written
+    for group, cls in (("backbone", BackboneOptions), ("runtime", RuntimeOptions), ("mask", MaskOptions))
+    for name, option in options_of(cls).items()
+}
+"""How a value is written, by key; those that are not here are in Hydra's grammar."""
+
+LISTS = frozenset(
+    prefix + name
+    for prefix, cls in (("", Settings), ("mask.", MaskOptions))
+    for name in options_of(cls)
+    if name not in GROUPS and any(get_origin(kind) is tuple for kind in kinds_of(hint_of(cls, name)))
+) | {"mode.times"}
+"""Keys whose value may be numbers with commas between them, without the brackets of Hydra's grammar."""
+
+RENAMED = {"guidance": "averaging", "video": "clip"}
+"""Old names of keys, and the new ones that they are taken for, with a notice."""
 
 
 def options(group: str) -> list[str]:
-    """The names of a group, such as the three modes."""
-    return sorted(path.stem for path in (folder() / group).glob("*.yaml"))
+    """The names of a group, such as the modes; those of plug-ins too."""
+    ours = sorted(path.stem for path in (folder() / group).glob("*.yaml"))
+    return ours + [name for name in plugins.names(group) if name not in ours]
+
+
+def current(key: str) -> str:
+    """The name that a key has now; an old one is taken for it, with a warning."""
+    group, dot, rest = key.partition(".")
+    if group not in RENAMED:
+        return key
+    new = f"{RENAMED[group]}{dot}{rest}"
+    warnings.warn(f"{key} is called {new} now: write {new}=...", RenamedWarning, stacklevel=2)
+    return new
+
+
+def renamed(override: str) -> str:
+    """An override of Hydra's own command line, key=value, under the name that its key has now, with a warning."""
+    key, sign, value = override.partition("=")
+    return f"{current(key)}{sign}{value}" if sign else override
 
 
 def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = ()) -> Settings:
     """Settings from conf/, then `flags` (key to value, strings as typed), then `key=value` overrides, the last wins.
 
-    Raises ValueError, in one line and with the nearest valid key or choice, for anything it does not know.
+    Raises InputError, in one line and with the nearest valid key or choice, for anything it does not know.
     """
-    pairs = [(key, value) for key, value in (flags or {}).items() if value is not None]
+    groups, texts, rest = _sorted_out(flags, overrides)
+    values = composed((*groups, *(f"{key}={_literal(_bracketed(key, value))}" for key, value in rest)))
+    for key, value in texts.items():
+        group, _, name = key.rpartition(".")
+        (values[group] if group else values)[name] = value
+    return settings(values)
+
+
+def check_keys(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = ()) -> None:
+    """What `compose` refuses of keys, groups and tasks, without the import of torch that checking values takes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RenamedWarning)
+        _sorted_out(flags, overrides)
+
+
+def _sorted_out(
+    flags: Mapping[str, Any] | None, overrides: Iterable[str]
+) -> tuple[list[str], dict[str, str | None], list[tuple[str, Any]]]:
+    """Choices of groups, values taken to the letter, and the others, all by keys that are known."""
+    pairs = [(current(key), value) for key, value in (flags or {}).items() if value is not None]
     pairs += [split(text) for text in overrides]
     texts: dict[str, str | None] = {}
     chosen: dict[str, str] = {}
@@ -77,7 +111,7 @@ def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = (
             texts |= {"backbone.path": path} if path else {}
         elif key in GROUPS:
             chosen[key] = one_of(key, str(value), options(key))
-        elif key in TEXTS or key in ("backbone.path", "runtime.cache"):
+        elif WRITTEN.get(key, "value") != "value":
             texts[key] = _text(key, str(value))
             if key == "backbone.path":
                 chosen["backbone"] = "folder"
@@ -92,11 +126,7 @@ def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = (
             raise InputError("mode.preset is not set by itself: it names what mode=PRESET chose")
         if key not in known:
             raise InputError(_unknown(key, known))
-    values = composed((*groups, *(f"{key}={_literal(_bracketed(key, value))}" for key, value in rest)))
-    for key, value in texts.items():
-        group, _, name = key.rpartition(".")
-        (values[group] if group else values)[name] = value
-    return settings(values)
+    return groups, texts, rest
 
 
 def told(texts: Mapping[str, Any]) -> str:
@@ -111,7 +141,10 @@ def told(texts: Mapping[str, Any]) -> str:
 
 def settings(values: Mapping[str, Any]) -> Settings:
     """Settings from a composed configuration as plain values; raises ValueError for a value out of range."""
-    made: Settings = build(Settings, {k: v for k, v in values.items() if k != "hydra"})
+    from flowedit.editors.spec import EDITORS  # imports torch, which a mistyped key need not wait for
+
+    editor = EDITORS[str(values["mode"]["name"])]
+    made: Settings = build(Settings, values, classes={"mode": editor.options})
     return made
 
 
@@ -129,16 +162,16 @@ def _text(key: str, value: str) -> str | None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        if key in PROMPTS:
+        if WRITTEN[key] == "prompt":
             raise InputError(f"{key} {value!r} is not text in UTF-8") from None
-    return None if value == "null" and key not in PROMPTS else value
+    return None if value == "null" and WRITTEN[key] != "prompt" else value
 
 
 def split(text: str) -> tuple[str, str]:
     key, sign, value = text.partition("=")
     if not sign or not re.fullmatch(r"[A-Za-z_][\w.]*", key):
         raise InputError(f"{text!r} is not an override of the form key=value")
-    return key, value
+    return current(key), value
 
 
 def _backbone(value: str) -> tuple[str, str | None]:
@@ -195,6 +228,9 @@ def _literal(value: Any) -> str:
 
 
 def composed(overrides: tuple[str, ...], name: str = "config") -> dict[str, Any]:
+    for group, choice in (text.split("=", 1) for text in overrides if text.partition("=")[0] in GROUPS):
+        if (found := plugins.node(group, choice)) is not None:
+            ConfigStore.instance().store(group=group, name=choice, node=found[0], package=found[1])
     state = GlobalHydra.instance()
     outer, state.hydra = state.hydra, None  # under hydra.main, whose own stays in force afterwards
     try:

@@ -15,7 +15,7 @@ from flowedit.messages import FileError, InputError
 
 SUFFIXES = (".yaml", ".yml")
 
-DROPPED = ("out", "video", "backbone", "caption")
+DROPPED = tuple(name for name, option in compose.OPTIONS.items() if not option.data)
 """Keys that an edit's YAML file may not set: a data file chooses no folder and no weights."""
 
 SCORING = ("score_mask", "truth", "edit", "kind")
@@ -52,7 +52,7 @@ def read_edit(path: Path) -> dict[str, Any]:
         what = f"holds {len(data)} edits" if isinstance(data, list) else "is empty" if data is None else "is no mapping"
         raise InputError(f"{str(path)!r} {what}; one edit is a mapping with clip, source and target")
     row = read_row(path, data)
-    return row.flags | {"video": str(row.video)}
+    return row.flags | {"clip": str(row.video)}
 
 
 def over(row: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,10 +68,11 @@ def read_row(file: Path, data: Mapping[str, Any], number: int | None = None) -> 
     """
     where = f"{str(file)!r}" if number is None else f"{str(file)!r} row {number}"
     row = {key: value for key, value in data.items() if key not in ("redistribute", "clip")}
-    allowed = [key for key in (*compose.keys(), *SCORING) if key not in DROPPED]
+    known = (*compose.OPTIONS, *compose.RENAMED, *SCORING)
+    allowed = [key for key in known if compose.RENAMED.get(key, key) not in DROPPED]
     for key in row:
         if key not in allowed:
-            if key in DROPPED:
+            if compose.RENAMED.get(key, key) in DROPPED:
                 raise InputError(f"{where}: {key} is not for an edit's file; give it on the command line")
             raise InputError(f"{where}: unknown key {key!r}{messages.nearest(str(key), allowed)}")
     if not isinstance(data.get("clip"), str):
@@ -100,7 +101,7 @@ def read_row(file: Path, data: Mapping[str, Any], number: int | None = None) -> 
 
 
 def swept(overrides: Sequence[str]) -> Settings:
-    """The settings of one point of a sweep, from overrides in Hydra's grammar; `video` may be an edit's YAML file.
+    """The settings of one point of a sweep, from overrides in Hydra's grammar; `clip` may be an edit's YAML file.
 
     For `scripts/edit.py`. Raises ValueError as `read_edit` and `config.settings` do.
     """
@@ -111,15 +112,15 @@ def swept(overrides: Sequence[str]) -> Settings:
 
 
 def _with_edit(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A composed configuration whose `video` may be an edit's YAML file: it fills what stands at its default."""
+    """A composed configuration whose `clip` may be an edit's YAML file: it fills what stands at its default."""
     merged = {str(key): value for key, value in values.items()}
-    video = merged.get("video")
-    if not isinstance(video, str) or Path(video).suffix.lower() not in SUFFIXES:
+    clip = merged.get("clip")
+    if not isinstance(clip, str) or Path(clip).suffix.lower() not in SUFFIXES:
         return merged
-    row, defaults = read_edit(Path(video)), compose.defaults([f"task={merged['task']}"])
+    row, defaults = read_edit(Path(clip)), compose.defaults([f"task={merged['task']}"])
     if groups := [key for key in row if key in compose.GROUPS]:
-        raise InputError(f"{video!r} chooses {', '.join(groups)}: in a sweep, give it on the command line instead")
-    return merged | {key: v for key, v in row.items() if key == "video" or merged.get(key) == defaults.get(key)}
+        raise InputError(f"{clip!r} chooses {', '.join(groups)}: in a sweep, give it on the command line instead")
+    return merged | {key: v for key, v in row.items() if key == "clip" or merged.get(key) == defaults.get(key)}
 
 
 def load(path: Path) -> Any:
@@ -149,10 +150,10 @@ def inside(root: Path, name: str, what: str, home: str = "the file's own folder"
 def _plain(where: str, key: str, value: Any) -> None:
     """Raise ValueError for what is neither text where text belongs nor one number, truth value or name elsewhere.
 
-    Numbers may stand in a list where several are meant (config.LISTS). A data file must not reach Hydra's grammar,
+    Numbers may stand in a list where several are meant (compose.LISTS). A data file must not reach Hydra's grammar,
     which reads the environment.
     """
-    if key in compose.TEXTS or key in SCORING:
+    if compose.WRITTEN.get(key, "value") != "value" or key in SCORING:
         good, kind = isinstance(value, str), "text (quote it)"
     elif key in compose.LISTS and isinstance(value, list):
         good, kind = all(type(each) in (int, float) for each in value), "a list of numbers"

@@ -1,219 +1,185 @@
-"""What an edit can be told, as frozen dataclasses; the values come from conf/."""
+"""What an edit can be told: its options as one frozen dataclass, with those of each room."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
+from flowedit.backbones.options import BackboneOptions, RuntimeOptions
+from flowedit.config.options import check_ranges
+from flowedit.declare import option
+from flowedit.masks.options import MaskOptions
 from flowedit.messages import InputError
 
+if TYPE_CHECKING:
+    from flowedit.editors.averaging import AveragingOptions
+    from flowedit.editors.spec import ModeOptions
 
-@dataclass(frozen=True)
-class BackboneSettings:
-    """Which pretrained model: a hub `repository`, a local `path`, or a folder `packaged` with us.
-
-    `download` and `memory` say what a user needs for it.
-    """
-
-    name: str | None
-    repository: str | None
-    download: str | None
-    path: str | None
-    packaged: str | None = None
-    memory: str | None = None
+_LATE = {"AveragingOptions": "flowedit.editors.averaging", "ModeOptions": "flowedit.editors.spec"}
+"""Options of rooms that import torch, which `flowedit --help` does without."""
 
 
-@dataclass(frozen=True)
-class ModeSettings:
-    """Which editor, on which grid of times; the rest belongs to some editors only and is None for the others.
-
-    `preset` names the published method whose numbers were taken, None for a plain mode.
-    """
-
-    name: Literal["random_noise", "inversion", "inversion_free"]
-    grid: Literal["model", "uniform", "shifted", "given"]
-    shift: float
-    times: tuple[float, ...] | None
-    solver: Literal["euler", "midpoint", "heun"] | None = None
-    reconstruction: bool | None = None
-    target_only_steps: int | None = None
-    fixed_noise_steps: int | None = None
-    target_negative: Literal["prompt", "source"] | None = None
-    direction_aware: bool | None = None
-    direction_alpha: float | None = None
-    direction_patch: int | None = None
-    decoupling: float | None = None
-    decoupling_appearance: float | None = None
-    preset: Literal["flowdirector_v1", "flowdirector_v2", "flowedit", "wan_edit", "flowalign"] | None = None
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATE[name]), name)
 
 
-MODE_RANGES = (
-    ("fixed_noise_steps", 0, 1000),
-    ("direction_alpha", -1, 100),
-    ("direction_patch", 1, 1000),
-    ("decoupling", 0, 1),
-    ("decoupling_appearance", 0, 1),
-)
-"""(name, least, most) of settings of a mode; None, where a mode has no such setting, is within."""
+def _ascending(cuts: Any) -> bool:
+    return isinstance(cuts, str) or list(cuts) == sorted({i for i in cuts if i > 0})
 
 
-@dataclass(frozen=True)
-class MaskSettings:
-    """How a mask is made; `pool`, `grow` and `decay` are in units of the shorter side of the latent."""
-
-    name: Literal["attention", "none"]
-    blocks: tuple[float, ...]
-    normalise: Literal["joint", "text"]
-    threshold: Literal["mean", "quantile", "otsu"]
-    quantile: float
-    pool: float
-    grow: float
-    decay: float
-    smooth_frames: float
-    smooth_steps: float
-    over_draws: Literal["mean", "union"]
-    preserve: bool
-    user: Literal["replace", "join"]
-    objects: Literal["apart", "joined"]
-
-
-@dataclass(frozen=True)
-class GuidanceSettings:
-    """How the flows of a step's draws become one."""
-
-    name: Literal["mean", "differential"]
-    baseline: Literal["first", "least_aligned"] | None = None
-    baseline_size: int | None = None
-    weight: float | None = None
-
-
-@dataclass(frozen=True)
-class RuntimeSettings:
-    """Where and how the networks run; nothing here is meant to change the result, but precision and tiling do."""
-
-    device: str
-    dtype: Literal["auto", "float32", "bfloat16", "float16"]
-    rows: int
-    tiling: bool
-    threads: int | None
-    cache: str | None
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """One edit, whole; the names are those of the configuration and of the command line's flags."""
 
-    video: str | None
-    source: str | None
-    target: str | None
-    instruction: str | None
-    caption: str | None
-    source_words: str
-    target_words: str
-    negative_prompt: str
-    source_guidance_scale: float
-    target_guidance_scale: float
-    object_guidance_scales: tuple[float, ...] | None
-    strength: float
-    steps: int
-    draws: int
-    seed: int
-    user_mask: str | None
-    composite: bool | Literal["auto"]
-    size: str | None
-    frames: int | None
-    start: int
-    fps: str | float | None
-    cuts: tuple[int, ...] | Literal["auto", "none"]
-    fit: Literal["crop", "pad"]
-    window: int | Literal["auto", "whole"]
-    window_overlap: float
-    out: str | None
-    backbone: BackboneSettings
-    mode: ModeSettings
-    mask: MaskSettings
-    guidance: GuidanceSettings
-    runtime: RuntimeSettings
-    task: Literal["replace", "remove", "add"] = "replace"
+    clip: str | None = option(
+        "the clip to edit, or a YAML file that describes an edit",
+        typed="FILE",
+        written="text",
+        role="clip",
+        flag=False,
+        data=False,
+    )
+    source: str | None = option("what the clip shows", written="prompt", role="clip")
+    target: str | None = option("what it should show", written="prompt", role="clip")
+    instruction: str | None = option(
+        "what to change, in plain English, in place of target and words; may follow the clip",
+        written="prompt",
+        role="clip",
+    )
+    caption: str | None = option(
+        "a vision-language model that says what the clip shows, for an instruction without a source",
+        typed="NAME|DIR",
+        written="text",
+        data=False,
+        needs="instruction",
+    )
+    source_words: str = option(
+        "the object's words in the source prompt; commas between several objects",
+        typed="WORDS",
+        written="prompt",
+        role="clip",
+    )
+    target_words: str = option(
+        "the new object's words in the target prompt; of several, in the same order",
+        typed="WORDS",
+        written="prompt",
+        role="clip",
+    )
+    negative_prompt: str = option(
+        "what guidance steers away from, on both sides",
+        written="prompt",
+        generate=True,
+        bench=True,
+        needs="guided",
+    )
+    mode: ModeOptions = option("an editor or a preset of one: flowedit list editors", typed="NAME", choices="mode")
+    backbone: BackboneOptions = option(
+        "the model: flowedit list backbones, or a checkpoint folder",
+        typed="NAME|DIR",
+        choices="backbone",
+        generate=True,
+        bench=True,
+        data=False,
+    )
+    task: str = option(
+        "what kind of edit it is; auto tells it from the prompts and words",
+        typed="{auto,replace,remove,add}",
+        choices="task",
+        default="replace",
+    )
+    mask: MaskOptions = option("where a mask comes from", typed="{attention,none}", choices="mask", bench=True)
+    averaging: AveragingOptions = option(
+        "how a step's draws become one flow",
+        typed="{mean,differential,differential_first}",
+        choices="averaging",
+        bench=True,
+    )
+    steps: int = option(
+        "intervals of the whole grid of times",
+        least=1,
+        generate=True,
+        bench=True,
+        needs="grid_by_steps",
+    )
+    strength: float = option(
+        "share of the grid that is run: 0 is the clip itself, 1 starts at pure noise",
+        least=0,
+        most=1,
+        expected="within 0 (the clip itself) and 1 (from pure noise)",
+        bench=True,
+    )
+    source_guidance_scale: float = option(
+        "classifier-free guidance of the source velocity", least=0, most=100, bench=True, needs="source_velocity"
+    )
+    target_guidance_scale: float = option(
+        "classifier-free guidance of the target velocity",
+        least=0,
+        most=100,
+        generate=True,
+        bench=True,
+        needs="common_scale",
+    )
+    object_guidance_scales: tuple[float, ...] | None = option(
+        "of several objects: a target scale for each that is edited, in their order",
+        least=0,
+        most=100,
+        needs="several_objects_scaled",
+    )
+    draws: int = option("noises averaged a step", least=1, bench=True, needs="fresh_noise")
+    seed: int = option("random seed", least=0, generate=True, needs="noise")
+    user_mask: str | None = option(
+        "video, image or folder of frames; white is edited", typed="FILE|DIR", written="text", role="clip"
+    )
+    composite: bool | Literal["auto"] = option(
+        "blend the edit into the original pixels through the mask; auto is on with a mask", typed="{auto,true,false}"
+    )
+    size: str | None = option(
+        "working size; without it the backbone's own area at the clip's aspect",
+        typed="WIDTHxHEIGHT",
+        written="text",
+        generate=True,
+    )
+    frames: int | None = option("frames to read; without it to the end", least=1, generate=True)
+    start: int = option("first frame to read, counted in the file", least=0)
+    fps: str | float | None = option(
+        "read and write at a lower rate; without it the clip's own", typed="RATE", generate=True
+    )
+    cuts: tuple[int, ...] | Literal["auto", "none"] = option(
+        "where shots begin: auto finds hard cuts, each shot is edited by itself | none | frame numbers, 120,200",
+        typed="{auto,none}|N,N",
+        check=_ascending,
+        expected="auto, none or ascending frame numbers from 1 up",
+    )
+    fit: Literal["crop", "pad"] = option("how another aspect meets the working size")
+    window: int | Literal["auto", "whole"] = option(
+        "frames that the network sees at once: auto (what it was trained on) | whole | a number",
+        least=1,
+        typed="{auto,whole}|N",
+        generate=True,
+    )
+    window_overlap: float = option(
+        "share of a window, at least, that neighbouring windows have in common",
+        least=0,
+        below=1,
+        generate=True,
+        needs="several_windows",
+    )
+    out: str | None = option(
+        "folder of the results; without it outputs/<clip>/<time>",
+        typed="DIR",
+        written="text",
+        role="place",
+        generate=True,
+        data=False,
+    )
+    runtime: RuntimeOptions = option("where and how the networks run", flag=False)
 
     def __post_init__(self) -> None:
-        checks = [
-            ("steps", self.steps, self.steps >= 1, "at least 1"),
-            (
-                "strength",
-                self.strength,
-                0 <= self.strength <= 1,
-                "within 0 (the clip itself) and 1 (from pure noise)",
-            ),
-            ("draws", self.draws, self.draws >= 1, "at least 1"),
-            ("seed", self.seed, self.seed >= 0, "at least 0"),
-            (
-                "source_guidance_scale",
-                self.source_guidance_scale,
-                0 <= self.source_guidance_scale <= 100,
-                "0 to 100",
-            ),
-            (
-                "target_guidance_scale",
-                self.target_guidance_scale,
-                0 <= self.target_guidance_scale <= 100,
-                "0 to 100",
-            ),
-            (
-                "object_guidance_scales",
-                list(self.object_guidance_scales or ()),
-                all(0 <= scale <= 100 for scale in self.object_guidance_scales or ()),
-                "0 to 100 each",
-            ),
-            ("frames", self.frames, self.frames is None or self.frames >= 1, "at least 1"),
-            ("window", self.window, isinstance(self.window, str) or self.window >= 1, "at least 1"),
-            ("window_overlap", self.window_overlap, 0 <= self.window_overlap < 1, "at least 0 and below 1"),
-            ("start", self.start, self.start >= 0, "at least 0"),
-            (
-                "cuts",
-                self.cuts if isinstance(self.cuts, str) else list(self.cuts),
-                isinstance(self.cuts, str) or list(self.cuts) == sorted({i for i in self.cuts if i > 0}),
-                "auto, none or ascending frame numbers from 1 up",
-            ),
-            ("mode.shift", self.mode.shift, 0 < self.mode.shift <= 1000, "above 0, at most 1000"),
-            *(
-                (f"mode.{name}", value, value is None or least <= value <= most, f"{least} to {most}")
-                for name, least, most in MODE_RANGES
-                for value in [getattr(self.mode, name)]
-            ),
-            (
-                "mask.blocks",
-                list(self.mask.blocks),
-                bool(self.mask.blocks) and all(0 <= place < 1 for place in self.mask.blocks),
-                "one or more fractions of the depth, 0 to 1",
-            ),
-            (
-                "guidance.weight",
-                self.guidance.weight,
-                self.guidance.weight is None or abs(self.guidance.weight) <= 100,
-                "-100 to 100",
-            ),
-            ("mask.quantile", self.mask.quantile, 0 <= self.mask.quantile < 1, "at least 0 and below 1"),
-            ("mask.pool", self.mask.pool, 0 <= self.mask.pool <= 1, "0 (no pooling) to 1"),
-            ("mask.grow", self.mask.grow, 0 <= self.mask.grow <= 1, "0 (not at all) to 1"),
-            ("mask.decay", self.mask.decay, self.mask.decay > 0, "above 0 (inf for a hard edge)"),
-            ("mask.smooth_frames", self.mask.smooth_frames, 0 <= self.mask.smooth_frames <= 100, "0 to 100"),
-            (
-                "mask.smooth_steps",
-                self.mask.smooth_steps,
-                0 <= self.mask.smooth_steps < 1,
-                "at least 0 and below 1",
-            ),
-            ("runtime.rows", self.runtime.rows, self.runtime.rows >= 0, "at least 0 (0: no limit)"),
-            (
-                "runtime.threads",
-                self.runtime.threads,
-                self.runtime.threads is None or self.runtime.threads >= 1,
-                "at least 1",
-            ),
-        ]
-        for key, value, good, expected in checks:
-            if not good:
-                raise InputError(f"{key} {value} is out of range: {expected}")
+        check_ranges(self)
         self.rate, self.frame_size  # noqa: B018  (they raise on what they cannot read)
 
     @property

@@ -1,10 +1,13 @@
 """How the flows of a step's draws become one: their mean, and differential averaging guidance."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from flowedit.declare import option
 from flowedit.messages import InputError
 
 Average = Callable[[Tensor], Tensor]
@@ -25,7 +28,7 @@ def differential(baseline: str, size: int, weight: float) -> Average:
     1 <= K < n: at K = n the difference vanishes.
     """
     if baseline not in BASELINES:
-        raise InputError(f"guidance baseline {baseline!r} is not one of {', '.join(BASELINES)}")
+        raise InputError(f"averaging.baseline {baseline!r} is not one of {', '.join(BASELINES)}")
     choose = BASELINES[baseline]
 
     def average(flows: Tensor) -> Tensor:
@@ -41,8 +44,8 @@ def require_baseline(size: int, draws: int) -> None:
     """Raise ValueError unless 1 <= K < n for a baseline of K = `size` of n = `draws` flows."""
     if not 1 <= size < draws:
         raise InputError(
-            f"guidance.baseline_size {size} must be at least 1 and below draws = {draws}: a baseline of all draws "
-            "cancels to nothing; raise draws or choose guidance=mean"
+            f"averaging.baseline_size {size} must be at least 1 and below draws = {draws}: a baseline of all draws "
+            "cancels to nothing; raise draws or choose averaging=mean"
         )
 
 
@@ -62,3 +65,30 @@ def _least_aligned(flows: Tensor, high: Tensor, size: int) -> Tensor:
 
 
 BASELINES = {"first": _first, "least_aligned": _least_aligned}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragingOptions:
+    """How the flows of a step's draws become one."""
+
+    name: Literal["mean", "differential"] = option(
+        "how a step's draws become one flow: mean | differential", needs="fresh_noise"
+    )
+    baseline: Literal["first", "least_aligned"] | None = option(
+        "which draws the flow is led away from: first | least_aligned (with the mean of all)", default=None
+    )
+    baseline_size: int | None = option("K, how many draws these are: at least 1, below draws", least=1, default=None)
+    weight: float | None = option("w in V + w (V - V_BL)", least=-100, most=100, default=None)
+
+
+def average_of(options: AveragingOptions) -> Average:
+    """The function that the options name."""
+    if options.name == "mean":
+        return mean
+    return differential(options.baseline or "", options.baseline_size or 0, options.weight or 0.0)
+
+
+def check_draws(options: AveragingOptions, draws: int) -> None:
+    """Raise InputError for so many draws that the options cannot use."""
+    if options.name == "differential":
+        require_baseline(options.baseline_size or 0, draws)

@@ -1,12 +1,16 @@
 """Inversion: run the flow up to noise under the source prompt, then down under the target prompt."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
+from flowedit.declare import option
 from flowedit.editors.common import blend, counted, mask_at
-from flowedit.flow.solvers import Solver, euler, solve
-from flowedit.types import Callback, Mask, Noise, Velocity
+from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
+from flowedit.flow.solvers import SOLVERS, Solver, euler, evaluations, solve
+from flowedit.types import Callback, Mask, Noise, Stop, Velocity
 
 
 def inversion(
@@ -45,6 +49,54 @@ def inversion(
 
     z = solve(target, top, grid, method, keep_outside, counted(callback, steps, total))
     if reconstruction is not None:
-        again = solve(source, top, grid, method, None, counted(callback, 2 * steps, total))
+        try:
+            again = solve(source, top, grid, method, None, counted(callback, 2 * steps, total))
+        except Stop:  # the edit is done: only its report is lost
+            return z
         reconstruction(float((again - x_src).square().mean().sqrt()))
     return z
+
+
+@dataclass(frozen=True, kw_only=True)
+class InversionOptions(ModeOptions):
+    """The options of `inversion`."""
+
+    solver: Literal["euler", "midpoint", "heun"] = option("of both ways: euler (DDIM) | midpoint | heun")
+    reconstruction: bool = option("one more way down under the source prompt, to report the error of the inversion")
+
+
+def _run(inputs: EditorInputs, options: InversionOptions) -> Tensor:
+    def report(error: float) -> None:
+        text = f"the inversion gives the source back to within {error:.4g}, root mean square in the latent"
+        inputs.report("reconstruction_error", error, text)
+
+    return inversion(
+        inputs.x_src,
+        inputs.velocities["source"],
+        inputs.velocities["target"],
+        inputs.grid,
+        inputs.noise,
+        method=SOLVERS[options.solver],
+        mask=inputs.mask,
+        preserve=inputs.preserve,
+        reconstruction=report if options.reconstruction else None,
+        callback=inputs.callback,
+    )
+
+
+def _cost(options: InversionOptions, counts: Counts) -> int:
+    up, down = (evaluations(options.solver, counts.steps, down) for down in (False, True))
+    return up * counts.source + down * counts.target + (down * counts.source if options.reconstruction else 0)
+
+
+EDITORS.add(
+    "inversion",
+    EditorSpec(
+        about="up to noise under the source prompt, down under the target prompt (DDIM inversion)",
+        options=InversionOptions,
+        run=_run,
+        noise=False,
+        cost=_cost,
+        passes=lambda options: 3 if options.reconstruction else 2,
+    ),
+)

@@ -1,17 +1,21 @@
 """Inversion-free: steer the source along the difference of two velocities, without going up to noise first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from flowedit.declare import option
 from flowedit.editors.averaging import Average, mean
 from flowedit.editors.common import INSIDE, blend, counted, mask_at
-from flowedit.editors.corrections import Correction, Decoupling
+from flowedit.editors.corrections import Correction, Decoupling, decoupled, direction_aware
+from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, along_the_path
 from flowedit.flow.rectify import interpolate
 from flowedit.flow.solvers import Watch, euler, solve
 from flowedit.messages import InputError
-from flowedit.types import Callback, Mask, Noise, Step, Velocity
+from flowedit.types import Callback, Mask, Noise, Side, Step, Velocity
 
 
 def inversion_free(
@@ -75,7 +79,7 @@ def inversion_free(
             z = torch.where(m >= INSIDE, z, x_src)
         watch.add(z, t)
         if callback is not None:
-            callback(Step(i, total, t, z, watch.check))
+            callback(Step(i, total, t, z, watch.check, t_next))
     watch.check()
     if target_only_steps == 0:
         return z
@@ -89,3 +93,121 @@ def inversion_free(
         return blend(z, interpolate(x_src, eps, t), mask_at(mask, paired + step, preserve), rest, step)
 
     return solve(target, z, rest, euler, keep_outside, counted(callback, paired, total))
+
+
+@dataclass(frozen=True, kw_only=True)
+class InversionFreeOptions(ModeOptions):
+    """The options of `inversion_free`; every piece of FlowDirector is one, off by default."""
+
+    target_only_steps: int = option("last steps that follow the target alone", typed="N", least=0)
+    fixed_noise_steps: int = option(
+        "last steps that all take one and the same noise, in place of fresh draws",
+        typed="N",
+        least=0,
+        most=1000,
+        needs="shared_noise",
+    )
+    target_negative: Literal["prompt", "source"] = option(
+        "what the target's guidance steers away from: prompt (negative_prompt) | source", needs="guided_target"
+    )
+    direction_aware: bool = option(
+        "drop the flow's part along the source velocity, or stress it where it points against it"
+    )
+    direction_alpha: float = option(
+        "how much a part that points against the source velocity is stressed",
+        least=-1,
+        most=100,
+        needs="mode.direction_aware=true",
+    )
+    direction_patch: int = option(
+        "over what directions are compared: 1 a latent site, n a patch of n x n sites",
+        typed="N",
+        least=1,
+        most=1000,
+        needs="mode.direction_aware=true",
+    )
+    decoupling: float = option(
+        "share of the foreseen change that each step takes back inside the mask, to keep the source's motion",
+        least=0,
+        most=1,
+    )
+    decoupling_appearance: float = option(
+        "how far decoupling spares the mean over time: 1 holds motion alone, 0 all of the source",
+        least=0,
+        most=1,
+        needs="mode.decoupling>0",
+    )
+
+
+def _run(inputs: EditorInputs, options: InversionFreeOptions) -> Tensor:
+    correct = direction_aware(options.direction_alpha, options.direction_patch) if options.direction_aware else None
+    pull = decoupled(options.decoupling, options.decoupling_appearance, inputs.own) if options.decoupling else None
+    return inversion_free(
+        inputs.x_src,
+        inputs.velocities["source"],
+        inputs.velocities["target"],
+        inputs.grid,
+        inputs.noise,
+        draws=inputs.draws,
+        fixed_noise_steps=options.fixed_noise_steps,
+        target_only_steps=options.target_only_steps,
+        average=inputs.average,
+        correct=correct,
+        mask=inputs.mask,
+        decouple=pull,
+        preserve=inputs.preserve,
+        callback=inputs.callback,
+    )
+
+
+def _parts(options: InversionFreeOptions, steps: int) -> tuple[int, int, int]:
+    """How many of so many steps take fresh draws, the one fixed noise, and the target alone."""
+    last = min(options.target_only_steps, steps)
+    fixed = min(options.fixed_noise_steps, steps - last)
+    return steps - last - fixed, fixed, last
+
+
+def _cost(options: InversionFreeOptions, counts: Counts) -> int:
+    fresh, fixed, last = _parts(options, counts.steps)
+    return (fresh * counts.draws + fixed) * (counts.source + counts.target) + last * counts.target
+
+
+def _evaluated(options: InversionFreeOptions, steps: int) -> tuple[Side, ...]:
+    return ("target",) if 0 < options.target_only_steps == steps else ("source", "target")
+
+
+def _check(options: InversionFreeOptions, steps: int) -> None:
+    if not 0 <= options.target_only_steps <= steps:
+        raise InputError(
+            f"mode.target_only_steps {options.target_only_steps} is outside 0 to {steps}, the steps that are run"
+        )
+
+
+def _facts(options: InversionFreeOptions, steps: int, draws: int) -> Mapping[str, tuple[bool, str]]:
+    fresh, fixed, _ = _parts(options, steps)
+    return {
+        "fresh_noise": (fresh > 0, "steps with fresh noise, more than mode.fixed_noise_steps"),
+        "shared_noise": (draws > 1 or fixed > 1, "two steps that share the noise, or several draws"),
+    }
+
+
+def _clean(options: InversionFreeOptions, step: Step) -> Tensor:
+    """Z is a clean latent until the steps that follow the target alone."""
+    return step.z if step.index < step.total - options.target_only_steps else along_the_path(options, step)
+
+
+EDITORS.add(
+    "inversion_free",
+    EditorSpec(
+        about="straight from the source along the difference of two velocities (FlowEdit; FlowDirector's pieces)",
+        options=InversionFreeOptions,
+        run=_run,
+        draws=True,
+        cost=_cost,
+        evaluated=_evaluated,
+        negative=lambda options: options.target_negative,
+        check=_check,
+        facts=_facts,
+        clean=_clean,
+    ),
+)

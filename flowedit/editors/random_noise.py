@@ -1,12 +1,16 @@
 """Random noise: forget the source down to a noise level, then generate with the target prompt."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
+from flowedit.declare import option
 from flowedit.editors.common import blend, mask_at
+from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
 from flowedit.flow.rectify import interpolate
-from flowedit.flow.solvers import Solver, euler, solve
+from flowedit.flow.solvers import SOLVERS, Solver, euler, evaluations, solve
 from flowedit.types import Callback, Mask, Noise, Velocity
 
 
@@ -36,3 +40,39 @@ def random_noise(
         return blend(z, interpolate(x_src, eps, t), mask_at(mask, step, preserve), grid, step)
 
     return solve(target, interpolate(x_src, eps, grid[0]), grid, method, keep_outside, callback)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomNoiseOptions(ModeOptions):
+    """The options of `random_noise`."""
+
+    solver: Literal["euler", "midpoint", "heun"] = option("of the way down: euler (DDIM) | midpoint | heun")
+
+
+def _run(inputs: EditorInputs, options: RandomNoiseOptions) -> Tensor:
+    return random_noise(
+        inputs.x_src,
+        inputs.velocities["target"],
+        inputs.grid,
+        inputs.noise,
+        method=SOLVERS[options.solver],
+        mask=inputs.mask,
+        preserve=inputs.preserve,
+        callback=inputs.callback,
+    )
+
+
+def _cost(options: RandomNoiseOptions, counts: Counts) -> int:
+    return evaluations(options.solver, counts.steps, down=True) * counts.target
+
+
+EDITORS.add(
+    "random_noise",
+    EditorSpec(
+        about="noise the source to where the strength starts, generate with the target prompt (SDEdit)",
+        options=RandomNoiseOptions,
+        run=_run,
+        sides=("target",),
+        cost=_cost,
+    ),
+)

@@ -1,5 +1,6 @@
-"""One clip to compare methods on, and the grid of its edits."""
+"""One clip by several methods: read from a file and flags, edited and scored, and shown as a grid."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,39 +9,72 @@ from pathlib import Path
 from typing import Any
 
 from flowedit.config.edit_file import SUFFIXES, over
+from flowedit.evaluation import files
 from flowedit.evaluation.datasets import listing
-from flowedit.evaluation.datasets.pair import Pair, safe
-from flowedit.evaluation.plan import Planned
-from flowedit.evaluation.report.page import Shown
+from flowedit.evaluation.datasets.sample import Dataset, Sample, safe
+from flowedit.evaluation.engine.store import open_store
+from flowedit.evaluation.files import Results
+from flowedit.evaluation.gather import Look, carry_out
+from flowedit.evaluation.options import EvaluationOptions
+from flowedit.evaluation.plan import Comparison, PlannedEdit, budgeted, complete, plan
+from flowedit.evaluation.report.page import Exhibit
 from flowedit.media import probe, reader
 from flowedit.media.pictures import grid
 from flowedit.media.pixels import resize
 from flowedit.media.writer import Writer
 from flowedit.messages import FileMissingError, InputError
+from flowedit.pipeline.checks import check
+from flowedit.pipeline.source import open_clip
 from flowedit.types import Monitor
 
 
-def one_clip(video: Path, flags: Mapping[str, Any], score_mask: Path | None = None) -> Pair:
-    """The pair of a video file and flags, or of an edit's YAML file, over which flags win.
+def one_clip(video: Path, flags: Mapping[str, Any], score_mask: Path | None = None) -> Sample:
+    """The sample of a video file and flags, or of an edit's YAML file, over which flags win.
 
     A user's mask says what may change, and so where the background is, unless `score_mask` or the file names one.
     Raises ValueError for a file of several edits, FileNotFoundError for a mask or truth that is not there.
     """
     if video.suffix.lower() in SUFFIXES:
-        found = listing.read(video).pairs
-        if len(found) != 1:
-            raise InputError(f"{str(video)!r} holds {len(found)} edits: flowedit evaluate runs them all")
-        (pair,) = found
-        own = pair.flags.get("user_mask")
-        named = None if own is not None and pair.mask == Path(own) else pair.mask
-        pair = replace(pair, flags=over(pair.flags, flags), mask=named, problem=None)
+        samples = listing.read(video).samples
+        if len(samples) != 1:
+            raise InputError(f"{str(video)!r} holds {len(samples)} edits: flowedit evaluate runs them all")
+        (sample,) = samples
+        own = sample.flags.get("user_mask")
+        named = None if own is not None and sample.mask == Path(own) else sample.mask
+        sample = replace(sample, flags=over(sample.flags, flags), mask=named, problem=None)
     else:
-        pair = Pair(safe(video.stem), "edit", "", video, None, dict(flags), None, None, None, (), None)
-    mask = score_mask or pair.mask or pair.flags.get("user_mask")
-    for what, path in (("mask", mask), ("truth", pair.truth)):
+        sample = Sample(safe(video.stem), "edit", "", video, None, dict(flags), None, None, None, (), None)
+    mask = score_mask or sample.mask or sample.flags.get("user_mask")
+    for what, path in (("mask", mask), ("truth", sample.truth)):
         if path is not None and not Path(path).exists():
             raise FileMissingError(f"{what} {str(path)!r} does not exist: check its path")
-    return replace(pair, mask=None if mask is None else Path(mask))
+    return replace(sample, mask=None if mask is None else Path(mask))
+
+
+def compare(options: EvaluationOptions, comparison: Comparison, sample: Sample, monitor: Monitor) -> Results:
+    """One clip by every method, one after the other with the machine to itself, at equal network evaluations.
+
+    Beside an evaluation's files it leaves grid.mp4, the source and all edits. Raises as `evaluate` does, and
+    ValueError for what is wrong with the clip.
+    """
+    chosen, names = budgeted(options, comparison)
+    dataset = complete(Dataset(sample.clip, (sample,)), chosen, monitor)
+    (sample,) = dataset.samples
+    if sample.problem is not None:
+        raise InputError(sample.problem)
+    look = functools.cache(probe.probe)
+    settled = chosen[0].on({**sample.flags, "clip": str(sample.video.absolute())})
+    check(settled, open_clip(settled, look(Path(str(settled.clip)))))
+    options = replace(options, engine=replace(options.engine, workers=options.engine.workers or 1))
+    out = Path(options.out or Path("outputs") / "compare" / sample.clip)
+    planned = plan(dataset, chosen, options, None, look=look)
+    with open_store(out) as store:
+        made = carry_out(planned, options, comparison, store, monitor, None, monitor, look)
+        write_grid(planned, made.exhibits[0], out / "grid.mp4", monitor, look)
+        header = {"clip": str(sample.video), "evaluation": files.about(options)}
+        title = f"{sample.clip}: {len(names)} methods"
+        files.write(out, title, files.facts(options), made, chosen, names, header, monitor)
+    return Results(out, made.rows, names, False)
 
 
 LEAST, MOST = 192, 360
@@ -49,23 +83,26 @@ LEAST, MOST = 192, 360
 CHUNK = 8
 
 
-def write_grid(planned: Sequence[Planned], shown: Shown, path: Path, monitor: Monitor) -> None:
-    """Write the frames that the edits show, at the source's rate; nothing where no edit was made."""
-    settings = next((p.settings for p in planned if p.settings is not None and p.method in shown.edits), None)
-    if settings is None or shown.video is None:
+def write_grid(planned: Sequence[PlannedEdit], exhibit: Exhibit, path: Path, monitor: Monitor, look: Look) -> None:
+    """Write the frames that the edits show, at the source's rate; nothing where no edit was made.
+
+    `look` probes a clip.
+    """
+    settings = next((p.settings for p in planned if p.settings is not None and p.method in exhibit.edits), None)
+    if settings is None or exhibit.video is None:
         path.unlink(missing_ok=True)  # that of an earlier run
         return
-    info = probe.probe(shown.video)
+    info = look(Path(str(settings.clip)))
     chosen = reader.select(info, settings.start, settings.frames, settings.rate)
-    files = [probe.probe(file) for file in shown.edits.values()]
-    count = min(len(chosen.indices), *(file.frames for file in files))
+    edits = [look(file) for file in exhibit.edits.values()]
+    count = min(len(chosen.indices), *(file.frames for file in edits))
     height = min(max(info.size[0], LEAST), MOST)
     width = max(1, round(height * float(info.size[1] * info.pixel_aspect) / info.size[0]))
-    labels = ["source", *shown.edits]
+    labels = ["source", *exhibit.edits]
     columns = len(labels) if len(labels) < 4 else math.ceil(math.sqrt(len(labels)))
     monitor.phase("grid", count)
     readers = [reader.read(info, chosen.indices[:count], CHUNK)]
-    readers += [reader.read(file, list(range(count)), CHUNK) for file in files]
+    readers += [reader.read(file, list(range(count)), CHUNK) for file in edits]
     grids = (
         grid([resize(part, (height, width)) for part in parts], labels, columns) for parts in zip(*readers, strict=True)
     )

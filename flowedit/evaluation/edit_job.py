@@ -7,28 +7,28 @@ from typing import Any
 
 from flowedit import machine
 from flowedit.config.schema import Settings
-from flowedit.evaluation.engine.task import Task, digest, digest_file, digest_folder
+from flowedit.evaluation.engine.job import Job, digest, digest_file, digest_folder
 from flowedit.machine import versions
-from flowedit.pipeline import run
+from flowedit.pipeline import api, run
 from flowedit.pipeline.plan import network_evaluations
 from flowedit.pipeline.record import plain
 from flowedit.types import Monitor
 
-PLACES = (("video",), ("out",), ("user_mask",), ("caption",), ("backbone", "path"), ("runtime", "cache"))
+PLACES = (("clip",), ("out",), ("user_mask",), ("caption",), ("backbone", "path"), ("runtime", "cache"))
 """Settings that say where things lie; what lies there is hashed instead."""
 
 
-def edit_task(settings: Settings, label: str, threads: int | None, fetch: bool = True) -> Task:
+def edit_job(settings: Settings, label: str, threads: int | None, fetch: bool = True) -> Job:
     """The job of one edit; its id is a hash of the clip's bytes, the resolved configuration, checkpoint and versions.
 
     Without `fetch` a checkpoint that is not here is not downloaded, and the id is one that no result has. Raises
     OSError for a file that cannot be read, ConnectionError for a checkpoint that cannot be had.
     """
-    assert settings.video is not None
+    assert settings.clip is not None
     mask = None if settings.user_mask is None else digest_file(Path(settings.user_mask))
-    clip = digest_file(Path(settings.video))
-    return Task(
-        id=digest("edit", versions(), resolved(settings), threads, clip, mask, weights(settings, fetch)),
+    clip = digest_file(Path(settings.clip))
+    return Job(
+        id=digest("edit", versions(), job_settings(settings), threads, clip, mask, weights(settings, fetch)),
         label=label,
         work=edit,
         spec=settings,
@@ -43,7 +43,7 @@ def weights(settings: Settings, fetch: bool = True) -> str | None:
     return None if folder is None else digest_folder(folder)
 
 
-def resolved(settings: Settings) -> dict[str, Any]:
+def job_settings(settings: Settings) -> dict[str, Any]:
     """Settings as plain values, without those that only say where things lie, with the kind of device that is meant."""
     values: dict[str, Any] = plain(asdict(settings))
     values["runtime"]["device"] = machine.find_device(settings.runtime.device).type
@@ -57,9 +57,10 @@ def resolved(settings: Settings) -> dict[str, Any]:
 
 def edit(settings: Settings, folder: Path, monitor: Monitor) -> dict[str, Any]:
     """Run one edit into a folder; what is told of it is what it cost, and its notices."""
-    backbone = run.loaded(settings)
-    backbone.ready()  # so that the first edit's seconds are as long as any other's
-    made = run.run(settings, backbone, monitor, folder).run
+    assert settings.clip is not None
+    editor = api.cached_editor(settings)
+    editor.backbone.ready()  # so that the first edit's seconds are as long as any other's
+    made = editor.edit(settings.clip, settings=settings, out=folder, monitor=monitor).run
     return {"costs": costs(made), "notices": made["notices"]}
 
 

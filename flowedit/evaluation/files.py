@@ -2,18 +2,20 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import RenderableType
 
-from flowedit.evaluation.gather import Evaluated
+from flowedit.evaluation.gather import Evaluation
 from flowedit.evaluation.methods import PER_CLIP, Method
+from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.report.page import Page, write_page
 from flowedit.evaluation.results import rows, tables
-from flowedit.evaluation.results.rows import Row
+from flowedit.evaluation.results.rows import Row, failures
 from flowedit.evaluation.results.summary import summaries
 from flowedit.machine import versions
 from flowedit.pipeline.outputs import staging, write_yaml
@@ -25,14 +27,47 @@ FILES = ("rows.jsonl", "table.csv", "table.json", "table.txt", "index.html", "ru
 COLUMNS = ("kind", "method", "metric", "mean", "low", "high", "n", "failed")
 
 
+@dataclass(frozen=True)
+class Results:
+    """What `evaluate` and `compare` give: the folder, the rows, and the methods in order.
+
+    `by_kind` asks the tables for FiVE's mean over the kinds of edit.
+    """
+
+    folder: Path
+    rows: tuple[Row, ...]
+    names: tuple[str, ...]
+    by_kind: bool
+
+    @property
+    def failed(self) -> bool:
+        """Whether any edit or score has a reason instead of a value."""
+        return bool(failures(self.rows))
+
+
+def facts(options: EvaluationOptions) -> dict[str, str]:
+    """What opens a page beside its title."""
+    values = {"date": date.today().isoformat()}
+    if options.evaluations != "own":
+        values["network evaluations"] = f"{options.evaluations}"
+    if options.protocol == "five":
+        values["protocol"] = "FiVE-Bench: every 8th frame"
+    return values
+
+
+def about(options: EvaluationOptions) -> dict[str, Any]:
+    """The options of an evaluation for run.yaml, as plain values."""
+    return {key: value for key, value in plain(asdict(options)).items() if key not in ("out", "dataset")}
+
+
 def write(
     out: Path,
     title: str,
-    facts: Mapping[str, str],
-    found: Evaluated,
+    lines: Mapping[str, str],
+    evaluation: Evaluation,
     chosen: Sequence[Method],
     names: Sequence[str],
-    about: Mapping[str, Any],
+    header: Mapping[str, Any],
     monitor: Monitor,
     by_kind: bool = False,
     also: Sequence[RenderableType] = (),
@@ -40,26 +75,29 @@ def write(
 ) -> None:
     """Write `FILES` and the `extra` ones, each appearing whole.
 
-    `names` are all methods in order, `about` opens run.yaml, `also` are more tables at the end of table.txt.
+    `lines` open the page and `header` opens run.yaml; `names` are all methods in order; `also` are more tables, at the
+    end of table.txt.
     """
     more = dict(extra or {})
-    runs = {method.name: described(method) for method in chosen}
+    runs = {method.name: method_settings(method) for method in chosen}
     made = {"versions": versions(), "methods": runs}
     with staging(str(out), "evaluate", (*FILES, *more)) as stage:
-        rows.write(found.rows, stage.folder / "rows.jsonl")
-        lines = table(found.rows, names, by_kind)
+        rows.write(evaluation.rows, stage.folder / "rows.jsonl")
+        cells = table(evaluation.rows, names, by_kind)
         with (stage.folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
-            writer.writerows(lines)
-        (stage.folder / "table.json").write_text(rows.dumps(lines, indent=1) + "\n", encoding="utf-8")
-        tables.show([*tables.tables(found.rows, names, by_kind), *also], stage.folder / "table.txt")
+            writer.writerows(cells)
+        (stage.folder / "table.json").write_text(rows.dumps(cells, indent=1) + "\n", encoding="utf-8")
+        tables.show([*tables.tables(evaluation.rows, names, by_kind), *also], stage.folder / "table.txt")
         for name, data in more.items():
             (stage.folder / name).write_bytes(data)
-        write_yaml(stage.folder / "run.yaml", {**about, **made})
+        write_yaml(stage.folder / "run.yaml", {**header, **made})
         texts = {name: _yaml({"settings": run, "versions": made["versions"]}) for name, run in runs.items()}
         write_page(
-            Page(title, facts, found.rows, names, found.shown, texts, by_kind), stage.folder / "index.html", monitor
+            Page(title, lines, evaluation.rows, names, evaluation.exhibits, texts, by_kind),
+            stage.folder / "index.html",
+            monitor,
         )
         stage.commit()
 
@@ -79,7 +117,7 @@ def table(found: Sequence[Row], names: Sequence[str], by_kind: bool = False) -> 
     return lines
 
 
-def described(method: Method) -> dict[str, Any]:
+def method_settings(method: Method) -> dict[str, Any]:
     """A method's settings without what each clip brings."""
     settings: dict[str, Any] = plain(asdict(method.settings))
     for key in (*PER_CLIP, "out"):

@@ -1,76 +1,126 @@
 """An evaluation carried out: edited, scored, and gathered as rows; what fails is a row with its reason."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flowedit.config.schema import BackboneSettings, RuntimeSettings
-from flowedit.evaluation.datasets.pair import Pair
-from flowedit.evaluation.engine import drive
+from flowedit.evaluation.datasets.sample import Sample
+from flowedit.evaluation.engine import drive, pools
 from flowedit.evaluation.engine.drive import Outcome
+from flowedit.evaluation.engine.job import Job, digest_file
 from flowedit.evaluation.engine.pools import Pool
 from flowedit.evaluation.engine.store import Store
-from flowedit.evaluation.engine.task import Task, digest_file
-from flowedit.evaluation.options import EvaluationSettings
-from flowedit.evaluation.plan import Planned, metrics
-from flowedit.evaluation.report.page import Shown
+from flowedit.evaluation.options import EvaluationOptions
+from flowedit.evaluation.plan import Comparison, PlannedEdit, metrics
+from flowedit.evaluation.report.page import Exhibit
 from flowedit.evaluation.results.rows import JOB, Row
-from flowedit.evaluation.score_job import FIVE_STRIDE, ScoreSpec, score_task
+from flowedit.evaluation.score_job import FIVE_STRIDE, ScoreSpec, score_job
 from flowedit.media import probe, reader
 from flowedit.metrics import catalogue
-from flowedit.types import Monitor
+from flowedit.types import QUIET, Monitor
+
+Look = Callable[[Path], probe.Video]
+"""How a clip is probed; one that remembers opens a clip once for all methods."""
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class Evaluation:
     """Rows in the order of the dataset, what a page shows of each edit, and what users should hear."""
 
     rows: tuple[Row, ...]
-    shown: tuple[Shown, ...]
+    exhibits: tuple[Exhibit, ...]
     notices: tuple[str, ...] = field(default=())
 
 
+def carry_out(
+    planned: Sequence[PlannedEdit],
+    options: EvaluationOptions,
+    comparison: Comparison,
+    store: Store,
+    monitor: Monitor,
+    threads: int | None,
+    each: Monitor = QUIET,
+    look: Look = probe.probe,
+) -> Evaluation:
+    """Open a pool of workers, `gather` with it, and tell the monitor what users should hear.
+
+    `each` hears the phases of edits that run in this process; `look` probes a clip.
+    """
+    for text in (
+        *(text for method in comparison.methods for text in method.notices),
+        *_uneven(planned, options.evaluations == "own"),
+    ):
+        monitor.notice(text)
+    todo = {p.job.id for p in planned if p.job is not None and store.result(p.job.id) is None}
+    before = sum(p.job is not None and p.job.id not in todo for p in planned)
+    if before:
+        monitor.notice(f"{before} edits were made before and are kept; {len(todo)} are to do")
+    most = max(len(todo), 1) if options.do == "edit" else len(planned)
+    with pools.open_pool(options.engine, most, comparison.device, threads, each) as pool:
+        made = gather(planned, options, store, pool, monitor, comparison.device, look)
+    for text in made.notices:
+        if each is QUIET:  # otherwise they were heard while the edits ran
+            monitor.notice(text)
+    return made
+
+
+def _uneven(planned: Sequence[PlannedEdit], own: bool) -> list[str]:
+    """A notice if methods take different numbers of network evaluations for an edit, at their `own` steps or not."""
+    costs: dict[tuple[str, str], dict[str, int]] = {}
+    for p in planned:
+        if p.job is not None:
+            costs.setdefault((p.sample.clip, p.sample.edit), {})[p.method] = p.job.cost
+    for of in costs.values():
+        if max(of.values()) > 1.1 * min(of.values()):
+            told = ", ".join(f"{name} {cost}" for name, cost in of.items())
+            how = "--evaluations equal makes them alike" if own else "as near as whole steps bring them"
+            return [f"network evaluations differ, {told}: {how}"]
+    return []
+
+
 def gather(
-    planned: Sequence[Planned],
-    settings: EvaluationSettings,
+    planned: Sequence[PlannedEdit],
+    options: EvaluationOptions,
     store: Store,
     pool: Pool,
     monitor: Monitor,
     device: str,
-) -> Evaluated:
-    """Edit what is not edited, score what is not scored, and gather it all; `settings.do` leaves a half out.
+    look: Look = probe.probe,
+) -> Evaluation:
+    """Edit what is not edited, score what is not scored, and gather it all; `options.do` leaves a half out.
 
     Jobs of one backbone follow each other, so that it is loaded once.
 
     A score in which a metric failed is made again: what failed, a download most often, may be there now.
     """
     ordered = sorted((p for p in planned if p.settings is not None), key=lambda p: repr(_backbone(p)))
-    tasks = [p.task for p in ordered if p.task is not None]
-    if settings.do == "score":
-        edited = [Outcome(task, store.result(task.id), NOT_EDITED) for task in tasks]
+    jobs = [p.job for p in ordered if p.job is not None]
+    if options.do == "score":
+        edited = [Outcome(job, store.result(job.id), NOT_EDITED) for job in jobs]
     else:
-        edited = drive.run(tasks, pool, store, monitor, name="edit", retries=settings.engine.retries)
-    edits = {outcome.task.id: outcome for outcome in edited}
-    wanted = () if settings.do == "edit" else metrics(settings)
-    scoring: dict[int, Task] = {}
+        edited = drive.run(jobs, pool, store, monitor, name="edit", retries=options.engine.retries)
+    edits = {outcome.job.id: outcome for outcome in edited}
+    wanted = () if options.do == "edit" else metrics(options)
+    scoring: dict[int, Job] = {}
     lost: dict[int, str] = {}
     for i, p in enumerate(planned if wanted else ()):
         try:
-            if made := _scored(p, edits, wanted, settings, store, device):
+            if made := _scored(p, edits, wanted, options, store, device, look):
                 scoring[i] = made
         except (OSError, ValueError) as error:
             lost[i] = " ".join(str(error).split())
-    for task in scoring.values():
-        if (old := store.result(task.id)) and old["failures"]:
-            store.forget(task.id)
-    scores = drive.run(list(scoring.values()), pool, store, monitor, name="score", retries=settings.engine.retries)
+    for job in scoring.values():
+        if (old := store.result(job.id)) and old["failures"]:
+            store.forget(job.id)
+    scores = drive.run(list(scoring.values()), pool, store, monitor, name="score", retries=options.engine.retries)
     found = dict(zip(scoring, scores, strict=True))
     rows = [row for i, p in enumerate(planned) for row in _rows(p, edits, found.get(i), lost.get(i))]
     outcomes = [*edited, *scores]
-    return Evaluated(tuple(rows), tuple(_shown(planned, edits, store)), tuple(_notices(outcomes)))
+    return Evaluation(tuple(rows), tuple(_exhibits(planned, edits, store)), tuple(_notices(outcomes)))
 
 
-def _backbone(planned: Planned) -> tuple[BackboneSettings, RuntimeSettings]:
+def _backbone(planned: PlannedEdit) -> tuple[BackboneSettings, RuntimeSettings]:
     assert planned.settings is not None
     return planned.settings.backbone, planned.settings.runtime
 
@@ -80,7 +130,7 @@ def _notices(outcomes: Sequence[Outcome]) -> list[str]:
     said: dict[str, list[str]] = {}
     for outcome in outcomes:
         for text in (outcome.result or {}).get("notices", ()):
-            said.setdefault(text, []).append(outcome.task.label)
+            said.setdefault(text, []).append(outcome.job.label)
     return [f"{who[0]}: {text}" if len(who) == 1 else f"{text} ({len(who)} edits)" for text, who in said.items()]
 
 
@@ -88,50 +138,51 @@ NOT_EDITED = "not edited yet: do=edit, or both"
 
 
 def _scored(
-    planned: Planned,
+    planned: PlannedEdit,
     edits: dict[str, Outcome],
     names: tuple[str, ...],
-    settings: EvaluationSettings,
+    options: EvaluationOptions,
     store: Store,
     device: str,
-) -> Task | None:
+    look: Look,
+) -> Job | None:
     """The scoring job of what was edited; None for what was not."""
-    pair, task = planned.pair, planned.task
+    sample, job = planned.sample, planned.job
     spec = ScoreSpec(
-        source=(pair.frames or pair.video).absolute(),
+        source=(sample.frames or sample.video).absolute(),
         indices=None,
         edit=Path(),
-        mask=None if pair.mask is None else pair.mask.absolute(),
-        mask_above=pair.mask_above,
-        truth=None if pair.truth is None else pair.truth.absolute(),
-        target=str(pair.flags.get("target", "")),
-        questions=pair.questions,
-        metrics=names if settings.metrics else tuple(name for name in names if _can(pair, name)),
-        stride=FIVE_STRIDE if settings.protocol == "five" else 1,
-        flow=settings.flow,
+        mask=None if sample.mask is None else sample.mask.absolute(),
+        mask_above=sample.mask_above,
+        truth=None if sample.truth is None else sample.truth.absolute(),
+        target=str(sample.flags.get("target", "")),
+        questions=sample.questions,
+        metrics=names if options.metrics else tuple(name for name in names if _can(sample, name)),
+        stride=FIVE_STRIDE if options.protocol == "five" else 1,
+        flow=options.flow,
         device=device,
     )
-    label = f"{pair.clip}, {pair.edit}, {planned.method}"
-    if planned.made is not None:
-        return score_task(replace(spec, edit=planned.made.absolute()), digest_file(planned.made), label)
-    if task is None or planned.settings is None or edits[task.id].result is None:
+    label = f"{sample.clip}, {sample.edit}, {planned.method}"
+    if planned.file is not None:
+        return score_job(replace(spec, edit=planned.file.absolute()), digest_file(planned.file), label)
+    if job is None or planned.settings is None or edits[job.id].result is None:
         return None
     own = planned.settings
-    indices = reader.select(probe.probe(str(own.video)), own.start, own.frames, own.rate).indices
-    edit = store.folder(task.id) / "edit.mp4"
-    return score_task(replace(spec, edit=edit, indices=tuple(indices)), task.id, label)
+    indices = reader.select(look(Path(str(own.clip))), own.start, own.frames, own.rate).indices
+    edit = store.folder(job.id) / "edit.mp4"
+    return score_job(replace(spec, edit=edit, indices=tuple(indices)), job.id, label)
 
 
-def _can(pair: Pair, name: str) -> bool:
-    """Whether the pair has what a metric needs; one that was not asked for by name is left out without it."""
-    have = {"mask": pair.mask, "truth": pair.truth, "questions": pair.questions}
+def _can(sample: Sample, name: str) -> bool:
+    """Whether the sample has what a metric needs; one that was not asked for by name is left out without it."""
+    have = {"mask": sample.mask, "truth": sample.truth, "questions": sample.questions}
     return all(have.get(need, True) is not None for need in catalogue.METRICS[name].needs)
 
 
-def _rows(planned: Planned, edits: dict[str, Outcome], scored: Outcome | None, lost: str | None) -> list[Row]:
-    pair = planned.pair
-    edited = None if planned.task is None else edits[planned.task.id]
-    key = (pair.clip, pair.edit, pair.kind, planned.method)
+def _rows(planned: PlannedEdit, edits: dict[str, Outcome], scored: Outcome | None, lost: str | None) -> list[Row]:
+    sample = planned.sample
+    edited = None if planned.job is None else edits[planned.job.id]
+    key = (sample.clip, sample.edit, sample.kind, planned.method)
     failure = planned.failure or (edited.failure if edited is not None and edited.result is None else None)
     if failure is not None:
         return [Row(*key, JOB, None, failure)]
@@ -141,25 +192,25 @@ def _rows(planned: Planned, edits: dict[str, Outcome], scored: Outcome | None, l
         return [*rows, Row(*key, JOB, None, lost)]
     if scored is None:
         return rows
-    names = scored.task.spec.metrics
+    names = scored.job.spec.metrics
     if scored.result is None:
         return rows + [Row(*key, name, None, scored.failure) for name in names]
     values, failures = scored.result["values"], scored.result["failures"]
     return rows + [Row(*key, name, values.get(name), failures.get(name)) for name in names]
 
 
-def _shown(planned: Sequence[Planned], edits: dict[str, Outcome], store: Store) -> list[Shown]:
-    """What a page shows of each pair, where there is a video to show."""
-    shown = []
-    together: dict[tuple[str, str], list[Planned]] = {}
+def _exhibits(planned: Sequence[PlannedEdit], edits: dict[str, Outcome], store: Store) -> list[Exhibit]:
+    """What a page shows of each sample, where there is a video to show."""
+    exhibits = []
+    together: dict[tuple[str, str], list[PlannedEdit]] = {}
     for p in planned:
-        together.setdefault((p.pair.clip, p.pair.edit), []).append(p)
+        together.setdefault((p.sample.clip, p.sample.edit), []).append(p)
     for of in together.values():
-        first = of[0].pair
+        first = of[0].sample
         videos = {p.method: _video(p, edits, store) for p in of}
-        masks = {p.method: store.folder(p.task.id) / "mask.mp4" for p in of if p.task is not None}
-        shown.append(
-            Shown(
+        masks = {p.method: store.folder(p.job.id) / "mask.mp4" for p in of if p.job is not None}
+        exhibits.append(
+            Exhibit(
                 clip=first.clip,
                 edit=first.edit,
                 kind=first.kind,
@@ -171,12 +222,12 @@ def _shown(planned: Sequence[Planned], edits: dict[str, Outcome], store: Store) 
                 masks={name: file for name, file in masks.items() if file.is_file()},
             )
         )
-    return shown
+    return exhibits
 
 
-def _video(planned: Planned, edits: dict[str, Outcome], store: Store) -> Path | None:
-    if planned.made is not None:
-        return planned.made if planned.made.is_file() else None  # a page shows no folder of frames
-    if planned.task is None or edits[planned.task.id].result is None:
+def _video(planned: PlannedEdit, edits: dict[str, Outcome], store: Store) -> Path | None:
+    if planned.file is not None:
+        return planned.file if planned.file.is_file() else None  # a page shows no folder of frames
+    if planned.job is None or edits[planned.job.id].result is None:
         return None
-    return store.folder(planned.task.id) / "edit.mp4"
+    return store.folder(planned.job.id) / "edit.mp4"

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowedit.config.compose import compose, told
+from flowedit.config.compose import OPTIONS, compose, told
 from flowedit.config.schema import Settings
 from flowedit.evaluation.results.summary import REFERENCES
 from flowedit.messages import InputError
-from flowedit.pipeline.notices import unused
-from flowedit.pipeline.plan import network_evaluations, within
+from flowedit.pipeline.notices import of_unused
+from flowedit.pipeline.plan import brief, network_evaluations, within
 
-PER_CLIP = ("video", "source", "target", "instruction", "caption", "source_words", "target_words", "user_mask")
+PER_CLIP = (*(name for name, option in OPTIONS.items() if option.role == "clip"), "caption")
 """Settings that each clip brings, whatever the method."""
 
 
@@ -36,7 +36,7 @@ class Method:
         count = len(self.settings.object_guidance_scales or ".")
         source, target = (", ".join([*(f"{side}{i}" for i in range(count)), "kept"]) for side in "ab")
         filled = replace(self.settings, source="a", target="a", source_words=source, target_words=target)
-        return [f"{self.name}: {text}" for text in unused(filled)]
+        return [f"{self.name}: {text}" for text in of_unused(brief(filled))]
 
     def on(self, flags: Mapping[str, Any]) -> Settings:
         """The settings of one edit; the flags are a clip's own, and those of the method win.
@@ -90,7 +90,7 @@ def methods(
     return made
 
 
-def equalised(chosen: Sequence[Method], budget: int | None = None) -> list[Method]:
+def equalise(chosen: Sequence[Method], budget: int | None = None) -> list[Method]:
     """The methods at one number of network evaluations, by default what the first one takes at its own steps.
 
     Raises ValueError for a budget that does not pay one step of a method, and for a given grid, whose steps stand.

@@ -1,30 +1,33 @@
-"""What an evaluation will do: every pair of a dataset by every method, each a job, a file of others, or a reason."""
+"""What an evaluation will do: every sample of a dataset by every method, each a job, a file of others, or a reason."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from flowedit.config import compose
 from flowedit.config.schema import Settings
-from flowedit.evaluation.datasets.pair import Dataset, Pair
-from flowedit.evaluation.edit_job import edit_task
-from flowedit.evaluation.engine.task import Task
-from flowedit.evaluation.methods import PER_CLIP, Method, methods
-from flowedit.evaluation.options import EvaluationSettings
+from flowedit.evaluation.datasets.sample import Dataset, Sample
+from flowedit.evaluation.edit_job import edit_job
+from flowedit.evaluation.engine.job import Job
+from flowedit.evaluation.methods import PER_CLIP, Method, equalise, methods
+from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.results.summary import REFERENCES
+from flowedit.media.probe import Video, probe
 from flowedit.messages import FileMissingError, InputError
 from flowedit.metrics import catalogue, scoring
-from flowedit.pipeline import instruction, run
+from flowedit.pipeline import instruction
 from flowedit.pipeline.captions import Captions
+from flowedit.pipeline.checks import check
+from flowedit.pipeline.source import open_clip
 from flowedit.types import QUIET, Monitor
 
 RESOLVED = ("source", *instruction.MADE, "caption")
-"""What an instruction brings to a pair."""
+"""What an instruction brings to a sample."""
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """The methods of an evaluation, none where only the edits of others are scored, and the device of it all."""
 
     methods: tuple[Method, ...]
@@ -32,108 +35,126 @@ class Compared:
 
 
 @dataclass(frozen=True, eq=False)
-class Planned:
-    """One edit of one pair by one method: its job, or the file that another method made; or why there is neither."""
+class PlannedEdit:
+    """One edit of one sample by one method: its job, or the file that another method made; or why there is neither."""
 
-    pair: Pair
+    sample: Sample
     method: str
     settings: Settings | None = None
-    task: Task | None = None
-    made: Path | None = None
+    job: Job | None = None
+    file: Path | None = None
     failure: str | None = None
 
 
-def compared(settings: EvaluationSettings, flags: Mapping[str, Any], overrides: Sequence[str]) -> Compared:
-    """The methods that the settings name; `flags` and `overrides` hold for all.
+def comparison(options: EvaluationOptions, flags: Mapping[str, Any], overrides: Sequence[str]) -> Comparison:
+    """The methods that the options name; `flags` and `overrides` hold for all.
 
     Edits are scored as the model made them, with nothing of the source composited back, unless `composite` is set.
     Raises ValueError as `methods` does, and for names that are there twice or that references have.
     """
     refused = dict.fromkeys((key for key in PER_CLIP if key != "caption"), "each clip brings its own")
-    chosen = methods(settings.chosen_modes, settings.also, {"composite": False, **flags}, overrides, refused)
-    names = [*(method.name for method in chosen), *(text.partition("=")[0] for text in settings.edits)]
+    chosen = methods(options.chosen_modes, options.also, {"composite": False, **flags}, overrides, refused)
+    names = [*(method.name for method in chosen), *(text.partition("=")[0] for text in options.edits)]
     if not names:
         raise InputError("nothing to evaluate: name modes, or the edits of another method (--edits NAME=DIR)")
     if bad := {name for name in names if names.count(name) > 1 or name in REFERENCES}:
         raise InputError(f"{', '.join(sorted(bad))}: a method's name must be its own")
-    for name, place in settings.others.items():
+    for name, place in options.others.items():
         if not Path(place).is_dir():
             raise FileMissingError(f"edits of {name}: {place!r} is no folder")
-    return Compared(tuple(chosen), compose.compose(flags, overrides).runtime.device)
+    return Comparison(tuple(chosen), compose.compose(flags, overrides).runtime.device)
 
 
-def metrics(settings: EvaluationSettings) -> tuple[str, ...]:
+def budgeted(options: EvaluationOptions, comparison: Comparison) -> tuple[list[Method], tuple[str, ...]]:
+    """The methods at the network evaluations that are asked for, and the names of all, those of others last.
+
+    Raises ValueError for what `metrics` and `equalise` refuse.
+    """
+    metrics(options)
+    ours = list(comparison.methods)
+    if options.evaluations != "own" and ours:
+        ours = equalise(ours, None if options.evaluations == "equal" else options.evaluations)
+    return ours, (*(method.name for method in ours), *options.others)
+
+
+def metrics(options: EvaluationOptions) -> tuple[str, ...]:
     """The metrics that are asked for; raises ValueError for one that is unknown, or that the protocol cannot score."""
-    five = settings.protocol == "five"
-    names = settings.metrics or (catalogue.FIVE if five else catalogue.DEFAULT)
+    five = options.protocol == "five"
+    names = options.metrics or (catalogue.five_names() if five else catalogue.default_names())
     scoring.check(names)
     if five and (pairs := [name for name in names if "pairs" in catalogue.METRICS[name].needs]):
         raise InputError(f"{', '.join(pairs)}: needs neighbouring frames, and protocol=five scores every 8th frame")
     return tuple(names)
 
 
-def completed(dataset: Dataset, chosen: Sequence[Method], monitor: Monitor, ask: bool = True) -> Dataset:
+def complete(dataset: Dataset, chosen: Sequence[Method], monitor: Monitor, ask: bool = True) -> Dataset:
     """The dataset with the prompts of what is given as an instruction, the same for every method.
 
     Without `ask` no vision-language model is run, and plain prompts stand where it would be. Raises ConnectionError
-    for such a model that cannot be had; an instruction that cannot be carried out is the problem of its pair.
+    for such a model that cannot be had; an instruction that cannot be carried out is the problem of its sample.
     """
     with Captions(monitor, ask) as captions:
-        return replace(dataset, pairs=tuple(_completed(pair, chosen, captions) for pair in dataset.pairs))
+        return replace(dataset, samples=tuple(_completed(sample, chosen, captions) for sample in dataset.samples))
 
 
-def _completed(pair: Pair, chosen: Sequence[Method], captions: Captions) -> Pair:
-    if pair.problem is not None or pair.flags.get("instruction") is None:
-        return pair
-    flags = {**pair.flags, "video": str(pair.video.absolute())}
+def _completed(sample: Sample, chosen: Sequence[Method], captions: Captions) -> Sample:
+    if sample.problem is not None or sample.flags.get("instruction") is None:
+        return sample
+    flags = {**sample.flags, "clip": str(sample.video.absolute())}
     try:
         settings = chosen[0].on(flags) if chosen else compose.compose(flags)
         made = instruction.complete(settings, QUIET, captions)
     except ConnectionError:
         raise
     except (ValueError, OSError) as error:
-        return replace(pair, problem=" ".join(str(error).split()))
-    return replace(pair, flags={**pair.flags, **{key: getattr(made, key) for key in RESOLVED}})
+        return replace(sample, problem=" ".join(str(error).split()))
+    return replace(sample, flags={**sample.flags, **{key: getattr(made, key) for key in RESOLVED}})
 
 
 def plan(
     dataset: Dataset,
     chosen: Sequence[Method],
-    settings: EvaluationSettings,
+    options: EvaluationOptions,
     threads: int | None,
     fetch: bool = True,
-) -> list[Planned]:
-    """Every pair by every method, those of other methods last; what can be refused is, before a model is loaded.
+    look: Callable[[Path], Video] = probe,
+) -> list[PlannedEdit]:
+    """Every sample by every method, those of other methods last; what can be refused is, before a model is loaded.
 
     Without `fetch` no checkpoint is downloaded: the jobs of one that is not here have ids that none is found under.
+    `look` probes a clip.
     """
     planned = []
-    for pair in dataset.pairs:
-        ours = [_ours(pair, method, threads, fetch) for method in chosen]
-        planned += ours + [_theirs(pair, name, Path(place)) for name, place in settings.others.items()]
+    for sample in dataset.samples:
+        ours = [_ours(sample, method, threads, fetch, look) for method in chosen]
+        planned += ours + [_theirs(sample, name, Path(place)) for name, place in options.others.items()]
     return planned
 
 
-def _ours(pair: Pair, method: Method, threads: int | None, fetch: bool) -> Planned:
-    if pair.problem is not None:
-        return Planned(pair, method.name, failure=pair.problem)
+def _ours(
+    sample: Sample, method: Method, threads: int | None, fetch: bool, look: Callable[[Path], Video]
+) -> PlannedEdit:
+    if sample.problem is not None:
+        return PlannedEdit(sample, method.name, failure=sample.problem)
     try:
-        settings = method.on({**pair.flags, "video": str(pair.video.absolute())})
-        run.check(settings)
+        settings = method.on({**sample.flags, "clip": str(sample.video.absolute())})
+        check(settings, open_clip(settings, look(sample.video.absolute())))
         own = settings.runtime.threads or threads
-        task = edit_task(settings, f"{pair.clip}, {pair.edit}, {method.name}", own, fetch)
+        job = edit_job(settings, f"{sample.clip}, {sample.edit}, {method.name}", own, fetch)
     except ConnectionError:
         raise  # a checkpoint that cannot be had is no fault of a row
     except (ValueError, OSError) as error:
-        return Planned(pair, method.name, failure=" ".join(str(error).split()))
-    return Planned(pair, method.name, settings, task)
+        return PlannedEdit(sample, method.name, failure=" ".join(str(error).split()))
+    return PlannedEdit(sample, method.name, settings, job)
 
 
-def _theirs(pair: Pair, name: str, folder: Path) -> Planned:
-    if pair.problem is not None:
-        return Planned(pair, name, failure=pair.problem)
-    places = [folder / place for place in pair.made_by_others]
-    made = next((place for place in places if place.exists()), None)
-    if made is None:
-        return Planned(pair, name, failure=f"no edit of it in {folder}: {places[0]} or {places[1]} was looked for")
-    return Planned(pair, name, made=made)
+def _theirs(sample: Sample, name: str, folder: Path) -> PlannedEdit:
+    if sample.problem is not None:
+        return PlannedEdit(sample, name, failure=sample.problem)
+    places = [folder / place for place in sample.edit_places]
+    file = next((place for place in places if place.exists()), None)
+    if file is None:
+        return PlannedEdit(
+            sample, name, failure=f"no edit of it in {folder}: {places[0]} or {places[1]} was looked for"
+        )
+    return PlannedEdit(sample, name, file=file)

@@ -8,15 +8,15 @@ from typing import Any, Literal
 import numpy as np
 
 from flowedit import machine
-from flowedit.evaluation.engine.task import Task, digest, digest_file
+from flowedit.evaluation.engine.job import Job, digest, digest_file
 from flowedit.machine import versions
 from flowedit.media.footage import IMAGES, Footage, open_footage
 from flowedit.media.mask_file import read_mask_frames
 from flowedit.media.pixels import resize
 from flowedit.messages import InputError
-from flowedit.metrics.part import Frames, Questions, Tools
+from flowedit.metrics.part import Questions, Stretch, Tools
 from flowedit.metrics.scoring import score
-from flowedit.pipeline import run
+from flowedit.pipeline import api
 from flowedit.types import Monitor
 
 CHUNK = 16
@@ -47,7 +47,7 @@ class ScoreSpec:
     device: str
 
 
-def score_task(spec: ScoreSpec, edit: str, label: str) -> Task:
+def score_job(spec: ScoreSpec, edit: str, label: str) -> Job:
     """The job of one edit's scores; `edit` is the id of the job that makes it, or the hash of its bytes."""
     questions = (
         None if spec.questions is None else [spec.questions.source, spec.questions.target, spec.questions.choice]
@@ -55,12 +55,12 @@ def score_task(spec: ScoreSpec, edit: str, label: str) -> Task:
     files = [None if file is None else digest_file(file) for file in (spec.source, spec.mask, spec.truth)]
     frames = None if spec.indices is None else list(spec.indices)
     how = [spec.mask_above, spec.target, questions, list(spec.metrics), spec.stride, spec.flow]
-    return Task(digest("score", versions(), edit, *files, frames, *how), f"{label}: scores", work, spec)
+    return Job(digest("score", versions(), edit, *files, frames, *how), f"{label}: scores", work, spec)
 
 
 def work(spec: ScoreSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
     """Score one edit; a metric that fails is told with its reason, and the others stand."""
-    run.release()  # the networks of metrics are large themselves
+    api.release()  # the networks of metrics are large themselves
     source, edit = open_footage(spec.source), open_footage(spec.edit)
     indices = list(range(source.count)) if spec.indices is None else list(spec.indices)
     count, notices = min(len(indices), edit.count), []
@@ -69,7 +69,7 @@ def work(spec: ScoreSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
     if edit.size != source.size:
         notices.append(f"the edit is {_size(edit)} and its clip {_size(source)}: it is resized to be scored")
     own = list(range(0, count, spec.stride))
-    frames = Taken(tuple(indices[i] for i in own), tuple(own), source.count, len(indices))
+    frames = FrameChoice(tuple(indices[i] for i in own), tuple(own), source.count, len(indices))
     tools = Tools(
         target=spec.target,
         questions=spec.questions,
@@ -78,9 +78,12 @@ def work(spec: ScoreSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
         total=len(own),
     )
     size = max(1, min(CHUNK, len(own) // 4))  # two chunks are never half a clip
-    beside = {"mask": Beside(_masks(spec, source, frames, size)), "truth": Beside(_truths(spec, source, frames, size))}
+    beside = {
+        "mask": SideStream(_masks(spec, source, frames, size)),
+        "truth": SideStream(_truths(spec, source, frames, size)),
+    }
     parts = (
-        Frames(before, resize(after, source.size), beside["mask"].next(), beside["truth"].next())
+        Stretch(before, resize(after, source.size), beside["mask"].next(), beside["truth"].next())
         for before, after in zip(source.read(frames.source, size), edit.read(frames.edit, size), strict=True)
     )
     found = score(spec.metrics, parts, tools)
@@ -95,7 +98,7 @@ WANTING = {"mask": "needs a mask", "truth": "needs the true edit"}
 
 
 @dataclass(frozen=True)
-class Taken:
+class FrameChoice:
     """The frames that are scored, by their place in the source and in the edit, and how many each has in all."""
 
     source: tuple[int, ...]
@@ -111,7 +114,7 @@ class Taken:
         return self.source if count == self.in_source else self.edit
 
 
-class Beside:
+class SideStream:
     """Chunks that are read beside the frames; after a fault there are none, and `reason` says why."""
 
     def __init__(self, chunks: Iterator[np.ndarray] | None) -> None:
@@ -128,24 +131,24 @@ class Beside:
             return None
 
 
-def _masks(spec: ScoreSpec, source: Footage, frames: Taken, size: int) -> Iterator[np.ndarray] | None:
+def _masks(spec: ScoreSpec, source: Footage, frames: FrameChoice, size: int) -> Iterator[np.ndarray] | None:
     if spec.mask is None:
         return None
     return _read_masks(spec.mask, spec.mask_above, source, frames, size)
 
 
-def _read_masks(path: Path, above: int, source: Footage, frames: Taken, size: int) -> Iterator[np.ndarray]:
+def _read_masks(path: Path, above: int, source: Footage, frames: FrameChoice, size: int) -> Iterator[np.ndarray]:
     """As a generator, so that its faults come with the first chunk."""
     count = 1 if path.is_file() and path.suffix.lower() in IMAGES else open_footage(path).count
     places = frames.source if count == 1 else frames.of(count, f"mask {path}")
     yield from read_mask_frames(path, places, source.size, count, above, size)
 
 
-def _truths(spec: ScoreSpec, source: Footage, frames: Taken, size: int) -> Iterator[np.ndarray] | None:
+def _truths(spec: ScoreSpec, source: Footage, frames: FrameChoice, size: int) -> Iterator[np.ndarray] | None:
     return None if spec.truth is None else _read_truths(spec.truth, source, frames, size)
 
 
-def _read_truths(path: Path, source: Footage, frames: Taken, size: int) -> Iterator[np.ndarray]:
+def _read_truths(path: Path, source: Footage, frames: FrameChoice, size: int) -> Iterator[np.ndarray]:
     truth = open_footage(path)
     for chunk in truth.read(frames.of(truth.count, f"truth {path}"), size):
         yield resize(chunk, source.size)

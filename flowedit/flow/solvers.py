@@ -6,7 +6,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from flowedit.declare import Registry
 from flowedit.messages import NumericalError
 from flowedit.types import Callback, Step, Velocity
 
@@ -16,7 +15,7 @@ Solver = Callable[[Velocity, Tensor, float, float], Tensor]
 Project = Callable[[int, float, Tensor], Tensor]
 """project(i, t_next, z): what takes the place of the state z that step i reached at t_next."""
 
-SOLVERS: Registry[Solver] = Registry("flowedit.solvers", "solver")
+SOLVERS: dict[str, Solver] = {}
 
 
 def euler(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
@@ -24,7 +23,7 @@ def euler(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
     return z + (t_next - t) * velocity(z, t)
 
 
-SOLVERS.add("euler", euler)
+SOLVERS["euler"] = euler
 
 
 def midpoint(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
@@ -33,7 +32,7 @@ def midpoint(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
     return z + h * velocity(z + 0.5 * h * velocity(z, t), t + 0.5 * h)
 
 
-SOLVERS.add("midpoint", midpoint)
+SOLVERS["midpoint"] = midpoint
 
 
 def heun(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
@@ -44,7 +43,14 @@ def heun(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
     return z + 0.5 * h * (u + velocity(z + h * u, t_next))
 
 
-SOLVERS.add("heun", heun)
+SOLVERS["heun"] = heun
+
+
+def evaluations(name: str, steps: int, down: bool) -> int:
+    """Velocities of so many intervals by the solver of this name; Heun takes one into t = 0, on the way down."""
+    if name == "euler":
+        return steps
+    return 2 * steps - (1 if name == "heun" and down and steps else 0)
 
 
 class Watch:
@@ -94,6 +100,6 @@ def solve(
             z = project(i, t_next, z)
         watch.add(z, t)
         if callback is not None:
-            callback(Step(i, total, t, z, watch.check))
+            callback(Step(i, total, t, z, watch.check, t_next))
     watch.check()
     return z

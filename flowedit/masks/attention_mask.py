@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from flowedit.masks.maps import smooth_time, strength, threshold
+from flowedit.masks.options import MaskOptions
 from flowedit.masks.shapes import apart, contest, grown, union
 
 
@@ -16,32 +17,25 @@ class AttentionMask:
     None before any; `shown`: for each side the objects of its maps, all K by default. An object holds the sites of
     either side, and the first side that has its map says whose they are where objects meet (`contest`). `kept`: for
     each object whether it is kept: it takes sites from the others and is not edited. `user`: a user's soft mask
-    (1, 1, F, H, W), edited too, over kept objects as well. Sizes are in latent sites; means over time count the latent
-    frames `own`. After the edit, `vote()` is the mask of the sites that most steps held, and `voted()` that of each
-    object.
+    (1, 1, F, H, W), edited too, over kept objects as well. The options' sizes are in sides of the latent, of which the
+    shorter one has `side` sites; means over time count the latent frames `own`. After the edit, `vote()` is the mask of
+    the sites that most steps held, and `voted()` that of each object.
     """
 
     def __init__(
         self,
         sides: Sequence[Callable[[], Tensor | None]],
+        options: MaskOptions,
+        side: int = 1,
         *,
-        threshold: str,
-        quantile: float,
-        pool: int,
-        grow: float,
-        decay: float,
-        smooth_frames: float,
-        smooth_steps: float,
-        over_draws: str,
         own: slice = slice(None),
         user: Tensor | None = None,
         kept: Sequence[bool] = (False,),
         shown: Sequence[Sequence[int]] | None = None,
     ) -> None:
-        self._sides = list(sides)
-        self._threshold, self._quantile, self._pool, self._decay = threshold, quantile, pool, decay
-        self._smooth_frames, self._smooth_steps, self._over_draws = smooth_frames, smooth_steps, over_draws
-        self._own, self._user, self._grow = own, user, grow
+        self._sides, self._options = list(sides), options
+        self._pool, self._grow, self._decay = odd(options.pool * side), options.grow * side, options.decay / side
+        self._own, self._user = own, user
         self._objects = len(kept)
         self._shown = [list(range(len(kept)))] * len(self._sides) if shown is None else [list(each) for each in shown]
         self._edited = [k for k, stays in enumerate(kept) if not stays]
@@ -103,12 +97,13 @@ class AttentionMask:
 
     def _hard(self, sides: Sequence[Tensor | None]) -> Tensor:
         """The hard sites of each object, (K, 1, F, H, W), no two of one site."""
+        options = self._options
         found = [(maps, places) for maps, places in zip(sides, self._shown, strict=True) if maps is not None]
         shape = (1, self._objects, *found[0][0].shape[2:])
         hard, strengths = (torch.zeros(shape, device=found[0][0].device) for _ in range(2))
         # The source's maps decide, last here: the target's words look for their objects in what is not there yet.
         for maps, places in reversed(found):
-            own = union([threshold(maps, self._threshold, self._quantile, self._pool, self._own)])
+            own = union([threshold(maps, options.threshold, options.quantile, self._pool, self._own)])
             hard[:, places] = torch.maximum(hard[:, places], own)
             strengths[:, places] = union([strength(maps, self._pool, self._own)]).to(strengths.dtype)
         return contest(grown(hard, self._grow).transpose(0, 1), strengths.transpose(0, 1))
@@ -121,10 +116,15 @@ class AttentionMask:
 
     def _smoothed(self, side: int, new: Tensor) -> Tensor:
         """New maps of a side, smoothed over frames and with those of the steps before."""
-        old = self._maps[side]
-        if self._over_draws == "mean":
+        old, options = self._maps[side], self._options
+        if options.over_draws == "mean":
             new = new.mean(0, keepdim=True)
-        new = smooth_time(new, self._smooth_frames)
+        new = smooth_time(new, options.smooth_frames)
         if old is None or old.shape != new.shape:
             return new
-        return self._smooth_steps * old + (1.0 - self._smooth_steps) * new
+        return options.smooth_steps * old + (1.0 - options.smooth_steps) * new
+
+
+def odd(size: float) -> int:
+    """The odd number nearest to a window's size, at least 1."""
+    return max(1, 2 * round((size - 1.0) / 2.0) + 1)

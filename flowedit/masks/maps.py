@@ -1,13 +1,13 @@
 """Attention maps to hard sites: pooling, smoothing, thresholds."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
 from flowedit.messages import InputError
-
-THRESHOLDS = ("mean", "quantile", "otsu")
 
 TINY = 1e-30
 
@@ -42,22 +42,34 @@ def smooth_time(maps: Tensor, frames: float) -> Tensor:
 def threshold(maps: Tensor, how: str, quantile: float = 0.5, size: int = 1, own: slice = slice(None)) -> Tensor:
     """1 where the pooled map exceeds its threshold: (B, K, F, H, W) non-negative to {0, 1} float32.
 
-    `mean`: the mean of the unpooled map over the latent frames `own`, those of the clip, so that a frame without the
-    object may stay empty (after FlowDirector, arXiv 2506.05046; its pooling, unlike ours, counts zeros beyond the
-    border, which hold masks off it). A frame at a time, `quantile`: that quantile of the pooled map; `otsu`: the level
-    that parts the pooled map's sites into the two classes of least inner variance (Otsu 1979).
+    `how` is a name of `THRESHOLDS`. Raises InputError for another one.
     """
-    pooled = pool(maps, size)
-    sites = pooled.flatten(3)
-    if how == "mean":
-        level = maps[:, :, own].mean((2, 3, 4), keepdim=True)[..., 0, 0]
-    elif how == "quantile":
-        level = sites.quantile(quantile, dim=3)
-    elif how == "otsu":
-        level = otsu(sites)
-    else:
+    if how not in THRESHOLDS:
         raise InputError(f"mask.threshold {how!r} is not one of {', '.join(THRESHOLDS)}")
+    pooled = pool(maps, size)
+    level = THRESHOLDS[how](maps, pooled.flatten(3), quantile, own)
     return (pooled > level[..., None, None]).to(torch.float32)
+
+
+def clip_mean(maps: Tensor, sites: Tensor, quantile: float, own: slice) -> Tensor:
+    """The mean of the unpooled map over the latent frames `own`, those of the clip, (B, K, 1).
+
+    So a frame without the object may stay empty (after FlowDirector, arXiv 2506.05046; its pooling, unlike ours, counts
+    zeros beyond the border, which hold masks off it).
+    """
+    return maps[:, :, own].mean((2, 3, 4), keepdim=True)[..., 0, 0]
+
+
+THRESHOLDS: dict[str, Callable[[Tensor, Tensor, float, slice], Tensor]] = {
+    "mean": clip_mean,
+    "quantile": lambda maps, sites, quantile, own: sites.quantile(quantile, dim=3),
+    "otsu": lambda maps, sites, quantile, own: otsu(sites),
+}
+"""level(maps, sites, quantile, own), (B, K, F) or (B, K, 1), of maps (B, K, F, H, W) and pooled sites (B, K, F, N).
+
+`mean` is the clip's; a frame at a time, `quantile` is that quantile of the pooled map, and `otsu` the level that parts
+its sites into the two classes of least inner variance (Otsu 1979).
+"""
 
 
 def otsu(sites: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ Need = Literal["mask", "target", "truth", "questions", "pairs"]
 T = TypeVar("T")
 
 
-class Frames(NamedTuple):
+class Stretch(NamedTuple):
     """Consecutive frames uint8 (n, H, W, 3) of a source, its edit and, if known, the true edit.
 
     mask: boolean (n, H, W), True where the edit may happen.
@@ -78,7 +78,7 @@ class Part:
     Raises ValueError for frames that are not uint8 (n, H, W, 3) of one shape, and for a mask that is not boolean.
     """
 
-    frames: Frames
+    frames: Stretch
     new: int
     start: int
     tools: Tools
@@ -104,7 +104,7 @@ class Part:
         """The new frames of the edit."""
         return self.frames.edit[-self.new :]
 
-    def given(self, need: Need) -> Any:
+    def require(self, need: Need) -> Any:
         """The mask or the truth of the new frames, the target prompt, the questions; ValueError if it is not there."""
         frames, tools = self.frames, self.tools
         there, name = {

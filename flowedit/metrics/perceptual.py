@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from functools import cache
 from importlib.resources import as_file, files
@@ -14,13 +14,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from flowedit.messages import InputError
-from flowedit.metrics.pixels import blackened
+from flowedit.metrics.catalogue import MASK, METRICS, TRUTH, Metric
+from flowedit.metrics.part import CPU, Part
+from flowedit.metrics.pixels import blacken
 
 CHUNK = 16
 """Frames a call; the features of a frame weigh more than the frame."""
 LEAST = 32
 """Pixels of a side that the networks' strides leave something of."""
-CPU = torch.device("cpu")
 Net = Literal["bundled", "alex", "vgg", "squeeze"]
 BACKBONES = {
     "alex": ("AlexNet_Weights.IMAGENET1K_V1", "233 MiB"),
@@ -62,7 +63,7 @@ def background_lpips_five(edit: np.ndarray, source: np.ndarray, mask: np.ndarray
     if edit.shape != source.shape or min(edit.shape[1:3]) < LEAST:
         raise InputError(f"LPIPS compares equal shapes from 32x32, not {edit.shape} with {source.shape}")
     pairs = (
-        (2 * blackened(clip[some], mask[some], device) - 1 for clip in (edit, source)) for some in _chunks(len(edit))
+        (2 * blacken(clip[some], mask[some], device) - 1 for clip in (edit, source)) for some in _chunks(len(edit))
     )
     return _distances("squeeze", device, pairs)
 
@@ -116,3 +117,60 @@ def _downloaded(net: str) -> dict[str, Tensor]:
 
     advice = f"run once where it can be reached, or bring the file to {torch.hub.get_dir()}/checkpoints"
     return hub.download(f"LPIPS's backbone {net} ({size}) from {weights.url}", advice, get)
+
+
+def _lpips(net: Net) -> Callable[[Part], np.ndarray]:
+    return lambda part: lpips(part.edit, part.source, net, part.tools.device)
+
+
+def _truth_lpips(part: Part) -> np.ndarray:
+    return lpips(part.edit, part.require("truth"), "bundled", part.tools.device)
+
+
+def _lpips_five(part: Part) -> np.ndarray:
+    return background_lpips_five(part.edit, part.source, part.require("mask"), part.tools.device)
+
+
+DOWNLOADS = {net: f"torchvision's {name.partition('_')[0]}, {size}" for net, (name, size) in BACKBONES.items()}
+BUNDLED = "LPIPS with its published heads on a backbone that comes with flowedit; not comparable with published LPIPS."
+
+METRICS.add(
+    "truth_lpips",
+    Metric(
+        "truth LPIPS (bundled)",
+        "truth",
+        "lower",
+        decimals=3,
+        part=_truth_lpips,
+        needs=TRUTH,
+        default=True,
+        about=BUNDLED,
+    ),
+)
+METRICS.add(
+    "background_lpips_five",
+    Metric(
+        "background LPIPS (FiVE)",
+        "source",
+        "lower",
+        decimals=3,
+        part=_lpips_five,
+        needs=MASK,
+        download=DOWNLOADS["squeeze"],
+        five=True,
+    ),
+)
+METRICS.add(
+    "lpips_bundled",
+    Metric("LPIPS (bundled)", "source", "lower", decimals=3, part=_lpips("bundled"), default=True, about=BUNDLED),
+)
+METRICS.add(
+    "lpips_alex", Metric("LPIPS (alex)", "source", "lower", decimals=3, part=_lpips("alex"), download=DOWNLOADS["alex"])
+)
+METRICS.add(
+    "lpips_vgg", Metric("LPIPS (vgg)", "source", "lower", decimals=3, part=_lpips("vgg"), download=DOWNLOADS["vgg"])
+)
+METRICS.add(
+    "lpips_squeeze",
+    Metric("LPIPS (squeeze)", "source", "lower", decimals=3, part=_lpips("squeeze"), download=DOWNLOADS["squeeze"]),
+)

@@ -5,6 +5,8 @@ import torch
 from torch import Tensor
 
 from flowedit.messages import InputError
+from flowedit.metrics.catalogue import MASK, METRICS, TRUTH, Metric
+from flowedit.metrics.part import Part, Tools
 
 WHITE = 255.0
 
@@ -23,7 +25,7 @@ def squares(frames: np.ndarray, reference: np.ndarray, where: np.ndarray | None 
     return rows
 
 
-def pooled(rows: np.ndarray) -> float:
+def pooled_error(rows: np.ndarray) -> float:
     """MSE in squares of 255 levels from the rows of `squares`; raises ValueError if no pixel has a weight."""
     error, weight = rows.sum(0)
     if not weight > 0:
@@ -40,11 +42,11 @@ def mse(frames: np.ndarray, reference: np.ndarray, where: np.ndarray | None = No
     """MSE = sum w (a - b)^2 / (3 sum w), in squares of 255 levels; 0 for equal frames, lower is better.
 
     frames, reference: uint8 or float (F, H, W, 3) in 0 ... 255; where: weights w (F, H, W) >= 0, None for all pixels.
-    Only pixels inside `where` are averaged, so that what is masked out counts neither way. The catalogue's `mse` is
-    this over 255^2, that of values in [0, 1]. Raises ValueError for frames of different shapes, and for weights that
+    Only pixels inside `where` are averaged, so that what is masked out counts neither way. The metric `mse` is this
+    over 255^2, that of values in [0, 1]. Raises ValueError for frames of different shapes, and for weights that
     are all 0.
     """
-    return pooled(squares(frames, reference, where))
+    return pooled_error(squares(frames, reference, where))
 
 
 def psnr(frames: np.ndarray, reference: np.ndarray, where: np.ndarray | None = None) -> float:
@@ -72,7 +74,7 @@ def background_psnr_five(edit: np.ndarray, source: np.ndarray, mask: np.ndarray,
     """
     from torchmetrics.functional.image import peak_signal_noise_ratio  # a second of import
 
-    pairs = zip(blackened(edit, mask, device), blackened(source, mask, device), strict=True)
+    pairs = zip(blacken(edit, mask, device), blacken(source, mask, device), strict=True)
     return np.array([float(peak_signal_noise_ratio(a[None], b[None], data_range=1.0)) for a, b in pairs])
 
 
@@ -83,12 +85,87 @@ def background_mse_five(edit: np.ndarray, source: np.ndarray, mask: np.ndarray, 
     """
     from torchmetrics.functional import mean_squared_error  # a second of import
 
-    pairs = zip(blackened(edit, mask, device), blackened(source, mask, device), strict=True)
+    pairs = zip(blacken(edit, mask, device), blacken(source, mask, device), strict=True)
     return np.array([float(mean_squared_error(a[None], b[None])) for a, b in pairs])
 
 
-def blackened(frames: np.ndarray, mask: np.ndarray, device: torch.device) -> Tensor:
+def blacken(frames: np.ndarray, mask: np.ndarray, device: torch.device) -> Tensor:
     """uint8 (F, H, W, 3) as float32 (F, 3, H, W) in [0, 1], 0 where mask (F, H, W) is True."""
     values = torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2).float() / WHITE
     keep = torch.from_numpy(np.ascontiguousarray(~mask)).to(device)
     return (values * keep[:, None]).contiguous()
+
+
+def _errors(part: Part) -> np.ndarray:
+    return squares(part.edit, part.source)
+
+
+def _background_errors(part: Part) -> np.ndarray:
+    return squares(part.edit, part.source, ~part.require("mask"))
+
+
+def _truth_errors(part: Part) -> np.ndarray:
+    return squares(part.edit, part.require("truth"))
+
+
+def _psnr_five(part: Part) -> np.ndarray:
+    return background_psnr_five(part.edit, part.source, part.require("mask"), part.tools.device)
+
+
+def _mse_five(part: Part) -> np.ndarray:
+    return background_mse_five(part.edit, part.source, part.require("mask"), part.tools.device)
+
+
+def _mse(rows: np.ndarray, _tools: Tools) -> float:
+    return pooled_error(rows) / WHITE**2
+
+
+def _psnr(rows: np.ndarray, _tools: Tools) -> float:
+    return decibels(pooled_error(rows))
+
+
+BACKGROUND = "PSNR over the pixels that must not change, and over no other."
+BLACKED_OUT = (
+    "PSNR over whole frames with the mask blacked out in both, as FiVE-Bench has it: masked "
+    "pixels count as perfect, which flatters large masks."
+)
+
+METRICS.add(
+    "truth_psnr", Metric("truth PSNR", "truth", "higher", part=_truth_errors, join=_psnr, needs=TRUTH, default=True)
+)
+METRICS.add(
+    "background_psnr",
+    Metric(
+        "background PSNR",
+        "source",
+        "higher",
+        part=_background_errors,
+        join=_psnr,
+        needs=MASK,
+        default=True,
+        about=BACKGROUND,
+    ),
+)
+METRICS.add(
+    "background_mse",
+    Metric("background MSE", "source", "lower", decimals=5, part=_background_errors, join=_mse, needs=MASK),
+)
+METRICS.add(
+    "background_psnr_five",
+    Metric(
+        "background PSNR (FiVE)",
+        "source",
+        "higher",
+        part=_psnr_five,
+        needs=MASK,
+        default=True,
+        five=True,
+        about=BLACKED_OUT,
+    ),
+)
+METRICS.add(
+    "background_mse_five",
+    Metric("background MSE (FiVE)", "source", "lower", decimals=5, part=_mse_five, needs=MASK, five=True),
+)
+METRICS.add("psnr", Metric("PSNR", "source", "higher", part=_errors, join=_psnr, default=True))
+METRICS.add("mse", Metric("MSE", "source", "lower", decimals=5, part=_errors, join=_mse))

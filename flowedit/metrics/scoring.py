@@ -9,7 +9,7 @@ import numpy as np
 
 from flowedit.messages import InputError, first_line
 from flowedit.metrics.catalogue import METRICS
-from flowedit.metrics.part import ERRORS, Frames, Once, Part, Tools
+from flowedit.metrics.part import ERRORS, Once, Part, Stretch, Tools
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,16 @@ class Scores:
 
 
 def check(names: Iterable[str]) -> None:
-    """Raises ValueError for a name that is no metric, with the nearest that is."""
+    """Raises ValueError for an unknown name, with the nearest ones, and for what only a run itself measures."""
     for name in names:
-        if name not in METRICS:
-            near = get_close_matches(name, METRICS, 3, 0)
-            raise InputError(f"{name!r} is no metric: did you mean {' or '.join(near)}? The README has them all")
+        if name not in METRICS and name not in METRICS.broken:
+            near = get_close_matches(name, [each for each in METRICS if METRICS[each].part is not None], 3, 0)
+            raise InputError(f"unknown metric {name!r}: did you mean {' or '.join(near)}?")
+        if METRICS[name].part is None:
+            raise InputError(f"metric {name!r} cannot be asked for: runs and flowedit bench measure it by themselves")
 
 
-def score(names: Sequence[str], parts: Iterable[Frames], tools: Tools) -> Scores:
+def score(names: Sequence[str], parts: Iterable[Stretch], tools: Tools) -> Scores:
     """The metrics of a clip whose frames come as disjoint consecutive parts; one part and one frame are held at a time.
 
     tools.total must be the number of frames that come. A metric that lacks what it needs, raises or is NaN is a
@@ -38,7 +40,7 @@ def score(names: Sequence[str], parts: Iterable[Frames], tools: Tools) -> Scores
     check(names)
     rows: dict[str, list[np.ndarray]] = {name: [] for name in names}
     failed: dict[str, str] = {}
-    last: Frames | None = None
+    last: Stretch | None = None
     start = 0
     for frames in parts:
         part = _after(last, frames, start, tools)
@@ -48,7 +50,7 @@ def score(names: Sequence[str], parts: Iterable[Frames], tools: Tools) -> Scores
             except ERRORS as error:
                 failed[name] = first_line(error)
         start += len(frames.source)
-        last = Frames._make(None if shown is None else shown[-1:].copy() for shown in frames)
+        last = Stretch._make(None if shown is None else shown[-1:].copy() for shown in frames)
         del part, frames  # before the next ones are read
     if not start:
         raise InputError("no frames to score")
@@ -61,7 +63,7 @@ def score(names: Sequence[str], parts: Iterable[Frames], tools: Tools) -> Scores
     return Scores(values, {name: failed[name] for name in names if name in failed})
 
 
-def _after(last: Frames | None, frames: Frames, start: int, tools: Tools) -> Part:
+def _after(last: Stretch | None, frames: Stretch, start: int, tools: Tools) -> Part:
     """The part of these frames, behind the last frame that came before them."""
     new = len(frames.source)
     checked = Part(frames, new, start, tools)
@@ -71,13 +73,14 @@ def _after(last: Frames | None, frames: Frames, start: int, tools: Tools) -> Par
         joined = [None if b is None or a is None else np.concatenate([a, b]) for a, b in zip(last, frames, strict=True)]
     except ValueError as error:
         raise InputError(f"frames of {frames.source.shape[1:]} cannot follow {last.source.shape[1:]}") from error
-    return Part(Frames._make(joined), new, start, tools)
+    return Part(Stretch._make(joined), new, start, tools)
 
 
 def _rows(name: str, part: Part) -> np.ndarray:
     metric = METRICS[name]
     for need in sorted(metric.needs):
-        part.given(need)
+        part.require(need)
+    assert metric.part is not None
     return part.once(metric.part)
 
 

@@ -1,4 +1,4 @@
-"""Scores of meaning: what is made of the embeddings, keys and answers of other people's models; no model is here."""
+"""Scores of meaning, from the embeddings, keys and answers of published models, which `pretrained` loads."""
 
 import re
 from collections.abc import Callable
@@ -6,9 +6,15 @@ from collections.abc import Callable
 import numpy as np
 
 from flowedit.messages import InputError
+from flowedit.metrics.catalogue import MASK, METRICS, PAIRS, TARGET, Metric
+from flowedit.metrics.part import Part, Tools
+from flowedit.metrics.temporal import warp_ssim_rows
 
 YES_OR_NO = "Look at the video and answer with YES or NO only."
 LETTER = "Look at the video and answer with the letter of the right option only."
+
+FRAMES_SHOWN = 4
+"""Frames of an edit that FiVE-Acc shows: the middles of as many equal stretches."""
 
 
 def clip_t(images: np.ndarray, text: np.ndarray) -> np.ndarray:
@@ -87,5 +93,136 @@ def _similarity(keys: np.ndarray) -> np.ndarray:
 
 def _word(answer: str) -> str:
     """The first word of an answer in small letters: "b" of "(B) a panda", but not of "Bear"."""
-    found = re.search(r"[^\W_]+", answer)
-    return found.group().lower() if found else ""
+    word = re.search(r"[^\W_]+", answer)
+    return word.group().lower() if word else ""
+
+
+def _images(part: Part) -> np.ndarray:
+    from flowedit.pretrained import clip
+
+    return clip.load(part.tools.device).images(part.edit)
+
+
+def _clip_t(part: Part) -> np.ndarray:
+    from flowedit.pretrained import clip
+
+    return clip_t(part.once(_images), clip.load(part.tools.device).text(part.require("target")))
+
+
+def _clip_t_edited(part: Part) -> np.ndarray:
+    from flowedit.pretrained import clip
+
+    model = clip.load(part.tools.device)
+    images = model.images(part.edit * part.require("mask")[..., None])
+    return clip_t(images, model.text(part.require("target")))
+
+
+def _clip_f_all(rows: np.ndarray, _tools: Tools) -> float:
+    return clip_f_all(rows)
+
+
+def _clip_f_adjacent(rows: np.ndarray, _tools: Tools) -> float:
+    return float(clip_f_adjacent(rows).mean())
+
+
+def _structure_distance(part: Part) -> np.ndarray:
+    from flowedit.pretrained import dino
+
+    model = dino.load(part.tools.device)
+    return structure_distance(model.keys(part.source), model.keys(part.edit))
+
+
+def _q_edit_rows(part: Part) -> np.ndarray:
+    """(CLIP-T, WarpSSIM with the frame before) of each new frame; 0 for the first of a clip, which has none before."""
+    pairs = part.once(warp_ssim_rows)
+    return np.stack([part.once(_clip_t), np.pad(pairs, (part.new - len(pairs), 0))], 1)
+
+
+def _q_edit(rows: np.ndarray, _tools: Tools) -> float:
+    return q_edit(float(rows[1:, 1].mean()), float(rows[:, 0].mean()))
+
+
+def _frames_shown(part: Part) -> np.ndarray:
+    """Those of the new frames, uint8, that FiVE-Acc shows; a clip of fewer frames shows some of them again."""
+    middles = [(2 * index + 1) * part.tools.total // (2 * FRAMES_SHOWN) - part.start for index in range(FRAMES_SHOWN)]
+    return part.edit[[middle for middle in middles if 0 <= middle < part.new]]
+
+
+def _five_acc(frames: np.ndarray, tools: Tools) -> dict[str, float]:
+    from flowedit.pretrained import vlm
+
+    questions = tools.questions
+    if len(frames) != FRAMES_SHOWN or questions is None:
+        raise InputError(f"FiVE-Acc asks about {FRAMES_SHOWN} frames; the clip had {len(frames)} of them")
+    ask = vlm.load(tools.device)
+    return five_acc(lambda question: ask(frames, question), questions.source, questions.target, questions.choice)
+
+
+CLIP, QWEN = "openai/clip-vit-large-patch14, 1.7 GB", "Qwen/Qwen2.5-VL-7B-Instruct, 16.6 GB"
+
+METRICS.add(
+    "structure_distance",
+    Metric(
+        "structure distance ×10³",
+        "source",
+        "lower",
+        part=_structure_distance,
+        download="facebook/dino-vitb8, 0.3 GB",
+        five=True,
+    ),
+)
+METRICS.add(
+    "clip_f_all",
+    Metric(
+        "CLIP-F, all pairs", "time", "higher", decimals=4, part=_images, join=_clip_f_all, needs=PAIRS, download=CLIP
+    ),
+)
+METRICS.add(
+    "clip_f_adjacent",
+    Metric(
+        "CLIP-F, adjacent",
+        "time",
+        "higher",
+        decimals=4,
+        part=_images,
+        join=_clip_f_adjacent,
+        needs=PAIRS,
+        download=CLIP,
+    ),
+)
+METRICS.add("clip_t", Metric("CLIP-T", "prompt", "higher", part=_clip_t, needs=TARGET, download=CLIP, five=True))
+METRICS.add(
+    "clip_t_edited",
+    Metric(
+        "CLIP-T of the edited part",
+        "prompt",
+        "higher",
+        part=_clip_t_edited,
+        needs=TARGET | MASK,
+        download=CLIP,
+        five=True,
+    ),
+)
+METRICS.add(
+    "q_edit", Metric("Q_edit", "prompt", "higher", part=_q_edit_rows, join=_q_edit, needs=TARGET | PAIRS, download=CLIP)
+)
+for _name, _label, _share in (
+    ("five_acc", "FiVE-Acc", False),
+    ("five_acc_yes_no", "FiVE-Acc yes/no", True),
+    ("five_acc_multiple_choice", "FiVE-Acc multiple choice", True),
+    ("five_acc_union", "FiVE-Acc ∪", True),
+    ("five_acc_intersection", "FiVE-Acc ∩", True),
+):
+    METRICS.add(
+        _name,
+        Metric(
+            _label,
+            "prompt",
+            "higher",
+            share=_share,
+            part=_frames_shown,
+            join=_five_acc,
+            needs=frozenset({"questions"}),
+            download=QWEN,
+        ),
+    )

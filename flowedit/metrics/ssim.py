@@ -5,7 +5,9 @@ import numpy as np
 import torch
 
 from flowedit.messages import InputError
-from flowedit.metrics.pixels import WHITE, blackened
+from flowedit.metrics.catalogue import MASK, METRICS, Metric, ratio
+from flowedit.metrics.part import Part
+from flowedit.metrics.pixels import WHITE, blacken
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
@@ -69,7 +71,7 @@ def background_ssim_five(edit: np.ndarray, source: np.ndarray, mask: np.ndarray,
     found = []
     for start in range(0, len(edit), CHUNK):
         some = slice(start, start + CHUNK)
-        a, b = (blackened(clip[some], mask[some], device) for clip in (edit, source))
+        a, b = (blacken(clip[some], mask[some], device) for clip in (edit, source))
         values = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
         found.append(torch.as_tensor(values).cpu().double().numpy().reshape(-1))
     return np.concatenate(found)
@@ -78,3 +80,35 @@ def background_ssim_five(edit: np.ndarray, source: np.ndarray, mask: np.ndarray,
 def _blur(values: np.ndarray) -> np.ndarray:
     kernel = cv2.getGaussianKernel(WINDOW, SIGMA, cv2.CV_64F)
     return cv2.sepFilter2D(values, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
+
+
+def _ssim(part: Part) -> np.ndarray:
+    return ssim(part.edit, part.source)
+
+
+def _background_ssim(part: Part) -> np.ndarray:
+    return background_ssim(part.edit, part.source, part.require("mask"))
+
+
+def _background_ssim_five(part: Part) -> np.ndarray:
+    return background_ssim_five(part.edit, part.source, part.require("mask"), part.tools.device)
+
+
+METRICS.add(
+    "background_ssim",
+    Metric(
+        "background SSIM",
+        "source",
+        "higher",
+        decimals=3,
+        part=_background_ssim,
+        join=ratio(1, "no 11x11 window lies wholly in the background"),
+        needs=MASK,
+        default=True,
+    ),
+)
+METRICS.add(
+    "background_ssim_five",
+    Metric("background SSIM (FiVE)", "source", "higher", decimals=3, part=_background_ssim_five, needs=MASK, five=True),
+)
+METRICS.add("ssim", Metric("SSIM", "source", "higher", decimals=3, part=_ssim, default=True))

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch.nn.functional import grid_sample
 
+from flowedit.metrics.catalogue import METRICS, PAIRS, Metric, ratio
+from flowedit.metrics.part import Part
 from flowedit.metrics.pixels import WHITE
 from flowedit.metrics.ssim import ssim_map
 
@@ -123,3 +125,57 @@ def temporal_flicker(edit: np.ndarray) -> np.ndarray:
     clip's value is the mean over pairs. VBench's temporal flickering (Huang et al. 2024).
     """
     return np.array([1 - np.abs(b.astype(np.int16) - a).mean() / 255 for a, b in pairwise(edit)])
+
+
+def _flow_along(clip: np.ndarray, part: Part, back: bool = False) -> np.ndarray:
+    if len(clip) == 1:
+        return np.zeros((0, *clip.shape[1:3], 2), np.float32)
+    first, second = (clip[1:], clip[:-1]) if back else (clip[:-1], clip[1:])
+    return flow(first, second, part.tools.flow, part.tools.device)
+
+
+def _forward(part: Part) -> np.ndarray:
+    return _flow_along(part.frames.source, part)
+
+
+def _backward(part: Part) -> np.ndarray:
+    return _flow_along(part.frames.source, part, back=True)
+
+
+def _warp_error(part: Part) -> np.ndarray:
+    return warp_error(part.frames.edit, part.once(_forward), part.once(_backward))
+
+
+def warp_ssim_rows(part: Part) -> np.ndarray:
+    """`warp_ssim` of a part, one value a pair of neighbours."""
+    return warp_ssim(part.frames.edit, part.once(_forward))
+
+
+def _flow_cosine(part: Part) -> np.ndarray:
+    return flow_cosine(part.once(_forward), _flow_along(part.frames.edit, part))
+
+
+def _temporal_flicker(part: Part) -> np.ndarray:
+    return temporal_flicker(part.frames.edit)
+
+
+OCCLUDED = "every pixel of the source is occluded in the next frame"
+STANDS = f"no pixel of the source moves by {MOVES} pixels"
+
+METRICS.add(
+    "warp_error",
+    Metric("warp error ×10³", "time", "lower", part=_warp_error, join=ratio(1e3, OCCLUDED), needs=PAIRS, default=True),
+)
+METRICS.add(
+    "warp_ssim", Metric("warp SSIM", "time", "higher", decimals=3, part=warp_ssim_rows, needs=PAIRS, default=True)
+)
+METRICS.add(
+    "flow_cosine",
+    Metric(
+        "flow cosine", "time", "higher", decimals=3, part=_flow_cosine, join=ratio(1, STANDS), needs=PAIRS, default=True
+    ),
+)
+METRICS.add(
+    "temporal_flicker",
+    Metric("temporal flicker", "time", "higher", decimals=4, part=_temporal_flicker, needs=PAIRS, default=True),
+)

@@ -15,8 +15,9 @@ import torch
 from flowedit import machine
 from flowedit.config.schema import Settings
 from flowedit.language import grammar
-from flowedit.media import probe, reader
+from flowedit.media.probe import Video
 from flowedit.messages import InputError
+from flowedit.pipeline.source import open_clip
 from flowedit.pretrained import vlm
 from flowedit.types import Monitor
 
@@ -55,19 +56,19 @@ class Captions:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._release()
 
-    def of(self, settings: Settings, instruction: grammar.Instruction) -> str | None:
+    def of(self, settings: Settings, instruction: grammar.Instruction, video: Video | None = None) -> str | None:
         """The caption of the settings' clip, or None where the model may not be asked.
 
         The question names the instruction's objects. Raises ValueError for a model that cannot be used or says
         nothing, ConnectionError for one that cannot be had, OSError for a clip that cannot be read.
         """
         assert settings.caption is not None
-        info = probe.probe(settings.video or "")
-        chosen = reader.select(info, settings.start, settings.frames, settings.rate).indices
+        clip = open_clip(settings, video)
+        chosen = clip.selection.indices
         indices = [int(i) for i in np.asarray(chosen)[spread(len(chosen))]]
         objects = [change.old or change.subject for change in instruction.changes]
         question = QUESTION + (NAMED.format(" and ".join(objects)) if all(objects) else "")
-        path = _kept(settings, info.path, indices, question)
+        path = _kept(settings, clip.video.path, indices, question)
         if path is not None and path.is_file():
             return path.read_text(encoding="utf-8")
         if not self._may_ask:
@@ -75,10 +76,12 @@ class Captions:
         device = machine.find_device(settings.runtime.device)
         self._monitor.phase("caption", 0)
         distinct = sorted(set(indices))
-        read = np.concatenate(list(reader.read(info, distinct)))
+        read = np.concatenate(list(clip.read(distinct)))
         said = sentence(self._ask(device, settings.caption)(read[[distinct.index(i) for i in indices]], question))
         if not said:
-            raise InputError(f"{settings.caption} says nothing of {info.path}: describe the clip yourself (--source)")
+            raise InputError(
+                f"{settings.caption} says nothing of {clip.video.path}: describe the clip yourself (--source)"
+            )
         _keep(path, said)
         return said
 

@@ -1,13 +1,18 @@
-"""What a prompt must be for the backbone: readable, short enough, and of words that it has learned."""
+"""What is refused, and why: before a backbone is there, and once it is known."""
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from flowedit.config.compose import compose
 from flowedit.config.schema import Settings
+from flowedit.editors.averaging import check_draws
 from flowedit.language import words
-from flowedit.messages import InputError
-from flowedit.pipeline import region
+from flowedit.language.tasks import TASKS
+from flowedit.media import cuts
+from flowedit.messages import FileMissingError, InputError
+from flowedit.pipeline.plan import Brief, brief
+from flowedit.pipeline.source import Clip
 from flowedit.pocket import Vocabulary, unlearned
 from flowedit.pocket.world import GROUNDS, MOTIONS
 from flowedit.types import Backbone
@@ -15,45 +20,92 @@ from flowedit.types import Backbone
 FULL_SIZE = "cogvideox-2b"
 
 
-def check_prompt(settings: Settings, backbone: Backbone, name: str) -> list[str]:
+def check(settings: Settings, clip: Clip) -> Brief:
+    """The brief; raises InputError or FileError for what can be refused without a backbone, so before a download."""
+    if settings.target is None or not settings.target.strip():
+        raise InputError(
+            "no target prompt: say what the clip should show (--target), or what to change (--instruction)"
+        )
+    made = brief(settings)
+    if settings.source is None and "source" in made.editor.sides:
+        raise InputError("no source prompt: say what the clip shows (--source)")
+    check_words(settings)
+    if settings.user_mask is not None and not Path(settings.user_mask).exists():
+        raise FileMissingError(f"mask {settings.user_mask} does not exist: check its path")
+    cuts.check(settings.cuts, len(clip.selection.indices))
+    return made
+
+
+def check_words(settings: Settings) -> None:
+    """Raise InputError for an object word that its prompt does not have, with the prompt's words; and for words that
+    the task has no use for, or lacks, beside those of kept objects.
+    """
+    words.occurrences(settings.source or "", settings.source_words if settings.source else "", "source_words")
+    words.occurrences(settings.target or "", settings.target_words, "target_words")
+    task = TASKS[settings.task]
+    if task.words is None or task.wordless is None:
+        return
+    edited = dict(zip(("source", "target"), changed(settings), strict=True))
+    if useless := ", ".join(edited[task.wordless]):
+        raise InputError(f"task={settings.task} takes no {task.wordless}_words, {useless!r}: {task.alone}")
+    if not edited[task.words] and settings.user_mask is None:
+        raise InputError(f"task={settings.task} needs {task.words}_words, or a user mask, that say where")
+
+
+def changed(settings: Settings) -> tuple[list[str], list[str]]:
+    """The phrases of source and target words that are not kept objects'."""
+    return words.changed(settings.source_words, settings.target_words)
+
+
+def check_editor(made: Brief, steps: int) -> None:
+    """Raise InputError for options of the editor that so many steps cannot carry."""
+    settings, editor = made.settings, made.editor
+    if editor.draws:
+        check_draws(settings.averaging, settings.draws)
+    editor.check(settings.mode, steps)
+    evaluated = editor.sides if editor.evaluated is None else editor.evaluated(settings.mode, steps)
+    unseen = made.sides and not set(made.sides) & set(evaluated)
+    lost = "source" not in evaluated and not all(each.target for each in made.objects)
+    if "source" in editor.sides and steps and (unseen or lost):
+        raise InputError(
+            f"the {steps} steps that are run follow the target alone: the source prompt is never evaluated and "
+            "source_words give no mask; give target_words, or a lower mode.target_only_steps"
+        )
+
+
+def check_prompt(made: Brief, backbone: Backbone, name: str) -> list[str]:
     """Notices about a prompt's characters that the backbone cannot read, and words that it never learned.
 
-    Raises ValueError for a prompt that is too long, an object word of which nothing can be read, and a word of the
+    Raises InputError for a prompt that is too long, an object word of which nothing can be read, and a word of the
     edit that a small backbone never learned.
     """
-    prompt = getattr(settings, name) or ""
-    said = []
-    if (
-        backbone.spec.world is not None
-    ):  # before its length: a small model spells what it never learned letter by letter
-        said = _check_learned(settings, backbone, Vocabulary(**backbone.spec.world), name, prompt)
+    prompt, spec = getattr(made.settings, name) or "", backbone.spec
+    notices = []
+    if spec.world is not None:  # before its length: a small model spells what it never learned letter by letter
+        notices = _check_learned(made.settings, spec.name, Vocabulary(**spec.world), name, prompt)
     try:
         spans, lost = backbone.spans(prompt), backbone.unreadable(prompt)
     except ValueError as error:
         raise InputError(f"{name}: {error}") from error
-    if backbone.spec.world is not None:
-        return said
+    if spec.world is not None:
+        return notices
     holes = {place for start, end in lost for place in range(start, end)}
-    if name in region.watched(settings):
-        for start, end in words.occurrences(prompt, getattr(settings, f"{name}_words")):
+    if name in made.sides:
+        for start, end in words.occurrences(prompt, getattr(made.settings, f"{name}_words")):
             if holes >= set(range(start, end)):
-                raise InputError(
-                    f"{name}_words: {backbone.spec.name} cannot read {prompt[start:end]!r}: say it in English"
-                )
-    return [
-        f"{name}: {backbone.spec.name} cannot read {prompt[a:b]!r}" for a, b in lost if spans and prompt[a:b].strip()
-    ]
+                raise InputError(f"{name}_words: {spec.name} cannot read {prompt[start:end]!r}: say it in English")
+    return [f"{name}: {spec.name} cannot read {prompt[a:b]!r}" for a, b in lost if spans and prompt[a:b].strip()]
 
 
-def _check_learned(settings: Settings, backbone: Backbone, known: Vocabulary, name: str, prompt: str) -> list[str]:
+def _check_learned(settings: Settings, backbone: str, known: Vocabulary, name: str, prompt: str) -> list[str]:
     strange = unlearned(prompt, known)
     edited = _edit_words(settings, name)
     if bad := [word for word in strange if word.lower() in edited]:
         raise InputError(
-            f"{name}: {backbone.spec.name} never learned {_quoted(bad)}. It knows {_all(known)}; for anything else "
-            f"name a full-size backbone: {_offer()}"
+            f"{name}: {backbone} never learned {_quoted(bad)}. It knows {_all(known)}; for anything else name a "
+            f"full-size backbone: {_offer()}"
         )
-    return [f"{name}: {backbone.spec.name} never learned {_quoted(strange)}"] if strange else []
+    return [f"{name}: {backbone} never learned {_quoted(strange)}"] if strange else []
 
 
 def _edit_words(settings: Settings, name: str) -> set[str]:

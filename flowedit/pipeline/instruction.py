@@ -10,6 +10,7 @@ from flowedit.language import grammar, rewrite, words
 from flowedit.messages import InputError
 
 if TYPE_CHECKING:
+    from flowedit.media.probe import Video
     from flowedit.pipeline.captions import Captions
     from flowedit.types import Monitor
 
@@ -18,14 +19,16 @@ MADE = ("target", "source_words", "target_words")
 """What an instruction decides, and so nobody else does."""
 
 
-def complete(settings: Settings, monitor: Monitor, captions: Captions | None = None) -> Settings:
+def complete(
+    settings: Settings, monitor: Monitor, captions: Captions | None = None, video: Video | None = None
+) -> Settings:
     """The settings with the prompts and words that their instruction comes to; without one, as they are.
 
     The caption is `source`; else the sentence of the model that `caption` names, which is loaded for it and let go
-    (`captions` is one that is loaded already); else plain prompts are made of the instruction alone. What is complete
-    stays as it is; words that name the made ones and kept objects beside them ("fox, car" and "panda, car") stay too.
-    Raises ValueError for an instruction that cannot be read, one that speaks of what the caption does
-    not have, and one beside a target or words of another meaning.
+    (`captions` is one that is loaded already, `video` what was probed of the clip already); else plain prompts are made
+    of the instruction alone. What is complete stays as it is; words that name the made ones and kept objects beside
+    them ("fox, car" and "panda, car") stay too. Raises InputError for an instruction that cannot be read, one that
+    speaks of what the caption does not have, and one beside a target or words of another meaning.
     """
     if settings.instruction is None:
         return settings
@@ -35,7 +38,7 @@ def complete(settings: Settings, monitor: Monitor, captions: Captions | None = N
         monitor.notice(f"caption={model} has no effect: the source prompt is given")
         model = None
     if not source and model is not None:
-        source = _caption(settings, instruction, monitor, captions) or ""
+        source = _caption(settings, instruction, monitor, captions, video) or ""
     made = rewrite.resolve(instruction, source)
     made = _kept(settings, made)
     for key in MADE:
@@ -84,11 +87,15 @@ def _kept(settings: Settings, made: rewrite.Prompts) -> rewrite.Prompts:
 
 
 def _caption(
-    settings: Settings, instruction: grammar.Instruction, monitor: Monitor, captions: Captions | None
+    settings: Settings,
+    instruction: grammar.Instruction,
+    monitor: Monitor,
+    captions: Captions | None,
+    video: Video | None,
 ) -> str | None:
     if captions is not None:
-        return captions.of(settings, instruction)
+        return captions.of(settings, instruction, video)
     from flowedit.pipeline.captions import Captions
 
     with Captions(monitor) as own:
-        return own.of(settings, instruction)
+        return own.of(settings, instruction, video)

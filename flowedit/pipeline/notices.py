@@ -1,74 +1,190 @@
-"""Options that were set and yet have no effect on this edit: they are named, never silently ignored."""
+"""What a user hears about an edit: where it happens, how the clip is run, and which options have no effect."""
 
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
 from flowedit.config.compose import compose
+from flowedit.config.options import declared_by
 from flowedit.config.schema import Settings
-from flowedit.language.words import pairs
-from flowedit.pipeline.plan import attended, intervals, own_scales, target_scales
-from flowedit.pipeline.region import watched
+from flowedit.flow.windows import Window
+from flowedit.language import words
+from flowedit.language.tasks import TASKS
+from flowedit.media import cuts
+from flowedit.messages import listed
+from flowedit.pipeline.checks import changed
+from flowedit.pipeline.plan import Brief, Plan
+from flowedit.types import BackboneSpec, Geometry
 
 
-def unused(settings: Settings, windows: int | None = None) -> list[str]:
-    """A line for every option that differs from its default while what it belongs to is off.
+def of_region(made: Brief) -> list[str]:
+    """What a user should hear about where the edit happens."""
+    settings, sides, editor = made.settings, made.sides, made.editor
+    notices = list(_of_task(made))
+    if "source" not in editor.sides and words.phrases(settings.source_words):
+        notices.append(f"{settings.mode.name} evaluates no source prompt: source_words give no mask")
+    if not made.attended:
+        if not settings.user_mask:
+            notices.append("mask=none and no user mask: a global edit, the whole frame may change")
+        elif settings.mask.name == "attention" and words.phrases(settings.source_words + settings.target_words):
+            notices.append("the user mask replaces that of the words (mask.user=join joins the two)")
+        return notices
+    if not sides:
+        what = "the user mask alone" if settings.user_mask else "a global edit, the whole frame may change"
+        notices.append(f"no words to read attention for: {what} (give --source-words or --target-words)")
+    elif len(sides) == 1 and "source" in editor.sides:
+        other = "target" if "source" in sides else "source"
+        if TASKS[settings.task].words is None:
+            notices.append(f"no {other}_words: the mask comes from the {next(iter(sides))} prompt alone")
+    return notices + _of_objects(made)
 
-    `windows`: the most that a scene is run in, where that is known.
+
+def _of_objects(made: Brief) -> list[str]:
+    settings = made.settings
+    if made.objects:
+        named = ", ".join(map(str, made.objects))
+        return [f"{len(made.objects)} objects, a mask each: {named} (mask.objects=joined makes one of all)"]
+    counts = [len(words.phrases(text)) for text in (settings.source_words, settings.target_words)]
+    if settings.mask.objects == "apart" and all(counts) and max(counts) > 1 and not made.unseen:
+        return [f"{counts[0]} source words and {counts[1]} target words do not pair up: one mask for all of them"]
+    return []
+
+
+def _of_task(made: Brief) -> Iterator[str]:
+    settings = made.settings
+    task = TASKS[settings.task]
+    if task.words in made.sides:
+        yield task.notice
+    if task.words == "source":
+        old, _ = changed(settings)
+        kept = [phrase for phrase in words.phrases(settings.source_words) if phrase not in old]
+        if left := words.content(" ".join(old)) & words.content(settings.target or "") - words.content(" ".join(kept)):
+            yield f"the target prompt still says {', '.join(sorted(left))}: what is to go may stay"
+
+
+def of_cuts(found: Sequence[int], fps: float) -> list[str]:
+    """The hard cuts that were found in a clip of this rate."""
+    return [cuts.notice(found, fps)] if found else []
+
+
+def of_margins(lost: bool) -> list[str]:
+    """Whether a user's mask reaches into what a crop leaves out."""
+    return ["part of the mask lies in margins that fit=crop does not edit (fit=pad edits all)"] if lost else []
+
+
+def of_shots(plan: Plan) -> list[str]:
+    """How the model runs the shots; what several have in common is said once, with their numbers."""
+    said: dict[str, list[str]] = {}
+    for number, shot in enumerate(plan.shots, 1):
+        for text in of_shape(plan.settings, plan.spec, shot.geometry, shot.windows):
+            said.setdefault(text, []).append(str(number))
+    notices = []
+    for text, numbers in list(said.items())[: cuts.MOST]:
+        where = f"shot{'s' if len(numbers) > 1 else ''} {listed(numbers)}: "
+        notices.append(text if len(numbers) == len(plan.shots) else where + text)
+    if (more := len(said) - cuts.MOST) > 0:
+        notices.append(f"and {more} more notices of this kind, of other shots")
+    return notices
+
+
+def of_shape(settings: Settings, spec: BackboneSpec, geometry: Geometry, windows: Sequence[Window]) -> list[str]:
+    """Where the model's shape differs from what was asked, and where it leaves what the model was trained on."""
+    notices = []
+    height, width = geometry.size
+    if settings.frame_size is not None and settings.frame_size != geometry.size:
+        notices.append(
+            f"size {settings.size} is not a multiple of {spec.multiple}: the nearest valid one is {width}x{height}"
+        )
+    if geometry.frames != geometry.source_frames:
+        extra = geometry.frames - geometry.source_frames
+        notices.append(
+            f"{geometry.source_frames} frames: the last is repeated {extra} times for the model, and dropped again"
+        )
+    return notices + _of_windows(settings, spec, geometry, windows)
+
+
+def _of_windows(settings: Settings, spec: BackboneSpec, geometry: Geometry, places: Sequence[Window]) -> list[str]:
+    count, trained = geometry.source_frames, f"the {spec.trained_frames} that {spec.name} was trained on"
+    if len(places) == 1:
+        if count > spec.trained_frames:
+            return [f"{count} frames are more than {trained}; the clip runs whole (--window auto runs it in windows)"]
+        if isinstance(settings.window, int):
+            return [f"window={settings.window} has no effect: the {count} frames of the clip fit one window"]
+        return []
+    (start, end), (following, _) = places[:2]
+    frames = 1 + (end - start - spec.leading_latents - 1) * spec.frames_per_latent
+    overlap = (end - following) * spec.frames_per_latent
+    run = f"run in {len(places)} windows of {frames} frames, of which neighbours share about {overlap}"
+    if frames > spec.trained_frames:
+        return [f"{count} frames {run}; a window is longer than {trained}"]
+    return [f"{count} frames are more than {trained}: {run}" if settings.window == "auto" else f"{count} frames {run}"]
+
+
+def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, str]]:
+    """Facts by the names that options `needs`: whether each holds for this edit, and how it is called.
+
+    `windows`: the most that a shot is run in, where that is known.
     """
-    mode, mask = settings.mode, settings.mask
-    source, target = (settings.source_guidance_scale,), target_scales(settings)
-    guided = target if mode.name == "random_noise" else source + target
-    scale = "a guidance scale other than 1"
-    if mode.target_negative == "source":
+    settings, editor, sides = made.settings, made.editor, made.sides
+    source, target = made.scales["source"], made.scales["target"]
+    guided, scale = source + target if "source" in editor.sides else target, "a guidance scale other than 1"
+    if editor.negative(settings.mode) == "source":
         guided, scale = source, "a source guidance scale other than 1, or mode.target_negative=prompt"
-    paired, fixed = intervals(settings) - (mode.target_only_steps or 0), mode.fixed_noise_steps or 0
-    drawn = mode.name == "inversion_free" and paired > fixed
-    shared = settings.draws > 1 or min(fixed, paired) > 1
-    fresh = (
-        "steps with fresh noise, more than mode.fixed_noise_steps"
-        if mode.name == "inversion_free"
-        else "mode=inversion_free"
-    )
-    attention = bool(watched(settings))
-    masked = attention or settings.user_mask is not None
-    own, several = own_scales(settings), "several objects: two words or more that pair up"
-    needs = [
-        ("draws", drawn, fresh),
-        ("guidance.name", drawn, fresh),
-        ("seed", mode.name != "inversion", "a mode that draws noise"),
-        ("source_guidance_scale", mode.name != "random_noise", "a mode that evaluates the source prompt"),
-        ("negative_prompt", any(side != 1 for side in guided), scale),
-        ("steps", mode.grid != "given", "a grid that is made, not given"),
-        ("window_overlap", settings.window != "whole" and windows != 1, "a clip longer than its window"),
-        ("mode.shift", mode.grid == "shifted", "mode.grid=shifted"),
-        ("mode.times", mode.grid == "given", "mode.grid=given"),
-        ("mode.fixed_noise_steps", shared, "two steps that share the noise, or several draws"),
-        ("mode.target_negative", any(side != 1 for side in target), "a target guidance scale other than 1"),
-        ("mode.direction_alpha", mode.direction_aware, "mode.direction_aware=true"),
-        ("mode.direction_patch", mode.direction_aware, "mode.direction_aware=true"),
-        ("mode.decoupling_appearance", mode.decoupling, "mode.decoupling above 0"),
-        ("caption", settings.instruction is not None, "an instruction"),
-        ("target_guidance_scale", not own or settings.user_mask is not None, "an object without a scale of its own"),
-        ("object_guidance_scales", own, several),
-        ("mask.objects", attended(settings) and pairs(settings.source_words, settings.target_words), several),
-        ("mask.user", settings.user_mask is not None, "a user mask"),
-        ("mask.quantile", attention and mask.threshold == "quantile", "mask.threshold=quantile"),
-        ("mask.decay", masked, "a mask"),
-        ("mask.preserve", masked, "a mask"),
-        *((f"mask.{name}", attention, "an attention mask, and so words") for name in ATTENTION),
-    ]
-    plain = {"guidance": "mean", "draws": 1}  # so that a preset whose guidance came to nothing is told as well
-    chosen = {"backbone": settings.backbone.name or "folder", "mode": mode.preset or mode.name, "task": settings.task}
+    several = "several objects: two words or more that pair up"
+    user = settings.user_mask is not None
+    pairs = words.pairs(settings.source_words, settings.target_words)
+    fresh = "mode=inversion_free"
+    return {
+        "attention": (bool(sides), "an attention mask, and so words"),
+        "mask": (bool(sides) or user, "a mask"),
+        "user_mask": (user, "a user mask"),
+        "several_objects": (made.attended and bool(pairs), several),
+        "several_objects_scaled": (made.own_scales, several),
+        "common_scale": (not made.own_scales or user, "an object without a scale of its own"),
+        "noise": (editor.noise, "a mode that draws noise"),
+        "source_velocity": ("source" in editor.sides, "a mode that evaluates the source prompt"),
+        "guided": (any(each != 1 for each in guided), scale),
+        "guided_target": (any(each != 1 for each in target), "a target guidance scale other than 1"),
+        "grid_by_steps": (settings.mode.grid != "given", "a grid that is made, not given"),
+        "several_windows": (settings.window != "whole" and windows != 1, "a clip longer than its window"),
+        "instruction": (settings.instruction is not None, "an instruction"),
+        "fresh_noise": (editor.draws, fresh),
+        "shared_noise": (False, fresh),
+        **editor.facts(settings.mode, made.steps, settings.draws),
+    }
+
+
+def of_unused(made: Brief, windows: int | None = None) -> list[str]:
+    """A line for every option that differs from its default while what it needs is not there."""
+    settings, facts = made.settings, facts_of(made, windows)
+    plain = {"averaging": "mean", "draws": 1}  # so that a preset whose averaging came to nothing is told as well
+    mode = settings.mode.preset or settings.mode.name
+    chosen = {"backbone": settings.backbone.name or "folder", "mode": mode, "task": settings.task}
     usual = compose(chosen | plain)
-    return [
-        f"{key.removesuffix('.name')}={_at(settings, key)} has no effect: it needs {what}"
-        for key, effective, what in needs
-        if not effective and _at(settings, key) != _at(usual, key)
-    ]
+    notices = []
+    for key, option in declared_by(settings):
+        if option.needs is None or value_at(settings, key) == value_at(usual, key):
+            continue
+        if missing := _missing(option.needs, settings, facts):
+            notices.append(f"{key.removesuffix('.name')}={value_at(settings, key)} has no effect: it needs {missing}")
+    return notices
 
 
-ATTENTION = ("blocks", "normalise", "threshold", "pool", "grow", "smooth_frames", "smooth_steps", "over_draws")
+def _missing(needs: str, settings: Settings, facts: Mapping[str, tuple[bool, str]]) -> str | None:
+    """The first of the needs, joined by "and", that does not hold, as a user reads it."""
+    for need in needs.split(" and "):
+        if found := re.fullmatch(r"([\w.]+)(=|>)(\S+)", need):
+            key, sign, wanted = found.groups()
+            value = value_at(settings, key)
+            good = value > float(wanted) if sign == ">" else str(value).lower() == wanted
+            if not good:
+                return need.replace(">", " above ")
+        elif not facts[need][0]:
+            return facts[need][1]
+    return None
 
 
-def _at(settings: Settings, key: str) -> Any:
+def value_at(settings: Settings, key: str) -> Any:
+    """The value of a dotted key."""
     return reduce(getattr, key.split("."), settings)

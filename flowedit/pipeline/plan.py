@@ -1,52 +1,83 @@
-"""What an edit will do: its objects and their scales, and what it costs before it runs."""
+"""What an edit will do, resolved once: its objects, sides, scales, grid, windows, sizes and cost; the rest reads it."""
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from flowedit.config.schema import Settings
-from flowedit.language.words import Pair, pairs
+from flowedit.editors.spec import EDITORS, Counts, EditorSpec
+from flowedit.flow import schedule, windows
+from flowedit.language import words
+from flowedit.media.fit import Fit, lay, working_size
+from flowedit.media.reader import Selection
 from flowedit.messages import InputError
+from flowedit.pipeline.source import Clip
+from flowedit.types import Backbone, BackboneSpec, Geometry, Side
+
+MOST_STEPS = 1000
+"""A model's own knots are no more."""
 
 
-def attended(settings: Settings) -> bool:
+@dataclass(frozen=True, eq=False)
+class Brief:
+    """What the settings alone decide, before there is a backbone or a clip."""
+
+    settings: Settings
+    editor: EditorSpec
+    attended: bool
     """Whether the mask is to come from attention, if there are words."""
-    replaced = settings.user_mask is not None and settings.mask.user == "replace"
-    return settings.mask.name != "none" and not replaced
-
-
-def objects(settings: Settings) -> tuple[Pair, ...]:
+    unseen: bool
+    """Whether one of several objects has its words where no prompt is evaluated, and so no mask."""
+    objects: tuple[words.Pair, ...]
     """The objects that have masks of their own, two or more; () for one mask of all words."""
-    return () if unseen(settings) else _apart(settings)
-
-
-def unseen(settings: Settings) -> bool:
-    """Whether one of several objects has its words where random noise evaluates no prompt, and so no mask."""
-    return settings.mode.name == "random_noise" and not all(pair.target for pair in _apart(settings))
-
-
-def _apart(settings: Settings) -> tuple[Pair, ...]:
-    apart = attended(settings) and settings.mask.objects == "apart"
-    return pairs(settings.source_words, settings.target_words) if apart else ()
-
-
-def edited(settings: Settings) -> tuple[Pair, ...]:
-    """Those of the objects that are not kept."""
-    return tuple(pair for pair in objects(settings) if not pair.kept)
-
-
-def own_scales(settings: Settings) -> bool:
+    sides: Mapping[Side, str]
+    """Sides whose attention is read, with their words."""
+    own_scales: bool
     """Whether each object is guided by a scale of its own."""
-    return settings.object_guidance_scales is not None and bool(objects(settings))
+    scales: Mapping[Side, tuple[float, ...]]
+    """Guidance scales of both sides. The target has one for each edited object and one for what is beyond, or one."""
+    steps: int
+    """Intervals of the grid that are run."""
+    cost: int
+    """Batch rows that one window of one shot sends through the network; `run.yaml` counts those of all."""
+
+    @property
+    def edited(self) -> tuple[words.Pair, ...]:
+        """Those of the objects that are not kept."""
+        return tuple(each for each in self.objects if not each.kept)
 
 
-def target_scales(settings: Settings) -> tuple[float, ...]:
-    """The guidance scales of the target: one for each edited object, and target_guidance_scale for what is beyond.
+def brief(settings: Settings) -> Brief:
+    """The brief of these settings; raises InputError for another number of scales than of edited objects."""
+    editor = EDITORS[settings.mode.name]
+    replaced = settings.user_mask is not None and settings.mask.user == "replace"
+    attended = settings.mask.name != "none" and not replaced
+    apart = attended and settings.mask.objects == "apart"
+    pairs = words.pairs(settings.source_words, settings.target_words) if apart else ()
+    unseen = "source" not in editor.sides and not all(each.target for each in pairs)
+    objects = () if unseen else pairs
+    sides: dict[Side, str] = {}
+    if attended and not unseen:
+        texts: dict[Side, str] = {"source": settings.source_words, "target": settings.target_words}
+        sides = {side: text for side, text in texts.items() if side in editor.sides and words.phrases(text)}
+    scales: dict[Side, tuple[float, ...]] = {
+        "source": (settings.source_guidance_scale,),
+        "target": _target_scales(settings, objects),
+    }
+    steps = intervals(settings)
+    rows = {side: 1 if set(of) == {1.0} else 2 for side, of in scales.items()}
+    counts = Counts(steps, rows["source"], rows["target"], settings.draws)
+    cost = editor.cost(settings.mode, counts)
+    own = settings.object_guidance_scales is not None and bool(objects)
+    return Brief(settings, editor, attended, unseen, objects, sides, own, scales, steps, cost)
 
-    Without `object_guidance_scales` that alone; with them it is there only for the sites of a user mask that joins.
-    Raises ValueError for another number of scales than of edited objects.
-    """
-    if not own_scales(settings):
+
+def _target_scales(settings: Settings, objects: Sequence[words.Pair]) -> tuple[float, ...]:
+    """One scale for each edited object, and target_guidance_scale for what is beyond: a user mask that joins."""
+    scales = settings.object_guidance_scales
+    if scales is None or not objects:
         return (settings.target_guidance_scale,)
-    scales, changed = settings.object_guidance_scales or (), edited(settings)
+    changed = [each for each in objects if not each.kept]
     if len(scales) != len(changed):
         named = ", ".join(map(str, changed))
         raise InputError(
@@ -56,10 +87,6 @@ def target_scales(settings: Settings) -> tuple[float, ...]:
     return scales if settings.user_mask is None else (*scales, settings.target_guidance_scale)
 
 
-MOST_STEPS = 1000
-"""A model's own knots are no more."""
-
-
 def intervals(settings: Settings) -> int:
     """How many intervals of the grid are run."""
     steps = len(settings.mode.times or ()) - 1 if settings.mode.grid == "given" else settings.steps
@@ -67,36 +94,20 @@ def intervals(settings: Settings) -> int:
 
 
 def network_evaluations(settings: Settings) -> int:
-    """Batch rows that one window of one scene sends through the network; `run.yaml` counts those of all.
+    """Batch rows that one window of one shot sends through the network.
 
-    How many scenes and windows a clip has depends on its frames and on the backbone, which are not known here; methods
-    on one clip are compared by the cost of one window of one scene.
-    A velocity with classifier-free guidance (a scale other than 1) takes two rows, midpoint and Heun two velocities
-    an interval (Heun one into t = 0). With n intervals, s and t rows a velocity of the source and of the target:
-    random noise n t; inversion n s up and n t down (and n s down again to report its reconstruction);
-    inversion-free draws (s + t) an interval, s + t for each of the fixed_noise_steps (one noise), and t for each of
-    the last target_only_steps. FlowAlign's target is two rows too: the source prompt and the target's. Scales for
-    several objects take no more rows than one: a guided velocity is affine in its scale.
+    How many shots and windows a clip has depends on its frames and on the backbone, which are not known here; methods
+    on one clip are compared by the cost of one window of one shot. A velocity with classifier-free guidance (a scale
+    other than 1) takes two rows; scales for several objects take no more rows than one, as a guided velocity is affine
+    in its scale. The rest is the editor's (`EditorSpec.cost`).
     """
-    mode, n = settings.mode, intervals(settings)
-    both = (settings.source_guidance_scale,), target_scales(settings)
-    source, target = (1 if set(scales) == {1.0} else 2 for scales in both)
-    if mode.name == "inversion_free":
-        last = min(mode.target_only_steps or 0, n)
-        paired = n - last
-        fixed = min(mode.fixed_noise_steps or 0, paired)
-        return ((paired - fixed) * settings.draws + fixed) * (source + target) + last * target
-    up = {"euler": n, "midpoint": 2 * n, "heun": 2 * n}[mode.solver or "euler"]
-    down = up - (1 if mode.solver == "heun" and n else 0)
-    if mode.name == "random_noise":
-        return down * target
-    return up * source + down * target + (down * source if mode.reconstruction else 0)
+    return brief(settings).cost
 
 
 def within(settings: Settings, budget: int) -> Settings:
     """The settings with the fewest steps whose cost comes nearest to `budget` network evaluations from below.
 
-    Strength 0 runs none. Raises ValueError for a budget that pays not even one step, and for a given grid of another
+    Strength 0 runs none. Raises InputError for a budget that does not pay one step, and for a given grid of another
     cost: its steps stand.
     """
     if settings.strength == 0:
@@ -116,3 +127,111 @@ def within(settings: Settings, budget: int) -> Settings:
     if best is None:
         raise InputError(f"{budget} network evaluations do not pay one step of {settings.mode.name}")
     return best
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A stretch of the clip between hard cuts: its frames, the model's shape for them, and how the two sizes lie.
+
+    `first` is the place of its first frame among the frames that are read; `windows` are in latent frames.
+    """
+
+    first: int
+    selection: Selection
+    geometry: Geometry
+    fit: Fit
+    windows: tuple[windows.Window, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """An edit, whole: the brief, the backbone's facts, the times that are run, and the shots of the clip."""
+
+    brief: Brief
+    spec: BackboneSpec
+    grid: tuple[float, ...]
+    clip: Clip
+    shots: tuple[Shot, ...]
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that it comes from."""
+        return self.brief.settings
+
+    @property
+    def evaluations(self) -> int:
+        """Batch rows that all windows of all shots send through the network."""
+        return self.brief.cost * sum(len(shot.windows) for shot in self.shots)
+
+    @property
+    def geometry(self) -> Geometry:
+        """The shape of the shots' latents one after the other; the one shot's own."""
+        parts = [shot.geometry for shot in self.shots]
+        channels, _, height, width = parts[0].latent
+        latents = sum(part.latent[1] for part in parts)
+        frames, source_frames = sum(part.frames for part in parts), sum(part.source_frames for part in parts)
+        return Geometry(source_frames, frames, parts[0].size, (channels, latents, height, width))
+
+
+def make_plan(brief: Brief, backbone: Backbone, clip: Clip, cuts: Sequence[int]) -> Plan:
+    """The plan of a clip whose shots begin at 0 and at `cuts`, counted among the frames that are read."""
+    settings, spec = brief.settings, backbone.spec
+    size = settings.frame_size or working_size(clip.size, spec.native_area, spec.multiple, spec.max_side)
+    shots = []
+    for first, end in pairwise([0, *cuts, len(clip.selection.indices)]):
+        geometry = backbone.geometry(end - first, size)
+        fit = lay(clip.size, geometry.size, settings.fit)
+        places = tuple(windows_of(settings, spec, geometry.latent[1]))
+        shots.append(Shot(first, clip.selection.between(first, end), geometry, fit, places))
+    return Plan(brief, spec, tuple(make_grid(settings, backbone)), clip, tuple(shots))
+
+
+def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
+    """The times that are run: the whole grid of `steps`, cut to its strength.
+
+    The model's own grid is its knots in trailing spacing, or shifted, where its checkpoint says so.
+    """
+    mode, knots, steps, shift = settings.mode, backbone.knots, settings.steps, backbone.spec.shift
+    if mode.grid == "given" and mode.times is None:
+        raise InputError("mode.grid=given needs mode.times, such as mode.times=[1,0.9,0.7,0]")
+    grids = {
+        "given": lambda: schedule.given(mode.times or ()),
+        "shifted": lambda: schedule.shifted(knots, steps, mode.shift),
+        "uniform": lambda: schedule.uniform(knots, steps),
+        "model": lambda: schedule.model(knots, steps) if shift == 1.0 else schedule.shifted(knots, steps, shift),
+    }
+    return schedule.start(grids[mode.grid](), settings.strength)
+
+
+def windows_of(settings: Settings, spec: BackboneSpec, latents: int) -> list[windows.Window]:
+    """Where a clip of `latents` latent frames is seen by the network, in one window or several.
+
+    A window of n frames is the latents that hold them at the start of a clip, in whole patches of the network. Raises
+    InputError for one that is longer than the network knows places for.
+    """
+    if settings.window == "whole":
+        window = latents
+    else:
+        frames = spec.trained_frames if settings.window == "auto" else settings.window
+        held = 1 - (-(frames - 1) // spec.frames_per_latent) + spec.leading_latents
+        window = min(latents, -(-held // spec.patch_frames) * spec.patch_frames)
+    if spec.max_latents is not None and window > spec.max_latents:
+        longest, asked = (1 + (n - 1) * spec.frames_per_latent for n in (spec.max_latents, window))
+        raise InputError(
+            f"window {settings.window} is {asked} frames of this clip, longer than {longest}, the most that "
+            f"{spec.name} knows at once: give that many or fewer, or auto"
+        )
+    return windows.places(latents, window, settings.window_overlap, spec.patch_frames)
+
+
+def own_latents(spec: BackboneSpec, geometry: Geometry) -> slice:
+    """The latent frames that hold the clip's own frames, without leading ones and those of padding."""
+    last = 1 + -(-(geometry.source_frames - 1) // spec.frames_per_latent)
+    return slice(spec.leading_latents, spec.leading_latents + last)
+
+
+def native_size(spec: BackboneSpec) -> tuple[int, int]:
+    """(height, width) in pixels that the backbone was trained at."""
+    height, width = spec.latent_size
+    scale = round((spec.native_area / (height * width)) ** 0.5)
+    return height * scale, width * scale

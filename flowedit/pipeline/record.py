@@ -1,106 +1,134 @@
-"""What one job gathers while it runs: notices, seconds and memory, facts, and run.yaml of it all."""
+"""What is kept of an edit: what is said while it runs, its seconds and memory, and run.yaml of it all."""
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from flowedit.config.schema import Settings
+from flowedit.language.words import NOTHING
 from flowedit.machine import Meter, versions
-from flowedit.pipeline.outputs import write_yaml
-from flowedit.pipeline.source import SourceClip
-from flowedit.types import Backbone, EditResult, Monitor
+from flowedit.messages import Cancelled
+from flowedit.pipeline.plan import Brief, Plan, Shot, own_latents
+from flowedit.types import QUIET, Backbone, Monitor, Step
+
+
+class Session:
+    """Where one edit speaks: its phases and notices to a monitor, its steps to a callback; and what ends it early.
+
+    `cancel`, once set, ends the edit at the next step or chunk with `Cancelled`.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        monitor: Monitor | None = None,
+        callback: Callable[[Step], bool | None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        self.meter, self.callback = Meter(device), callback
+        self.notices: list[str] = []
+        self._monitor, self._cancel = QUIET if monitor is None else monitor, cancel
+
+    def say(self, texts: Iterable[str]) -> None:
+        """Tell the user each of these, and keep it."""
+        for text in texts:
+            self.notices.append(text)
+            self._monitor.notice(text)
+
+    def announce(self, name: str, total: int) -> None:
+        """A phase of `total` units begins, for progress; 0 is unknown."""
+        self._look()
+        self._monitor.phase(name, total)
+
+    def advance(self, count: int = 1) -> None:
+        """Units of the phase that are done."""
+        self._look()
+        self._monitor.advance(count)
+
+    @contextmanager
+    def phase(self, name: str, total: int = 0, timed: str | None = None) -> Iterator[None]:
+        """A phase that is shown and timed, under `timed` where that is another name."""
+        self.announce(name, total)
+        with self.meter.phase(timed or name):
+            yield
+
+    def _look(self) -> None:
+        if self._cancel is not None and self._cancel.is_set():
+            raise Cancelled("the edit was cancelled: nothing was written")
 
 
 @dataclass(frozen=True, eq=False)
 class Edited:
-    """A scene and what became of it: latents (1, C, f, h, w) and the soft mask (1, 1, f, h, w) or None, on the host.
+    """A shot and what became of it: latents (1, C, f, h, w) and the soft mask (1, 1, f, h, w) or None, on the host.
 
     `objects` are the soft masks of several objects, kept ones too, (K, 1, f, h, w).
     """
 
-    scene: SourceClip
+    shot: Shot
     x_src: Tensor
     z: Tensor
     mask: Tensor | None
-    objects: Tensor | None = None
+    objects: Tensor | None
+    evaluations: int
+    reports: dict[str, float]
 
 
-class Job:
-    """What one job gathers while it runs: notices, seconds, facts for run.yaml."""
-
-    def __init__(self, settings: Settings, backbone: Backbone, monitor: Monitor) -> None:
-        self.settings, self.backbone, self.monitor = settings, backbone, monitor
-        self.meter = Meter(backbone.device)
-        self.notices: list[str] = []
-        self.facts: dict[str, Any] = {}
-        self.objects: Tensor | None = None
-        """The soft latent mask of each of several objects of the last scene, kept ones too, (K, 1, F, h, w)."""
-        self._run: dict[str, Any] = {}
-
-    def notice(self, text: str) -> None:
-        """Say it to the user, and keep it."""
-        self.notices.append(text)
-        self.monitor.notice(text)
-
-    def say(self, texts: Iterable[str]) -> None:
-        """Several notices."""
-        for text in texts:
-            self.notice(text)
-
-    def fact(self, name: str, value: Any) -> None:
-        """Keep a value for run.yaml."""
-        self.facts[name] = value
-
-    def add(self, name: str, value: float) -> None:
-        """Keep the sum of the values given under this name, over the scenes of a clip."""
-        self.facts[name] = self.facts.get(name, 0) + value
-
-    def write_run(self, folder: Path, source: SourceClip | None, grid: list[float]) -> None:
-        """run.yaml: resolved configuration, versions, shapes, seconds and peak memory of each phase."""
-        settings = plain(asdict(self.settings))
-        self._run = {
-            "trained": self.backbone.spec.trained,
-            "notices": self.notices,
-            **self.facts,
-            "phases": self.meter.phases,
-            "backbone": self.backbone.describe(),
-            "clip": None if source is None else _clip_facts(source),
-            "times": [round(t, 9) for t in grid],
-            "settings": settings,
-            "versions": versions(),
-        }
-        write_yaml(folder / "run.yaml", self._run)
-
-    def result(self, folder: Path, edits: Sequence[Edited]) -> EditResult:
-        """The finished edit of all scenes."""
-        mask, masks = folder / "mask.mp4", [edited.mask for edited in edits if edited.mask is not None]
-        return EditResult(
-            folder=folder,
-            video=folder / "edit.mp4",
-            compare=folder / "compare.mp4",
-            mask=mask if mask.exists() else None,
-            latents=torch.cat([edited.z for edited in edits], dim=2),
-            source_latents=torch.cat([edited.x_src for edited in edits], dim=2),
-            latent_mask=torch.cat(masks, dim=2) if masks else None,
-            run=self._run,
-        )
-
-
-def _clip_facts(source: SourceClip) -> dict[str, Any]:
-    height, width = source.info.size
+def describe_run(plan: Plan, backbone: Backbone, edits: Sequence[Edited], session: Session) -> dict[str, Any]:
+    """run.yaml: resolved configuration, versions, shapes, seconds and peak memory of each phase."""
+    names = dict.fromkeys(name for each in edits for name in each.reports)
+    worst = {name: max(each.reports[name] for each in edits if name in each.reports) for name in names}
+    parts = [
+        each.objects[:, :, own_latents(plan.spec, each.shot.geometry)] for each in edits if each.objects is not None
+    ]
     return {
-        "file": str(source.info.path),
-        "size": f"{width}x{height}",
-        "fps": str(source.selection.fps),
-        "frames": len(source.selection.indices),
-        "working_size": f"{source.geometry.size[1]}x{source.geometry.size[0]}",
-        "working_frames": source.geometry.frames,
-        "latent": list(source.geometry.latent),
+        "trained": plan.spec.trained,
+        "notices": session.notices,
+        "network_evaluations": sum(each.evaluations for each in edits),
+        "windows": sum(len(each.shot.windows) for each in edits),
+        **worst,
+        **({"objects": of_objects(plan.brief, torch.cat(parts, 2))} if parts else {}),
+        "shots": [_of_shot(shot) for shot in plan.shots],
+        "phases": session.meter.phases,
+        "backbone": backbone.describe(),
+        "clip": _of_clip(plan),
+        **_of_settings(plan.brief, plan.grid),
     }
+
+
+def describe_generation(
+    brief: Brief, backbone: Backbone, grid: Sequence[float], evaluations: int, session: Session
+) -> dict[str, Any]:
+    """The same for a clip that was made from a prompt alone."""
+    return {
+        "trained": backbone.spec.trained,
+        "notices": session.notices,
+        "network_evaluations": evaluations,
+        "phases": session.meter.phases,
+        "backbone": backbone.describe(),
+        "clip": None,
+        **_of_settings(brief, grid),
+    }
+
+
+def of_objects(brief: Brief, masks: Tensor) -> list[dict[str, Any]]:
+    """What run.yaml keeps of each object, with its share of the clip's latent sites; masks (K, 1, F, h, w)."""
+    own = brief.scales["target"] if brief.own_scales else repeat(brief.settings.target_guidance_scale)
+    scales = iter(own)
+    return [
+        {
+            "source": each.source or NOTHING,
+            "target": each.target or NOTHING,
+            "kept": each.kept,
+            "guidance_scale": None if each.kept else next(scales),
+            "sites": round(float((mask == 1).float().mean()), 4),
+        }
+        for each, mask in zip(brief.objects, masks, strict=True)
+    ]
 
 
 def plain(value: Any) -> Any:
@@ -108,3 +136,35 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _of_settings(brief: Brief, grid: Sequence[float]) -> dict[str, Any]:
+    return {
+        "times": [round(t, 9) for t in grid],
+        "settings": plain(asdict(brief.settings)),
+        "versions": versions(),
+    }
+
+
+def _of_shot(shot: Shot) -> dict[str, Any]:
+    """A shot's frames, counted among those that are read, and what the model has of them."""
+    return {
+        "first_frame": shot.first,
+        "frames": shot.geometry.source_frames,
+        "working_frames": shot.geometry.frames,
+        "latent_frames": shot.geometry.latent[1],
+    }
+
+
+def _of_clip(plan: Plan) -> dict[str, Any]:
+    clip, geometry = plan.clip, plan.geometry
+    height, width = clip.size
+    return {
+        "file": None if clip.array is not None else str(clip.video.path),
+        "size": f"{width}x{height}",
+        "fps": str(clip.selection.fps),
+        "frames": len(clip.selection.indices),
+        "working_size": f"{geometry.size[1]}x{geometry.size[0]}",
+        "working_frames": geometry.frames,
+        "latent": list(geometry.latent),
+    }

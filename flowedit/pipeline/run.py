@@ -1,8 +1,7 @@
-"""One job: a clip to latents, through an editor, to a clip again; and the same from Python, `edit` and `load`."""
+"""One edit, from a clip to latents, through an editor, to a clip again; and a clip from a prompt alone."""
 
-import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,84 +12,33 @@ from torch import Tensor
 
 from flowedit import machine
 from flowedit.backbones import families
-from flowedit.config.compose import compose
-from flowedit.config.schema import BackboneSettings, RuntimeSettings, Settings
+from flowedit.config.schema import Settings
 from flowedit.flow import windows
-from flowedit.media import cuts, mask_file, probe, reader
+from flowedit.media import mask_file
 from flowedit.media.frames import between
-from flowedit.messages import FileMissingError, InputError
+from flowedit.media.probe import Video
+from flowedit.messages import InputError
 from flowedit.metrics.pixels import psnr
-from flowedit.pipeline import instruction, region
-from flowedit.pipeline.checks import check_prompt
-from flowedit.pipeline.notices import unused
-from flowedit.pipeline.outputs import GENERATE, staging
-from flowedit.pipeline.record import Edited, Job
-from flowedit.pipeline.render import write_clip, write_edit
-from flowedit.pipeline.source import (
-    SourceClip,
-    announce,
-    cut,
-    listed,
-    native_size,
-    plan,
-    read,
-    windows_of,
-    working_mask,
-)
-from flowedit.pipeline.steer import check_editor, encode, make_grid, object_facts, own_latents, run_editor, steer
-from flowedit.types import QUIET, Backbone, EditResult, Frames, Monitor
+from flowedit.pipeline import instruction, notices
+from flowedit.pipeline.checks import check, check_editor, check_prompt
+from flowedit.pipeline.outputs import EDIT, GENERATE, staging, write_yaml
+from flowedit.pipeline.plan import Plan, brief, make_grid, make_plan, native_size, own_latents, windows_of
+from flowedit.pipeline.record import Edited, Session, describe_generation, describe_run
+from flowedit.pipeline.region import user_latent
+from flowedit.pipeline.render import blends, rendered, write_clip, write_edit
+from flowedit.pipeline.source import Clip, cut_places, loses_margins, open_clip, working_frames, working_mask
+from flowedit.pipeline.steer import bind, encode, run_editor, steer
+from flowedit.types import Backbone, EditedFrames, EditResult, Frames
 
 CARRIES = 22.0
 """PSNR in dB of a clip after encoding and decoding, below which the user is told."""
 
 
-class Editor:
-    """A loaded backbone that edits clip after clip; options given here are the defaults of each edit."""
-
-    def __init__(self, backbone: str | None = None, **options: Any) -> None:
-        self._options = {"backbone": backbone, **options} if backbone else options
-        self._settings = settings_of(self._options)
-        self.backbone = load_backbone(self._settings)
-
-    def edit(self, clip: str | os.PathLike[str], *, monitor: Monitor | None = None, **options: Any) -> EditResult:
-        """Edit one clip; options are the names of conf/config.yaml, dotted ones as **{"mask.preserve": True}.
-
-        A vision-language model that `caption` names is in memory beside the backbone while it describes the clip.
-        Raises ValueError, OSError or FloatingPointError with one clear line; nothing is left half-written.
-        """
-        if late := {key for key in options if key.split(".")[0] in ("backbone", "runtime")}:
-            raise InputError(f"{', '.join(sorted(late))}: chosen when the editor is loaded; load another one")
-        settings = settings_of({**self._options, **options, "video": os.fspath(clip)})
-        settings = instruction.complete(settings, monitor or QUIET)
-        return run(settings, self.backbone, monitor)
-
-
-def load(backbone: str | None = None, **options: Any) -> Editor:
-    """An editor around a backbone, a name or a checkpoint folder: `load("cogvideox-2b").edit("clip.mp4", ...)`."""
-    return Editor(backbone, **options)
-
-
-def edit(clip: str | os.PathLike[str], *, monitor: Monitor | None = None, **options: Any) -> EditResult:
-    """Edit one clip: `edit("clip.mp4", source="a fox runs", instruction="replace the fox with a panda", backbone=...)`.
-
-    Without an instruction `target` says what the clip should show, `source_words` and `target_words` where.
-    Options are the names of conf/config.yaml; the result names the files and holds the latents.
-    """
-    settings = instruction.complete(settings_of({**options, "video": os.fspath(clip)}), monitor or QUIET)
-    check(settings)
-    return run(settings, load_backbone(settings), monitor)
-
-
-def settings_of(options: dict[str, Any]) -> Settings:
-    """Settings from options by name; dotted names and groups as on the command line."""
-    return compose({key: os.fspath(v) if isinstance(v, os.PathLike) else v for key, v in options.items()})
-
-
 def checkpoint(settings: Settings, fetch: bool = True) -> Path | None:
     """The folder of the backbone that the settings name, downloaded first if it lies on the hub.
 
-    Without `fetch` None stands for one that is not here yet. Raises ConnectionError for a hub that cannot be reached,
-    ValueError for a device or a folder that is not there.
+    Without `fetch` None stands for one that is not here yet. Raises DownloadError for a hub that cannot be reached,
+    InputError for a device or a folder that is not there.
     """
     chosen = settings.backbone
     machine.find_device(settings.runtime.device)  # before a download
@@ -108,7 +56,7 @@ def checkpoint(settings: Settings, fetch: bool = True) -> Path | None:
 def load_backbone(settings: Settings) -> Backbone:
     """The backbone that the settings name, on their device; weights are read when first needed.
 
-    Raises ConnectionError for a hub that cannot be reached, ValueError for what cannot be used.
+    Raises DownloadError for a hub that cannot be reached, InputError for what cannot be used.
     """
     chosen, runtime = settings.backbone, settings.runtime
     if runtime.threads is not None:
@@ -126,153 +74,178 @@ def load_backbone(settings: Settings) -> Backbone:
     )
 
 
-_LOADED: dict[tuple[BackboneSettings, RuntimeSettings], Backbone] = {}
-"""The last backbone of this process, for jobs that come one after the other."""
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An edit that was refused nothing: its plan, and a user's mask (F, H, W) at the source's size or None."""
+
+    plan: Plan
+    mask: Frames | None
+
+    @property
+    def pixels(self) -> Frames | None:
+        """The mask that alone says what may change, on pixels; None where attention has a say."""
+        return self.mask if self.plan.settings.mask.user == "replace" else None
 
 
-def loaded(settings: Settings) -> Backbone:
-    """As `load_backbone`, but the one that the last call gave if it is the same; one at a time is held."""
-    key = settings.backbone, settings.runtime
-    if key not in _LOADED:
-        _LOADED.clear()
-        _LOADED[key] = load_backbone(settings)
-    return _LOADED[key]
-
-
-def release() -> None:
-    """Let go of the backbone that `loaded` holds."""
-    _LOADED.clear()
-
-
-def check(settings: Settings) -> None:
-    """Raise ValueError or OSError for what can be refused before a backbone is there, and so before a download."""
-    if settings.target is None or not settings.target.strip():
-        raise InputError(
-            "no target prompt: say what the clip should show (--target), or what to change (--instruction)"
-        )
-    if settings.source is None and settings.mode.name != "random_noise":
-        raise InputError("no source prompt: say what the clip shows (--source)")
-    region.check_words(settings)
-    if settings.user_mask is not None and not Path(settings.user_mask).exists():
-        raise FileMissingError(f"mask {settings.user_mask} does not exist: check its path")
-    chosen = reader.select(probe.probe(_required(settings)), settings.start, settings.frames, settings.rate)
-    cuts.check(settings.cuts, len(chosen.indices))
-
-
-def run(settings: Settings, backbone: Backbone, monitor: Monitor | None = None, out: Path | None = None) -> EditResult:
-    """One edit, from a file to a folder of files; everything that can be refused is refused before the networks run.
-
-    A clip with cuts is edited scene by scene, each as if it stood alone (with padding, encoding, mask and noise of its
-    own, from the same seed), and written as one. `out` is the folder where a caller wants the files, in place of the
-    settings' own.
-    """
-    job = Job(settings, backbone, monitor or QUIET)
-    check(settings)
-    job.say(instruction.explain(settings))
-    assert settings.target is not None
+def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session) -> Prepared:
+    """Everything that can be refused is refused here, before the networks run; and what is to be said is said."""
+    made = check(settings, clip)
+    session.say(instruction.explain(settings))
     for name in ("source", "target", "negative_prompt"):
-        job.say(check_prompt(settings, backbone, name))
-    grid = make_grid(settings, backbone)
-    check_editor(settings, len(grid) - 1)
-    with job.meter.phase("find cuts"):
-        source, scenes = plan(settings, backbone, _required(settings), job.notice, job.monitor)
-    mask_frames = None
+        session.say(check_prompt(made, backbone, name))
+    check_editor(made, len(make_grid(settings, backbone)) - 1)
+    with session.meter.phase("find cuts"):
+        cuts = cut_places(settings, clip, session)
+    session.say(notices.of_cuts(cuts if settings.cuts == "auto" else (), float(clip.selection.fps)))
+    plan = make_plan(made, backbone, clip, cuts)
+    session.say(notices.of_shots(plan))
+    mask = None
     if settings.user_mask is not None:
-        mask_frames, said = mask_file.read_mask(settings.user_mask, source.info, source.selection.indices)
-        job.say([*said, *cut(source, mask_frames)])
-    job.say(
-        [
-            *backbone.spec.notices,
-            *region.explain(settings),
-            *unused(settings, max(len(scene.windows) for scene in scenes)),
-        ]
+        mask, texts = mask_file.read_mask(settings.user_mask, clip.video, clip.selection.indices)
+        session.say([*texts, *notices.of_margins(loses_margins(plan.shots[0], mask))])
+    most = max(len(shot.windows) for shot in plan.shots)
+    session.say([*backbone.spec.notices, *notices.of_region(made), *notices.of_unused(made, most)])
+    return Prepared(plan, mask)
+
+
+def edit_clip(
+    settings: Settings,
+    backbone: Backbone,
+    session: Session | None = None,
+    *,
+    out: Path | None = None,
+    video: Video | None = None,
+) -> EditResult:
+    """One edit, from a file to a folder of files.
+
+    A clip with hard cuts is edited shot by shot, each as if it stood alone (with padding, encoding, mask and noise of
+    its own, from the same seed), and written as one. `out` is the folder where a caller wants the files, in place of
+    the settings' own; `video` is what was probed of the clip already.
+    """
+    session = session or Session(backbone.device)
+    clip = open_clip(settings, video)
+    prepared = prepare(settings, backbone, clip, session)
+    plan = prepared.plan
+    inputs = filter(None, [str(clip.video.path), settings.user_mask])
+    place = settings.out if out is None else str(out)
+    with staging(place, clip.video.path.stem, EDIT, inputs) as stage:
+        edits = edit_shots(prepared, backbone, session)
+        with session.meter.phase("decode and write"), torch.no_grad():
+            if settings.composite is True and not blends(plan, edits, prepared.pixels):
+                session.say(["composite=true has no effect: there is no mask"])
+            write_edit(plan, backbone, edits, prepared.pixels, stage.folder, session)
+        run = describe_run(plan, backbone, edits, session)
+        write_yaml(stage.folder / "run.yaml", run)
+        folder = stage.commit()
+    mask = folder / "mask.mp4"
+    return EditResult(
+        folder=folder,
+        video=folder / "edit.mp4",
+        compare=folder / "compare.mp4",
+        mask=mask if mask.exists() else None,
+        **_latents(edits),
+        run=run,
     )
 
-    inputs = filter(None, [str(source.info.path), settings.user_mask])
-    place = settings.out if out is None else str(out)
-    with staging(place, source.info.path.stem, inputs=inputs) as stage:
-        encoded = _encoded(job, scenes)
-        edits = []
-        for scene, x_src in zip(scenes, encoded, strict=True):
-            user = None
-            if mask_frames is not None:
-                section = between(mask_frames, scene.first, scene.first + scene.geometry.source_frames)
-                user = region.user_latent(working_mask(scene, section), backbone, scene.geometry)
-            z, found = steer(job, x_src, grid, own_latents(backbone, scene.geometry), user)
-            edits.append(Edited(scene, x_src, z.cpu(), None if found is None else found.cpu(), job.objects))
-        shares = [e.objects[:, :, own_latents(backbone, e.scene.geometry)] for e in edits if e.objects is not None]
-        if shares:
-            job.fact("objects", object_facts(settings, torch.cat(shares, 2)))
-        with job.meter.phase("decode and write"), torch.no_grad():
-            replaced = mask_frames if settings.mask.user == "replace" else None
-            write_edit(job, source, edits, replaced, stage.folder)
-        job.fact("scenes", listed(scenes))
-        job.write_run(stage.folder, source, grid)
-        return job.result(stage.commit(), edits)
+
+def edit_array(settings: Settings, backbone: Backbone, clip: Clip, session: Session) -> EditedFrames:
+    """One edit of frames in memory, to frames in memory; nothing is written."""
+    prepared = prepare(settings, backbone, clip, session)
+    edits = edit_shots(prepared, backbone, session)
+    with session.phase("decode", len(clip.selection.indices)), torch.no_grad():
+        parts = []
+        for each in rendered(prepared.plan, backbone, edits, prepared.pixels):
+            parts.append((each.edit, each.mask))
+            session.advance(len(each.places))
+    masks = [mask for _, mask in parts if mask is not None]
+    return EditedFrames(
+        frames=np.concatenate([edit for edit, _ in parts]),
+        mask=np.concatenate(masks) if len(masks) == len(parts) else None,
+        **_latents(edits),
+        run=describe_run(prepared.plan, backbone, edits, session),
+    )
 
 
-def _encoded(job: Job, scenes: Sequence[SourceClip]) -> list[Tensor]:
-    """The source latents of all scenes, on the host: the autoencoder need not come back between their edits."""
-    encoded, told = [], job.backbone.spec.world is None
-    for scene in scenes:
-        frames = read(scene)
-        x_src = encode(job, frames)
+def edit_shots(prepared: Prepared, backbone: Backbone, session: Session) -> list[Edited]:
+    """Every shot of the clip, encoded and edited; the autoencoder need not come back between their edits."""
+    plan, edits = prepared.plan, []
+    encoded = _encoded(plan, backbone, session)
+    for shot, x_src in zip(plan.shots, encoded, strict=True):
+        user = None
+        if prepared.mask is not None:
+            section = between(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
+            user = user_latent(working_mask(shot, section), plan.spec, shot.geometry)
+        own = own_latents(plan.spec, shot.geometry)
+        done = steer(plan.brief, backbone, x_src, plan.grid, shot.windows, own, session, user)
+        mask = None if done.mask is None else done.mask.cpu()
+        edits.append(Edited(shot, x_src, done.z.cpu(), mask, done.objects, done.evaluations, dict(done.reports)))
+    return edits
+
+
+def _latents(edits: Sequence[Edited]) -> dict[str, Any]:
+    masks = [edited.mask for edited in edits if edited.mask is not None]
+    return {
+        "latents": torch.cat([edited.z for edited in edits], dim=2),
+        "source_latents": torch.cat([edited.x_src for edited in edits], dim=2),
+        "latent_mask": torch.cat(masks, dim=2) if masks else None,
+    }
+
+
+def _encoded(plan: Plan, backbone: Backbone, session: Session) -> list[Tensor]:
+    """The source latents of all shots, on the host."""
+    encoded, told = [], backbone.spec.world is None
+    for shot in plan.shots:
+        frames = working_frames(plan.clip, shot)
+        x_src = encode(backbone, frames, session)
         if not told:
-            with job.meter.phase("round trip"):
-                job.say(said := _carried(job.backbone, frames, x_src))
-            told = bool(said)
+            with session.meter.phase("round trip"):
+                lost = _lost(backbone, frames, x_src)
+            session.say(lost)
+            told = bool(lost)
         encoded.append(x_src.cpu())
     return encoded
 
 
-def _carried(backbone: Backbone, frames: Frames, x_src: Tensor) -> list[str]:
+def _lost(backbone: Backbone, frames: Frames, x_src: Tensor) -> list[str]:
     """A notice if a small backbone's autoencoder loses too much of the clip, seen on as many frames as it learned."""
-    shown = min(len(frames), backbone.spec.trained_frames)
-    latents = x_src[:, :, : backbone.spec.leading_latents + 1 + (shown - 1) // backbone.spec.frames_per_latent]
+    spec = backbone.spec
+    shown = min(len(frames), spec.trained_frames)
+    latents = x_src[:, :, : spec.leading_latents + 1 + (shown - 1) // spec.frames_per_latent]
     with torch.no_grad():
         again = np.concatenate(list(backbone.decode(latents)))
     kept = psnr(again, frames[: len(again)])
     if kept >= CARRIES:
         return []
     return [
-        f"the autoencoder of {backbone.spec.name} gives this clip back at {kept:.1f} dB only (below {CARRIES:.0f} much "
-        "is lost); a full-size backbone carries such footage"
+        f"the autoencoder of {spec.name} gives this clip back at {kept:.1f} dB only (below {CARRIES:.0f} much is "
+        "lost); a full-size backbone carries such footage"
     ]
 
 
-def generate(settings: Settings, backbone: Backbone, monitor: Monitor | None = None) -> Path:
+def generate(settings: Settings, backbone: Backbone, session: Session | None = None) -> Path:
     """A clip from the target prompt alone, by the same seam: random noise at strength 1; returns its folder."""
     if not (settings.target or "").strip():
         raise InputError("no prompt: say what the clip should show (--prompt)")
     if settings.mode.name != "random_noise":
         raise InputError("generation starts from noise: it needs mode=random_noise")
-    job = Job(settings, backbone, monitor or QUIET)
-    assert settings.target is not None
-    job.say(check_prompt(settings, backbone, "target"))
-    grid = make_grid(replace(settings, strength=1.0), backbone)
+    session = session or Session(backbone.device)
+    made, spec = brief(replace(settings, strength=1.0, source=None, source_words="", target_words="")), backbone.spec
+    session.say(check_prompt(made, backbone, "target"))
+    grid = tuple(make_grid(made.settings, backbone))
     if grid[0] != float(backbone.knots[0]):
         raise InputError(f"generation starts from pure noise: the grid must begin at {float(backbone.knots[0]):.6g}")
-    wanted = settings.frame_size or native_size(backbone)
-    geometry = backbone.geometry(settings.frames or backbone.spec.trained_frames, wanted)
-    announce(settings, backbone, geometry, job.notice)
-    job.say(backbone.spec.notices)
+    geometry = backbone.geometry(settings.frames or spec.trained_frames, settings.frame_size or native_size(spec))
+    places = tuple(windows_of(settings, spec, geometry.latent[1]))
+    session.say([*notices.of_shape(settings, spec, geometry, places), *spec.notices])
     with staging(settings.out, "generate", GENERATE) as stage:
-        with job.meter.phase("embed"):
-            prompt, negative = backbone.embed(settings.target), backbone.embed(settings.negative_prompt)
-        seen = windows.over(backbone, windows_of(settings, backbone, geometry.latent[1]))
-        velocity = seen.velocity(prompt, settings.target_guidance_scale, negative)
-        start = torch.zeros((1, *geometry.latent), device=seen.device)
-        before = backbone.evaluations
-        with job.meter.phase("edit"), torch.no_grad():
-            z = run_editor(settings, start, {"target": velocity}, grid, None, job, own_latents(backbone, geometry))
-        job.fact("network_evaluations", backbone.evaluations - before)
-        with job.meter.phase("decode and write"), torch.no_grad():
-            write_clip(job, geometry, z, stage.folder / "video.mp4")
-        job.write_run(stage.folder, None, grid)
+        seen = windows.over(backbone, places)
+        with session.meter.phase("embed"):
+            _, velocities = bind(made, seen)
+        start, before = torch.zeros((1, *geometry.latent), device=seen.device), backbone.evaluations
+        with session.meter.phase("edit"), torch.no_grad():
+            z, _ = run_editor(made, start, velocities, grid, None, own_latents(spec, geometry), session)
+        evaluations = backbone.evaluations - before
+        with session.meter.phase("decode and write"), torch.no_grad():
+            write_clip(backbone, geometry, z, stage.folder / "video.mp4", settings.rate, session)
+        write_yaml(stage.folder / "run.yaml", describe_generation(made, backbone, grid, evaluations, session))
         return stage.commit()
-
-
-def _required(settings: Settings) -> str:
-    if settings.video is None:
-        raise InputError("no clip: give a video file or an edit's YAML file")
-    return settings.video

@@ -16,7 +16,7 @@ CHUNK = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Clip:
+class ClipModel:
     """A CLIP model on its device, with the processor that its checkpoint brings."""
 
     model: Any
@@ -42,10 +42,10 @@ class Clip:
 
 
 @cache
-def load(device: torch.device, place: str | Path = "openai/clip-vit-large-patch14") -> Clip:
+def load(device: torch.device, place: str | Path = "openai/clip-vit-large-patch14") -> ClipModel:
     """The model of a name on the hub (1.7 GB) or of a folder, in float32; raises as `hub.model` does."""
     model = hub.model(CLIPModel, place, {"dtype": torch.float32})
-    return Clip(model.to(device), hub.processor(CLIPProcessor, place))
+    return ClipModel(model.to(device), hub.processor(CLIPProcessor, place))
 
 
 def _unit(features: torch.Tensor) -> np.ndarray:

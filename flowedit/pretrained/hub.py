@@ -2,16 +2,15 @@
 
 import errno
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.utils import logging as hub_logging
-from transformers.utils import logging
 
-from flowedit.messages import DownloadError, InputError
+from flowedit.messages import DownloadError, FileError, InputError, first_line
 
 SIZES = {
     "openai/clip-vit-large-patch14": "1.7 GB",
@@ -19,7 +18,7 @@ SIZES = {
     "Qwen/Qwen2.5-VL-7B-Instruct": "16.6 GB",
 }
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
@@ -31,14 +30,14 @@ _failed: dict[str, str] = {}
 def model(cls: Any, place: str | Path, options: Mapping[str, Any]) -> Any:
     """A network in evaluation mode, on the CPU, of a folder or a name on the hub; `cls.from_pretrained` takes options.
 
-    Raises ConnectionError, one line with the size and what to do, if the hub's files cannot be had, and ValueError
-    for a folder that cannot be read, or whose weights are no safetensors or not all there.
+    Raises DownloadError, one line with the size and what to do, if the hub's files cannot be had, and InputError for
+    a folder that cannot be read, or whose weights are not safetensors or not all there.
     """
     always = {"use_safetensors": True, "output_loading_info": True}
-    found, notes = _fetch(place, lambda here: cls.from_pretrained(place, local_files_only=here, **always, **options))
-    if missing := sorted(notes["missing_keys"]):
+    network, info = _fetch(place, lambda here: cls.from_pretrained(place, local_files_only=here, **always, **options))
+    if missing := sorted(info["missing_keys"]):
         raise InputError(f"{str(place)!r} lacks {len(missing)} weights of a {cls.__name__}, such as {missing[0]}")
-    return found.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False)
 
 
 def processor(cls: Any, place: str | Path) -> Any:
@@ -46,8 +45,36 @@ def processor(cls: Any, place: str | Path) -> Any:
     return _fetch(place, lambda here: cls.from_pretrained(place, local_files_only=here, trust_remote_code=False))
 
 
+def snapshot(repository: str, size: str, patterns: Sequence[str], advice: str) -> Path:
+    """The folder of a repository in the local cache, its files that match the patterns downloaded if need be.
+
+    Raises what `unreachable` says, each time anew: a user may have repaired the connection.
+    """
+    from huggingface_hub import snapshot_download
+
+    if (folder := cached_snapshot(repository, patterns)) is not None:
+        return folder
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(patterns)))
+    except MemoryError:
+        raise
+    except Exception as error:  # the hub's client raises its own kinds, its transport's and the system's
+        raise unreachable(f"{repository} ({size}) from the model hub", advice, error) from error
+
+
+def cached_snapshot(repository: str, patterns: Sequence[str]) -> Path | None:
+    """The folder of a repository in the local cache; None if it is not there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(patterns), local_files_only=True))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError):
+        return None
+
+
 def download(name: str, advice: str, get: Callable[[], T]) -> T:
-    """`get()`, with its failure as `unreachable` says it; ConnectionError also for what failed before.
+    """`get()`, with its failure as `unreachable` says it; DownloadError also for what failed before.
 
     A client's retries take half a minute: not once for each metric of each clip, but once in a process.
     """
@@ -58,22 +85,17 @@ def download(name: str, advice: str, get: Callable[[], T]) -> T:
     except MemoryError:
         raise
     except Exception as error:  # a client raises its own kinds, its transport's and the system's
-        found = unreachable(name, advice, error)
-        if isinstance(found, ConnectionError):
-            _failed[name] = str(found)
-        raise found from error
+        failure = unreachable(name, advice, error)
+        if isinstance(failure, DownloadError):
+            _failed[name] = str(failure)
+        raise failure from error
 
 
-def unreachable(name: str, advice: str, error: Exception) -> OSError:
-    """What to raise for a failed download: ConnectionError, or OSError where it could not be stored; one line each."""
-    if isinstance(error, OSError) and error.errno in FULL:
-        return OSError(f"{name} cannot be stored: {error.strerror}")
-    return ConnectionError(f"cannot get {name} ({first_line(error)[:99]}); {advice}")
-
-
-def first_line(error: Exception) -> str:
-    """An error in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def unreachable(name: str, advice: str, error: Exception) -> FileError:
+    """What to raise for a failed download: DownloadError, or FileError where it could not be stored; one line each."""
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        return FileError(f"{name} cannot be stored: {error.strerror}")
+    return DownloadError(f"cannot get {name} ({first_line(error)[:99]}); {advice}")
 
 
 def _fetch(place: str | Path, read: Callable[[bool], T]) -> T:
@@ -103,16 +125,18 @@ def _fetch(place: str | Path, read: Callable[[bool], T]) -> T:
 
 @contextmanager
 def quiet(bars: bool = False) -> Iterator[None]:
-    """No chat of other libraries inside our own progress, and no bars but a download's."""
-    shown, levels = logging.is_progress_bar_enabled(), [chat.get_verbosity() for chat in (logging, hub_logging)]
+    """No messages of other libraries inside our own progress, and no bars but a download's."""
+    from transformers.utils import logging  # a second of import that a look into the cache should not cost
+
+    shown, levels = logging.is_progress_bar_enabled(), [log.get_verbosity() for log in (logging, hub_logging)]
     if not bars:
         logging.disable_progress_bar()
-    for chat in (logging, hub_logging):
-        chat.set_verbosity_error()
+    for log in (logging, hub_logging):
+        log.set_verbosity_error()
     try:
         yield
     finally:
-        for chat, level in zip((logging, hub_logging), levels, strict=True):
-            chat.set_verbosity(level)
+        for log, level in zip((logging, hub_logging), levels, strict=True):
+            log.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()

@@ -175,7 +175,7 @@ def test_recording_changes_no_output_and_leaves_nothing_behind(request, kind):
     z = torch.randn((2, *backbone.geometry(9, (64, 96)).latent))
     velocity = backbone.velocity(prompt)
     before = velocity(z, 0.5)
-    net = backbone._parts.transformer
+    net = backbone.components.transformer
     processors = dict(net.attn_processors)
     with backbone.record({prompt: [1]}, [0.0, 0.5, 0.9]) as maps:
         assert torch.equal(velocity(z, 0.5), before)
@@ -212,11 +212,11 @@ def test_prompts_without_tokens_are_not_recorded(backbone_2b):
 
 
 def test_blocks_are_fractions_of_the_depth():
-    assert recorder.chosen([0.6], 30) == [18]
-    assert recorder.chosen([0.0, 0.5, 0.99, 0.5], 4) == [0, 2, 3]
+    assert recorder.block_indices([0.6], 30) == [18]
+    assert recorder.block_indices([0.0, 0.5, 0.99, 0.5], 4) == [0, 2, 3]
     for bad in ([1.0], [-0.1], []):
         with pytest.raises(ValueError, match=r"mask\.blocks"):
-            recorder.chosen(bad, 30)
+            recorder.block_indices(bad, 30)
 
 
 def test_an_attention_with_a_mask_is_refused_rather_than_misread():

@@ -136,7 +136,7 @@ def test_guidance_is_one_batched_call_and_rows_are_counted(backbone_2b):
     z = torch.randn((3, *backbone.geometry(9, (64, 96)).latent))
     prompt, negative = backbone.embed("a fox"), backbone.embed("")
     calls = []
-    backbone._parts.transformer.register_forward_pre_hook(
+    backbone.components.transformer.register_forward_pre_hook(
         lambda m, args, kwargs: calls.append(len(kwargs["hidden_states"])), with_kwargs=True
     )
     guided = backbone.velocity(prompt, 4.0, negative)(z, 0.5)
@@ -148,7 +148,7 @@ def test_guidance_is_one_batched_call_and_rows_are_counted(backbone_2b):
     assert torch.allclose(guided, guidance.classifier_free(none, plain, 4.0), atol=1e-4)
     for rows in (1, 2, 3):
         split, sizes = load(backbone_2b, rows=rows), []
-        split._parts.transformer.register_forward_pre_hook(
+        split.components.transformer.register_forward_pre_hook(
             lambda m, args, kwargs, sizes=sizes: sizes.append(len(kwargs["hidden_states"])), with_kwargs=True
         )
         assert torch.allclose(split.velocity(prompt, 4.0, negative)(z, 0.5), guided, atol=1e-5)
@@ -213,7 +213,7 @@ def test_a_reloaded_checkpoint_gives_the_same_bytes(folder, tmp_path):
 def test_times_below_the_smallest_knot_are_conditioned_at_it(backbone_2b):
     backbone = load(backbone_2b)
     seen = []
-    backbone._parts.transformer.register_forward_pre_hook(
+    backbone.components.transformer.register_forward_pre_hook(
         lambda m, args, kwargs: seen.append(kwargs["timestep"].tolist()), with_kwargs=True
     )
     z = torch.randn((1, *backbone.geometry(9, (64, 96)).latent))
@@ -228,7 +228,7 @@ def test_embeddings_are_cached_by_prompt_and_encoder(backbone_2b, tmp_path, monk
     backbone = load(backbone_2b, cache=cache)
     first = backbone.embed("a fox")
     assert len(list(cache.iterdir())) == 1
-    monkeypatch.setattr(type(backbone._text), "_encode", lambda *a: pytest.fail("encoded again"))
+    monkeypatch.setattr(type(backbone.text), "_encode", lambda *a: pytest.fail("encoded again"))
     assert torch.equal(load(backbone_2b, cache=cache).embed("a fox").embedding, first.embedding)
     monkeypatch.undo()
     other = tmp_path / "other"
@@ -252,7 +252,7 @@ def test_a_prompt_that_is_too_long_says_what_falls_off(backbone_2b):
 def test_a_lone_space_piece_covers_no_letter(backbone_2b):
     backbone = load(backbone_2b)
     prompt = "a zebra, fox"
-    pieces = backbone._text._tokenizer.convert_ids_to_tokens(backbone._text._tokenizer(prompt).input_ids)
+    pieces = backbone.text._tokenizer.convert_ids_to_tokens(backbone.text._tokenizer(prompt).input_ids)
     spans = backbone.spans(prompt)
     lone = [span for piece, span in zip(pieces, spans, strict=True) if piece == "▁"]
     assert lone
@@ -270,14 +270,14 @@ def test_characters_without_a_piece_are_told(backbone_2b):
 
 def test_prompts_in_a_row_share_one_load_of_the_encoder(backbone_2b, monkeypatch):
     backbone, loads = load(backbone_2b), []
-    original = type(backbone._folder).model
+    original = type(backbone.checkpoint).model
     monkeypatch.setattr(
-        type(backbone._folder), "model", lambda self, part, *rest: loads.append(part) or original(self, part, *rest)
+        type(backbone.checkpoint), "model", lambda self, part, *rest: loads.append(part) or original(self, part, *rest)
     )
     conditioning = [backbone.embed(prompt) for prompt in ("a fox", "a panda", "")]
     assert loads == ["text_encoder"]
     backbone.velocity(conditioning[0])(torch.zeros(1, *backbone.geometry(9, (64, 96)).latent), 0.5)
-    assert "_encoder" not in vars(backbone._text)  # it leaves before the network comes
+    assert "_encoder" not in vars(backbone.text)  # it leaves before the network comes
 
 
 def test_spans_are_the_characters_of_the_prompt(folder):
@@ -308,7 +308,7 @@ def test_a_tokenizer_folder_with_only_a_sentencepiece_model_loads(backbone_2b, t
     spans = backbone.spans(prompt)
     model = sentencepiece.SentencePieceProcessor(model_file=str(hub / "tokenizer" / "spiece.model"))
     assert len(spans) == len(model.encode(prompt)) + 1
-    assert backbone._text._tokenizer(prompt).input_ids == [*model.encode(prompt), 1]
+    assert backbone.text._tokenizer(prompt).input_ids == [*model.encode(prompt), 1]
     assert torch.isfinite(backbone.embed(prompt).embedding).all()
 
 
@@ -324,7 +324,7 @@ def test_image_to_video_and_other_families_are_refused(backbone_2b, tmp_path):
     with pytest.raises(ValueError, match="image-to-video"):
         load(changed(backbone_2b, tmp_path, "transformer", in_channels=8))
     shutil.rmtree(tmp_path / "copy")
-    with pytest.raises(ValueError, match=r"FluxPipeline.*CogVideoXPipeline"):
+    with pytest.raises(ValueError, match=r"FluxPipeline.*CogVideoXPipeline \(cogvideox\), WanPipeline \(wan\)"):
         load(changed(backbone_2b, tmp_path, "", _class_name="FluxPipeline"))
 
 

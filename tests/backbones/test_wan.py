@@ -18,8 +18,8 @@ from flowedit.editors.inversion_free import inversion_free
 from flowedit.flow import guidance, noise, schedule, solvers
 from flowedit.language import words
 from flowedit.media import probe
-from flowedit.pipeline import steer
-from flowedit.pipeline.source import windows_of
+from flowedit.pipeline import plan
+from flowedit.pipeline.plan import windows_of
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (9, 64, 96, 3), dtype=np.uint8)
 FOX = "A red fox is lying down."
@@ -142,7 +142,7 @@ def test_words_are_found_behind_entities_and_wide_spaces(backbone_wan):
     backbone, prompt = load(backbone_wan), "  the cat &amp;   zebra\n runs"
     spans = backbone.spans(prompt)
     chosen = words.token_indices(prompt, "zebra", spans)
-    pieces = backbone._text._tokenizer.convert_ids_to_tokens(backbone._text._tokenizer(clean(prompt)[0]).input_ids)
+    pieces = backbone.text._tokenizer.convert_ids_to_tokens(backbone.text._tokenizer(clean(prompt)[0]).input_ids)
     assert "".join(pieces[i] for i in chosen) == "zebra"
     assert spans[-1] == (0, 0)
     covered = {i for a, b in spans for i in range(a, b)}
@@ -212,7 +212,7 @@ def test_knots_are_whole_timesteps_and_times_below_them_are_conditioned_at_the_l
     assert (len(backbone.knots), float(backbone.knots[0]), float(backbone.knots[-1])) == (1000, 1.0, 0.001)
     assert schedule.model(backbone.knots, 4) == [1.0, 0.75, 0.5, 0.25, 0.0]
     seen = []
-    backbone._parts.transformer.register_forward_pre_hook(
+    backbone.components.transformer.register_forward_pre_hook(
         lambda m, args, kwargs: seen.append(kwargs["timestep"].tolist()), with_kwargs=True
     )
     z, velocity = latents(backbone), backbone.velocity(backbone.embed("a fox"))
@@ -226,7 +226,7 @@ def test_guidance_is_one_batched_call_and_a_limit_of_rows_changes_nothing(backbo
     results, calls = {}, {}
     for rows in (0, 1, 2):
         backbone, sizes = load(backbone_wan, rows=rows), []
-        backbone._parts.transformer.register_forward_pre_hook(
+        backbone.components.transformer.register_forward_pre_hook(
             lambda m, args, kwargs, sizes=sizes: sizes.append(len(kwargs["hidden_states"])), with_kwargs=True
         )
         prompt, negative = backbone.embed("a fox"), backbone.embed("")
@@ -360,7 +360,7 @@ def test_the_models_own_grid_is_shifted_and_a_named_one_stands_over_it(backbone_
     backbone = load(backbone_wan)
     settings = compose.compose({"backbone": backbone_wan, "steps": 4, "strength": 1, **options})
     shift = {"shifted": 5.0, "uniform": 1.0}.get(options.get("mode.grid"), 3.0)
-    assert steer.make_grid(settings, backbone) == pytest.approx(schedule.shifted(backbone.knots, 4, shift))
+    assert plan.make_grid(settings, backbone) == pytest.approx(schedule.shifted(backbone.knots, 4, shift))
 
 
 @pytest.mark.parametrize("shift", [1.0, 5.0, 7.0])
@@ -368,7 +368,7 @@ def test_the_grid_is_shifted_as_the_checkpoint_says(backbone_wan, tmp_path, shif
     backbone = load(changed(backbone_wan, tmp_path, "scheduler/scheduler_config.json", flow_shift=shift))
     settings = compose.compose({"backbone": "wan2.1-t2v-1.3b", "steps": 4, "strength": 1})
     assert backbone.spec.shift == shift
-    assert steer.make_grid(settings, backbone) == pytest.approx(schedule.shifted(backbone.knots, 4, shift))
+    assert plan.make_grid(settings, backbone) == pytest.approx(schedule.shifted(backbone.knots, 4, shift))
 
 
 # Refusals
@@ -384,7 +384,11 @@ def test_the_grid_is_shifted_as_the_checkpoint_says(backbone_wan, tmp_path, shif
         ("model_index.json", {"expand_timesteps": True}, "another version"),
         ("vae/config.json", {"is_residual": True}, "another version"),
         ("scheduler/scheduler_config.json", {"prediction_type": "epsilon"}, "epsilon"),
-        ("model_index.json", {"_class_name": "WanImageToVideoPipeline"}, "WanImageToVideoPipeline.*WanPipeline are"),
+        (
+            "model_index.json",
+            {"_class_name": "WanImageToVideoPipeline"},
+            r"a WanImageTo.*WanPipeline \(wan\)",
+        ),
     ],
 )
 def test_other_models_are_refused(backbone_wan, tmp_path, name, values, said):
@@ -398,7 +402,7 @@ def test_a_flow_matching_scheduler_is_as_good(backbone_wan, tmp_path):
     (copy / "scheduler" / "scheduler_config.json").unlink()
     FlowMatchEulerDiscreteScheduler(shift=7.0).save_pretrained(copy / "scheduler")
     assert torch.equal(load(copy).knots, load(backbone_wan).knots)
-    assert load(copy).shift == 7.0
+    assert load(copy).spec.shift == 7.0
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def composed(command, monkeypatch):
             caught.append(settings)
             raise ValueError("caught")
 
-        monkeypatch.setattr("flowedit.pipeline.run.check", stop)
+        monkeypatch.setattr("flowedit.pipeline.api.check", stop)
         _, _, err = command("edit", *args)
         assert caught, err
         return caught[0]
@@ -247,7 +247,7 @@ def test_unreadable_clip(refused, edit, clip_file, place, monkeypatch):
         (("--fit", "stretch"), "crop, pad"),
         (("--mode", "inverson"), ("one of flowalign, flowdirector_v1, ", "'inversion'")),
         (("--mask", "atention"), "'attention'"),
-        (("--guidance", "diferential"), "'differential'"),
+        (("--averaging", "diferential"), "'differential'"),
         (("--backbone", "cogvideox-2bb"), "'cogvideox-2b'"),
         (("--backbone", ""), "unknown backbone"),
         (("--backbone", "out/edit.mp4"), "unknown backbone"),
@@ -265,8 +265,8 @@ def test_unreadable_clip(refused, edit, clip_file, place, monkeypatch):
         (("mode.grid=given",), "mode.times"),
         (("mode.grid=shifted", "mode.shift=inf"), "mode.shift inf"),
         (("mode.target_only_steps=9",), "target_only_steps 9"),
-        (("guidance=differential", "guidance.weight=inf"), "guidance.weight inf"),
-        (("guidance=differential", "draws=2", "guidance.baseline_size=2"), "baseline_size"),
+        (("averaging=differential", "averaging.weight=inf"), "averaging.weight inf"),
+        (("averaging=differential", "draws=2", "averaging.baseline_size=2"), "baseline_size"),
         (("stepz=4",), "'steps'"),
         (("hydra.run.dir=x",), "unknown key"),
         (("runtime=gpu",), "default"),
@@ -437,7 +437,7 @@ def test_out_of_memory_names_what_lowers_it(refused, edit, monkeypatch, error):
     def run_out(*_, **__):
         raise error
 
-    monkeypatch.setattr("flowedit.backbones.cogvideox.CogVideoX.decode", run_out)
+    monkeypatch.setattr("flowedit.backbones.adapter.Adapter.decode", run_out)
     says = ("out of memory", "decode", "--size", "--frames", "runtime.rows=1", "runtime.dtype=bfloat16")
     refused(edit, "--strength", 0, out="new/deep/out", says=says)
 
@@ -473,7 +473,7 @@ def test_an_interruption_leaves_nothing_even_if_it_comes_twice(refused, edit, mo
     before = signal.getsignal(getattr(signal, kind))
     if before is signal.SIG_IGN:
         pytest.skip("ignored here, as under nohup; it stays so")
-    monkeypatch.setattr("flowedit.backbones.cogvideox.CogVideoX.decode", interrupt)
+    monkeypatch.setattr("flowedit.backbones.adapter.Adapter.decode", interrupt)
     monkeypatch.setattr("flowedit.pipeline.outputs.shutil.rmtree", clean)
     refused(edit, "--strength", 0, out="new/out", says="flowedit: interrupted; nothing was written")
     assert cleaned
@@ -610,8 +610,8 @@ def test_prompts_pass_to_the_letter(composed, place, clip_file, prompt):
 def test_a_clip_may_have_any_name(composed, place, clip_file):
     for name in ("a=b.mp4", "steps=3.mp4", "狐狸 🦊.mp4", "it's [1].mp4", "${x}.mp4", "-dash.mp4"):
         shutil.copy(clip_file, place / name)
-        assert composed("--target=a", "--", name).video == name
-    assert composed("steps=3.mp4").video == "steps=3.mp4"
+        assert composed("--target=a", "--", name).clip == name
+    assert composed("steps=3.mp4").clip == "steps=3.mp4"
 
 
 def test_a_flag_equals_its_override_and_the_last_one_wins(composed, clip_file):
@@ -622,7 +622,7 @@ def test_a_flag_equals_its_override_and_the_last_one_wins(composed, clip_file):
     assert composed(clip_file, "steps=8", "--steps", 7).steps == 7
     assert composed(clip_file, "--steps", 7, "--steps", 9).steps == 9
     assert composed(clip_file, "--source", "steps=3", "--steps", 9).source == "steps=3"
-    assert composed(f"video={clip_file}").video == str(clip_file)
+    assert composed(f"clip={clip_file}").clip == str(clip_file)
 
 
 def test_a_backbone_given_last_wins(composed, clip_file, place):
@@ -639,7 +639,7 @@ def test_flags_stand_over_the_yaml_file(composed, place, clip_file):
     row = [{"clip": "clip.mp4", "source": "s", "target": "t", "mode": "inversion", "steps": 9, "redistribute": True}]
     (place / "edit.yaml").write_text(yaml.safe_dump(row), encoding="utf-8")
     plain = composed("edit.yaml")
-    assert (plain.video, plain.source, plain.mode.name, plain.steps) == ("clip.mp4", "s", "inversion", 9)
+    assert (plain.clip, plain.source, plain.mode.name, plain.steps) == ("clip.mp4", "s", "inversion", 9)
     changed = composed("edit.yaml", "--steps", 3, "mode=random_noise", "target=u")
     assert (changed.source, changed.target, changed.mode.name, changed.steps) == ("s", "u", "random_noise", 3)
 

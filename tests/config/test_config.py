@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flowedit.cli import main
+from flowedit.cli import flags
 from flowedit.config import compose
+from flowedit.config import folder as folders
 from flowedit.config.schema import Settings
 from flowedit.pipeline.plan import network_evaluations
 
@@ -27,7 +28,7 @@ def test_conf_is_found_beside_a_checkout():
 
 
 def test_conf_that_is_nowhere_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(compose, "files", lambda _: tmp_path / "flowedit")
+    monkeypatch.setattr(folders, "files", lambda _: tmp_path / "flowedit")
     with pytest.raises(FileNotFoundError, match="install flowedit again"):
         compose.folder()
 
@@ -35,8 +36,8 @@ def test_conf_that_is_nowhere_is_said(tmp_path, monkeypatch):
 def test_flags_and_top_level_keys_are_the_same_names():
     keys = set(main_file()) - {"defaults", "hydra"} | set(compose.GROUPS)
     assert keys == {field.name for field in dataclasses.fields(Settings)}
-    assert set(main.FLAGS) == keys - {"video", "runtime"}  # the positional, and a group of one
-    assert set(main.GENERATE) < set(main.FLAGS)
+    assert set(flags.FLAGS) == keys - {"clip", "runtime"}  # the positional, and a group of one
+    assert set(flags.GENERATE) < set(flags.FLAGS)
 
 
 @pytest.mark.parametrize("group", compose.GROUPS)
@@ -130,7 +131,7 @@ def test_the_sweep_script_runs_the_modes_and_a_preset(tmp_path, clip_file, backb
     edit = {"clip": "clip.mp4", "source": "a dog, 'running'", "target": "a fox: ${x}", "size": "48x32", "frames": 1}
     (tmp_path / "edit.yaml").write_text(yaml.safe_dump(edit), encoding="utf-8")
     modes = ["random_noise", "inversion", "inversion_free", "flowdirector_v2"]
-    args = [f"mode={','.join(modes)}", "video=edit.yaml", "backbone=folder", f"backbone.path={backbone_2b}", "steps=2"]
+    args = [f"mode={','.join(modes)}", "clip=edit.yaml", "backbone=folder", f"backbone.path={backbone_2b}", "steps=2"]
     command = [sys.executable, str(ROOT / "scripts" / "edit.py"), "-m", *args]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
@@ -141,7 +142,7 @@ def test_the_sweep_script_runs_the_modes_and_a_preset(tmp_path, clip_file, backb
 
 
 def test_the_sweep_script_complains_in_one_line(tmp_path):
-    command = [sys.executable, str(ROOT / "scripts" / "edit.py"), "video=none.mp4", "source=a", "target=b"]
+    command = [sys.executable, str(ROOT / "scripts" / "edit.py"), "clip=none.mp4", "source=a", "target=b"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == "flowedit: none.mp4 does not exist: check the path of the video\n"

@@ -35,7 +35,7 @@ def test_a_row_of_the_shared_clips_is_an_edit(tmp_path):
         encoding="utf-8",
     )
     settings = compose.compose(edit_file.read_edit(path))
-    assert settings.video == str(tmp_path / "dog.mp4")
+    assert settings.clip == str(tmp_path / "dog.mp4")
     assert settings.user_mask == str(tmp_path / "masks" / "dog.png")
     assert settings.source == "A white fluffy dog is lying, in front of a door."
     assert (settings.composite, settings.strength, settings.seed) == (False, 0.5, 0)
@@ -46,15 +46,15 @@ def test_every_example_is_an_edit():
     assert examples
     for path in examples:
         settings = compose.compose(edit_file.read_edit(path))
-        assert Path(settings.video or "").is_file()
+        assert Path(settings.clip or "").is_file()
 
 
 def test_a_sweep_takes_an_edit_file_and_what_stands_beside_it_wins(tmp_path):
     path = tmp_path / "edit.yaml"
     path.write_text("clip: a.mp4\nsource: s\ntarget: t\nsteps: 9\n", encoding="utf-8")
-    given = ["steps=7", f"video={path}", "target=u"]
+    given = ["steps=7", f"clip={path}", "target=u"]
     settings = edit_file.swept(given)
-    assert (settings.video, settings.source, settings.target, settings.steps) == (str(tmp_path / "a.mp4"), "s", "u", 7)
+    assert (settings.clip, settings.source, settings.target, settings.steps) == (str(tmp_path / "a.mp4"), "s", "u", 7)
     path.write_text("clip: a.mp4\nmode: inversion\n", encoding="utf-8")
     with pytest.raises(ValueError, match="chooses mode"):
         edit_file.swept(given)
@@ -63,11 +63,11 @@ def test_a_sweep_takes_an_edit_file_and_what_stands_beside_it_wins(tmp_path):
 def test_a_point_of_a_sweep_is_told_its_task_as_the_command_line_is(tmp_path):
     path = tmp_path / "edit.yaml"
     path.write_text("clip: a.mp4\nsource: a fox on grass\nsource_words: fox\ntarget: grass\n", encoding="utf-8")
-    settings = edit_file.swept([f"video={path}"])
+    settings = edit_file.swept([f"clip={path}"])
     assert settings == compose.compose(edit_file.read_edit(path))
     assert settings.task == "remove"
-    assert edit_file.swept([f"video={path}", "target=a car on grass"]).task == "replace"
-    assert edit_file.swept([f"video={path}", "task=add"]).task == "add"
+    assert edit_file.swept([f"clip={path}", "target=a car on grass"]).task == "replace"
+    assert edit_file.swept([f"clip={path}", "task=add"]).task == "add"
 
 
 def test_what_is_for_scoring_is_read_beside_the_flags_and_ignored_by_the_edit(tmp_path):
@@ -79,7 +79,7 @@ def test_what_is_for_scoring_is_read_beside_the_flags_and_ignored_by_the_edit(tm
     assert row.flags == {"source": "s", "target": "t", "steps": 3}
     assert (row.video, row.clip, row.edit, row.kind) == (tmp_path / "a" / "dog.mp4", "a/dog", "to fox", "animal")
     assert (row.score_mask, row.truth) == (tmp_path / "masks" / "dog", tmp_path / "true.mp4")
-    assert edit_file.read_edit(path) == row.flags | {"video": str(row.video)}
+    assert edit_file.read_edit(path) == row.flags | {"clip": str(row.video)}
     alone = edit_file.read_row(path, data)
     assert (alone.score_mask, alone.truth, alone.edit, alone.kind) == (None, None, None, "")
 

@@ -11,14 +11,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from edits import edited
 from fields import ToyBackbone
 
 from flowedit.config import compose
 from flowedit.flow import noise
 from flowedit.flow.guidance import classifier_free
-from flowedit.pipeline import region, steer
-from flowedit.pipeline.record import Job
-from flowedit.types import QUIET
 
 C, F, H, W = 3, 3, 60, 104
 POOL, LAMBDA = 11, 0.25
@@ -210,12 +208,7 @@ def ours(preset, **options):
     prompts = {"source": PROMPTS["source"], "target": PROMPTS["target"], "negative_prompt": PROMPTS["null"]}
     words = {"source_words": "fox", "target_words": "panda", "backbone": "cogvideox-2b"}
     settings, backbone = compose.compose({"mode": preset, **prompts, **words, **options}), Stub()
-    embedded, velocities = steer.bind(settings, backbone)
-    grid = steer.make_grid(settings, backbone)
-    with region.region(settings, backbone, embedded, X.shape[2:], slice(None), None) as where:
-        job = Job(settings, backbone, QUIET)
-        z = steer.run_editor(settings, torch.from_numpy(X)[None], velocities, grid, where.mask, job, slice(None))
-    return z[0].numpy()
+    return edited(settings, backbone, torch.from_numpy(X)[None], X.shape[2:])[0].numpy()
 
 
 def far(z, reference):
@@ -238,7 +231,7 @@ def test_version_1_over_several_steps(guidance, baseline, weight):
     assert far(ours("flowdirector_v1", steps=5, guidance=guidance), reference) < 1e-6
     plain = version_1(5, 1, 4, 2, 0.0, baseline)
     assert far(plain, reference) > 1e-2  # omega moves the output
-    assert far(ours("flowdirector_v1", steps=5, guidance="mean"), plain) < 1e-6
+    assert far(ours("flowdirector_v1", steps=5, averaging="mean"), plain) < 1e-6
 
 
 def test_version_2_over_several_steps():
@@ -249,8 +242,8 @@ def test_version_2_over_several_steps():
 @pytest.mark.parametrize(
     ("changed", "options"),
     [
-        ({"weight": 1.0}, {"guidance.weight": 1.0}),
-        ({"k": 1}, {"guidance.baseline_size": 1}),
+        ({"weight": 1.0}, {"averaging.weight": 1.0}),
+        ({"k": 1}, {"averaging.baseline_size": 1}),
         ({"draws": 4}, {"draws": 4}),
         ({"alpha": 0.5}, {"mode.direction_alpha": 0.5}),
         ({"zeta": 0.007, "phi": 0.5}, {"mode.decoupling": 0.007, "mode.decoupling_appearance": 0.5}),

@@ -1,17 +1,14 @@
 """No dead knobs: every option of an edit that is a number or a choice moves the output on a non-linear field."""
 
-import dataclasses
-import typing
-
 import pytest
 import torch
+from edits import steered
 from fields import ToyBackbone
 
 from flowedit.config import compose
+from flowedit.config.options import declared
 from flowedit.config.schema import Settings
-from flowedit.pipeline import steer
-from flowedit.pipeline.record import Job
-from flowedit.types import QUIET
+from flowedit.editors.spec import EDITORS
 
 X = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0))
 BASE = {
@@ -25,8 +22,8 @@ BASE = {
 }
 
 ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has tests of its own
-    *("video", "size", "frames", "start", "fps", "cuts", "fit", "out", "composite", "user_mask", "backbone", "runtime"),
-    *("mode.name", "mask.name", "guidance.name", "mode.times", "mode.reconstruction", "mask.user"),
+    *("clip", "size", "frames", "start", "fps", "cuts", "fit", "out", "composite", "user_mask", "backbone", "runtime"),
+    *("mode.name", "mask.name", "averaging.name", "mode.times", "mode.reconstruction", "mask.user"),
     *("source", "target", "instruction", "caption"),
     "mode.preset",  # a name for run.yaml
     "task",  # chooses other settings; which words it takes is tested in test_run
@@ -71,9 +68,9 @@ MOVES = {
     "mask.smooth_steps": (0.5, "inversion_free", {}),
     "mask.over_draws": ("union", "inversion_free", {"draws": 3}),
     "mask.preserve": (True, "inversion_free", {"mask.threshold": "quantile"}),
-    "guidance.baseline": ("first", "inversion_free", {"guidance": "differential"}),
-    "guidance.baseline_size": (1, "inversion_free", {"guidance": "differential"}),
-    "guidance.weight": (1.0, "inversion_free", {"guidance": "differential"}),
+    "averaging.baseline": ("first", "inversion_free", {"averaging": "differential"}),
+    "averaging.baseline_size": (1, "inversion_free", {"averaging": "differential"}),
+    "averaging.weight": (1.0, "inversion_free", {"averaging": "differential"}),
 }
 IN_OTHER_MODES = [
     ("random_noise", "mode.solver", "midpoint"),
@@ -89,24 +86,21 @@ IN_OTHER_MODES = [
 ]
 
 
-def keys(cls, prefix=""):
-    hints = typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        if dataclasses.is_dataclass(hints[field.name]):
-            if field.name not in ELSEWHERE:
-                yield from keys(hints[field.name], f"{field.name}.")
-        elif prefix + field.name not in ELSEWHERE:
-            yield prefix + field.name
+def keys():
+    """Every option that has a say in the numbers, those of all editors too."""
+    every = [*declared(Settings), *(each for spec in EDITORS.values() for each in declared(spec.options, "mode."))]
+    for each in every:
+        if not {each.key, each.key.partition(".")[0]} & ELSEWHERE and not each.option.choices:
+            yield each.key
 
 
 def test_the_table_holds_every_option():
-    assert set(keys(Settings)) == set(MOVES)
+    assert set(keys()) == set(MOVES)
 
 
 def edit(**options):
     settings, backbone = compose.compose(BASE | options), ToyBackbone(coupling=2.0)
-    z, _ = steer.steer(Job(settings, backbone, QUIET), X, steer.make_grid(settings, backbone), slice(None))
-    return z
+    return steered(settings, backbone, X).z
 
 
 def moved(mode, key, value, others):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from edits import edited, steered
 from fields import ToyBackbone
 
 import flowedit
@@ -15,15 +16,15 @@ from flowedit.config import compose
 from flowedit.editors.corrections import decoupled
 from flowedit.editors.inversion_free import inversion_free
 from flowedit.evaluation.methods import methods
-from flowedit.evaluation.options import EvaluationSettings, evaluation
+from flowedit.evaluation.options import EvaluationOptions, evaluation
 from flowedit.flow.noise import gaussian
 from flowedit.media import pixels, probe, reader
 from flowedit.media.writer import Writer
-from flowedit.pipeline import region, steer
-from flowedit.pipeline.notices import unused
-from flowedit.pipeline.plan import network_evaluations
-from flowedit.pipeline.record import Job
-from flowedit.types import QUIET, Geometry
+from flowedit.pipeline import region
+from flowedit.pipeline.checks import check_editor
+from flowedit.pipeline.notices import of_unused
+from flowedit.pipeline.plan import brief, make_grid, network_evaluations, own_latents
+from flowedit.types import Geometry
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +40,7 @@ FLOWDIRECTOR = {
     "mode.target_only_steps": 0,
     "source_guidance_scale": 3.5,
     "target_guidance_scale": 10.5,
-    "guidance.baseline_size": 2,
+    "averaging.baseline_size": 2,
     "mask.name": "attention",
     "mask.blocks": (18 / 30,),
     "mask.threshold": "mean",
@@ -48,7 +49,7 @@ FLOWDIRECTOR = {
     "mask.over_draws": "union",
     "mask.preserve": False,
 }
-FLOWEDIT = {"draws": 1, "guidance.name": "mean", "mask.name": "none", "mode.direction_aware": False, **GRID}
+FLOWEDIT = {"draws": 1, "averaging.name": "mean", "mask.name": "none", "mode.direction_aware": False, **GRID}
 NUMBERS = {
     "flowdirector_v1": (
         640,
@@ -56,8 +57,8 @@ NUMBERS = {
         | {
             "strength": 0.8,
             "draws": 4,
-            "guidance.baseline": "first",
-            "guidance.weight": 2.75 - 1,
+            "averaging.baseline": "first",
+            "averaging.weight": 2.75 - 1,
             "mode.fixed_noise_steps": 0,
         }
         | {"mode.direction_aware": False, "mode.decoupling": 0.0},
@@ -68,8 +69,8 @@ NUMBERS = {
         | {
             "strength": 1.0,
             "draws": 3,
-            "guidance.baseline": "least_aligned",
-            "guidance.weight": 2.75,
+            "averaging.baseline": "least_aligned",
+            "averaging.weight": 2.75,
             "mode.fixed_noise_steps": 8,
         }
         | {"mode.direction_aware": True, "mode.direction_alpha": 0.25, "mode.direction_patch": 1}
@@ -94,18 +95,14 @@ def at(settings, key):
 def edit(options, mask=None):
     """The settings' editor on the toy field, and the settings; with a mask of its own unless one is given."""
     settings, backbone = compose.compose({**PROMPTS, **WORDS, **options}), ToyBackbone()
-    prompts, velocities = steer.bind(settings, backbone)
-    grid = steer.make_grid(settings, backbone)
-    job = Job(settings, backbone, QUIET)
-    with region.region(settings, backbone, prompts, X.shape[3:], slice(None), None) as where:
-        return steer.run_editor(settings, X, velocities, grid, where.mask if mask is None else mask, job, slice(None))
+    return edited(settings, backbone, X, X.shape[3:], mask)
 
 
 def test_every_preset_is_here_and_compare_still_takes_the_three_modes():
     plain = {"random_noise", "inversion", "inversion_free"}
     assert set(compose.options("mode")) == plain | set(NUMBERS)
     settings, _ = evaluation()
-    assert isinstance(settings, EvaluationSettings)
+    assert isinstance(settings, EvaluationOptions)
     assert set(settings.chosen_modes) == plain
 
 
@@ -116,7 +113,7 @@ def test_a_preset_carries_the_published_numbers(preset):
     assert {key: at(settings, key) for key in numbers} == numbers
     assert (settings.mode.name, settings.mode.preset) == ("inversion_free", preset)
     assert network_evaluations(settings) == cost
-    assert unused(settings) == []
+    assert of_unused(brief(settings)) == []
 
 
 @pytest.mark.parametrize("preset", NUMBERS)
@@ -138,13 +135,13 @@ def test_a_backbone_that_knows_its_attention_keeps_its_place_in_a_preset(preset)
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"mode": "flowdirector_v1", "guidance": "mean"}, {"guidance.name": "mean", "draws": 4}),
-        ({"guidance": "differential", "mode": "flowdirector_v1"}, {"guidance.weight": 2.75, "draws": 4}),
+        ({"mode": "flowdirector_v1", "averaging": "mean"}, {"averaging.name": "mean", "draws": 4}),
+        ({"averaging": "differential", "mode": "flowdirector_v1"}, {"averaging.weight": 2.75, "draws": 4}),
         ({"mode": "flowdirector_v2", "mask": "none"}, {"mask.name": "none"}),
         ({"mask.threshold": "otsu", "mode": "flowdirector_v2"}, {"mask.threshold": "otsu"}),
         ({"mode": "flowdirector_v2", "draws": 5, "steps": 9}, {"draws": 5, "steps": 9}),
         ({"mode": "flowedit", "mask": "attention"}, {"mask.name": "attention"}),
-        ({"mode": "flowedit", "guidance": "differential"}, {"draws": 3, "guidance.baseline": "least_aligned"}),
+        ({"mode": "flowedit", "averaging": "differential"}, {"draws": 3, "averaging.baseline": "least_aligned"}),
         ({"mode": "flowalign", "target_guidance_scale": 7.5}, {"target_guidance_scale": 7.5}),
         ({"mode": "wan_edit", "mode.grid": "uniform"}, {"mode.grid": "uniform", "mode.preset": "wan_edit"}),
     ],
@@ -158,12 +155,12 @@ def test_what_a_user_sets_wins_over_a_preset(options, expected):
 
 
 def test_presets_are_compared_like_modes():
-    made = methods(["flowdirector_v2", "inversion"], ["mode=flowalign", "guidance=mean draws=1"], FULL)
+    made = methods(["flowdirector_v2", "inversion"], ["mode=flowalign", "averaging=mean draws=1"], FULL)
     assert [method.name for method in made] == [
         "flowdirector_v2",
         "inversion",
         "flowalign",
-        "flowdirector_v2 guidance=mean draws=1",
+        "flowdirector_v2 averaging=mean draws=1",
     ]
     assert [method.settings.mode.preset for method in made] == ["flowdirector_v2", None, "flowalign", "flowdirector_v2"]
 
@@ -171,20 +168,20 @@ def test_presets_are_compared_like_modes():
 @pytest.mark.parametrize("preset", ["flowdirector_v1", "flowdirector_v2"])
 def test_the_weight_of_differential_guidance_moves_the_output(preset):
     options = {"mode": preset, "steps": 6, "mode.fixed_noise_steps": 1}
-    own, none, less = (edit(options | w) for w in ({}, {"guidance.weight": 0}, {"guidance.weight": 1.0}))
+    own, none, less = (edit(options | w) for w in ({}, {"averaging.weight": 0}, {"averaging.weight": 1.0}))
     assert (own - none).norm() / none.norm() > 1e-2
     assert (own - less).norm() / none.norm() > 1e-3
 
 
 @pytest.mark.parametrize(("preset", "draws"), [("flowdirector_v1", 4), ("flowdirector_v2", 3)])
 def test_a_baseline_of_all_draws_is_refused(preset, draws):
-    for options in ({"guidance.baseline_size": draws}, {"draws": 2}):
+    for options in ({"averaging.baseline_size": draws}, {"draws": 2}):
         settings = compose.compose({"mode": preset, **options})
         with pytest.raises(ValueError, match="cancels to nothing"):
-            steer.check_editor(settings, 10)
+            check_editor(brief(settings), 10)
 
 
-@pytest.mark.parametrize("off", [{"guidance": "mean"}, {"guidance.weight": 0}], ids=str)
+@pytest.mark.parametrize("off", [{"averaging": "mean"}, {"averaging.weight": 0}], ids=str)
 def test_version_1_without_mask_and_guidance_is_plain_averaging_to_the_bit(off):
     plain = {"mode": "inversion_free", "mode.grid": "shifted", "mode.shift": 12, "draws": 4, "mask": "none"}
     plain |= {"source_guidance_scale": 3.5, "target_guidance_scale": 10.5, "strength": 0.8}
@@ -215,7 +212,7 @@ def test_decoupling_s_mean_over_time_counts_the_clip_s_own_frames():
         spec = replace(ToyBackbone.spec, leading_latents=1)
 
     geometry = Geometry(source_frames=6, frames=9, size=(128, 192), latent=(3, 5, 16, 24))
-    own = steer.own_latents(Padded(), geometry)
+    own = own_latents(Padded.spec, geometry)
     assert own == slice(1, 4)  # frame 0; 1 to 4; 5 and three repeats; then what the model's shape may add
     change = torch.arange(5.0).view(1, 1, 5, 1, 1)
     assert decoupled(1.0, 1.0, own)(change).flatten().tolist() == [-2, -1, 0, 1, 2]
@@ -242,8 +239,8 @@ def test_an_edit_s_mean_over_time_leaves_out_the_latents_that_pad_its_clip(backb
 def test_the_mask_s_mean_over_the_clip_leaves_them_out_too():
     options = {"steps": 1, "strength": 1, "mask.threshold": "mean", "mask.pool": 0, "source_words": "fox"}
     settings, backbone, own = compose.compose({**PROMPTS, **options}), ToyBackbone(), slice(1, 3)
-    grid = steer.make_grid(settings, backbone)
-    _, mask = steer.steer(Job(settings, backbone, QUIET), X, grid, own)
+    grid = make_grid(settings, backbone)
+    mask = steered(settings, backbone, X, own).mask
     q = (1 - grid[0]) * X + grid[0] * gaussian(0, tuple(X.shape))(0, 0)
     prompt = backbone.embed(PROMPTS["source"])
     with backbone.record({prompt: [[2]]}, settings.mask.blocks) as maps:
@@ -298,7 +295,7 @@ def test_fixed_noise_is_one_noise_and_one_draw_in_the_last_steps():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"mode": "flowdirector_v2", "steps": 8}, ["guidance=differential", "draws=3"]),
+        ({"mode": "flowdirector_v2", "steps": 8}, ["averaging=differential", "draws=3"]),
         ({"mode": "flowdirector_v2", "steps": 9}, []),
         (
             {"mode": "flowdirector_v2", "mode.direction_aware": False, "mode.direction_patch": 2},
@@ -318,7 +315,9 @@ def test_fixed_noise_is_one_noise_and_one_draw_in_the_last_steps():
     ids=str,
 )
 def test_what_has_no_effect_is_said(options, said):
-    assert {text.partition(" has no effect")[0] for text in unused(compose.compose(FULL | options))} == set(said)
+    assert {text.partition(" has no effect")[0] for text in of_unused(brief(compose.compose(FULL | options)))} == set(
+        said
+    )
 
 
 @pytest.mark.parametrize(
@@ -403,9 +402,10 @@ def test_both_versions_run_at_their_native_size_with_the_paper_s_mask(
 ):
     made, whole = [], region.attention_mask.AttentionMask
 
-    def spy(*args, **sizes):
-        made.append((sizes["pool"], sizes["decay"]))
-        return whole(*args, **sizes)
+    def spy(*args, **more):
+        mask = whole(*args, **more)
+        made.append((mask._pool, mask._decay))
+        return mask
 
     monkeypatch.setattr(region.attention_mask, "AttentionMask", spy)
     folder, path = request.getfixturevalue(f"backbone_{kind}"), request.getfixturevalue(shape)

@@ -125,7 +125,7 @@ def told(made):
 
 def test_any_number_of_processes_gives_the_same_rows(both):
     assert told(both[0]) == told(both[1])
-    assert both[0].found == both[1].found
+    assert both[0].verdicts == both[1].verdicts
 
 
 def test_rows_are_keyed_by_scene_kind_method_and_metric(both):
@@ -187,12 +187,12 @@ def test_the_command_leaves_rows_tables_and_a_picture(command, tmp_path):
         (("backbone=cogvideox-2b",), "no checkpoint of the pocket world"),
         (("--modes", "invertion"), "unknown mode"),
         (("--scenes", "many"), "--scenes 'many' is not a whole number"),
-        (("--scenes", "0"), "scenes 0 from seed 0: at least one"),
+        (("--scenes", "0"), "scenes 0: at least 1"),
         (("seed=3",), "a scene of the bench brings its own"),
         (("--also", "steps=3", "--also", "steps=3"), "named more than once"),
         (("--also", "stepz=3"), "did you mean 'steps'"),
         (("--json", "nowhere/rows.json"), "folder that exists"),
-        (("guidance=differential", "draws=2"), "below draws"),
+        (("averaging=differential", "draws=2"), "below draws"),
     ],
 )
 def test_what_a_bench_refuses(command, tmp_path, monkeypatch, args, said):

@@ -12,8 +12,8 @@ import yaml
 
 from flowedit.config import compose
 from flowedit.evaluation.datasets import catalogue, pocket
-from flowedit.evaluation.datasets.pair import safe
 from flowedit.evaluation.datasets.pocket import Scenes
+from flowedit.evaluation.datasets.sample import safe
 from flowedit.media.footage import open_footage
 from flowedit.media.mask_file import read_mask_frames
 from flowedit.pocket import edit, scene
@@ -84,49 +84,49 @@ def refused(path, *says):
 def test_five_s_layout(bench):
     made = read(bench)
     assert made.name == "five"
-    assert [(p.clip, p.edit, p.kind, p.problem) for p in made.pairs] == [
+    assert [(p.clip, p.edit, p.kind, p.problem) for p in made.samples] == [
         ("dog", "edit1", "rigid replacement", None),
         ("cat", "edit1", "rigid replacement", None),
         ("dog", "edit3", "colour", None),
         ("dog", "edit3-2", "removal", None),
     ]
-    dog = made.pairs[0]
+    dog = made.samples[0]
     assert dog.flags == SHOWN
     assert (dog.video, dog.frames) == (bench / "videos" / "dog.mp4", bench / "images" / "dog")
     assert (dog.mask, dog.mask_above, dog.truth) == (bench / "bmasks" / "dog", 0, None)
     assert (dog.questions.source, dog.questions.target) == ("a dog?", "a fox?")
     assert dog.questions.choice == "which? a) dog b) fox"
-    assert dog.made_by_others[:4] == ("dog/edit1", "dog/edit1.mp4", "dog/1_a [fox] on", "dog/1_a [fox] on.mp4")
-    assert "edit1/dog" in dog.made_by_others
-    assert "dog/edit3-2" in made.pairs[3].made_by_others
-    assert "edit3/dog" not in made.pairs[3].made_by_others, "which of the two it is nobody can tell"
+    assert dog.edit_places[:4] == ("dog/edit1", "dog/edit1.mp4", "dog/1_a [fox] on", "dog/1_a [fox] on.mp4")
+    assert "edit1/dog" in dog.edit_places
+    assert "dog/edit3-2" in made.samples[3].edit_places
+    assert "edit3/dog" not in made.samples[3].edit_places, "which of the two it is nobody can tell"
     assert compose.compose(dog.flags).target == "a fox on grass"
 
 
 def test_a_mask_of_five_is_what_is_above_zero(bench):
-    (masks,) = read_mask_frames(read(bench).pairs[0].mask, [0, 1, 2], SIZE, 3, above=0)
+    (masks,) = read_mask_frames(read(bench).samples[0].mask, [0, 1, 2], SIZE, 3, above=0)
     assert masks.all()  # 1, 2 and 3 of 255
 
 
 def test_the_evaluator_s_own_folder_is_the_prompt_cut_as_long_as_save_dir(bench):
     write(bench, edit1=[row(save_dir="1_a [fix] on grass")], edit3=[])
-    (pair,) = read(bench).pairs
-    assert {"dog/1_a [fix] on grass", "dog/1_a [fox] on grass"} < set(pair.made_by_others)
+    (sample,) = read(bench).samples
+    assert {"dog/1_a [fix] on grass", "dog/1_a [fox] on grass"} < set(sample.edit_places)
 
 
 def test_a_video_that_is_there_as_images_is_written_once_and_to_the_same_bytes(bench, tmp_path):
-    (cat,) = (p for p in read(bench).pairs if p.clip == "cat")
+    (cat,) = (p for p in read(bench).samples if p.clip == "cat")
     assert cat.video.parent == tmp_path / "workspace"
     footage = open_footage(cat.video)
     assert (footage.count, footage.size, footage.fps) == (3, SIZE, 16)
     first = next(footage.read([0])).astype(int)
     assert np.abs(first - next(open_footage(cat.frames).read([0]))).max() <= 2
     bytes_, time = cat.video.read_bytes(), cat.video.stat().st_mtime_ns
-    assert read(bench).pairs[1].video.stat().st_mtime_ns == time
-    (elsewhere,) = (p.video for p in catalogue.read(bench, tmp_path / "b").pairs if p.clip == "cat")
+    assert read(bench).samples[1].video.stat().st_mtime_ns == time
+    (elsewhere,) = (p.video for p in catalogue.read(bench, tmp_path / "b").samples if p.clip == "cat")
     assert (elsewhere.name, elsewhere.read_bytes()) == (cat.video.name, bytes_)
     cv2.imwrite(str(bench / "images" / "cat" / "00002.jpg"), np.zeros((*SIZE, 3), np.uint8))
-    assert read(bench).pairs[1].video != cat.video, "other images, another file"
+    assert read(bench).samples[1].video != cat.video, "other images, another file"
     assert [f.suffix for f in (tmp_path / "workspace").iterdir()] == [".mp4", ".mp4"]
 
 
@@ -142,20 +142,20 @@ def test_a_video_that_is_there_as_images_is_written_once_and_to_the_same_bytes(b
 )
 def test_brackets_are_the_object_s_words(bench, prompt, bare, words):
     write(bench, edit1=[row(source_prompt=prompt, save_dir=...)], edit3=[])
-    (pair,) = read(bench).pairs
-    assert (pair.flags["source"], pair.flags["source_words"], pair.problem) == (bare, words, None)
+    (sample,) = read(bench).samples
+    assert (sample.flags["source"], sample.flags["source_words"], sample.problem) == (bare, words, None)
 
 
 def test_words_that_no_longer_stand_in_their_prompt_are_the_row_s_problem(bench):
     write(bench, edit1=[row(target_prompt="an under[dog]"), row("cat")], edit3=[])
-    bad, good = read(bench).pairs
+    bad, good = read(bench).samples
     assert "target_words: 'dog' is not in the prompt" in bad.problem
     assert good.problem is None
 
 
 def test_questions_are_optional(bench):
     write(bench, edit1=[row(source_yes_no_question=None), row("cat", multiple_choice_question=...)], edit3=[])
-    removal, none = (p.questions for p in read(bench).pairs)
+    removal, none = (p.questions for p in read(bench).samples)
     assert removal.source == ""
     assert none is None
 
@@ -175,7 +175,7 @@ def test_what_is_wrong_with_one_row_of_five_stands_in_it_alone(bench):
         row(),
     ]
     write(bench, edit1=rows, edit3=[])
-    problems = [p.problem for p in read(bench).pairs]
+    problems = [p.problem for p in read(bench).samples]
     assert problems[0] == "mask bmasks/bird is missing"
     assert problems[1] == "video videos/fish.mp4 is missing, and images/fish has no frames"
     assert problems[2] == "the target prompt is missing"
@@ -234,7 +234,7 @@ def test_a_dataset_without_edits_is_refused(bench):
     write(bench, edit1=[], edit3=[])
     refused(bench, "is empty")
     shutil.rmtree(bench / "edit_prompt")
-    refused(bench, "is a folder without edit_prompt/*.json")
+    refused(bench, "is none that is known", "(with edit_prompt/*.json)")
     refused(bench / "nowhere", "is none that is known", ".yaml")
     refused(bench / "nowhere.yaml", "cannot be read")
 
@@ -264,7 +264,7 @@ def test_a_list_of_edits(listed):
     path = listed([clips, clips | more | {"steps": 7, "composite": False}])
     made = read(path)
     assert made.name == "list"
-    dog, cat = made.pairs
+    dog, cat = made.samples
     assert (dog.clip, dog.edit, dog.kind, dog.mask, dog.truth, dog.questions) == (
         "dog",
         "edit",
@@ -278,12 +278,12 @@ def test_a_list_of_edits(listed):
     assert (cat.clip, cat.edit, cat.kind, cat.problem) == ("more-cat", "to-fox", "animal", None)
     assert (cat.mask, cat.mask_above, cat.truth) == (path.parent / "mask", 127, path.parent / "dog.mp4")
     assert cat.flags == SHOWN | {"steps": 7, "composite": False}
-    assert cat.made_by_others == ("more-cat/to-fox", "more-cat/to-fox.mp4")
+    assert cat.edit_places == ("more-cat/to-fox", "more-cat/to-fox.mp4")
 
 
 def test_one_mapping_is_a_list_of_one(listed):
-    (pair,) = read(listed({"clip": "dog.mp4", **SHOWN})).pairs
-    assert (pair.clip, pair.problem) == ("dog", None)
+    (sample,) = read(listed({"clip": "dog.mp4", **SHOWN})).samples
+    assert (sample.clip, sample.problem) == ("dog", None)
 
 
 def test_what_is_wrong_with_one_row_stands_in_it_alone(listed):
@@ -296,7 +296,7 @@ def test_what_is_wrong_with_one_row_stands_in_it_alone(listed):
         good | {"source": " ", "target": None, "edit": "5"},
         good,
     ]
-    assert [pair.problem for pair in read(listed(rows)).pairs] == [
+    assert [sample.problem for sample in read(listed(rows)).samples] == [
         "video none.mp4 is missing",
         "video more is a folder",
         "score_mask none is missing; user_mask none.png is missing",
@@ -345,10 +345,10 @@ def test_links_out_of_a_list_s_folder_are_refused(listed):
 
 
 def test_the_example_s_mask_is_the_true_one():
-    (pair,) = read(ROOT / "examples" / "fox.yaml").pairs
-    assert pair.problem is None
+    (sample,) = read(ROOT / "examples" / "fox.yaml").samples
+    assert sample.problem is None
     fox, panda = (scene(Spec((Thing(kind, "right"),), "grass", texture=7), (256, 256)) for kind in ("fox", "panda"))
-    (mask,) = read_mask_frames(pair.mask, range(9), (256, 256), 9, pair.mask_above)
+    (mask,) = read_mask_frames(sample.mask, range(9), (256, 256), 9, sample.mask_above)
     np.testing.assert_array_equal(mask, np.maximum(fox.masks[0], panda.masks[0]) > 0)
 
 
@@ -358,23 +358,23 @@ def test_the_example_s_mask_is_the_true_one():
 def test_scenes_of_the_pocket_world(tmp_path):
     scenes = Scenes(7, 2, ("replace", "add"))
     made = catalogue.read("pocket", tmp_path / "a", scenes)
-    assert [(p.clip, p.edit, p.kind) for p in made.pairs] == [
+    assert [(p.clip, p.edit, p.kind) for p in made.samples] == [
         (seed, kind, kind) for seed in ("7", "8") for kind in ("replace", "add")
     ]
-    world = pocket.learned()
-    for pair in made.pairs:
-        true = edit(int(pair.clip), pair.edit, world.size, world.frames, world.vocabulary)
-        assert pair.flags["source"] == true.source.caption
-        assert pair.flags["target_words"] == ", ".join(true.target_words)
-        assert compose.compose(pair.flags).seed == int(pair.clip)
-        for path, frames in ((pair.video, true.source.frames), (pair.truth, true.target.frames)):
+    world = pocket.packaged_world()
+    for sample in made.samples:
+        true = edit(int(sample.clip), sample.edit, world.size, world.frames, world.vocabulary)
+        assert sample.flags["source"] == true.source.caption
+        assert sample.flags["target_words"] == ", ".join(true.target_words)
+        assert compose.compose(sample.flags).seed == int(sample.clip)
+        for path, frames in ((sample.video, true.source.frames), (sample.truth, true.target.frames)):
             footage = open_footage(path)
             assert (footage.count, footage.size, footage.fps) == (9, (64, 64), 8)
             (shown,) = footage.read(range(9))
             # the colour's resolution is halved: flat parts are exact, edges are not
             assert np.median(np.abs(shown.astype(int) - frames)) <= 2
             assert 10 * np.log10(255**2 / ((shown - frames.astype(float)) ** 2).mean()) > 25
-        (mask,) = read_mask_frames(pair.mask, range(9), (64, 64), 9, pair.mask_above)
+        (mask,) = read_mask_frames(sample.mask, range(9), (64, 64), 9, sample.mask_above)
         np.testing.assert_array_equal(mask, true.mask > 0)
 
 
@@ -387,7 +387,7 @@ def test_scenes_are_the_same_bytes_twice_and_written_once(tmp_path, monkeypatch)
     second = catalogue.read("pocket", tmp_path / "b", scenes)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert len(contents(tmp_path / "a")) == 2 + 9
-    assert first.pairs[0].flags == second.pairs[0].flags
+    assert first.samples[0].flags == second.samples[0].flags
     monkeypatch.delattr(pocket, "_film")
     assert catalogue.read("pocket", tmp_path / "a", scenes) == first
     with pytest.raises(NameError):

@@ -12,17 +12,17 @@ import pytest
 import torch
 
 from flowedit.evaluation.engine import drive, pools
+from flowedit.evaluation.engine.job import Job, digest, digest_file, digest_folder
 from flowedit.evaluation.engine.pools import Here, Processes, open_pool
-from flowedit.evaluation.engine.store import opened
-from flowedit.evaluation.engine.task import Task, digest, digest_file, digest_folder
-from flowedit.evaluation.options import EngineSettings
+from flowedit.evaluation.engine.store import open_store
+from flowedit.evaluation.options import EngineOptions
 from flowedit.types import QUIET
 
 POOLS = {"here": Here, "processes": lambda: Processes(2)}
 
 
 def task(work, spec, threads=1):
-    return Task(digest(work.__name__, str(spec)), f"job {spec}", work, spec, threads=threads)
+    return Job(digest(work.__name__, str(spec)), f"job {spec}", work, spec, threads=threads)
 
 
 def run(tasks, store, pool="here", retries=2):
@@ -43,7 +43,7 @@ class the_pool:
 
 @pytest.fixture
 def store(tmp_path):
-    with opened(tmp_path / "out") as store:
+    with open_store(tmp_path / "out") as store:
         yield store
 
 
@@ -77,7 +77,7 @@ def test_a_job_whose_worker_dies_is_tried_elsewhere(store, tmp_path):
 
 
 def test_what_dead_workers_left_is_swept(tmp_path):
-    with opened(tmp_path / "out") as store:
+    with open_store(tmp_path / "out") as store:
         run([task(jobs.dies, tmp_path / "deaths")], store, "processes", retries=0)
         assert [path.name.endswith(".partial") for path in store.root.iterdir() if path.name != ".lock"] == [True]
     assert [path.name for path in store.root.iterdir()] == [".lock"]
@@ -87,12 +87,12 @@ def test_what_dead_workers_left_is_swept(tmp_path):
 def test_workers_do_not_outlive_a_run_that_is_killed(tmp_path):
     script = (
         "import jobs, sys; from pathlib import Path; from flowedit.evaluation.engine import drive, store as stores;"
-        "from flowedit.evaluation.engine.task import Task; from flowedit.types import QUIET;"
+        "from flowedit.evaluation.engine.job import Job; from flowedit.types import QUIET;"
         "from flowedit.evaluation.engine.pools import Processes\n"
         "if __name__ == '__main__':\n"
         "    place = Path(sys.argv[1])\n"
-        "    tasks = [Task(str(n), str(n), jobs.waits, (str(place), str(n))) for n in range(2)]\n"
-        "    with stores.opened(place / 'out') as store: drive.run(tasks, Processes(2), store, QUIET)"
+        "    tasks = [Job(str(n), str(n), jobs.waits, (str(place), str(n))) for n in range(2)]\n"
+        "    with stores.open_store(place / 'out') as store: drive.run(tasks, Processes(2), store, QUIET)"
     )
     (tmp_path / "driver.py").write_text(script)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -143,16 +143,16 @@ def test_threads_are_pinned_wherever_a_job_runs(store, pool):
 
 
 def test_a_killed_run_leaves_nothing_that_the_next_one_trips_over(tmp_path):
-    with opened(tmp_path) as store:
+    with open_store(tmp_path) as store:
         (store.root / ".abc-x.partial").mkdir()
         (store.root / "abc").mkdir()  # no result.json: never ours, and no finished job
         assert store.result("abc") is None
-    with opened(tmp_path) as store:
+    with open_store(tmp_path) as store:
         assert not (store.root / ".abc-x.partial").exists()
 
 
 def test_two_runs_do_not_work_in_one_folder(tmp_path):
-    with opened(tmp_path), pytest.raises(BlockingIOError, match="another run works"), opened(tmp_path):
+    with open_store(tmp_path), pytest.raises(BlockingIOError, match="another run works"), open_store(tmp_path):
         pass
 
 
@@ -192,9 +192,9 @@ def test_a_large_file_of_a_checkpoint_is_known_by_size_time_and_ends(tmp_path):
 
 
 def test_workers_are_no_more_than_jobs():
-    with open_pool(EngineSettings("local", None, 2), most=1) as pool:
+    with open_pool(EngineOptions("local", None, 2), most=1) as pool:
         assert isinstance(pool, Here)
-    with open_pool(EngineSettings("local", 3, 2), most=2) as pool:
+    with open_pool(EngineOptions("local", 3, 2), most=2) as pool:
         assert pool.size == 2
 
 
@@ -206,11 +206,11 @@ def test_each_worker_has_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     assert pools._gpus("cuda") == ["4", "7"]
     assert pools._gpus("cuda:1") == [pools.KEEP]
-    with open_pool(EngineSettings("local", None, 2), most=9, device="auto") as pool:
+    with open_pool(EngineOptions("local", None, 2), most=9, device="auto") as pool:
         assert pool.size == 2
 
 
 @pytest.mark.parametrize(("workers", "retries"), [(0, 2), (1, -1)])
 def test_settings_out_of_range(workers, retries):
     with pytest.raises(ValueError, match="at least"):
-        EngineSettings("local", workers, retries)
+        EngineOptions("local", workers, retries)

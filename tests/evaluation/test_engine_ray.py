@@ -9,9 +9,9 @@ import pytest
 from test_evaluate import COSTS, dataset
 
 from flowedit.evaluation.engine import drive, pools
-from flowedit.evaluation.engine.store import opened
-from flowedit.evaluation.engine.task import Task, digest
-from flowedit.evaluation.options import EngineSettings, evaluation
+from flowedit.evaluation.engine.job import Job, digest
+from flowedit.evaluation.engine.store import open_store
+from flowedit.evaluation.options import EngineOptions, evaluation
 from flowedit.evaluation.results import rows
 from flowedit.types import QUIET
 
@@ -76,7 +76,7 @@ def test_a_killed_worker_of_ray_loses_nothing(tmp_path, command, monkeypatch):
             "engine.workers": workers,
         }
         settings, _ = evaluation(flags)
-        chosen = plan.compared(settings, {}, FEW)
+        chosen = plan.comparison(settings, {}, FEW)
         monitor = Killer() if name == "ray" else QUIET
         made[name] = evaluate.evaluate(settings, chosen, monitor)
     assert killed
@@ -94,12 +94,12 @@ def test_a_killed_worker_of_ray_loses_nothing(tmp_path, command, monkeypatch):
 def test_a_poisoned_job_fails_alone_on_ray_too(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(jobs.__file__).parent))  # where its workers find these jobs
     tasks = [
-        Task(digest("dies"), "poison", jobs.dies, tmp_path / "deaths"),
-        *(Task(digest(n), f"job {n}", jobs.double, n) for n in range(3)),
-        Task(digest("threads"), "threads", jobs.threads, None),
+        Job(digest("dies"), "poison", jobs.dies, tmp_path / "deaths"),
+        *(Job(digest(n), f"job {n}", jobs.double, n) for n in range(3)),
+        Job(digest("threads"), "threads", jobs.threads, None),
     ]
-    settings = EngineSettings("ray", 2, 1)
-    with opened(tmp_path / "out") as store, pools.open_pool(settings, len(tasks)) as pool:
+    settings = EngineOptions("ray", 2, 1)
+    with open_store(tmp_path / "out") as store, pools.open_pool(settings, len(tasks)) as pool:
         found = drive.run(tasks, pool, store, QUIET, retries=1)
     assert "its worker died 2 times" in found[0].failure
     assert [outcome.failure for outcome in found[1:]] == [None] * 4
@@ -110,14 +110,14 @@ def test_a_poisoned_job_fails_alone_on_ray_too(tmp_path, monkeypatch):
 def test_a_job_that_a_worker_cannot_read_says_so(tmp_path, monkeypatch):
     monkeypatch.delenv("PYTHONPATH", raising=False)
     with (
-        opened(tmp_path / "out") as store,
-        pools.open_pool(EngineSettings("ray", 1, 1), 1) as pool,
+        open_store(tmp_path / "out") as store,
+        pools.open_pool(EngineOptions("ray", 1, 1), 1) as pool,
     ):
-        (found,) = drive.run([Task(digest("x"), "x", jobs.double, 1)], pool, store, QUIET)
+        (found,) = drive.run([Job(digest("x"), "x", jobs.double, 1)], pool, store, QUIET)
     assert "No module named 'jobs'" in found.failure
 
 
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path):
-    settings = EngineSettings("ray", 1, 1, "127.0.0.1:1")
+    settings = EngineOptions("ray", 1, 1, "127.0.0.1:1")
     with pytest.raises(ConnectionError, match=r"no Ray cluster at '127\.0\.0\.1:1'"), pools.open_pool(settings, 1):
         pass

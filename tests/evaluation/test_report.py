@@ -10,7 +10,7 @@ from conftest import write_clip
 
 from flowedit.evaluation.report import page as page_module
 from flowedit.evaluation.report import preview
-from flowedit.evaluation.report.page import BUDGET, Page, Shown, changes, write_page
+from flowedit.evaluation.report.page import BUDGET, Exhibit, Page, changes, write_page
 from flowedit.evaluation.results.rows import JOB, Row
 
 VOID = {"meta", "input", "br", "hr", "img", "link"}
@@ -95,14 +95,14 @@ ROWS = rows_of(
 )
 
 
-def page_of(clips, rows=ROWS, shown=None, **changed):
-    made = Shown(
+def page_of(clips, rows=ROWS, exhibits=None, **changed):
+    made = Exhibit(
         "clip", "edit", "replace", "a fox runs", "a panda runs", clips["source"], None,
         {"one": clips["one"], "two": clips["two"]}, {"one": clips["mask"]},
     )  # fmt: skip
     facts = {"dataset": "toys", "date": "1 May"}
-    return Page(**{"title": "Toys", "facts": facts, "rows": rows, "methods": ["one", "two"], "shown": shown or [made],
-                   "runs": {"one": "steps: 4\n"}} | changed)  # fmt: skip
+    return Page(**{"title": "Toys", "facts": facts, "rows": rows, "methods": ["one", "two"],
+                   "exhibits": exhibits or [made], "runs": {"one": "steps: 4\n"}} | changed)  # fmt: skip
 
 
 def written(page, folder):
@@ -159,7 +159,7 @@ def test_means_come_with_intervals_and_kinds_fold(clips, tmp_path):
 
 
 def test_an_edit_that_failed_says_why_in_its_place(clips, tmp_path):
-    shown = Shown("clip", "edit", "", "a", "b", clips["source"], clips["two"], {"one": clips["one"]}, {})
+    shown = Exhibit("clip", "edit", "", "a", "b", clips["source"], clips["two"], {"one": clips["one"]}, {})
     rows = [row for row in ROWS if row.method == "one"] + rows_of({("two", JOB): "out of memory"})
     text = written(page_of(clips, rows, [shown]), tmp_path)
     found = Checked(text)
@@ -170,7 +170,7 @@ def test_an_edit_that_failed_says_why_in_its_place(clips, tmp_path):
 
 
 def test_what_fails_alike_is_said_once(clips, tmp_path):
-    shown = Shown("clip", "edit", "", "a", "b", clips["source"], None, {}, {})
+    shown = Exhibit("clip", "edit", "", "a", "b", clips["source"], None, {}, {})
     rows = rows_of({(name, JOB): "out of memory" for name in ("one", "two")})
     text = written(page_of(clips, rows, [shown]), tmp_path)
     assert plain(text).count("no edit by any method: out of memory") == 1
@@ -186,8 +186,20 @@ def test_many_metrics_are_lines_and_the_methods_columns(clips, tmp_path):
     rows = [row for i in range(2) for row in rows_of(values, clip=f"clip {i}" if i else "clip")]
     found = Checked(written(page_of(clips, rows), tmp_path))
     cells = [cell for cell, _ in found.cells]
-    first = ["metric", "floor", "● one", "■ two", "ceiling", "background PSNR\u00a0↑", "1.00", "1.00", "1.00", "1.00"]
+    first = [
+        "metric",
+        "floor",
+        "● one",
+        "■ two",
+        "ceiling",
+        "LPIPS (bundled)\u00a0↓",
+        "3.000",
+        "3.000",
+        "3.000",
+        "3.000",
+    ]
     assert cells[: len(first)] == first
+    assert cells.index("LPIPS (bundled)\u00a0↓") < cells.index("SSIM\u00a0↑") < cells.index("warp error ×10³\u00a0↓")
     at = cells.index("SSIM\u00a0↑")
     assert found.cells[at + 1 : at + 5] == [["4.000", False], ["4.000", False], ["4.500", True], ["4.000", False]]
     # the summary and the edit; the differences are without the costs, and so of six metrics
@@ -219,15 +231,15 @@ def test_it_promises_the_intervals_that_there_are(clips, tmp_path, edits, said):
 
 
 def test_the_legend_of_marked_words_stands_once_and_where_there_are_any(clips, tmp_path):
-    first = page_of(clips).shown[0]
-    text = plain(written(page_of(clips, shown=[first, first]), tmp_path))
+    first = page_of(clips).exhibits[0]
+    text = plain(written(page_of(clips, exhibits=[first, first]), tmp_path))
     assert text.count("marked: words that only one of the two prompts has") == 1
-    same = Shown("clip", "edit", "", "a fox", "a fox", clips["source"], None, {}, {})
-    assert "marked" not in plain(written(page_of(clips, shown=[same]), tmp_path))
+    same = Exhibit("clip", "edit", "", "a fox", "a fox", clips["source"], None, {}, {})
+    assert "marked" not in plain(written(page_of(clips, exhibits=[same]), tmp_path))
 
 
 def test_all_text_is_escaped(clips, tmp_path):
-    shown = Shown(NASTY, NASTY, NASTY, NASTY, f"{NASTY} moves", clips["source"], None, {NASTY: clips["one"]}, {})
+    shown = Exhibit(NASTY, NASTY, NASTY, NASTY, f"{NASTY} moves", clips["source"], None, {NASTY: clips["one"]}, {})
     rows = [
         *rows_of({(NASTY, "psnr"): 1.0, (NASTY, "seconds"): 1.0, (NASTY, "ssim"): NASTY}, NASTY, NASTY, NASTY),
         *rows_of({("two", "psnr"): 1.5, ("two", "seconds"): 2.0}, NASTY, NASTY, NASTY),
@@ -238,8 +250,8 @@ def test_all_text_is_escaped(clips, tmp_path):
 
 
 def test_videos_beyond_the_budget_are_linked(clips, tmp_path, monkeypatch):
-    first = page_of(clips).shown[0]
-    page = page_of(clips, shown=[first, first])
+    first = page_of(clips).exhibits[0]
+    page = page_of(clips, exhibits=[first, first])
     whole = written(page, tmp_path)
     monkeypatch.setattr(page_module, "BUDGET", len(whole.encode()) - 1)
     text = written(page, tmp_path)
@@ -256,8 +268,8 @@ def test_videos_beyond_the_budget_are_linked(clips, tmp_path, monkeypatch):
 
 
 def test_a_video_that_cannot_be_read_takes_nothing_else_along(clips, tmp_path):
-    gone = Shown("clip", "edit", "", "a", "b", tmp_path / "gone.mp4", None, {"one": clips["one"]}, {})
-    text = written(page_of(clips, shown=[gone]), tmp_path)
+    gone = Exhibit("clip", "edit", "", "a", "b", tmp_path / "gone.mp4", None, {"one": clips["one"]}, {})
+    text = written(page_of(clips, exhibits=[gone]), tmp_path)
     assert "gone.mp4 does not exist" in text
     assert str(tmp_path) not in text
     assert len([a for a in Checked(text).addresses if a.startswith("data:video")]) == 1
@@ -295,5 +307,5 @@ def test_a_long_clip_is_cut_and_the_page_says_so(clips, tmp_path, monkeypatch):
     monkeypatch.setattr(preview, "FRAMES", 5)
     text = written(page_of(clips), tmp_path)
     assert "The first 5 of 12 frames are here." in text
-    film = preview.embedded(Path(clips["one"]))
+    film = preview.embed(Path(clips["one"]))
     assert (film.frames, film.total, film.fps) == (5, 12, 10.0)

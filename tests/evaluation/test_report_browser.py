@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import write_clip
 
-from flowedit.evaluation.report.page import Page, Shown, write_page
+from flowedit.evaluation.report.page import Exhibit, Page, write_page
 from flowedit.evaluation.results.rows import Row
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the dev extra brings selenium")
@@ -50,7 +50,7 @@ def browser(tmp_path_factory):
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("page")
     files = [write_clip(place / f"{i}.mp4", FRAMES, sound=False) for i in range(4)]
-    shown = Shown("clip", "edit", "", "a fox", "a panda", files[0], None, {"one": files[1], "two": files[2]},
+    shown = Exhibit("clip", "edit", "", "a fox", "a panda", files[0], None, {"one": files[1], "two": files[2]},
                   {"two": files[3]})  # fmt: skip
     metrics = ("psnr", "ssim", "lpips_bundled", "warp_error", "warp_ssim", "clip_t", "seconds")
     rows = [Row("clip", "edit", "", method, metric, 0.5) for method in ("one", "two") for metric in metrics]
@@ -59,7 +59,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(browser, folder):
+def open_store(browser, folder):
     browser.get((folder / "index.html").as_uri())
     browser.execute_script("document.querySelector('.player').scrollIntoView()")  # far away, nothing is loaded
     settle(browser)

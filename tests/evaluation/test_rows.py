@@ -9,7 +9,7 @@ from flowedit.evaluation.results import rows
 from flowedit.evaluation.results.intervals import Interval, share
 from flowedit.evaluation.results.rows import JOB, Row
 from flowedit.evaluation.results.summary import CEILING, FLOOR, summaries
-from flowedit.evaluation.results.tables import cell, turned
+from flowedit.evaluation.results.tables import cell, is_tall
 
 
 def made(method, metric, values, kind="replace"):
@@ -129,6 +129,6 @@ def test_cells_print_the_interval_that_was_computed():
 
 
 def test_metrics_are_lines_where_they_are_many_and_more_than_the_methods():
-    assert not turned(["a"], ["m"] * 6)
-    assert turned(["a"], ["m"] * 7)
-    assert not turned(["a"] * 9, ["m"] * 8)
+    assert not is_tall(["a"], ["m"] * 6)
+    assert is_tall(["a"], ["m"] * 7)
+    assert not is_tall(["a"] * 9, ["m"] * 8)

@@ -7,18 +7,21 @@ from itertools import pairwise
 import pytest
 import torch
 import yaml
+from edits import steered
 from fields import ToyBackbone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flowedit
 from flowedit.config import compose
+from flowedit.editors.averaging import average_of
+from flowedit.editors.corrections import decoupled, direction_aware
 from flowedit.editors.inversion_free import inversion_free
 from flowedit.flow import noise, windows
 from flowedit.media import probe
-from flowedit.pipeline import plan, run, source, steer
-from flowedit.pipeline.record import Job
-from flowedit.types import QUIET
+from flowedit.pipeline import notices, plan, run
+from flowedit.pipeline.api import settings_of
+from flowedit.pipeline.steer import bind
 
 CPU = torch.device("cpu")
 BASE = {
@@ -136,8 +139,8 @@ X = torch.randn((1, 3, 9, 16, 24), generator=torch.Generator().manual_seed(1))
 
 def edited(backbone, user=None, **options):
     chosen = compose.compose(BASE | options)
-    job = Job(chosen, backbone, QUIET)
-    return *steer.steer(job, X, steer.make_grid(chosen, backbone), slice(None), user), job
+    done = steered(chosen, backbone, X, user=user)
+    return done.z, done.mask, done.evaluations
 
 
 @pytest.mark.parametrize(
@@ -155,10 +158,10 @@ def edited(backbone, user=None, **options):
 def test_thresholds_means_over_time_and_cosines_are_the_clip_s(options):
     """A field that is pointwise in time tells no windows apart, so that whatever differed would be an editor's."""
     whole, mask, alone = edited(ToyBackbone(), window="whole", **options)
-    pieces, found, job = edited(ToyBackbone(), window=9, **options)
-    assert job.facts["windows"] == 4
-    assert job.facts["network_evaluations"] == 4 * alone.facts["network_evaluations"]
-    assert alone.facts["network_evaluations"] == plan.network_evaluations(alone.settings)
+    pieces, found, many = edited(ToyBackbone(), window=9, **options)
+    assert len(plan.windows_of(compose.compose(BASE | options | {"window": 9}), ToyBackbone.spec, 9)) == 4
+    assert many == 4 * alone
+    assert alone == plan.network_evaluations(compose.compose(BASE | options))
     assert torch.allclose(pieces, whole, atol=2e-3, rtol=1e-3)
     assert (whole - X).abs().max() > 0.1
     if mask is not None:
@@ -173,13 +176,13 @@ def test_an_edit_window_by_window_would_be_another():
     eps = noise.gaussian(0, tuple(X.shape))
     parts = []
     for a, b in windows.places(9, 3, 0.0):
-        pair = steer.bind(chosen, ToyBackbone())[1]
+        pair = bind(plan.brief(chosen), ToyBackbone())[1]
         parts.append(
             inversion_free(
-                X[:, :, a:b], pair["source"], pair["target"], steer.make_grid(chosen, ToyBackbone()),
+                X[:, :, a:b], pair["source"], pair["target"], plan.make_grid(chosen, ToyBackbone()),
                 lambda i, d, a=a, b=b: eps(i, d)[:, :, a:b], draws=chosen.draws,
-                fixed_noise_steps=chosen.mode.fixed_noise_steps, average=steer._average(chosen),
-                correct=steer._correction(chosen), decouple=steer._decoupling(chosen, slice(None)),
+                fixed_noise_steps=chosen.mode.fixed_noise_steps, average=average_of(chosen.averaging),
+                correct=direction_aware(0.25), decouple=decoupled(chosen.mode.decoupling, 1.0),
             )
         )  # fmt: skip
     assert not torch.allclose(torch.cat(parts, 2), whole, atol=1e-2)
@@ -217,7 +220,7 @@ def test_a_user_s_mask_is_that_of_the_clip():
 
 
 def places_of(backbone, latents, **options):
-    return source.windows_of(compose.compose(options), backbone, latents)
+    return plan.windows_of(compose.compose(options), backbone.spec, latents)
 
 
 def test_frames_of_a_window_are_counted_in_whole_latents_and_patches():
@@ -252,7 +255,8 @@ def test_what_is_said_of_windows(options, frames, said):
     toy, heard = ToyBackbone(), []
     geometry = toy.geometry(frames, (128, 192))
     whole = type(geometry)(frames, frames, geometry.size, (3, 1 + (frames - 1) // 4, 16, 24))
-    source.announce(compose.compose(options), toy, whole, heard.append)
+    settings = compose.compose(options)
+    heard += notices.of_shape(settings, toy.spec, whole, plan.windows_of(settings, toy.spec, whole.latent[1]))
     assert (said is None) == (not heard)
     assert said is None or said in heard[0]
 
@@ -319,7 +323,7 @@ def test_an_overlap_without_windows_is_said(editor, clip_file, tmp_path):
 
 def test_generation_runs_in_windows_too(editor, tmp_path):
     flags = {**editor._options, "target": "a fox", "mode": "random_noise", "frames": 17, "out": str(tmp_path / "o")}
-    folder = run.generate(run.settings_of(flags), editor.backbone)
+    folder = run.generate(settings_of(flags), editor.backbone)
     told = yaml.safe_load((folder / "run.yaml").read_text())
     assert any("windows of 9 frames" in text for text in told["notices"])
     assert told["network_evaluations"] == 2 * 2 * len(windows.places(*_sizes(editor.backbone)))

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from masking import mask_options
 
 from flowedit.masks import attention_mask, grids, shapes
 from flowedit.masks.maps import otsu, pool, smooth_time, strength, threshold
@@ -130,9 +131,7 @@ def test_pixels_and_latents_agree_on_which_frames_share_a_latent():
 
 
 def attention(side, **changes):
-    options = {"threshold": "mean", "quantile": 0.5, "pool": 1, "decay": 0.5}
-    options |= {"grow": 0.0, "smooth_frames": 0.0, "smooth_steps": 0.0, "over_draws": "mean"}
-    return attention_mask.AttentionMask(side, **(options | changes))
+    return attention_mask.AttentionMask(side, mask_options(**({"decay": 0.5} | changes)))
 
 
 def square(y, x):

@@ -15,7 +15,9 @@ import flowedit
 from flowedit.config import compose, edit_file
 from flowedit.media import cuts, pixels, probe, reader, writer
 from flowedit.media.sound import Sound
-from flowedit.pipeline import run
+from flowedit.pipeline.api import settings_of
+from flowedit.pipeline.checks import check
+from flowedit.pipeline.source import open_clip
 from flowedit.pocket import Spec, Thing, scene
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -226,11 +228,12 @@ def test_an_edit_s_file_may_list_them(tmp_path):
     ("given", "says"), [([12], "give numbers from 1 to 11"), ([3, 40], "begin at frame 40 of the 12")]
 )
 def test_a_cut_outside_the_frames_that_are_read_is_refused_before_a_backbone_is_there(clip_file, given, says):
-    options = {"video": clip_file, "source": "a", "target": "b", "cuts": given}
+    options = {"clip": clip_file, "source": "a", "target": "b", "cuts": given}
     with pytest.raises(ValueError, match=says):
-        run.check(run.settings_of(options))
+        check(settings_of(options), open_clip(settings_of(options)))
+    one = settings_of(options | {"frames": 1})
     with pytest.raises(ValueError, match="one frame has no cut"):
-        run.check(run.settings_of(options | {"frames": 1}))
+        check(one, open_clip(one))
 
 
 # --- the edit
@@ -301,7 +304,7 @@ def test_what_is_told_and_kept_of_the_shots(whole, alone):
         "(cuts=none edits the clip whole)"
     )
     assert "scene 2: 11 frames: the last is repeated 6 times for the model, and dropped again" in kept["notices"]
-    assert kept["scenes"] == [
+    assert kept["shots"] == [
         {"first_frame": 0, "frames": 9, "working_frames": 9, "latent_frames": 3},
         {"first_frame": 9, "frames": 11, "working_frames": 17, "latent_frames": 5},
         {"first_frame": 20, "frames": 1, "working_frames": 1, "latent_frames": 1},
@@ -309,12 +312,12 @@ def test_what_is_told_and_kept_of_the_shots(whole, alone):
     assert (kept["clip"]["frames"], kept["clip"]["working_frames"]) == (21, 27)
     assert tuple(kept["clip"]["latent"]) == tuple(whole.latents.shape[1:])
     assert kept["network_evaluations"] == sum(result.run["network_evaluations"] for result in alone) > 0
-    assert [result.run["scenes"][0]["first_frame"] for result in alone] == [0, 0, 0]
+    assert [result.run["shots"][0]["first_frame"] for result in alone] == [0, 0, 0]
 
 
 def test_without_cuts_the_clip_is_one_shot(editor, film, whole, tmp_path):
     result = editor.edit(film, out=tmp_path, cuts="none", **PROMPTS)
-    assert [part["frames"] for part in result.run["scenes"]] == [21]
+    assert [part["frames"] for part in result.run["shots"]] == [21]
     assert not any("cut" in text for text in result.run["notices"])
     assert result.latents.shape[2] == 7 < whole.latents.shape[2]
 
@@ -322,7 +325,7 @@ def test_without_cuts_the_clip_is_one_shot(editor, film, whole, tmp_path):
 def test_given_cuts_part_a_clip_that_has_none(editor, film, alone, tmp_path):
     options = PROMPTS | {"start": 0, "frames": 9}
     result = editor.edit(film, out=tmp_path / "a", cuts=[1, 4], **options)
-    assert [part["first_frame"] for part in result.run["scenes"]] == [0, 1, 4]
+    assert [part["first_frame"] for part in result.run["shots"]] == [0, 1, 4]
     assert not any("found" in text for text in result.run["notices"])
     last = editor.edit(film, out=tmp_path / "b", **PROMPTS, start=4, frames=5)
     assert torch.equal(result.latents[:, :, -3:], last.latents)
@@ -333,7 +336,7 @@ def test_given_cuts_part_a_clip_that_has_none(editor, film, alone, tmp_path):
 
 def test_cuts_are_counted_in_the_frames_that_are_read(editor, film, tmp_path):
     result = editor.edit(film, out=tmp_path, **PROMPTS, start=2, fps=5, strength=0)
-    assert [part["first_frame"] for part in result.run["scenes"]] == [0, 4, 9]
+    assert [part["first_frame"] for part in result.run["shots"]] == [0, 4, 9]
     assert result.run["notices"][0].startswith("2 hard cuts found, at frames 4 and 9 (0.8 s, 1.8 s)")
 
 
@@ -345,7 +348,7 @@ def test_a_user_s_mask_goes_with_its_shot(editor, film, tmp_path):
         cv2.imwrite(str(tmp_path / "mask" / f"{index:02d}.png"), picture)
     options = PROMPTS | {"user_mask": tmp_path / "mask", "mask.decay": float("inf")}
     result = editor.edit(film, out=tmp_path / "whole", **options)
-    latents = [part["latent_frames"] for part in result.run["scenes"]]
+    latents = [part["latent_frames"] for part in result.run["shots"]]
     edited, source = result.latents.split(latents, 2), result.source_latents.split(latents, 2)
     assert torch.equal(edited[1], source[1])  # black all through: nothing is edited there
     for number, (a, b) in ((0, PARTS["fox"]), (2, PARTS["car"])):

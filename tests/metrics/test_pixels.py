@@ -89,8 +89,10 @@ def test_pooled_rows_are_the_error_of_the_clip(clip):
     source, edit, mask = clip
     rows = pixels.squares(edit, source, ~mask)
     assert rows[:, 1] == pytest.approx(40 * 48 - 400)
-    assert pixels.pooled(rows) == pixels.mse(edit, source, ~mask)
-    assert pixels.pooled(rows) == pytest.approx(np.square(edit[~mask] - source[~mask].astype(float)).mean(), rel=1e-12)
+    assert pixels.pooled_error(rows) == pixels.mse(edit, source, ~mask)
+    assert pixels.pooled_error(rows) == pytest.approx(
+        np.square(edit[~mask] - source[~mask].astype(float)).mean(), rel=1e-12
+    )
 
 
 def test_ssim_is_that_of_torchmetrics(clip):

@@ -1,21 +1,24 @@
-"""The catalogue against its headings, and `score`: streaming, sharing, failures that stay alone."""
+"""The catalogue, and `score`: streaming, sharing, failures that stay alone."""
 
 import gc
 import math
+import subprocess
+import sys
 import weakref
 
 import numpy as np
 import pytest
 import torch
-from test_metrics_flow import moving
+from test_temporal import moving
 
-from flowedit.metrics import catalogue, pixels, semantic, temporal
-from flowedit.metrics.catalogue import COSTS, DEFAULT, FIVE, HEADS, METRICS, Metric
+from flowedit.metrics import perceptual, pixels, semantic, temporal
+from flowedit.metrics.catalogue import METRICS, Metric, default_names, five_names, is_cost, ordered
 from flowedit.metrics.part import Part, Questions
-from flowedit.metrics.scoring import Frames, Tools, check, score
+from flowedit.metrics.scoring import Stretch, Tools, check, score
 
 TOTAL = 5
-LOCAL = [name for name, metric in METRICS.items() if metric.download is None]
+LOCAL = [name for name, metric in METRICS.items() if metric.part is not None and metric.download is None]
+DEFAULT = default_names()
 NOT_OF_FRAMES = {"object_accuracy", "right_object", "mask_iou", "motion_error"} | {
     f"{name}_composited" for name in ("truth_psnr", "truth_lpips", "background_psnr")
 }
@@ -29,7 +32,7 @@ def clip():
     edit = np.clip(0.9 * source + noise, 0, 255).astype(np.uint8)
     mask = np.zeros(source.shape[:3], bool)
     mask[:, 8:24, 8:24] = True
-    return Frames(source, edit, mask, np.roll(edit, 1, 0))
+    return Stretch(source, edit, mask, np.roll(edit, 1, 0))
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def models(monkeypatch):
         return "Yes." if "panda" in question else "no" if "fox" in question else "a)"
 
     for name, load in (("clip", Model), ("dino", Model), ("vlm", None)):
-        module = pytest.importorskip(f"flowedit.integrations.{name}")
+        module = pytest.importorskip(f"flowedit.pretrained.{name}")
         monkeypatch.setattr(module, "load", load_vlm if load is None else lambda device: Model())
     return calls
 
@@ -72,29 +75,57 @@ def tools(**options):
 
 def split(clip, size):
     for start in range(0, len(clip.source), size):
-        yield Frames._make(None if x is None else x[start : start + size] for x in clip)
+        yield Stretch._make(None if x is None else x[start : start + size] for x in clip)
 
 
-def add(monkeypatch, name, part, join=lambda rows, tools: float(rows.sum()), needs=frozenset()):
-    monkeypatch.setitem(METRICS, name, Metric(part, join, needs))
+@pytest.fixture
+def add():
+    """Adds a metric for one test."""
+    names = []
+
+    def made(name, part, join=lambda rows, tools: float(rows.sum()), needs=frozenset(), label="label"):
+        names.append(name)
+        METRICS.add(name, Metric(label, "source", "higher", part=part, join=join, needs=needs))
+
+    yield made
+    for name in names:
+        METRICS.remove(name)
 
 
-def test_every_heading_has_its_metric():
-    assert set(METRICS) == set(HEADS) - NOT_OF_FRAMES - set(COSTS)
+def test_every_metric_that_can_be_asked_for_has_its_function():
+    measured = {name for name, metric in METRICS.items() if metric.part is None}
+    assert measured == NOT_OF_FRAMES | {name for name in METRICS if is_cost(name)}
     check(DEFAULT)
-    check(FIVE)
+    check(five_names())
     assert all(METRICS[name].download is None for name in DEFAULT)
+    assert set(DEFAULT) >= {"truth_psnr", "psnr", "background_psnr_five", "warp_ssim", "temporal_flicker"}
+    assert {METRICS[name].five for name in five_names()} == {True}
+
+
+@pytest.mark.parametrize("first", ["semantic", "temporal", "pixels", "perceptual"])
+def test_the_order_does_not_hang_on_what_is_imported_first(first):
+    code = f"import flowedit.metrics.{first}; from flowedit.metrics.catalogue import ordered; print(*ordered())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert tuple(done.stdout.split()) == ordered()
+    groups = [METRICS[name].group for name in ordered()]
+    assert groups == sorted(groups, key=["truth", "source", "time", "prompt", "cost"].index)
+
+
+def test_a_group_that_is_unknown_is_refused():
+    with pytest.raises(ValueError, match="group 'sound' is none of truth, source, time, prompt, cost"):
+        Metric("loudness", "sound", None)
 
 
 def test_downloads_are_named_with_their_sizes():
     hub = pytest.importorskip("flowedit.pretrained.hub")
-    known = {f"{place}, {size}" for place, size in hub.SIZES.items()} | set(catalogue.LPIPS.values())
+    known = {f"{place}, {size}" for place, size in hub.SIZES.items()} | set(perceptual.DOWNLOADS.values())
     assert {metric.download for metric in METRICS.values()} - {None} <= known
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_parts_of_any_size_give_the_same_values(size, clip, models):
-    names = [name for name, metric in METRICS.items() if "torchvision" not in (metric.download or "")]
+    metrics = [(name, metric) for name, metric in METRICS.items() if metric.part is not None]
+    names = [name for name, metric in metrics if "torchvision" not in (metric.download or "")]
     whole, parts = score(names, [clip], tools()), score(names, split(clip, size), tools())
     assert whole.failures == parts.failures == {}
     assert list(whole.values) == names
@@ -157,7 +188,7 @@ def test_metrics_of_meaning_get_what_they_are_defined_on(clip, models):
 def test_five_acc_asks_once_about_four_frames(total, shown, models):
     edit = np.zeros((total, 16, 16, 3), np.uint8) + np.arange(total, dtype=np.uint8)[:, None, None, None]
     names = [name for name in METRICS if name.startswith("five_acc")]
-    found = score(names, split(Frames(edit, edit), 3), tools(total=total))
+    found = score(names, split(Stretch(edit, edit), 3), tools(total=total))
     assert models["frames"][:, 0, 0, 0].tolist() == shown
     assert (models["ask"], models["load"]) == (3, 1)
     parts = [found.values[f"five_acc_{part}"] for part in ("yes_no", "multiple_choice", "union", "intersection")]
@@ -174,7 +205,7 @@ def test_five_acc_of_a_clip_that_ends_early_is_a_failure(clip, models):
 def test_a_metric_that_lacks_what_it_needs_is_a_failure():
     source = moving(1, (48, 48))
     names = [name for name, metric in METRICS.items() if metric.needs]
-    found = score([*names, "psnr"], [Frames(source, source)], Tools(total=1))
+    found = score([*names, "psnr"], [Stretch(source, source)], Tools(total=1))
     for name, said in {
         "background_psnr": "needs a mask",
         "truth_lpips": "needs the true edit",
@@ -219,7 +250,7 @@ def test_a_source_that_does_not_move_has_no_flow_cosine_and_all_else(clip):
     "error",
     [ValueError, OSError, ConnectionError, FloatingPointError, RuntimeError, MemoryError, torch.OutOfMemoryError],
 )
-def test_a_metric_that_raises_is_not_asked_again_and_stays_alone(error, clip, monkeypatch):
+def test_a_metric_that_raises_is_not_asked_again_and_stays_alone(error, clip, add):
     asked = []
 
     def broken(part):
@@ -228,51 +259,51 @@ def test_a_metric_that_raises_is_not_asked_again_and_stays_alone(error, clip, mo
             raise error("\nout of luck\nand more")
         return np.zeros((part.new, 1))
 
-    add(monkeypatch, "broken", broken)
-    add(monkeypatch, "twin", broken)
+    add("broken", broken)
+    add("twin", broken)
     found = score(["broken", "psnr", "twin", "ssim"], split(clip, 1), tools())
     assert dict(found.failures) == {"broken": "out of luck", "twin": "out of luck"}
     assert found.values == score(["psnr", "ssim"], split(clip, 1), tools()).values
     assert asked == [0, 1]  # once a part for both
 
 
-def test_an_error_without_a_word_is_told_by_its_kind_and_a_bug_is_raised(clip, monkeypatch):
+def test_an_error_without_a_word_is_told_by_its_kind_and_a_bug_is_raised(clip, add):
     def full(part):
         raise MemoryError
 
     def bug(part):
         raise KeyError("bug")
 
-    add(monkeypatch, "full", full)
+    add("full", full)
     assert score(["full"], [clip], tools()).failures == {"full": "MemoryError"}
-    add(monkeypatch, "bug", bug)
+    add("bug", bug)
     with pytest.raises(KeyError, match="bug"):
         score(["bug"], [clip], tools())
 
 
-def test_not_a_number_is_a_failure(clip, monkeypatch):
-    add(monkeypatch, "nan", lambda part: np.full((part.new, 1), math.nan))
+def test_not_a_number_is_a_failure(clip, add):
+    add("nan", lambda part: np.full((part.new, 1), math.nan))
     found = score(["nan", "psnr"], [clip], tools())
     assert dict(found.failures) == {"nan": "the value is not a number"}
     assert list(found.values) == ["psnr"]
 
 
-def test_pairs_reach_over_the_borders_of_parts(clip, monkeypatch):
+def test_pairs_reach_over_the_borders_of_parts(clip, add):
     def seen(part):
-        return np.array([[len(part.frames.source), part.new, part.start, len(part.edit), len(part.given("mask"))]])
+        return np.array([[len(part.frames.source), part.new, part.start, len(part.edit), len(part.require("mask"))]])
 
-    add(monkeypatch, "seen", seen, lambda rows, tools: asked.append(rows) or 0.0)
+    add("seen", seen, lambda rows, tools: asked.append(rows) or 0.0)
     asked = []
     score(["seen"], split(clip, 2), tools())
     assert asked[0].tolist() == [[2, 2, 0, 2, 2], [3, 2, 2, 2, 2], [2, 1, 4, 1, 1]]
 
 
-def test_one_part_is_held_at_a_time(clip, monkeypatch):
+def test_one_part_is_held_at_a_time(clip, add):
     def broken(part):
         raise ValueError("its traceback holds the part")
 
-    add(monkeypatch, "broken", broken)
-    add(monkeypatch, "twin", broken)
+    add("broken", broken)
+    add("twin", broken)
     alive = []
     gc.disable()  # nothing may wait for the collector
     try:
@@ -280,7 +311,7 @@ def test_one_part_is_held_at_a_time(clip, monkeypatch):
         def parts():
             for frames in split(clip, 1):
                 assert all(part() is None for part in alive)
-                copies = Frames._make(x.copy() for x in frames)
+                copies = Stretch._make(x.copy() for x in frames)
                 alive.append(weakref.ref(copies.source))
                 yield copies
                 del copies
@@ -293,15 +324,17 @@ def test_one_part_is_held_at_a_time(clip, monkeypatch):
 
 
 def test_wrong_names_and_frames_are_refused_before_anything_is_scored(clip):
-    with pytest.raises(ValueError, match=r"'bakground_psnr' is no metric: did you mean background_psnr or "):
+    with pytest.raises(ValueError, match=r"unknown metric 'bakground_psnr': did you mean background_psnr or "):
         score(["psnr", "bakground_psnr"], iter([None]), tools())
+    with pytest.raises(ValueError, match="'seconds' cannot be asked for"):
+        score(["seconds"], iter([None]), tools())
     with pytest.raises(ValueError, match="no frames"):
         score(["psnr"], [], tools())
     with pytest.raises(ValueError, match=r"edit: uint8 \(4, 48, 64, 3\)"):
         score(["psnr"], [clip._replace(edit=clip.edit[:4])], tools())
     with pytest.raises(ValueError, match="mask: uint8"):
         score(["psnr"], [clip._replace(mask=clip.mask.astype(np.uint8))], tools())
-    small = Frames._make(x[:, :32] for x in clip)
+    small = Stretch._make(x[:, :32] for x in clip)
     with pytest.raises(ValueError, match="cannot follow"):
         score(["psnr"], [clip, small], tools())
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from flowedit.metrics.catalogue import HEADS
+from flowedit.metrics.catalogue import METRICS
 from flowedit.metrics.semantic import clip_f_adjacent, clip_f_all, clip_t, five_acc, q_edit, structure_distance
 
 
@@ -79,7 +79,7 @@ def test_five_acc_of_every_combination_of_answers(old, new, choice, asked):
     parts = [yes_no, choice, yes_no or choice, yes_no and choice]
     names = ["yes_no", "multiple_choice", "union", "intersection"]
     assert found == {"five_acc": sum(parts) / 4, **{f"five_acc_{k}": v for k, v in zip(names, parts, strict=True)}}
-    assert set(found) <= set(HEADS)
+    assert set(found) <= set(METRICS)
     assert ["YES or NO" in question for question in questions].count(False) == 1
     assert "letter" in questions[-1]
     assert any(question.endswith("a fox?") for question in questions) == (asked)

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
+from edits import steered
 
 from flowedit.config.compose import compose
-from flowedit.evaluation.methods import equalised, methods
-from flowedit.pipeline.plan import intervals, network_evaluations, within
-from flowedit.pipeline.record import Job
+from flowedit.evaluation.methods import equalise, methods
+from flowedit.pipeline.plan import intervals, make_grid, network_evaluations, within
+from flowedit.pipeline.record import Session
 from flowedit.pipeline.run import load_backbone
-from flowedit.pipeline.steer import encode, make_grid, steer
-from flowedit.types import QUIET
+from flowedit.pipeline.steer import encode
 
 WORDS = {"source": "a fox", "target": "a panda", "source_words": "fox", "target_words": "panda"}
 FAST = {"backbone": "pocket", "runtime.device": "cpu", "runtime.dtype": "bfloat16"}
@@ -45,20 +45,18 @@ def backbone():
 )
 def test_the_cost_is_what_the_network_counts(backbone, options):
     settings = compose({**FAST, **WORDS, "strength": 1, **options})
-    job = Job(settings, backbone, QUIET)
-    grid = make_grid(settings, backbone)
-    assert len(grid) - 1 == intervals(settings)
-    steer(job, encode(job, np.zeros((9, 64, 64, 3), np.uint8)), grid, slice(None))
-    assert job.facts["network_evaluations"] == network_evaluations(settings)
+    assert len(make_grid(settings, backbone)) - 1 == intervals(settings)
+    latent = encode(backbone, np.zeros((9, 64, 64, 3), np.uint8), Session(backbone.device))
+    assert steered(settings, backbone, latent).evaluations == network_evaluations(settings)
 
 
 def test_modes_of_equal_cost_follow_from_the_first():
-    chosen = equalised(methods(["inversion_free", "inversion", "random_noise"]))
+    chosen = equalise(methods(["inversion_free", "inversion", "random_noise"]))
     assert [network_evaluations(method.settings) for method in chosen] == [96, 96, 96]
-    half = equalised(methods(["inversion_free", "random_noise"]), 50)
+    half = equalise(methods(["inversion_free", "random_noise"]), 50)
     assert [network_evaluations(method.settings) for method in half] == [48, 50]
     with pytest.raises(ValueError, match="do not pay one step"):
-        equalised(methods(["inversion_free"]), 2)
+        equalise(methods(["inversion_free"]), 2)
 
 
 def test_a_budget_buys_the_fewest_steps_that_use_it():
@@ -72,17 +70,17 @@ def test_a_budget_buys_the_fewest_steps_that_use_it():
 
 def test_a_clip_brings_its_own_and_a_method_wins():
     plain, strong = methods(["inversion"], ["strength=0.5 seed=9"])
-    flags = {"video": "a.mp4", "source": "a fox", "target": "a panda", "seed": 3, "strength": 1.0}
+    flags = {"clip": "a.mp4", "source": "a fox", "target": "a panda", "seed": 3, "strength": 1.0}
     assert (plain.on(flags).strength, plain.on(flags).seed, plain.on(flags).video) == (1.0, 3, "a.mp4")
     assert (strong.on(flags).strength, strong.on(flags).seed) == (0.5, 9)
-    assert equalised([plain], 30)[0].on(flags).steps == 10
+    assert equalise([plain], 30)[0].on(flags).steps == 10
     assert plain.on({"seed": "12", "source": "a fox"}).seed == 12  # text from a data file is read as a number, or
     with pytest.raises(ValueError, match="seed 'abc' is not a whole number"):
         plain.on({"seed": "abc"})
 
 
 def test_equal_cost_follows_each_clips_own_options():
-    chosen = equalised(methods(["inversion_free", "random_noise"]))
+    chosen = equalise(methods(["inversion_free", "random_noise"]))
     made = [method.on({"steps": 10}) for method in chosen]
     assert made[0].steps == 10
     assert [network_evaluations(settings) for settings in made] == [24, 24]

@@ -10,7 +10,7 @@ import flowedit
 from flowedit.config import compose, edit_file
 from flowedit.evaluation.compare import one_clip
 from flowedit.evaluation.datasets import catalogue
-from flowedit.evaluation.plan import completed
+from flowedit.evaluation.plan import complete
 from flowedit.pipeline import instruction
 from flowedit.types import QUIET
 
@@ -32,7 +32,7 @@ def caught(monkeypatch):
         seen.append(settings)
         raise ValueError("caught")
 
-    monkeypatch.setattr("flowedit.pipeline.run.check", stop)
+    monkeypatch.setattr("flowedit.pipeline.api.check", stop)
     return seen
 
 
@@ -165,7 +165,7 @@ def test_a_list_and_a_comparison_take_it(tmp_path, clip_file):
     ]
     path = tmp_path / "edits.yaml"
     path.write_text(yaml.safe_dump(rows), encoding="utf-8")
-    one, two, three, four = completed(catalogue.read(path, tmp_path), [], QUIET).pairs
+    one, two, three, four = complete(catalogue.read(path, tmp_path), [], QUIET).samples
     assert (one.flags["target"], one.flags["target_words"]) == (TARGET, "panda")
     assert (two.flags["source"], two.flags["target"], two.problem) == ("a fox", "a panda", None)
     assert "is not an instruction" in (three.problem or "")

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from edits import steered
 from fields import ToyBackbone, noises
+from masking import mask_options
 
 import flowedit
 from flowedit.backbones import families
@@ -21,10 +23,10 @@ from flowedit.masks import attention_mask, shapes
 from flowedit.masks.maps import strength
 from flowedit.media import pictures, probe, reader
 from flowedit.pipeline import region, steer
-from flowedit.pipeline.notices import unused
-from flowedit.pipeline.plan import network_evaluations, objects, target_scales
-from flowedit.pipeline.record import Job
-from flowedit.types import QUIET
+from flowedit.pipeline.checks import check_editor, check_words
+from flowedit.pipeline.notices import of_region, of_unused
+from flowedit.pipeline.plan import brief, network_evaluations
+from flowedit.pipeline.record import of_objects
 
 TWO = {"source": "a fox and a car", "target": "a panda and an apple", "source_words": "fox, car"}
 TWO |= {"target_words": "panda, apple"}
@@ -104,8 +106,8 @@ def test_a_kept_object_does_not_tell_the_task(source, target, source_words, targ
     ids=str,
 )
 def test_one_mask_of_all_has_no_objects_of_its_own(options):
-    assert len(objects(settings(**TWO))) == 2
-    assert objects(settings(**(TWO | options))) == ()
+    assert len(brief(settings(**TWO)).objects) == 2
+    assert brief(settings(**(TWO | options))).objects == ()
 
 
 def test_the_stronger_object_takes_what_both_hold():
@@ -149,9 +151,8 @@ def test_one_object_s_mask_is_what_softening_alone_gives_to_the_bit():
 
 
 def attention(*sides, kept=(False, False), user=None, **changes):
-    options = {"threshold": "mean", "quantile": 0.5, "pool": 1, "grow": 0.0, "decay": 0.7, "smooth_frames": 0.0}
-    options |= {"smooth_steps": 0.0, "over_draws": "mean"} | changes
-    return attention_mask.AttentionMask([lambda maps=maps: maps for maps in sides], kept=kept, user=user, **options)
+    options = mask_options(**({"decay": 0.7} | changes))
+    return attention_mask.AttentionMask([lambda maps=maps: maps for maps in sides], options, kept=kept, user=user)
 
 
 BOTH = torch.cat([LEFT, RIGHT], 1)
@@ -302,10 +303,21 @@ class Seeing(ToyBackbone):
 def edit(backbone=Seeing, **options):
     chosen = settings(**({"steps": 3, "mask.decay": math.inf, "mask.threshold": "mean", "mask.pool": 0} | options))
     field = backbone()
-    job = Job(chosen, field, QUIET)
-    z, mask = steer.steer(job, X, steer.make_grid(chosen, field), slice(None))
-    assert job.facts["network_evaluations"] == network_evaluations(chosen)
-    return z, mask, job
+    done = steered(chosen, field, X)
+    assert done.evaluations == network_evaluations(chosen)
+    return done.z, done.mask, Done(chosen, done)
+
+
+class Done:
+    """What an edit was, and what run.yaml tells of its objects."""
+
+    def __init__(self, chosen, done):
+        self.settings, self.objects, self.evaluations = chosen, done.objects, done.evaluations
+        self.brief = brief(chosen)
+
+    @property
+    def facts(self):
+        return of_objects(self.brief, self.objects)
 
 
 @pytest.mark.parametrize("mode", ["random_noise", "inversion", "inversion_free"])
@@ -328,7 +340,7 @@ def test_a_kept_object_stays_the_source(mode):
     assert (z - X)[..., 2:6, 3:].abs().max() < 1e-5
     assert (z - X)[..., 2:6, :3].abs().mean() > 0.05
     assert (mask[..., 2:6, 3:] == 0).all()
-    assert steer.object_facts(job.settings, job.objects) == [
+    assert job.facts == [
         {"source": "fox", "target": "panda", "kept": False, "guidance_scale": 3.0 if mode == "inversion_free" else 5.0,
          "sites": 0.2656},
         {"source": "car", "target": "Car", "kept": True, "guidance_scale": None, "sites": 0.3125},
@@ -343,8 +355,8 @@ def test_an_object_s_own_scale_guides_its_sites_at_no_cost(mode):
     assert torch.allclose(both[..., 2:6, :3], one[0][..., 2:6, :3], atol=1e-6)
     assert torch.allclose(both[..., 2:6, 3:], other[0][..., 2:6, 3:], atol=1e-6)
     assert (one[0] - other[0])[..., 2:6, :].abs().mean() > 0.1
-    assert job.facts["network_evaluations"] == one[2].facts["network_evaluations"]
-    assert [each["guidance_scale"] for each in steer.object_facts(job.settings, job.objects)] == [2.0, 8.0]
+    assert job.evaluations == one[2].evaluations
+    assert [each["guidance_scale"] for each in job.facts] == [2.0, 8.0]
 
 
 class Reading(Seeing):
@@ -369,8 +381,8 @@ def test_an_object_goes_or_comes_beside_one_that_is_kept(options, mode):
     z, mask, job = edit(Reading, **options, mode=mode, **HARD)
     task = "remove" if options is GONE else "add"
     assert job.settings.task == task
-    region.check_words(job.settings)
-    said = " ".join(region.explain(job.settings))
+    check_words(job.settings)
+    said = " ".join(of_region(job.brief))
     assert "still says" not in said
     if options is GONE and mode == "random_noise":  # what goes has no map: no mask, rather than that of the car
         assert mask is job.objects is None
@@ -383,7 +395,7 @@ def test_an_object_goes_or_comes_beside_one_that_is_kept(options, mode):
     assert (z - X)[..., 2:6, :3].abs().mean() > 0.05
     assert (mask[..., 2:6, 3:] == 0).all()
     assert (mask[..., 2:6, :3] == 1).all()
-    facts = {(each["source"], each["target"]): each for each in steer.object_facts(job.settings, job.objects)}
+    facts = {(each["source"], each["target"]): each for each in job.facts}
     pair = ("fox", "nothing") if options is GONE else ("nothing", "fox")
     assert (facts[pair]["kept"], facts["car", "car"]["kept"]) == (False, True)
     assert (facts[pair]["sites"], facts["car", "car"]["sites"]) == (0.2656, 0.3125)
@@ -394,11 +406,12 @@ def test_two_that_go_have_a_mask_and_a_scale_each(mode):
     _, mask, job = edit(Reading, **EMPTY, mode=mode, object_guidance_scales=[2.0, 8.0], **HARD)
     assert job.settings.task == "remove"
     assert (mask[..., 2:6, :] == 1).all()
-    assert [(each["source"], each["target"], each["guidance_scale"], each["sites"]) for each in steer.object_facts(
-        job.settings, job.objects)] == [("fox", "nothing", 2.0, 0.2656), ("car", "nothing", 8.0, 0.3125)]  # fmt: skip
-    said = region.explain(job.settings)
+    assert [(each["source"], each["target"], each["guidance_scale"], each["sites"]) for each in job.facts] == [
+        ("fox", "nothing", 2.0, 0.2656), ("car", "nothing", 8.0, 0.3125),
+    ]  # fmt: skip
+    said = of_region(job.brief)
     assert "fox → nothing, car → nothing" in said[-1]
-    assert objects(settings(**EMPTY, mode=mode, **{"mask.objects": "joined"})) == ()
+    assert brief(settings(**EMPTY, mode=mode, **{"mask.objects": "joined"})).objects == ()
 
 
 def test_an_object_on_one_side_alone_is_held_by_its_own_map_where_the_other_side_has_none():
@@ -427,22 +440,24 @@ def test_an_object_on_one_side_alone_is_held_by_its_own_map_where_the_other_side
 )
 def test_a_task_is_refused_words_of_the_other_side_that_are_not_kept(options, match):
     with pytest.raises(ValueError, match=match):
-        region.check_words(settings(**({"task": "remove"} | options)))
+        check_words(settings(**({"task": "remove"} | options)))
 
 
 def test_what_is_to_go_may_stay_is_said_of_its_own_words_alone():
     red = {"source": "a red fox and a red car", "source_words": "red fox, red car", "target_words": "red car"}
-    assert not any("still says" in text for text in region.explain(settings(**red, target="a red car", task="remove")))
+    assert not any(
+        "still says" in text for text in of_region(brief(settings(**red, target="a red car", task="remove")))
+    )
     (said,) = (
-        text for text in region.explain(settings(**red, target="a fox, a red car", task="remove")) if "still" in text
+        text for text in of_region(brief(settings(**red, target="a fox, a red car", task="remove"))) if "still" in text
     )
     assert "still says fox:" in said
 
 
 def test_steps_that_never_look_at_what_goes_are_refused():
     with pytest.raises(ValueError, match="source_words give no mask"):
-        steer.check_editor(settings(**GONE, **{"mode.target_only_steps": 4, "steps": 4}), 4)
-    steer.check_editor(settings(**COME, **{"mode.target_only_steps": 4, "steps": 4}), 4)
+        check_editor(brief(settings(**GONE, **{"mode.target_only_steps": 4, "steps": 4})), 4)
+    check_editor(brief(settings(**COME, **{"mode.target_only_steps": 4, "steps": 4})), 4)
 
 
 WAYS = [("inversion_free", None)] + [(m, s) for m in ("random_noise", "inversion") for s in SOLVERS]
@@ -476,12 +491,12 @@ def test_looking_at_the_weights_changes_no_mask_and_they_follow_the_newest_maps(
 def test_a_user_mask_that_joins_is_guided_by_the_target_s_scale():
     hard = {"mask.user": "join", "mask.decay": math.inf}
     chosen = compose.compose(TWO | {"object_guidance_scales": [2.0, 8.0], "user_mask": "m.png"} | hard)
-    assert target_scales(chosen) == (2.0, 8.0, 3.0)
+    assert brief(chosen).scales["target"] == (2.0, 8.0, 3.0)
     field, user = Seeing(), torch.zeros(1, 1, 2, 8, 8)
     user[..., 7, :] = 1
-    prompts, _ = steer.bind(chosen, field)
-    with region.region(chosen, field, prompts, (8, 8), slice(None), user) as where:
-        u = torch.cat([torch.full_like(X, scale) for scale in target_scales(chosen)])
+    prompts, _ = steer.bind(brief(chosen), field)
+    with region.region(brief(chosen), field, prompts, (8, 8), slice(None), user) as where:
+        u = torch.cat([torch.full_like(X, scale) for scale in brief(chosen).scales["target"]])
         mixed = where.guided(lambda z, t: u)(X, 0.5)
         assert (where.mask(0)[..., 7, :] == 1).all()
     assert (mixed[..., 7, :] == 3).all()
@@ -539,7 +554,7 @@ def test_an_edit_s_file_holds_scales_as_a_list(tmp_path):
     ids=str,
 )
 def test_what_has_no_effect_is_said(options, said):
-    assert {text.partition(" has no effect")[0] for text in unused(compose.compose(options))} == said
+    assert {text.partition(" has no effect")[0] for text in of_unused(brief(compose.compose(options)))} == said
 
 
 def test_a_method_of_a_bench_may_have_scales_for_objects_that_its_clips_bring():
@@ -549,11 +564,11 @@ def test_a_method_of_a_bench_may_have_scales_for_objects_that_its_clips_bring():
 
 
 def test_unequal_numbers_of_words_are_joined_with_a_notice():
-    (said,) = region.explain(settings(**(TWO | {"target_words": "panda"})))
+    (said,) = of_region(brief(settings(**(TWO | {"target_words": "panda"}))))
     assert said == "2 source words and 1 target words do not pair up: one mask for all of them"
-    (said,) = region.explain(settings(**KEPT))
+    (said,) = of_region(brief(settings(**KEPT)))
     assert "2 objects, a mask each: fox → panda, car (kept)" in said
-    assert region.explain(settings(**(TWO | {"mask.objects": "joined"}))) == []
+    assert of_region(brief(settings(**(TWO | {"mask.objects": "joined"})))) == []
 
 
 def test_each_object_has_its_colour_and_a_kept_one_an_outline_alone():

@@ -9,6 +9,7 @@ import yaml
 import flowedit
 from flowedit.media import probe, reader
 from flowedit.pipeline import run
+from flowedit.pipeline.api import settings_of
 
 PROMPTS = {"source": "a red square moves", "target": "a blue panda moves"}
 WORDS = {"source_words": "square", "target_words": "panda"}
@@ -117,7 +118,7 @@ def test_a_user_mask_joins_or_replaces_the_attention_s(editor, clip_file, tmp_pa
         ({"draws": 2, "mode": "inversion"}, "draws=2 has no effect"),
         ({"mode": "inversion", "seed": 3}, "seed=3 has no effect"),
         ({"mode": "random_noise", "source_guidance_scale": 2.0}, "source_guidance_scale=2.0 has no effect"),
-        ({"mode": "inversion", "guidance": "differential"}, "guidance=differential has no effect"),
+        ({"mode": "inversion", "averaging": "differential"}, "averaging=differential has no effect"),
         ({"mode.shift": 5.0}, "mode.shift=5.0 has no effect"),
         ({"mask.quantile": 0.3, **WORDS}, "mask.quantile=0.3 has no effect"),
         ({"mask": "none", "mask.pool": 0.5}, "mask.pool=0.5 has no effect"),
@@ -177,7 +178,7 @@ def test_no_words_make_no_mask(editor, clip_file, tmp_path):
 
 def test_equal_prompts_return_the_encoded_source_whatever_the_mask(editor, clip_file, tmp_path):
     same = {"source": "a red square", "target": "a red square", "source_words": "red", "target_words": "square"}
-    scales = {"source_guidance_scale": 3.0, "target_guidance_scale": 3.0, "guidance": "differential"}
+    scales = {"source_guidance_scale": 3.0, "target_guidance_scale": 3.0, "averaging": "differential"}
     result, _ = edit(editor, clip_file, tmp_path, **same, **scales)
     assert (result.latents - result.source_latents).abs().max() < 1e-4
 
@@ -230,12 +231,12 @@ def test_what_is_fixed_when_loaded_cannot_change_later(editor, clip_file):
 
 
 def test_generation_needs_noise_and_starts_from_it(editor):
-    settings = run.settings_of({**editor._options, "target": "a fox"})
+    settings = settings_of({**editor._options, "target": "a fox"})
     with pytest.raises(ValueError, match="mode=random_noise"):
         run.generate(settings, editor.backbone)
     late = {"mode": "random_noise", "mode.grid": "given", "mode.times": [0.5, 0.0]}
     with pytest.raises(ValueError, match="pure noise"):
-        run.generate(run.settings_of({**editor._options, "target": "a fox", **late}), editor.backbone)
+        run.generate(settings_of({**editor._options, "target": "a fox", **late}), editor.backbone)
 
 
 def test_source_words_alone_need_a_step_that_evaluates_the_source(editor, clip_file, tmp_path):

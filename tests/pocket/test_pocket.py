@@ -46,7 +46,7 @@ def test_it_generates_in_diffusers_own_pipeline():
 @pytest.fixture(scope="module")
 def fox(tmp_path_factory):
     row = edit_file.read_edit(ROOT / "examples" / "fox.yaml")
-    path = Path(row.pop("video"))
+    path = Path(row.pop("clip"))
     result = flowedit.load("pocket", **{"runtime.device": "cpu"}).edit(path, out=tmp_path_factory.mktemp("fox"), **row)
     pose = {"motion": "right"}
     scenes = {kind: scene(Spec((Thing(kind, **pose),), "grass", texture=7)) for kind in ("fox", "panda", "apple")}

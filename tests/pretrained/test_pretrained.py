@@ -262,7 +262,7 @@ def test_the_vision_language_model_answers_greedily_of_all_four_frames(vlm_folde
 
 def captioned(vlm_folder, clip_file, **options):
     text = "make it look like a watercolour"
-    return compose.compose({"video": str(clip_file), "caption": str(vlm_folder), "instruction": text, **options})
+    return compose.compose({"clip": str(clip_file), "caption": str(vlm_folder), "instruction": text, **options})
 
 
 def test_a_caption_is_the_models_own_sentence_and_the_model_is_gone_before_a_backbone_comes(
@@ -306,7 +306,7 @@ def test_the_question_names_the_object_and_the_answer_is_one_sentence(clip_file,
     asked = []
     answer = '"The video shows a fox that runs over grass. It is sunny."'
     monkeypatch.setattr(vlm, "opened", lambda *_: lambda frames, question: asked.append(question) or answer)
-    settings = {"video": str(clip_file), "caption": "a/name", "instruction": "replace the fox with a panda"}
+    settings = {"clip": str(clip_file), "caption": "a/name", "instruction": "replace the fox with a panda"}
     made = instruction.complete(compose.compose(settings), QUIET)
     assert "Name the fox in these very words" in asked[0]
     assert (made.source, made.target) == ("A fox that runs over grass.", "A panda that runs over grass.")
@@ -316,7 +316,7 @@ def test_the_question_names_the_object_and_the_answer_is_one_sentence(clip_file,
 
 
 def test_a_caption_model_that_cannot_be_had(clip_file):
-    settings = {"video": str(clip_file), "instruction": "remove the fox", "caption": "Qwen/Qwen2.5-VL-7B-Instruct"}
+    settings = {"clip": str(clip_file), "instruction": "remove the fox", "caption": "Qwen/Qwen2.5-VL-7B-Instruct"}
     with pytest.raises(ConnectionError, match=r"16\.6 GB"):
         instruction.complete(compose.compose(settings), QUIET)
 
@@ -474,3 +474,36 @@ def test_rafts_file_is_read_as_weights_only(monkeypatch, tmp_path):
     with pytest.raises(OSError, match="RAFT large"):
         raft.load(CPU)
     assert not (tmp_path / "exploded").exists()
+
+
+def test_a_snapshot_comes_from_the_cache_or_is_asked_for_anew(monkeypatch, tmp_path):
+    answers, asked = [], []
+
+    def snapshot_download(repository, *, allow_patterns, local_files_only=False):
+        asked.append((repository, allow_patterns, local_files_only))
+        answer = answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return str(answer)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+
+    def get():
+        return hub.snapshot("a/b", "2 GB", ("vae/*",), "bring it")
+
+    answers[:] = [tmp_path]
+    assert get() == tmp_path
+    answers[:] = [OSError("not here"), tmp_path]
+    assert get() == tmp_path
+    assert asked == [("a/b", ["vae/*"], True)] * 2 + [("a/b", ["vae/*"], False)]
+    answers[:] = [OSError(), OSError(errno.ENOSPC, "No space left on device")]
+    with pytest.raises(OSError, match=r"a/b \(2 GB\) from the model hub cannot be stored: No space left") as caught:
+        get()
+    assert not isinstance(caught.value, ConnectionError)
+    for _ in range(2):  # the second time, too, the hub itself is asked
+        answers[:] = [OSError(), RuntimeError("timed out\nand more")]
+        with pytest.raises(ConnectionError, match=r"get a/b \(2 GB\) from the model hub \(timed out\); bring it"):
+            get()
+        assert answers == []
+    answers[:] = [OSError()]
+    assert hub.cached_snapshot("a/b", ("vae/*",)) is None

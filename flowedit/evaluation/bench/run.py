@@ -12,24 +12,25 @@ import numpy as np
 from rich.console import RenderableType
 
 from flowedit.evaluation import files
-from flowedit.evaluation.bench.scene import EDIT, SOURCE, STRANGE, TRUTH, Found, SceneSpec, known, scene_tasks
+from flowedit.evaluation.bench.scene import EDIT, SOURCE, STRANGE, TRUTH, SceneSpec, Verdict, scene_jobs, vocabulary_of
 from flowedit.evaluation.bench.show import confusion, examples
 from flowedit.evaluation.datasets.pocket import Scenes
 from flowedit.evaluation.engine import drive, pools
 from flowedit.evaluation.engine.drive import Outcome
-from flowedit.evaluation.engine.store import Store, opened
-from flowedit.evaluation.engine.task import Task
-from flowedit.evaluation.gather import Evaluated
-from flowedit.evaluation.methods import PER_CLIP, Method, equalised, methods
-from flowedit.evaluation.options import EvaluationSettings
-from flowedit.evaluation.report.page import Shown
+from flowedit.evaluation.engine.job import Job
+from flowedit.evaluation.engine.store import Store, open_store
+from flowedit.evaluation.gather import Evaluation
+from flowedit.evaluation.methods import PER_CLIP, Method, equalise, methods
+from flowedit.evaluation.options import EvaluationOptions
+from flowedit.evaluation.report.page import Exhibit
 from flowedit.evaluation.results import rows, tables
 from flowedit.evaluation.results.rows import JOB, Row, failures
 from flowedit.evaluation.results.summary import FLOOR
 from flowedit.media.footage import open_footage
 from flowedit.messages import FileError, InputError
-from flowedit.pipeline.run import loaded
-from flowedit.pipeline.steer import check_editor, make_grid
+from flowedit.pipeline.api import cached_editor
+from flowedit.pipeline.checks import check_editor
+from flowedit.pipeline.plan import brief, make_grid
 from flowedit.pocket import KINDS
 from flowedit.types import Monitor
 
@@ -42,8 +43,6 @@ REFUSED = {
 UNHEARD = ("dataset", "do", "edits", "metrics", "protocol", "flow")
 """Keys of an evaluation that mean nothing here."""
 
-Job = tuple[SceneSpec, Task]
-
 PICTURES, SHOWN = 6, 40
 """How many scenes the picture and the page show."""
 
@@ -55,7 +54,7 @@ class Bench:
     """What a bench found: rows, what each edited object became, and where all lies."""
 
     rows: tuple[Row, ...]
-    found: tuple[Found, ...]
+    verdicts: tuple[Verdict, ...]
     methods: tuple[str, ...]
     folder: Path
 
@@ -66,7 +65,7 @@ class Bench:
 
 
 def report(
-    settings: EvaluationSettings,
+    options: EvaluationOptions,
     flags: Mapping[str, Any],
     overrides: Sequence[str],
     monitor: Monitor,
@@ -80,31 +79,31 @@ def report(
     """
     if bad := [key for key in UNHEARD if any(text.startswith(f"{key}=") for text in overrides)]:
         raise InputError(f"{bad[0]}: a bench has its own")
-    chosen = methods(settings.chosen_modes, settings.also, flags, overrides, REFUSED)
+    chosen = methods(options.chosen_modes, options.also, flags, overrides, REFUSED)
     if not chosen:
         raise InputError("no mode to compare: --modes inversion_free,inversion")
-    if settings.evaluations != "own":
-        chosen = equalised(chosen, None if settings.evaluations == "equal" else settings.evaluations)
-    scenes = Scenes(settings.first_seed, settings.scenes, settings.kinds or tuple(KINDS))
+    if options.evaluations != "own":
+        chosen = equalise(chosen, None if options.evaluations == "equal" else options.evaluations)
+    scenes = Scenes(options.first_seed, options.scenes, options.kinds or tuple(KINDS))
     if json is not None:
         _check_copy(Path(json))
     _check(chosen, monitor)
-    out = OUT if settings.out is None else Path(settings.out)
-    with opened(out) as store:
-        jobs = scene_tasks(chosen, scenes.first_seed, scenes.count, scenes.kinds)
-        tasks = [task for _, task in jobs]
-        with pools.open_pool(settings.engine, len(tasks), chosen[0].settings.runtime.device) as pool:
-            outcomes = drive.run(tasks, pool, store, monitor, name="bench", retries=settings.engine.retries)
-        made = _gathered(jobs, outcomes, tuple(method.name for method in chosen), out)
+    out = OUT if options.out is None else Path(options.out)
+    with open_store(out) as store:
+        planned = scene_jobs(chosen, scenes.first_seed, scenes.count, scenes.kinds)
+        jobs = [job for _, job in planned]
+        with pools.open_pool(options.engine, len(jobs), chosen[0].settings.runtime.device) as pool:
+            outcomes = drive.run(jobs, pool, store, monitor, name="bench", retries=options.engine.retries)
+        made = _gathered(planned, outcomes, tuple(method.name for method in chosen), out)
         about = {"first_seed": scenes.first_seed, "scenes": scenes.count, "kinds": list(scenes.kinds)}
         about["failures"] = [row._asdict() for row in made.failures]
-        _write(made, about, chosen, jobs, outcomes, store, monitor)
+        _write(made, about, chosen, planned, outcomes, store, monitor)
     if json is not None:
         rows.write(made.rows, Path(json))
     return made
 
 
-def shown(made: Bench) -> Iterator[RenderableType]:
+def bench_tables(made: Bench) -> Iterator[RenderableType]:
     """The tables, and one confusion matrix a method."""
     yield from tables.tables(made.rows, made.methods)
     yield from _matrices(made)
@@ -117,18 +116,20 @@ def _check(chosen: Sequence[Method], monitor: Monitor) -> None:
         raise InputError("one backbone and runtime for all methods of a bench")
     if first.backbone.repository is not None and first.backbone.path is None:
         raise InputError(f"{first.backbone.name} {STRANGE}")  # before a download
-    backbone = loaded(first)
-    known(backbone)
+    backbone = cached_editor(first).backbone
+    vocabulary_of(backbone)
     for method in chosen:
-        check_editor(method.settings, len(make_grid(method.settings, backbone)) - 1)
+        check_editor(brief(method.settings), len(make_grid(method.settings, backbone)) - 1)
         for text in method.notices:
             monitor.notice(text)
 
 
-def _gathered(jobs: Sequence[Job], outcomes: Sequence[Outcome], names: tuple[str, ...], out: Path) -> Bench:
+def _gathered(
+    planned: Sequence[tuple[SceneSpec, Job]], outcomes: Sequence[Outcome], names: tuple[str, ...], out: Path
+) -> Bench:
     made: list[Row] = []
-    found: list[Found] = []
-    for (spec, _), outcome in zip(jobs, outcomes, strict=True):
+    verdicts: list[Verdict] = []
+    for (spec, _), outcome in zip(planned, outcomes, strict=True):
         key = str(spec.seed), spec.kind, spec.kind
         name = spec.method.name if spec.method else FLOOR
         if outcome.result is None:
@@ -136,20 +137,20 @@ def _gathered(jobs: Sequence[Job], outcomes: Sequence[Outcome], names: tuple[str
             continue
         for method, values in outcome.result["values"].items():
             made += [Row(*key, method, metric, value) for metric, value in values.items()]
-        found += [Found(spec.kind, name, *each) for each in outcome.result.get("found", ())]
-    return Bench(tuple(made), tuple(found), names, out)
+        verdicts += [Verdict(spec.kind, name, *each) for each in outcome.result.get("verdicts", ())]
+    return Bench(tuple(made), tuple(verdicts), names, out)
 
 
 def _write(
     made: Bench,
     about: Mapping[str, Any],
     chosen: Sequence[Method],
-    jobs: Sequence[Job],
+    planned: Sequence[tuple[SceneSpec, Job]],
     outcomes: Sequence[Outcome],
     store: Store,
     monitor: Monitor,
 ) -> None:
-    seen = _spread(_shown(jobs, outcomes, store), len(about["kinds"]))[:SHOWN]
+    seen = _spread(_exhibits(planned, outcomes, store), len(about["kinds"]))[:SHOWN]
     extra = {}
     if pictured := seen[:PICTURES]:
         _, png = cv2.imencode(".png", examples([_columns(each) for each in pictured])[..., ::-1])
@@ -159,7 +160,7 @@ def _write(
         made.folder,
         "PocketBench",
         facts,
-        Evaluated(made.rows, tuple(seen)),
+        Evaluation(made.rows, tuple(seen)),
         chosen,
         made.methods,
         about,
@@ -169,23 +170,23 @@ def _write(
     )
 
 
-def _shown(jobs: Sequence[Job], outcomes: Sequence[Outcome], store: Store) -> list[Shown]:
+def _exhibits(planned: Sequence[tuple[SceneSpec, Job]], outcomes: Sequence[Outcome], store: Store) -> list[Exhibit]:
     """What a page shows of each scene that was made."""
-    shown: dict[tuple[int, str], Shown] = {}
-    for (spec, task), outcome in zip(jobs, outcomes, strict=True):
-        folder, key = store.folder(task.id), (spec.seed, spec.kind)
+    exhibits: dict[tuple[int, str], Exhibit] = {}
+    for (spec, job), outcome in zip(planned, outcomes, strict=True):
+        folder, key = store.folder(job.id), (spec.seed, spec.kind)
         if outcome.result is None:
             continue
         if spec.method is None:
             before, after = outcome.result["prompts"]
             files = folder / SOURCE, folder / TRUTH
-            shown[key] = Shown(str(spec.seed), spec.kind, spec.kind, before, after, *files, {}, {})
-        elif key in shown:
-            shown[key] = replace(shown[key], edits={**shown[key].edits, spec.method.name: folder / EDIT})
-    return list(shown.values())
+            exhibits[key] = Exhibit(str(spec.seed), spec.kind, spec.kind, before, after, *files, {}, {})
+        elif key in exhibits:
+            exhibits[key] = replace(exhibits[key], edits={**exhibits[key].edits, spec.method.name: folder / EDIT})
+    return list(exhibits.values())
 
 
-def _columns(each: Shown) -> tuple[str, dict[str, np.ndarray]]:
+def _columns(each: Exhibit) -> tuple[str, dict[str, np.ndarray]]:
     """A scene of the picture: its title, and its clips by column."""
     files = {"source": each.video, **each.edits, "truth": each.truth}
     clips = {}
@@ -198,14 +199,14 @@ def _columns(each: Shown) -> tuple[str, dict[str, np.ndarray]]:
 
 def _matrices(made: Bench) -> Iterator[RenderableType]:
     for name in made.methods:
-        if matrix := confusion(made.found, name):
+        if matrix := confusion(made.verdicts, name):
             yield matrix
 
 
-def _spread(shown: Sequence[Shown], kinds: int) -> list[Shown]:
+def _spread(exhibits: Sequence[Exhibit], kinds: int) -> list[Exhibit]:
     """The scenes in an order that takes a new seed and a new kind each time, and then all others."""
-    first = [shown[i * kinds + i % kinds] for i in range(len(shown) // kinds)]
-    return first + [each for each in shown if each not in first]
+    first = [exhibits[i * kinds + i % kinds] for i in range(len(exhibits) // kinds)]
+    return first + [each for each in exhibits if each not in first]
 
 
 def _check_copy(path: Path) -> None:

@@ -11,19 +11,16 @@ import torch
 
 from flowedit.config.schema import Settings
 from flowedit.evaluation.bench.score import Truth, nearest, references, score, truth
-from flowedit.evaluation.edit_job import resolved, weights
-from flowedit.evaluation.engine.task import Task, digest
+from flowedit.evaluation.edit_job import job_settings, weights
+from flowedit.evaluation.engine.job import Job, digest
 from flowedit.evaluation.methods import Method
 from flowedit.machine import versions
 from flowedit.media.writer import Writer
 from flowedit.messages import InputError
-from flowedit.pipeline.plan import network_evaluations
-from flowedit.pipeline.record import Job
-from flowedit.pipeline.run import loaded
-from flowedit.pipeline.source import native_size
-from flowedit.pipeline.steer import encode, make_grid, own_latents, steer
+from flowedit.pipeline.api import Editor, cached_editor
+from flowedit.pipeline.plan import native_size, network_evaluations
 from flowedit.pocket import Vocabulary, edit
-from flowedit.types import QUIET, Backbone, Monitor
+from flowedit.types import Backbone, Monitor
 
 FPS = Fraction(8)
 
@@ -43,7 +40,7 @@ class SceneSpec:
     settings: Settings
 
 
-class Found(NamedTuple):
+class Verdict(NamedTuple):
     """What one edited object should have become, and what it is nearest to."""
 
     kind: str
@@ -52,15 +49,15 @@ class Found(NamedTuple):
     nearest: str
 
 
-def scene_tasks(
+def scene_jobs(
     methods: Sequence[Method], first_seed: int, scenes: int, kinds: Sequence[str]
-) -> list[tuple[SceneSpec, Task]]:
+) -> list[tuple[SceneSpec, Job]]:
     """The jobs of every kind of edit on the scenes of seeds first_seed ... first_seed + scenes - 1.
 
     First the scene's own, with what its references score, then one for each method.
     """
     held = weights(methods[0].settings)
-    runtime = resolved(methods[0].settings)["runtime"]
+    runtime = job_settings(methods[0].settings)["runtime"]
     made = []
     settled = {(kind, m.name): m.on({"task": TASKS.get(kind, "replace")}) for kind in kinds for m in methods}
     for seed in range(first_seed, first_seed + scenes):
@@ -68,11 +65,11 @@ def scene_tasks(
             for method in (None, *methods):
                 settings = methods[0].settings if method is None else settled[kind, method.name]
                 spec = SceneSpec(seed, kind, method, settings)
-                how = runtime if method is None else resolved(settings)
-                id = digest("scene", versions(), seed, kind, how, held)
+                how = runtime if method is None else job_settings(settings)
+                id = digest("bench scene", versions(), seed, kind, how, held)
                 label = f"{kind}, seed {seed}" + (f", {method.name}" if method else "")
                 cost = 0 if method is None else network_evaluations(settings)
-                made.append((spec, Task(id, label, work, spec, cost)))
+                made.append((spec, Job(id, label, work, spec, cost)))
     return made
 
 
@@ -81,18 +78,18 @@ def work(spec: SceneSpec, folder: Path, monitor: Monitor) -> dict[str, Any]:
 
     Raises FloatingPointError for an edit that gives NaN.
     """
-    backbone = loaded(spec.settings)
-    backbone.ready()
-    reference = _truth(spec.seed, spec.kind, backbone)
+    editor = cached_editor(spec.settings)
+    editor.backbone.ready()
+    reference = _truth(spec.seed, spec.kind, editor.backbone)
     true = reference.edit
     if spec.method is None:
         write_clip(folder / SOURCE, true.source.frames)
         write_clip(folder / TRUTH, true.target.frames)
         return {"prompts": [true.source.caption, true.target.caption], "values": references(reference)}
-    frames, values = _edited(spec.settings, backbone, spec.seed, reference)
+    frames, values = _edited(spec.settings, editor, spec.seed, reference)
     write_clip(folder / EDIT, frames)
-    found = [[choice.right, nearest(frames, choice)] for choice in reference.choices]
-    return {"values": {spec.method.name: values}, "found": found}
+    verdicts = [[choice.right, nearest(frames, choice)] for choice in reference.choices]
+    return {"values": {spec.method.name: values}, "verdicts": verdicts}
 
 
 _TRUTHS: dict[tuple[int, str, Backbone], Truth] = {}
@@ -105,8 +102,8 @@ def _truth(seed: int, kind: str, backbone: Backbone) -> Truth:
 
     key = seed, kind, backbone
     if key not in _TRUTHS:
-        learned = known(backbone)
-        true = edit(seed, kind, native_size(backbone), backbone.spec.trained_frames, learned)
+        learned = vocabulary_of(backbone)
+        true = edit(seed, kind, native_size(backbone.spec), backbone.spec.trained_frames, learned)
         _TRUTHS.clear()
         _TRUTHS[key] = truth(true, learned, through, backbone.spec.frames_per_latent, backbone.spec.latent_size)
     return _TRUTHS[key]
@@ -118,7 +115,7 @@ def write_clip(path: Path, frames: np.ndarray) -> None:
         writer.write(frames)
 
 
-def known(backbone: Backbone) -> Vocabulary:
+def vocabulary_of(backbone: Backbone) -> Vocabulary:
     """What a backbone of the pocket world learned; raises ValueError for any other."""
     if backbone.spec.world is None:
         raise InputError(f"{backbone.spec.name} {STRANGE}")
@@ -128,7 +125,7 @@ def known(backbone: Backbone) -> Vocabulary:
 STRANGE = "is no checkpoint of the pocket world: the true edits of its clips are not known"
 
 
-def _edited(settings: Settings, backbone: Backbone, seed: int, reference: Truth) -> tuple[np.ndarray, dict[str, float]]:
+def _edited(settings: Settings, editor: Editor, seed: int, reference: Truth) -> tuple[np.ndarray, dict[str, float]]:
     true = reference.edit
     settings = replace(
         settings,
@@ -137,18 +134,16 @@ def _edited(settings: Settings, backbone: Backbone, seed: int, reference: Truth)
         source_words=", ".join(true.source_words),
         target_words=", ".join(true.target_words),
         seed=seed,
+        size=f"{true.source.frames.shape[2]}x{true.source.frames.shape[1]}",
+        composite=False,
+        cuts="none",
     )
-    job = Job(settings, backbone, QUIET)
-    given = true.source.frames
-    own = own_latents(backbone, backbone.geometry(len(given), given.shape[1:3]))
-    z, mask = steer(job, encode(job, given), make_grid(settings, backbone), own)
-    with job.meter.phase("decode"):
-        frames = _frames(backbone, z, len(given))
+    result = editor.edit_frames(true.source.frames, fps=FPS, settings=settings)
     costs = {
-        "network_evaluations": float(job.facts["network_evaluations"]),
-        "seconds": round(sum(phase["seconds"] for phase in job.meter.phases.values()), 3),
+        "network_evaluations": float(result.run["network_evaluations"]),
+        "seconds": round(sum(phase["seconds"] for phase in result.run["phases"].values()), 3),
     }
-    return frames, score(frames, mask, reference) | costs
+    return result.frames, score(result.frames, result.latent_mask, reference) | costs
 
 
 def _frames(backbone: Backbone, z: torch.Tensor, count: int) -> np.ndarray:

@@ -8,13 +8,13 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from flowedit.evaluation.bench.scene import Found
+from flowedit.evaluation.bench.scene import Verdict
 from flowedit.evaluation.results.tables import LINE
 
 
-def confusion(found: Sequence[Found], method: str) -> Table | None:
+def confusion(verdicts: Sequence[Verdict], method: str) -> Table | None:
     """Rows: what an object should have become; columns: what it is nearest to. None where no class was edited."""
-    pairs = Counter((f.right, f.nearest) for f in found if f.method == method and f.kind.startswith("replace"))
+    pairs = Counter((f.right, f.nearest) for f in verdicts if f.method == method and f.kind.startswith("replace"))
     if not pairs:
         return None
     names = sorted({name for pair in pairs for name in pair})

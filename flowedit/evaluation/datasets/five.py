@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from flowedit.config.edit_file import inside
-from flowedit.evaluation.datasets.pair import Dataset, Pair, contained, dataset, missing, own_places, safe
+from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
+from flowedit.evaluation.datasets.sample import Dataset, Sample, contained, dataset, missing, own_places, safe
 from flowedit.language.words import occurrences
 from flowedit.media.footage import frame_files, open_footage
 from flowedit.media.writer import Writer
@@ -39,15 +40,15 @@ def read(root: Path, workspace: Path) -> Dataset:
     Raises ValueError, with the file and the row's number, for what is no such row, a row that is there twice, or a
     path that leaves `root`.
     """
-    rows: list[tuple[str, Pair]] = []
+    rows: list[tuple[str, Sample]] = []
     for file in sorted(root.glob(PROMPTS)):
         inside(root, file.relative_to(root).as_posix(), repr(str(file)), "the dataset's folder")
         rows += _file(root, file)
     made = dataset(root.resolve().name, repr(str(root)), rows)
-    return replace(made, pairs=tuple(_filmed(pair, workspace) for pair in made.pairs))
+    return replace(made, samples=tuple(_filmed(sample, workspace) for sample in made.samples))
 
 
-def _file(root: Path, file: Path) -> list[tuple[str, Pair]]:
+def _file(root: Path, file: Path) -> list[tuple[str, Sample]]:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -57,7 +58,7 @@ def _file(root: Path, file: Path) -> list[tuple[str, Pair]]:
     if not isinstance(data, list):
         raise InputError(f"{str(file)!r} is no list: FiVE-Bench's files are lists of edits")
     edit = safe(file.stem.removesuffix("_FiVE"))
-    pairs, count, first = [], Counter[str](), dict[tuple[str, ...], int]()
+    samples, count, first = [], Counter[str](), dict[tuple[str, ...], int]()
     for number, row in enumerate(data, 1):
         where = f"{str(file)!r} row {number}"
         texts = _checked(where, row)
@@ -66,8 +67,8 @@ def _file(root: Path, file: Path) -> list[tuple[str, Pair]]:
             raise InputError(f"{where} is row {other} again: the same video and the same prompts")
         first[same] = number
         count[texts["video_name"]] += 1
-        pairs.append((where, _pair(root, where, texts, edit, count[texts["video_name"]])))
-    return pairs
+        samples.append((where, _sample(root, where, texts, edit, count[texts["video_name"]])))
+    return samples
 
 
 def _checked(where: str, row: Any) -> dict[str, str]:
@@ -93,7 +94,7 @@ def _checked(where: str, row: Any) -> dict[str, str]:
     return texts
 
 
-def _pair(root: Path, where: str, row: Mapping[str, str], edit: str, nth: int) -> Pair:
+def _sample(root: Path, where: str, row: Mapping[str, str], edit: str, nth: int) -> Sample:
     name = row["video_name"]
     images, masks, video = (
         inside(root, place, f"{where}: {place}", "the dataset's folder")
@@ -116,7 +117,7 @@ def _pair(root: Path, where: str, row: Mapping[str, str], edit: str, nth: int) -
         except ValueError as error:
             problems.append(str(error))
     clip, each = safe(name), edit if nth == 1 else f"{edit}-{nth}"
-    return Pair(
+    return Sample(
         clip=clip,
         edit=each,
         kind=KINDS[int(row["editing_type_id"]) - 1],
@@ -126,7 +127,7 @@ def _pair(root: Path, where: str, row: Mapping[str, str], edit: str, nth: int) -
         mask=masks,
         truth=None,
         questions=_questions(row),
-        made_by_others=_places(row, clip, edit, each),
+        edit_places=_places(row, clip, edit, each),
         problem="; ".join(problems) or None,
         mask_above=0,
     )
@@ -169,18 +170,18 @@ def _relative(place: str) -> bool:
     return "\0" not in place and not path.is_absolute() and ".." not in path.parts
 
 
-def _filmed(pair: Pair, workspace: Path) -> Pair:
-    """The pair with a video made from its images where the dataset has none; the file is named by what it shows."""
-    if pair.problem or pair.frames is None or pair.video.is_file():
-        return pair
+def _filmed(sample: Sample, workspace: Path) -> Sample:
+    """The sample with a video made from its images where the dataset has none; the file is named by what it shows."""
+    if sample.problem or sample.frames is None or sample.video.is_file():
+        return sample
     digest = hashlib.sha256()
     try:
-        for file in frame_files(pair.frames):
+        for file in frame_files(sample.frames):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
-        footage = open_footage(pair.frames)
+        footage = open_footage(sample.frames)
     except (OSError, ValueError) as error:
-        return replace(pair, problem=f"images/{pair.video.stem}: {error}")
-    path = workspace / f"{pair.clip}-{digest.hexdigest()[:12]}.mp4"
+        return replace(sample, problem=f"images/{sample.video.stem}: {error}")
+    path = workspace / f"{sample.clip}-{digest.hexdigest()[:12]}.mp4"
     if not path.is_file():
         workspace.mkdir(parents=True, exist_ok=True)
         try:
@@ -188,5 +189,19 @@ def _filmed(pair: Pair, workspace: Path) -> Pair:
                 for frames in footage.read(range(footage.count)):
                     out.write(frames)
         except ValueError as error:
-            return replace(pair, problem=f"images/{pair.video.stem}: {error}")
-    return replace(pair, video=path)
+            return replace(sample, problem=f"images/{sample.video.stem}: {error}")
+    return replace(sample, video=path)
+
+
+def _matches(name: str) -> bool:
+    return Path(name).is_dir() and any(Path(name).glob(PROMPTS))
+
+
+DATASETS.add(
+    "five",
+    Layout(
+        f"a folder in FiVE-Bench's layout (with {PROMPTS})",
+        _matches,
+        lambda name, workspace, _scenes: read(Path(name), workspace),
+    ),
+)

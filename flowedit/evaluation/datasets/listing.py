@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from flowedit.config.edit_file import load, read_row
-from flowedit.evaluation.datasets.pair import Dataset, Pair, contained, dataset, missing, own_places, safe
+from flowedit.config.edit_file import SUFFIXES, load, read_row
+from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
+from flowedit.evaluation.datasets.sample import Dataset, Sample, contained, dataset, missing, own_places, safe
 from flowedit.messages import InputError
 
 
@@ -17,19 +18,19 @@ def read(file: Path) -> Dataset:
     if data is None or data == [] or data == {}:
         raise InputError(f"{where} is empty: a dataset has at least one edit")
     if isinstance(data, dict):
-        return dataset(file.stem, where, [(where, _pair(file, data, None, where))])
+        return dataset(file.stem, where, [(where, _sample(file, data, None, where))])
     if not isinstance(data, list):
         raise InputError(f"{where} is no list: a dataset is a list of mappings with clip, source and target")
-    pairs = []
+    samples = []
     for number, row in enumerate(data, 1):
         place = f"{where} row {number}"
         if not isinstance(row, dict):
             raise InputError(f"{place} is no mapping; an edit is one, with clip, source and target")
-        pairs.append((place, _pair(file, row, number, place)))
-    return dataset(file.stem, where, pairs)
+        samples.append((place, _sample(file, row, number, place)))
+    return dataset(file.stem, where, samples)
 
 
-def _pair(file: Path, data: dict[Any, Any], number: int | None, where: str) -> Pair:
+def _sample(file: Path, data: dict[Any, Any], number: int | None, where: str) -> Sample:
     row = read_row(file, data, number)
     user_mask = Path(row.flags["user_mask"]) if "user_mask" in row.flags else None
     problems = missing(row.video, "video", str(data["clip"]))
@@ -41,7 +42,7 @@ def _pair(file: Path, data: dict[Any, Any], number: int | None, where: str) -> P
     sides = () if "instruction" in row.flags else ("source", "target")
     problems += [f"the {side} prompt is missing" for side in sides if not _said(row.flags.get(side))]
     clip, edit = safe(row.clip), safe(row.edit or "edit")
-    return Pair(
+    return Sample(
         clip=clip,
         edit=edit,
         kind=row.kind,
@@ -51,10 +52,17 @@ def _pair(file: Path, data: dict[Any, Any], number: int | None, where: str) -> P
         mask=row.score_mask or user_mask,
         truth=row.truth,
         questions=None,
-        made_by_others=own_places(clip, edit),
+        edit_places=own_places(clip, edit),
         problem="; ".join(problems) or None,
     )
 
 
 def _said(prompt: str | None) -> bool:
     return bool(prompt and prompt.strip())
+
+
+def _matches(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES and not Path(name).is_dir()
+
+
+DATASETS.add("list", Layout("a .yaml list of edits", _matches, lambda name, _workspace, _scenes: read(Path(name))))

@@ -15,7 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from flowedit.evaluation.datasets.pair import Dataset, Pair, dataset, own_places
+from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
+from flowedit.evaluation.datasets.sample import Dataset, Sample, dataset, own_places
 from flowedit.media.writer import Writer
 from flowedit.messages import InputError, nearest
 from flowedit.pocket import KINDS, Edit, Vocabulary, edit
@@ -52,7 +53,7 @@ class Scenes:
 
 
 @dataclass(frozen=True)
-class Learned:
+class PackagedWorld:
     """What the packaged checkpoint learned: the words of its scenes, their (height, width) and number of frames."""
 
     vocabulary: Vocabulary
@@ -61,26 +62,26 @@ class Learned:
 
 
 @functools.cache
-def learned() -> Learned:
+def packaged_world() -> PackagedWorld:
     """The packaged checkpoint's own notes."""
     notes = json.loads(files("flowedit.pocket").joinpath("checkpoint/flowedit.json").read_text(encoding="utf-8"))
     world = {kind: notes[kind] for kind in ("classes", "grounds", "motions", "sizes", "tints")}
-    return Learned(Vocabulary(**world), tuple(notes["size"]), notes["frames"])
+    return PackagedWorld(Vocabulary(**world), tuple(notes["size"]), notes["frames"])
 
 
-def read(scenes: Scenes, workspace: Path, world: Learned | None = None) -> Dataset:
+def read(scenes: Scenes, workspace: Path, world: PackagedWorld | None = None) -> Dataset:
     """Every scene in every kind; `workspace` gets a folder for each, which is reused if it is there already."""
-    world = world or learned()
+    world = world or packaged_world()
     places = [
         (seed, kind) for seed in range(scenes.first_seed, scenes.first_seed + scenes.count) for kind in scenes.kinds
     ]
-    return dataset(NAME, NAME, [(f"scene {seed}", _pair(seed, kind, workspace, world)) for seed, kind in places])
+    return dataset(NAME, NAME, [(f"scene {seed}", _sample(seed, kind, workspace, world)) for seed, kind in places])
 
 
-def _pair(seed: int, kind: str, workspace: Path, world: Learned) -> Pair:
+def _sample(seed: int, kind: str, workspace: Path, world: PackagedWorld) -> Sample:
     true = edit(seed, kind, world.size, world.frames, world.vocabulary)
     folder = _written(true, f"{seed}-{kind}", workspace)
-    return Pair(
+    return Sample(
         clip=str(seed),
         edit=kind,
         kind=kind,
@@ -96,7 +97,7 @@ def _pair(seed: int, kind: str, workspace: Path, world: Learned) -> Pair:
         mask=folder / "mask",
         truth=folder / "truth.mp4",
         questions=None,
-        made_by_others=own_places(str(seed), kind),
+        edit_places=own_places(str(seed), kind),
         problem=None,
         mask_above=0,  # a pixel that the object covers in the least may change
     )
@@ -139,3 +140,13 @@ def _images(folder: Path, frames: Sequence[np.ndarray] | np.ndarray) -> None:
     for number, frame in enumerate(frames, 1):
         data = cv2.imencode(".png", frame)[1]
         (folder / f"{number:05d}.png").write_bytes(data.tobytes())
+
+
+DATASETS.add(
+    NAME,
+    Layout(
+        f"{NAME} (scenes whose true edits are known)",
+        lambda name: name == NAME,
+        lambda _name, workspace, scenes: read(scenes or Scenes(), workspace),
+    ),
+)

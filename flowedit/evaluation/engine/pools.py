@@ -1,4 +1,4 @@
-"""Where tasks run: in this process, or in several; Ray's pool has a file of its own."""
+"""Where jobs run: in this process, or in several; Ray's pool has a file of its own."""
 
 import multiprocessing
 import os
@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Protocol
 
 from flowedit import machine
-from flowedit.evaluation.engine.task import Task
+from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.engine.worker import DIED, Report, attempt
-from flowedit.evaluation.options import EngineSettings
+from flowedit.evaluation.options import EngineOptions
 from flowedit.machine import cores
 from flowedit.types import QUIET, Monitor
 
 
 class Pool(Protocol):
-    """`size` slots; each takes one task at a time."""
+    """`size` slots; each takes one job at a time."""
 
     size: int
 
-    def start(self, slot: int, task: Task, root: Path) -> None:
-        """Begin a task on a free slot; results go to root/<id>."""
+    def start(self, slot: int, job: Job, root: Path) -> None:
+        """Begin a job on a free slot; results go to root/<id>."""
 
     def wait(self) -> list[Report]:
         """The reports of at least one busy slot; its worker is replaced if it died."""
@@ -36,21 +36,21 @@ class Pool(Protocol):
 
 @contextmanager
 def open_pool(
-    settings: EngineSettings, most: int, device: str = "cpu", threads: int | None = 1, monitor: Monitor = QUIET
+    options: EngineOptions, most: int, device: str = "cpu", threads: int | None = 1, monitor: Monitor = QUIET
 ) -> Iterator[Pool]:
-    """The pool that the settings name, of at most `most` workers; ended, with all that it runs, after the block.
+    """The pool that the options name, of at most `most` workers; ended, with all that it runs, after the block.
 
-    `device` is where tasks run, as runtime.device says it: on the CPU there is a worker a core by default, on GPUs one
-    a GPU, each with a GPU of its own. `monitor` hears the phases of tasks that run in this process. Raises ValueError
+    `device` is where jobs run, as runtime.device says it: on the CPU there is a worker a core by default, on GPUs one
+    a GPU, each with a GPU of its own. `monitor` hears the phases of jobs that run in this process. Raises ValueError
     for a device that is not there.
     """
-    if settings.name == "ray":
+    if options.name == "ray":
         from flowedit.evaluation.engine.ray_pool import RayPool
 
-        pool: Pool = RayPool(settings, most, device, threads)
+        pool: Pool = RayPool(options, most, device, threads)
     else:
         gpus = _gpus(device)
-        workers = min(settings.workers or (len(gpus) if gpus else cores()), max(most, 1))
+        workers = min(options.workers or (len(gpus) if gpus else cores()), max(most, 1))
         pool = Here(monitor) if workers == 1 else Processes(workers, gpus)
     try:
         yield pool
@@ -59,15 +59,15 @@ def open_pool(
 
 
 class Here:
-    """Tasks one after the other in this process."""
+    """Jobs one after the other in this process."""
 
     size = 1
 
     def __init__(self, monitor: Monitor = QUIET) -> None:
         self._monitor, self._report, self._said = monitor, Report(0, None, None), set[str]()
 
-    def start(self, slot: int, task: Task, root: Path) -> None:
-        self._report = Report(slot, *attempt(task, root, Labelled(task.label, self._monitor, self._said)))
+    def start(self, slot: int, job: Job, root: Path) -> None:
+        self._report = Report(slot, *attempt(job, root, Labelled(job.label, self._monitor, self._said)))
 
     def wait(self) -> list[Report]:
         return [self._report]
@@ -76,7 +76,7 @@ class Here:
 
 
 class Labelled:
-    """A monitor whose phases bear a task's label; a notice is heard once, whatever the number of tasks."""
+    """A monitor whose phases bear a job's label; a notice is heard once, whatever the number of jobs."""
 
     def __init__(self, label: str, monitor: Monitor, said: set[str]) -> None:
         self._label, self._monitor, self._said = label, monitor, said
@@ -94,7 +94,7 @@ class Labelled:
 
 
 class Processes:
-    """A process a slot, started anew if it dies; each loads what its tasks need once."""
+    """A process a slot, started anew if it dies; each loads what its jobs need once."""
 
     def __init__(self, size: int, gpus: Sequence[str] = ()) -> None:
         self.size, self._gpus = min(size, MOST), list(gpus)
@@ -102,7 +102,7 @@ class Processes:
         self._workers: dict[int, tuple[BaseProcess, Connection]] = {}
         self._busy: set[int] = set()
 
-    def start(self, slot: int, task: Task, root: Path) -> None:
+    def start(self, slot: int, job: Job, root: Path) -> None:
         if slot not in self._workers:
             here, there = self._context.Pipe()
             gpu = self._gpus[slot % len(self._gpus)] if self._gpus else None
@@ -112,7 +112,7 @@ class Processes:
             self._workers[slot] = process, here
         self._busy.add(slot)
         with suppress(OSError):  # it died while it was idle: `wait` will find that
-            self._workers[slot][1].send((task, root))
+            self._workers[slot][1].send((job, root))
 
     def wait(self) -> list[Report]:
         connections = {self._workers[slot][1]: slot for slot in self._busy}
@@ -138,14 +138,14 @@ class Processes:
 
 
 KEEP = "as it is"
-"""All GPUs stay visible to a worker whose tasks name theirs."""
+"""All GPUs stay visible to a worker whose jobs name theirs."""
 
 MOST = 61
 """Windows waits for no more processes than this."""
 
 
 def _serve(connection: Connection, gpu: str | None) -> None:
-    """A worker's life: tasks in, results out, until the other side closes; Ctrl-C is left to it.
+    """A worker's life: jobs in, results out, until the other side closes; Ctrl-C is left to it.
 
     It does not outlive the process that started it, however that one ends: another run may begin in the same folder.
     """
@@ -155,10 +155,10 @@ def _serve(connection: Connection, gpu: str | None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is first asked
     while True:
         try:
-            task, root = connection.recv()
+            job, root = connection.recv()
         except (EOFError, OSError):
             return
-        connection.send(attempt(task, root))
+        connection.send(attempt(job, root))
 
 
 def _follow() -> None:

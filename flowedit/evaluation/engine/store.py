@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from flowedit.evaluation.engine.task import PARTIAL, RESULT
+from flowedit.evaluation.engine.job import PARTIAL, RESULT
 from flowedit.messages import BusyError, FileError, InputError
 
 JOBS = "jobs"
@@ -43,7 +43,7 @@ class Store:
 
 
 @contextmanager
-def opened(out: Path) -> Iterator[Store]:
+def open_store(out: Path) -> Iterator[Store]:
     """A store for one run: locked against another one, and without what a killed run left unfinished.
 
     Raises BlockingIOError if another run works there, OSError if it cannot be written.

@@ -6,22 +6,14 @@ from typing import NamedTuple
 from flowedit.evaluation.results.intervals import Interval
 from flowedit.evaluation.results.rows import JOB
 from flowedit.evaluation.results.summary import CEILING, FLOOR, REFERENCES, Cell, Summary
-from flowedit.evaluation.results.tables import cell, turned
-from flowedit.metrics.catalogue import COSTS, HEADS
+from flowedit.evaluation.results.tables import cell, is_tall
+from flowedit.metrics.catalogue import METRICS, is_cost
 
-BUNDLED = "LPIPS with its published heads on a backbone that comes with flowedit; not comparable with published LPIPS."
-
-TITLES = {
-    "background_psnr": "PSNR over the pixels that must not change, and over no other.",
-    "background_psnr_five": "PSNR over whole frames with the mask blacked out in both, as FiVE-Bench has it: masked "
-    "pixels count as perfect, which flatters large masks.",
-    "lpips_bundled": BUNDLED,
-    "truth_lpips": BUNDLED,
-    "network_evaluations": "Batch rows through the network, over the whole edit.",
+REFERENCE_TITLES = {
     FLOOR: "What no edit scores: the source as it is.",
     CEILING: "What the best possible edit scores: the true edited clip, through the model's autoencoder.",
 }
-"""One sentence on a metric or a reference, for those that need it."""
+"""One sentence on each reference."""
 
 
 class Head(NamedTuple):
@@ -65,7 +57,7 @@ def means(summary: Summary) -> Table:
 
 def differences(summary: Summary) -> Table | None:
     """Each method less the first one, without costs; None where nothing can be compared."""
-    paired = {key: value for key, value in summary.paired.items() if key[1] not in COSTS and summary.clips > 1}
+    paired = {key: value for key, value in summary.paired.items() if not is_cost(key[1]) and summary.clips > 1}
     methods = [name for name in summary.methods if any(name == method for method, _ in paired)]
     return _table(summary, methods, paired, frozenset(), "+") if methods else None
 
@@ -80,15 +72,15 @@ def _table(
         values = []
         for metric in metrics:
             value, gone = cells.get((name, metric)), failed.get((name, metric), 0)
-            text = "" if value is None else cell(value, HEADS[metric].decimals, sign).replace("-", "−")
+            text = "" if value is None else cell(value, METRICS[metric].decimals, sign).replace("-", "−")
             mean, _, spread = text.partition(" ")
             told = "" if not gone else f"{gone} failed" if many else "failed"
             values.append(Value(mean, spread if summary.clips > 1 else "", (name, metric) in best, told))
         gone = failed.get((name, JOB), 0)
         told = "" if not gone else f"{gone} {'edit' if gone == 1 else 'edits'} failed" if many else "failed"
         reference = name in REFERENCES
-        lines.append(Line(name, reference, TITLES[name] if reference else "", told, values))
+        lines.append(Line(name, reference, REFERENCE_TITLES[name] if reference else "", told, values))
     # an arrow stays with its word
-    heads = [HEADS[metric].heading.replace(" ↑", "\u00a0↑").replace(" ↓", "\u00a0↓") for metric in metrics]
-    titles = [TITLES.get(metric, "") for metric in metrics]
-    return Table([Head(*pair) for pair in zip(heads, titles, strict=True)], lines, turned(methods, metrics))
+    heads = [METRICS[metric].heading.replace(" ↑", "\u00a0↑").replace(" ↓", "\u00a0↓") for metric in metrics]
+    titles = [METRICS[metric].about for metric in metrics]
+    return Table([Head(*pair) for pair in zip(heads, titles, strict=True)], lines, is_tall(methods, metrics))

@@ -2,6 +2,7 @@
 
 import base64
 import difflib
+import functools
 import hashlib
 import os
 import re
@@ -17,8 +18,9 @@ from flowedit.evaluation.report.grids import Table, differences, means
 from flowedit.evaluation.report.preview import Film
 from flowedit.evaluation.results.rows import JOB, Row, failures
 from flowedit.evaluation.results.summary import REFERENCES, summaries
+from flowedit.media import probe
 from flowedit.messages import FileError
-from flowedit.metrics.catalogue import HEADS
+from flowedit.metrics.catalogue import label
 from flowedit.types import Monitor
 
 BUDGET = 25_000_000
@@ -29,7 +31,7 @@ Pieces = list[tuple[str, bool]]
 
 
 @dataclass(frozen=True)
-class Shown:
+class Exhibit:
     """One (clip, edit) with its prompts and videos; `edits` and `masks`, which are overlays, go by method."""
 
     clip: str
@@ -51,12 +53,12 @@ class Page:
     facts: Mapping[str, str]
     rows: Sequence[Row]
     methods: Sequence[str]
-    shown: Sequence[Shown]
+    exhibits: Sequence[Exhibit]
     runs: Mapping[str, str]
     by_kind: bool = False
 
 
-class Figure(NamedTuple):
+class VideoPanel(NamedTuple):
     """One video of a row: of a method, whose mask's overlay may take its place, or of none: the source, the truth."""
 
     label: str
@@ -65,7 +67,7 @@ class Figure(NamedTuple):
     mask: Film | None
 
 
-class Reason(NamedTuple):
+class FailureGroup(NamedTuple):
     """Why something is missing: what it is, as a metric or an edit, by which methods, of which (clip, edit)."""
 
     what: str
@@ -74,35 +76,36 @@ class Reason(NamedTuple):
     edits: list[tuple[str, str]]
 
 
-class Part(NamedTuple):
+class EditSection(NamedTuple):
     """One (clip, edit) as the page shows it; all its videos have `frames` at `fps`, and one of them `total`.
 
     `lost` is why videos are missing, `reasons` why values are.
     """
 
-    shown: Shown
+    exhibit: Exhibit
     source: Pieces
     target: Pieces
-    figures: list[Figure]
+    panels: list[VideoPanel]
     fps: float
     frames: int
     total: int
-    lost: list[Reason]
+    lost: list[FailureGroup]
     table: Table | None
-    reasons: list[Reason]
+    reasons: list[FailureGroup]
 
 
 def write_page(page: Page, path: Path, monitor: Monitor | None = None) -> None:
     """Write the page; it appears under its name when it is whole. Raises OSError where it cannot be written."""
-    links = {file: preview.linked(file, path.parent) for shown in page.shown for file in _files(shown)}
-    films = [{file: links[file] for file in _files(shown)} for shown in page.shown]
+    look = functools.cache(probe.probe)
+    links = {file: preview.link(file, path.parent, look) for exhibit in page.exhibits for file in _files(exhibit)}
+    films = [{file: links[file] for file in _files(exhibit)} for exhibit in page.exhibits]
     room = BUDGET - len(_render(page, films).encode())
     if monitor is not None:
         monitor.phase("report", len(films))
     copies: dict[Path, Film] = {}
     for own in films:
         if room > 0:
-            copies |= {file: preview.embedded(file) for file in own if file not in copies}
+            copies |= {file: preview.embed(file, look) for file in own if file not in copies}
             room -= sum(len(copies[file].src) for file in own)
             if room >= 0:
                 own.update({file: copies[file] for file in own})
@@ -124,9 +127,9 @@ def changes(source: str, target: str) -> tuple[Pieces, Pieces]:
     return pieces
 
 
-def _files(shown: Shown) -> list[Path]:
-    first = [path for path in (shown.video, shown.truth) if path is not None]
-    return list(dict.fromkeys([*first, *shown.edits.values(), *shown.masks.values()]))
+def _files(exhibit: Exhibit) -> list[Path]:
+    first = [path for path in (exhibit.video, exhibit.truth) if path is not None]
+    return list(dict.fromkeys([*first, *exhibit.edits.values(), *exhibit.masks.values()]))
 
 
 def _render(page: Page, films: Sequence[Mapping[Path, Film]]) -> str:
@@ -140,9 +143,9 @@ def _render(page: Page, films: Sequence[Mapping[Path, Film]]) -> str:
     for row in page.rows:
         rows.setdefault((row.clip, row.edit), []).append(row)
     made, failed = summaries(page.rows, page.methods, page.by_kind), failures(page.rows)
-    parts = [
-        _part(page.methods, shown, rows.get((shown.clip, shown.edit), []), own)
-        for shown, own in zip(page.shown, films, strict=True)
+    sections = [
+        _section(page.methods, exhibit, rows.get((exhibit.clip, exhibit.edit), []), own)
+        for exhibit, own in zip(page.exhibits, films, strict=True)
     ]
     videos = [film for own in films for film in own.values() if film.src]
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
@@ -154,10 +157,10 @@ def _render(page: Page, films: Sequence[Mapping[Path, Film]]) -> str:
             summaries=[(summary, means(summary), differences(summary)) for summary in made],
             plots=plots.quality_against_seconds(made[0]) if made else [],
             marks={name: (f"c{i % plots.COLOURS}", plots.GLYPHS[i % len(plots.GLYPHS)]) for i, name in _numbered(page)},
-            marked=any(new for part in parts for _, new in [*part.source, *part.target]),
+            marked=any(new for section in sections for _, new in [*section.source, *section.target]),
             # the summary of a single edit has said its values
-            parts=[part._replace(table=None) for part in parts] if len(rows) == 1 else parts,
-            numbers={(part.shown.clip, part.shown.edit): number for number, part in enumerate(parts, 1)},
+            sections=[section._replace(table=None) for section in sections] if len(rows) == 1 else sections,
+            numbers={(each.exhibit.clip, each.exhibit.edit): number for number, each in enumerate(sections, 1)},
             reasons=_reasons(failed),
             linked=sum(not film.src.startswith("data:") for film in videos),
             budget=f"{BUDGET / 1e6:g} MB",
@@ -173,47 +176,48 @@ def _numbered(page: Page) -> list[tuple[int, str]]:
     return list(enumerate(name for name in page.methods if name not in REFERENCES))
 
 
-def _part(methods: Sequence[str], shown: Shown, rows: Sequence[Row], films: Mapping[Path, Film]) -> Part:
+def _section(methods: Sequence[str], exhibit: Exhibit, rows: Sequence[Row], films: Mapping[Path, Film]) -> EditSection:
     made, failed = summaries(rows, methods), failures(rows)
-    figures = [
-        Figure(label, None, films[path], None)
-        for label, path in (("source", shown.video), ("truth", shown.truth))
+    panels = [
+        VideoPanel(name, None, films[path], None)
+        for name, path in (("source", exhibit.video), ("truth", exhibit.truth))
         if path is not None
     ]
-    for method in dict.fromkeys([*methods, *shown.edits]):
-        if (path := shown.edits.get(method)) is not None:
-            mask = shown.masks.get(method)
-            figures.append(Figure(method, method, films[path], films[mask] if mask and films[mask].src else None))
-    there = [figure for figure in figures if figure.video.src]
+    for method in dict.fromkeys([*methods, *exhibit.edits]):
+        if (path := exhibit.edits.get(method)) is not None:
+            mask = exhibit.masks.get(method)
+            panels.append(VideoPanel(method, method, films[path], films[mask] if mask and films[mask].src else None))
+    there = [panel for panel in panels if panel.video.src]
     unread: dict[str, list[str]] = {}
-    for figure in figures:
-        if figure.video.fault:
-            unread.setdefault(figure.video.fault, []).append(figure.label)
-    films_there = [figure.video for figure in there]
+    for panel in panels:
+        if panel.video.fault:
+            unread.setdefault(panel.video.fault, []).append(panel.label)
+    films_there = [panel.video for panel in there]
     fps = films_there[0].fps if there else 1.0
     seconds = min((film.frames / film.fps for film in films_there), default=0.0)
+    unreadable = [FailureGroup("video", *each, []) for each in unread.items()]
     reasons = _reasons(failed)
-    return Part(
-        shown,
-        *changes(shown.source, shown.target),
+    return EditSection(
+        exhibit,
+        *changes(exhibit.source, exhibit.target),
         there,
         fps,
         round(seconds * fps),
         max((film.total for film in films_there if film.total > film.frames), default=0),
-        [reason for reason in reasons if reason.what == JOB] + [Reason("video", *each, []) for each in unread.items()],
+        [reason for reason in reasons if reason.what == JOB] + unreadable,
         means(made[0]) if made and made[0].metrics else None,
         [reason for reason in reasons if reason.what != JOB],
     )
 
 
-def _reasons(failed: Sequence[Row]) -> list[Reason]:
+def _reasons(failed: Sequence[Row]) -> list[FailureGroup]:
     """The same reason is told once, however many edits and methods met it."""
     found: dict[tuple[str, str], list[Row]] = {}
     for row in failed:
         found.setdefault((row.metric, row.failure or ""), []).append(row)
     return [
-        Reason(
-            HEADS[metric].label if metric in HEADS else metric,
+        FailureGroup(
+            label(metric),
             reason,
             list(dict.fromkeys(row.method for row in rows)),
             list(dict.fromkeys((row.clip, row.edit) for row in rows)),

@@ -7,7 +7,7 @@ from io import StringIO
 from typing import Any
 
 from flowedit.evaluation.results.summary import REFERENCES, Summary
-from flowedit.metrics.catalogue import COSTS, HEADS
+from flowedit.metrics.catalogue import METRICS, is_cost
 
 PANELS = 4
 
@@ -77,7 +77,7 @@ def quality_against_seconds(summary: Summary) -> list[Plot]:
 
 
 def _quality(summary: Summary) -> list[str]:
-    there = [m for m in summary.metrics if m not in COSTS and HEADS[m].better is not None]
+    there = [m for m in summary.metrics if not is_cost(m) and METRICS[m].better is not None]
     first = [next((m for m in group if m in there), None) for group in PREFERRED]
     chosen = [m for m in first if m is not None]
     alternatives = {m for group in PREFERRED for m in group}
@@ -90,7 +90,7 @@ def _panel(summary: Summary, metric: str, methods: list[str], index: int) -> Plo
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    head, text, words = HEADS[metric], StringIO(), []
+    head, text, words = METRICS[metric], StringIO(), []
     compared = [method for method in summary.methods if method not in REFERENCES]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.6, 2.7), layout="constrained")

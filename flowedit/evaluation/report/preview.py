@@ -3,6 +3,7 @@
 import base64
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -25,6 +26,9 @@ FRAMES = 240
 CRF = 26
 
 
+Look = Callable[[Path], Video]
+
+
 class Film(NamedTuple):
     """Where a page finds a video, how many of its `total` frames are there, and their rate; or why it cannot be shown.
 
@@ -38,10 +42,10 @@ class Film(NamedTuple):
     fault: str = ""
 
 
-def linked(path: Path, folder: Path) -> Film:
-    """The file itself, by its path relative to the page's folder."""
+def link(path: Path, folder: Path, look: Look = probe) -> Film:
+    """The file itself, by its path relative to the page's folder; `look` probes it."""
     try:
-        info = probe(path)
+        info = look(path)
         # no such path leads to another drive
         place = os.path.relpath(path, folder)
     except (OSError, ValueError) as error:
@@ -49,10 +53,10 @@ def linked(path: Path, folder: Path) -> Film:
     return Film(quote(Path(place).as_posix()), info.frames, info.frames, float(info.fps))
 
 
-def embedded(path: Path) -> Film:
-    """A copy of its first FRAMES frames as a data: URI."""
+def embed(path: Path, look: Look = probe) -> Film:
+    """A copy of its first FRAMES frames as a data: URI; `look` probes it."""
     try:
-        info = probe(path)
+        info = look(path)
         data = base64.b64encode(_copy(info)).decode()
     except (OSError, ValueError) as error:
         return _missing(path, error)

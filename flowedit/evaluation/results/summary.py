@@ -7,7 +7,7 @@ from statistics import mean
 
 from flowedit.evaluation.results.intervals import Interval, interval, paired, paired_share, share
 from flowedit.evaluation.results.rows import JOB, Row, failures, values
-from flowedit.metrics.catalogue import HEADS
+from flowedit.metrics.catalogue import METRICS, ordered
 
 Cell = tuple[str, str]
 """(method, metric)."""
@@ -64,7 +64,7 @@ def _final(each: Sequence[Summary], rows: Sequence[Row]) -> Summary:
         if all(cell in summary.cells for summary in each):
             middle = mean(_mean(summary, cell, rows) for summary in each)
             cells[cell] = Interval(middle, math.nan, math.nan, len(each))
-    metrics = tuple(metric for metric in HEADS if any(own == metric for _, own in cells))
+    metrics = tuple(metric for metric in ordered() if any(own == metric for _, own in cells))
     methods = tuple(dict.fromkeys(method for method, _ in cells))
     compared = [method for method in methods if method not in REFERENCES]
     best = frozenset(cell for metric in metrics for cell in _best(cells, metric, compared))
@@ -86,7 +86,7 @@ def average(metric: str, numbers: Sequence[float]) -> Interval:
 
 
 def _is_share(metric: str, *numbers: Sequence[float]) -> bool:
-    return HEADS[metric].share and all(set(part) <= {0.0, 1.0} for part in numbers)
+    return METRICS[metric].share and all(set(part) <= {0.0, 1.0} for part in numbers)
 
 
 def _by_clip(held: Mapping[tuple[str, str], float]) -> list[float]:
@@ -134,15 +134,15 @@ def _summary(kind: str, rows: Sequence[Row], methods: Sequence[str]) -> Summary:
 
 
 def _metrics(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The metrics that rows hold, in the order of `HEADS`; a failed edit is none."""
+    """The metrics that rows hold, in the order of the columns; a failed edit is none."""
     held = {row.metric for row in rows} - {JOB}
-    return tuple(metric for metric in HEADS if metric in held)
+    return tuple(metric for metric in ordered() if metric in held)
 
 
 def _best(cells: dict[Cell, Interval], metric: str, methods: Sequence[str]) -> list[Cell]:
     means = {(method, metric): cells[method, metric].mean for method in methods if (method, metric) in cells}
-    better = HEADS[metric].better
-    means = {cell: round(value, HEADS[metric].decimals) for cell, value in means.items()}  # as it is printed
+    better = METRICS[metric].better
+    means = {cell: round(value, METRICS[metric].decimals) for cell, value in means.items()}  # as it is printed
     if better is None or len(means) < 2 or len(set(means.values())) == 1:
         return []
     best = max(means.values()) if better == "higher" else min(means.values())

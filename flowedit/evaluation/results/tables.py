@@ -12,7 +12,7 @@ from rich.text import Text
 from flowedit.evaluation.results.intervals import Interval
 from flowedit.evaluation.results.rows import JOB, Row, failures
 from flowedit.evaluation.results.summary import REFERENCES, Summary, summaries
-from flowedit.metrics.catalogue import COSTS, HEADS
+from flowedit.metrics.catalogue import METRICS, is_cost, label
 
 WIDTH = 160
 """Columns where there is no terminal."""
@@ -54,11 +54,11 @@ def _print(made: Sequence[RenderableType], console: Console) -> None:
 
 def results(summary: Summary) -> Table:
     """Mean and 95 % interval of every metric and method; the best of a column is bold, references are dim."""
-    title = f"{summary.kind or 'all'}, {counted(summary)}"
+    title = f"{summary.kind or 'all'}, {count_line(summary)}"
 
     def entry(method: str, metric: str) -> Text:
         cell_of = summary.cells.get((method, metric))
-        text = "–" if cell_of is None else cell(cell_of, HEADS[metric].decimals)
+        text = "–" if cell_of is None else cell(cell_of, METRICS[metric].decimals)
         if lost := summary.failed.get((method, metric), 0):
             text += f" ({lost} failed)"
         dim = method in REFERENCES
@@ -67,7 +67,7 @@ def results(summary: Summary) -> Table:
     return _laid_out(title, summary.methods, summary.metrics, entry)
 
 
-def counted(summary: Summary) -> str:
+def count_line(summary: Summary) -> str:
     """How many edits, of how many clips, and what their intervals are over."""
     edits = f"{summary.edits} edit{'s' if summary.edits > 1 else ''}"
     clips = f" of {summary.clips} clip{'s' if summary.clips > 1 else ''}" if summary.clips != summary.edits else ""
@@ -78,12 +78,12 @@ def differences(summary: Summary) -> Table:
     """Each method less the first one, over the same edits."""
     first = next(method for method in summary.methods if method not in REFERENCES)
     metrics = [name for name in summary.metrics if any(metric == name for _, metric in summary.paired)]
-    metrics = [name for name in metrics if name not in COSTS]
+    metrics = [name for name in metrics if not is_cost(name)]
     methods = [method for method in summary.methods if any(own == method for own, _ in summary.paired)]
 
     def entry(method: str, metric: str) -> Text:
         found = summary.paired.get((method, metric))
-        return Text("–" if found is None else cell(found, HEADS[metric].decimals, sign="+"))
+        return Text("–" if found is None else cell(found, METRICS[metric].decimals, sign="+"))
 
     return _laid_out(f"{summary.kind or 'all'}: paired differences from {first}", methods, metrics, entry)
 
@@ -98,7 +98,7 @@ def failed(lost: Sequence[Row]) -> Table:
         where = f"{row.clip}, {row.edit}" if row.metric == JOB else ""  # an edit's reason is its own
         reasons.setdefault((row.failure or "", "edit" if row.metric == JOB else "", where), []).append(row)
     for (reason, what, _), held in reasons.items():
-        names = what or ", ".join(dict.fromkeys(HEADS[row.metric].label for row in held))
+        names = what or ", ".join(dict.fromkeys(label(row.metric) for row in held))
         edits = list(dict.fromkeys(f"{row.clip}, {row.edit}" for row in held))
         shown = "; ".join(edits) if len(edits) <= NAMED else f"{len(edits)} edits"
         table.add_row(names, reason, ", ".join(dict.fromkeys(row.method for row in held)), shown)
@@ -118,7 +118,7 @@ def cell(value: Interval, decimals: int, sign: str = "") -> str:
     return f"{middle} [{value.low:{sign}.{decimals}f}, {value.high:{sign}.{decimals}f}]"
 
 
-def turned(methods: Sequence[str], metrics: Sequence[str]) -> bool:
+def is_tall(methods: Sequence[str], metrics: Sequence[str]) -> bool:
     """Whether metrics are the lines of a table and methods its columns: where the metrics are many, and the more."""
     return len(metrics) > max(MANY, len(methods))
 
@@ -127,14 +127,14 @@ def _laid_out(title: str, methods: Sequence[str], metrics: Sequence[str], entry:
     """Methods as lines, or as columns where there are many metrics."""
     table = Table(title=title, box=box.SIMPLE, title_justify="left", min_width=LINE)
     table.add_column("", overflow="fold")
-    if turned(methods, metrics):
+    if is_tall(methods, metrics):
         for method in methods:
             table.add_column(method, justify="right", overflow="fold")
         for metric in metrics:
-            table.add_row(HEADS[metric].heading, *(entry(method, metric) for method in methods))
+            table.add_row(METRICS[metric].heading, *(entry(method, metric) for method in methods))
     else:
         for metric in metrics:
-            table.add_column(HEADS[metric].heading, justify="right")
+            table.add_column(METRICS[metric].heading, justify="right")
         for method in methods:
             table.add_row(method, *(entry(method, metric) for metric in metrics))
     return table

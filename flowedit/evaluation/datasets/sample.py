@@ -1,4 +1,4 @@
-"""What a dataset is to the engine: pairs of a video and an edit, each with all that scoring it needs."""
+"""What a dataset is to the engine: samples of a video and an edit, each with all that scoring it needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pair:
+class Sample:
     """One edit of one video; (clip, edit) is unique in its dataset, and both are safe as names of files."""
 
     clip: str
@@ -34,30 +34,30 @@ class Pair:
     truth: Path | None
     """The true edit, a video or a folder of frames."""
     questions: Questions | None
-    made_by_others: tuple[str, ...]
-    """Relative places where another method's edit of this pair may lie: folders of frames, or videos."""
+    edit_places: tuple[str, ...]
+    """Relative places where another method's edit of this sample may lie: folders of frames, or videos."""
     problem: str | None
-    """Why this pair cannot be edited or scored."""
+    """Why this sample cannot be edited or scored."""
     mask_above: int = 127
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pairs under one name, in the order of their rows; at least one, each (clip, edit) once."""
+    """Samples under one name, in the order of their rows; at least one, each (clip, edit) once."""
 
     name: str
-    pairs: tuple[Pair, ...]
+    samples: tuple[Sample, ...]
 
 
-def dataset(name: str, where: str, pairs: Iterable[tuple[str, Pair]]) -> Dataset:
-    """Pairs, each after the place that it came from; raises ValueError for none, and for a (clip, edit) twice."""
+def dataset(name: str, where: str, samples: Iterable[tuple[str, Sample]]) -> Dataset:
+    """Samples, each after the place that it came from; raises ValueError for none, and for a (clip, edit) twice."""
     seen: dict[tuple[str, str], str] = {}
     found = []
-    for place, pair in pairs:
-        if other := seen.get((pair.clip, pair.edit)):
-            raise InputError(f"{place}: clip {pair.clip!r} has an edit {pair.edit!r} already, in {other}")
-        seen[pair.clip, pair.edit] = place
-        found.append(pair)
+    for place, sample in samples:
+        if other := seen.get((sample.clip, sample.edit)):
+            raise InputError(f"{place}: clip {sample.clip!r} has an edit {sample.edit!r} already, in {other}")
+        seen[sample.clip, sample.edit] = place
+        found.append(sample)
     if not found:
         raise InputError(f"{where} is empty: a dataset has at least one edit")
     return Dataset(name, tuple(found))

@@ -24,7 +24,7 @@ Work = Callable[[Any, Path, Monitor], dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class Job:
     """A job: `id` is a hash of all that its result depends on, `label` names it to people.
 
     `work` is a function of a module, so that another process finds it; `cost` counts network evaluations; `threads`
@@ -81,22 +81,22 @@ def _ends(path: Path, size: int = 2**20) -> str:
         return hashlib.sha256(head + file.read(size)).hexdigest()
 
 
-def perform(task: Task, root: Path, monitor: Monitor) -> dict[str, Any]:
-    """Do the work in a hidden folder, write result.json there last, and give it the task's id by one rename."""
-    stage = Path(tempfile.mkdtemp(prefix=f".{task.id}-", suffix=PARTIAL, dir=root))
+def perform(job: Job, root: Path, monitor: Monitor) -> dict[str, Any]:
+    """Do the work in a hidden folder, write result.json there last, and give it the job's id by one rename."""
+    stage = Path(tempfile.mkdtemp(prefix=f".{job.id}-", suffix=PARTIAL, dir=root))
     try:
-        with pinned(task.threads):
-            result = task.work(task.spec, stage, monitor)
+        with pinned(job.threads):
+            result = job.work(job.spec, stage, monitor)
         with (stage / RESULT).open("w", encoding="utf-8") as file:
-            file.write(dumps({"id": task.id, "label": task.label, **result}, indent=1))
+            file.write(dumps({"id": job.id, "label": job.label, **result}, indent=1))
             file.flush()
             os.fsync(file.fileno())
         os.chmod(stage, 0o755)  # a temporary folder is private; the result need not be
         try:
-            os.rename(stage, root / task.id)
+            os.rename(stage, root / job.id)
         except OSError:
             # A worker that was thought dead has finished it meanwhile: the same bytes.
-            if not (root / task.id / RESULT).is_file():
+            if not (root / job.id / RESULT).is_file():
                 raise
         return result
     finally:

@@ -1,0 +1,196 @@
+"""The verbs of a backbone, for every family whose networks diffusers holds: what differs is an `Architecture`."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flowedit.backbones import autoencoder
+from flowedit.backbones.autoencoder import Stream
+from flowedit.backbones.checkpoint import Checkpoint
+from flowedit.backbones.components import Components
+from flowedit.backbones.guided import GuidedNetwork
+from flowedit.backbones.text import Reading, TextEncoder
+from flowedit.flow.guidance import scales
+from flowedit.messages import InputError
+from flowedit.types import BackboneSpec, Conditioning, Frames, Geometry, Maps, Scale, Tokens, Velocity
+
+
+def _state(z: Tensor, t: float) -> Tensor:
+    return z
+
+
+def _velocity(output: Tensor, x: Tensor, t: float) -> Tensor:
+    return output
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """What one family has of its own: facts, networks, and a function for each thing that it does its own way.
+
+    Sizes are (height, width). Latents are float32 (B, C, F, h, w).
+    """
+
+    spec: BackboneSpec
+    knots: Tensor
+    """Times the model was trained at, float64, descending from the largest."""
+    channels: int
+    """C of a latent."""
+    scale: int
+    """Pixels a side of a latent site."""
+    patch: tuple[int, int, int]
+    """(frames, height, width) of the latent sites that one token of the network holds."""
+    frame_step: int
+    """A clip has `frame_step` k + 1 frames."""
+    transformer: tuple[Any, torch.dtype]
+    """Class of diffusers, and precision."""
+    vae: tuple[Any, torch.dtype]
+    reading: Reading
+    call: Callable[[Any, Tensor, Tensor, Tensor], Tensor]
+    """Output of the network: call(network, x, timestep (B,) float32, embedding (B, L, D)), of the shape of x.
+
+    x and embedding are on the device and in the transformer's precision.
+    """
+    timestep: Callable[[float], float]
+    """What the network is told for time t in [0, 1]."""
+    attention: Callable[[Any], Sequence[torch.nn.Module]]
+    """The network's attention modules that see text, one a block."""
+    encoder: Callable[[Any, int, tuple[int, ...]], Stream]
+    """encoder(vae, frames, size): from frames to unscaled latents."""
+    decoder: Callable[[Any, int, tuple[int, ...]], Stream]
+    """decoder(vae, latent frames, latent size): from unscaled latents to frames."""
+    scaled: Callable[[Tensor], Tensor]
+    """From the autoencoder's latent to the one that the network knows."""
+    unscaled: Callable[[Tensor], Tensor]
+    """Back again."""
+    text_queries: int = 0
+    """How many of the first queries of those modules are text, not video."""
+    state: Callable[[Tensor, float], Tensor] = _state
+    """x that the network takes for the state z of the rectified flow at time t; of a flow model z itself."""
+    velocity: Callable[[Tensor, Tensor, float], Tensor] = _velocity
+    """u = dz/dt from the network's output (K B, ...), guided, at x (B, ...) and t; of a flow model that output."""
+
+
+class Adapter:
+    """A checkpoint behind the `Backbone` seam; its components are loaded when first needed.
+
+    One component at a time is on an accelerator. `architecture(checkpoint, dtype)` reads the configuration; it raises
+    InputError for a checkpoint that its family cannot run.
+    """
+
+    def __init__(
+        self,
+        architecture: Callable[[Checkpoint, torch.dtype], Architecture],
+        checkpoint: Checkpoint,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        rows: int,
+        tiling: bool,
+        cache: Path | None,
+    ) -> None:
+        self.checkpoint, self.device, self.dtype = checkpoint, device, dtype
+        self.architecture = own = architecture(checkpoint, dtype)
+        self.spec, self.evaluations = own.spec, 0
+        self.text = TextEncoder(checkpoint, own.reading, device, dtype, cache)
+        self.components = Components(
+            checkpoint, device, self.text, transformer=own.transformer, vae=own.vae, tiling=tiling
+        )
+        self._guided = GuidedNetwork(self._output, own.patch, rows)
+
+    @property
+    def knots(self) -> Tensor:
+        """Times the model was trained at, float64, descending from the largest."""
+        return self.architecture.knots
+
+    def ready(self) -> None:
+        """Read the weights of the transformer and the autoencoder; the text encoder's may never be needed."""
+        self.components.ready()
+
+    def geometry(self, frames: int, size: tuple[int, int]) -> Geometry:
+        """The nearest valid shape of a clip of `frames` at about size (height, width).
+
+        `frame_step` k + 1 frames (the last is repeated), sides in multiples of the autoencoder's scale and the
+        network's patches. Raises InputError for no frames, and for a side that the model has no positions for.
+        """
+        spec, own = self.spec, self.architecture
+        if frames < 1:
+            raise InputError(f"a clip of {frames} frames has nothing to edit")
+        whole = 1 + own.frame_step * -(-(frames - 1) // own.frame_step)
+        height, width = (max(spec.multiple, round(s / spec.multiple) * spec.multiple) for s in size)
+        if spec.max_side is not None and max(height, width) > spec.max_side:
+            raise InputError(f"size {width}x{height} has a side over {spec.max_side}, the most that {spec.name} knows")
+        latents = 1 + (whole - 1) // spec.frames_per_latent + spec.leading_latents
+        return Geometry(
+            frames, whole, (height, width), (own.channels, latents, height // own.scale, width // own.scale)
+        )
+
+    @torch.no_grad()
+    def encode(self, frames: Frames, progress: Callable[[int], None] | None = None) -> Tensor:
+        """Frames uint8 (F, H, W, 3) of a valid shape to the latent's mode (1, C, f, h, w) on the host, scaled."""
+        vae = self.components.place(self.components.vae)
+        stream = self.architecture.encoder(vae, len(frames), frames.shape[1:3])
+        x = self.architecture.scaled(autoencoder.encode(stream, frames, self.device, progress))
+        return torch.cat([x[:, :, :1]] * self.spec.leading_latents + [x], dim=2)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Iterator[np.ndarray]:
+        """A latent (1, C, f, h, w) to chunks of frames uint8 (F, H, W, 3), the clip's first frames first."""
+        vae = self.components.place(self.components.vae)
+        z = self.architecture.unscaled(z[:, :, self.spec.leading_latents :])
+        yield from autoencoder.decode(self.architecture.decoder(vae, z.shape[2], z.shape[3:]), z, self.device)
+
+    def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
+        """[start, end) characters of each token of the prompt, without loading the text encoder."""
+        return self.text.spans(prompt)
+
+    def unreadable(self, prompt: str) -> tuple[tuple[int, int], ...]:
+        """[start, end) characters of the prompt that the tokenizer has no piece for."""
+        return self.text.unreadable(prompt)
+
+    def embed(self, prompt: str) -> Conditioning:
+        """The prompt's embedding, padded to the model's text length; raises InputError if the prompt is longer."""
+        return self.text.embed(prompt)
+
+    def velocity(
+        self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None
+    ) -> Velocity:
+        """u(z, t) with classifier-free guidance in one batched network call; at guidance 1 only conditional rows.
+
+        Without a `negative` the empty prompt is it, as in the pipelines of diffusers.
+        """
+        if set(scales(guidance_scale)) != {1.0} and negative is None:
+            negative = self.embed("")
+
+        def velocity(z: Tensor, t: float) -> Tensor:
+            x = self.architecture.state(z.float(), t)
+            return self.architecture.velocity(self._guided(x, t, prompt, guidance_scale, negative), x, t)
+
+        return velocity
+
+    def _output(self, x: Tensor, t: float, embedding: Tensor) -> Tensor:
+        network = self.components.place(self.components.transformer)
+        timestep = torch.full((len(x),), self.architecture.timestep(t), device=self.device, dtype=torch.float32)
+        x, embedding = x.to(self.device, self.dtype), embedding.to(self.device, self.dtype)
+        output = self.architecture.call(network, x, timestep, embedding)
+        self.evaluations += len(x)
+        return output.float()
+
+    def record(
+        self, tokens: Mapping[Conditioning, Tokens], blocks: Sequence[float], normalise: str = "joint"
+    ) -> AbstractContextManager[Maps]:
+        """Record the attention of video queries to each prompt's tokens, in blocks given as fractions of the depth.
+
+        "joint" is the softmax over all keys of the module, padding included, as the model takes it.
+        """
+        modules = self.architecture.attention(self.components.transformer)
+        return self._guided.record(tokens, modules, blocks, normalise, self.architecture.text_queries)
+
+    def describe(self) -> dict[str, Any]:
+        """What run.yaml keeps of a backbone."""
+        return self.checkpoint.describe(self.device, self.dtype)

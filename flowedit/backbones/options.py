@@ -1,0 +1,46 @@
+"""The options of a backbone and of where it runs; nothing here imports torch or diffusers."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from flowedit.declare import option
+
+
+@dataclass(frozen=True)
+class BackboneOptions:
+    """Which pretrained model: a hub `repository`, a local `path`, or a folder `packaged` with us."""
+
+    name: str | None = option("name of the backbone, as run.yaml keeps it", typed="NAME")
+    repository: str | None = option("repository on the model hub, downloaded when first used", typed="OWNER/NAME")
+    download: str | None = option("size of the download, for messages", typed="TEXT")
+    path: str | None = option(
+        "checkpoint folder on this machine, as save_pretrained writes it", typed="DIR", written="text"
+    )
+    packaged: str | None = option("checkpoint folder inside the package", typed="DIR", default=None)
+    memory: str | None = option("memory that the model needs, for messages", typed="TEXT", default=None)
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """Where and how the networks run; only precision and tiling change the result."""
+
+    device: str = option(
+        "where the networks run; auto: the GPU when there is one, else the CPU", typed="{auto,cpu,cuda,cuda:N,mps}"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "precision of the networks; auto: as saved on a GPU, float32 on a CPU",
+        typed="{auto,float32,bfloat16,float16}",
+    )
+    rows: int = option(
+        "most batch rows in one network call; 0: all at once; 1 needs the least memory",
+        typed="N",
+        least=0,
+        expected="at least 0 (0: no limit)",
+    )
+    tiling: bool = option("encode and decode large frames by tiles: less memory, blended seams")
+    threads: int | None = option("CPU threads; null: PyTorch's choice", typed="N", least=1)
+    cache: str | None = option(
+        "folder of cached text embeddings; auto: ~/.cache/flowedit; null: none",
+        typed="{auto,null,DIR}",
+        written="text",
+    )

@@ -1,0 +1,85 @@
+"""`flowedit edit` and `flowedit generate`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from flowedit.cli.flags import FLAGS, GENERATE, UNSET, command, given, is_override, monitor_of, with_instruction
+from flowedit.messages import InputError
+
+ABOUT = {
+    "edit": 'edit a clip: flowedit edit clip.mp4 "replace the fox with a panda"',
+    "generate": "make a clip from text alone: flowedit generate --prompt ...",
+}
+CLIP = ("clip=", "video=")
+"""What may stand before the clip's path; video is its old name."""
+
+
+def edit_parser() -> argparse.ArgumentParser:
+    """`flowedit edit CLIP`."""
+    parser = command("edit", "Edit a clip from text.", FLAGS)
+    about = "a video file or an edit's YAML file, and after it what to change, in plain English"
+    parser.add_argument("rest", nargs="*", metavar="CLIP | TEXT | key=value", help=about)
+    parser.set_defaults(run=_edit)
+    return parser
+
+
+def generate_parser() -> argparse.ArgumentParser:
+    """`flowedit generate --prompt TEXT`."""
+    parser = command("generate", "Make a clip from text alone.", GENERATE)
+    parser.add_argument("--prompt", metavar="TEXT", default=UNSET, help="what the clip shows")
+    parser.add_argument("rest", nargs="*", metavar="key=value", help="any key of conf/")
+    parser.set_defaults(run=_generate)
+    return parser
+
+
+PARSERS = {"edit": edit_parser, "generate": generate_parser}
+
+
+def _edit(options: argparse.Namespace) -> int:
+    from flowedit.config import compose, edit_file
+    from flowedit.media.probe import probe
+
+    overrides = [text for text in options.rest if is_override(text) and not text.startswith(CLIP)]
+    named = [text for text in options.rest if text not in overrides]
+    named = [text.partition("=")[2] if text.startswith(CLIP) and not Path(text).exists() else text for text in named]
+    clips, asked = with_instruction(named)
+    if len(clips) > 1:
+        raise InputError(f"one clip at a time, not {len(clips)}: {', '.join(clips)} (quote a text that has spaces)")
+    if not clips:
+        raise InputError('no clip: flowedit edit CLIP "replace the fox with a panda"')
+    flags: dict[str, Any] = {"clip": clips[0]}
+    if Path(clips[0]).suffix.lower() in edit_file.SUFFIXES:
+        flags = edit_file.read_edit(Path(clips[0]))
+    flags = edit_file.over(flags, asked | given(options, FLAGS))
+    compose.check_keys(flags, overrides)
+    video = probe(flags["clip"])  # before the seconds that torch takes to import
+    settings = compose.compose(flags, overrides)
+    with monitor_of(options.quiet) as monitor:
+        from flowedit.pipeline.api import edit_settings
+
+        result = edit_settings(settings, video, monitor)
+    print(result.video)
+    return 0
+
+
+def _generate(options: argparse.Namespace) -> int:
+    from flowedit.config import compose
+
+    for key in (text.partition("=")[0] for text in options.rest):
+        if key in FLAGS:
+            raise InputError(f"flowedit generate has no {key}: it makes a clip from random noise and --prompt alone")
+    flags = {"mode": "random_noise", "strength": "1", **given(options, GENERATE)}
+    if options.prompt is not UNSET:
+        flags["target"] = options.prompt
+    settings = compose.compose(flags, options.rest)
+    if not (settings.target or "").strip():
+        raise InputError("no prompt: flowedit generate --prompt TEXT")
+    with monitor_of(options.quiet) as monitor:
+        from flowedit.pipeline import run
+        from flowedit.pipeline.record import Session
+
+        backbone = run.load_backbone(settings)
+        folder = run.generate(settings, backbone, Session(backbone.device, monitor))
+    print(folder / "video.mp4")
+    return 0

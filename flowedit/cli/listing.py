@@ -1,0 +1,173 @@
+"""`flowedit list`: the editors, presets, backbones, metrics, datasets and options that there are, one line each."""
+
+import argparse
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from flowedit.cli.flags import Parser
+from flowedit.messages import InputError, nearest
+
+ABOUT = {"list": "what there is: flowedit list editors|presets|backbones|metrics|datasets|tasks|options"}
+
+
+def list_parser() -> argparse.ArgumentParser:
+    """`flowedit list WHAT`."""
+    parser = Parser("flowedit list", description="Print what there is, one line each; plug-ins are marked.")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
+    parser.add_argument("rest", nargs="*", metavar="{" + ",".join(LISTS) + "}", help="what to print; without it all")
+    parser.set_defaults(run=_list)
+    return parser
+
+
+PARSERS = {"list": list_parser}
+
+
+def _list(options: argparse.Namespace) -> int:
+    wanted = options.rest or list(LISTS)
+    for name in wanted:
+        if name not in LISTS:
+            raise InputError(f"nothing is called {name!r} here: list one of {', '.join(LISTS)}{nearest(name, LISTS)}")
+    for name in wanted:
+        if len(wanted) > 1:
+            print(f"{name}:")
+        _print(list(LISTS[name]()), "  " if len(wanted) > 1 else "")
+    return 0
+
+
+def _print(rows: list[tuple[str, ...]], indent: str) -> None:
+    """Columns as wide as their longest entry, the last as long as it is."""
+    count = max((len(row) for row in rows), default=0)
+    widths = [max(len(row[i]) for row in rows if len(row) > i) for i in range(count)]
+    for row in rows:
+        cells = [cell.ljust(widths[i]) for i, cell in enumerate(row)]
+        print((indent + "  ".join(cells)).rstrip())
+
+
+def _marked(registry: Any, rows: Iterable[tuple[str, tuple[str, ...]]]) -> Iterator[tuple[str, ...]]:
+    """The rows with the plug-in's name behind those that come from one, and those that cannot be loaded."""
+    for name, row in rows:
+        origin = registry.origin(name)
+        yield (name, *row[:-1], row[-1] + (f" [plug-in {origin}]" if origin else ""))
+    for name, reason in registry.broken.items():
+        yield name, f"[broken] {reason}"
+
+
+def _editors() -> Iterator[tuple[str, ...]]:
+    from flowedit.editors.spec import EDITORS
+
+    yield from _marked(EDITORS, [(name, (spec.about,)) for name, spec in EDITORS.items()])
+
+
+def _presets() -> Iterator[tuple[str, ...]]:
+    from flowedit.config.folder import folder
+
+    for path in sorted((folder() / "mode").glob("*.yaml")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        if any(line.strip().startswith("preset:") for line in lines):
+            yield path.stem, next(line for line in lines if line.startswith("# ") and "@package" not in line)[2:]
+
+
+def _backbones() -> Iterator[tuple[str, ...]]:
+    from flowedit.config.defaults import read
+    from flowedit.config.folder import folder
+
+    for path in sorted((folder() / "backbone").glob("*.yaml")):
+        values = read(f"backbone/{path.stem}")
+        values = values.get("backbone", values)
+        if path.stem != "folder":
+            where = f"{values['download']} to download" if values.get("download") else "ships with flowedit"
+            yield path.stem, ", ".join(filter(None, [where, values.get("memory") or "runs on a CPU"]))
+    from flowedit.backbones.families import FAMILIES
+
+    for name, family in FAMILIES.items():
+        origin = f" [plug-in {FAMILIES.origin(name)}]" if FAMILIES.origin(name) else ""
+        yield "DIR", f"a folder with a {' or '.join(family.pipelines)}: {family.about}{origin}"
+        for checkpoint in family.checkpoints:
+            yield checkpoint, f"of {name}{origin}"
+    for name, reason in FAMILIES.broken.items():
+        yield name, f"[broken] {reason}"
+
+
+def _metrics() -> Iterator[tuple[str, ...]]:
+    from flowedit.metrics.catalogue import METRICS
+
+    rows = [
+        (name, (metric.heading, metric.download or "no download"))
+        for name, metric in METRICS.items()
+        if metric.part is not None
+    ]
+    yield from _marked(METRICS, rows)
+
+
+def _datasets() -> Iterator[tuple[str, ...]]:
+    from flowedit.evaluation.datasets.catalogue import DATASETS
+
+    yield from _marked(DATASETS, [(name, (reader.about,)) for name, reader in DATASETS.items()])
+
+
+def _tasks() -> Iterator[tuple[str, ...]]:
+    from flowedit.language.tasks import TASKS
+
+    yield from _marked(TASKS, [(name, (task.about,)) for name, task in TASKS.items()])
+
+
+def _options() -> Iterator[tuple[str, ...]]:
+    """Every option: its key, what is typed for it, its default in conf/, and what it is."""
+    from flowedit.config.compose import composed
+    from flowedit.config.defaults import default_of
+    from flowedit.config.options import declared
+    from flowedit.config.schema import Settings
+    from flowedit.editors.spec import EDITORS
+    from flowedit.evaluation.options import EvaluationOptions
+
+    usual = composed(("averaging=differential",)) | {"draws": composed(())["draws"]}
+    for each in declared(Settings):
+        if each.key in ("mode", "backbone", "task", "mask", "averaging"):
+            yield (
+                each.key,
+                each.option.typed or "NAME",
+                default_of(each.key)[0],
+                f"{each.option.help}: {_names(each.key)}",
+            )
+        elif each.key not in ("runtime", "mode.name", "mode.preset", "mask.name") and not each.key.startswith(
+            "backbone."
+        ):
+            yield each.key, each.typed, _shown(usual, each.key), _help(each.option)
+    common = {each.key for each in declared(Settings)}
+    for name, spec in EDITORS.items():
+        values = composed((f"mode={name}",))
+        for each in declared(spec.options, "mode."):
+            if each.key not in common:
+                yield each.key, each.typed, _shown(values, each.key), f"{_help(each.option)} [mode={name}]"
+    values = composed((), "evaluate")
+    for each in declared(EvaluationOptions):
+        if each.key != "engine" and each.key not in common:
+            yield each.key, each.typed, _shown(values, each.key), f"{_help(each.option)} [compare, evaluate, bench]"
+
+
+def _names(group: str) -> str:
+    from flowedit.config.compose import options
+
+    return ", ".join(options(group))
+
+
+def _help(option: Any) -> str:
+    return option.help + (f" ({option.range})" if option.range else "")
+
+
+def _shown(values: dict[str, Any], key: str) -> str:
+    for part in key.split("."):
+        values = values.get(part, "") if isinstance(values, dict) else ""
+    value: Any = values
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+LISTS = {
+    "editors": _editors,
+    "presets": _presets,
+    "backbones": _backbones,
+    "metrics": _metrics,
+    "datasets": _datasets,
+    "tasks": _tasks,
+    "options": _options,
+}

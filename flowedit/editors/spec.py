@@ -1,0 +1,115 @@
+"""What an editor says of itself: its options, the velocities that it needs, its passes, its cost; and all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from torch import Tensor
+
+from flowedit.declare import Registry, option
+from flowedit.editors.averaging import Average, mean
+from flowedit.types import Callback, Mask, Noise, Side, Step, Velocity
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModeOptions:
+    """What every mode has: the grid of times that is run. An editor's own options are a subclass of this."""
+
+    name: str = option("the editor: flowedit list editors", choices="editors")
+    grid: Literal["model", "uniform", "shifted", "given"] = option(
+        "where the times lie: model (the knots it was trained at) | uniform | shifted | given"
+    )
+    shift: float = option(
+        "of a shifted grid: above 1 spends more steps on noise",
+        above=0,
+        most=1000,
+        expected="above 0, at most 1000",
+        needs="mode.grid=shifted",
+    )
+    times: tuple[float, ...] | None = option(
+        "of a given grid: its times, falling from at most 1 to 0", typed="[1,..,0]", needs="mode.grid=given"
+    )
+    preset: str | None = option("the publication whose numbers were taken; set by mode=PRESET", default=None)
+
+
+@dataclass(frozen=True)
+class EditorInputs:
+    """What an editor works on, beside its own options.
+
+    x_src (1, C, F, H, W) float32; `velocities` by side, those that the spec asks for; `grid` falls and ends at 0;
+    `own` are the latent frames that hold the clip's own frames; `average` joins the flows of `draws` noises.
+    `report(name, value, text)` keeps a number for run.yaml and says the text.
+    """
+
+    x_src: Tensor
+    velocities: Mapping[Side, Velocity]
+    grid: Sequence[float]
+    noise: Noise
+    mask: Mask = None
+    preserve: bool = False
+    own: slice = field(default_factory=lambda: slice(None))
+    draws: int = 1
+    average: Average = mean
+    callback: Callback = None
+    report: Callable[[str, float, str], None] = lambda name, value, text: None
+
+
+class Counts(NamedTuple):
+    """What an edit's cost depends on: intervals of the grid, rows of a velocity of each side, draws a step."""
+
+    steps: int
+    source: int
+    target: int
+    draws: int
+
+
+def one_way(options: Any, counts: Counts) -> int:
+    """The cost of one Euler pass under the target prompt."""
+    return counts.steps * counts.target
+
+
+def along_the_path(options: Any, step: Step) -> Tensor:
+    """The clean latent that a state on the path foresees, x = z - t u, by the last velocity of the target."""
+    u = step.velocities.get("target", step.velocities.get("source"))
+    return step.z if u is None else step.z - step.t_next * u
+
+
+@dataclass(frozen=True)
+class EditorSpec:
+    """One editing method: what it needs, what it costs, and how it is run.
+
+    `run(inputs, options)` gives the edited latent (1, C, F, H, W). `cost` counts batch rows through the network for one
+    window; a velocity with classifier-free guidance takes two rows. The rest has a use where the editor differs from
+    one pass under the target prompt.
+    """
+
+    about: str
+    """One line: what it does, and its source."""
+    options: type[ModeOptions]
+    run: Callable[[EditorInputs, Any], Tensor]
+    sides: tuple[Side, ...] = ("source", "target")
+    """The prompts whose velocities it evaluates."""
+    noise: bool = True
+    """Whether it draws noise, so that a seed has an effect."""
+    draws: bool = False
+    """Whether a step may average several draws."""
+    cost: Callable[[Any, Counts], int] = one_way
+    passes: Callable[[Any], int] = lambda options: 1
+    """How many times it goes through the grid; for progress."""
+    evaluated: Callable[[Any, int], tuple[Side, ...]] | None = None
+    """The sides that it evaluates in so many steps, where that depends on the options; `sides` if None."""
+    negative: Callable[[Any], Literal["prompt", "source"]] = lambda options: "prompt"
+    """What the target's guidance steers away from: the negative prompt, or the source prompt (FlowAlign)."""
+    check: Callable[[Any, int], None] = lambda options, steps: None
+    """Raises InputError for options that so many steps cannot carry."""
+    facts: Callable[[Any, int, int], Mapping[str, tuple[bool, str]]] = lambda options, steps, draws: {}
+    """Facts by name that its options `needs` have: (whether it holds in so many steps and draws, how it is called)."""
+    clean: Callable[[Any, Step], Tensor] = along_the_path
+    """The clean latent of the state after a step, for an edit that is stopped there."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of a plug-in: settings of the edit that its mode sets (strength, scales); ours stand in conf/mode."""
+
+
+EDITORS: Registry[EditorSpec] = Registry("flowedit.editors", "mode", package="flowedit.editors")

@@ -1,0 +1,49 @@
+"""What kind of edit it is: to replace, to remove or to add; each is a record, and the words tell which."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from flowedit.declare import Registry
+
+
+@dataclass(frozen=True)
+class EditTask:
+    """A kind of edit.
+
+    `words`: the side whose words say where the object is, of one that stands in one prompt alone; None for both.
+    """
+
+    about: str
+    """One line."""
+    words: Literal["source", "target"] | None = None
+    alone: str = ""
+    """Why the other side has no words."""
+    notice: str = ""
+    """What a user hears when the mask comes from that side."""
+
+    @property
+    def wordless(self) -> Literal["source", "target"] | None:
+        """The side that has no words for the object."""
+        return None if self.words is None else "target" if self.words == "source" else "source"
+
+
+TASKS: Registry[EditTask] = Registry("flowedit.tasks", "task")
+TASKS.add("replace", EditTask("an object becomes another one, or changes its look; also what is neither of the others"))
+TASKS.add(
+    "remove",
+    EditTask(
+        "an object goes: the target prompt does without it",
+        words="source",
+        alone="what goes has no words in the target prompt",
+        notice="a removal: the mask comes from the source prompt's words (task=replace edits as any other)",
+    ),
+)
+TASKS.add(
+    "add",
+    EditTask(
+        "an object comes: its words stand in the target prompt alone",
+        words="target",
+        alone="what comes has no words in the source prompt",
+        notice="an addition: the mask comes from the target prompt's words (task=replace edits as any other)",
+    ),
+)

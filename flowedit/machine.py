@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ADVICE = (
     "lower it with --size or --frames, runtime.rows=1, draws=1, runtime.dtype=bfloat16 or runtime.tiling=true "
-    "(see the README on memory)"
+    "(see TROUBLESHOOTING.md)"
 )
 
 

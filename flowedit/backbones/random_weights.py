@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from diffusers import CogVideoXDDIMScheduler
     from transformers import T5EncoderModel, T5Tokenizer
 
-Size = tuple[int, int]
+SampleSize = tuple[int, int]
 """The native latent (height, width)."""
 
 PIECES = [
@@ -51,15 +51,15 @@ PIECES = [
 
 
 @dataclass(frozen=True)
-class Kind:
+class Recipe:
     """What a random checkpoint looks like: the released model, its pipeline, and what flowedit.json adds."""
 
     model: str
-    pipeline: Callable[[Size], Any]
-    notes: Callable[[Size], dict[str, Any]] = lambda sample: {}
+    pipeline: Callable[[SampleSize], Any]
+    notes: Callable[[SampleSize], dict[str, Any]] = lambda sample: {}
 
 
-def save_random(folder: Path, kind: str = "2b", *, seed: int = 0, sample: Size = (16, 24)) -> Path:
+def save_random(folder: Path, kind: str = "2b", *, seed: int = 0, sample: SampleSize = (16, 24)) -> Path:
     """Write a checkpoint folder of about 1 MB that every loader reads and whose output is noise; returns the folder.
 
     Raises InputError for an unknown kind.
@@ -89,7 +89,7 @@ def tokenizer() -> "T5Tokenizer":
 
 
 def _cogvideox(
-    sample: Size, *, scaling: float = 0.7, snr_shift: float = 1.0, rotary: bool = True, patch_t: int | None = None
+    sample: SampleSize, *, scaling: float = 0.7, snr_shift: float = 1.0, rotary: bool = True, patch_t: int | None = None
 ) -> Any:
     from diffusers import CogVideoXPipeline, CogVideoXTransformer3DModel
 
@@ -106,7 +106,7 @@ def _cogvideox(
     )  # fmt: skip
 
 
-def _wan(sample: Size) -> Any:
+def _wan(sample: SampleSize) -> Any:
     from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
     from transformers import UMT5Config, UMT5EncoderModel
 
@@ -169,24 +169,24 @@ def _scheduler(snr_shift: float) -> "CogVideoXDDIMScheduler":
     )  # fmt: skip
 
 
-def _cogvideox_2b(sample: Size) -> Any:
+def _cogvideox_2b(sample: SampleSize) -> Any:
     return _cogvideox(sample, scaling=1.15258426, snr_shift=3.0, rotary=False)
 
 
-def _cogvideox_15(sample: Size) -> Any:
+def _cogvideox_15(sample: SampleSize) -> Any:
     side = max(sample)  # a bound of the table of positions, as in the real one
     return _cogvideox((side, side), patch_t=2)
 
 
-def _wan_notes(sample: Size) -> dict[str, Any]:
+def _wan_notes(sample: SampleSize) -> dict[str, Any]:
     """What Wan's own files do not say."""
     return {"native_size": [8 * side for side in sample], "native_frames": 9}
 
 
 KINDS = {
-    "2b": Kind("CogVideoX 2b", _cogvideox_2b),
-    "5b": Kind("CogVideoX 5b", _cogvideox),
-    "1.5": Kind("CogVideoX 1.5", _cogvideox_15),
-    "wan": Kind("Wan 2.1", _wan, _wan_notes),
+    "2b": Recipe("CogVideoX 2b", _cogvideox_2b),
+    "5b": Recipe("CogVideoX 5b", _cogvideox),
+    "1.5": Recipe("CogVideoX 1.5", _cogvideox_15),
+    "wan": Recipe("Wan 2.1", _wan, _wan_notes),
 }
 """Shaped like CogVideoX-2b (sincos positions), 5b (rotary), 1.5-5b (rotary, patches of two latent frames), Wan 2.1."""

@@ -2,10 +2,9 @@
 
 import hashlib
 import html
-import os
 import re
-import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from flowedit.backbones.checkpoint import Checkpoint
+from flowedit.machine import whole_file
 from flowedit.messages import InputError, first_line
 from flowedit.types import Conditioning
 
@@ -144,17 +144,11 @@ def _load(path: Path | None) -> Tensor | None:
 
 
 def _save(path: Path | None, embedding: Tensor) -> None:
-    """By atomic rename; a cache that cannot be written is no reason to stop."""
+    """A cache that cannot be written is no reason to stop."""
     if path is None:
         return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            part = Path(folder) / path.name
-            save_file({"embedding": embedding.contiguous()}, part)
-            os.replace(part, path)
-    except OSError:
-        pass
+    with suppress(OSError), whole_file(path) as part:
+        save_file({"embedding": embedding.contiguous()}, part)
 
 
 Places = list[tuple[int, int]]

@@ -21,10 +21,11 @@ _LATE = {"AveragingOptions": "flowedit.editors.averaging", "ModeOptions": "flowe
 """Options of rooms that import torch, which `flowedit --help` does without."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> type[ModeOptions] | type[AveragingOptions]:
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LATE[name]), name)
+    cls: type[ModeOptions] | type[AveragingOptions] = getattr(import_module(_LATE[name]), name)
+    return cls
 
 
 def _ascending(cuts: Any) -> bool:

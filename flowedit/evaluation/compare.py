@@ -14,7 +14,7 @@ from flowedit.evaluation.datasets import listing
 from flowedit.evaluation.datasets.sample import Dataset, Sample, safe
 from flowedit.evaluation.engine.store import open_store
 from flowedit.evaluation.files import Results
-from flowedit.evaluation.gather import Look, carry_out
+from flowedit.evaluation.gather import carry_out
 from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.plan import Comparison, PlannedEdit, budgeted, complete, plan
 from flowedit.evaluation.report.page import Exhibit
@@ -83,7 +83,9 @@ LEAST, MOST = 192, 360
 CHUNK = 8
 
 
-def write_grid(planned: Sequence[PlannedEdit], exhibit: Exhibit, path: Path, monitor: Monitor, look: Look) -> None:
+def write_grid(
+    planned: Sequence[PlannedEdit], exhibit: Exhibit, path: Path, monitor: Monitor, look: probe.Prober
+) -> None:
     """Write the frames that the edits show, at the source's rate; nothing where no edit was made.
 
     `look` probes a clip.

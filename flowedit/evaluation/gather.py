@@ -1,10 +1,10 @@
 """An evaluation carried out: edited, scored, and gathered as rows; what fails is a row with its reason."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flowedit.config.schema import BackboneSettings, RuntimeSettings
+from flowedit.backbones.options import BackboneOptions, RuntimeOptions
 from flowedit.evaluation.datasets.sample import Sample
 from flowedit.evaluation.engine import drive, pools
 from flowedit.evaluation.engine.drive import Outcome
@@ -20,7 +20,6 @@ from flowedit.media import probe, reader
 from flowedit.metrics import catalogue
 from flowedit.types import QUIET, Monitor
 
-Look = Callable[[Path], probe.Video]
 """How a clip is probed; one that remembers opens a clip once for all methods."""
 
 
@@ -41,7 +40,7 @@ def carry_out(
     monitor: Monitor,
     threads: int | None,
     each: Monitor = QUIET,
-    look: Look = probe.probe,
+    look: probe.Prober = probe.probe,
 ) -> Evaluation:
     """Open a pool of workers, `gather` with it, and tell the monitor what users should hear.
 
@@ -86,7 +85,7 @@ def gather(
     pool: Pool,
     monitor: Monitor,
     device: str,
-    look: Look = probe.probe,
+    look: probe.Prober = probe.probe,
 ) -> Evaluation:
     """Edit what is not edited, score what is not scored, and gather it all; `options.do` leaves a half out.
 
@@ -120,7 +119,7 @@ def gather(
     return Evaluation(tuple(rows), tuple(_exhibits(planned, edits, store)), tuple(_notices(outcomes)))
 
 
-def _backbone(planned: PlannedEdit) -> tuple[BackboneSettings, RuntimeSettings]:
+def _backbone(planned: PlannedEdit) -> tuple[BackboneOptions, RuntimeOptions]:
     assert planned.settings is not None
     return planned.settings.backbone, planned.settings.runtime
 
@@ -144,7 +143,7 @@ def _scored(
     options: EvaluationOptions,
     store: Store,
     device: str,
-    look: Look,
+    look: probe.Prober,
 ) -> Job | None:
     """The scoring job of what was edited; None for what was not."""
     sample, job = planned.sample, planned.job

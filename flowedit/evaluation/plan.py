@@ -1,6 +1,6 @@
 """What an evaluation will do: every sample of a dataset by every method, each a job, a file of others, or a reason."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.methods import PER_CLIP, Method, equalise, methods
 from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.results.summary import REFERENCES
-from flowedit.media.probe import Video, probe
+from flowedit.media.probe import Prober, probe
 from flowedit.messages import FileMissingError, InputError
 from flowedit.metrics import catalogue, scoring
 from flowedit.pipeline import instruction
@@ -117,7 +117,7 @@ def plan(
     options: EvaluationOptions,
     threads: int | None,
     fetch: bool = True,
-    look: Callable[[Path], Video] = probe,
+    look: Prober = probe,
 ) -> list[PlannedEdit]:
     """Every sample by every method, those of other methods last; what can be refused is, before a model is loaded.
 
@@ -131,9 +131,7 @@ def plan(
     return planned
 
 
-def _ours(
-    sample: Sample, method: Method, threads: int | None, fetch: bool, look: Callable[[Path], Video]
-) -> PlannedEdit:
+def _ours(sample: Sample, method: Method, threads: int | None, fetch: bool, look: Prober) -> PlannedEdit:
     if sample.problem is not None:
         return PlannedEdit(sample, method.name, failure=sample.problem)
     try:

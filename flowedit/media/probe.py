@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -56,6 +56,10 @@ class Video:
     assumed_bt709: bool = False
     """HD that names no colour matrix: players take BT.709, FFmpeg alone BT.601."""
     index: Index = field(default=Index(), repr=False, compare=False)
+
+
+Prober = Callable[[Path], Video]
+"""Looks at a clip: `probe`, or what remembers what it gave."""
 
 
 def probe(path: str | os.PathLike[str]) -> Video:

@@ -3,9 +3,7 @@
 import contextlib
 import gc
 import hashlib
-import os
 import re
-import tempfile
 from pathlib import Path
 from types import TracebackType
 
@@ -128,12 +126,8 @@ def _kept(settings: Settings, clip: Path, indices: list[int], question: str) -> 
 
 
 def _keep(path: Path | None, text: str) -> None:
-    """By atomic rename; a cache that cannot be written is no reason to stop."""
+    """A cache that cannot be written is no reason to stop."""
     if path is None:
         return
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            part = Path(folder) / path.name
-            part.write_text(text, encoding="utf-8")
-            os.replace(part, path)
+    with contextlib.suppress(OSError), machine.whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")

@@ -79,7 +79,7 @@ def test_a_job_whose_worker_dies_is_tried_elsewhere(store, tmp_path):
 def test_what_dead_workers_left_is_swept(tmp_path):
     with open_store(tmp_path / "out") as store:
         run([task(jobs.dies, tmp_path / "deaths")], store, "processes", retries=0)
-        assert [path.name.endswith(".partial") for path in store.root.iterdir() if path.name != ".lock"] == [True]
+        assert [path.name.endswith(".part") for path in store.root.iterdir() if path.name != ".lock"] == [True]
     assert [path.name for path in store.root.iterdir()] == [".lock"]
 
 
@@ -144,11 +144,11 @@ def test_threads_are_pinned_wherever_a_job_runs(store, pool):
 
 def test_a_killed_run_leaves_nothing_that_the_next_one_trips_over(tmp_path):
     with open_store(tmp_path) as store:
-        (store.root / ".abc-x.partial").mkdir()
+        (store.root / ".abc-x.part").mkdir()
         (store.root / "abc").mkdir()  # no result.json: never ours, and no finished job
         assert store.result("abc") is None
     with open_store(tmp_path) as store:
-        assert not (store.root / ".abc-x.partial").exists()
+        assert not (store.root / ".abc-x.part").exists()
 
 
 def test_two_runs_do_not_work_in_one_folder(tmp_path):

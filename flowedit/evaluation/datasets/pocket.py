@@ -3,10 +3,8 @@
 import functools
 import hashlib
 import json
-import os
-import secrets
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.resources import files
@@ -17,8 +15,9 @@ import numpy as np
 
 from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
 from flowedit.evaluation.datasets.sample import Dataset, Sample, dataset, own_places
+from flowedit.machine import whole_folder
 from flowedit.media.writer import Writer
-from flowedit.messages import InputError, nearest
+from flowedit.messages import FileTakenError, InputError, nearest
 from flowedit.pocket import KINDS, Edit, Vocabulary, edit
 
 NAME = "pocket"
@@ -116,18 +115,11 @@ def _written(true: Edit, name: str, workspace: Path) -> Path:
     folder = workspace / f"{name}-{digest.hexdigest()[:12]}"
     if folder.is_dir():
         return folder
-    part = workspace / f".{folder.name}.{secrets.token_hex(4)}.part"
-    try:
-        (part / "mask").mkdir(parents=True)
+    with suppress(FileTakenError), whole_folder(folder) as part:  # another process may be first
+        (part / "mask").mkdir()
         _film(part / "source.mp4", true.source.frames)
         _film(part / "truth.mp4", true.target.frames)
         _images(part / "mask", covered)
-        os.rename(part, folder)
-    except OSError:
-        if not folder.is_dir():  # another process was first otherwise
-            raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return folder
 
 

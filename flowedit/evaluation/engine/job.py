@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -11,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from flowedit.evaluation.results.rows import dumps
-from flowedit.machine import pinned
+from flowedit.machine import pinned, whole_folder
+from flowedit.messages import FileTakenError
 from flowedit.types import Monitor
 
 RESULT = "result.json"
 """Written last: a folder without it is no finished job."""
-
-PARTIAL = ".partial"
 
 Work = Callable[[Any, Path, Monitor], dict[str, Any]]
 """work(spec, folder, monitor) writes its files into the folder and returns plain values for result.json."""
@@ -83,21 +80,17 @@ def _ends(path: Path, size: int = 2**20) -> str:
 
 def perform(job: Job, root: Path, monitor: Monitor) -> dict[str, Any]:
     """Do the work in a hidden folder, write result.json there last, and give it the job's id by one rename."""
-    stage = Path(tempfile.mkdtemp(prefix=f".{job.id}-", suffix=PARTIAL, dir=root))
+    final = root / job.id
     try:
-        with pinned(job.threads):
-            result = job.work(job.spec, stage, monitor)
-        with (stage / RESULT).open("w", encoding="utf-8") as file:
-            file.write(dumps({"id": job.id, "label": job.label, **result}, indent=1))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(stage, 0o755)  # a temporary folder is private; the result need not be
-        try:
-            os.rename(stage, root / job.id)
-        except OSError:
-            # A worker that was thought dead has finished it meanwhile: the same bytes.
-            if not (root / job.id / RESULT).is_file():
-                raise
-        return result
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        with whole_folder(final) as stage:
+            with pinned(job.threads):
+                result = job.work(job.spec, stage, monitor)
+            with (stage / RESULT).open("w", encoding="utf-8") as file:
+                file.write(dumps({"id": job.id, "label": job.label, **result}, indent=1))
+                file.flush()
+                os.fsync(file.fileno())
+    except FileTakenError:
+        # A worker that was thought dead has finished it meanwhile: the same bytes.
+        if not (final / RESULT).is_file():
+            raise
+    return result

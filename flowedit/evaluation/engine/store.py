@@ -9,7 +9,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from flowedit.evaluation.engine.job import PARTIAL, RESULT
+from flowedit.evaluation.engine.job import RESULT
+from flowedit.machine import PARTIAL
 from flowedit.messages import BusyError, FileError, InputError
 
 JOBS = "jobs"

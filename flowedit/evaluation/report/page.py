@@ -4,9 +4,7 @@ import base64
 import difflib
 import functools
 import hashlib
-import os
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -18,6 +16,7 @@ from flowedit.evaluation.report.grids import Table, differences, means
 from flowedit.evaluation.report.preview import Film
 from flowedit.evaluation.results.rows import JOB, Row, failures
 from flowedit.evaluation.results.summary import REFERENCES, summaries
+from flowedit.machine import whole_file
 from flowedit.media import probe
 from flowedit.messages import FileError
 from flowedit.metrics.catalogue import label
@@ -227,10 +226,8 @@ def _reasons(failed: Sequence[Row]) -> list[FailureGroup]:
 
 
 def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        with whole_file(path, parents=False) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise FileError(f"page {str(path)!r} cannot be written: {error.strerror or error}") from error

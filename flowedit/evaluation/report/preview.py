@@ -3,7 +3,6 @@
 import base64
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -12,7 +11,7 @@ import cv2
 import numpy as np
 
 from flowedit.media import pixels, reader
-from flowedit.media.probe import Video, probe
+from flowedit.media.probe import Prober, Video, probe
 from flowedit.media.writer import Writer
 
 HEIGHT = 320
@@ -24,9 +23,6 @@ FRAMES = 240
 """The most frames that a copy holds, at the video's own rate."""
 
 CRF = 26
-
-
-Look = Callable[[Path], Video]
 
 
 class Film(NamedTuple):
@@ -42,7 +38,7 @@ class Film(NamedTuple):
     fault: str = ""
 
 
-def link(path: Path, folder: Path, look: Look = probe) -> Film:
+def link(path: Path, folder: Path, look: Prober = probe) -> Film:
     """The file itself, by its path relative to the page's folder; `look` probes it."""
     try:
         info = look(path)
@@ -53,7 +49,7 @@ def link(path: Path, folder: Path, look: Look = probe) -> Film:
     return Film(quote(Path(place).as_posix()), info.frames, info.frames, float(info.fps))
 
 
-def embed(path: Path, look: Look = probe) -> Film:
+def embed(path: Path, look: Prober = probe) -> Film:
     """A copy of its first FRAMES frames as a data: URI; `look` probes it."""
     try:
         info = look(path)

@@ -1,0 +1,163 @@
+"""The examples of flowedit/README.md, run: a package that adds an editor, a backbone, a metric and a dataset."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flowedit.config.compose import compose
+from flowedit.declare import Registry, option
+from flowedit.editors.spec import EDITORS
+from flowedit.messages import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "flowedit" / "README.md").read_text(encoding="utf-8")
+EXAMPLES = dict(re.findall(r"```\w+\n# file: (\S+)\n(.*?)```", PAGE, re.DOTALL))
+FOX = ["--source", "a fox moves right over green grass", "--target", "a panda moves right over green grass"]
+WORDS = ["--source-words", "fox", "--target-words", "panda"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, backbone_2b):
+    """A folder on the path with the package, installed as pip would: its code and its entry points."""
+    place = tmp_path_factory.mktemp("site")
+    (place / "my_flowedit").mkdir()
+    (place / "my_flowedit" / "__init__.py").write_text("")
+    for name, text in EXAMPLES.items():
+        if name.endswith(".py"):
+            (place / name).write_text(text)
+    project = tomllib.loads(EXAMPLES["pyproject.toml"])["project"]
+    info = place / "my_flowedit-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = [
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
+        for group, entries in project["entry-points"].items()
+    ]
+    (info / "entry_points.txt").write_text("\n".join(groups))
+    weights = shutil.copytree(backbone_2b, place / "weights")
+    index = json.loads((weights / "model_index.json").read_text())
+    (weights / "model_index.json").write_text(json.dumps(index | {"_class_name": "ToyPipeline"}))
+    return place
+
+
+@pytest.fixture(scope="module")
+def flowedit(site, tmp_path_factory):
+    """`flowedit ARGS` in a process of its own that finds the package; returns stdout."""
+    place = tmp_path_factory.mktemp("work")
+    env = {
+        **os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]), "TOY_CHECKPOINT": str(site / "weights"),
+        "XDG_CACHE_HOME": str(place / "cache"), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+
+    def run(*args, code=0):
+        command = [sys.executable, "-m", "flowedit.cli", *map(str, args)]
+        done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    run.place = place
+    return run
+
+
+def test_list_marks_what_a_package_brings(flowedit):
+    said = flowedit("list", "editors", "backbones", "metrics", "datasets")
+    for name in ("nudge", "toy", "brightness", "clips"):
+        line = next(line for line in said.splitlines() if line.split()[:1] == [name])
+        assert "[plug-in my-flowedit]" in line, line
+    assert "ToyPipeline" in said
+    assert "mode.amount" in flowedit("list", "options")
+
+
+def test_edit_takes_its_editor_its_options_and_its_backbone(flowedit):
+    out = flowedit.place / "edit"
+    flags = [*FOX, *WORDS, "--mode", "nudge", "mode.amount=0.25", "--out", out, "--quiet"]
+    flowedit("edit", ROOT / "examples" / "fox.mp4", *flags)
+    run = yaml.safe_load((out / "run.yaml").read_text())
+    assert run["settings"]["mode"]["name"] == "nudge"
+    assert run["settings"]["mode"]["amount"] == 0.25
+    assert run["network_evaluations"] == 4  # two rows a side
+    toy = flowedit.place / "toy"
+    fast = ["--size", "32x32", "--frames", "5", "--steps", "2", "--backbone", "toy", "--out", toy, "--quiet"]
+    flowedit("edit", ROOT / "examples" / "fox.mp4", *FOX, *WORDS, "--mode", "nudge", *fast)
+    assert yaml.safe_load((toy / "run.yaml").read_text())["settings"]["backbone"]["name"] == "toy"
+    assert "mode.amount 3.0 is out of range: 0 to 2" in flowedit(
+        "edit", ROOT / "examples" / "fox.mp4", *FOX, "--mode", "nudge", "mode.amount=3", code=1
+    )
+    assert "did you mean 'mode.amount'" in flowedit(
+        "edit", ROOT / "examples" / "fox.mp4", *FOX, "--mode", "nudge", "mode.amont=1", code=1
+    )
+
+
+def test_compare_and_evaluate_take_all_of_it(flowedit):
+    out = flowedit.place / "compare"
+    methods = ["--modes", "nudge,inversion_free", "--evaluations", "own", "--metrics", "psnr,brightness", "--quiet"]
+    said = flowedit(
+        "compare", ROOT / "examples" / "fox.mp4", *FOX, *WORDS, *methods, "--out", out, "--steps", "4", "--also",
+        "mode=nudge mode.amount=2", "runtime.threads=1",
+    )  # fmt: skip
+    assert "brightness" in said
+    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    bright = {row["method"]: row["value"] for row in rows if row["metric"] == "brightness"}
+    assert set(bright) == {"nudge", "inversion_free", "nudge mode.amount=2"}
+    assert all(0 < value < 255 for value in bright.values())
+    clips = flowedit.place / "two.clips"
+    clips.mkdir()
+    shutil.copy(ROOT / "examples" / "fox.mp4", clips / "fox.mp4")
+    flowedit(
+        "evaluate", clips, "--modes", "nudge", "--metrics", "brightness", "--backbone", "toy", "--size", "32x32",
+        "--frames", "5", "--workers", "1", "--out", flowedit.place / "evaluate", "--quiet",
+    )  # fmt: skip
+    rows = [json.loads(line) for line in (flowedit.place / "evaluate" / "rows.jsonl").read_text().splitlines()]
+    assert {(row["clip"], row["method"]) for row in rows} == {("fox", "nudge")}
+    assert any(row["metric"] == "brightness" and row["failure"] is None for row in rows)
+
+
+def test_a_broken_plug_in_stops_nothing_and_says_why(site, flowedit):
+    points = site / "my_flowedit-1.0.dist-info" / "entry_points.txt"
+    whole = points.read_text()
+    try:
+        points.write_text(
+            whole.replace("[flowedit.editors]\n", "[flowedit.editors]\nlost = my_flowedit.nowhere:NONE\n")
+        )
+        said = flowedit("list", "editors")
+        assert "nudge" in said
+        assert re.search(r"lost .*\[broken\] plug-in 'my-flowedit'.*cannot be loaded.*repair the package", said)
+        refused = flowedit("edit", ROOT / "examples" / "fox.mp4", *FOX, "--mode", "lost", code=1)
+        assert "cannot be loaded" in refused
+    finally:
+        points.write_text(whole)
+
+
+def test_a_script_adds_an_editor_in_its_own_process(monkeypatch, site):
+    monkeypatch.syspath_prepend(str(site))
+    from my_flowedit.nudge import NUDGE
+
+    EDITORS.add("nudge", NUDGE)
+    try:
+        settings = compose({"mode": "nudge", "mode.amount": 0.5, "source": "a", "target": "b"})
+        assert (settings.mode.name, settings.mode.amount, settings.mode.grid) == ("nudge", 0.5, "model")
+        with pytest.raises(InputError, match="there already"):
+            EDITORS.add("nudge", EDITORS["inversion"])
+    finally:
+        EDITORS.remove("nudge")
+    with pytest.raises(InputError, match="unknown mode 'nudge'"):
+        compose({"mode": "nudge"})
+
+
+def test_a_registry_knows_names_and_answers_unknown_ones():
+    registry = Registry("flowedit.nothing", "thing")
+    registry.add("red", 1)
+    assert ("red" in registry, list(registry), registry["red"], registry.origin("red")) == (True, ["red"], 1, None)
+    with pytest.raises(InputError, match="unknown thing 'rad': one of red; did you mean 'red'"):
+        registry["rad"]
+    with pytest.raises(InputError, match="letters, digits"):
+        registry.add("a b", 2)
+    assert option("help").metadata["option"].help == "help"

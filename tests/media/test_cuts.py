@@ -303,7 +303,7 @@ def test_what_is_told_and_kept_of_the_shots(whole, alone):
         "2 hard cuts found, at frames 9 and 20 (0.9 s, 2.0 s): each of the 3 shots is edited by itself "
         "(cuts=none edits the clip whole)"
     )
-    assert "scene 2: 11 frames: the last is repeated 6 times for the model, and dropped again" in kept["notices"]
+    assert "shot 2: 11 frames: the last is repeated 6 times for the model, and dropped again" in kept["notices"]
     assert kept["shots"] == [
         {"first_frame": 0, "frames": 9, "working_frames": 9, "latent_frames": 3},
         {"first_frame": 9, "frames": 11, "working_frames": 17, "latent_frames": 5},

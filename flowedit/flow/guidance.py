@@ -20,8 +20,9 @@ def scales(scale: Scale) -> tuple[float, ...]:
 def regional(velocity: Velocity, weights: Callable[[], Tensor]) -> Velocity:
     """u = sum_k W_k u_k: a guidance scale that differs from site to site, g = sum_k W_k g_k.
 
-    Guided velocities are affine in their scale, so that K of them, (K B, C, F, H, W) from `velocity`, take one pass of
-    the network; W (K, 1, F, H, W), whose sum over k is 1, is asked for after each evaluation. To (B, C, F, H, W).
+    Guided velocities are affine in their scale, so K of them, (K B, C, F, H, W) from `velocity`, take one pass of the
+    network. `weights()` gives W (K, 1, F, H, W), of sum 1 over k, and is called after each evaluation. Gives
+    (B, C, F, H, W).
     """
 
     def mixed(z: Tensor, t: float) -> Tensor:

@@ -61,7 +61,7 @@ def v_from_velocity(u: Tensor, x_t: Tensor, t: float) -> Tensor:
 
 
 def velocity_from_epsilon(eps: Tensor, z: Tensor, t: float) -> Tensor:
-    """u = (eps - z) / (1 - t), eps the noise prediction; raises ValueError at t = 1, where it says nothing of x."""
+    """u = (eps - z) / (1 - t), eps the noise prediction; raises ValueError at t = 1, where eps holds no x."""
     if t >= 1.0:
         raise InputError("a noise prediction gives no velocity at t = 1; start the grid below 1")
     return (eps - z) / (1.0 - t)

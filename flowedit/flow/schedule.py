@@ -1,4 +1,4 @@
-"""Time grids: the model's own knots, uniform, shifted, or given; and where on a grid an edit starts."""
+"""Grids of times: the model's own knots, uniform, shifted, or a user's; and where on a grid an edit starts."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,18 +18,18 @@ def model(knots: Tensor, steps: int) -> list[float]:
 
 
 def uniform(knots: Tensor, steps: int) -> list[float]:
-    """t_i = t_max (1 - i / steps), i = 0 ... steps, kept above the smallest knot before the jump to 0."""
+    """t_i = t_max (1 - i / steps), i = 0 ... steps; as `shifted` by 1, so no time but 0 is below the smallest knot."""
     return shifted(knots, steps, shift=1.0)
 
 
 def shifted(knots: Tensor, steps: int, shift: float) -> list[float]:
     """t = t_max shift s / (1 + (shift - 1) s) over s = 1 - i / steps (Esser et al. 2024, eq. 23), then 0.
 
-    Times that would fall below the smallest knot, where nothing was trained, squeeze the grid up to that knot.
+    The model was not trained below its smallest knot: a grid that goes lower is squeezed to end there before 0.
     Raises ValueError for shift <= 0.
     """
     if not shift > 0:
-        raise InputError(f"grid shift {shift} must be above 0; 1 is uniform, 3 to 12 spend more steps on noise")
+        raise InputError(f"grid shift {shift} must be above 0; 1 is uniform, 3 to 12 take more of the steps near noise")
     _require_steps(steps)
     top, bottom = float(knots[0]), float(knots[-1])
     s = [1.0 - i / steps for i in range(steps)]
@@ -41,7 +41,7 @@ def shifted(knots: Tensor, steps: int, shift: float) -> list[float]:
 
 
 def given(times: Sequence[float]) -> list[float]:
-    """A grid from outside, checked: at least one step, strictly descending, within [0, 1], ending at 0."""
+    """A user's own grid; raises ValueError unless it falls strictly, from at most 1 to exactly 0."""
     grid = [float(t) for t in times]
     falls = all(a > b for a, b in pairwise(grid))
     if len(grid) < 2 or not falls or grid[0] > 1.0 or grid[-1] != 0.0:
@@ -50,7 +50,7 @@ def given(times: Sequence[float]) -> list[float]:
 
 
 def start(grid: Sequence[float], strength: float) -> list[float]:
-    """The last int(strength * steps) intervals of a grid: the share that is run, as in diffusers; [0] at strength 0.
+    """The last int(strength * steps) intervals of a grid, as in diffusers; [0] at strength 0.
 
     Raises ValueError for a strength outside [0, 1], or one that is above 0 and yet runs no step.
     """

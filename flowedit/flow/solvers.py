@@ -1,4 +1,4 @@
-"""Solvers of dz/dt = u(z, t) along a grid of times, in either direction; the loop stands once."""
+"""Solvers of dz/dt = u(z, t) along a grid of times, in either direction: each is one step, `solve` is the loop."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -10,8 +10,12 @@ from flowedit.messages import NumericalError
 from flowedit.types import Callback, Step, Velocity
 
 Solver = Callable[[Velocity, Tensor, float, float], Tensor]
+"""solver(velocity, z, t, t_next): the state at t_next from z at t, any shape."""
 
 Project = Callable[[int, float, Tensor], Tensor]
+"""project(i, t_next, z): what takes the place of the state z that step i reached at t_next."""
+
+SOLVERS: dict[str, Solver] = {}
 
 
 def euler(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
@@ -19,10 +23,16 @@ def euler(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
     return z + (t_next - t) * velocity(z, t)
 
 
+SOLVERS["euler"] = euler
+
+
 def midpoint(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
     """z + h u(z + h/2 u(z, t), t + h/2); order 2, two evaluations (RF-Solver, Wang et al. 2024, is this)."""
     h = t_next - t
     return z + h * velocity(z + 0.5 * h * velocity(z, t), t + 0.5 * h)
+
+
+SOLVERS["midpoint"] = midpoint
 
 
 def heun(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
@@ -33,7 +43,7 @@ def heun(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
     return z + 0.5 * h * (u + velocity(z + h * u, t_next))
 
 
-SOLVERS: dict[str, Solver] = {"euler": euler, "midpoint": midpoint, "heun": heun}
+SOLVERS["heun"] = heun
 
 
 def evaluations(name: str, steps: int, down: bool) -> int:
@@ -44,7 +54,7 @@ def evaluations(name: str, steps: int, down: bool) -> int:
 
 
 class Watch:
-    """Remembers, without synchronising the device, whether each state was finite."""
+    """Notes whether each state is finite, and waits for the device only when it is asked."""
 
     def __init__(self) -> None:
         self._flags: list[Tensor] = []
@@ -52,7 +62,7 @@ class Watch:
         self._checked = 0
 
     def add(self, z: Tensor, t: float) -> None:
-        """Note the state reached by the step taken at time t."""
+        """Note the state that the step from time t reached."""
         self._flags.append(torch.isfinite(z).all())
         self._times.append(t)
 
@@ -75,7 +85,7 @@ def solve(
     velocity: Velocity,
     z: Tensor,
     grid: Sequence[float],
-    method: Solver = euler,
+    solver: Solver = euler,
     project: Project | None = None,
     callback: Callback = None,
 ) -> Tensor:
@@ -85,7 +95,7 @@ def solve(
     """
     watch, total = Watch(), len(grid) - 1
     for i, (t, t_next) in enumerate(pairwise(grid)):
-        z = method(velocity, z, t, t_next)
+        z = solver(velocity, z, t, t_next)
         if project is not None:
             z = project(i, t_next, z)
         watch.add(z, t)

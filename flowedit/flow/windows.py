@@ -1,4 +1,4 @@
-"""Overlapping temporal windows: a backbone that sees a clip in pieces, behind the seam of one that sees it whole."""
+"""Overlapping windows in time: a long clip through a backbone that sees a few frames at once, as one velocity."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,13 +11,13 @@ from torch import Tensor
 from flowedit.messages import InputError
 from flowedit.types import Backbone, Conditioning, Maps, Scale, Tokens, Velocity
 
-Place = tuple[int, int]
-"""[start, end) of a window, in latent frames of the clip."""
+Window = tuple[int, int]
+"""[start, end), in latent frames of the clip."""
 
 HOST = torch.device("cpu")
 
 
-def places(length: int, window: int, overlap: float, multiple: int = 1) -> list[Place]:
+def places(length: int, window: int, overlap: float, multiple: int = 1) -> list[Window]:
     """The fewest windows of equal size that cover `length` latent frames and overlap by at least a share of one.
 
     Neighbours start at most `window` (1 - `overlap`) apart, a `multiple` at least; they are spread evenly, the first
@@ -37,7 +37,7 @@ def places(length: int, window: int, overlap: float, multiple: int = 1) -> list[
     return [(start, start + window) for start in starts]
 
 
-def weights(windows: Sequence[Place]) -> list[Tensor]:
+def weights(windows: Sequence[Window]) -> list[Tensor]:
     """How much each window counts at each of its latent frames: float32 (1, 1, f, 1, 1), above 0, 1 in all together.
 
     Towards a neighbour it falls as a raised cosine, sin^2(pi/2 (k + 1/2) / n) over the n frames of their overlap;
@@ -62,16 +62,16 @@ def weights(windows: Sequence[Place]) -> list[Tensor]:
     ]
 
 
-class Joined:
-    """sum_i w_i x_i on the host: what each window gave in turn, (B, C, f, H, W), to the clip's (B, C, F, H, W)."""
+class WindowSum:
+    """sum_i w_i x_i on the host: one x_i of each window in turn, (B, C, f, H, W), to the clip's (B, C, F, H, W)."""
 
-    def __init__(self, windows: Sequence[Place]) -> None:
+    def __init__(self, windows: Sequence[Window]) -> None:
         self._windows, self._weights = windows, weights(windows)
         self._whole: Tensor | None = None
         self._next = 0
 
     def add(self, part: Tensor) -> Tensor | None:
-        """The next window's; the whole, float32, after the last one's, and None before."""
+        """Add the next window's part; the clip's sum, float32, after the last one, and None before it."""
         if self._whole is None:
             shape = (*part.shape[:2], max(end for _, end in self._windows), *part.shape[3:])
             self._whole = torch.zeros(shape, dtype=torch.float32)
@@ -85,18 +85,18 @@ class Joined:
 
 
 def windowed(
-    velocity: Velocity, windows: Sequence[Place], device: torch.device, after: Callable[[], None] = lambda: None
+    velocity: Velocity, windows: Sequence[Window], device: torch.device, after: Callable[[], None] = lambda: None
 ) -> Velocity:
     """u(z, t) = sum_i w_i velocity(z[:, :, a_i:b_i], t): a field on windows to one on the clip, which is on the host.
 
-    (B, C, F, H, W) float32 to the same; the device holds one window at a time, and `after` is called after each. What
-    is pointwise in time stays as it is.
+    (B, C, F, H, W) float32 to the same. One window at a time is on the device, and `after` is called after each. A
+    velocity that treats each frame by itself is not changed.
     """
 
     def whole(z: Tensor, t: float) -> Tensor:
-        joined, u = Joined(windows), None
+        total, u = WindowSum(windows), None
         for start, end in windows:
-            u = joined.add(velocity(z[:, :, start:end].to(device), t))
+            u = total.add(velocity(z[:, :, start:end].to(device), t))
             after()
         assert u is not None
         return u
@@ -104,21 +104,21 @@ def windowed(
     return whole
 
 
-class Gathered:
-    """The attention maps of a clip from those of its windows, each taken after that window's velocity."""
+class WindowMaps:
+    """A clip's attention maps: the `WindowSum` of its windows' maps, taken after each window's velocity."""
 
-    def __init__(self, maps: Maps, windows: Sequence[Place]) -> None:
+    def __init__(self, maps: Maps, windows: Sequence[Window]) -> None:
         self._maps, self._windows = maps, windows
-        self._open: dict[Conditioning, Joined] = {}
+        self._open: dict[Conditioning, WindowSum] = {}
         self._sums: dict[Conditioning, Tensor] = {}
         self._counts: dict[Conditioning, int] = {}
 
     def window(self, prompt: Conditioning) -> None:
-        """One window's velocity was evaluated; with the last one's the maps are the clip's."""
-        found = self._maps.take(prompt)
-        if found is None:
+        """Take the maps of a window whose velocity was just evaluated; after the last one they are the clip's."""
+        maps = self._maps.take(prompt)
+        if maps is None:
             return
-        whole = self._open.setdefault(prompt, Joined(self._windows)).add(found)
+        whole = self._open.setdefault(prompt, WindowSum(self._windows)).add(maps)
         if whole is not None:
             self._sums[prompt] = whole + self._sums[prompt] if prompt in self._sums else whole
             self._counts[prompt] = self._counts.get(prompt, 0) + 1
@@ -129,17 +129,17 @@ class Gathered:
         return None if total is None else total / self._counts.pop(prompt)
 
 
-class Windowed:
-    """A backbone whose velocities and maps are those of a clip longer than it sees at once; all else is its own.
+class WindowedBackbone:
+    """A backbone with the velocities and maps of a clip longer than it sees at once; all else is the backbone's.
 
-    Its `device` is the host, where the states of such a clip stay.
+    Its `device` is the host: the states of a long clip stay there.
     """
 
     device = HOST
 
-    def __init__(self, backbone: Backbone, windows: Sequence[Place]) -> None:
+    def __init__(self, backbone: Backbone, windows: Sequence[Window]) -> None:
         self._backbone, self._windows = backbone, windows
-        self._gathered: Gathered | None = None
+        self._clip_maps: WindowMaps | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backbone, name)
@@ -151,8 +151,8 @@ class Windowed:
         inner = self._backbone.velocity(prompt, guidance_scale, negative)
 
         def after() -> None:
-            if self._gathered is not None:
-                self._gathered.window(prompt)
+            if self._clip_maps is not None:
+                self._clip_maps.window(prompt)
 
         return windowed(inner, self._windows, self._backbone.device, after)
 
@@ -162,13 +162,13 @@ class Windowed:
     ) -> Iterator[Maps]:
         """As the backbone's, the maps of the whole clip on the host."""
         with self._backbone.record(tokens, blocks, normalise) as maps:
-            self._gathered = Gathered(maps, self._windows)
+            self._clip_maps = WindowMaps(maps, self._windows)
             try:
-                yield self._gathered
+                yield self._clip_maps
             finally:
-                self._gathered = None
+                self._clip_maps = None
 
 
-def over(backbone: Backbone, windows: Sequence[Place]) -> Backbone:
-    """The backbone on a clip that it sees in these windows; the backbone itself where there is one alone."""
-    return backbone if len(windows) == 1 else cast(Backbone, Windowed(backbone, windows))
+def over(backbone: Backbone, windows: Sequence[Window]) -> Backbone:
+    """The backbone on a clip in these windows; the backbone itself where there is only one."""
+    return backbone if len(windows) == 1 else cast(Backbone, WindowedBackbone(backbone, windows))

@@ -1,4 +1,7 @@
-"""Where a hard cut parts a clip: frames whose colours and picture are both new, and stand out from what is around."""
+"""Hard cuts of a clip: frames whose colours and picture are both new, and stand out from those around them.
+
+A stretch of a clip between two cuts is a shot.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -35,15 +38,15 @@ class Look(NamedTuple):
 
 
 def find(frames: Iterable[np.ndarray]) -> list[int]:
-    """The frames at which a new scene begins, ascending, without 0; frames are uint8 (H, W, 3), one after the other.
+    """The frames at which a new shot begins, ascending, without 0; frames are uint8 (H, W, 3), one after the other.
 
     A cut is where the change is at least 1 and STANDS_OUT times the second largest of the NEAR changes on each side
-    (the second: a scene of one frame has a cut on both sides). Fast motion and fades do not stand out; a flash of up
-    to FLASH frames is looked past, and so is a shot as short between two frames of one scene. A dissolve is none.
+    (the second: a shot of one frame has a cut on both sides). Fast motion and fades do not stand out. A flash of up to
+    FLASH frames is not counted, nor is an insert as short between two frames of one shot. A dissolve is no cut.
 
     Measured on nine real clips, the numbers above chosen on them: all 752 cuts of 592 clips joined from two or three
     of these at 1/1 to 1/8 of their rates, and none too many, there and in 585 clips without a cut (the same clips
-    alone, with flashes, fades, dissolves, steps of brightness, pans, zooms). Of 43 cuts between two views of one scene
+    alone, with flashes, fades, dissolves, steps of brightness, pans, zooms). Of 43 cuts between two views of one place
     38 are found; two shots of the same background with other objects in front may be missed.
     """
     change = changes(frames)
@@ -55,17 +58,18 @@ def changes(frames: Iterable[np.ndarray]) -> list[float]:
 
     change(i) = min over a < i <= b, b - a <= 1 + FLASH, of min(d_colour(a, b) / COLOUR, d_shape(a, b) / SHAPE), where
     d_colour is the Bhattacharyya distance sqrt(1 - sum sqrt(p q)) of HSV histograms, in [0, 1], and d_shape is 1 less
-    the correlation of the lumas, in [0, 2], which brightness and contrast leave alone. A few frames are held at a time.
+    the correlation of the lumas, in [0, 2], which brightness and contrast do not change. A few frames are in memory
+    at a time.
     """
     looks: dict[int, Look] = {}
-    found: list[float] = []
+    result: list[float] = []
     count = 0
     for count, frame in enumerate(frames, 1):
         looks[count - 1] = look(frame)
         if count > FLASH:
-            found.append(_change(looks, count - 1 - FLASH))
+            result.append(_change(looks, count - 1 - FLASH))
             looks.pop(count - 3 - 2 * FLASH, None)
-    return found + [_change(looks, place) for place in range(len(found), count)]
+    return result + [_change(looks, place) for place in range(len(result), count)]
 
 
 def look(frame: np.ndarray) -> Look:
@@ -89,23 +93,23 @@ def distance(a: Look, b: Look) -> float:
 
 
 def check(cuts: object, frames: int) -> None:
-    """Raise ValueError for given cuts of which one lies outside a clip of so many frames."""
+    """Raise ValueError where one of the cuts that a user gave lies outside a clip of so many frames."""
     if isinstance(cuts, tuple) and cuts and cuts[-1] >= frames:
         valid = f"give numbers from 1 to {frames - 1}" if frames > 1 else "one frame has no cut"
-        raise InputError(f"cuts {list(cuts)}: no scene can begin at frame {cuts[-1]} of the {frames} read; {valid}")
+        raise InputError(f"cuts {list(cuts)}: no shot can begin at frame {cuts[-1]} of the {frames} read; {valid}")
 
 
-def told(cuts: Sequence[int], fps: float) -> str:
-    """A notice of the cuts that were found, in frames and seconds of a clip at this rate."""
+def notice(cuts: Sequence[int], fps: float) -> str:
+    """What a user is told of the cuts that `find` gave, in frames and seconds of a clip at this rate."""
     shown = cuts[:MOST] if len(cuts) > MOST + 1 else cuts
     places, seconds = listed([str(i) for i in shown]), ", ".join(f"{i / fps:.1f} s" for i in shown)
     if more := len(cuts) - len(shown):
         places, seconds = f"{', '.join(map(str, shown))} and {more} more", f"{seconds}, …"
-    found = (
+    summary = (
         f"1 hard cut found, at frame {places}" if len(cuts) == 1 else f"{len(cuts)} hard cuts found, at frames {places}"
     )
     return (
-        f"{found} ({seconds}): each of the {len(cuts) + 1} scenes is edited by itself (cuts=none edits the clip whole)"
+        f"{summary} ({seconds}): each of the {len(cuts) + 1} shots is edited by itself (cuts=none edits the clip whole)"
     )
 
 

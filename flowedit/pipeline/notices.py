@@ -8,7 +8,7 @@ from typing import Any
 from flowedit.config.compose import compose
 from flowedit.config.options import declared_by
 from flowedit.config.schema import Settings
-from flowedit.flow.windows import Place
+from flowedit.flow.windows import Window
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
 from flowedit.media import cuts
@@ -65,7 +65,7 @@ def _of_task(made: Brief) -> Iterator[str]:
 
 def of_cuts(found: Sequence[int], fps: float) -> list[str]:
     """The hard cuts that were found in a clip of this rate."""
-    return [cuts.told(found, fps)] if found else []
+    return [cuts.notice(found, fps)] if found else []
 
 
 def of_margins(lost: bool) -> list[str]:
@@ -88,7 +88,7 @@ def of_shots(plan: Plan) -> list[str]:
     return notices
 
 
-def of_shape(settings: Settings, spec: BackboneSpec, geometry: Geometry, windows: Sequence[Place]) -> list[str]:
+def of_shape(settings: Settings, spec: BackboneSpec, geometry: Geometry, windows: Sequence[Window]) -> list[str]:
     """Where the model's shape differs from what was asked, and where it leaves what the model was trained on."""
     notices = []
     height, width = geometry.size
@@ -104,7 +104,7 @@ def of_shape(settings: Settings, spec: BackboneSpec, geometry: Geometry, windows
     return notices + _of_windows(settings, spec, geometry, windows)
 
 
-def _of_windows(settings: Settings, spec: BackboneSpec, geometry: Geometry, places: Sequence[Place]) -> list[str]:
+def _of_windows(settings: Settings, spec: BackboneSpec, geometry: Geometry, places: Sequence[Window]) -> list[str]:
     count, trained = geometry.source_frames, f"the {spec.trained_frames} that {spec.name} was trained on"
     if len(places) == 1:
         if count > spec.trained_frames:

@@ -140,7 +140,7 @@ class Shot:
     selection: Selection
     geometry: Geometry
     fit: Fit
-    windows: tuple[windows.Place, ...]
+    windows: tuple[windows.Window, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +203,7 @@ def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
     return schedule.start(grids[mode.grid](), settings.strength)
 
 
-def windows_of(settings: Settings, spec: BackboneSpec, latents: int) -> list[windows.Place]:
+def windows_of(settings: Settings, spec: BackboneSpec, latents: int) -> list[windows.Window]:
     """Where a clip of `latents` latent frames is seen by the network, in one window or several.
 
     A window of n frames is the latents that hold them at the start of a clip, in whole patches of the network. Raises

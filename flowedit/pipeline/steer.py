@@ -54,7 +54,7 @@ def steer(
     backbone: Backbone,
     x_src: Tensor,
     grid: tuple[float, ...],
-    places: tuple[windows.Place, ...],
+    places: tuple[windows.Window, ...],
     own: slice,
     session: Session,
     user: Tensor | None = None,

@@ -130,8 +130,8 @@ def test_pixels_and_latents_agree_on_which_frames_share_a_latent():
     assert torch.equal(grids.to_pixels(latent, range(4, 6), 4, (16, 24)), back[4:6])
 
 
-def attention(side, **changes):
-    return attention_mask.AttentionMask(side, mask_options(**({"decay": 0.5} | changes)))
+def attention(sides, size=1, own=slice(None), user=None, **changes):
+    return attention_mask.AttentionMask(sides, mask_options(**changes), size, own=own, user=user)
 
 
 def square(y, x):

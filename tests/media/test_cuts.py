@@ -1,4 +1,4 @@
-"""Hard cuts: which are found and what is none, and an edit scene by scene that equals those of the scenes alone."""
+"""Hard cuts: which are found and what is none, and an edit shot by shot that equals those of the shots alone."""
 
 import itertools
 import weakref
@@ -55,10 +55,10 @@ def still(seed, colour, frames=10):
 JOINED = {
     "two grounds": (FOX, APPLE),
     "the way back": (APPLE, FOX),
-    "three scenes": (FOX, NIGHT, APPLE),
+    "three shots": (FOX, NIGHT, APPLE),
     "a real clip": (CUP, FOX, CUP),
     "two stills": (still(0, (0.3, 0.5, 1)), still(1, (1, 0.6, 0.3))),
-    "a scene of one frame": (FOX, APPLE[:1], NIGHT),
+    "a shot of one frame": (FOX, APPLE[:1], NIGHT),
     "one frame and one": (FOX[:1], NIGHT[:1]),
     "one frame first": (CUP[:1], APPLE),
     "one frame last": (CUP, APPLE[:1]),
@@ -101,11 +101,11 @@ NONE = {
     "a clip": CUP,
     "a clip at a third of its rate": CUP[::3],
     "a clip at an eighth of its rate": CUP[::8],
-    **{f"a scene with {motion}": pocket("car", motion, "road", 17) for motion in ("right", "bounce", "approach")},
+    **{f"motion {motion}": pocket("car", motion, "road", 17) for motion in ("right", "bounce", "approach")},
     **{f"a flash of {n} in {c}": flash(LIT, 8, c, n) for n in (1, 2) for c in (255, 0, (255, 240, 200))},
     "a flash after one frame": flash(LIT, 1, 255, 1),
     "two flashes": flash(flash(LIT, 6, 255, 1), 12, 255, 1),
-    "a shot of two frames within a scene": np.concatenate([FOX[:5], APPLE[:2], FOX[5:]]),
+    "an insert of two frames": np.concatenate([FOX[:5], APPLE[:2], FOX[5:]]),
     "darker at once": np.concatenate([LIT[:10], (LIT[10:] * 0.4).astype(np.uint8)]),
     "brighter at once": np.concatenate([LIT[:10], np.clip(LIT[10:] * 1.5 + 10, 0, 255).astype(np.uint8)]),
     "a fade to black and back": mixed(LIT, 0 * LIT, 1 - np.clip(np.abs(np.arange(20) - 10) / 8, 0, 1)),
@@ -116,7 +116,7 @@ NONE = {
     "noise alone": np.random.default_rng(0).integers(0, 256, (20, 48, 48, 3), dtype=np.uint8),
     "one colour": np.full((12, 32, 32, 3), 90, np.uint8),
     "one frame": FOX[:1],
-    "two frames of a scene": FOX[:2],
+    "two frames of a shot": FOX[:2],
     "nothing": FOX[:0],
 }
 
@@ -174,15 +174,15 @@ def test_a_file_s_small_frames_are_those_that_are_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("given", "places", "text"),
     [
-        ([120], 20.0, "1 hard cut found, at frame 120 (6.0 s): each of the 2 scenes"),
-        ([120, 200], 25.0, "2 hard cuts found, at frames 120 and 200 (4.8 s, 8.0 s): each of the 3 scenes"),
+        ([120], 20.0, "1 hard cut found, at frame 120 (6.0 s): each of the 2 shots"),
+        ([120, 200], 25.0, "2 hard cuts found, at frames 120 and 200 (4.8 s, 8.0 s): each of the 3 shots"),
         (list(range(10, 130, 10)), 10.0, "at frames 10, 20, 30, 40, 50, 60, 70, 80 and 4 more (1.0 s, 2.0 s, "),
     ],
 )
 def test_the_notice(given, places, text):
-    told = cuts.told(given, places)
-    assert text in told
-    assert told.endswith("is edited by itself (cuts=none edits the clip whole)")
+    notice = cuts.notice(given, places)
+    assert text in notice
+    assert notice.endswith("is edited by itself (cuts=none edits the clip whole)")
 
 
 # --- the setting
@@ -274,7 +274,7 @@ def alone(editor, film, tmp_path_factory):
     return [editor.edit(film, out=tmp_path_factory.mktemp(name), **PROMPTS, **place) for name, place in places.items()]
 
 
-def test_every_scene_is_edited_as_if_it_stood_alone(whole, alone):
+def test_every_shot_is_edited_as_if_it_stood_alone(whole, alone):
     for name in ("latents", "source_latents", "latent_mask"):
         parts = [getattr(result, name) for result in alone]
         assert torch.equal(getattr(whole, name), torch.cat(parts, dim=2)), name
@@ -286,7 +286,7 @@ def test_every_scene_is_edited_as_if_it_stood_alone(whole, alone):
     assert np.abs(frames[8] - frames[9]).mean() > 20
 
 
-def test_the_edit_of_several_scenes_is_one_clip_of_the_source_s_format(whole, film):
+def test_the_edit_of_several_shots_is_one_clip_of_the_source_s_format(whole, film):
     before = probe.probe(film)
     for path in (whole.video, whole.compare, whole.mask):
         after = probe.probe(path)
@@ -297,13 +297,13 @@ def test_the_edit_of_several_scenes_is_one_clip_of_the_source_s_format(whole, fi
     assert np.abs(compared - frames_of(film)).mean() < 4
 
 
-def test_what_is_told_and_kept_of_the_scenes(whole, alone):
+def test_what_is_told_and_kept_of_the_shots(whole, alone):
     kept = yaml.safe_load((whole.folder / "run.yaml").read_text())
     assert kept["notices"][0] == (
-        "2 hard cuts found, at frames 9 and 20 (0.9 s, 2.0 s): each of the 3 scenes is edited by itself "
+        "2 hard cuts found, at frames 9 and 20 (0.9 s, 2.0 s): each of the 3 shots is edited by itself "
         "(cuts=none edits the clip whole)"
     )
-    assert "scene 2: 11 frames: the last is repeated 6 times for the model, and dropped again" in kept["notices"]
+    assert "shot 2: 11 frames: the last is repeated 6 times for the model, and dropped again" in kept["notices"]
     assert kept["shots"] == [
         {"first_frame": 0, "frames": 9, "working_frames": 9, "latent_frames": 3},
         {"first_frame": 9, "frames": 11, "working_frames": 17, "latent_frames": 5},
@@ -315,7 +315,7 @@ def test_what_is_told_and_kept_of_the_scenes(whole, alone):
     assert [result.run["shots"][0]["first_frame"] for result in alone] == [0, 0, 0]
 
 
-def test_without_cuts_the_clip_is_one_scene(editor, film, whole, tmp_path):
+def test_without_cuts_the_clip_is_one_shot(editor, film, whole, tmp_path):
     result = editor.edit(film, out=tmp_path, cuts="none", **PROMPTS)
     assert [part["frames"] for part in result.run["shots"]] == [21]
     assert not any("cut" in text for text in result.run["notices"])
@@ -340,7 +340,7 @@ def test_cuts_are_counted_in_the_frames_that_are_read(editor, film, tmp_path):
     assert result.run["notices"][0].startswith("2 hard cuts found, at frames 4 and 9 (0.8 s, 1.8 s)")
 
 
-def test_a_user_s_mask_goes_with_its_scene(editor, film, tmp_path):
+def test_a_user_s_mask_goes_with_its_shot(editor, film, tmp_path):
     (tmp_path / "mask").mkdir()
     for index in range(21):
         picture = np.zeros(SIZE, np.uint8)
@@ -361,7 +361,7 @@ def test_a_user_s_mask_goes_with_its_scene(editor, film, tmp_path):
 
 @pytest.mark.parametrize("mode", ["random_noise", "inversion"])
 @pytest.mark.parametrize("kind", ["15", "wan"])
-def test_every_mode_and_shape_takes_scenes_of_any_length(request, clip_file, tmp_path, kind, mode):
+def test_every_mode_and_shape_takes_shots_of_any_length(request, clip_file, tmp_path, kind, mode):
     folder = request.getfixturevalue(f"backbone_{kind}")
     prompts = {"source": "a red square moves", "target": "a blue panda moves", "target_words": "panda"}
     fast = {"steps": 2, "strength": 1.0, "target_guidance_scale": 1.0, "size": "96x64", "runtime.device": "cpu"}
@@ -372,7 +372,7 @@ def test_every_mode_and_shape_takes_scenes_of_any_length(request, clip_file, tmp
     assert torch.equal(result.latents[:, :, -last.latents.shape[2] :], last.latents)
 
 
-def test_the_worst_reconstruction_of_the_scenes_is_kept(editor, film, tmp_path):
+def test_the_worst_reconstruction_of_the_shots_is_kept(editor, film, tmp_path):
     options = PROMPTS | {"mode": "inversion", "mode.reconstruction": True, "frames": 20}
     whole = editor.edit(film, out=tmp_path / "whole", **options).run["reconstruction_error"]
     parts = [

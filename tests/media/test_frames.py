@@ -131,7 +131,7 @@ def test_leading_latents_of_a_mask_are_the_first(backbone_15):
 
 
 def test_a_long_edit_never_holds_more_than_a_few_frames(editor, tmp_path, monkeypatch):
-    """With a mask of its own, through every phase: what a lazy hands out at once, and what a stream reads at once."""
+    """With a mask of its own, through every phase: what a slice is at most, and what a stream reads at once."""
     clip = write_clip(tmp_path / "long.mp4", frames=90)
     with writer.Writer(tmp_path / "mask.mp4", (64, 96), Fraction(10)) as out:
         for frame in scene(3, (64, 96), 90).frames:
@@ -150,6 +150,7 @@ def test_a_long_edit_never_holds_more_than_a_few_frames(editor, tmp_path, monkey
 
     monkeypatch.setattr(LazyFrames, "__getitem__", counted)
     monkeypatch.setattr(source, "read", chunks)
+    monkeypatch.setattr(reader, "read", chunks)
     result = editor.edit(clip, source="a", target="b", out=tmp_path / "o", user_mask=tmp_path / "mask.mp4")
     assert result.run["clip"]["frames"] == 90
     assert min(sum(most), sum(read)) > 300

@@ -150,9 +150,9 @@ def test_one_object_s_mask_is_what_softening_alone_gives_to_the_bit():
         assert torch.equal(shapes.apart(hard, decay), shapes.soften(hard, decay))
 
 
-def attention(*sides, kept=(False, False), user=None, **changes):
-    options = mask_options(**({"decay": 0.7} | changes))
-    return attention_mask.AttentionMask([lambda maps=maps: maps for maps in sides], options, kept=kept, user=user)
+def attention(*sides, kept=(False, False), user=None, shown=None, **changes):
+    options, newest = mask_options(**({"decay": 0.7} | changes)), [lambda maps=maps: maps for maps in sides]
+    return attention_mask.AttentionMask(newest, options, kept=kept, user=user, shown=shown)
 
 
 BOTH = torch.cat([LEFT, RIGHT], 1)

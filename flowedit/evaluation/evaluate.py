@@ -9,8 +9,7 @@ from rich.table import Table
 
 from flowedit.evaluation import files
 from flowedit.evaluation.datasets import catalogue
-from flowedit.evaluation.datasets.pocket import Scenes
-from flowedit.evaluation.datasets.sample import Dataset, Sample
+from flowedit.evaluation.datasets.sample import Dataset, Sample, Scenes
 from flowedit.evaluation.engine.store import Store, open_store
 from flowedit.evaluation.files import Results
 from flowedit.evaluation.gather import carry_out

@@ -8,10 +8,9 @@ from flowedit.config.schema import Settings
 from flowedit.editors.spec import EDITORS, Counts, EditorSpec
 from flowedit.flow import schedule, windows
 from flowedit.language import words
-from flowedit.media.fit import Fit, lay, working_size
-from flowedit.media.reader import Selection
+from flowedit.media.fit import lay, working_size
 from flowedit.messages import InputError
-from flowedit.pipeline.source import Clip
+from flowedit.pipeline.source import Clip, Shot
 from flowedit.types import Backbone, BackboneSpec, Geometry, Side
 
 MOST_STEPS = 1000
@@ -127,20 +126,6 @@ def within(settings: Settings, budget: int) -> Settings:
     if best is None:
         raise InputError(f"{budget} network evaluations do not pay one step of {settings.mode.name}")
     return best
-
-
-@dataclass(frozen=True, eq=False)
-class Shot:
-    """A stretch of the clip between hard cuts: its frames, the model's shape for them, and how the two sizes lie.
-
-    `first` is the place of its first frame among the frames that are read; `windows` are in latent frames.
-    """
-
-    first: int
-    selection: Selection
-    geometry: Geometry
-    fit: Fit
-    windows: tuple[windows.Window, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,8 @@ from torch import Tensor
 from flowedit.language.words import NOTHING
 from flowedit.machine import Meter, versions
 from flowedit.messages import Cancelled
-from flowedit.pipeline.plan import Brief, Plan, Shot, own_latents
+from flowedit.pipeline.plan import Brief, Plan, own_latents
+from flowedit.pipeline.source import Shot
 from flowedit.types import QUIET, Backbone, Monitor, Step
 
 

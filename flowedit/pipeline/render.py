@@ -16,8 +16,9 @@ from flowedit.media.pixels import Size, composite, feather, resize
 from flowedit.media.probe import Video
 from flowedit.media.sound import Sound
 from flowedit.media.writer import Writer
-from flowedit.pipeline.plan import Plan, Shot
+from flowedit.pipeline.plan import Plan
 from flowedit.pipeline.record import Edited, Session
+from flowedit.pipeline.source import Shot
 from flowedit.types import Backbone, Frames, Geometry
 
 PICTURE = 960

@@ -4,21 +4,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from flowedit.config.schema import Settings
+from flowedit.flow.windows import Window
 from flowedit.media import cuts, fit
+from flowedit.media.fit import Fit
 from flowedit.media.frames import LazyFrames, by_chunks
 from flowedit.media.pixels import resize
 from flowedit.media.probe import Video, probe
 from flowedit.media.reader import Selection, read, read_small, select
 from flowedit.messages import InputError
-from flowedit.types import Frames
-
-if TYPE_CHECKING:
-    from flowedit.pipeline.plan import Shot
+from flowedit.types import Frames, Geometry
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +52,20 @@ class Clip:
         size = max(1, round(height * scale)), max(1, round(width * scale))
         for index in self.selection.indices:
             yield resize(self.array[index : index + 1], size)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A stretch of the clip between hard cuts: its frames, the model's shape for them, and how the two sizes lie.
+
+    `first` is the place of its first frame among the frames that are read; `windows` are in latent frames.
+    """
+
+    first: int
+    selection: Selection
+    geometry: Geometry
+    fit: Fit
+    windows: tuple[Window, ...]
 
 
 def open_clip(settings: Settings, video: Video | None = None) -> Clip:
@@ -100,7 +113,7 @@ def cut_places(settings: Settings, clip: Clip, progress: Progress) -> Sequence[i
     return cuts.find(seen())
 
 
-def working_frames(clip: Clip, shot: "Shot") -> Frames:
+def working_frames(clip: Clip, shot: Shot) -> Frames:
     """A shot's frames at the working size, uint8 (frames after padding, H, W, 3), read when they are asked for."""
     taken = shot.selection.indices
     indices = taken + taken[-1:] * (shot.geometry.frames - len(taken))
@@ -112,7 +125,7 @@ def working_frames(clip: Clip, shot: "Shot") -> Frames:
     return LazyFrames((len(indices), *shot.geometry.size, 3), opened)
 
 
-def loses_margins(shot: "Shot", mask: Frames) -> bool:
+def loses_margins(shot: Shot, mask: Frames) -> bool:
     """Whether part of a user's mask (F, H, W) lies in the margins that fit=crop leaves as they are."""
     if shot.fit.how != "crop":
         return False
@@ -124,7 +137,7 @@ def loses_margins(shot: "Shot", mask: Frames) -> bool:
     return any(margin.any() for part in by_chunks(mask) for margin in margins(part))
 
 
-def working_mask(shot: "Shot", mask: Frames) -> Frames:
+def working_mask(shot: Shot, mask: Frames) -> Frames:
     """A user's mask uint8 (F, H, W) at the working size, float32 in [0, 1], padded in time as the shot is."""
     count, last = shot.geometry.frames, len(mask) - 1
 

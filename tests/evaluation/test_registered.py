@@ -10,8 +10,7 @@ import pytest
 from flowedit.evaluation import files
 from flowedit.evaluation.datasets import catalogue as datasets
 from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
-from flowedit.evaluation.datasets.pocket import Scenes
-from flowedit.evaluation.datasets.sample import Dataset, Sample
+from flowedit.evaluation.datasets.sample import Dataset, Sample, Scenes
 from flowedit.evaluation.gather import Evaluation
 from flowedit.evaluation.options import evaluation
 from flowedit.evaluation.plan import metrics

@@ -14,7 +14,7 @@ from rich.console import RenderableType
 from flowedit.evaluation import files
 from flowedit.evaluation.bench.scene import EDIT, SOURCE, STRANGE, TRUTH, SceneSpec, Verdict, scene_jobs, vocabulary_of
 from flowedit.evaluation.bench.show import confusion, examples
-from flowedit.evaluation.datasets.pocket import Scenes
+from flowedit.evaluation.datasets.sample import Scenes
 from flowedit.evaluation.engine import drive, pools
 from flowedit.evaluation.engine.drive import Outcome
 from flowedit.evaluation.engine.job import Job

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flowedit.declare import Registry
-from flowedit.evaluation.datasets.sample import Dataset
+from flowedit.evaluation.datasets.sample import Dataset, Scenes
 from flowedit.messages import InputError
-
-if TYPE_CHECKING:
-    from flowedit.evaluation.datasets.pocket import Scenes
 
 
 @dataclass(frozen=True)

@@ -14,41 +14,15 @@ import cv2
 import numpy as np
 
 from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
-from flowedit.evaluation.datasets.sample import Dataset, Sample, dataset, own_places
+from flowedit.evaluation.datasets.sample import Dataset, Sample, Scenes, dataset, own_places
 from flowedit.machine import whole_folder
 from flowedit.media.writer import Writer
-from flowedit.messages import FileTakenError, InputError, nearest
-from flowedit.pocket import KINDS, Edit, Vocabulary, edit
+from flowedit.messages import FileTakenError
+from flowedit.pocket import Edit, Vocabulary, edit
 
 NAME = "pocket"
 
 FPS = Fraction(8)
-
-TRAINING_SEEDS = 10_000_000_000
-"""Training draws its scenes from here upwards, a bench below."""
-
-
-@dataclass(frozen=True)
-class Scenes:
-    """`count` scenes from `first_seed` on, each edited in every one of `kinds`."""
-
-    first_seed: int = 0
-    count: int = 20
-    kinds: tuple[str, ...] = tuple(KINDS)
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for an unknown kind, none or one twice, for no scene, and for a seed of the training."""
-        for kind in self.kinds:
-            if kind not in KINDS:
-                raise InputError(f"unknown kind {kind!r}: one of {', '.join(KINDS)}{nearest(kind, KINDS)}")
-        if not self.kinds or len(set(self.kinds)) < len(self.kinds):
-            raise InputError(f"kinds {', '.join(self.kinds) or 'none'}: name at least one, and each once")
-        if self.count < 1:
-            raise InputError(f"scenes {self.count}: at least 1")
-        if not 0 <= self.first_seed <= TRAINING_SEEDS - self.count:
-            raise InputError(
-                f"first_seed {self.first_seed}: 0 to {TRAINING_SEEDS} less the scenes; training drew those above"
-            )
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from flowedit.config import compose
-from flowedit.evaluation.datasets import catalogue, pocket, sample
-from flowedit.evaluation.datasets.sample import Scenes, safe
+from flowedit.evaluation.datasets import catalogue, pocket
+from flowedit.evaluation.datasets.sample import TRAINING_SEEDS, Scenes, safe
 from flowedit.media.footage import open_footage
 from flowedit.media.mask_file import read_mask_frames
 from flowedit.pocket import edit, scene
@@ -402,7 +402,7 @@ def test_scenes_are_the_same_bytes_twice_and_written_once(tmp_path, monkeypatch)
         ((0, 1, ("add", "add")), "each once"),
         ((0, 0, ("add",)), "scenes 0: at least 1"),
         ((-1, 1, ("add",)), "first_seed -1"),
-        ((sample.TRAINING_SEEDS, 1, ("add",)), "training drew those above"),
+        ((TRAINING_SEEDS, 1, ("add",)), "training drew those above"),
     ],
 )
 def test_scenes_that_are_refused(scenes, says):

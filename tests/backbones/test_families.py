@@ -77,7 +77,7 @@ def test_an_unknown_pipeline_is_refused_with_all_that_are_known(folder, pipeline
 
 def test_a_broken_plug_in_does_not_break_the_others(folder, backbone_2b, monkeypatch):
     broken = EntryPoint("broken", "no_such_package_of_anyone:family", "flowedit.backbones")
-    monkeypatch.setattr(declare, "entry_points", lambda group: [broken])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [broken])
     monkeypatch.setattr(FAMILIES, "_read", False)
     monkeypatch.setattr(FAMILIES, "broken", {})
     assert set(FAMILIES) >= {"cogvideox", "wan"}

@@ -186,8 +186,8 @@ def test_shapes_beyond_its_positions_are_refused(backbone_wan, tmp_path):
     assert backbone.spec.max_latents == 8
     assert backbone.geometry(33, (64, 96)).latent[1] == 9  # which windows carry, and no single evaluation
     with pytest.raises(ValueError, match="window whole is 33 frames of this clip, longer than 29"):
-        windows_of(compose.compose({"window": "whole"}), backbone, 9)
-    assert len(windows_of(compose.compose({}), backbone, 9)) == 4
+        windows_of(compose.compose({"window": "whole"}), backbone.spec, 9)
+    assert len(windows_of(compose.compose({}), backbone.spec, 9)) == 4
     with pytest.raises(ValueError, match="144x64 has a side over 128"):
         backbone.geometry(9, (64, 144))
     with pytest.raises(ValueError, match="0 frames"):

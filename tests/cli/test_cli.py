@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,8 +19,9 @@ import yaml
 from conftest import write_clip
 from safetensors.torch import load_file, save_file
 
-from flowedit.cli import main
+from flowedit.cli import flags, main
 from flowedit.config import compose
+from flowedit.config.folder import folder
 
 SMALL = ("--steps", 2, "--size", "48x32", "--frames", 5, "--quiet")
 
@@ -131,12 +133,18 @@ def test_help_imports_nothing_heavy():
 def test_help_names_every_flag_and_true_defaults(command):
     code, out, _ = command("edit", "--help")
     assert code == 0
-    defaults = yaml.safe_load((compose.folder() / "edit.yaml").read_text(encoding="utf-8"))
-    said = " ".join(out.split())
-    for name, (_, text) in main.FLAGS.items():
+    said, edit = " ".join(out.split()), yaml.safe_load((folder() / "edit.yaml").read_text(encoding="utf-8"))
+    small = compose.composed(())
+    for name in flags.FLAGS:
         assert f"--{name.replace('_', '-')}" in said
-        if "(default " in text:
-            assert f"(default {defaults[name]}" in text
+        text = re.search(
+            rf"--{name.replace('_', '-')} \S+ {re.escape(flags.OPTIONS[name].help)}( \(default [^)]*\))?", said
+        )
+        assert text, name
+        if name not in compose.GROUPS and edit[name] not in (None, ""):
+            shown = str(edit[name]).lower() if isinstance(edit[name], bool) else f"{edit[name]}"
+            assert shown in text[1]
+            assert small[name] == edit[name] or f"pocket {small[name]:g}" in text[1]
     assert command("--version")[1].startswith("flowedit ")
 
 
@@ -454,7 +462,7 @@ def test_full_disk_at_the_last_file(refused, edit, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("flowedit.pipeline.record.write_yaml", full)
+    monkeypatch.setattr("flowedit.pipeline.run.write_yaml", full)
     refused(edit, "--strength", 0, out="new/out", says="No space left on device")
 
 

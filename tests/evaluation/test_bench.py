@@ -15,6 +15,7 @@ from flowedit.evaluation.results import rows
 from flowedit.evaluation.results.rows import JOB, Row
 from flowedit.evaluation.results.summary import CEILING, FLOOR
 from flowedit.masks import grids
+from flowedit.pipeline.api import Editor
 from flowedit.pocket import KINDS, Vocabulary, edit
 from flowedit.pocket.truth import KEPT
 from flowedit.types import QUIET
@@ -187,7 +188,7 @@ def test_the_command_leaves_rows_tables_and_a_picture(command, tmp_path):
         (("backbone=cogvideox-2b",), "no checkpoint of the pocket world"),
         (("--modes", "invertion"), "unknown mode"),
         (("--scenes", "many"), "--scenes 'many' is not a whole number"),
-        (("--scenes", "0"), "scenes 0: at least 1"),
+        (("--scenes", "0"), "scenes 0 is out of range: at least 1"),
         (("seed=3",), "a scene of the bench brings its own"),
         (("--also", "steps=3", "--also", "steps=3"), "named more than once"),
         (("--also", "stepz=3"), "did you mean 'steps'"),
@@ -214,14 +215,14 @@ def test_a_key_without_effect_is_named(command, tmp_path):
 
 
 def test_a_scene_that_fails_is_a_row_of_its_own_and_the_rest_goes_on(command, monkeypatch, tmp_path):
-    steer = scene.steer
+    whole = Editor.edit_frames
 
-    def broken(job, *rest):
-        if job.settings.seed == 1:
+    def broken(editor, frames, *, settings, **more):
+        if settings.seed == 1:
             raise FloatingPointError("NaN in step 3")
-        return steer(job, *rest)
+        return whole(editor, frames, settings=settings, **more)
 
-    monkeypatch.setattr(scene, "steer", broken)
+    monkeypatch.setattr(Editor, "edit_frames", broken)
     code, out, err = command(
         "bench", "--scenes", 2, "--kinds", "remove", "--modes", "random_noise", "--workers", 1,
         "--json", tmp_path / "rows.json", "--out", tmp_path / "out", *FEW,

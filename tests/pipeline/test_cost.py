@@ -71,7 +71,7 @@ def test_a_budget_buys_the_fewest_steps_that_use_it():
 def test_a_clip_brings_its_own_and_a_method_wins():
     plain, strong = methods(["inversion"], ["strength=0.5 seed=9"])
     flags = {"clip": "a.mp4", "source": "a fox", "target": "a panda", "seed": 3, "strength": 1.0}
-    assert (plain.on(flags).strength, plain.on(flags).seed, plain.on(flags).video) == (1.0, 3, "a.mp4")
+    assert (plain.on(flags).strength, plain.on(flags).seed, plain.on(flags).clip) == (1.0, 3, "a.mp4")
     assert (strong.on(flags).strength, strong.on(flags).seed) == (0.5, 9)
     assert equalise([plain], 30)[0].on(flags).steps == 10
     assert plain.on({"seed": "12", "source": "a fox"}).seed == 12  # text from a data file is read as a number, or

@@ -21,7 +21,7 @@ from flowedit.config.folder import folder
 from flowedit.config.options import build, hint_of, kinds_of
 from flowedit.config.schema import Settings
 from flowedit.declare import options_of
-from flowedit.language import grammar, words
+from flowedit.language import grammar, tasks
 from flowedit.masks.options import MaskOptions
 from flowedit.messages import InputError, RenamedWarning, nearest
 
@@ -130,13 +130,13 @@ def _sorted_out(
 
 
 def told(texts: Mapping[str, Any]) -> str:
-    """The task that these keys of a configuration tell, where none is chosen: the instruction's, or `words.task`.
+    """The task that these keys of a configuration tell, where none is chosen: the instruction's, or `tasks.infer`.
 
     Raises ValueError for an instruction that cannot be read.
     """
     if instruction := texts.get("instruction"):
         return grammar.parse(str(instruction)).task
-    return words.task(*(str(texts.get(key) or "") for key in ("source", "target", "source_words", "target_words")))
+    return tasks.infer(*(str(texts.get(key) or "") for key in ("source", "target", "source_words", "target_words")))
 
 
 def settings(values: Mapping[str, Any]) -> Settings:

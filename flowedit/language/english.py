@@ -4,16 +4,16 @@ import re
 from dataclasses import dataclass
 
 
-def listed(text: str) -> frozenset[str]:
+def word_set(text: str) -> frozenset[str]:
     """The words of a text, as a set."""
     return frozenset(text.split())
 
 
-ARTICLES = listed("a an the")
+ARTICLES = word_set("a an the")
 
-OWNERS = listed("my your his her its our their this that these those")
+OWNERS = word_set("my your his her its our their this that these those")
 
-COUNTS = listed(
+COUNTS = word_set(
     "one two three four five six seven eight nine ten eleven twelve several many few some any all both each every "
     "another"
 )
@@ -22,7 +22,7 @@ DETERMINERS = ARTICLES | OWNERS | COUNTS
 
 EVERY = frozenset(("all", "both", "each", "every"))
 
-PRONOUNS = listed(
+PRONOUNS = word_set(
     "it this that these those them they him her he she something anything everything someone something nothing "
     "one ones there here what which"
 )
@@ -51,16 +51,16 @@ SHADES = ("dark", "light", "bright", "deep", "pale", "neon", "hot", "pastel", "v
 
 SIZES = ("tiny", "huge", "small", "big", "large", "little", "giant", "gigantic", "enormous", "massive", "miniature")
 
-COMPARED = {"bigger": "big", "larger": "large", "smaller": "small", "tinier": "tiny"}
+COMPARATIVES = {"bigger": "big", "larger": "large", "smaller": "small", "tinier": "tiny"}
 
-QUALITIES = listed(
+QUALITIES = word_set(
     "old young new fluffy furry white wooden tall short long fat thin beautiful pretty ugly dirty clean wet dry "
     "snowy sunny rainy foggy shiny soft hard round square cute wild empty calm stormy cloudy misty"
 )
 
-KNOWN = frozenset((*COLOURS, *SHADES, *SIZES)) | QUALITIES
+ADJECTIVES = frozenset((*COLOURS, *SHADES, *SIZES)) | QUALITIES
 
-MASS = listed(
+MASS = word_set(
     "grass sand snow water fire smoke gold silver ice rain fog mud lava lightning sunlight moonlight glass metal wood "
     "hay corn rice bread fur hair space food money furniture traffic fruit"
 )
@@ -74,24 +74,24 @@ PLACES = (
 """Prepositions that say where."""
 
 WITHIN = frozenset(("in", "on", "at", "inside", "within", "through", "across", "along"))
-"""Of these, those whose place is itself what is seen once nothing else is there."""
+"""Of these, those whose place is what is seen when nothing else is there."""
 
 BEFORE = frozenset(("over", "in front of", "against", "near", "by", "beside", "next to", "above"))
-"""And those that any background can follow."""
+"""Of these, those that any background can follow."""
 
-ON = listed("beach street road grass sand snow moon mars field mountain island lawn rooftop stage bridge")
+ON = word_set("beach street road grass sand snow moon mars field mountain island lawn rooftop stage bridge")
 
-STOPS = listed(
+STOPS = word_set(
     "a an the and or but of with without is are was were be been being has have had while as than that who which "
     "to for from not then"
 ) | {word for place in PLACES for word in place.split()}
-"""Words that no noun has before it as an adjective."""
+"""Words that are never adjectives of a noun after them."""
 
-NOT_DOING = listed(
+NOT_DOING = word_set(
     "ring king thing wing string spring swing ceiling building painting sling wedding clothing lightning drawing being "
     "pudding railing stocking earring awning duckling"
 )
-"""Nouns that end as what somebody is doing."""
+"""Nouns that end in -ing, as words for an action do."""
 
 PLACE = re.compile(rf"(?<![\w-])({'|'.join(PLACES)})\s+(?=\w)", re.IGNORECASE)
 
@@ -107,7 +107,7 @@ IRREGULAR = {
 
 SINGULAR = {plural: one for one, plural in IRREGULAR.items()}
 
-SPELLED = {"gray": "grey", "color": "colour", "colored": "coloured", "aeroplane": "airplane", "fuzzy": "fluffy"}
+SPELLINGS = {"gray": "grey", "color": "colour", "colored": "coloured", "aeroplane": "airplane", "fuzzy": "fluffy"}
 
 
 @dataclass(frozen=True)
@@ -192,4 +192,4 @@ def is_plural(word: str) -> bool:
 def fold(word: str) -> str:
     """A word as words are compared: lower case, singular, one spelling."""
     low = singular(word.lower().replace("’", "'"))
-    return SPELLED.get(low, low)
+    return SPELLINGS.get(low, low)

@@ -1,18 +1,28 @@
-"""What an instruction asks for: a small grammar of patterns, tried in order; what none matches is refused."""
+"""What an instruction asks for, by patterns that are tried in order; text that none matches is refused."""
 
 import re
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from flowedit.language import patterns, senses
-from flowedit.language.english import COMPARED, KNOWN, PRONOUNS, QUALITIES, STOPS, fold, is_plural, listed, split
+from flowedit.language.english import (
+    ADJECTIVES,
+    COMPARATIVES,
+    PRONOUNS,
+    QUALITIES,
+    STOPS,
+    fold,
+    is_plural,
+    split,
+    word_set,
+)
+from flowedit.language.tasks import TaskName
 from flowedit.messages import InputError
 
 Kind = Literal["replace", "remove", "add", "recolour", "resize", "restyle", "background"]
 
-Task = Literal["replace", "remove", "add"]
-
-TASKS: dict[str, Task] = {"remove": "remove", "add": "add"}
+TASK_OF_KIND: dict[str, TaskName] = {"remove": "remove", "add": "add"}
+"""Any other kind of change replaces."""
 
 WHOLE_FRAME = ("restyle", "background")
 
@@ -21,23 +31,23 @@ EXAMPLES = "'replace the fox with a panda', 'remove the ball', 'make the car red
 LONGEST = 12
 """Words of one phrase."""
 
-VAGUE = PRONOUNS | listed(
+VAGUE = PRONOUNS | word_set(
     "else different other new nicer better more less a an the of with good nice great cool "
     "cooler beautiful pretty amazing"
 )
 
-SOMETHING = listed("something anything someone anyone everything")
+SOMETHING = word_set("something anything someone anyone everything")
 
-UNSEEN = listed("music sound audio voice voiceover narration subtitle caption transition")
+UNSEEN = word_set("music sound audio voice voiceover narration subtitle caption transition")
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing to change: the old phrase and the new one as they were said, and where; "" for none.
+    """One thing to change: the old and the new phrase in the words of the instruction, and where; "" for none.
 
-    `where` is the place with `add` ("on the dog"), and the preposition alone with `background` ("on"), whose `old` is
-    the old background, and `subject` what is put before the new one, or with `add` what gets it. `mood` with `restyle`
-    says that the new phrase is a time, a season or a weather.
+    `where`: with `add` a place ("on the dog"), with `background` its preposition ("on"). `old`: with `background` the
+    old background. `subject`: with `background` what is put before it, with `add` what gets the new object. `mood`:
+    with `restyle`, whether the new phrase is a time, a season or a weather.
     """
 
     kind: Kind
@@ -61,9 +71,9 @@ class Instruction:
         return self.changes[0].kind
 
     @property
-    def task(self) -> Task:
-        """What is done to the clip: an object goes, or comes, or something takes the place of something else."""
-        return TASKS.get(self.kind, "replace")
+    def task(self) -> TaskName:
+        """The name of the edit's task."""
+        return TASK_OF_KIND.get(self.kind, "replace")
 
 
 def parse(text: str) -> Instruction:
@@ -72,10 +82,10 @@ def parse(text: str) -> Instruction:
     Raises ValueError, in one line with three examples, for what it cannot read, and for changes of several tasks.
     """
     plain = _tidy(text)
-    changes = [] if patterns.REFUSED.search(plain) else _changes(plain)
+    changes = [] if patterns.NEGATION.search(plain) else _changes(plain)
     if not changes:
         raise InputError(f"{_short(text)} is not an instruction that flowedit reads; say it like {EXAMPLES}")
-    tasks = {TASKS.get(change.kind, "replace") for change in changes}
+    tasks = {TASK_OF_KIND.get(change.kind, "replace") for change in changes}
     if len(tasks) > 1 or (len(changes) > 1 and any(change.kind in WHOLE_FRAME for change in changes)):
         asked = " and ".join(dict.fromkeys(change.kind for change in changes))
         raise InputError(f"{_short(text)} asks for {asked} at once: make one edit of each, one after the other")
@@ -83,7 +93,7 @@ def parse(text: str) -> Instruction:
 
 
 def _tidy(text: str) -> str:
-    """The text without politeness, quotation marks and what an edit does anyway; no text of capitals alone."""
+    """The text without politeness, quotation marks and requests to keep the rest; all capitals become lower case."""
     plain = " ".join(text.replace("’", "'").replace("‘", "'").split())
     plain = re.sub(r"[\"“”«»`*]|(?<!\w)'|'(?!\w)", "", plain)
     plain = patterns.HERE.sub("", plain.replace(" & ", " and "))
@@ -91,7 +101,7 @@ def _tidy(text: str) -> str:
     before = None
     while plain != before:
         before, plain = plain, plain.strip(" .,;:!?…")
-        plain = patterns.KEPT.sub("", patterns.TRAILING.sub("", _cut(patterns.LEADING, plain)))
+        plain = patterns.KEEPING.sub("", patterns.TRAILING.sub("", _cut(patterns.LEADING, plain)))
     return plain
 
 
@@ -102,7 +112,7 @@ def _cut(pattern: re.Pattern[str], text: str) -> str:
 
 
 def _changes(text: str, verb: str = "") -> list[Change]:
-    """The changes of a text; of several that are joined, one without a verb takes that of the one before it."""
+    """The changes of a text; one without a verb takes the verb of the change before it."""
     for own in filter(None, (text, verb and f"{verb} {text}")):
         if change := _one(own):
             return [change]
@@ -157,13 +167,13 @@ def _made(kind: str, found: re.Match[str]) -> Change | None:
     if kind == "replace":
         return None if _is_vague(new) or _is_degree(new) or _same(old, new) else _again(Change("replace", old, new))
     if kind == "resize":
-        return Change("resize", old, COMPARED.get(new.lower(), new.lower()))
+        return Change("resize", old, COMPARATIVES.get(new.lower(), new.lower()))
     before = f"{part['c']} {split(old).text}" if "c" in part else old
     return Change(cast(Kind, kind), before, new)
 
 
 def _placed(old: str, new: str, where: str) -> Change | None:
-    """ "put it in a forest" is a background; "put the cup on the table" asks for a way, which nothing here does."""
+    """ "put it in a forest" is a background; "put the cup on the table" is a motion, which is refused."""
     whole = re.fullmatch(f"{patterns.WHOLE}|{patterns.IT}", old, re.IGNORECASE)
     defined = whole and split(new).article == "the" and fold(split(new).head) not in senses.NOWHERE
     named = split(new).head.istitle() and not old.istitle()
@@ -175,7 +185,7 @@ def _placed(old: str, new: str, where: str) -> Change | None:
 
 
 def _again(change: Change) -> Change:
-    """ "with a red one": the old noun again."""
+    """The change with the old noun in the place of "one": "with a red one"."""
     said, old = split(change.new), split(change.old)
     if said.head.lower() not in ("one", "ones"):
         return change
@@ -191,17 +201,17 @@ def _same(old: str, new: str) -> bool:
 
 def _clean(text: str) -> str:
     """A phrase without the commas between its adjectives, which would part it in a list of words."""
-    return text if patterns.JOINED.search(text) else " ".join(re.sub(r"[,;]", " ", text).split()).strip(" .")
+    return text if patterns.SEVERAL.search(text) else " ".join(re.sub(r"[,;]", " ", text).split()).strip(" .")
 
 
 def _is_phrase(text: str) -> bool:
     words = text.lower().split()
-    return 0 < len(words) <= LONGEST and words[-1] not in STOPS and not patterns.JOINED.search(text)
+    return 0 < len(words) <= LONGEST and words[-1] not in STOPS and not patterns.SEVERAL.search(text)
 
 
 def _is_pair(text: str) -> bool:
     """Whether "and" joins two objects, and not two adjectives."""
-    return any(left.lower() not in KNOWN for left, _ in patterns.PAIR.findall(text))
+    return any(left.lower() not in ADJECTIVES for left, _ in patterns.PAIR.findall(text))
 
 
 def _is_vague(text: str) -> bool:
@@ -221,7 +231,7 @@ def _is_degree(new: str) -> bool:
     """Whether a new phrase tells by how much, or how, and not what: "a bit more like a panda", "fluffy"."""
     said = split(new)
     own = said.words.lower()
-    if patterns.DEGREE.search(own) or said.head.lower() in COMPARED:
+    if patterns.DEGREE.search(own) or said.head.lower() in COMPARATIVES:
         return True
     if own.startswith(("more ", "less ")) and not is_plural(said.head):
         return not said.article

@@ -2,7 +2,7 @@
 
 import re
 
-from flowedit.language.english import COLOURS, COMPARED, COUNTS, PLACES, SHADES, SIZES
+from flowedit.language.english import COLOURS, COMPARATIVES, COUNTS, PLACES, SHADES, SIZES
 from flowedit.language.senses import MOOD
 
 # What an instruction talks about, beside objects.
@@ -25,7 +25,7 @@ COLOUR = rf"{SHADE}(?:(?: and |-and-|-){SHADE})*"
 
 SUBJECT = r"(?P<x>\S+ .+?|(?!the\b|an?\b)\S+)"  # no article alone: in "make the orange blue" it is the orange
 
-SIZE = rf"(?:{'|'.join([*SIZES, *COMPARED])})"
+SIZE = rf"(?:{'|'.join([*SIZES, *COMPARATIVES])})"
 
 STYLE = (
     r"\b(?:water ?colou?rs?|aquarelles?|paintings?|painted|anime|cartoons?|sketch(?:es)?|drawings?|comics?|manga|"
@@ -68,7 +68,7 @@ PUT = r"(?:put(?:ting)?|(?:plac|mov|relocat)(?:e|ing)|set(?:ting)?|transport(?:i
 
 TIME = r"the (?:time(?: of day)?|weather|season)"
 
-STYLED = (
+TO_STYLE = (
     rf"(?:(?:make|making|turn|render|redraw|draw|paint|redo|show|put|restyle|stylise|stylize|style|convert|transform|"
     rf"change|do|have)(?: (?:{WHOLE}|{IT}))? )?"
 )
@@ -82,8 +82,8 @@ _TABLE = (
     ),
     ("mood", rf"(?:{TURN}) (?:day|night)(?:time)? (?:in ?to|to) (?P<y>{MOOD})"),
     # A style, for the whole clip.
-    ("restyle", rf"{STYLED}(?:look )?(?:in|into|to|with|as)? ?(?:the|a) (?:style|look|manner) of (?P<y>.+)"),
-    ("restyle", rf"{STYLED}(?:look )?(?:in|into|to|with) (?:an? |the )?(?P<y>.+?)[ -]{LOOK}"),
+    ("restyle", rf"{TO_STYLE}(?:look )?(?:in|into|to|with|as)? ?(?:the|a) (?:style|look|manner) of (?P<y>.+)"),
+    ("restyle", rf"{TO_STYLE}(?:look )?(?:in|into|to|with) (?:an? |the )?(?P<y>.+?)[ -]{LOOK}"),
     ("restyle", rf"{SET} the (?:\w+ )?style(?: (?:of|in) (?:{WHOLE}|{IT}))? (?:to|into) (?P<y>.+?)(?: {LOOK})?"),
     (
         "restyle",
@@ -175,35 +175,35 @@ HERE = re.compile(
     r"(?:video|clip|footage|scene|movie|film|shot|image|picture)\b",
     re.IGNORECASE,
 )
-"""What every instruction speaks of."""
+"""The clip itself, which every instruction is about."""
 
-KEPT = re.compile(
+KEEPING = re.compile(
     r",? (?:(?:but|and|while) )?(?:please )?(?:keep|keeping|leave|leaving|preserve|preserving|don't (?:change|touch)|"
     r"do not (?:change|touch)|without (?:changing|touching)) .*$",
     re.IGNORECASE,
 )
-"""What an edit does anyway: keeping the rest."""
+"""A request to keep the rest, as an edit does anyway."""
 
 INSTEAD = re.compile(r",? instead$", re.IGNORECASE)
 
-REFUSED = re.compile(r"\b(?:don't|do not|dont|doesn't|never|not|cannot|can't|nor|neither|unless|if)\b", re.IGNORECASE)
+NEGATION = re.compile(r"\b(?:don't|do not|dont|doesn't|never|not|cannot|can't|nor|neither|unless|if)\b", re.IGNORECASE)
 
 JOINT = re.compile(r"\s*[,;.]?\s+(?:and then|and also|and|then|plus)\s+|\s*[,;.]\s+", re.IGNORECASE)
 
 _NEXT = "|".join(["the", "an?", "my", "your", "his", "her", "its", "their", "this", "that", *COUNTS, r"\d+"])
 
-JOINED = re.compile(
+SEVERAL = re.compile(
     rf"[;.] |;|\b(?:or|but|instead|then|also|please)\b|(?:\band|,) (?:{_NEXT}|{ADD}|{REMOVE}|{SWAP}|{TURN}|{PAINT}) ",
     re.IGNORECASE,
 )
-"""What a single noun phrase does not hold."""
+"""Signs that a text is more than one noun phrase."""
 
 DEGREE = re.compile(
     r"^(?:like|(?:more|less) of)\b|\b(?:more|less|bit|little|lot|much|somewhat|rather|just|exactly|slightly|almost|"
     r"sort of|kind of) (?:more |less )?like\b",
     re.IGNORECASE,
 )
-"""By how much, and not what."""
+"""Words that say how much, and name no object."""
 
 PAIR = re.compile(r"\b([\w-]+) and ([\w-]+)", re.IGNORECASE)
 
@@ -212,4 +212,4 @@ SIDE = re.compile(
     r"bottom|corner)(?: side| hand side)?)(?: of .+)?$",
     re.IGNORECASE,
 )
-"""Where in the frame an object is, which no caption says alike."""
+"""Where in the frame an object is: no part of its name."""

@@ -1,19 +1,18 @@
 """A caption without one of its objects.
 
-The rule: an object that is a clause's subject takes the clause with it, up to the place where all happens (the place
-of a clause with "while" or "as" is its own, and goes); what is
-left of a caption with no other clause is its place alone, "an empty beach" for "on the beach", "nothing over green
-grass" for what is over it; without a place it is "nothing". An object elsewhere goes with the word that brought it
-("with", "holding", "next to").
+A removed object that is the subject of a clause takes the clause with it, but not the place where all happens. The
+place of a clause with "while" or "as" is that clause's own and goes too. If no other clause is left, the caption is its
+place alone: "an empty beach" for "on the beach", "nothing over green grass" for what is over it, and "nothing" without
+a place. An object that is no subject goes with the word that joins it ("with", "holding", "next to").
 """
 
 import re
 
-from flowedit.language.caption import Found, end, objects, search
+from flowedit.language.caption import Mention, end, objects, search
 from flowedit.language.english import (
+    ADJECTIVES,
     COUNTS,
     DETERMINERS,
-    KNOWN,
     PLACE,
     PLACES,
     STOPS,
@@ -30,7 +29,7 @@ _NOUN = "|".join(sorted(DETERMINERS))
 
 CLAUSE = re.compile(rf",? (?:and|while|as|but) (?=(?:{_NOUN})\b)|[,;] (?=(?:{_NOUN})\b)", re.IGNORECASE)
 
-BROUGHT = re.compile(
+BRINGS = re.compile(
     rf"(?:^|\s+)(?:(?:is |are )?\w+ing(?: {'| '.join(PLACES)})?|with|\w+ed as|of|and|to|for|from|{'|'.join(PLACES)})$",
     re.IGNORECASE,
 )
@@ -52,7 +51,7 @@ RELATIVE = re.compile(r"^ (?:that|which|who) .*?(?= (?:and|while|over|on|in|at) 
 
 
 def without(caption: str, phrase: str) -> str:
-    """The caption without the object; raises ValueError as `find.objects` does."""
+    """The caption without the object; raises ValueError as `caption.objects` does."""
     body, stop = caption[: end(caption)], caption[end(caption) :]
     for _ in objects(body, phrase):
         if left := search(body, phrase):  # one may have gone with another's clause
@@ -62,21 +61,23 @@ def without(caption: str, phrase: str) -> str:
     return (body[:1].upper() + body[1:] if caption[:1].isupper() else body) + stop
 
 
-def _without(body: str, found: Found) -> str:
-    before, after = body[: found.start], body[found.end :]
+def _without(body: str, mention: Mention) -> str:
+    before, after = body[: mention.start], body[mention.end :]
     joints = _joints(body)
-    own = next((joint for joint in joints if _begins(body[joint[1] : found.start]) and joint[1] <= found.start), None)
-    if found.start != 0 and own is None:
+    own = next(
+        (joint for joint in joints if _begins(body[joint[1] : mention.start]) and joint[1] <= mention.start), None
+    )
+    if mention.start != 0 and own is None:
         return _inside(before, after)
     aside = own is not None and bool(re.search(r"\b(?:while|as) $", body[: own[1]], re.IGNORECASE))
     if item := re.match(rf",? and (?=(?:{_NOUN})\b)|, (?=(?:{_NOUN})\b)", after, re.IGNORECASE):
         return before + after[item.end() :]  # "a fox and a car move": the first of a list
     earlier = body[: 0 if own is None else own[0]]
-    if found.start and not aside and not _says(earlier.rpartition(" and ")[2]):
+    if mention.start and not aside and not _says(earlier.rpartition(" and ")[2]):
         return earlier + after  # the last of a list
-    end = next((joint[0] for joint in joints if joint[0] >= found.end), len(body))
+    end = next((joint[0] for joint in joints if joint[0] >= mention.end), len(body))
     rest = (earlier + body[end:]).strip()
-    where = _place(body[found.end : end])
+    where = _place(body[mention.end : end])
     where = "" if SIDE.match(f" {where}") else where
     if rest:
         return rest if not where or aside or PLACE.search(rest) or end != len(body) else f"{rest} {where}"
@@ -87,7 +88,7 @@ def _joints(body: str) -> list[tuple[int, int]]:
     """Where each clause of a caption begins: its joint's first character, and its own."""
     found = {(joint.start(), joint.end()) for joint in CLAUSE.finditer(body)}
     for joint in ASIDE.finditer(body):
-        words = [word for word in joint["says"].split() if word.lower() not in KNOWN]
+        words = [word for word in joint["says"].split() if word.lower() not in ADJECTIVES]
         subject = bool(words) and words[0].lower() not in STOPS
         verb = len(words) > 1 and words[1].lower() not in STOPS and is_plural(words[0])
         if subject and (words[0].lower() in DETERMINERS or verb or not joint["as"]):
@@ -133,7 +134,7 @@ def _inside(before: str, after: str) -> str:
     own = before.rstrip()
     if (joint := re.match(r" and ", after)) and not _says(after[joint.end() :]):
         return f"{own} {after[joint.end() :]}"
-    if brought := BROUGHT.search(own):
+    if brought := BRINGS.search(own):
         ing = re.match(r"\s*((?:is|are) )\w+ing", brought.group(), re.IGNORECASE)
         kept = f" {ing.group(1).strip()}" if ing and after.strip() and PLACE.match(after.strip()) else ""
         own = re.sub(r",? (?:while|as)$", "", own[: brought.start()]) + kept

@@ -1,4 +1,4 @@
-"""An instruction and a caption to prompts: the caption with what changes changed, and everything else as it was."""
+"""An instruction and a caption to prompts: the target is the caption with the changes, and nothing else changed."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -7,12 +7,12 @@ from itertools import pairwise
 
 from flowedit.language import caption as captions
 from flowedit.language import removal, senses
-from flowedit.language.caption import Found, before_end, objects, search
+from flowedit.language.caption import Mention, before_end, objects, search
 from flowedit.language.english import (
+    ADJECTIVES,
     BEFORE,
     COLOURS,
     EVERY,
-    KNOWN,
     MASS,
     NOT_DOING,
     ON,
@@ -28,11 +28,12 @@ from flowedit.language.english import (
     singular,
     split,
 )
-from flowedit.language.grammar import Change, Instruction, Task
+from flowedit.language.grammar import Change, Instruction
+from flowedit.language.tasks import TaskName
 from flowedit.messages import InputError
 
 SCENE = "a scene"
-"""What a plain prompt calls a clip of which nothing is known."""
+"""The plain prompt of a clip of which nothing is known."""
 
 TINTS = frozenset((*COLOURS, *SHADES, "and"))
 
@@ -45,7 +46,7 @@ LOOKS = re.compile(r"black[ -]and[ -]white|sepia|monochrome|gr[ea]yscale", re.IG
 
 @dataclass(frozen=True)
 class Prompts:
-    """What the clip shows, what it should show, the words of what changes in each, and what is done.
+    """The source and the target prompt, the words of what changes in each, and the task.
 
     Words of several objects are parted by commas, the i-th of the source with the i-th of the target.
     """
@@ -54,7 +55,7 @@ class Prompts:
     target: str
     source_words: str
     target_words: str
-    task: Task
+    task: TaskName
 
 
 def resolve(instruction: Instruction, caption: str | None = None) -> Prompts:
@@ -62,7 +63,7 @@ def resolve(instruction: Instruction, caption: str | None = None) -> Prompts:
 
     A new phrase stands where the old one stood, with its article and number; adjectives that the instruction does not
     name stay, unless the new phrase has some of its own. A removed object takes its clause with it. Raises ValueError,
-    with the caption's words, for an old phrase that is not in the caption or there more than once.
+    with the caption's words, for an old phrase that the caption has not at all or several times.
     """
     source = " ".join((caption or "").split()) or plain(instruction)
     task, changes = instruction.task, instruction.changes
@@ -109,8 +110,8 @@ def _introduced(said: Phrase) -> str:
 
 
 def _replaced(source: str, changes: tuple[Change, ...]) -> Prompts:
-    """Every old phrase by its new one, all at once: what one change brings is not there for the next."""
-    edits: list[tuple[Found, str]] = []
+    """Every old phrase by its new one, all at once: no change sees the new phrase of another."""
+    edits: list[tuple[Mention, str]] = []
     pairs = []
     for change in changes:
         places = objects(source, change.old)
@@ -128,7 +129,7 @@ def _replaced(source: str, changes: tuple[Change, ...]) -> Prompts:
     return Prompts(source, target, _listed(s for s, _ in pairs), _listed(t for _, t in pairs), "replace")
 
 
-def _new(change: Change, place: Found, source: str) -> str:
+def _new(change: Change, place: Mention, source: str) -> str:
     """The new phrase as it stands in the caption, in the place of the old one."""
     if change.kind == "recolour":
         rest = [word for word in place.adjectives if word.lower() not in TINTS]
@@ -171,8 +172,8 @@ def _numbered(words: str, noun: str, form: Callable[[str], str]) -> str:
 def _added(caption: str, change: Change) -> tuple[str, str]:
     """The caption with one object more, and its words.
 
-    What an object gets stands right behind it. With what it does it is a clause before the place where all happens;
-    else it is "with" the rest, at the end.
+    What another object gets stands right behind that one. An object that does something is a clause before the place
+    where all happens; any other comes last, as "with" it.
     """
     said = split(change.new)
     thing = change.new if said.article or said.count else _introduced(said)
@@ -197,7 +198,7 @@ def _doing(thing: str) -> tuple[str, str]:
     if told := re.fullmatch(r"(.+?) (?:that|which|who) (.+)", thing):
         return told.group(1), told.group(2)
     told = re.fullmatch(r"(\S+ .*?(\S+)) ((\w+ing)\b.*)", thing)
-    if told and told.group(4).lower() not in NOT_DOING and told.group(2).lower() not in KNOWN:
+    if told and told.group(4).lower() not in NOT_DOING and told.group(2).lower() not in ADJECTIVES:
         return told.group(1), f"is {told.group(3)}"
     return thing, ""
 

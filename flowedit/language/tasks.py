@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flowedit.declare import Registry
+from flowedit.language.words import content, edited_phrases
+
+TaskName = Literal["replace", "remove", "add"]
+"""Those that words and instructions can tell."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,17 @@ TASKS.add(
         notice="an addition: the mask comes from the target prompt's words (task=replace edits as any other)",
     ),
 )
+
+
+def infer(source: str, target: str, source_words: str, target_words: str) -> TaskName:
+    """The task that two prompts and the words of the object in each tell.
+
+    `remove`: source words alone, beside those of kept objects, and a target prompt without a content word of its own;
+    `add`: target words alone, likewise, and a target prompt with every content word of the source's; else `replace`.
+    """
+    before, after, (old, new) = content(source), content(target), edited_phrases(source_words, target_words)
+    if old and not new and target.strip() and after < before:
+        return "remove"
+    if new and not old and source.strip() and before < after:
+        return "add"
+    return "replace"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from flowedit.messages import InputError
 
 Span = tuple[int, int]
+"""Characters [start, end) of a prompt."""
 
 ARTICLES = ("a", "an", "the")
 
@@ -22,30 +23,17 @@ NONE = ("nothing", "nobody", "no", "none", "empty", "any", "there", "only", "alo
 """Words that say that something is not there."""
 
 NOTHING = NONE[0]
-"""What stands beside an object that goes or comes."""
+"""What is shown in the place of a side that an object is not in."""
 
 
 def content(prompt: str) -> frozenset[str]:
-    """The words of a prompt that name something, lower case and without a final s: neither joints nor for nothing.
+    """The words of a prompt that name something, in lower case and without a final s.
 
-    Without the s a verb is the same word whether one thing or two do it: "a fox and a car move", "a car moves".
+    Left out are words that join others, and words that say that nothing is there. Without the s a verb is the same word
+    for one thing and for two: "a fox and a car move", "a car moves".
     """
-    named = frozenset(re.findall(r"[^\W_]+", prompt.lower())).difference(JOINTS, NONE)
-    return frozenset(word.removesuffix("s") if len(word) > 3 else word for word in named)
-
-
-def task(source: str, target: str, source_words: str, target_words: str) -> str:
-    """`remove`, `add` or `replace`, as the prompts and the words of the object tell.
-
-    `remove`: source words alone, beside those of kept objects, and a target prompt without a content word of its own;
-    `add`: target words alone, likewise, and a target prompt with every content word of the source's; else `replace`.
-    """
-    before, after, (old, new) = content(source), content(target), changed(source_words, target_words)
-    if old and not new and target.strip() and after < before:
-        return "remove"
-    if new and not old and source.strip() and before < after:
-        return "add"
-    return "replace"
+    naming = frozenset(re.findall(r"[^\W_]+", prompt.lower())).difference(JOINTS, NONE)
+    return frozenset(word.removesuffix("s") if len(word) > 3 else word for word in naming)
 
 
 def phrases(words: str) -> list[str]:
@@ -54,10 +42,10 @@ def phrases(words: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """An object by its phrase in the source prompt and in the target's; a kept one is not edited.
+class ObjectWords:
+    """An object by its phrase in the source prompt and in the target's.
 
-    One that goes has an empty target, one that comes an empty source.
+    An object that goes has an empty target, one that comes an empty source. A kept one is not edited.
     """
 
     source: str
@@ -68,12 +56,12 @@ class Pair:
         return f"{self.source} (kept)" if self.kept else f"{self.source or NOTHING} → {self.target or NOTHING}"
 
 
-def pairs(source_words: str, target_words: str) -> tuple[Pair, ...]:
-    """The objects that the words name: 'fox, car' and 'panda, car' are fox → panda and a car that is kept.
+def object_words(source_words: str, target_words: str) -> tuple[ObjectWords, ...]:
+    """The objects that the words name, in the source's order: 'fox, car', 'panda, car' are fox → panda and a kept car.
 
-    A phrase of both sides is kept; if every one is of both, only those of equal place are, unless all are. The others
-    pair up by their order, or, if one side has none, each is an object that goes or comes. In the order of the source;
-    () for other unequal numbers, and for fewer than two objects.
+    A phrase that both sides have is a kept object. If both sides have the very same phrases, only those at equal places
+    are kept, and none if all are at equal places. The other phrases pair up by their order; if one side has none, each
+    is an object that goes or comes. () for other unequal numbers, and for fewer than two objects.
     """
     old, new = phrases(source_words), phrases(target_words)
     stay = _kept(old, new)
@@ -81,15 +69,15 @@ def pairs(source_words: str, target_words: str) -> tuple[Pair, ...]:
     if left and right and len(left) != len(right):
         return ()
     partner = dict(zip(left, right, strict=False))
-    found = {i: Pair(old[i], new[j], True) for i, j in stay.items()}
-    found |= {i: Pair(old[i], new[partner[i]] if partner else "", False) for i in left}
-    comes = [Pair("", new[j], False) for j in right if not left]
-    both = [*(found[i] for i in sorted(found)), *comes]
-    return tuple(both) if len(both) > 1 else ()
+    by_place = {i: ObjectWords(old[i], new[j], True) for i, j in stay.items()}
+    by_place |= {i: ObjectWords(old[i], new[partner[i]] if partner else "", False) for i in left}
+    new_objects = [ObjectWords("", new[j], False) for j in right if not left]
+    objects = [*(by_place[i] for i in sorted(by_place)), *new_objects]
+    return tuple(objects) if len(objects) > 1 else ()
 
 
-def changed(source_words: str, target_words: str) -> tuple[list[str], list[str]]:
-    """The phrases of each side without those of the objects that are kept, as `pairs` has them."""
+def edited_phrases(source_words: str, target_words: str) -> tuple[list[str], list[str]]:
+    """The phrases of each side without those of kept objects, which `object_words` defines."""
     old, new = phrases(source_words), phrases(target_words)
     stay = _kept(old, new)
     return [old[i] for i in _others(old, stay)], [new[j] for j in _others(new, stay.values())]
@@ -122,7 +110,7 @@ def occurrences(prompt: str, words: str, name: str = "words") -> list[Span]:
     occurs; else each of its words but articles is looked for by itself. Raises ValueError, with the prompt's words,
     for a word that the prompt does not have.
     """
-    found: list[Span] = []
+    places: list[Span] = []
     for phrase in phrases(words):
         whole = _find(prompt, phrase)
         for part in [phrase] if whole else _content(phrase.split()):
@@ -130,8 +118,8 @@ def occurrences(prompt: str, words: str, name: str = "words") -> list[Span]:
             if not spans:
                 listed = ", ".join(dict.fromkeys(re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", prompt)))
                 raise InputError(f"{name}: {part!r} is not in the prompt {prompt!r}; its words are: {listed}")
-            found += spans
-    return sorted(set(found))
+            places += spans
+    return sorted(set(places))
 
 
 def token_indices(prompt: str, words: str, spans: Sequence[Span], name: str = "words") -> list[int]:

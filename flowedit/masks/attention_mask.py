@@ -7,19 +7,19 @@ from torch import Tensor
 
 from flowedit.masks.maps import smooth_time, strength, threshold
 from flowedit.masks.options import MaskOptions
-from flowedit.masks.shapes import apart, contest, grown, union
+from flowedit.masks.shapes import apart, contest, grow, union
 
 
 class AttentionMask:
-    """The mask of each step from the maps that the recorder gathered; remembers what smoothing over steps needs.
+    """The mask of each step from the recorder's maps; remembers what smoothing over steps needs.
 
     `sides`: for source and target, a function that gives the newest maps (rows, K, F, H, W), one for each object, or
-    None before any; `shown`: for each side the objects of its maps, all K by default. An object holds the sites of
-    either side, and the first side that has its map says whose they are where objects meet (`contest`). `kept`: for
+    None before any; `shown`: for each side the objects of its maps, all K by default. An object has the sites of
+    either side; where objects meet, the first side that has a map of it decides (`contest`). `kept`: for
     each object whether it is kept: it takes sites from the others and is not edited. `user`: a user's soft mask
     (1, 1, F, H, W), edited too, over kept objects as well. The options' sizes are in sides of the latent, of which the
     shorter one has `side` sites; means over time count the latent frames `own`. After the edit, `vote()` is the mask of
-    the sites that most steps held, and `voted()` that of each object.
+    the sites that most steps had, and `object_votes()` that of each object.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class AttentionMask:
     def __call__(self, step: int) -> Tensor:
         """The soft mask (1, 1, F, H, W) of this step, all edited objects together, by its evaluations' mean."""
         self._gather()
-        for i, taken in enumerate(self._pending):
-            if taken:
-                self._maps[i] = self._smoothed(i, torch.stack(taken).mean(0))
-                taken.clear()
+        for i, new in enumerate(self._pending):
+            if new:
+                self._maps[i] = self._smooth(i, torch.stack(new).mean(0))
+                new.clear()
         hard = self._hard(self._maps)
         self._votes = hard if self._votes is None else self._votes + hard
         self._steps += 1
@@ -62,7 +62,7 @@ class AttentionMask:
         M is their sum joined with the user's mask; where it is 0 all count alike. The step's mask is not changed by it.
         """
         self._gather()
-        newest = [self._smoothed(i, taken[-1]) if taken else self._maps[i] for i, taken in enumerate(self._pending)]
+        newest = [self._smooth(i, new[-1]) if new else self._maps[i] for i, new in enumerate(self._pending)]
         soft = apart(self._hard(newest), self._decay)[self._edited]
         if self._user is not None:
             soft = torch.cat([soft, (self._user - soft.sum(0, keepdim=True)).clamp_min(0.0)])
@@ -70,12 +70,12 @@ class AttentionMask:
         return torch.where(total > 0, soft / total, torch.full_like(soft, 1.0 / len(soft)))
 
     def vote(self) -> Tensor | None:
-        """The soft mask of the sites that at least half of the steps held, ours; None before the first step."""
+        """The soft mask of the sites that at least half of the steps had; None before the first step. Ours."""
         hard = self._elected()
         return None if hard is None else self._together(hard)
 
-    def voted(self) -> Tensor | None:
-        """The same for each object, kept ones too, (K, 1, F, H, W), whose hard sites are its own."""
+    def object_votes(self) -> Tensor | None:
+        """The same for each object, kept ones too, (K, 1, F, H, W); no two share a hard site."""
         hard = self._elected()
         return None if hard is None else apart(hard, self._decay)
 
@@ -84,7 +84,7 @@ class AttentionMask:
         return mask if self._user is None else torch.maximum(mask, self._user)
 
     def _elected(self) -> Tensor | None:
-        """What most steps held: first for the edited objects together, by whose votes are most, then for kept ones."""
+        """Hard sites of most steps: those of all edited objects, each to the one with most votes, then of kept ones."""
         if self._votes is None:
             return None
         changed = torch.zeros_like(self._votes[:, :1, :1, :1, :1], dtype=torch.bool)
@@ -98,23 +98,23 @@ class AttentionMask:
     def _hard(self, sides: Sequence[Tensor | None]) -> Tensor:
         """The hard sites of each object, (K, 1, F, H, W), no two of one site."""
         options = self._options
-        found = [(maps, places) for maps, places in zip(sides, self._shown, strict=True) if maps is not None]
-        shape = (1, self._objects, *found[0][0].shape[2:])
-        hard, strengths = (torch.zeros(shape, device=found[0][0].device) for _ in range(2))
+        known = [(maps, places) for maps, places in zip(sides, self._shown, strict=True) if maps is not None]
+        shape = (1, self._objects, *known[0][0].shape[2:])
+        hard, strengths = (torch.zeros(shape, device=known[0][0].device) for _ in range(2))
         # The source's maps decide, last here: the target's words look for their objects in what is not there yet.
-        for maps, places in reversed(found):
+        for maps, places in reversed(known):
             own = union([threshold(maps, options.threshold, options.quantile, self._pool, self._own)])
             hard[:, places] = torch.maximum(hard[:, places], own)
             strengths[:, places] = union([strength(maps, self._pool, self._own)]).to(strengths.dtype)
-        return contest(grown(hard, self._grow).transpose(0, 1), strengths.transpose(0, 1))
+        return contest(grow(hard, self._grow).transpose(0, 1), strengths.transpose(0, 1))
 
     def _gather(self) -> None:
-        """Take what each side has gathered: a step's mask needs all its evaluations, though weights look at each."""
-        for taken, side in zip(self._pending, self._sides, strict=True):
+        """Note each side's new maps: a step's mask is of all its evaluations, `weights` of the newest."""
+        for new, side in zip(self._pending, self._sides, strict=True):
             if (maps := side()) is not None:
-                taken.append(maps)
+                new.append(maps)
 
-    def _smoothed(self, side: int, new: Tensor) -> Tensor:
+    def _smooth(self, side: int, new: Tensor) -> Tensor:
         """New maps of a side, smoothed over frames and with those of the steps before."""
         old, options = self._maps[side], self._options
         if options.over_draws == "mean":

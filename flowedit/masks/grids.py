@@ -21,12 +21,12 @@ def to_latent(mask: Tensor, frames_per_latent: int, size: tuple[int, int]) -> Te
 
 
 def to_pixels(mask: Tensor, frames: Sequence[int], frames_per_latent: int, size: tuple[int, int]) -> Tensor:
-    """The way back for some frames: (1, 1, F', h, w) to (f, H, W), each frame its latent's mask, bilinear in space."""
+    """The way back for some frames: (1, 1, F', h, w) to (f, H, W), of each frame its latent's mask, bilinear."""
     places = [0 if frame == 0 else 1 + (frame - 1) // frames_per_latent for frame in frames]
-    held = mask[0, 0, places][:, None]
-    return F.interpolate(held, size=size, mode="bilinear", align_corners=False)[:, 0].clamp(0, 1)
+    per_frame = mask[0, 0, places][:, None]
+    return F.interpolate(per_frame, size=size, mode="bilinear", align_corners=False)[:, 0].clamp(0, 1)
 
 
 def cut(mask: Tensor, floor: float) -> Tensor:
-    """(M - floor) / (1 - floor), at least 0: a soft mask, any shape, of which what lies below `floor` counts as 0."""
+    """(M - floor) / (1 - floor), at least 0: a soft mask of any shape, 0 wherever it is below `floor`."""
     return ((mask - floor) / (1.0 - floor)).clamp(0.0, 1.0)

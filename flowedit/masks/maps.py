@@ -85,5 +85,5 @@ def otsu(sites: Tensor) -> Tensor:
 
 
 def strength(maps: Tensor, size: int = 1, own: slice = slice(None)) -> Tensor:
-    """How strong a map is beside its own mean, so that objects compare: R = pool(A) / mean_{f in own, h, w}(A)."""
+    """A map in units of its own mean, so that objects can be compared: R = pool(A) / mean_{f in own, h, w}(A)."""
     return pool(maps, size) / maps[:, :, own].mean((2, 3, 4), keepdim=True).clamp_min(TINY)

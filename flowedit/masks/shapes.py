@@ -1,4 +1,4 @@
-"""The shape of a mask: distance, soft edges, growth, and whose a site is where objects meet."""
+"""The shape of a mask: distance, soft edges, growth, and which object a site belongs to where several meet."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ def soften(binary: Tensor, decay: float) -> Tensor:
     return torch.where(binary > 0, binary, torch.exp(-decay * d.clamp_min(1e-6)))
 
 
-def grown(binary: Tensor, reach: float) -> Tensor:
+def grow(binary: Tensor, reach: float) -> Tensor:
     """1 at every site within `reach` sites of a 1 of its frame: (B, K, F, H, W) in {0, 1} to the same."""
     return binary if reach == 0 else (distance(binary) <= reach + 1e-4).to(binary.dtype)
 
@@ -48,7 +48,7 @@ def union(masks: Sequence[Tensor]) -> Tensor:
 
 
 def contest(hard: Tensor, strengths: Tensor) -> Tensor:
-    """Each site to the strongest of the objects that hold it, the first of equals: (K, 1, F, H, W) to the same.
+    """Each site to the strongest of the objects that have it, the first of equals: (K, 1, F, H, W) to the same.
 
     H'_k = H_k where k = argmax_{j: H_j = 1} R_j, else 0: the larger attention wins, R as `strength` gives it.
     """
@@ -61,12 +61,12 @@ def contest(hard: Tensor, strengths: Tensor) -> Tensor:
 def apart(hard: Tensor, decay: float) -> Tensor:
     """The soft masks of objects that share no hard site: (K, 1, F, H, W) to the same, their sum at most 1.
 
-    s_k = soften(H_k), 0 at the hard sites of the others; M_k = s_k max_j s_j / sum_j s_j. So M_k = 1 where k holds, and
-    sum_k M_k = soften(union_k H_k): where skirts meet, they share what one mask of all would have.
+    s_k = soften(H_k), 0 at the hard sites of the others; M_k = s_k max_j s_j / sum_j s_j. So M_k = 1 where H_k = 1,
+    and sum_k M_k = soften(union_k H_k): where soft edges meet, they share what one mask of all would have.
     """
     soft = soften(hard, decay)
-    held = hard.amax(0, keepdim=True)
-    soft = torch.where(held > hard, torch.zeros_like(soft), soft)
+    any_hard = hard.amax(0, keepdim=True)
+    soft = torch.where(any_hard > hard, torch.zeros_like(soft), soft)
     total = soft.sum(0, keepdim=True)
     return torch.where(total > 0, soft / total, torch.zeros_like(soft)) * soft.amax(0, keepdim=True)
 

@@ -13,7 +13,7 @@ import av
 from flowedit.media.probe import open_video
 from flowedit.messages import InputError
 
-CARRIED = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}  # what players expect in an mp4
+MP4_CODECS = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}  # what players expect in an mp4
 
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 
@@ -50,7 +50,7 @@ class SoundTrack:
         start = offset + sound.start
         if sound.start > 0:
             self._source.seek(int(start * av.time_base))
-        if stream.codec_context.codec.canonical_name in CARRIED:
+        if stream.codec_context.codec.canonical_name in MP4_CODECS:
             self._stream = output.add_stream_from_template(stream)
             self._packets = self._copied(stream, start, start + sound.seconds)
         else:

@@ -86,7 +86,7 @@ class Captions:
     def _ask(self, device: torch.device, place: str) -> vlm.Ask:
         if self._loaded is None or self._loaded[0] != (device, place):
             self._release()
-            self._loaded = (device, place), vlm.opened(device, place, LONGEST)
+            self._loaded = (device, place), vlm.load_anew(device, place, LONGEST)
         return self._loaded[1]
 
     def _release(self) -> None:

@@ -13,7 +13,7 @@ from flowedit.media import cuts
 from flowedit.messages import FileMissingError, InputError
 from flowedit.pipeline.plan import Brief, brief
 from flowedit.pipeline.source import Clip
-from flowedit.pocket import Vocabulary, unlearned
+from flowedit.pocket import Vocabulary, unknown_words
 from flowedit.pocket.world import GROUNDS, MOTIONS
 from flowedit.types import Backbone
 
@@ -54,7 +54,7 @@ def check_words(settings: Settings) -> None:
 
 def changed(settings: Settings) -> tuple[list[str], list[str]]:
     """The phrases of source and target words that are not kept objects'."""
-    return words.changed(settings.source_words, settings.target_words)
+    return words.edited_phrases(settings.source_words, settings.target_words)
 
 
 def check_editor(made: Brief, steps: int) -> None:
@@ -98,7 +98,7 @@ def check_prompt(made: Brief, backbone: Backbone, name: str) -> list[str]:
 
 
 def _check_learned(settings: Settings, backbone: str, known: Vocabulary, name: str, prompt: str) -> list[str]:
-    strange = unlearned(prompt, known)
+    strange = unknown_words(prompt, known)
     edited = _edit_words(settings, name)
     if bad := [word for word in strange if word.lower() in edited]:
         raise InputError(

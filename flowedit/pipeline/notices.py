@@ -133,7 +133,7 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
         guided, scale = source, "a source guidance scale other than 1, or mode.target_negative=prompt"
     several = "several objects: two words or more that pair up"
     user = settings.user_mask is not None
-    pairs = words.pairs(settings.source_words, settings.target_words)
+    pairs = words.object_words(settings.source_words, settings.target_words)
     fresh = "mode=inversion_free"
     return {
         "attention": (bool(sides), "an attention mask, and so words"),

@@ -27,7 +27,7 @@ class Brief:
     """Whether the mask is to come from attention, if there are words."""
     unseen: bool
     """Whether one of several objects has its words where no prompt is evaluated, and so no mask."""
-    objects: tuple[words.Pair, ...]
+    objects: tuple[words.ObjectWords, ...]
     """The objects that have masks of their own, two or more; () for one mask of all words."""
     sides: Mapping[Side, str]
     """Sides whose attention is read, with their words."""
@@ -41,7 +41,7 @@ class Brief:
     """Batch rows that one window of one shot sends through the network; `run.yaml` counts those of all."""
 
     @property
-    def edited(self) -> tuple[words.Pair, ...]:
+    def edited(self) -> tuple[words.ObjectWords, ...]:
         """Those of the objects that are not kept."""
         return tuple(each for each in self.objects if not each.kept)
 
@@ -52,7 +52,7 @@ def brief(settings: Settings) -> Brief:
     replaced = settings.user_mask is not None and settings.mask.user == "replace"
     attended = settings.mask.name != "none" and not replaced
     apart = attended and settings.mask.objects == "apart"
-    pairs = words.pairs(settings.source_words, settings.target_words) if apart else ()
+    pairs = words.object_words(settings.source_words, settings.target_words) if apart else ()
     unseen = "source" not in editor.sides and not all(each.target for each in pairs)
     objects = () if unseen else pairs
     sides: dict[Side, str] = {}
@@ -71,7 +71,7 @@ def brief(settings: Settings) -> Brief:
     return Brief(settings, editor, attended, unseen, objects, sides, own, scales, steps, cost)
 
 
-def _target_scales(settings: Settings, objects: Sequence[words.Pair]) -> tuple[float, ...]:
+def _target_scales(settings: Settings, objects: Sequence[words.ObjectWords]) -> tuple[float, ...]:
     """One scale for each edited object, and target_guidance_scale for what is beyond: a user mask that joins."""
     scales = settings.object_guidance_scales
     if scales is None or not objects:

@@ -71,7 +71,7 @@ def region(
             shown=[[k for k, phrase in enumerate(phrases) if phrase] for phrases in named.values()],
         )
         guided = partial(guidance.regional, weights=attention.weights) if made.own_scales else Region.guided
-        yield Region(attention, attention.vote, guided, attention.voted if found else Region.objects)
+        yield Region(attention, attention.vote, guided, attention.object_votes if found else Region.objects)
 
 
 def user_latent(mask: Frames, spec: BackboneSpec, geometry: Geometry) -> Tensor:

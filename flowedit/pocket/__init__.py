@@ -2,7 +2,7 @@
 
 from flowedit.pocket.render import scene
 from flowedit.pocket.truth import KINDS, NOTHING, Choice, Edit, choices, edit
-from flowedit.pocket.world import Scene, Spec, Thing, Vocabulary, draw, unlearned
+from flowedit.pocket.world import Scene, Spec, Thing, Vocabulary, draw, unknown_words
 
 __all__ = [
     "KINDS",
@@ -17,5 +17,5 @@ __all__ = [
     "draw",
     "edit",
     "scene",
-    "unlearned",
+    "unknown_words",
 ]

@@ -66,8 +66,8 @@ def edit(
     before = what if isinstance(what, Spec) else draw(what, vocabulary, things=KINDS[kind])
     if len(before.things) < KINDS[kind]:
         raise InputError(f"{kind!r} needs {KINDS[kind]} objects, the scene has {len(before.things)}")
-    drawn = "replace_one_of_two" if kind == KEPT else kind
-    after, edited = _changed(before, kind, vocabulary, stream(seed, "edit", drawn))
+    scenes_of = "replace_one_of_two" if kind == KEPT else kind
+    after, edited = _changed(before, kind, vocabulary, stream(seed, "edit", scenes_of))
     source, target = scene(before, size, frames), scene(after, size, frames)
     (source_words, shown), (target_words, wanted) = (_named(side, kind, edited) for side in (source, target))
     mask = np.clip(np.maximum(shown, wanted), 0, 1)
@@ -98,7 +98,7 @@ def choices(true: Edit, vocabulary: Vocabulary = EVERYTHING) -> tuple[Choice, ..
         return (Choice(after.ground, _frames(specs, true), true.mask),)
     own = {"recolour": ("tint", vocabulary.tints), "resize": ("size", vocabulary.sizes)}
     field, names = own.get(true.kind, ("kind", vocabulary.classes))
-    made = []
+    result = []
     for index in true.edited:
         full = after if index < len(after.things) else before
         specs = {name: _with(full, index, _as(full.things[index], field, name)) for name in names}
@@ -107,8 +107,8 @@ def choices(true: Edit, vocabulary: Vocabulary = EVERYTHING) -> tuple[Choice, ..
             specs[NOTHING] = _gone(full, index)
             right = NOTHING if true.kind == "remove" else right
         covers = [side.masks[index] for side in (true.source, true.target) if index < len(side.masks)]
-        made.append(Choice(right, _frames(specs, true), np.clip(np.max(covers, 0), 0, 1)))
-    return tuple(made)
+        result.append(Choice(right, _frames(specs, true), np.clip(np.max(covers, 0), 0, 1)))
+    return tuple(result)
 
 
 def _frames(specs: dict[str, Spec], true: Edit) -> dict[str, np.ndarray]:

@@ -80,7 +80,7 @@ class Vocabulary:
 EVERYTHING = Vocabulary()
 
 
-def unlearned(prompt: str, known: Vocabulary) -> list[str]:
+def unknown_words(prompt: str, known: Vocabulary) -> list[str]:
     """The words of a prompt, as written and in order, that no caption of the vocabulary has."""
     return [word for word in re.findall(r"[^\W_]+", prompt) if word.lower() not in known.words]
 

@@ -25,11 +25,11 @@ Ask = Callable[[np.ndarray, str], str]
 
 @cache
 def load(device: torch.device, place: str | Path = "Qwen/Qwen2.5-VL-7B-Instruct") -> Ask:
-    """As `opened`, for answers of a word; held as long as the process lasts."""
-    return opened(device, place)
+    """As `load_anew`, for answers of a word; held as long as the process lasts."""
+    return load_anew(device, place)
 
 
-def opened(device: torch.device, place: str | Path, longest: int = LONGEST) -> Ask:
+def load_anew(device: torch.device, place: str | Path, longest: int = LONGEST) -> Ask:
     """The model of a name on the hub (16.6 GB) or of a folder, greedy, in bfloat16 on a GPU, else float32.
 
     An answer has at most `longest` tokens. The model is gone when nobody holds what is returned. Raises as

@@ -2,7 +2,8 @@
 
 import pytest
 
-from flowedit.language.words import occurrences, phrases, task, token_indices
+from flowedit.language.tasks import infer
+from flowedit.language.words import occurrences, phrases, token_indices
 from flowedit.pocket import KINDS, edit
 
 PROMPT = "A fox chases a red fox, while the foxhound's fox-like friend sleeps."
@@ -110,8 +111,8 @@ def test_empty_pieces_and_lone_spaces_are_no_tokens_of_a_word():
         ("a car on grass", "grass", "", "", "replace"),  # without words nothing says where
     ],
 )
-def test_the_task_is_told_from_prompts_and_words(source, target, source_words, target_words, expected):
-    assert task(source, target, source_words, target_words) == expected
+def test_the_task_follows_from_prompts_and_words(source, target, source_words, target_words, expected):
+    assert infer(source, target, source_words, target_words) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -119,4 +120,4 @@ def test_the_pocket_world_s_kinds_are_told(kind):
     for seed in range(12):
         true = edit(seed, kind, (16, 16), 1)
         texts = (true.source.caption, true.target.caption, *map(", ".join, (true.source_words, true.target_words)))
-        assert task(*texts) == {"remove": "remove", "add": "add"}.get(kind, "replace")
+        assert infer(*texts) == {"remove": "remove", "add": "add"}.get(kind, "replace")

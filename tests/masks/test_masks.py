@@ -188,11 +188,11 @@ def test_a_user_mask_joins():
 def test_growing_takes_every_site_within_reach_and_nothing_in_an_empty_frame():
     binary = torch.zeros(1, 1, 2, 7, 7)
     binary[0, 0, 0, 3, 3] = 1
-    assert torch.equal(shapes.grown(binary, 0.0), binary)
-    assert shapes.grown(binary, 0.9).sum() == 1
-    assert shapes.grown(binary, 1.0)[0, 0, 0].sum() == 5  # a cross
-    assert shapes.grown(binary, 1.5)[0, 0, 0].sum() == 9
-    assert shapes.grown(binary, 2.0)[0, 0, 1].sum() == 0
+    assert torch.equal(shapes.grow(binary, 0.0), binary)
+    assert shapes.grow(binary, 0.9).sum() == 1
+    assert shapes.grow(binary, 1.0)[0, 0, 0].sum() == 5  # a cross
+    assert shapes.grow(binary, 1.5)[0, 0, 0].sum() == 9
+    assert shapes.grow(binary, 2.0)[0, 0, 1].sum() == 0
 
 
 def test_a_grown_mask_is_soft_from_where_it_grew_to():

@@ -7,18 +7,18 @@ import pytest
 
 import flowedit
 from flowedit.media.writer import Writer
-from flowedit.pocket import Vocabulary, draw, unlearned
+from flowedit.pocket import Vocabulary, draw, unknown_words
 
 KNOWN = Vocabulary(classes=("fox", "panda"), grounds=("grass", "night"), motions=("right",))
 
 
 def test_every_caption_of_a_vocabulary_is_learned():
     for seed in range(50):
-        assert unlearned(draw(seed, KNOWN).caption, KNOWN) == []
+        assert unknown_words(draw(seed, KNOWN).caption, KNOWN) == []
 
 
-def test_what_is_unlearned_is_named_as_written():
-    assert unlearned("A Wolf, moves left over green grass!", KNOWN) == ["Wolf", "left"]
+def test_unknown_words_are_named_as_written():
+    assert unknown_words("A Wolf, moves left over green grass!", KNOWN) == ["Wolf", "left"]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from flowedit.editors.inversion_free import inversion_free
 from flowedit.evaluation.methods import methods
 from flowedit.flow import guidance
 from flowedit.flow.solvers import SOLVERS
-from flowedit.language import words
+from flowedit.language import tasks, words
 from flowedit.masks import attention_mask, shapes
 from flowedit.masks.maps import strength
 from flowedit.media import pictures, probe, reader
@@ -49,15 +49,18 @@ LEFT, RIGHT = box(slice(1, 6), slice(0, 5)), box(slice(2, 6), slice(3, 8), 0.5)
 
 
 def test_words_pair_up_by_their_order():
-    both = words.pairs("fox, tiny car", "panda; apple")
+    both = words.object_words("fox, tiny car", "panda; apple")
     assert [(pair.source, pair.target, pair.kept) for pair in both] == [
         ("fox", "panda", False),
         ("tiny car", "apple", False),
     ]
-    assert [pair.kept for pair in words.pairs("fox, car", "panda, Car")] == [False, True]
-    assert [pair.kept for pair in words.pairs("fox, car", "fox, car")] == [False, False]  # a style: nothing is kept
+    assert [pair.kept for pair in words.object_words("fox, car", "panda, Car")] == [False, True]
+    assert [pair.kept for pair in words.object_words("fox, car", "fox, car")] == [
+        False,
+        False,
+    ]  # a style
     for alone in (("fox", "panda"), ("fox, car", "panda"), ("fox, car, cup", "cup, panda"), ("fox", ""), ("", "")):
-        assert words.pairs(*alone) == ()
+        assert words.object_words(*alone) == ()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,7 @@ def test_words_pair_up_by_their_order():
     ],
 )
 def test_what_goes_what_comes_and_what_is_kept(source_words, target_words, named):
-    assert ", ".join(map(str, words.pairs(source_words, target_words))) == named
+    assert ", ".join(map(str, words.object_words(source_words, target_words))) == named
 
 
 @pytest.mark.parametrize(
@@ -92,7 +95,7 @@ def test_what_goes_what_comes_and_what_is_kept(source_words, target_words, named
     ],
 )
 def test_a_kept_object_does_not_tell_the_task(source, target, source_words, target_words, task):
-    assert words.task(source, target, source_words, target_words) == task
+    assert tasks.infer(source, target, source_words, target_words) == task
 
 
 @pytest.mark.parametrize(
@@ -164,7 +167,7 @@ def test_a_kept_object_takes_its_sites_from_the_others_and_is_not_edited():
     assert (soft[2:6, 3:] == 0).all()
     assert (soft[2:6, :3] == 1).all()
     assert torch.equal(mask.vote(), mask(1))
-    own = mask.voted()
+    own = mask.object_votes()
     assert (own[1, 0, 0, 2:6, 3:] == 1).all()
     assert torch.equal(own[:1], mask.vote())
     alone = attention(LEFT, kept=(False,))(0)[0, 0, 0]
@@ -176,14 +179,14 @@ def test_the_source_s_maps_say_whose_a_site_is_and_both_sides_what_is_held():
     swapped = BOTH.flip(1)
     mask = attention(BOTH, swapped, decay=math.inf)
     mask(0)
-    first, second = mask.voted()[:, 0, 0, 3]
+    first, second = mask.object_votes()[:, 0, 0, 3]
     assert first.tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
     assert second.tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
     far = torch.full_like(BOTH, 0.01)  # what only the target's words see
     far[:, 1, :, 7, :] = 1
     mask = attention(BOTH, far, decay=math.inf)
     mask(0)
-    assert (mask.voted()[1, 0, 0, 7] == 1).all()
+    assert (mask.object_votes()[1, 0, 0, 7] == 1).all()
 
 
 def test_a_site_that_changes_hands_goes_to_whom_most_steps_gave_it_and_counts_as_edited():
@@ -192,8 +195,8 @@ def test_a_site_that_changes_hands_goes_to_whom_most_steps_gave_it_and_counts_as
     mask._sides = [lambda: next(turns)]
     for step in range(3):
         mask(step)
-    assert mask.voted()[:, 0, 0, 3, 3].tolist() == [0, 1]
-    assert torch.equal(mask.vote(), mask.voted().sum(0, keepdim=True))
+    assert mask.object_votes()[:, 0, 0, 3, 3].tolist() == [0, 1]
+    assert torch.equal(mask.vote(), mask.object_votes().sum(0, keepdim=True))
 
 
 def test_a_user_mask_that_joins_is_edited_everywhere_and_a_region_of_its_own_for_guidance():
@@ -420,7 +423,7 @@ def test_an_object_on_one_side_alone_is_held_by_its_own_map_where_the_other_side
     for shown, sides in (([[0, 1], [1]], (BOTH, far)), ([[1], [0, 1]], (RIGHT, torch.cat([LEFT, far], 1)))):
         mask = attention(*sides, shown=shown, decay=math.inf)
         mask(0)
-        first, second = mask.voted()[:, 0, 0]
+        first, second = mask.object_votes()[:, 0, 0]
         assert first[3].tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
         assert second[3].tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
         assert first[1].tolist() == [1, 1, 1, 1, 1, 0, 0, 0]
@@ -480,7 +483,7 @@ def test_looking_at_the_weights_changes_no_mask_and_they_follow_the_newest_maps(
         mask = attention(BOTH, decay=math.inf, smooth_steps=0.5)
         mask._sides, mask._maps = [lambda: next(given, None)], [BOTH]
         seen = [mask.weights()[:, 0, 0, 3, 4].tolist() for _ in range(look)]
-        return mask(0), mask.voted(), seen
+        return mask(0), mask.object_votes(), seen
 
     plain, looked = run(0), run(3)
     assert torch.equal(plain[0], looked[0])

@@ -268,14 +268,14 @@ def captioned(vlm_folder, clip_file, **options):
 def test_a_caption_is_the_models_own_sentence_and_the_model_is_gone_before_a_backbone_comes(
     vlm_folder, clip_file, monkeypatch
 ):
-    real, held, asked = vlm.opened, [], []
+    real, held, asked = vlm.load_anew, [], []
 
     def watched(device, place, longest):
         ask = real(device, place, longest)
         held.append(weakref.ref(ask.__closure__[[*ask.__code__.co_freevars].index("model")].cell_contents))
         return lambda frames, question: asked.append((frames, question)) or ask(frames, question)
 
-    monkeypatch.setattr(vlm, "opened", watched)
+    monkeypatch.setattr(vlm, "load_anew", watched)
     settings = captioned(vlm_folder, clip_file)
     made = instruction.complete(settings, QUIET)
     assert [model() for model in held] == [None]
@@ -297,7 +297,7 @@ def test_a_caption_is_the_models_own_sentence_and_the_model_is_gone_before_a_bac
 
 
 def test_a_given_source_needs_no_model(vlm_folder, clip_file, monkeypatch):
-    monkeypatch.setattr(vlm, "opened", lambda *_: pytest.fail("loaded for nothing"))
+    monkeypatch.setattr(vlm, "load_anew", lambda *_: pytest.fail("loaded for nothing"))
     made = instruction.complete(captioned(vlm_folder, clip_file, source="a fox runs"), QUIET)
     assert (made.source, made.target) == ("a fox runs", "a fox runs, in the style of a watercolour")
 
@@ -305,12 +305,12 @@ def test_a_given_source_needs_no_model(vlm_folder, clip_file, monkeypatch):
 def test_the_question_names_the_object_and_the_answer_is_one_sentence(clip_file, monkeypatch):
     asked = []
     answer = '"The video shows a fox that runs over grass. It is sunny."'
-    monkeypatch.setattr(vlm, "opened", lambda *_: lambda frames, question: asked.append(question) or answer)
+    monkeypatch.setattr(vlm, "load_anew", lambda *_: lambda frames, question: asked.append(question) or answer)
     settings = {"clip": str(clip_file), "caption": "a/name", "instruction": "replace the fox with a panda"}
     made = instruction.complete(compose.compose(settings), QUIET)
     assert "Name the fox in these very words" in asked[0]
     assert (made.source, made.target) == ("A fox that runs over grass.", "A panda that runs over grass.")
-    monkeypatch.setattr(vlm, "opened", lambda *_: lambda frames, question: " ")
+    monkeypatch.setattr(vlm, "load_anew", lambda *_: lambda frames, question: " ")
     with pytest.raises(ValueError, match="says nothing"):
         instruction.complete(compose.compose(settings | {"caption": "another/name"}), QUIET)
 

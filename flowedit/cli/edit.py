@@ -42,7 +42,7 @@ def _edit(options: argparse.Namespace) -> int:
 
     overrides = [text for text in options.rest if is_override(text) and not text.startswith(CLIP)]
     named = [text for text in options.rest if text not in overrides]
-    named = [text.partition("=")[2] if text.startswith(CLIP) and not Path(text).exists() else text for text in named]
+    named = [_path_of(text) for text in named]
     clips, asked = with_instruction(named)
     if len(clips) > 1:
         raise InputError(f"one clip at a time, not {len(clips)}: {', '.join(clips)} (quote a text that has spaces)")
@@ -61,6 +61,17 @@ def _edit(options: argparse.Namespace) -> int:
         result = edit_settings(settings, video, monitor)
     print(result.video)
     return 0
+
+
+def _path_of(text: str) -> str:
+    """The path of clip=PATH, with a warning where its old name was typed; any other text is what it is."""
+    from flowedit.config import compose
+
+    key, _, path = text.partition("=")
+    if not text.startswith(CLIP) or Path(text).exists():
+        return text
+    compose.current(key)
+    return path
 
 
 def _generate(options: argparse.Namespace) -> int:

@@ -622,6 +622,13 @@ def test_a_clip_may_have_any_name(composed, place, clip_file):
     assert composed("steps=3.mp4").clip == "steps=3.mp4"
 
 
+def test_the_clip_may_be_given_by_its_old_name_which_is_noticed(edit, clip_file):
+    _, _, err = edit("steps=0", video=f"video={clip_file}")
+    assert err.count("note: video is called clip now: write clip=...") == 1
+    _, _, err = edit("steps=0", video=f"clip={clip_file}")
+    assert "is called" not in err
+
+
 def test_a_flag_equals_its_override_and_the_last_one_wins(composed, clip_file):
     assert composed(clip_file, "--steps", 7) == composed(clip_file, "steps=7")
     assert composed(clip_file, "--mode", "inversion") == composed(clip_file, "mode=inversion")

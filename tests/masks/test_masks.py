@@ -1,6 +1,9 @@
 """Masks: each stage against a closed form, brute force or OpenCV."""
 
 import math
+import subprocess
+import sys
+import typing
 
 import cv2
 import numpy as np
@@ -9,7 +12,8 @@ import torch
 from masking import mask_options
 
 from flowedit.masks import attention_mask, grids, shapes
-from flowedit.masks.maps import otsu, pool, smooth_time, strength, threshold
+from flowedit.masks.maps import THRESHOLDS, otsu, pool, smooth_time, strength, threshold
+from flowedit.masks.options import Threshold
 
 MAPS = torch.rand((2, 1, 3, 12, 17), generator=torch.Generator().manual_seed(0))
 
@@ -79,6 +83,22 @@ def test_otsu_is_opencv_s():
 def test_an_unknown_threshold_is_refused():
     with pytest.raises(ValueError, match="otsu"):
         threshold(MAPS, "median")
+
+
+def test_the_options_list_the_thresholds_that_there_are():
+    assert typing.get_args(Threshold) == tuple(THRESHOLDS)
+
+
+def test_options_of_masks_and_tasks_load_no_torch():
+    code = "import sys, flowedit.masks.options, flowedit.language.tasks; print('torch' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"
+
+
+def test_sizes_are_in_shorter_sides_of_the_latent():
+    maps = torch.rand((1, 1, 2, 12, 17), generator=torch.Generator().manual_seed(2))
+    in_sites = attention([lambda: maps], pool=3.0, grow=1.5, decay=0.25)(0)
+    assert torch.equal(attention([lambda: maps], size=12, pool=0.25, grow=0.125, decay=3.0)(0), in_sites)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.9])

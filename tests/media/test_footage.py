@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from flowedit.media.footage import frame_files, open_footage
-from flowedit.media.mask_file import read_mask_frames
+from flowedit.media.mask_file import open_mask, read_mask, read_mask_frames
+from flowedit.media.probe import Video
 from flowedit.media.writer import Writer
 
 SIZE = (16, 24)
@@ -140,3 +141,22 @@ def test_masks_that_are_refused(tmp_path):
     ):
         with pytest.raises(kind, match=words):
             masks(tmp_path / name, [0], SIZE, 3)
+
+
+def test_an_open_mask_is_read_again_without_being_looked_through(tmp_path, monkeypatch):
+    mask = open_mask(film(tmp_path / "m.mp4", [grey(200), grey(0), grey(200)]))
+    monkeypatch.setattr("flowedit.media.probe.probe", lambda path: pytest.fail("probed again"))
+    first, second = (masks(mask, [0, 1, 2], SIZE, 3) for _ in range(2))
+    assert first[:, 0, 0].tolist() == second[:, 0, 0].tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("name", ["missing.png", "missing", "empty", "text.png", "text.mp4"])
+def test_a_mask_is_refused_in_the_same_words_for_an_edit_and_for_scoring(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "text.mp4").write_text("hello")
+    with pytest.raises(ValueError if "missing" not in name else FileNotFoundError) as scoring:
+        masks(tmp_path / name, [0], SIZE, 1)
+    with pytest.raises(type(scoring.value)) as edit:
+        read_mask(tmp_path / name, Video(tmp_path / "clip.mp4", 1, SIZE, Fraction(25), 0, False), [0])
+    assert str(scoring.value) == str(edit.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Generic, Literal, TypeVar
@@ -107,14 +108,15 @@ class Registry(Generic[T]):
     registry bears, `[project.entry-points."flowedit.editors"]`: `name = "package.module:entry"`; a script calls `add`.
     """
 
-    def __init__(self, group: str, kind: str, package: str | None = None) -> None:
-        self.group, self.kind = group, kind
+    def __init__(self, group: str, kind: str, package: str | None = None, entry: type | None = None) -> None:
+        self.group, self.kind, self._entry = group, kind, entry
         self._package = package
         self._entries: dict[str, T] = {}
         self._origins: dict[str, str] = {}
         self.broken: dict[str, str] = {}
         """Plug-ins whose entry cannot be loaded, and why: they stop nothing until they are asked for by name."""
         self._read = False
+        self._lock = threading.RLock()
 
     def add(self, name: str, entry: T) -> T:
         """Add an entry; raises InputError for a name that is taken or is not one of letters, digits and _ . -"""
@@ -133,7 +135,7 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> T:
         """The entry; raises InputError for an unknown name, with the nearest one."""
         self._load()
-        if name in self.broken:
+        if name not in self._entries and name in self.broken:
             raise InputError(self.broken[name])
         if name not in self._entries:
             raise InputError(f"unknown {self.kind} {name!r}: one of {', '.join(self._entries)}{nearest(name, self)}")
@@ -171,6 +173,10 @@ class Registry(Generic[T]):
         return self._origins.get(name)
 
     def _load(self) -> None:
+        with self._lock:  # a second thread waits for the whole; the same one may come back from an import
+            self._load_once()
+
+    def _load_once(self) -> None:
         if self._read:
             return
         self._read = True  # before the imports: a module of ours may read the registry while it is imported
@@ -187,6 +193,8 @@ class Registry(Generic[T]):
             origin = point.dist.name if point.dist is not None else point.value.partition(":")[0]
             try:
                 entry = point.load()
+                if self._entry is not None and not isinstance(entry, self._entry):
+                    raise InputError(f"{point.value} is no {self._entry.__name__}")
                 self.add(point.name, entry)
             except Exception as error:  # whatever a package of somebody else raises when it is imported
                 self.broken[point.name] = (

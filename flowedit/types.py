@@ -51,10 +51,12 @@ class Step:
     """The time of the state z."""
     mask: Tensor | None = None
     velocities: Mapping[Side, Tensor] = field(default_factory=dict)
+    shot: int = 1
+    """The number of the shot that is edited, from 1."""
 
 
 Callback = Callable[[Step], bool | None] | None
-"""Called after each step; True stops the edit there, and what is there is finished."""
+"""Called after each step; True stops the edit there: what is there is finished, and shots to come stay as they are."""
 
 
 class Stop(Exception):
@@ -207,9 +209,9 @@ class EditResult:
     video: Path
     compare: Path
     mask: Path | None
-    latents: Tensor
-    source_latents: Tensor
-    latent_mask: Tensor | None
+    latents: Tensor = field(repr=False)
+    source_latents: Tensor = field(repr=False)
+    latent_mask: Tensor | None = field(repr=False)
     run: dict[str, Any] = field(repr=False)
 
 
@@ -220,9 +222,9 @@ class EditedFrames:
     `mask` (F, H, W) float32 in [0, 1] is where the edit may happen, or None; the rest is as in `EditResult`.
     """
 
-    frames: np.ndarray
-    mask: np.ndarray | None
-    latents: Tensor
-    source_latents: Tensor
-    latent_mask: Tensor | None
+    frames: np.ndarray = field(repr=False)
+    mask: np.ndarray | None = field(repr=False)
+    latents: Tensor = field(repr=False)
+    source_latents: Tensor = field(repr=False)
+    latent_mask: Tensor | None = field(repr=False)
     run: dict[str, Any] = field(repr=False)

@@ -73,7 +73,9 @@ class Family:
     """Checkpoints that a plug-in brings, by name; ours are in conf/backbone."""
 
 
-FAMILIES: Registry[Family] = Registry("flowedit.backbones", "backbone family", package="flowedit.backbones")
+FAMILIES: Registry[Family] = Registry(
+    "flowedit.backbones", "backbone family", package="flowedit.backbones", entry=Family
+)
 
 
 def load(

@@ -77,8 +77,8 @@ def _path_of(text: str) -> str:
 def _generate(options: argparse.Namespace) -> int:
     from flowedit.config import compose
 
-    for key in (text.partition("=")[0] for text in options.rest):
-        if key in FLAGS:
+    for key in (compose.current(text.partition("=")[0]) for text in options.rest):
+        if key in FLAGS or key == "clip":
             raise InputError(f"flowedit generate has no {key}: it makes a clip from random noise and --prompt alone")
     flags = {"mode": "random_noise", "strength": "1", **given(options, GENERATE)}
     if options.prompt is not UNSET:

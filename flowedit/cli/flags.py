@@ -42,7 +42,7 @@ any key of conf/ can follow as key=value: mask.threshold=otsu runtime.device=cpu
 examples:
   flowedit edit clip.mp4 "replace the fox with a panda" --source "a fox runs over a field"
   flowedit edit clip.mp4 --source "a fox runs" --target "a panda runs" --source-words fox --target-words panda
-  flowedit edit examples/cup.yaml --mode inversion --steps 20
+  flowedit edit examples/fox.yaml --mode inversion --steps 20
 exit codes: 0 done, 1 a mistake (one line says which; --debug shows where)"""
 
 

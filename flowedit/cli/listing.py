@@ -1,7 +1,7 @@
 """`flowedit list`: the editors, presets, backbones, metrics, datasets and options that there are, one line each."""
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from flowedit.cli.flags import Parser
@@ -120,7 +120,10 @@ def _options() -> Iterator[tuple[str, ...]]:
     from flowedit.editors.spec import EDITORS
     from flowedit.evaluation.options import EvaluationOptions
 
-    usual = composed(("averaging=differential",)) | {"draws": composed(())["draws"]}
+    usual = [
+        composed((*backbone, "averaging=differential")) | {"draws": composed(backbone)["draws"]}
+        for backbone in (("backbone=folder",), ())
+    ]
     for each in declared(Settings):
         if each.key in ("mode", "backbone", "task", "mask", "averaging"):
             yield (
@@ -132,7 +135,7 @@ def _options() -> Iterator[tuple[str, ...]]:
         elif each.key not in ("runtime", "mode.name", "mode.preset", "mask.name") and not each.key.startswith(
             "backbone."
         ):
-            yield each.key, each.typed, _shown(usual, each.key), _help(each.option)
+            yield each.key, each.typed, _both(usual, each.key), _help(each.option)
     common = {each.key for each in declared(Settings)}
     for name, spec in EDITORS.items():
         values = composed((f"mode={name}",))
@@ -160,6 +163,12 @@ def _shown(values: dict[str, Any], key: str) -> str:
         values = values.get(part, "") if isinstance(values, dict) else ""
     value: Any = values
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _both(usual: Sequence[dict[str, Any]], key: str) -> str:
+    """The default, and that of the default backbone where it is another, as `--help` shows them."""
+    own, small = (_shown(values, key) for values in usual)
+    return own if own == small else f"{own}; {usual[1]['backbone']['name']} {small}"
 
 
 LISTS = {

@@ -68,11 +68,13 @@ def read_row(file: Path, data: Mapping[str, Any], number: int | None = None) -> 
     """
     where = f"{str(file)!r}" if number is None else f"{str(file)!r} row {number}"
     row = {key: value for key, value in data.items() if key not in ("redistribute", "clip")}
-    known = (*compose.OPTIONS, *compose.RENAMED, *SCORING)
-    allowed = [key for key in known if compose.RENAMED.get(key, key) not in DROPPED]
+    if "video" in row:
+        raise InputError(f"{where}: video is called clip now: write clip: FILE")
+    row = {compose.current(str(key)): value for key, value in row.items()}
+    allowed = [key for key in (*compose.OPTIONS, *SCORING) if key not in DROPPED]
     for key in row:
         if key not in allowed:
-            if compose.RENAMED.get(key, key) in DROPPED:
+            if key in DROPPED:
                 raise InputError(f"{where}: {key} is not for an edit's file; give it on the command line")
             raise InputError(f"{where}: unknown key {key!r}{messages.nearest(str(key), allowed)}")
     if not isinstance(data.get("clip"), str):

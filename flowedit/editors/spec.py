@@ -112,4 +112,4 @@ class EditorSpec:
     """Of a plug-in: settings of the edit that its mode sets (strength, scales); ours stand in conf/mode."""
 
 
-EDITORS: Registry[EditorSpec] = Registry("flowedit.editors", "mode", package="flowedit.editors")
+EDITORS: Registry[EditorSpec] = Registry("flowedit.editors", "mode", package="flowedit.editors", entry=EditorSpec)

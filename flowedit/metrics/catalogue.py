@@ -75,7 +75,7 @@ class Metric:
         return self.label + {"higher": " ↑", "lower": " ↓", None: ""}[self.better]
 
 
-METRICS: Registry[Metric] = Registry("flowedit.metrics", "metric", package="flowedit.metrics")
+METRICS: Registry[Metric] = Registry("flowedit.metrics", "metric", package="flowedit.metrics", entry=Metric)
 
 
 def column_order() -> tuple[str, ...]:

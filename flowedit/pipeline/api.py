@@ -12,6 +12,7 @@ import numpy as np
 
 from flowedit.backbones.options import BackboneOptions, RuntimeOptions
 from flowedit.config.compose import GROUPS, compose
+from flowedit.config.compose import options as names
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import AveragingOptions
 from flowedit.editors.spec import ModeOptions
@@ -125,7 +126,10 @@ class Editor:
         **options: Unpack[LoadOptions],
     ) -> None:
         self._options: dict[str, Any] = {**options, **({"backbone": backbone} if backbone else {})}
-        self.backbone: Backbone = run.load_backbone(settings or settings_of(self._options))
+        if settings is not None:
+            self._options |= {"backbone": settings.backbone, "runtime": settings.runtime}
+        self._loaded = settings or settings_of(self._options)
+        self.backbone: Backbone = run.load_backbone(self._loaded)
 
     @_shows(ClipOptions)
     def edit(
@@ -170,6 +174,8 @@ class Editor:
         if late:
             raise InputError(f"{', '.join(sorted(late))}: chosen when the editor is loaded; load another one")
         whole = settings_of({**self._options, **options}) if settings is None else with_places(settings, options)
+        if (whole.backbone, whole.runtime) != (self._loaded.backbone, self._loaded.runtime):
+            raise InputError("the settings name another backbone or runtime than was loaded: load another editor")
         video = probe(whole.clip or "") if files else None
         return instruction.complete(whole, monitor or QUIET, video=video), video
 
@@ -195,9 +201,10 @@ def edit(
     """Edit one clip: `edit("clip.mp4", source="a fox runs", instruction="replace the fox with a panda", backbone=...)`.
 
     Without an instruction `target` says what the clip should show, `source_words` and `target_words` where. The result
-    names the files and holds the latents. `monitor` hears phases, progress and notices; `callback` each step, which it
-    may stop; `cancel`, once set, ends the edit with `flowedit.Cancelled` and leaves nothing. Raises flowedit.Error,
-    which is a ValueError or an OSError as well, with one clear line.
+    names the files and holds the latents. `monitor` hears phases, progress and notices. `callback` hears each step, and
+    returns True to stop there and keep what is there. `cancel`, once set, ends the edit with `flowedit.Cancelled` and
+    leaves nothing. Raises flowedit.Error, which is a ValueError or an OSError as well, with one clear line.
+    `flowedit list options` says what each option is.
     """
     settings, monitor = settings_of({**options, "clip": os.fspath(clip)}), monitor or QUIET
     return edit_settings(settings, probe(settings.clip or ""), monitor, callback, cancel)
@@ -217,10 +224,10 @@ def edit_frames(
 
     Options as in `edit`, but for those of a file.
     """
-    loaded: Any = {key: value for key, value in options.items() if key.split(".")[0] in LOADED}
-    rest: Any = {key: value for key, value in options.items() if key.split(".")[0] not in LOADED}
-    editor = Editor(**loaded)
-    return editor.edit_frames(array, fps=fps, monitor=monitor, callback=callback, cancel=cancel, **rest)
+    settings, monitor = instruction.complete(settings_of(options), monitor or QUIET), monitor or QUIET
+    check(settings, array_clip(array, fps, settings))  # before a download
+    editor = Editor(settings=settings)
+    return editor.edit_frames(array, fps=fps, monitor=monitor, callback=callback, cancel=cancel, settings=settings)
 
 
 def edit_settings(
@@ -244,15 +251,31 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
     for key, value in options.items():
         if key in GROUPS and isinstance(value, Mapping):
             inner = dict(value)
-            flat |= {key: inner.pop("name")} if "name" in inner else {}
-            flat |= {f"{key}.{name}": each for name, each in inner.items()}
+            if "name" in inner:
+                flat[key] = inner.pop("name")
+            elif key == "backbone" and inner:
+                flat[key] = "folder"  # what the default backbone holds, its weights among it, is not meant
+            flat |= {f"{key}.{name}": _written(each) for name, each in inner.items()}
         elif key in GROUPS and is_dataclass(value):
             objects[key] = value
             if key == "mode":
                 flat[key] = value.preset or value.name  # type: ignore[union-attr]
+            elif key == "backbone":
+                flat[key] = value.name if value.name in names("backbone") else "folder"  # type: ignore[union-attr]
+        elif isinstance(value, np.ndarray):
+            raise InputError(f"{key} is an array: it takes a text, a number or a path")
+        elif "." in key:
+            flat[key] = _written(value)
         else:
             flat[key] = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if lost := [key for key in flat if key.partition(".")[0] in objects and "." in key]:
+        raise InputError(f"{', '.join(lost)}: set it in the object that is given for {lost[0].partition('.')[0]}")
     return replace(compose(flat), **objects)
+
+
+def _written(value: Any) -> Any:
+    """None as conf/ writes it: of an option inside a group it is a value, not the lack of one."""
+    return "null" if value is None else os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def with_places(settings: Settings, options: Mapping[str, Any]) -> Settings:

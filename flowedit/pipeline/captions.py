@@ -61,6 +61,10 @@ class Captions:
         nothing, ConnectionError for one that cannot be had, OSError for a clip that cannot be read.
         """
         assert settings.caption is not None
+        if video is None and settings.clip is None:
+            raise InputError(
+                "a caption model reads a clip's file: of frames in memory say yourself what is seen, source="
+            )
         clip = open_clip(settings, video)
         chosen = clip.selection.indices
         indices = [int(i) for i in np.asarray(chosen)[spread(len(chosen))]]

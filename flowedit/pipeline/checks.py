@@ -105,7 +105,10 @@ def _check_learned(settings: Settings, backbone: str, known: Vocabulary, name: s
             f"{name}: {backbone} never learned {_quoted(bad)}. It knows {_all(known)}; for anything else name a "
             f"full-size backbone: {_offer()}"
         )
-    return [f"{name}: {backbone} never learned {_quoted(strange)}"] if strange else []
+    if not strange:
+        return []
+    what = f"{name}: {backbone} never learned {_quoted(strange)}, and what comes may be another thing."
+    return [f"{what} It knows {_all(known)}"]
 
 
 def _edit_words(settings: Settings, name: str) -> set[str]:

@@ -2,17 +2,17 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 from flowedit.config.compose import compose
+from flowedit.config.compose import options as names
 from flowedit.config.options import declared_by
 from flowedit.config.schema import Settings
 from flowedit.flow.windows import Window
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
 from flowedit.media import cuts
-from flowedit.messages import listed
+from flowedit.messages import InputError, listed
 from flowedit.pipeline.checks import changed
 from flowedit.pipeline.plan import Brief, Plan
 from flowedit.types import BackboneSpec, Geometry
@@ -160,7 +160,8 @@ def of_unused(made: Brief, windows: int | None = None) -> list[str]:
     settings, facts = made.settings, facts_of(made, windows)
     plain = {"averaging": "mean", "draws": 1}  # so that a preset whose averaging came to nothing is told as well
     mode = settings.mode.preset or settings.mode.name
-    chosen = {"backbone": settings.backbone.name or "folder", "mode": mode, "task": settings.task}
+    backbone = settings.backbone.name if settings.backbone.name in names("backbone") else "folder"
+    chosen = {"backbone": backbone, "mode": mode, "task": settings.task}
     usual = compose(chosen | plain)
     notices = []
     for key, option in declared_by(settings):
@@ -177,14 +178,19 @@ def _missing(needs: str, settings: Settings, facts: Mapping[str, tuple[bool, str
         if found := re.fullmatch(r"([\w.]+)(=|>)(\S+)", need):
             key, sign, wanted = found.groups()
             value = value_at(settings, key)
-            good = value > float(wanted) if sign == ">" else str(value).lower() == wanted
+            good = value is not None and value > float(wanted) if sign == ">" else str(value).lower() == wanted
             if not good:
                 return need.replace(">", " above ")
+        elif need not in facts:
+            raise InputError(f"an option needs {need!r}, which is no fact: one of {', '.join(facts)}, or KEY=VALUE")
         elif not facts[need][0]:
             return facts[need][1]
     return None
 
 
 def value_at(settings: Settings, key: str) -> Any:
-    """The value of a dotted key."""
-    return reduce(getattr, key.split("."), settings)
+    """The value of a dotted key; None for one that these settings have not, such as another mode's."""
+    value: Any = settings
+    for name in key.split("."):
+        value = getattr(value, name, None)
+    return value

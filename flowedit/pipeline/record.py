@@ -33,6 +33,7 @@ class Session:
     ) -> None:
         self.meter, self.callback = Meter(device), callback
         self.notices: list[str] = []
+        self.shot, self.stopped = 1, False
         self._monitor, self._cancel = QUIET if monitor is None else monitor, cancel
 
     def say(self, texts: Iterable[str]) -> None:

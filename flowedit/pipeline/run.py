@@ -131,8 +131,6 @@ def edit_clip(
     with staging(place, clip.video.path.stem, EDIT, inputs) as stage:
         edits = edit_shots(prepared, backbone, session)
         with session.meter.phase("decode and write"), torch.no_grad():
-            if settings.composite is True and not blends(plan, edits, prepared.pixels):
-                session.say(["composite=true has no effect: there is no mask"])
             write_edit(plan, backbone, edits, prepared.pixels, stage.folder, session)
         run = describe_run(plan, backbone, edits, session)
         write_yaml(stage.folder / "run.yaml", run)
@@ -170,8 +168,11 @@ def edit_shots(prepared: Prepared, backbone: Backbone, session: Session) -> list
     """Every shot of the clip, encoded and edited; the autoencoder need not come back between their edits."""
     plan, edits = prepared.plan, []
     encoded = _encoded(plan, backbone, session)
-    for shot, x_src in zip(plan.shots, encoded, strict=True):
-        user = None
+    for number, (shot, x_src) in enumerate(zip(plan.shots, encoded, strict=True), 1):
+        if session.stopped:  # a callback ended the whole edit: what follows stays as it is
+            edits.append(Edited(shot, x_src, x_src.clone(), torch.zeros_like(x_src[:, :1]), None, 0, {}))
+            continue
+        session.shot, user = number, None
         if prepared.mask is not None:
             section = between(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
             user = user_latent(working_mask(shot, section), plan.spec, shot.geometry)
@@ -179,15 +180,18 @@ def edit_shots(prepared: Prepared, backbone: Backbone, session: Session) -> list
         done = steer(plan.brief, backbone, x_src, plan.grid, shot.windows, own, session, user)
         mask = None if done.mask is None else done.mask.cpu()
         edits.append(Edited(shot, x_src, done.z.cpu(), mask, done.objects, done.evaluations, dict(done.reports)))
+    if plan.settings.composite is True and not blends(plan, edits, prepared.pixels):
+        session.say(["composite=true has no effect: there is no mask"])
     return edits
 
 
 def _latents(edits: Sequence[Edited]) -> dict[str, Any]:
     masks = [edited.mask for edited in edits if edited.mask is not None]
+    whole = len(masks) == len(edits)  # a shot that was stopped before its first mask has none
     return {
         "latents": torch.cat([edited.z for edited in edits], dim=2),
         "source_latents": torch.cat([edited.x_src for edited in edits], dim=2),
-        "latent_mask": torch.cat(masks, dim=2) if masks else None,
+        "latent_mask": torch.cat(masks, dim=2) if whole else None,
     }
 
 

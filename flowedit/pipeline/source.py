@@ -78,10 +78,16 @@ def open_clip(settings: Settings, video: Video | None = None) -> Clip:
 
 def array_clip(frames: np.ndarray, fps: float | Fraction, settings: Settings) -> Clip:
     """Frames in memory as a clip; raises InputError for what is not uint8 (F, H, W, 3) with a frame."""
+    if not isinstance(frames, np.ndarray):
+        raise InputError(f"frames are {type(frames).__name__}: give an array uint8 (frames, height, width, 3), RGB")
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not frames.size:
         raise InputError(f"frames are {frames.dtype} {frames.shape}: give uint8 (frames, height, width, 3), RGB")
-    rate = Fraction(str(fps)) if not isinstance(fps, Fraction) else fps
-    if not rate > 0:
+    try:
+        rate = fps if isinstance(fps, Fraction) else Fraction(str(fps))
+        good = rate > 0
+    except (ValueError, ZeroDivisionError):  # nan, inf, a word
+        good = False
+    if not good:
         raise InputError(f"fps {fps} is not a frame rate: give a number above 0")
     size = int(frames.shape[1]), int(frames.shape[2])
     video = Video(Path("frames"), len(frames), size, rate, rotation=0, has_audio=False)

@@ -138,7 +138,13 @@ def run_editor(
         return editor.run(inputs, settings.mode), reports
     except Stop as stop:
         session.say([str(stop)])
-        return stop.z, reports
+        session.stopped = True
+        return held(stop.z, x_src, listener.last_mask if settings.mask.preserve else None), reports
+
+
+def held(z: Tensor, x_src: Tensor, mask: Tensor | None) -> Tensor:
+    """z inside the mask and the source outside, x + M (z - x): what a finished edit with mask.preserve would hold."""
+    return z if mask is None else x_src + mask.to(z) * (z - x_src)
 
 
 class Listener:
@@ -155,6 +161,11 @@ class Listener:
         else:
             self.velocities = {side: self._noted(side, velocity) for side, velocity in velocities.items()}
             self.mask = self._asked(mask) if callable(mask) else mask
+
+    @property
+    def last_mask(self) -> Tensor | None:
+        """The mask that the last step had, as far as it was asked for."""
+        return self._mask
 
     def _noted(self, side: Side, velocity: Velocity) -> Velocity:
         def noted(z: Tensor, t: float) -> Tensor:
@@ -182,7 +193,7 @@ class Listener:
                 step.check()
             if session.callback is None:
                 return
-            whole = replace(step, mask=self._mask, velocities=dict(self._last))
+            whole = replace(step, mask=self._mask, velocities=dict(self._last), shot=session.shot)
             if session.callback(whole):
                 step.check()
                 raise Stop(brief.editor.clean(brief.settings.mode, whole), step.index, step.total)

@@ -391,7 +391,7 @@ def test_scenes_are_the_same_bytes_twice_and_written_once(tmp_path, monkeypatch)
     assert catalogue.read("pocket", tmp_path / "a", scenes) == first
     with pytest.raises(NameError):
         catalogue.read("pocket", tmp_path / "c", scenes)
-    assert not list((tmp_path / "c").iterdir()), "nothing is half written"
+    assert not contents(tmp_path / "c"), "nothing is half written"
 
 
 @pytest.mark.parametrize(

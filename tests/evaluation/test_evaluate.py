@@ -265,10 +265,16 @@ def test_compare_takes_a_clip_flags_and_any_configuration(tmp_path, command, cli
         (("evaluate", "edits.yaml", "--metrics", "psrn"), "unknown metric 'psrn': did you mean psnr or "),
         (("evaluate", "edits.yaml", "--modes", "invertion"), "unknown mode"),
         (("evaluate", "edits.yaml", "--do", "nothing"), "is not one of edit, score, both"),
-        (("evaluate", "edits.yaml", "--edits", "theirs"), "edits 'theirs': NAME=DIR, a method's name"),
+        (
+            ("evaluate", "edits.yaml", "--edits", "theirs"),
+            "edits ['theirs'] is out of range: NAME=DIR, a method's name",
+        ),
         (("evaluate", "edits.yaml", "--edits", "theirs=none"), "is not a folder"),
         (("evaluate", "edits.yaml", "--evaluations", "2"), "do not pay one step"),
-        (("evaluate", "edits.yaml", "--evaluations", "0"), "evaluations 0: own, equal, or a number from 1 up"),
+        (
+            ("evaluate", "edits.yaml", "--evaluations", "0"),
+            "evaluations 0 is out of range: own, equal, or a number from 1 up",
+        ),
         (("evaluate", "edits.yaml", "target=a cat"), "each clip brings its own"),
         (("evaluate", "edits.yaml", "engine.worker=2"), "did you mean 'engine.workers'"),
         (("evaluate", "edits.yaml", "stepz=2"), "did you mean 'steps'"),

@@ -87,69 +87,69 @@ def spread(times):
     return max(times) - min(times)
 
 
-def test_a_row_plays_as_one_and_stragglers_catch_up(opened, tmp_path: Path):
-    find(opened, ".play").click()
-    seen = opened.execute_async_script(WATCH, 0.6)
+def test_a_row_plays_as_one_and_stragglers_catch_up(open_store, tmp_path: Path):
+    find(open_store, ".play").click()
+    seen = open_store.execute_async_script(WATCH, 0.6)
     assert len(seen[0]) == 3
     assert all(last > first for first, last in zip(seen[0], seen[-1], strict=True))
     assert max(map(spread, seen)) <= 1 / FPS
-    opened.execute_script("document.querySelectorAll('#edit-1 video')[1].currentTime += 0.3")
-    seen = opened.execute_async_script(WATCH, 1.2)
+    open_store.execute_script("document.querySelectorAll('#edit-1 video')[1].currentTime += 0.3")
+    seen = open_store.execute_async_script(WATCH, 1.2)
     assert spread(seen[0]) > 1 / FPS
     assert spread(seen[-1]) <= 1 / FPS
-    assert opened.save_screenshot(str(tmp_path / "page.png"))
+    assert open_store.save_screenshot(str(tmp_path / "page.png"))
     assert (tmp_path / "page.png").stat().st_size > 5000
-    find(opened, ".play").click()
-    assert find(opened, ".play").get_attribute("aria-label") == "play"
-    assert opened.execute_script("return [...document.querySelectorAll('video')].every(v => v.paused && v.muted)")
-    assert opened.get_log("browser") == []
+    find(open_store, ".play").click()
+    assert find(open_store, ".play").get_attribute("aria-label") == "play"
+    assert open_store.execute_script("return [...document.querySelectorAll('video')].every(v => v.paused && v.muted)")
+    assert open_store.get_log("browser") == []
 
 
-def test_scrubbing_and_keys_move_by_frames(opened):
+def test_scrubbing_and_keys_move_by_frames(open_store):
     script = "const at = document.querySelector('.at'); at.value = 20; at.dispatchEvent(new Event('input'))"
-    opened.execute_script(script)
-    settle(opened)
+    open_store.execute_script(script)
+    settle(open_store)
     middle = [(20 + 0.5) / FPS] * 3
-    assert opened.execute_script(f"return {TIMES}") == pytest.approx(middle, abs=1e-3)
-    assert find(opened, ".where").text == f"21 / {FRAMES}"
-    press(opened, "\ue014", "\ue014", "\ue012")  # right, right, left
-    settle(opened)
-    assert opened.execute_script(f"return {TIMES}") == pytest.approx([time + 0.1 for time in middle], abs=1e-3)
-    press(opened, " ")
-    assert find(opened, ".play").get_attribute("aria-label") == "pause"
-    press(opened, " ", "\ue011")  # home
-    assert find(opened, ".play").get_attribute("aria-label") == "play"
-    assert find(opened, ".where").text == f"1 / {FRAMES}"
+    assert open_store.execute_script(f"return {TIMES}") == pytest.approx(middle, abs=1e-3)
+    assert find(open_store, ".where").text == f"21 / {FRAMES}"
+    press(open_store, "\ue014", "\ue014", "\ue012")  # right, right, left
+    settle(open_store)
+    assert open_store.execute_script(f"return {TIMES}") == pytest.approx([time + 0.1 for time in middle], abs=1e-3)
+    press(open_store, " ")
+    assert find(open_store, ".play").get_attribute("aria-label") == "pause"
+    press(open_store, " ", "\ue011")  # home
+    assert find(open_store, ".play").get_attribute("aria-label") == "play"
+    assert find(open_store, ".where").text == f"1 / {FRAMES}"
 
 
-def test_without_the_loop_it_stops_on_the_last_frame(opened):
+def test_without_the_loop_it_stops_on_the_last_frame(open_store):
     from selenium.webdriver.support.wait import WebDriverWait
 
-    find(opened, ".loop").click()
-    opened.execute_script("document.querySelector('.speed').value = '2'")
-    opened.execute_script(
+    find(open_store, ".loop").click()
+    open_store.execute_script("document.querySelector('.speed').value = '2'")
+    open_store.execute_script(
         "const at = document.querySelector('.at'); at.value = 26; at.dispatchEvent(new Event('input'))"
     )
-    find(opened, ".play").click()
-    WebDriverWait(opened, 5, 0.02).until(lambda _: find(opened, ".play").get_attribute("aria-label") == "play")
-    assert find(opened, ".where").text == f"{FRAMES} / {FRAMES}"
+    find(open_store, ".play").click()
+    WebDriverWait(open_store, 5, 0.02).until(lambda _: find(open_store, ".play").get_attribute("aria-label") == "play")
+    assert find(open_store, ".where").text == f"{FRAMES} / {FRAMES}"
 
 
-def test_masks_take_the_place_of_the_edits_that_have_one(opened):
+def test_masks_take_the_place_of_the_edits_that_have_one(open_store):
     shown = "return [...document.querySelectorAll('#edit-1 video')].map(v => v.getClientRects().length)"
-    assert opened.execute_script(shown) == [1, 1, 1, 0]
-    press(opened, "\ue014")
-    find(opened, ".masks").click()
-    settle(opened)
-    assert opened.execute_script(shown) == [1, 1, 0, 1]
-    assert find(opened, ".masks").get_attribute("aria-pressed") == "true"
-    assert spread(opened.execute_script(f"return {TIMES}")) < 0.5 / FPS
-    find(opened, ".masks").click()
-    assert opened.execute_script(shown) == [1, 1, 1, 0]
+    assert open_store.execute_script(shown) == [1, 1, 1, 0]
+    press(open_store, "\ue014")
+    find(open_store, ".masks").click()
+    settle(open_store)
+    assert open_store.execute_script(shown) == [1, 1, 0, 1]
+    assert find(open_store, ".masks").get_attribute("aria-pressed") == "true"
+    assert spread(open_store.execute_script(f"return {TIMES}")) < 0.5 / FPS
+    find(open_store, ".masks").click()
+    assert open_store.execute_script(shown) == [1, 1, 1, 0]
 
 
-def test_a_phone_scrolls_tables_and_not_the_page(opened):
+def test_a_phone_scrolls_tables_and_not_the_page(open_store):
     metrics = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
-    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    assert opened.execute_script("return document.documentElement.scrollWidth") == 360
-    opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    open_store.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    assert open_store.execute_script("return document.documentElement.scrollWidth") == 360
+    open_store.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -26,7 +26,9 @@ class Layout:
     read: Callable[[str, Path, Scenes | None], Dataset]
 
 
-DATASETS: Registry[Layout] = Registry("flowedit.datasets", "dataset", package="flowedit.evaluation.datasets")
+DATASETS: Registry[Layout] = Registry(
+    "flowedit.datasets", "dataset", package="flowedit.evaluation.datasets", entry=Layout
+)
 
 
 def read(name: str | Path, workspace: Path, scenes: Scenes | None = None) -> Dataset:

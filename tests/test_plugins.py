@@ -154,6 +154,21 @@ def test_a_script_adds_an_editor_in_its_own_process(monkeypatch, site):
         compose({"mode": "nudge"})
 
 
+def test_a_plug_in_that_cannot_be_takes_nothing_from_ours(monkeypatch):
+    class Point:
+        def __init__(self, name, entry):
+            self.name, self.value, self.dist, self.load = name, "package.module:thing", None, lambda: entry
+
+    points = [Point("red", 2), Point("blue", "text"), Point("green", 3)]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
+    registry = Registry("flowedit.nothing", "thing", entry=int)
+    registry.add("red", 1)
+    assert (registry["red"], registry["green"], list(registry)) == (1, 3, ["red", "green"])
+    assert "there already" in registry.broken["red"]
+    with pytest.raises(InputError, match=r"'blue' cannot be loaded: package\.module:thing is no int"):
+        registry["blue"]
+
+
 def test_a_registry_knows_names_and_answers_unknown_ones():
     registry = Registry("flowedit.nothing", "thing")
     registry.add("red", 1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from flowedit.editors.averaging import average_of
+from flowedit.editors.common import INSIDE
 from flowedit.editors.spec import EditorInputs
 from flowedit.flow import noise, windows
 from flowedit.messages import NumericalError
@@ -143,8 +144,8 @@ def run_editor(
 
 
 def held(z: Tensor, x_src: Tensor, mask: Tensor | None) -> Tensor:
-    """z inside the mask and the source outside, x + M (z - x): what a finished edit with mask.preserve would hold."""
-    return z if mask is None else x_src + mask.to(z) * (z - x_src)
+    """z where M >= 0.5 and the source elsewhere, as `mask.preserve` leaves a finished edit; z without a mask."""
+    return z if mask is None else torch.where(mask >= INSIDE, z, x_src)
 
 
 class Listener:

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from flowedit.config import compose, edit_file
+from flowedit.messages import InputError, RenamedWarning
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,3 +99,15 @@ def test_what_is_for_scoring_is_read_beside_the_flags_and_ignored_by_the_edit(tm
 def test_what_is_for_scoring_is_held_to_the_same_rules(tmp_path, key, value, says):
     with pytest.raises(ValueError, match=rf"edit.yaml' row 2: .*{says}"):
         edit_file.read_row(tmp_path / "edit.yaml", {"clip": "a.mp4", key: value}, 2)
+
+
+def test_old_keys_of_a_file_are_taken_for_the_new_ones_or_answered(tmp_path):
+    path = tmp_path / "edit.yaml"
+    path.write_text(yaml.safe_dump({"clip": "a.mp4", "guidance": "differential"}), encoding="utf-8")
+    with pytest.warns(RenamedWarning, match="guidance is called averaging now"):
+        assert edit_file.read_edit(path)["averaging"] == "differential"
+    with pytest.warns(RenamedWarning), pytest.raises(InputError, match="chooses averaging: in a sweep"):
+        edit_file.swept([f"clip={path}"])
+    path.write_text(yaml.safe_dump({"video": "a.mp4"}), encoding="utf-8")
+    with pytest.raises(InputError, match="video is called clip now: write clip: FILE"):
+        edit_file.read_edit(path)

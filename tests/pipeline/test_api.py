@@ -146,6 +146,90 @@ def test_a_callback_stops_the_edit_and_what_is_there_is_finished(editor, frames)
     assert torch.equal(whole.latents, plain.latents), "only the report of the reconstruction is left out"
 
 
+def test_a_stop_ends_the_edit_of_every_shot(editor, frames):
+    shots = []
+
+    def stop(step):
+        shots.append(step.shot)
+        return True
+
+    result = editor.edit_frames(frames, cuts=[4], callback=stop, **PROMPTS, **WORDS)
+    assert shots == [1]
+    assert len(result.frames) == len(frames)
+    late = result.run["shots"][0]["latent_frames"]
+    assert torch.equal(result.latents[:, :, late:], result.source_latents[:, :, late:])
+    assert result.latent_mask is None or result.latent_mask.shape[2] == result.latents.shape[2]
+    editor.edit_frames(frames, cuts=[4], callback=lambda step: shots.append(step.shot), **PROMPTS, **WORDS)
+    assert set(shots[1:]) == {1, 2}
+
+
+@pytest.mark.parametrize("mode", ["random_noise", "inversion", "inversion_free"])
+def test_a_stopped_edit_keeps_the_source_outside_its_mask(editor, frames, mode):
+    masks = []
+
+    def stop(step):
+        masks.append(step.mask)
+        return step.mask is not None and step.index >= 1
+
+    result = editor.edit_frames(frames, mode=mode, mask={"preserve": True}, callback=stop, **PROMPTS, **WORDS)
+    outside = (masks[-1] < 0.5).expand_as(result.latents)
+    assert outside.any()
+    assert not outside.all()
+    assert torch.equal(result.latents[outside], result.source_latents[outside])
+    assert not torch.equal(result.latents[~outside], result.source_latents[~outside])
+
+
+def test_a_backbone_as_an_object_is_not_taken_for_the_default_one():
+    by_dictionary = api.settings_of({"backbone": {"repository": "a/b"}})
+    usual = api.settings_of({"backbone": "cogvideox-2b"})
+    assert (by_dictionary.backbone.packaged, by_dictionary.backbone.repository) == (None, "a/b")
+    assert (by_dictionary.steps, by_dictionary.mask) == (usual.steps, usual.mask)
+    own = replace(usual.backbone, name="mine", repository="a/b")
+    by_object = api.settings_of({"backbone": own})
+    assert (by_object.backbone, by_object.steps, by_object.mask) == (own, usual.steps, usual.mask)
+
+
+def test_an_editor_keeps_to_the_backbone_of_its_settings(editor, clip_file, tmp_path):
+    settings = editor._loaded
+    again = flowedit.Editor(settings=settings)
+    result = again.edit(clip_file, out=tmp_path / "o", **FAST, **PROMPTS)
+    assert result.run["settings"]["backbone"]["path"] == settings.backbone.path
+    other = api.settings_of({"backbone": "pocket", **PROMPTS})
+    with pytest.raises(flowedit.Error, match="load another editor"):
+        again.edit(clip_file, settings=other)
+
+
+def test_null_is_a_value_and_an_object_is_whole():
+    assert api.settings_of({"runtime": {"cache": None}}).runtime.cache is None
+    mode = api.settings_of({"mode": "inversion"}).mode
+    with pytest.raises(flowedit.Error, match=r"mode\.grid: set it in the object"):
+        api.settings_of({"mode": mode, "mode.grid": "uniform"})
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"fps": "abc"}, "fps abc is not a frame rate"),
+        ({"fps": float("nan")}, "fps nan is not a frame rate"),
+        ({"fps": 0}, "fps 0 is not a frame rate"),
+        ({"user_mask": np.zeros((2, 4, 4))}, "user_mask is an array"),
+        ({"source_words": "wolf"}, "wolf"),
+    ],
+)
+def test_frames_are_refused_before_a_download(frames, options, says):
+    with pytest.raises(flowedit.Error, match=says):
+        flowedit.edit_frames(frames, backbone="cogvideox-2b", **PROMPTS, **options)
+
+
+def test_a_caption_of_frames_is_refused_as_it_reads_a_file(frames):
+    with pytest.raises(flowedit.Error, match="caption model reads a clip's file"):
+        flowedit.edit_frames(frames, instruction="replace the fox with a panda", caption="model")
+
+
+def test_a_result_prints_in_a_line(editor, frames):
+    assert len(repr(editor.edit_frames(frames, **PROMPTS))) < 200
+
+
 def test_a_cancelled_edit_leaves_nothing(editor, clip_file, tmp_path):
     cancel = threading.Event()
     with pytest.raises(flowedit.Cancelled, match="nothing was written"):
@@ -168,7 +252,7 @@ def test_one_edit_probes_its_clip_once(editor, clip_file, tmp_path, monkeypatch,
 
 
 def test_whole_settings_stand_in_place_of_options(editor, clip_file, tmp_path):
-    settings = api.settings_of({"clip": clip_file, **PROMPTS, **FAST, "seed": 3})
+    settings = api.settings_of({**editor._options, "clip": clip_file, **PROMPTS, "seed": 3})
     result = editor.edit(clip_file, settings=settings, out=tmp_path / "o")
     assert result.run["settings"]["seed"] == 3
     with pytest.raises(flowedit.InputError, match="whole settings or options"):

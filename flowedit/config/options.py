@@ -73,11 +73,6 @@ class Declared:
         """What is typed for it, as `--help` shows it."""
         return self.option.typed or typed(self.kind)
 
-    @property
-    def is_list(self) -> bool:
-        """Whether a value may be several, with commas between them."""
-        return any(typing.get_origin(kind) is tuple for kind in kinds_of(self.kind))
-
 
 def declared(cls: Any, prefix: str = "") -> Iterator[Declared]:
     """Every option of a dataclass, those of nested dataclasses by dotted keys after their group's own."""

@@ -1,4 +1,4 @@
-"""The machine: files that appear whole, device, cores and threads, time and memory of phases, cache, versions.
+"""The machine: files that are read or appear whole, device, cores and threads, time and memory of phases, cache, versions.
 
 Importing it loads no torch, so that what only writes a file stays quick.
 """
@@ -6,20 +6,22 @@ Importing it loads no torch, so that what only writes a file stays quick.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import re
 import secrets
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from flowedit.messages import FileTakenError, InputError, OutOfMemoryError
+from flowedit.messages import FileError, FileTakenError, InputError, OutOfMemoryError
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +34,56 @@ ADVICE = (
 
 PARTIAL = ".part"
 """The end of the name of a file or folder that is being written; what a killed process left behind has it too."""
+
+
+def read_json(path: Path, most: int = 64 * 2**20) -> Any:
+    """What a JSON file holds, as plain values.
+
+    Raises FileError for one that cannot be read, InputError for what is no file, longer than `most` bytes, or not JSON.
+    """
+    try:
+        if not path.is_file():
+            raise InputError(f"{str(path)!r} is not a file")
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise FileError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    return parsed_json(data, repr(str(path)), most)
+
+
+def parsed_json(data: bytes, what: str, most: int = 64 * 2**20) -> Any:
+    """Plain values from JSON; raises InputError, opened by `what`, for what is not JSON, too long or too deep."""
+    if len(data) > most:
+        raise InputError(f"{what} is longer than {most} bytes")
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except RecursionError:
+        reason = "it is nested too deep"
+    except ValueError as error:  # a number of thousands of digits too
+        reason = str(error)
+    raise InputError(f"{what} is not JSON: {reason}")
+
+
+_stderr = threading.Lock()
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """What C libraries print on stderr inside the block goes nowhere; what is wrong is said once, by us."""
+    with _stderr:
+        try:
+            sys.stderr.flush()
+            kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        except (OSError, ValueError, AttributeError):  # a process without a stderr
+            yield
+            return
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
 
 
 @contextmanager

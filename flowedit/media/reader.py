@@ -13,6 +13,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from flowedit.media.probe import Video, open_video, probe
+from flowedit.media.rates import frame_rate
 from flowedit.media.sound import Sound
 from flowedit.media.writer import Writer
 from flowedit.messages import InputError
@@ -52,11 +53,9 @@ def select(video: Video, start: int = 0, frames: int | None = None, fps: float |
         )
     rate = video.fps
     if fps is not None:
-        if not (math.isfinite(fps) and fps > 0):
-            raise InputError(f"fps {fps} is not a rate: give a number above 0, at most {_decimal(video.fps)}")
-        asked = fps if isinstance(fps, Fraction) else Fraction(str(fps))
-        # 29.97 and 27.02 are how people write 30000/1001 and 369000/13657
-        if abs(asked / video.fps - 1) > Fraction(1, 1000):
+        asked = frame_rate(fps)
+        # 27.02 is how people write 369000/13657, and 30 how they write 30000/1001, of which no frame can be left out
+        if not -Fraction(1, 2000) < asked / video.fps - 1 < Fraction(1, 500):
             rate = asked
         if rate > video.fps:
             raise InputError(
@@ -64,6 +63,11 @@ def select(video: Video, start: int = 0, frames: int | None = None, fps: float |
                 f"left out but not invented, so give at most {_decimal(video.fps)}"
             )
     step = video.fps / rate
+    if step > (left := video.frames - start):
+        raise InputError(
+            f"fps {fps} is less than one frame of {video.path}: from frame {start} on it lasts "
+            f"{_decimal(left / video.fps)} s, so give at least {_decimal(video.fps / left)}"
+        )
     available = math.ceil((video.frames - start) / step)
     count = available if frames is None else frames
     if not 1 <= count <= available:

@@ -6,6 +6,7 @@ import resource
 import shlex
 import struct
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -293,6 +294,11 @@ def test_select():
     assert select(INFO, 10, 4, 12) == Selection((10, 12, 15, 17), Fraction(12), Fraction(1, 3), Fraction(4, 12))
     assert select(INFO, fps=10).indices == tuple(range(0, 100, 3))
     assert select(INFO, fps=30.01).fps == 30
+    assert select(INFO, fps=29.97).fps == Fraction(30000, 1001)
+    ntsc = replace(INFO, fps=Fraction(30000, 1001))
+    assert [select(ntsc, fps=fps).fps for fps in (29.97, 30)] == 2 * [Fraction(30000, 1001)]
+    assert select(INFO, 99, fps=30).indices == (99,)
+    assert select(INFO, fps=0.3).indices == (0,)
 
 
 @pytest.mark.parametrize(
@@ -306,6 +312,9 @@ def test_select():
         ({"fps": 60}, ["fps 60", "at most 30"]),
         ({"fps": 0}, ["fps 0"]),
         ({"fps": float("nan")}, ["fps nan"]),
+        ({"fps": 1e-9}, ["fps 1e-09 is not a frame rate"]),
+        ({"fps": 0.29}, ["fps 0.29", "lasts 3.33333 s", "at least 0.3"]),
+        ({"start": 90, "fps": 2}, ["from frame 90 on it lasts 0.333333 s", "at least 3"]),
     ],
 )
 def test_select_refuses(arguments, words):

@@ -72,7 +72,7 @@ def test_every_mode_on_every_shape_returns_the_clip_s_format(request, clip_file,
 
 def test_what_probe_notices_of_a_file_is_said_and_written_to_run_yaml(editor, clip_file, tmp_path, monkeypatch):
     looked = replace(probe.probe(clip_file), notices=("the first 3 frames are left out",))
-    monkeypatch.setattr("flowedit.pipeline.source.probe", lambda path: looked)
+    monkeypatch.setattr("flowedit.pipeline.api.probe", lambda path: looked)
     result, ear = edit(editor, clip_file, tmp_path)
     assert "the first 3 frames are left out" in ear.notices
     assert "the first 3 frames are left out" in yaml.safe_load((result.folder / "run.yaml").read_text())["notices"]

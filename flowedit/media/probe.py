@@ -55,6 +55,8 @@ class Video:
     """Displayed width of a pixel over its height."""
     assumed_bt709: bool = False
     """HD that names no colour matrix: players take BT.709, FFmpeg alone BT.601."""
+    notices: tuple[str, ...] = ()
+    """What a user should hear about this file, a line each: what is left out, and how it is read."""
     index: Index = field(default=Index(), repr=False, compare=False)
 
 
@@ -148,7 +150,7 @@ def _inspect(path: Path, container: Any) -> Video:
         bool(container.streams.audio),
         aspect,
         assumed,
-        _index(kind, packets),
+        index=_index(kind, packets),
     )
 
 

@@ -93,9 +93,17 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
+CLASS = re.compile(r"\b(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Warning)\b:?\s*|<class '([\w.]+)'>")
+"""The name of a class of exceptions, which tells a user nothing."""
+
+
 def first_line(error: BaseException) -> str:
-    """The first line of an error of another library, whose texts run over many."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
+    """The first lines of an error of another library, whose texts run over many: what is said up to a full line."""
+    lines = [line for each in str(error).splitlines() if (line := " ".join(CLASS.sub(r"\1", each).split()))]
+    said = " ".join(lines[:2]) if lines and lines[0].endswith(":") else lines[0] if lines else ""
+    if isinstance(error, KeyError) and said:
+        return f"{said} is missing"
+    return said or "it gives no reason"
 
 
 def nearest(key: str, known: Iterable[str]) -> str:

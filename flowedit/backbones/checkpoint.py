@@ -2,7 +2,6 @@
 
 import hashlib
 import inspect
-import json
 import math
 import struct
 from collections.abc import Iterator
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
+from flowedit.backbones import screening
+from flowedit.machine import parsed_json
 from flowedit.messages import InputError, first_line
 from flowedit.pretrained import layout
 from flowedit.pretrained.layout import Weights
@@ -74,7 +74,12 @@ class Checkpoint:
     def world(self) -> dict[str, Any] | None:
         """What a checkpoint of the pocket world learned, by kind of word; None for all others."""
         kinds = ("classes", "grounds", "motions", "sizes", "tints")
-        return {kind: self.notes[kind] for kind in kinds} if set(kinds) <= set(self.notes) else None
+        if not set(kinds) <= set(self.notes):
+            return None
+        for kind in kinds:
+            if not isinstance(self.notes[kind], list) or not all(isinstance(word, str) for word in self.notes[kind]):
+                raise InputError(f"backbone {str(self.path)!r}: {kind} in flowedit.json is not a list of words")
+        return {kind: self.notes[kind] for kind in kinds}
 
     def require(self, component: str, *any_of: str) -> None:
         """Raise InputError unless one of the files is in the component's folder."""
@@ -96,11 +101,17 @@ class Checkpoint:
         self.require(component, name)
         parameters = inspect.signature(cls.__init__).parameters.values()
         defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-        return defaults | self._json(f"{component}/{name}")
+        own = self._json(f"{component}/{name}")
+        screening.check(own, repr(str(self.path / component / name)), cls)
+        return defaults | own
 
     def model(self, component: str, cls: Any, dtype: torch.dtype) -> Any:
         """The component's model in evaluation mode, on the CPU; raises InputError if its files cannot be read."""
         variant = self._weights(component).variant
+        if (self.path / component / "adapter_config.json").exists():  # its loader would look for another model
+            raise InputError(f"backbone {str(self.path)!r}: {component} is an adapter; give a whole checkpoint")
+        own = self.path / component / "config.json"
+        screening.check(layout.read_json(own), repr(str(own)))
         precision = {"dtype": dtype} if cls.__module__.startswith("transformers.") else {"torch_dtype": dtype}
         try:
             with quiet():
@@ -112,7 +123,9 @@ class Checkpoint:
                     variant=variant,
                     **precision,
                 )
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # diffusers, transformers and safetensors raise their own kinds
             raise InputError(
                 f"backbone {str(self.path)!r}: {component} cannot be loaded: {first_line(error)}"
             ) from error
@@ -168,10 +181,7 @@ class Checkpoint:
         return found
 
     def _json(self, name: str) -> dict[str, Any]:
-        try:
-            return dict(json.loads((self.path / name).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"backbone file {str(self.path / name)!r} cannot be read: {first_line(error)}") from error
+        return layout.read_json(self.path / name)
 
 
 @contextmanager
@@ -200,10 +210,22 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 
 def _header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file: of each tensor its dtype and its shape; raises InputError for any other."""
     with path.open("rb") as file:
         start = file.read(8)
         size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        try:
-            return dict(json.loads(file.read(min(size, 100 * SAMPLE))))
-        except ValueError as error:
-            raise InputError(f"{str(path)!r} is not a safetensors file, or is cut short") from error
+        data = file.read(min(size, 100 * SAMPLE))
+    try:
+        header = parsed_json(data, "header", 100 * SAMPLE)
+        good = isinstance(header, dict) and all(_is_entry(header[name]) for name in header if name != "__metadata__")
+    except InputError:
+        good = False
+    if not good or set(header) <= {"__metadata__"}:
+        raise InputError(f"{str(path)!r} is not a safetensors file, or is cut short")
+    return dict(header)
+
+
+def _is_entry(entry: Any) -> bool:
+    shape = entry.get("shape") if isinstance(entry, dict) else None
+    whole = isinstance(shape, list) and all(type(length) is int and length >= 0 for length in shape)
+    return whole and isinstance(entry.get("dtype"), str)

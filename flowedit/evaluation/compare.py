@@ -67,6 +67,7 @@ def compare(options: EvaluationOptions, comparison: Comparison, sample: Sample, 
     check(settled, open_clip(settled, look(Path(str(settled.clip)))))
     options = replace(options, engine=replace(options.engine, workers=options.engine.workers or 1))
     out = Path(options.out or Path("outputs") / "compare" / sample.clip)
+    files.check_place(out)
     planned = plan(dataset, chosen, options, None, look=look)
     with open_store(out) as store:
         made = carry_out(planned, options, comparison, store, monitor, None, monitor, look)

@@ -163,7 +163,8 @@ def _said(command: str | bytes, code: int, output: str) -> str | None:
     lines = [line for line in output.splitlines() if not line.startswith("note: ")]
     if code == 1 and (len(lines) != 1 or not lines[0].startswith("flowedit: ") or len(lines[0].split()) < 4):
         return f"{len(lines)} lines for one"
-    noise = next((line for line in lines if code == 0 and command in QUIET and not line.endswith(RESULTS)), None)
+    quiet = code == 0 and command in QUIET and not output.startswith("usage:")
+    noise = next((line for line in lines if quiet and not line.endswith(RESULTS)), None)
     return noise and f"another voice: {noise[:60]}"
 
 
@@ -174,14 +175,15 @@ RESULTS = ("edit.mp4", "video.mp4")
 
 
 def _left(code: int, before: dict[str, str], after: dict[str, str], spare: Path) -> str | None:
-    if lost := sorted(name for name in before if after.get(name) != before[name]):
+    own = [name for name in before if code == 1 or not name.startswith("o/")]  # results of before are replaced
+    if lost := sorted(name for name in own if after.get(name) != before[name]):
         return f"the input {lost[0]!r} was changed"
     if left := sorted(path.name for path in spare.iterdir()):
         return f"the temporary file {left[0]!r} was left"
     new = sorted(name for name in after if name not in before)
     if code == 1 and new:
         return f"{new[0]!r} was left"
-    hidden = [name for name in new if re.search(r"(^|/)\.(?!lock$)|\.part", name)]
+    hidden = [name for name in new if re.search(r"/\.(?!lock$)|\.part|^\.(?!\.)", name)]
     return f"{hidden[0]!r} was left" if hidden else None
 
 

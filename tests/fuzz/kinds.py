@@ -384,8 +384,9 @@ def names(rng: Random, base: Path, folder: Path) -> list[str]:
         argv = _edit(base, _clip(base, folder))
         return [*argv[:-2], "--out=" + os.fsdecode(os.path.basename(name)[:200]) + "-o"]
     if how == 3:
-        shutil.copytree(base / "tiny", os.path.join(os.fsencode(folder), b"b-" + name[:90].replace(b"/", b"")))
-        return _edit(base, _clip(base, folder), backbone=os.fsdecode(b"b-" + name[:90].replace(b"/", b"")))
+        place = os.fsdecode(b"b-" + name[:90].replace(b"/", b""))
+        shutil.copytree(base / "tiny", folder / place)
+        return _edit(base, _clip(base, folder), backbone=place)
     argv = _edit(base)
     return [*argv, "--", own] if own.startswith("-") else ["edit", own, *argv[1:]]
 

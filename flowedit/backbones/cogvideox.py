@@ -92,7 +92,7 @@ def _spec(
         notices=notices,
         trained=checkpoint.trained,
         trained_frames=config["sample_frames"],
-        fps=8,
+        fps=16 if patch_t > 1 else 8,
         latent_size=(height, width),
         native_area=height * width * scale**2,
         multiple=scale * patch,

@@ -172,7 +172,7 @@ class Meter:
             if cuda:
                 torch.cuda.synchronize(self._device)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if _out_of_memory(error):
+            if out_of_memory(error):
                 raise OutOfMemoryError(f"out of memory while the job was in its phase {name!r}: {ADVICE}") from error
             raise
         peak = torch.cuda.max_memory_allocated(self._device) / 2**20 if cuda else _resident()
@@ -183,7 +183,8 @@ class Meter:
         }
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or Python says that memory ran out."""
     import torch
 
     text = str(error).lower()  # the CPU, MPS and the CUDA libraries have no type of their own for it

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from flowedit.backbones import screening
-from flowedit.machine import parsed_json
-from flowedit.messages import InputError, first_line
+from flowedit.machine import out_of_memory, parsed_json
+from flowedit.messages import Error, InputError, first_line
 from flowedit.pretrained import layout
 from flowedit.pretrained.layout import Weights
 
@@ -95,6 +95,21 @@ class Checkpoint:
             advice = "give a folder that save_pretrained wrote, or download it again"
             raise InputError(f"backbone {str(self.path)!r} lacks {lost}: {advice}")
 
+    @contextmanager
+    def reporting(self, what: str) -> Iterator[None]:
+        """Whatever a library raises in the block, at files that do not go together, is an InputError that says `what`.
+
+        Memory that ran out stays what it is.
+        """
+        try:
+            yield
+        except Error:
+            raise
+        except Exception as error:  # diffusers, transformers, tokenizers, safetensors and torch raise their own kinds
+            if out_of_memory(error):
+                raise
+            raise InputError(f"backbone {str(self.path)!r}: {what}: {first_line(error)}") from error
+
     def config(self, component: str, cls: Any) -> dict[str, Any]:
         """A component's configuration, what it leaves out filled with the defaults of its class."""
         name = "scheduler_config.json" if component == "scheduler" else "config.json"
@@ -113,22 +128,15 @@ class Checkpoint:
         own = self.path / component / "config.json"
         screening.check(layout.read_json(own), repr(str(own)))
         precision = {"dtype": dtype} if cls.__module__.startswith("transformers.") else {"torch_dtype": dtype}
-        try:
-            with quiet():
-                model, info = cls.from_pretrained(
-                    self.path / component,
-                    use_safetensors=True,
-                    local_files_only=True,
-                    output_loading_info=True,
-                    variant=variant,
-                    **precision,
-                )
-        except MemoryError:
-            raise
-        except Exception as error:  # diffusers, transformers and safetensors raise their own kinds
-            raise InputError(
-                f"backbone {str(self.path)!r}: {component} cannot be loaded: {first_line(error)}"
-            ) from error
+        with self.reporting(f"{component} cannot be loaded"), quiet():
+            model, info = cls.from_pretrained(
+                self.path / component,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                variant=variant,
+                **precision,
+            )
         if missing := sorted(info["missing_keys"]):
             raise InputError(
                 f"backbone {str(self.path)!r}: {component} lacks {len(missing)} weights, such as {missing[0]}"

@@ -15,7 +15,7 @@ import torch
 from flowedit.backbones.checkpoint import FILES, Checkpoint, quiet
 from flowedit.declare import Registry
 from flowedit.machine import find_device
-from flowedit.messages import Error, InputError, first_line
+from flowedit.messages import InputError
 from flowedit.pretrained import hub, layout
 from flowedit.types import Backbone
 
@@ -107,13 +107,8 @@ def load(
         precision = torch.float32
     else:
         precision = family.dtype or checkpoint.dtype("transformer")
-    try:
-        with quiet():
-            return family.open(checkpoint, place, precision, rows=rows, tiling=tiling, cache=cache)
-    except (Error, MemoryError):
-        raise
-    except Exception as error:  # whatever a library raises at settings that do not go together
-        raise InputError(f"backbone {str(path)!r} cannot be opened: {first_line(error)}") from error
+    with checkpoint.reporting("it cannot be opened"), quiet():
+        return family.open(checkpoint, place, precision, rows=rows, tiling=tiling, cache=cache)
 
 
 def family_of(checkpoint: Checkpoint) -> Family:

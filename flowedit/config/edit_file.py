@@ -193,7 +193,9 @@ class _Loader(yaml.SafeLoader):
             raise
         except Exception as error:  # what Python's own types raise: !!bool maybe, a month 13, 5,000 digits
             kind, text = node.tag.rpartition(":")[2], str(node.value) if isinstance(node, yaml.ScalarNode) else "a list"
-            raise ConstructorError(None, None, f"{text!r} is not a value of the kind {kind}", node.start_mark) from error
+            raise ConstructorError(
+                None, None, f"{text!r} is not a value of the kind {kind}", node.start_mark
+            ) from error
 
 
 def inside(root: Path, name: str, what: str, home: str = "the file's own folder") -> Path:

@@ -86,7 +86,9 @@ def parse(text: str) -> Instruction:
     Raises ValueError, in one line with three examples, for what it cannot read, and for changes of several tasks.
     """
     if len(text) > MOST_LETTERS:
-        raise InputError(f"{_short(text)} is {len(text)} letters long, an instruction at most {MOST_LETTERS}: shorten it")
+        raise InputError(
+            f"{_short(text)} is {len(text)} letters long, an instruction at most {MOST_LETTERS}: shorten it"
+        )
     plain = _tidy(text)
     if len(patterns.JOINT.findall(plain)) > MOST_JOINTS:
         raise InputError(f"{_short(text)} asks for too much at once: say less, or make one edit after the other")

@@ -36,13 +36,15 @@ def main() -> int:
                     said = f"{json.dumps(argv)[:400]}\n  {verdict.output.strip()[-400:]}"
                     print(f"case {number} {name}: {verdict.fault or verdict.code}\n  {said}", flush=True)
                 if verdict.fault and given.keep:
-                        shutil.copytree(place / str(number), Path(given.keep) / str(number), symlinks=True)
+                    shutil.copytree(place / str(number), Path(given.keep) / str(number), symlinks=True)
                 session.cleared(place / str(number))
     finally:
         shutil.rmtree(place, ignore_errors=True)
     for end, count in sorted(ends.items()):
         print(f"{count:6} {end}")
-    print(f"{given.cases} cases from {given.seed}: {faults} faults; at most {slowest:.1f} s and {largest / 2**30:.2f} GiB a case")
+    print(
+        f"{given.cases} cases from {given.seed}: {faults} faults; at most {slowest:.1f} s and {largest / 2**30:.2f} GiB a case"
+    )
     return int(faults > 0)
 
 

@@ -49,7 +49,16 @@ def _clip(base: Path, folder: Path, name: str = "c.mp4") -> str:
     return name
 
 
-ROW = {"clip": "c.mp4", **PROMPTS, "user_mask": "mask.png", "seed": 3, "steps": 1, "strength": 1.0, "fit": "crop", "cuts": [2]}
+ROW = {
+    "clip": "c.mp4",
+    **PROMPTS,
+    "user_mask": "mask.png",
+    "seed": 3,
+    "steps": 1,
+    "strength": 1.0,
+    "fit": "crop",
+    "cuts": [2],
+}
 
 
 @kind(5)
@@ -76,7 +85,21 @@ KEYS = (
     "cuts", "hydra.run.dir", "hydra/launcher", "+a", "~steps", "a.b.c", "steps@x", "defaults", "_target_", "mode._target_",
 )  # fmt: skip
 
-GOOD = ("1", "2", "0.5", "true", "auto", "null", "inversion", "random_noise", "none", "differential", "[0.5]", "1,0.5,0", "heun")
+GOOD = (
+    "1",
+    "2",
+    "0.5",
+    "true",
+    "auto",
+    "null",
+    "inversion",
+    "random_noise",
+    "none",
+    "differential",
+    "[0.5]",
+    "1,0.5,0",
+    "heun",
+)
 
 
 def _spelt(rng: Random) -> str:
@@ -101,14 +124,28 @@ def flags(rng: Random, base: Path, folder: Path) -> list[str]:
 @kind(2)
 def commands(rng: Random, base: Path, folder: Path) -> list[str]:
     """Other commands, and none."""
-    first = rng.choice(("generate", "compare", "evaluate", "bench", "list", "edit", "", "nonsense", "--version", "--help"))
+    first = rng.choice(
+        ("generate", "compare", "evaluate", "bench", "list", "edit", "", "nonsense", "--version", "--help")
+    )
     argv = [first, *(_spelt(rng) for _ in range(rng.choice((0, 1, 1, 2))))]
     flags = ("--prompt", "--modes", "--metrics", "--kinds", "--scenes", "--also", "--engine", "--workers", "--edits", "--do",
              "--first-seed", "--evaluations", "--score-mask", "--protocol", "--steps", "--size")  # fmt: skip
     for _ in range(rng.choice((0, 1, 2))):
         argv += [rng.choice(flags), _spelt(rng)]
     if first == "generate":
-        argv += ["--backbone", str(base / "tiny"), "--size", "32x32", "--steps", "1", "--frames", "9", "--quiet", "--out", "o"]
+        argv += [
+            "--backbone",
+            str(base / "tiny"),
+            "--size",
+            "32x32",
+            "--steps",
+            "1",
+            "--frames",
+            "9",
+            "--quiet",
+            "--out",
+            "o",
+        ]
     if first in ("compare", "evaluate"):
         argv += ["--dry-run", "--quiet"]
     if first == "bench":
@@ -124,7 +161,10 @@ def edit_list(rng: Random, base: Path, folder: Path) -> list[str]:
     """A YAML list of edits: looked at, or the edits of another scored."""
     _clip(base, folder)
     shutil.copy(base / "mask.png", folder / "mask.png")
-    rows = [{**ROW, "edit": f"e{i}", "kind": "k", "score_mask": "mask.png", "truth": "c.mp4"} for i in range(rng.choice((1, 2, 3)))]
+    rows = [
+        {**ROW, "edit": f"e{i}", "kind": "k", "score_mask": "mask.png", "truth": "c.mp4"}
+        for i in range(rng.choice((1, 2, 3)))
+    ]
     (folder / "l.yaml").write_bytes(mutate.yaml_bytes(rng, rows))
     for i in range(3):
         (folder / "ed" / "c").mkdir(parents=True, exist_ok=True)
@@ -146,7 +186,9 @@ def five_list(rng: Random, base: Path, folder: Path) -> list[str]:
     shutil.copytree(base / "frames", folder / "images" / "v")
     shutil.copy(base / "c.mp4", folder / "videos" / "v.mp4")
     shutil.copy(base / "c.mp4", folder / "ed" / "v" / "edit1.mp4")
-    (folder / "edit_prompt" / "edit1_FiVE.json").write_bytes(mutate.json_bytes(rng, [row, {**row, "target_prompt": "a cat"}]))
+    (folder / "edit_prompt" / "edit1_FiVE.json").write_bytes(
+        mutate.json_bytes(rng, [row, {**row, "target_prompt": "a cat"}])
+    )
     argv = ["evaluate", ".", "--backbone", str(base / "tiny"), "--protocol", "five"]
     return [*argv, "--dry-run", *SCORE] if rng.random() < 0.7 else [*argv, "--do", "score", "--edits", "x=ed", *SCORE]
 
@@ -220,7 +262,11 @@ def _spoil(rng: Random, root: Path) -> None:
     elif how < 10:
         path = root / rng.choice(NEW)
         path.parent.mkdir(exist_ok=True)
-        own = json.dumps(rng.choice(EVIL)).encode() if path.suffix == ".json" else rng.choice((PICKLE, b"", rng.randbytes(99)))
+        own = (
+            json.dumps(rng.choice(EVIL)).encode()
+            if path.suffix == ".json"
+            else rng.choice((PICKLE, b"", rng.randbytes(99)))
+        )
         path.write_bytes(own)
     else:
         replaced(rng, rng.choice(sorted(path for path in root.rglob("*") if path.is_file() or path.is_dir())))
@@ -257,9 +303,13 @@ def video(rng: Random, base: Path, folder: Path) -> list[str]:
         data = rng.randbytes(rng.choice((1, 12, 4096)))
     else:
         data = mutate.jumbled(rng, data)
-    name = name if rng.random() < 0.9 else "x" + rng.choice((".mp4", ".mkv", ".m3u8", ".txt", ".srt", ".y4m", ".png", ""))
+    name = (
+        name if rng.random() < 0.9 else "x" + rng.choice((".mp4", ".mkv", ".m3u8", ".txt", ".srt", ".y4m", ".png", ""))
+    )
     (folder / name).write_bytes(data)
-    return _edit(base, name, *rng.choice(([], [], ["--frames", "2"], ["--start", "1"], ["--fps", "5"], ["--mask", "none"])))
+    return _edit(
+        base, name, *rng.choice(([], [], ["--frames", "2"], ["--start", "1"], ["--fps", "5"], ["--mask", "none"]))
+    )
 
 
 @kind(4)
@@ -314,7 +364,9 @@ def _sized_png(rng: Random) -> bytes:
     width, height = (rng.choice((0, 1, 4096, 65_535, 2**20, 2**31 - 1, 2**32 - 1)) for _ in range(2))
     head = struct.pack(">IIBBBBB", width, height, rng.choice((1, 8, 16)), rng.choice((0, 2, 3, 6)), 0, 0, 0)
     parts = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(9999))), (b"IEND", b""))
-    chunks = (struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts)
+    chunks = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
@@ -335,7 +387,11 @@ def sentence(rng: Random) -> str:
     if how == 2:
         return rng.choice(("replace the fox with a panda ", "add a car ", "remove it and ")) * rng.choice((3, 20, 200))
     if how == 3:
-        return "replace " + rng.choice(("the fox, ", "and ", "a ", "with ", "; ", "red-")) * rng.choice((10, 1000)) + "with a panda"
+        return (
+            "replace "
+            + rng.choice(("the fox, ", "and ", "a ", "with ", "; ", "red-")) * rng.choice((10, 1000))
+            + "with a panda"
+        )
     if how == 4:
         return mutate.jumbled(rng, b"replace the fox with a panda").decode(errors="replace").replace("\0", "\\0")
     return "replace the fox with " + mutate.text(rng).replace("\0", "\\0")
@@ -344,7 +400,9 @@ def sentence(rng: Random) -> str:
 @kind(6)
 def instruction(rng: Random, base: Path, folder: Path) -> list[str]:
     """An instruction, and the caption that it is applied to."""
-    caption = rng.choice(("a fox runs", "a fox and a dog run over the grass", sentence(rng), mutate.text(rng).replace("\0", "\\0")))
+    caption = rng.choice(
+        ("a fox runs", "a fox and a dog run over the grass", sentence(rng), mutate.text(rng).replace("\0", "\\0"))
+    )
     given = [] if rng.random() < 0.3 else ["--source", caption]
     return _edit(base, _clip(base, folder), "--instruction", sentence(rng), *given, prompts=False)
 
@@ -352,7 +410,10 @@ def instruction(rng: Random, base: Path, folder: Path) -> list[str]:
 @kind(2)
 def prompts(rng: Random, base: Path, folder: Path) -> list[str]:
     """Prompts and words."""
-    given = {key: mutate.text(rng) if rng.random() < 0.4 else sentence(rng) if rng.random() < 0.3 else PROMPTS[key] for key in PROMPTS}
+    given = {
+        key: mutate.text(rng) if rng.random() < 0.4 else sentence(rng) if rng.random() < 0.3 else PROMPTS[key]
+        for key in PROMPTS
+    }
     own = [text.replace("\0", "\\0") for key, value in given.items() for text in (f"--{key.replace('_', '-')}", value)]
     return _edit(base, _clip(base, folder), *own, prompts=False)
 
@@ -408,7 +469,11 @@ def places(rng: Random, base: Path, folder: Path) -> list[str]:
     elif how == 3:
         out.symlink_to(rng.choice(("o", "/nowhere/at/all", "/dev/null", "/proc", "/sys", ".")))
     elif how == 4:
-        return [*argv, "--out", rng.choice(("c.mp4", "c.mp4/x", "o" * 300, "o/" * 2500 + "o", "/proc/x", "/dev/full", "", "."))]
+        return [
+            *argv,
+            "--out",
+            rng.choice(("c.mp4", "c.mp4/x", "o" * 300, "o/" * 2500 + "o", "/proc/x", "/dev/full", "", ".")),
+        ]
     elif how == 5:
         os.mkfifo(out)
     elif how == 6:

@@ -111,7 +111,9 @@ def yaml_bytes(rng: Random, data: Any) -> bytes:
 
 
 def _dumped(rng: Random, data: Any) -> str:
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=rng.random() < 0.5, default_flow_style=rng.choice((None, True)))
+    return yaml.safe_dump(
+        data, sort_keys=False, allow_unicode=rng.random() < 0.5, default_flow_style=rng.choice((None, True))
+    )
 
 
 def laughs(levels: int, open: str = "[", close: str = "]", each: str = "*{0}", width: int = 9) -> str:

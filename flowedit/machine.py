@@ -1,4 +1,4 @@
-"""The machine: files that are read or appear whole, device, cores and threads, time and memory of phases, cache, versions.
+"""The machine: files read, or written whole; device, cores, threads, time and memory of phases, cache, versions.
 
 Importing it loads no torch, so that what only writes a file stays quick.
 """
@@ -64,26 +64,24 @@ def parsed_json(data: bytes, what: str, most: int = 64 * 2**20) -> Any:
     raise InputError(f"{what} is not JSON: {reason}")
 
 
-_stderr = threading.Lock()
+_printed = threading.Lock()
 
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """What C libraries print on stderr inside the block goes nowhere; what is wrong is said once, by us."""
-    with _stderr:
-        try:
+    """What C and Rust libraries print inside the block goes nowhere; what is wrong is said once, by us."""
+    with _printed, contextlib.ExitStack() as after:
+        with suppress(OSError, ValueError, AttributeError):  # a process without them
+            sys.stdout.flush()
             sys.stderr.flush()
-            kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        except (OSError, ValueError, AttributeError):  # a process without a stderr
-            yield
-            return
-        try:
-            os.dup2(nowhere, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            after.callback(os.close, nowhere)
+            for place in (1, 2):
+                kept = os.dup(place)
+                after.callback(os.close, kept)
+                after.callback(os.dup2, kept, place)
+                os.dup2(nowhere, place)
+        yield
 
 
 @contextmanager

@@ -15,14 +15,14 @@ BOUNDS = (
     (re.compile(r"sample_"), 4096),
     (re.compile(r""), 2**17),
 )
-"""The largest whole number of a setting, by the first pattern that its name holds: far above those of released models."""
+"""The largest number of a setting, by the first pattern that its name holds: far above those of released models."""
 
 MOST_ITEMS = 2**17
 """Of a list."""
 
 
 def check(config: Mapping[str, Any], where: str, cls: Any = None) -> None:
-    """Raise InputError, opened by `where`, for a value of another kind than `cls` declares, and for an absurd number."""
+    """Raise InputError, opened by `where`, for a value of another kind than `cls` declares or an absurd number."""
     hints, defaults = ({}, {}) if cls is None else _declared(cls)
     for name, value in config.items():
         if name.startswith("_"):

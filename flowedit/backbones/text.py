@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from flowedit.backbones.checkpoint import Checkpoint, quiet
-from flowedit.machine import whole_file
+from flowedit.machine import muted, whole_file
 from flowedit.messages import InputError
 from flowedit.types import Conditioning
 
@@ -62,7 +62,7 @@ class TextEncoder:
         from transformers import T5Tokenizer
 
         self._checkpoint.require("tokenizer", "spiece.model", "tokenizer.json")
-        with self._checkpoint.reporting("its tokenizer cannot be read"), quiet():
+        with self._checkpoint.reporting("its tokenizer cannot be read"), quiet(), muted():
             return T5Tokenizer.from_pretrained(self._checkpoint.path / "tokenizer", local_files_only=True)
 
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:

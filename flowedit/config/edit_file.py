@@ -134,14 +134,14 @@ MOST_BYTES, MOST_VALUES, MOST_DEPTH = 2**20, 100_000, 40
 def load(path: Path) -> Any:
     """What a YAML file holds, as plain values; raises OSError or ValueError for one that cannot be read."""
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise InputError(f"{str(path)!r} is not a file: give a YAML file")
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+        waits = path.exists() and not path.is_file()  # a pipe
+        data = b"" if waits else _start(path)
     except OSError as error:
         raise FileError(f"{str(path)!r} cannot be read: {error.strerror}") from error
     except ValueError as error:  # a name that no file system can spell
         raise InputError(f"{str(path)!r} is not the name of a file") from error
+    if waits:
+        raise InputError(f"{str(path)!r} is not a file: give a YAML file")
     if len(data) > MOST_BYTES:
         raise InputError(f"{str(path)!r} is longer than 1 MB: a list of edits is short")
     try:
@@ -155,6 +155,12 @@ def load(path: Path) -> Any:
         raise InputError(f"{str(path)!r} is not YAML{where}: {problem}{hint}") from error
     except (yaml.YAMLError, ValueError) as error:  # half a character of UTF-16
         raise InputError(f"{str(path)!r} is not YAML: {error}") from error
+
+
+def _start(path: Path) -> bytes:
+    """The bytes of a file, one more than it may have where it is longer."""
+    with path.open("rb") as file:
+        return file.read(MOST_BYTES + 1)
 
 
 class _Loader(yaml.SafeLoader):

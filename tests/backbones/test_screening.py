@@ -31,7 +31,7 @@ def test_released_configurations_pass(name):
         ("scheduler/scheduler_config.json", {"num_train_timesteps": 2**40}, "num_train_timesteps 1099511627776 is out"),
         (
             "flowedit.json",
-            {kind: 3 for kind in ("classes", "grounds", "motions", "sizes", "tints")},
+            dict.fromkeys(("classes", "grounds", "motions", "sizes", "tints"), 3),
             "is not a list of",
         ),
     ],

@@ -33,8 +33,8 @@ def main() -> int:
                 slowest, largest = max(slowest, verdict.seconds), max(largest, verdict.bytes)
                 faults += verdict.fault is not None
                 if verdict.fault or given.show:
-                    said = f"{json.dumps(argv)[:400]}\n  {verdict.output.strip()[-400:]}"
-                    print(f"case {number} {name}: {verdict.fault or verdict.code}\n  {said}", flush=True)
+                    said = json.dumps(argv)[:400], verdict.output.strip()[-400:]
+                    print(f"case {number} {name}: {verdict.fault or verdict.code}", *said, sep="\n  ", flush=True)
                 if verdict.fault and given.keep:
                     shutil.copytree(place / str(number), Path(given.keep) / str(number), symlinks=True)
                 session.cleared(place / str(number))
@@ -42,9 +42,8 @@ def main() -> int:
         shutil.rmtree(place, ignore_errors=True)
     for end, count in sorted(ends.items()):
         print(f"{count:6} {end}")
-    print(
-        f"{given.cases} cases from {given.seed}: {faults} faults; at most {slowest:.1f} s and {largest / 2**30:.2f} GiB a case"
-    )
+    most = f"at most {slowest:.1f} s and {largest / 2**30:.2f} GiB a case"
+    print(f"{given.cases} cases from {given.seed}: {faults} faults; {most}")
     return int(faults > 0)
 
 

@@ -11,7 +11,6 @@ import resource
 import signal
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,7 @@ class Verdict:
     fault: str | None
     output: str
     seconds: float
+    """Of the processor."""
     bytes: int
 
 
@@ -87,12 +87,11 @@ def run(argv: Sequence[str | bytes], folder: Path, seconds: int = SECONDS) -> Ve
     spare.mkdir()
     before = contents(folder)
     assert threading.active_count() == 1, "a fork of several threads may hang"
-    start = time.monotonic()
     child = os.fork()
     if child == 0:
         _child([os.fsdecode(text) for text in argv], folder, spare, said, seconds)
     status, usage = _wait(child, 10 * seconds)
-    taken = time.monotonic() - start
+    taken = usage.ru_utime + usage.ru_stime
     output = said.read_text(encoding="utf-8", errors="replace")
     code = os.waitstatus_to_exitcode(status)
     size = usage.ru_maxrss * 1024
@@ -108,8 +107,8 @@ def _child(argv: list[str], folder: Path, spare: Path, said: Path, seconds: int)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for old, new in ((nothing, 0), (place, 1), (place, 2)):
             os.dup2(old, new)
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+        sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
         os.chdir(folder)
         os.environ["TMPDIR"] = str(spare)
         used = int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024

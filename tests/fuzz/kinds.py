@@ -1,16 +1,15 @@
 """What a case mutates: a function a kind, from `rng`, the good inputs and the case's folder to a command."""
 
-import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import mutate
 import yaml
-from inputs import CONTAINERS, PROMPTS
+from inputs import PROMPTS
 
 Kind = Callable[[Random, Path, Path], list[str]]
 
@@ -39,12 +38,14 @@ def _prompts() -> list[str]:
     return [text for key, value in PROMPTS.items() for text in (f"--{key.replace('_', '-')}", value)]
 
 
-def _edit(base: Path, *argv: str, prompts: bool = True, backbone: str | None = None) -> list[str]:
+def edit(base: Path, *argv: str, prompts: bool = True, backbone: str | None = None) -> list[str]:
+    """The command of an edit of one step by a backbone with random weights."""
     given = _prompts() if prompts else []
     return ["edit", *argv, *given, *FAST, "--backbone", backbone or str(base / "tiny"), "--out", "o"]
 
 
-def _clip(base: Path, folder: Path, name: str = "c.mp4") -> str:
+def clip(base: Path, folder: Path, name: str = "c.mp4") -> str:
+    """A clip is copied into the case's folder; its name."""
     shutil.copy(base / name, folder / name)
     return name
 
@@ -64,25 +65,31 @@ ROW = {
 @kind(5)
 def edit_file(rng: Random, base: Path, folder: Path) -> list[str]:
     """An edit's YAML file."""
-    _clip(base, folder)
+    clip(base, folder)
     shutil.copy(base / "mask.png", folder / "mask.png")
     row = {key: value for key, value in ROW.items() if rng.random() < 0.8 or key == "clip"}
     (folder / "e.yaml").write_bytes(mutate.yaml_bytes(rng, row))
-    return _edit(base, "e.yaml", prompts=False)
+    return edit(base, "e.yaml", prompts=False)
 
 
 FLAGS = (
-    "source", "target", "source-words", "target-words", "negative-prompt", "mode", "backbone", "task", "mask", "averaging",
+    "source", "target", "source-words", "target-words", "negative-prompt", "mode", "backbone", "task", "mask",
+    "averaging",
     "steps", "strength", "source-guidance-scale", "target-guidance-scale", "object-guidance-scales", "draws", "seed",
-    "user-mask", "composite", "size", "frames", "start", "fps", "cuts", "fit", "window", "window-overlap", "caption", "nonsense",
+    "user-mask", "composite", "size", "frames", "start", "fps", "cuts", "fit", "window", "window-overlap",
+    "caption", "nonsense",
 )  # fmt: skip
 
 KEYS = (
-    "mode.name", "mode.preset", "mode.solver", "mode.grid", "mode.times", "mode.shift", "mode.target_only_steps", "mode.x",
+    "mode.name", "mode.preset", "mode.solver", "mode.grid", "mode.times", "mode.shift", "mode.target_only_steps",
+    "mode.x",
     "mask.threshold", "mask.blocks", "mask.quantile", "mask.pool", "mask.grow", "mask.decay", "mask.smooth_frames",
-    "mask.user", "mask.objects", "runtime.device", "runtime.dtype", "runtime.rows", "runtime.threads", "runtime.tiling",
-    "runtime.cache", "backbone.path", "backbone.name", "backbone.packaged", "averaging.name", "task", "out", "clip", "size",
-    "cuts", "hydra.run.dir", "hydra/launcher", "+a", "~steps", "a.b.c", "steps@x", "defaults", "_target_", "mode._target_",
+    "mask.user", "mask.objects", "runtime.device", "runtime.dtype", "runtime.rows", "runtime.threads",
+    "runtime.tiling",
+    "runtime.cache", "backbone.path", "backbone.name", "backbone.packaged", "averaging.name", "task", "out", "clip",
+    "size",
+    "cuts", "hydra.run.dir", "hydra/launcher", "+a", "~steps", "a.b.c", "steps@x", "defaults", "_target_",
+    "mode._target_",
 )  # fmt: skip
 
 GOOD = (
@@ -110,7 +117,7 @@ def _spelt(rng: Random) -> str:
 @kind(6)
 def flags(rng: Random, base: Path, folder: Path) -> list[str]:
     """Flags and overrides of an edit."""
-    argv = _edit(base, _clip(base, folder))
+    argv = edit(base, clip(base, folder))
     for _ in range(rng.choice((1, 1, 2, 3))):
         if rng.random() < 0.5:
             flag = rng.choice(FLAGS)
@@ -128,7 +135,8 @@ def commands(rng: Random, base: Path, folder: Path) -> list[str]:
         ("generate", "compare", "evaluate", "bench", "list", "edit", "", "nonsense", "--version", "--help")
     )
     argv = [first, *(_spelt(rng) for _ in range(rng.choice((0, 1, 1, 2))))]
-    flags = ("--prompt", "--modes", "--metrics", "--kinds", "--scenes", "--also", "--engine", "--workers", "--edits", "--do",
+    flags = ("--prompt", "--modes", "--metrics", "--kinds", "--scenes", "--also", "--engine", "--workers",
+    "--edits", "--do",
              "--first-seed", "--evaluations", "--score-mask", "--protocol", "--steps", "--size")  # fmt: skip
     for _ in range(rng.choice((0, 1, 2))):
         argv += [rng.choice(flags), _spelt(rng)]
@@ -159,7 +167,7 @@ SCORE = ["--metrics", "background_psnr", "--quiet", "--out", "o"]
 @kind(5)
 def edit_list(rng: Random, base: Path, folder: Path) -> list[str]:
     """A YAML list of edits: looked at, or the edits of another scored."""
-    _clip(base, folder)
+    clip(base, folder)
     shutil.copy(base / "mask.png", folder / "mask.png")
     rows = [
         {**ROW, "edit": f"e{i}", "kind": "k", "score_mask": "mask.png", "truth": "c.mp4"}
@@ -178,7 +186,8 @@ def five_list(rng: Random, base: Path, folder: Path) -> list[str]:
     """A folder in FiVE-Bench's layout."""
     row = {
         "video_name": "v", "editing_type_id": 1, "source_prompt": "a [fox] runs", "target_prompt": "a [panda] runs",
-        "save_dir": "1_a panda", "source_yes_no_question": "q", "target_yes_no_question": "q", "multiple_choice_question": "q",
+        "save_dir": "1_a panda", "source_yes_no_question": "q", "target_yes_no_question": "q",
+        "multiple_choice_question": "q",
     }  # fmt: skip
     for place in ("videos", "edit_prompt", "ed/v"):
         (folder / place).mkdir(parents=True)
@@ -196,7 +205,7 @@ def five_list(rng: Random, base: Path, folder: Path) -> list[str]:
 @kind(1)
 def finished_jobs(rng: Random, base: Path, folder: Path) -> list[str]:
     """A folder of results that somebody else wrote, and an evaluation that goes on from it."""
-    _clip(base, folder)
+    clip(base, folder)
     (folder / "l.yaml").write_text(yaml.safe_dump([{"clip": "c.mp4", **PROMPTS}]))
     place = folder / "o" / rng.choice(("jobs", "jobs/a", "run.yaml", "table.csv", ".lock", "rows.jsonl"))
     if rng.random() < 0.5:
@@ -208,172 +217,11 @@ def finished_jobs(rng: Random, base: Path, folder: Path) -> list[str]:
     return ["evaluate", "l.yaml", "--do", "score", "--edits", "x=o", *SCORE]
 
 
-CONFIGS = {
-    "model_index.json": 2, "transformer/config.json": 4, "vae/config.json": 3, "text_encoder/config.json": 3,
-    "scheduler/scheduler_config.json": 3, "tokenizer/tokenizer_config.json": 2, "tokenizer/tokenizer.json": 3, "flowedit.json": 2,
-}  # fmt: skip
-
-NEW = (
-    "transformer/diffusion_pytorch_model.safetensors.index.json", "text_encoder/model.safetensors.index.json",
-    "text_encoder/adapter_config.json", "text_encoder/generation_config.json", "tokenizer/special_tokens_map.json",
-    "tokenizer/added_tokens.json", "tokenizer/chat_template.jinja", "tokenizer/spiece.model", "transformer/adapter_model.bin",
-    "transformer/diffusion_pytorch_model.bin", "vae/diffusion_pytorch_model.fp16.safetensors",
-)  # fmt: skip
-
-EVIL = (
-    {"auto_map": {"AutoModel": "evil.Evil", "AutoTokenizer": ["evil.Evil", None]}, "_class_name": "os.system"},
-    {"weight_map": {"a": "../../../etc/passwd", "b": "/etc/passwd"}, "metadata": {"total_size": 10**18}},
-    {"weight_map": {"a": "diffusion_pytorch_model.bin"}}, {"weight_map": []}, {"weight_map": {"a": 3}},
-    {"base_model_name_or_path": "/etc", "peft_type": "LORA", "task_type": None}, {"peft_type": "LORA", "r": 10**9},
-    {"tokenizer_class": "evil.Evil", "vocab_file": "/etc/passwd", "extra_ids": 10**9, "model_max_length": -1},
-    {"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}, {"torch_dtype": "os.system"},
-    {"_class_name": ["a"], "transformer": ["os", "system"]}, {"_name_or_path": "https://example.org/evil"},
-)  # fmt: skip
-
-PICKLE = b"cos\nsystem\n(S'touch owned'\ntR."
-
-
-@kind(8)
-def checkpoint(rng: Random, base: Path, folder: Path) -> list[str]:
-    """A checkpoint folder with something else in it."""
-    family = rng.choice(("tiny", "tiny", "tiny5", "wan"))
-    shutil.copytree(base / family, folder / "b")
-    for _ in range(rng.choice((1, 1, 1, 2))):
-        _spoil(rng, folder / "b")
-    clip = _clip(base, folder)
-    return _edit(base, clip, backbone="b")
-
-
-def _spoil(rng: Random, root: Path) -> None:
-    how = rng.randrange(12)
-    if how < 6:
-        path = root / rng.choices(list(CONFIGS), list(CONFIGS.values()))[0]
-        if path.is_file():
-            data = json.loads(path.read_text())
-            if rng.random() < 0.3:
-                own = json.dumps({**data, **rng.choice(EVIL)}).encode()
-            else:
-                own = mutate.json_bytes(rng, data)
-            path.write_bytes(own)
-    elif how < 8:
-        path = rng.choice(sorted(root.rglob("*.safetensors")) or [root / "x.safetensors"])
-        if path.is_file():
-            path.write_bytes(mutate.weights_bytes(rng, path.read_bytes()))
-    elif how < 10:
-        path = root / rng.choice(NEW)
-        path.parent.mkdir(exist_ok=True)
-        own = (
-            json.dumps(rng.choice(EVIL)).encode()
-            if path.suffix == ".json"
-            else rng.choice((PICKLE, b"", rng.randbytes(99)))
-        )
-        path.write_bytes(own)
-    else:
-        replaced(rng, rng.choice(sorted(path for path in root.rglob("*") if path.is_file() or path.is_dir())))
-
-
-def replaced(rng: Random, path: Path) -> None:
-    """Another kind of thing in the place of a file or a folder."""
-    was = path.is_dir()
-    shutil.rmtree(path) if was else path.unlink()
-    how = rng.randrange(7)
-    if how == 0:
-        path.mkdir()
-    elif how == 1:
-        path.symlink_to(path.name)
-    elif how == 2:
-        path.symlink_to(rng.choice(("/nowhere", "/dev/zero", "/etc", "..", "/etc/passwd")))
-    elif how == 3:
-        os.mkfifo(path)
-    elif how == 4:
-        path.write_bytes(rng.choice((b"", PICKLE, b"PK\x03\x04" + rng.randbytes(60))))
-    elif how == 5 and not was:
-        path.write_bytes(b"null")
-        path.chmod(0)
-
-
-@kind(10)
-def video(rng: Random, base: Path, folder: Path) -> list[str]:
-    """A video file with other numbers in it, cut short, or of random bytes."""
-    name = rng.choice(("c.mp4", "c.mp4", "c.mp4", "f.mp4", "m.mov", *CONTAINERS))
-    data = (base / name).read_bytes()
-    if Path(name).suffix in (".mp4", ".mov") and rng.random() < 0.8:
-        data = mutate.mp4_bytes(rng, data)
-    elif rng.random() < 0.1:
-        data = rng.randbytes(rng.choice((1, 12, 4096)))
-    else:
-        data = mutate.jumbled(rng, data)
-    name = (
-        name if rng.random() < 0.9 else "x" + rng.choice((".mp4", ".mkv", ".m3u8", ".txt", ".srt", ".y4m", ".png", ""))
-    )
-    (folder / name).write_bytes(data)
-    return _edit(
-        base, name, *rng.choice(([], [], ["--frames", "2"], ["--start", "1"], ["--fps", "5"], ["--mask", "none"]))
-    )
-
-
-@kind(4)
-def user_mask(rng: Random, base: Path, folder: Path) -> list[str]:
-    """A user's mask."""
-    name = _spoilt_mask(rng, base, folder)
-    return _edit(base, _clip(base, folder), "--user-mask", name)
-
-
-@kind(3)
-def score_mask(rng: Random, base: Path, folder: Path) -> list[str]:
-    """A mask for scoring, a true result, or the edits of another."""
-    names = {"clip": _clip(base, folder), "score_mask": "mask.png", "truth": "truth.mp4"}
-    shutil.copy(base / "mask.png", folder)
-    shutil.copy(base / "c.mp4", folder / "truth.mp4")
-    (folder / "ed" / "c").mkdir(parents=True)
-    shutil.copy(base / "c.mp4", folder / "ed" / "c" / "edit.mp4")
-    how = rng.randrange(3)
-    if how == 0:
-        names["score_mask"] = _spoilt_mask(rng, base, folder)
-    else:
-        path = folder / ("truth.mp4" if how == 1 else "ed/c/edit.mp4")
-        path.write_bytes(rng.choice((mutate.jumbled, mutate.mp4_bytes))(rng, path.read_bytes()))
-        rng.random() < 0.2 and replaced(rng, path)
-    (folder / "l.yaml").write_text(yaml.safe_dump([{**names, **PROMPTS}]))
-    return ["evaluate", "l.yaml", "--do", "score", "--edits", "x=ed", *SCORE]
-
-
-def _spoilt_mask(rng: Random, base: Path, folder: Path) -> str:
-    how = rng.randrange(6)
-    if how == 0:
-        shutil.copytree(base / "frames", folder / "frames")
-        path = rng.choice([folder / "frames", *sorted((folder / "frames").iterdir())])
-        if path.is_file() and rng.random() < 0.6:
-            path.write_bytes(mutate.jumbled(rng, path.read_bytes()))
-        else:
-            replaced(rng, path)
-        return "frames"
-    name = rng.choice(("mask.png", "mask.jpg", "mask.bmp", "mask.tiff", "mask.webp", "k.mkv", "g.gif"))
-    own = (base / name).read_bytes()
-    mask = "own-" + name
-    (folder / mask).write_bytes(_sized_png(rng) if how == 1 else mutate.jumbled(rng, own))
-    how == 2 and replaced(rng, folder / mask)
-    return mask
-
-
-def _sized_png(rng: Random) -> bytes:
-    """A PNG whose header tells an absurd size."""
-    import struct
-    import zlib
-
-    width, height = (rng.choice((0, 1, 4096, 65_535, 2**20, 2**31 - 1, 2**32 - 1)) for _ in range(2))
-    head = struct.pack(">IIBBBBB", width, height, rng.choice((1, 8, 16)), rng.choice((0, 2, 3, 6)), 0, 0, 0)
-    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(9999))), (b"IEND", b""))
-    chunks = (
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-WORDS = (
+WORDS = re.findall(
+    r"\S+",
     "replace remove add make turn put change the a an fox panda with and to into in on of red blue night style "
-    "background it video please instead , . ; & ' as from place more bit please keep swap for two dogs is looking like"
-).split()
+    "background it video please instead , . ; & ' as from place more bit please keep swap for two dogs is looking like",
+)
 
 
 def sentence(rng: Random) -> str:
@@ -404,7 +252,7 @@ def instruction(rng: Random, base: Path, folder: Path) -> list[str]:
         ("a fox runs", "a fox and a dog run over the grass", sentence(rng), mutate.text(rng).replace("\0", "\\0"))
     )
     given = [] if rng.random() < 0.3 else ["--source", caption]
-    return _edit(base, _clip(base, folder), "--instruction", sentence(rng), *given, prompts=False)
+    return edit(base, clip(base, folder), "--instruction", sentence(rng), *given, prompts=False)
 
 
 @kind(2)
@@ -415,12 +263,14 @@ def prompts(rng: Random, base: Path, folder: Path) -> list[str]:
         for key in PROMPTS
     }
     own = [text.replace("\0", "\\0") for key, value in given.items() for text in (f"--{key.replace('_', '-')}", value)]
-    return _edit(base, _clip(base, folder), *own, prompts=False)
+    return edit(base, clip(base, folder), *own, prompts=False)
 
 
 NAMES = (
-    b"\xff\xfe.mp4", b"a\nb.mp4", b"-c.mp4", b"--help.mp4", b"a" * 251 + b".mp4", "é\u0301🦊.mp4".encode(), b" .mp4", b"a b'\"$(x).mp4",
-    b"a:b.mp4", b"c.mp4\n", b"\x1b[31m.mp4", b"a=b.mp4", b"clip=c.mp4", b"%d.mp4", b"*.mp4", b"c.MP4", b".mp4", b"...mp4", b"c", b"c.yaml",
+    b"\xff\xfe.mp4", b"a\nb.mp4", b"-c.mp4", b"--help.mp4", b"a" * 251 + b".mp4", "é\u0301🦊.mp4".encode(), b" .mp4",
+    b"a b'\"$(x).mp4",
+    b"a:b.mp4", b"c.mp4\n", b"\x1b[31m.mp4", b"a=b.mp4", b"clip=c.mp4", b"%d.mp4", b"*.mp4", b"c.MP4", b".mp4",
+    b"...mp4", b"c", b"c.yaml",
     b"x\xff/c.mp4", b"d\ne/c.mp4", b"fd:3.mp4", b"concat:a|b.mp4", b"pipe:0", b"\xe2\x80\xae4pm.mp4",
 )  # fmt: skip
 
@@ -437,25 +287,25 @@ def names(rng: Random, base: Path, folder: Path) -> list[str]:
     if how == 0:
         mask = os.fsencode(folder) + b"/" + name[:200].replace(b"/", b"") + b".png"
         shutil.copy(base / "mask.png", mask)
-        return _edit(base, _clip(base, folder), "--user-mask=" + os.fsdecode(os.path.basename(mask)))
+        return edit(base, clip(base, folder), "--user-mask=" + os.fsdecode(os.path.basename(mask)))
     if how == 1:
         (folder / "e.yaml").write_bytes(b'clip: "' + name + b'"\nsource: a fox\ntarget: a panda\n')
-        return _edit(base, "e.yaml", prompts=False)
+        return edit(base, "e.yaml", prompts=False)
     if how == 2:
-        argv = _edit(base, _clip(base, folder))
+        argv = edit(base, clip(base, folder))
         return [*argv[:-2], "--out=" + os.fsdecode(os.path.basename(name)[:200]) + "-o"]
     if how == 3:
         place = os.fsdecode(b"b-" + name[:90].replace(b"/", b""))
         shutil.copytree(base / "tiny", folder / place)
-        return _edit(base, _clip(base, folder), backbone=place)
-    argv = _edit(base)
+        return edit(base, clip(base, folder), backbone=place)
+    argv = edit(base)
     return [*argv, "--", own] if own.startswith("-") else ["edit", own, *argv[1:]]
 
 
 @kind(2)
 def places(rng: Random, base: Path, folder: Path) -> list[str]:
     """Where the results go, and what lies there."""
-    argv = _edit(base, _clip(base, folder))[:-2]
+    argv = edit(base, clip(base, folder))[:-2]
     out = folder / "o"
     how = rng.randrange(8)
     if how == 0:

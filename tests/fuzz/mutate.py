@@ -9,12 +9,18 @@ from typing import Any
 import yaml
 
 TEXTS = (
-    "", " ", "null", "nan", "inf", "-1", "0", "1e400", "1e-320", "9" * 400, "0x10", "1_000", "[1,2", "[]", "{a: b}", "a:b",
-    "${oc.env:HOME}", "${clip}", "a" * 10_000, "a " * 5_000, "e\u0301" * 50, "\u202eevil", "\x1b[31mred", "%s%n%x", "'", '"',
-    "\\", "true", "2147483648", "9223372036854775808", "-0.0", "1/0", "1/3", "24000/1001", "½", "²", "٣", "1x1", "8192x8192",
-    "0x0", "32x32x32", "auto", "none", "..", "../..", "/", "/etc/passwd", "/dev/zero", "~", ".", "\ufeff", "\u0000", "fox\nfox",
-    "fox, fox, fox", ",,,", "fox" + ", fox" * 300, "=", "a=b", "--help", "-", "--", "https://example.org/a.mp4", "C:\\a.mp4",
-    "🦊" * 40, "𝖋𝖔𝖝", "\u200b", "((((((((((", "*" * 80, "cuda:²", "cuda:99999999999999999999", "mps:0", "a" * 255 + ".mp4",
+    "", " ", "null", "nan", "inf", "-1", "0", "1e400", "1e-320", "9" * 400, "0x10", "1_000", "[1,2", "[]", "{a: b}",
+    "a:b",
+    "${oc.env:HOME}", "${clip}", "a" * 10_000, "a " * 5_000, "e\u0301" * 50, "\u202eevil", "\x1b[31mred", "%s%n%x",
+    "'", '"',
+    "\\", "true", "2147483648", "9223372036854775808", "-0.0", "1/0", "1/3", "24000/1001", "½", "²", "٣", "1x1",
+    "8192x8192",
+    "0x0", "32x32x32", "auto", "none", "..", "../..", "/", "/etc/passwd", "/dev/zero", "~", ".", "\ufeff", "\u0000",
+    "fox\nfox",
+    "fox, fox, fox", ",,,", "fox" + ", fox" * 300, "=", "a=b", "--help", "-", "--", "https://example.org/a.mp4",
+    "C:\\a.mp4",
+    "🦊" * 40, "𝖋𝖔𝖝", "\u200b", "((((((((((", "*" * 80, "cuda:²", "cuda:99999999999999999999", "mps:0",
+    "a" * 255 + ".mp4",
 )  # fmt: skip
 
 NUMBERS = (
@@ -133,20 +139,30 @@ TAGS = ("!!bool maybe", "!!int x", "!!int", "!!float x", "!!null x", "!!timestam
 YAML_ENDS = (
     *(f"seed: {tag}\n" for tag in TAGS),
     "seed: " + "[" * 3000 + "]" * 3000 + "\n", "seed: " + "{a: " * 3000 + "1" + "}" * 3000 + "\n",
-    "seed: " + "[" * 100_000, "- " * 3000 + "1", "? " * 3000 + "1", "seed: &a [*a]\n", "seed: &a {b: *a}\n", "seed: *nobody\n",
-    laughs(9), laughs(3), laughs(12, width=3), laughs(9, "{<<: [", "]}"), "seed: " + "9" * 5000 + "\n", "seed: 1" + "0" * 300 + "\n",
-    "seed: 1:59:59\n", "seed: 0b111\n", "seed: 2001-12-14t21:59:43.10-05:00\n", "seed: 2001-99-99\n", "? [a, b]\n: 1\n",
-    "? {a: b}\n: 1\n", "1: 2\n", "null: 2\n", "true: 1\n", "<<: 3\n", "<<: [1]\n", "<<: {steps: 2}\n", "---\n---\n", "...\n",
-    "%YAML 9.9\n", "%TAG ! x\n", "\tsteps: 1\n", "steps: 1\nsteps: 2\n", "seed: \x07\n", "seed: \ud800\n", "seed: '\n", "seed: |99\n  a\n",
-    "seed: >-\n" + "  a\n" * 5000, "k" * 10_000 + ": 1\n", "k: " + "v" * 200_000 + "\n", "source: '\\ud800'\n", 'source: "\\ud800"\n',
+    "seed: " + "[" * 100_000, "- " * 3000 + "1", "? " * 3000 + "1", "seed: &a [*a]\n", "seed: &a {b: *a}\n",
+    "seed: *nobody\n",
+    laughs(9), laughs(3), laughs(12, width=3), laughs(9, "{<<: [", "]}"), "seed: " + "9" * 5000 + "\n",
+    "seed: 1" + "0" * 300 + "\n",
+    "seed: 1:59:59\n", "seed: 0b111\n", "seed: 2001-12-14t21:59:43.10-05:00\n", "seed: 2001-99-99\n",
+    "? [a, b]\n: 1\n",
+    "? {a: b}\n: 1\n", "1: 2\n", "null: 2\n", "true: 1\n", "<<: 3\n", "<<: [1]\n", "<<: {steps: 2}\n", "---\n---\n",
+    "...\n",
+    "%YAML 9.9\n", "%TAG ! x\n", "\tsteps: 1\n", "steps: 1\nsteps: 2\n", "seed: \x07\n", "seed: \ud800\n",
+    "seed: '\n", "seed: |99\n  a\n",
+    "seed: >-\n" + "  a\n" * 5000, "k" * 10_000 + ": 1\n", "k: " + "v" * 200_000 + "\n", "source: '\\ud800'\n",
+    'source: "\\ud800"\n',
     'clip: "\\0"\n', 'user_mask: "a\\0b"\n', "".join(f"k{i}: {i}\n" for i in range(3000)),
 )  # fmt: skip
 
 YAML_WHOLE = (
-    "", "\n", "#\n", "3\n", "null\n", "[]\n", "{}\n", "[[]]\n", "a\n", "- a\n", "- {}\n", "- null\n", "clip:\n", "clip: []\n",
-    "clip: ''\n", "clip: .\n", "clip: 3\n", "&a [*a]\n", "&a {clip: *a}\n", "\ud800", "\x00\x00", "---\n--- a\n", "- clip: a.mp4\n" * 2,
-    "[" * 5000, "{" * 5000, "- " * 5000, "a: " * 5000, "!!set {a}\n", "!!python/object:os.x {}\n", "<<: *a\n", "- - - - a\n",
-    "clip: c.mp4\nsource: [a]\n", "clip: c.mp4\nsource: {a: b}\n", "clip: " + "a" * 100_000 + "\n", "clip: " + "a/" * 3000 + "\n",
+    "", "\n", "#\n", "3\n", "null\n", "[]\n", "{}\n", "[[]]\n", "a\n", "- a\n", "- {}\n", "- null\n", "clip:\n",
+    "clip: []\n",
+    "clip: ''\n", "clip: .\n", "clip: 3\n", "&a [*a]\n", "&a {clip: *a}\n", "\ud800", "\x00\x00", "---\n--- a\n",
+    "- clip: a.mp4\n" * 2,
+    "[" * 5000, "{" * 5000, "- " * 5000, "a: " * 5000, "!!set {a}\n", "!!python/object:os.x {}\n", "<<: *a\n",
+    "- - - - a\n",
+    "clip: c.mp4\nsource: [a]\n", "clip: c.mp4\nsource: {a: b}\n", "clip: " + "a" * 100_000 + "\n",
+    "clip: " + "a/" * 3000 + "\n",
 )  # fmt: skip
 
 
@@ -164,7 +180,8 @@ def json_bytes(rng: Random, data: Any) -> bytes:
 
 JSON_WHOLE = (
     b"", b"null", b"3", b'"a"', b"[]", b"{}", b"[1, 2]", b"true", b"NaN", b"[" * 100_000, b"[" * 900 + b"]" * 900,
-    b'{"a":' * 100_000, b"9" * 5000, b"1" + b"0" * 400, b"-Infinity", b'{"a": 1, "a": 2}', b"\xff\xfe", b"\x00" * 64, b"{]",
+    b'{"a":' * 100_000, b"9" * 5000, b"1" + b"0" * 400, b"-Infinity", b'{"a": 1, "a": 2}', b"\xff\xfe",
+    b"\x00" * 64, b"{]",
     b'"' + b"a" * 300_000 + b'"', b'["\\ud800"]', b'{"\\ud800": 1}',
 )  # fmt: skip
 
@@ -178,8 +195,10 @@ def boxes(data: bytes, name: bytes) -> list[int]:
     return found
 
 
-BOXES = (b"stts", b"stsz", b"ctts", b"elst", b"tkhd", b"mvhd", b"mdhd", b"stsc", b"stco", b"stss", b"stsd", b"avc1", b"avcC",
-         b"mp4a", b"esds", b"hdlr", b"moov", b"trak", b"ftyp", b"colr", b"pasp", b"edts", b"moof", b"trun", b"tfdt")  # fmt: skip
+BOXES = (b"stts", b"stsz", b"ctts", b"elst", b"tkhd", b"mvhd", b"mdhd", b"stsc", b"stco", b"stss", b"stsd", b"avc1",
+b"avcC",
+         b"mp4a", b"esds", b"hdlr", b"moov", b"trak", b"ftyp", b"colr", b"pasp", b"edts", b"moof", b"trun",
+         b"tfdt")  # fmt: skip
 
 FIELDS = (0, 1, 2, 3, 0xFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF, 1_000_000)
 

@@ -1,5 +1,6 @@
 """Cases by their number: a warm process, its good inputs, and each case in a folder of its own."""
 
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,10 @@ from random import Random
 import harness
 import inputs
 import kinds
+import spoilt
 from harness import Verdict
+
+assert spoilt, "its kinds are added when it is imported"
 
 Run = Callable[..., tuple[str, list[str], Verdict]]
 
@@ -24,7 +28,7 @@ def opened(place: Path) -> Iterator[Run]:
     base.mkdir(parents=True)
     harness.warm()
     inputs.prepare(base)
-    os.chmod(base, 0o555)
+    _composed(base)
 
     def run(number: int, names: Sequence[str] | None = None) -> tuple[str, list[str], Verdict]:
         folder = place / str(number)
@@ -39,6 +43,19 @@ def opened(place: Path) -> Iterator[Run]:
         os.environ.clear()
         os.environ.update(before)
         cleared(base)
+
+
+def _composed(base: Path) -> None:
+    """The configurations that most cases compose, so that the children find them."""
+    from flowedit.config import compose
+    from flowedit.pipeline.notices import of_unused
+    from flowedit.pipeline.plan import brief
+
+    for name in ("tiny", "tiny5", "wan"):
+        plain = {**inputs.PROMPTS, "steps": "1", "strength": "1", "size": "32x32", "backbone": str(base / name)}
+        of_unused(brief(compose.compose(plain)), 1)
+    gc.collect()
+    gc.freeze()
 
 
 def cleared(folder: Path) -> None:

@@ -98,7 +98,7 @@ def test_what_libraries_print_is_muted_and_what_follows_is_not(capfd):
 def test_json_that_is_none_is_refused_in_one_line(tmp_path, text):
     path = tmp_path / "a.json"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    with pytest.raises(InputError, match="a.json' is not JSON") as caught:
+    with pytest.raises(InputError, match=r"a\.json' is not JSON") as caught:
         machine.read_json(path)
     assert len(str(caught.value)) < 300
 

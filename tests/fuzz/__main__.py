@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--keep", metavar="DIR", help="where the folders of cases with a fault are kept")
     given = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="flowedit-fuzz-"))
-    ends, slowest, largest, faults = Counter(), 0.0, 0, 0
+    ends, slowest, largest, faults, done = Counter(), 0.0, 0, 0, 0
     try:
         with session.opened(place) as run:
             for number in range(given.seed, given.seed + given.cases):
@@ -38,12 +38,15 @@ def main() -> int:
                 if verdict.fault and given.keep:
                     shutil.copytree(place / str(number), Path(given.keep) / str(number), symlinks=True)
                 session.cleared(place / str(number))
+                done += 1
+    except KeyboardInterrupt:
+        print("stopped")
     finally:
         shutil.rmtree(place, ignore_errors=True)
     for end, count in sorted(ends.items()):
         print(f"{count:6} {end}")
     most = f"at most {slowest:.1f} s and {largest / 2**30:.2f} GiB a case"
-    print(f"{given.cases} cases from {given.seed}: {faults} faults; {most}")
+    print(f"{done} cases from {given.seed}: {faults} faults; {most}")
     return int(faults > 0)
 
 

@@ -13,9 +13,12 @@ PROMPTS = {
 
 CONTAINERS = {
     "c.mp4": "libx264", "m.mov": "mpeg4", "k.mkv": "libx264", "w.webm": "libvpx", "a.avi": "mpeg4", "t.ts": "libx264",
-    "g.gif": "gif", "f.mp4": "libx264", "p.mpg": "mpeg2video",
+    "g.gif": "gif", "f.mp4": "libx264", "p.mpg": "mpeg2video", "wide.mp4": "libx264", "high.mkv": "mpeg4",
 }  # fmt: skip
 """Files and their codecs; f.mp4 is fragmented."""
+
+SIZES = {"wide.mp4": (2, 4096), "high.mkv": (2048, 2)}
+"""(height, width) of those that are no square."""
 
 
 def prepare(folder: Path) -> None:
@@ -60,12 +63,13 @@ def _film(path: Path, codec: str) -> None:
     rate = 25 if codec == "mpeg2video" else 10
     with av.open(str(path), "w", options=options) as container:
         video = container.add_stream(codec, rate=rate)
-        video.width, video.height = SIDE, SIDE
+        height, width = SIZES.get(path.name, (SIDE, SIDE))
+        video.width, video.height = width, height
         video.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
         video.codec_context.thread_count = 1
         audio = container.add_stream("aac", rate=44100, layout="mono") if path.suffix in (".mp4", ".mov") else None
         for index in range(FRAMES):
-            picture = np.full((SIDE, SIDE, 3), 60, np.uint8)
+            picture = np.full((height, width, 3), 60, np.uint8)
             picture[:, ::8] = (30, 120, 90)
             picture[8:20, 2 * index : 2 * index + 10] = (220, 40, 40)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")

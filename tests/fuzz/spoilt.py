@@ -10,7 +10,7 @@ from random import Random
 
 import mutate
 import yaml
-from inputs import CONTAINERS, PROMPTS
+from inputs import CONTAINERS, PROMPTS, SIZES
 from kinds import SCORE, clip, edit, kind
 
 CONFIGS = {
@@ -102,6 +102,8 @@ def replaced(rng: Random, path: Path) -> None:
 def video(rng: Random, base: Path, folder: Path) -> list[str]:
     """A video file with other numbers in it, cut short, or of random bytes."""
     name = rng.choice(("c.mp4", "c.mp4", "c.mp4", "f.mp4", "m.mov", *CONTAINERS))
+    if name in SIZES and rng.random() < 0.5:
+        return edit(base, clip(base, folder, name), *rng.choice(([], ["--fit", "pad"], ["--fit", "crop"])))
     data = (base / name).read_bytes()
     if Path(name).suffix in (".mp4", ".mov") and rng.random() < 0.8:
         data = mutate.mp4_bytes(rng, data)

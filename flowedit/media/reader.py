@@ -76,6 +76,8 @@ def select(video: Video, start: int = 0, frames: int | None = None, fps: float |
             f"{_decimal(rate)} fps there are {available}, so give 1 to {available}"
         )
     indices = tuple(math.floor(start + i * step) for i in range(count))
+    if video.limit is not None and indices[-1] >= video.limit.frames:
+        raise InputError(video.limit.reason)
     return Selection(indices, rate, start / video.fps, count / rate)
 
 
@@ -121,8 +123,9 @@ def read_small(video: Video, indices: Sequence[int], side: int) -> Iterator[np.n
 
 def _read(video: Video, indices: list[int], chunk: int) -> Iterator[np.ndarray]:
     # decord counts frames from key frames in the file's order, and so returns others where groups are open
-    # and it takes BT.601 for whatever names no matrix
-    batch = _decord(video) if video.index.closed and not video.assumed_bt709 else None
+    # it takes BT.601 for whatever names no matrix, and a mirror for half a turn
+    plain = video.index.closed and not video.assumed_bt709 and not video.mirrored
+    batch = _decord(video) if plain else None
     for begin in range(0, len(indices), chunk):
         frames = batch(indices[begin : begin + chunk]) if batch else None
         if frames is None:
@@ -167,7 +170,7 @@ def _decode(video: Video, indices: list[int], chunk: int, threads: int = THREADS
         while done < len(indices) and index == indices[done]:
             if picture is None:
                 matrix = {"src_colorspace": "ITU709"} if video.assumed_bt709 else {}
-                picture = np.rot90(frame.to_ndarray(format="rgb24", **matrix), -video.rotation // 90)
+                picture = video.upright(frame.to_ndarray(format="rgb24", **matrix))
                 if picture.shape != (*video.size, 3):
                     raise InputError(
                         f"frame {index} of {video.path} is {picture.shape[1]}x{picture.shape[0]}, others "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
 
 from flowedit.machine import whole_file
+from flowedit.media.colours import BT709, Colour
 from flowedit.media.sound import Sound, SoundTrack
 from flowedit.messages import InputError
 
@@ -23,10 +25,11 @@ SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL
 
 
 class Writer:
-    """Write uint8 RGB frames of one (height, width) as H.264 in mp4, BT.709, at exactly `fps`.
+    """Write uint8 RGB frames of one (height, width) as H.264 in mp4, at exactly `fps`.
 
     A context manager: the file appears under its name on a clean exit only. Even sizes become yuv420p, odd
-    ones yuv444p; `crf` is x264's, 0 (lossless) to 51. Raises ValueError for frames of another shape or none
+    ones yuv444p; `crf` is x264's, 0 (lossless) to 51. `colour` says what colours the RGB is of, and how it becomes
+    YUV; `labels` are the file's title and the like. Raises ValueError for frames of another shape or none
     at all, and OSError when the folder or the disk refuses the file.
     """
 
@@ -38,6 +41,8 @@ class Writer:
         sound: Sound | None = None,
         crf: int = 16,
         pixel_aspect: Fraction = Fraction(1),
+        colour: Colour = BT709,
+        labels: Iterable[tuple[str, str]] = (),
     ) -> None:
         if min(size) < 2 or fps <= 0 or not 0 <= crf <= 51:
             raise InputError(
@@ -48,6 +53,7 @@ class Writer:
         self.frames = 0
         self._format = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
         self._crf, self._pixel_aspect, self._source = crf, pixel_aspect, sound
+        self._colour, self._labels = colour, dict(labels)
         self._sound: SoundTrack | None = None
 
     def __enter__(self) -> Self:
@@ -72,9 +78,11 @@ class Writer:
         codec = stream.codec_context
         codec.time_base, codec.thread_count = 1 / self.fps, THREADS
         codec.sample_aspect_ratio = self._pixel_aspect
-        codec.colorspace = codec.color_primaries = codec.color_trc = 1  # BT.709
+        codec.color_primaries, codec.color_trc = self._colour.primaries, self._colour.transfer
+        codec.colorspace = self._colour.matrix
         codec.color_range = ColorRange.MPEG
         self._stream = stream
+        self._container.metadata.update(self._labels)
         if self._source is not None:
             self._sound = SoundTrack(self._source, self._container)
 
@@ -91,7 +99,7 @@ class Writer:
                     format=self._format,
                     src_color_range="JPEG",
                     dst_color_range="MPEG",
-                    dst_colorspace="ITU709",
+                    dst_colorspace=self._colour.matrix,
                     interpolation=SCALER,
                 )
                 picture.pts, picture.time_base = self.frames, 1 / self.fps

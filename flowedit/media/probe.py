@@ -7,19 +7,20 @@ import math
 import os
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import numpy as np
 
-from flowedit.media import colours, rates, refusals
+from flowedit.media import colours, rates, refusals, timing
 from flowedit.media.colours import Colour
 from flowedit.media.refusals import Limit
+from flowedit.media.timing import Index, Packet
 from flowedit.messages import FileError, FileMissingError, InputError
 
 BT601 = 6
@@ -30,17 +31,6 @@ LABELS = ("title", "artist", "album", "comment", "description", "copyright", "da
 
 MATRIX = "DISPLAYMATRIX"
 """FFmpeg's name of what says how a frame is turned and mirrored."""
-
-
-@dataclass(frozen=True)
-class Index:
-    """Where a file's frames are: display times in stream units, ascending (empty if unknown), and its key frames."""
-
-    times: tuple[int, ...] = ()
-    keys: tuple[tuple[int, int], ...] = ()
-    """Of each key frame its display and its decoding time."""
-    closed: bool = False
-    """Seeks are exact: no frame after a key frame in the file is displayed before it."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +51,8 @@ class Video:
     """Displayed width of a pixel over its height."""
     assumed_bt709: bool = False
     """HD that names no colour matrix: players take BT.709, FFmpeg alone BT.601."""
+    pixel_format: str = "yuv420p"
+    """FFmpeg's name of how the file stores its pixels."""
     notices: tuple[str, ...] = ()
     """What a user should hear about this file, a line each: what is left out, and how it is read."""
     mirrored: bool = False
@@ -107,14 +99,6 @@ def open_video(path: Path) -> Any:
     return av.open(str(path.absolute()), options={"protocol_whitelist": "file"}, metadata_errors="ignore")
 
 
-def is_shown(packet: Any, stream: Any) -> bool:
-    """Whether a video packet becomes a frame that players show."""
-    if not packet.size or packet.is_discard:
-        return False
-    # a VP8 reference frame that is never displayed says so in its first byte
-    return stream.codec_context.name != "vp8" or bool(bytes(packet)[0] & 0x10)
-
-
 def _check_file(path: Path) -> None:
     if not path.exists() and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
         raise InputError(f"{path} is an address: download the video first, and give the file")
@@ -146,14 +130,14 @@ def _inspect(path: Path, container: Any) -> Video:
         raise InputError(f"{path} has no video stream, or one without frames: give a video file")
     if stream.codec_context is None:
         raise InputError(refusals.refusal(path, (0, 0), [refusals.UNDECODED]))
-    frame, packets, end = _scan(container, stream)
-    times = _times(packets)
-    _check_whole(path, container, stream, len(times), end)
-    if not times:
+    frame, packets, end = _scan(path, container, stream)
+    _check_whole(path, container, stream, len(packets), end)
+    if not packets:
         raise InputError(f"{path} has no frames: give a video with at least one")
     if frame is None:
         raise InputError(f"{path} is damaged: none of its frames can be decoded; copy or export it again")
-    fps, steady = _rate(stream, times)
+    times = _times(path, kind, packets, frame)
+    fps, steady, held = _rate(stream, times)
     assumed = frame.colorspace == colours.UNSPECIFIED and min(frame.height, frame.width) >= 720
     rgb = frame.format.is_rgb or frame.format.has_palette
     colour = colours.of_frame(frame, colours.BT709.matrix if assumed or rgb else BT601)
@@ -169,19 +153,20 @@ def _inspect(path: Path, container: Any) -> Video:
         height, width, aspect = width, height, 1 / aspect
     return Video(
         path,
-        len(times),
+        len(times) + held,
         (height, width),
         fps,
         rotation,
         bool(container.streams.audio),
         aspect,
         assumed,
-        tuple(refusals.told(path, container, stream, frame)),
+        frame.format.name,
+        (*_notices(len(packets) - len(times), held, fps), *refusals.told(path, container, stream, frame)),
         mirrored,
         colour,
         limit,
         tuple((key.lower(), value) for key, value in container.metadata.items() if key.lower() in LABELS),
-        _index(kind, packets),
+        timing.make_index(kind, packets, times, held, fps, stream.time_base),
     )
 
 
@@ -202,51 +187,57 @@ def _orientation(path: Path, frame: Any) -> tuple[int, bool]:
     return turned % 360, mirrored
 
 
-class _Packet(NamedTuple):
-    """Of a packet that becomes a frame: display and decoding time in stream units, and whether it is a key frame."""
-
-    pts: int | None
-    dts: int | None
-    key: bool
-
-
-def _scan(container: Any, stream: Any) -> tuple[Any, list[_Packet], float]:
-    """The first frame that decodes, the packets of all frames, and where the file ends in seconds."""
-    frame, end = None, 0.0
-    packets: list[_Packet] = []
+def _scan(path: Path, container: Any, stream: Any) -> tuple[Any, list[Packet], float]:
+    """The first frame that a clip can begin with, the packets of all frames, and where the file ends in seconds."""
+    frame, end, key = None, 0.0, None
+    packets: list[Packet] = []
     for packet in container.demux():
         if packet.size and packet.dts is not None:
             end = max(end, float((packet.dts + (packet.duration or 0)) * packet.time_base))
         if packet.stream is stream:
-            if is_shown(packet, stream):
-                packets.append(_Packet(packet.pts, packet.dts, packet.is_keyframe))
-            if frame is None:
-                with suppress(av.error.FFmpegError):
-                    frame = next(iter(packet.decode()), None)
+            if timing.is_shown(packet, stream):
+                packets.append(Packet(packet.pts, packet.dts, packet.is_keyframe))
+                key = packets[-1] if key is None and packet.is_keyframe else key
+            if frame is None and key is not None:
+                frame = next((f for f in _decoded(packet) if timing.begins(f, key, stream.codec_context.name)), None)
+    if packets and key is None:  # a file that names no key frame is taken as it decodes
+        with open_video(path) as again:
+            frame = next((f for packet in again.demux(again.streams.best("video")) for f in _decoded(packet)), None)
     return frame, packets, end
 
 
-def _times(packets: Sequence[_Packet]) -> list[int | None]:
-    """Display times; decoding times where AVI and some program streams give no others."""
-    displayed = all(packet.pts is not None for packet in packets)
-    return [packet.pts if displayed else packet.dts for packet in packets]
+def _decoded(packet: Any) -> list[Any]:
+    with suppress(av.error.FFmpegError):
+        return list(packet.decode())
+    return []
 
 
-def _index(kind: str, packets: Sequence[_Packet]) -> Index:
-    times = [packet.pts for packet in packets if packet.pts is not None]
-    # AVI has no display times: FFmpeg makes some up, and they are wrong where frames are reordered
-    if kind == "avi" or len(set(times)) < len(packets):
-        return Index()
-    earliest, closed = times[-1], "mp4" in kind or "matroska" in kind
-    for packet, time in zip(reversed(packets), reversed(times), strict=True):
-        closed = closed and not (packet.key and earliest < time)
-        earliest = min(earliest, time)
-    keys = tuple(
-        (time, time if packet.dts is None else packet.dts)
-        for packet, time in zip(packets, times, strict=True)
-        if packet.key
-    )
-    return Index(tuple(sorted(times)), keys, closed)
+def _times(path: Path, kind: str, packets: Sequence[Packet], frame: Any) -> list[int | None]:
+    """The times of the frames from `frame` on, the first that a clip can begin with."""
+    if timing.times_known(kind, packets) or not timing.is_headless(packets):
+        return timing.shown_times(kind, packets, frame.pts)
+    with open_video(path) as container:
+        count = sum(1 for _ in timing.from_key_frame(_all_frames(container)))
+    return timing.shown_times(kind, packets, None, count)
+
+
+def _all_frames(container: Any) -> Iterator[Any]:
+    stream = container.streams.best("video")
+    for packet in timing.from_key_packet(container.demux(stream)):
+        yield from _decoded(packet)
+
+
+def _notices(lost: int, held: int, fps: Fraction) -> Iterator[str]:
+    if lost:
+        yield (
+            f"the file begins between key frames: {lost} frames at its start cannot be decoded and are left out, of "
+            "picture and sound"
+        )
+    if held:
+        yield (
+            f"the first frame is held for the time of {held + 1}, and counts as so many of {float(fps):.6g} fps "
+            f"(--start {held} begins where it moves)"
+        )
 
 
 def _check_whole(path: Path, container: Any, stream: Any, frames: int, end: float) -> None:
@@ -264,22 +255,25 @@ def _check_whole(path: Path, container: Any, stream: Any, frames: int, end: floa
         )
 
 
-def _rate(stream: Any, times: list[int | None]) -> tuple[Fraction, bool]:
-    """The rate, frames over duration, and whether the frames come steadily."""
+def _rate(stream: Any, times: Sequence[int | None]) -> tuple[Fraction, bool, int]:
+    """The rate, whether the frames come steadily, and how many more frames' time the first is shown than the others.
+
+    The average of the file's header is taken while no frame is off by more than half a frame's time.
+    """
     average = Fraction(stream.average_rate or stream.guessed_rate or 25)
     known = sorted(t for t in times if t is not None)
     if len(known) < len(times) or len(known) < 2:
-        return average, True
+        return average, True, 0
     # some cameras hold the first frame (an edit list does it too), so steadiness is judged from the second on
     tail = known[1:] if len(known) > 3 else known
     step = Fraction(tail[-1] - tail[0], len(tail) - 1)
     # a tenth of a frame: the jitter of a camera's clock, and the rounding of coarse time bases
     slack = max(Fraction(1), step / 10)
+    held = round((tail[0] - known[0]) / step) - 1 if step and len(known) > 3 else 0
     steady = step > 0 and all(abs(t - tail[0] - i * step) <= slack for i, t in enumerate(tail))
-    if not steady:  # the commonest spacing: what the camera aimed at
+    if not steady or not 0 <= held <= len(known):  # the commonest spacing: what the camera aimed at
         steps = sorted(b - a for a, b in itertools.pairwise(known) if b > a) or [1]
-        return 1 / (steps[len(steps) // 2] * stream.time_base), False
+        return 1 / (steps[len(steps) // 2] * stream.time_base), False, 0
     measured = 1 / (step * stream.time_base)
-    long_first = known[1] - known[0] > step + slack
-    exact = long_first or abs(average / measured - 1) * len(known) < Fraction(1, 2)
-    return (average if exact else measured.limit_denominator(100_000)), steady
+    exact = not held and abs(average / measured - 1) * len(known) < Fraction(1, 2)
+    return (average if exact else measured.limit_denominator(100_000)), True, held

@@ -75,7 +75,7 @@ def write_edit(
     """edit.mp4, compare.mp4 and, with a mask, mask.mp4, as `rendered` gives them."""
     clip, selection = plan.clip, plan.clip.selection
     video = clip.video
-    sound = Sound(video.path, selection.start_seconds, selection.seconds) if video.has_audio else None
+    sound = Sound(video, selection.start_seconds, selection.seconds) if video.has_audio else None
     labels = ["source", "edit" if plan.spec.trained else "edit (random weights: noise)"]
     size = _picture_size(video)
     session.announce("decode, write", len(selection.indices))

@@ -46,6 +46,8 @@ class Video:
     """Displayed width of a pixel over its height."""
     assumed_bt709: bool = False
     """HD that names no colour matrix: players take BT.709, FFmpeg alone BT.601."""
+    matrix: int = 1
+    """By ITU-T H.273, as the file says or as players take it; of RGB BT.709."""
     pixel_format: str = "yuv420p"
     """FFmpeg's name of how the file stores its pixels."""
     notices: tuple[str, ...] = ()
@@ -135,6 +137,7 @@ def _inspect(path: Path, container: Any) -> Video:
         bool(container.streams.audio),
         aspect,
         assumed,
+        _matrix(frame, assumed),
         frame.format.name,
         tuple(_notices(len(packets) - len(times), held, fps)),
         timing.make_index(kind, packets, times, held, fps, stream.time_base),
@@ -179,6 +182,12 @@ def _all_frames(container: Any) -> Iterator[Any]:
     stream = container.streams.best("video")
     for packet in timing.from_key_packet(container.demux(stream)):
         yield from _decoded(packet)
+
+
+def _matrix(frame: Any, assumed: bool) -> int:
+    if frame.colorspace != UNSPECIFIED or assumed or frame.format.is_rgb or len(frame.format.components) < 3:
+        return int(frame.colorspace) if 0 < frame.colorspace != UNSPECIFIED else 1
+    return 6  # what FFmpeg takes for whatever names none
 
 
 def _notices(lost: int, held: int, fps: Fraction) -> Iterator[str]:

@@ -80,8 +80,8 @@ def write_edit(
     size = _picture_size(video)
     session.announce("decode, write", len(selection.indices))
     with ExitStack() as stack:
-        path, aspect = folder / "edit.mp4", video.pixel_aspect
-        edit = stack.enter_context(Writer(path, clip.size, selection.fps, sound, pixel_aspect=aspect))
+        like = {"pixel_aspect": video.pixel_aspect, "matrix": video.matrix}
+        edit = stack.enter_context(Writer(folder / "edit.mp4", clip.size, selection.fps, sound, **like))
         others: dict[str, Writer] = {}
         for part in rendered(plan, backbone, edits, pixels):
             edit.write(part.edit)

@@ -164,7 +164,7 @@ def whole(path, indices=None, chunk=16):
 )
 def test_probe_counts_and_times(tmp_path, name, codec, rate):
     path = make(tmp_path / name, moving(12), codec, rate)
-    assert probe(path) == Video(path, 12, (64, 96), Fraction(rate), 0, False)
+    assert probe(path) == Video(path, 12, (64, 96), Fraction(rate), 0, False, matrix=6)
 
 
 def test_probe_one_frame_and_sound(tmp_path):

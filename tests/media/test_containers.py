@@ -1,15 +1,21 @@
 """Which frame is frame i: containers, codecs, layouts of key frames and starting points against another decode."""
 
 import itertools
+import struct
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
 from flowedit.media.probe import probe
-from flowedit.media.reader import read, read_small
+from flowedit.media.reader import read, read_small, select
+from flowedit.media.sound import Sound
+from flowedit.media.writer import Writer
+
+CASES_FOLDER = Path(__file__).parents[1] / "data" / "cases"
 
 COUNT, GROUP, SKIPPED = 26, 8, 3
 """Frames of each file, frames from key frame to key frame, and packets cut off a file that begins between them."""
@@ -175,3 +181,106 @@ def test_what_decord_may_read_has_the_same_frames(tmp_path, monkeypatch, contain
     check(path, 0)
     path = cut_off(path, container)
     check(path, COUNT - probe(path).frames)
+
+
+def edit_list(path, entries):
+    """Give an mp4 whose moov lies at its end the edit list [(seconds or None, first frame or -1)] of a 25 fps track."""
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        frame = int(1 / (25 * container.streams.video[0].time_base))
+    at = data.index(b"elst") - 4
+    size = struct.unpack_from(">I", data, at)[0]
+    (own,) = struct.unpack_from(">i", data, at + 20)  # what hides the delay of B frames
+    table = b"".join(
+        struct.pack(">IiI", round(1000 * seconds), own + first * frame if first >= 0 else -1, 1 << 16)
+        for seconds, first in entries
+    )
+    box = struct.pack(">I4sII", 16 + len(table), b"elst", 0, len(entries)) + table
+    for name in (b"edts", b"trak", b"moov"):
+        place = data.rindex(name, 0, at) - 4
+        struct.pack_into(">I", data, place, struct.unpack_from(">I", data, place)[0] + len(box) - size)
+    data[at : at + size] = box
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("fmt", ["yuv420p", "yuv444p"])
+@pytest.mark.parametrize("layout", ["closed", "open"])
+@pytest.mark.parametrize(
+    ("entries", "first", "start"),
+    [
+        ([(22 / 25, 4)], 4, 0),
+        ([(16 / 25, 10)], 10, 0),
+        ([(0.2, -1), (26 / 25, 0)], 0, 0.2),
+        ([(0.2, -1), (21 / 25, 5)], 5, 0.2),
+    ],
+)
+def test_edit_lists_hide_frames_and_delay_them(tmp_path, entries, first, start, layout, fmt):
+    path = edit_list(encoded(tmp_path, "mp4", "h264", layout, fmt), entries)
+    info = check(path, first)
+    assert info.notices == ()
+    assert float(info.index.start) == pytest.approx(start, abs=0.001)
+
+
+@pytest.mark.parametrize("name", ["midgop.mkv", "midgop.ts"])
+def test_notice_names_what_is_left_out(name):
+    info = probe(CASES_FOLDER / name)
+    lost = {"midgop.mkv": 3, "midgop.ts": 5}[name]
+    assert info.frames == 16
+    assert info.notices == (
+        f"the file begins between key frames: {lost} frames at its start cannot be decoded and are left out, of "
+        "picture and sound",
+    )
+
+
+@pytest.mark.parametrize("first", range(0, 75, 7))
+def test_program_streams_seek_to_the_frame_that_is_asked_for(first):
+    """mp2.mpg is white at frames 25 and 50, of 75."""
+    info = probe(CASES_FOLDER / "mp2.mpg")
+    frames = np.concatenate(list(read(info, range(first, 75), 8)))
+    assert [first + place for place, frame in enumerate(frames) if frame.mean() > 220] == [
+        place for place in (25, 50) if place >= first
+    ]
+    assert next(read(info, [50]))[0].mean() > 220
+    assert next(read(info, [40]))[0].mean() < 220
+
+
+def test_a_held_first_frame_leaves_the_others_their_rate():
+    """first_held_av.mp4: the first frame lasts 13/24 s; white at 1.5 s and 2.5 s, as the sound is loud."""
+    info = probe(CASES_FOLDER / "first_held_av.mp4")
+    assert (info.fps, info.frames, info.index.held, info.index.start) == (24, 84, 12, 0)
+    assert info.notices[0].startswith("the first frame is held for the time of 13")
+    frames = np.concatenate(list(read(info, range(84))))
+    assert [place for place, frame in enumerate(frames) if frame.mean() > 220] == [36, 60]
+    assert (frames[:13] == frames[0]).all()
+    small = [frame.mean() > 200 for frame in read_small(info, range(84), 48)]
+    assert [place for place, white in enumerate(small) if white] == [36, 60]
+
+
+def white_and_loud(path):
+    """When frames are white and when the sound begins to be loud, in seconds of the file."""
+    with av.open(str(path)) as container:
+        white = [frame.time for frame in container.decode(video=0) if frame.to_ndarray(format="gray").mean() > 200]
+    with av.open(str(path)) as container:
+        loud = []
+        for frame in container.decode(audio=0):
+            level = np.abs(frame.to_ndarray().astype(np.float32)).reshape(len(frame.layout.channels), -1).max(0)
+            level = level / (32768 if level.max() > 2 else 1)
+            loud += [frame.time + i / frame.sample_rate for i in np.nonzero(level > 0.1)[0]]
+    return white, [time for before, time in itertools.pairwise([-1, *loud]) if time - before > 0.3]
+
+
+@pytest.mark.parametrize("skipped", [0, 10])
+@pytest.mark.parametrize("name", ["midgop_av.mkv", "first_held_av.mp4", "frag_flash_av.mp4", "mp2.mpg"])
+def test_sound_stays_in_step(tmp_path, name, skipped):
+    """White flashes and beeps are as far apart in what is written as they are in the file."""
+    info = probe(CASES_FOLDER / name)
+    chosen = select(info, start=skipped)
+    with Writer(tmp_path / "a.mp4", info.size, chosen.fps, Sound(info, chosen.start_seconds, chosen.seconds)) as out:
+        for frames in read(info, chosen.indices):
+            out.write(frames)
+    (white, loud), (was_white, was_loud) = white_and_loud(tmp_path / "a.mp4"), white_and_loud(CASES_FOLDER / name)
+    assert len(white) == len(loud) == 2
+    for place in range(2):
+        assert loud[place] - white[place] == pytest.approx(was_loud[place] - was_white[place], abs=0.012)
+    assert white[0] + skipped / float(info.fps) == pytest.approx(was_white[0] - float(info.index.start), abs=0.001)

@@ -130,16 +130,16 @@ def _inspect(path: Path, container: Any) -> Video:
         raise InputError(f"{path} has no video stream, or one without frames: give a video file")
     if stream.codec_context is None:
         raise InputError(refusals.refusal(path, (0, 0), [refusals.UNDECODED]))
-    frame, packets, end = _scan(path, container, stream)
+    frame, packets, headless, end = _scan(path, container, stream)
     _check_whole(path, container, stream, len(packets), end)
     if not packets:
         raise InputError(f"{path} has no frames: give a video with at least one")
     if frame is None:
         raise InputError(f"{path} is damaged: none of its frames can be decoded; copy or export it again")
-    times = _times(path, kind, packets, frame)
+    times = _times(path, kind, packets, frame, headless)
     fps, steady, held = _rate(stream, times)
     assumed = frame.colorspace == colours.UNSPECIFIED and min(frame.height, frame.width) >= 720
-    rgb = frame.format.is_rgb or frame.format.has_palette
+    rgb = frame.format.is_rgb or len(frame.format.components) < 3  # or a palette of it, or grey
     colour = colours.of_frame(frame, colours.BT709.matrix if assumed or rgb else BT601)
     transparent = refusals.shows_through(frame, stream, lambda: open_video(path))
     uneven = [] if steady else sorted(time for time in times if time is not None)
@@ -166,7 +166,7 @@ def _inspect(path: Path, container: Any) -> Video:
         colour,
         limit,
         tuple((key.lower(), value) for key, value in container.metadata.items() if key.lower() in LABELS),
-        timing.make_index(kind, packets, times, held, fps, stream.time_base),
+        timing.make_index(kind, packets, times, headless, held, fps, stream.time_base),
     )
 
 
@@ -187,9 +187,12 @@ def _orientation(path: Path, frame: Any) -> tuple[int, bool]:
     return turned % 360, mirrored
 
 
-def _scan(path: Path, container: Any, stream: Any) -> tuple[Any, list[Packet], float]:
-    """The first frame that a clip can begin with, the packets of all frames, and where the file ends in seconds."""
-    frame, end, key = None, 0.0, None
+def _scan(path: Path, container: Any, stream: Any) -> tuple[Any, list[Packet], bool, float]:
+    """The first frame that a clip can begin with, the packets of all frames, and where the file ends in seconds.
+
+    The third value says whether the file begins between key frames.
+    """
+    frame, end, key, headless = None, 0.0, None, False
     packets: list[Packet] = []
     for packet in container.demux():
         if packet.size and packet.dts is not None:
@@ -197,13 +200,16 @@ def _scan(path: Path, container: Any, stream: Any) -> tuple[Any, list[Packet], f
         if packet.stream is stream:
             if timing.is_shown(packet, stream):
                 packets.append(Packet(packet.pts, packet.dts, packet.is_keyframe))
-                key = packets[-1] if key is None and packet.is_keyframe else key
+            if key is None and packet.size:  # a key frame that an edit list hides is one as well
+                key = Packet(packet.pts, packet.dts, True) if packet.is_keyframe else None
+                headless = headless or key is None
             if frame is None and key is not None:
                 frame = next((f for f in _decoded(packet) if timing.begins(f, key, stream.codec_context.name)), None)
     if packets and key is None:  # a file that names no key frame is taken as it decodes
+        headless = False
         with open_video(path) as again:
             frame = next((f for packet in again.demux(again.streams.best("video")) for f in _decoded(packet)), None)
-    return frame, packets, end
+    return frame, packets, headless, end
 
 
 def _decoded(packet: Any) -> list[Any]:
@@ -212,9 +218,9 @@ def _decoded(packet: Any) -> list[Any]:
     return []
 
 
-def _times(path: Path, kind: str, packets: Sequence[Packet], frame: Any) -> list[int | None]:
+def _times(path: Path, kind: str, packets: Sequence[Packet], frame: Any, headless: bool) -> list[int | None]:
     """The times of the frames from `frame` on, the first that a clip can begin with."""
-    if timing.times_known(kind, packets) or not timing.is_headless(packets):
+    if timing.times_known(kind, packets) or not headless:
         return timing.shown_times(kind, packets, frame.pts)
     with open_video(path) as container:
         count = sum(1 for _ in timing.from_key_frame(_all_frames(container)))

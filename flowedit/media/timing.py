@@ -34,11 +34,6 @@ class Index:
     """When the first frame is shown, in the file's own seconds."""
 
 
-def is_headless(packets: Sequence[Packet]) -> bool:
-    """Whether frames come before the first key frame; a file that names no key frame is taken as it decodes."""
-    return bool(packets) and not packets[0].key and any(packet.key for packet in packets)
-
-
 def is_shown(packet: Any, stream: Any) -> bool:
     """Whether a video packet becomes a frame that players show."""
     if not packet.size or packet.is_discard:
@@ -76,13 +71,19 @@ def shown_times(kind: str, packets: Sequence[Packet], first: int | None, count: 
 
 
 def make_index(
-    kind: str, packets: Sequence[Packet], times: Sequence[int | None], held: int, fps: Fraction, base: Fraction
+    kind: str,
+    packets: Sequence[Packet],
+    times: Sequence[int | None],
+    headless: bool,
+    held: int,
+    fps: Fraction,
+    base: Fraction,
 ) -> Index:
     """The index of a file: all its packets in the file's order, of which the frames at `times` can be decoded.
 
     `held` is how many more frames' time the first of them is shown, `base` the unit of all times in seconds.
     """
-    headless, start = is_headless(packets), Fraction(0)
+    start = Fraction(0)
     if times[0] is not None:
         start = times[0] * base
     if held and times[1] is not None:  # the others are shown when the file says, the first a fraction of a frame off

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from flowedit.config.names import RENAMED
 from flowedit.config.options import hint_of, typed
 from flowedit.config.schema import Settings
 from flowedit.declare import Option, options_of
@@ -29,9 +30,6 @@ CLIP = tuple(name for name in FLAGS if OPTIONS[name].role == "clip")
 """Flags that belong to a clip and not to a method."""
 SHARED = tuple(name for name in FLAGS if name not in (*CLIP, "mode", "composite", "out"))
 """Flags that hold for every method of a comparison."""
-RENAMED = {"guidance": "averaging"}
-"""Old flags that go on working, with a notice."""
-
 UNSET = object()
 
 SWITCHES = ("--debug", "--quiet", "--dry-run", "--help")

@@ -1,4 +1,4 @@
-"""The composition: from any number of threads, options of an editor as they are declared, backbones as people name them."""
+"""Composing: from many threads, options of an editor as they are declared, backbones as people name them."""
 
 import sys
 import threading

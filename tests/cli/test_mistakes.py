@@ -54,7 +54,7 @@ def place(tmp_path, monkeypatch, clip_file):
         ("edit clip.mp4 --num_inference_steps=4", "it is written --steps here"),
         ("edit --input clip.mp4", "the clip needs no flag, flowedit edit CLIP"),
         ("edit clip.mp4 --output x", "unknown option --output; did you mean --out?"),
-        ("edit clip.mp4 --guidance_scale 4", "it is written --target-guidance-scale here"),
+        ("edit clip.mp4 --guidance_scale 4", "did you mean --target-guidance-scale?"),
         ("generate fox --source x", "flowedit generate has no --source"),
         ("bench --user-mask x", "flowedit bench has no --user-mask"),
         ("edit clip.mp4 device=cuda", "unknown key 'device'; here it is called runtime.device"),

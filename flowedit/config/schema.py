@@ -111,7 +111,7 @@ class Settings:
         "share of the grid that is run: 0 is the clip itself, 1 starts at pure noise",
         least=0,
         most=1,
-        expected="within 0 (the clip itself) and 1 (from pure noise)",
+        expected="between 0 (the clip itself) and 1 (from pure noise)",
         bench=True,
     )
     source_guidance_scale: float = option(
@@ -140,7 +140,7 @@ class Settings:
         "blend the edit into the original pixels through the mask; auto is on with a mask", typed="{auto,true,false}"
     )
     size: str | None = option(
-        "working size; without it the backbone's own area at the clip's aspect",
+        "working size; without it the one that the backbone was trained at, or its area at the clip's aspect",
         typed="WIDTHxHEIGHT",
         written="text",
         generate=True,
@@ -156,7 +156,10 @@ class Settings:
         check=_ascending,
         expected="auto, none or ascending frame numbers from 1 up",
     )
-    fit: Literal["crop", "pad"] = option("how another aspect meets the working size")
+    fit: Literal["auto", "crop", "pad"] = option(
+        "how another aspect meets the working size: auto crops, but pads a portrait clip in a landscape frame",
+        typed="{auto,crop,pad}",
+    )
     window: int | Literal["auto", "whole"] = option(
         "frames that the network sees at once: auto (what it was trained on) | whole | a number",
         least=1,

@@ -147,7 +147,7 @@ def _read(video: Video, indices: list[int], chunk: int) -> Iterator[np.ndarray]:
     # decord counts frames from key frames in the file's order, and so returns others where groups are open
     # it takes BT.601 for whatever names no matrix, and a mirror for half a turn
     exact = video.index.closed and not (video.assumed_bt709 or video.mirrored) and video.pixel_format in DECORD
-    batch = _decord(video) if exact else None
+    batch = _decord(video) if exact and timing.tables_agree(video.path) else None
     for begin in range(0, len(indices), chunk):
         frames = batch(indices[begin : begin + chunk]) if batch else None
         if frames is None:

@@ -68,8 +68,8 @@ def shown_times(kind: str, packets: Sequence[Packet], first: int | None, count: 
         return [time for time in times if first is None or first not in times or time >= first]
     displayed = all(packet.pts is not None for packet in packets)
     found = [packet.pts if displayed else packet.dts for packet in packets]
-    if all(time is not None for time in found):
-        found = sorted(time for time in found if time is not None)
+    known = sorted(time for time in found if time is not None)
+    found = [*known] if len(known) == len(found) else found
     return found if count is None else found[len(found) - count :]
 
 

@@ -111,7 +111,7 @@ class Settings:
         "share of the grid that is run: 0 is the clip itself, 1 starts at pure noise",
         least=0,
         most=1,
-        expected="within 0 (the clip itself) and 1 (from pure noise)",
+        expected="between 0 (the clip itself) and 1 (from pure noise)",
         bench=True,
     )
     source_guidance_scale: float = option(

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,14 @@ class Results:
     """
 
     folder: Path
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = field(repr=False)
     names: tuple[str, ...]
-    by_kind: bool
+    by_kind: bool = field(repr=False)
+
+    @property
+    def page(self) -> Path:
+        """The page with the videos and the scores."""
+        return self.folder / "index.html"
 
     @property
     def failed(self) -> bool:
@@ -48,7 +53,7 @@ class Results:
 
 def check_place(out: Path) -> None:
     """Raise OSError, before any work, for a folder where `write` would be refused."""
-    outputs.check_place(out, FILES)
+    outputs.check_place(str(out), FILES)
 
 
 def facts(options: EvaluationOptions) -> dict[str, str]:

@@ -90,7 +90,7 @@ def _generate(options: argparse.Namespace) -> int:
         from flowedit.pipeline import run
         from flowedit.pipeline.record import Session
 
-        backbone = run.load_backbone(settings)
+        backbone = run.load_backbone(settings, monitor.notice)
         folder = run.generate(settings, backbone, Session(backbone.device, monitor))
     print(folder / "video.mp4")
     return 0

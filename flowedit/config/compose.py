@@ -49,6 +49,9 @@ LISTS = frozenset(
 ) | {"mode.times"}
 """Keys whose value may be numbers with commas between them, without the brackets of Hydra's grammar."""
 
+REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""A name on the model hub."""
+
 RENAMED = {"guidance": "averaging", "video": "clip"}
 """Old names of keys, and the new ones that they are taken for, with a notice."""
 
@@ -106,9 +109,10 @@ def _sorted_out(
     rest: list[tuple[str, Any]] = []
     for key, value in pairs:
         if key == "backbone":
-            chosen[key], path = _backbone(str(value))
-            texts.pop("backbone.path", None)
-            texts |= {"backbone.path": path} if path else {}
+            chosen[key], own = _backbone(str(value))
+            for name in ("backbone.path", "backbone.repository"):
+                texts.pop(name, None)
+            texts |= own
         elif key in GROUPS:
             chosen[key] = one_of(key, str(value), options(key))
         elif WRITTEN.get(key, "value") != "value":
@@ -174,16 +178,31 @@ def split(text: str) -> tuple[str, str]:
     return current(key), value
 
 
-def _backbone(value: str) -> tuple[str, str | None]:
-    """The choice in the group `backbone`, and the path that it needs."""
+def _backbone(value: str) -> tuple[str, dict[str, str | None]]:
+    """The choice in the group `backbone`, and the path or the repository of the hub that it needs.
+
+    A name may be in other letters than ours; a repository that has a name here is that name.
+    """
     names = [name for name in options("backbone") if name != "folder"]
     if value == "folder" or value in names:
-        return value, None
+        return value, {}
     if value and Path(value).is_dir():
-        return "folder", value
+        return "folder", {"backbone.path": value}
+    if named := next((name for name in names if value.lower() in (name.lower(), repository(name))), None):
+        return named, {}
+    if REPOSITORY.fullmatch(value):
+        return "folder", {"backbone.repository": value}
     raise InputError(
-        f"unknown backbone {value!r}: neither a folder nor one of {', '.join(names)}{nearest(value, names)}"
+        f"unknown backbone {value!r}: neither a folder, a repository OWNER/NAME of the model hub, nor one of "
+        f"{', '.join(names)}{nearest(value, names)}"
     )
+
+
+def repository(name: str) -> str | None:
+    """The repository of a named backbone on the hub, in small letters; None for one that is not there."""
+    path = folder() / "backbone" / f"{name}.yaml"
+    owner = re.search(r"^repository: *(\S+)", path.read_text(encoding="utf-8"), re.M) if path.is_file() else None
+    return None if owner is None else owner[1].lower()
 
 
 def one_of(group: str, value: str, names: list[str]) -> str:

@@ -240,7 +240,7 @@ def edit_settings(
     """The edit that these settings say, of a clip that was probed already; refused before a download if need be."""
     settings = instruction.complete(settings, monitor, video=video)
     check(settings, open_clip(settings, video))
-    backbone = run.load_backbone(settings)
+    backbone = run.load_backbone(settings, monitor.notice)
     return run.edit_clip(settings, backbone, Session(backbone.device, monitor, callback, cancel), video=video)
 
 

@@ -67,7 +67,7 @@ def of_region(made: Brief) -> list[str]:
     settings, sides, editor = made.settings, made.sides, made.editor
     notices = list(_of_task(made))
     if "source" not in editor.sides and words.phrases(settings.source_words):
-        notices.append(f"{settings.mode.name} evaluates no source prompt: source_words give no mask")
+        notices.append(f"mode={settings.mode.name} never looks at the source prompt: no mask comes from source_words")
     if not made.attended:
         if not settings.user_mask:
             notices.append("mask=none and no user mask: a global edit, the whole frame may change")

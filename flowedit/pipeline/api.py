@@ -125,6 +125,13 @@ class Told:
         self._monitor, self._log = monitor or QUIET, log
         self.notices: list[str] = []
 
+    def start(self, text: str) -> None:
+        """What is about to run."""
+        if self._log:
+            LOGGER.info("%s", text)
+        if (hear := getattr(self._monitor, "start", None)) is not None:
+            hear(text)
+
     def phase(self, name: str, total: int) -> None:
         """A phase begins."""
         self._monitor.phase(name, total)
@@ -280,7 +287,7 @@ def edit_frames(
     settings = instruction.complete(settings_of(_without_files(options)), told)
     clip = array_clip(array, fps, settings)
     check(settings, clip)  # before a download
-    backbone = run.load_backbone(settings)
+    backbone = run.load_backbone(settings, told.notice)
     return run.edit_array(settings, backbone, clip, Session(backbone.device, told, callback, cancel, told.notices))
 
 
@@ -321,7 +328,7 @@ def generate_settings(
 ) -> GeneratedClip:
     """The clip that these settings say."""
     check_place(settings.out, GENERATE)
-    backbone = run.load_backbone(settings)
+    backbone = run.load_backbone(settings, monitor.notice)
     return run.generate(settings, backbone, Session(backbone.device, monitor, callback, cancel))
 
 
@@ -337,7 +344,7 @@ def edit_settings(
     told = Told(monitor, log=False)
     settings = instruction.complete(settings, told, video=video)
     check(settings, open_clip(settings, video))
-    backbone = run.load_backbone(settings)
+    backbone = run.load_backbone(settings, told.notice)
     session = Session(backbone.device, monitor, callback, cancel, told.notices)
     return run.edit_clip(settings, backbone, session, video=video)
 

@@ -6,8 +6,9 @@ import itertools
 import math
 import os
 import re
+import shlex
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -130,7 +131,7 @@ def _inspect(path: Path, container: Any) -> Video:
         raise InputError(f"{path} has no video stream, or one without frames: give a video file")
     if stream.codec_context is None:
         raise InputError(refusals.refusal(path, (0, 0), [refusals.UNDECODED]))
-    frame, packets, headless, end = _scan(path, container, stream)
+    frame, packets, headless, end, clocks = _scan(path, container, stream)
     _check_whole(path, container, stream, len(packets), end)
     if not packets:
         raise InputError(f"{path} has no frames: give a video with at least one")
@@ -138,6 +139,7 @@ def _inspect(path: Path, container: Any) -> Video:
         raise InputError(f"{path} is damaged: none of its frames can be decoded; copy or export it again")
     times = _times(path, kind, packets, frame, headless)
     fps, steady, held = _rate(stream, times)
+    _check_clocks(path, fps, clocks)
     assumed = frame.colorspace == colours.UNSPECIFIED and min(frame.height, frame.width) >= 720
     rgb = frame.format.is_rgb or len(frame.format.components) < 3  # or a palette of it, or grey
     colour = colours.of_frame(frame, colours.BT709.matrix if assumed or rgb else BT601)
@@ -187,16 +189,19 @@ def _orientation(path: Path, frame: Any) -> tuple[int, bool]:
     return turned % 360, mirrored
 
 
-def _scan(path: Path, container: Any, stream: Any) -> tuple[Any, list[Packet], bool, float]:
+def _scan(path: Path, container: Any, stream: Any) -> tuple[Any, list[Packet], bool, float, dict[Any, Fraction]]:
     """The first frame that a clip can begin with, the packets of all frames, and where the file ends in seconds.
 
-    The third value says whether the file begins between key frames.
+    The third value says whether the file begins between key frames, the last how long a packet of each sound lasts.
     """
     frame, end, key, headless = None, 0.0, None, False
+    clocks: dict[Any, Fraction] = {}
     packets: list[Packet] = []
     for packet in container.demux():
         if packet.size and packet.dts is not None:
             end = max(end, float((packet.dts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream.type == "audio" and packet.duration:
+            clocks.setdefault(packet.stream, packet.duration * packet.time_base)
         if packet.stream is stream:
             if timing.is_shown(packet, stream):
                 packets.append(Packet(packet.pts, packet.dts, packet.is_keyframe))
@@ -209,7 +214,7 @@ def _scan(path: Path, container: Any, stream: Any) -> tuple[Any, list[Packet], b
         headless = False
         with open_video(path) as again:
             frame = next((f for packet in again.demux(again.streams.best("video")) for f in _decoded(packet)), None)
-    return frame, packets, headless, end
+    return frame, packets, headless, end, clocks
 
 
 def _decoded(packet: Any) -> list[Any]:
@@ -259,6 +264,26 @@ def _check_whole(path: Path, container: Any, stream: Any, frames: int, end: floa
         raise InputError(
             f"{path} is truncated (it should have {promised}; {frames} frames are left): copy or export it again"
         )
+
+
+def _check_clocks(path: Path, fps: Fraction, clocks: Mapping[Any, Fraction]) -> None:
+    """Refuse times that no camera writes: a table or a time base in the file is broken."""
+    if not rates.LEAST <= fps <= rates.MOST:
+        raise InputError(
+            f"{path} says that a frame lasts {float(1 / fps):.3g} s: its table of times is broken, export it again"
+        )
+    for stream, lasts in clocks.items():
+        codec = stream.codec_context
+        if codec is not None and codec.frame_size and codec.sample_rate:
+            usual = Fraction(codec.frame_size, codec.sample_rate)
+            if not usual / 16 < lasts < 16 * usual:
+                raise InputError(
+                    f"the sound of {path} is broken: by its clock a packet lasts {float(lasts):.3g} s and not "
+                    f"{float(usual):.3g}; take the sound out, or export it again: "
+                    + shlex.join(
+                        ["ffmpeg", "-i", str(path), "-c", "copy", "-an", str(path.with_name(f"{path.stem}-silent.mp4"))]
+                    )
+                )
 
 
 def _rate(stream: Any, times: Sequence[int | None]) -> tuple[Fraction, bool, int]:

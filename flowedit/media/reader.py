@@ -115,7 +115,7 @@ def read_small(video: Video, indices: Sequence[int], side: int) -> Iterator[np.n
     """
     shrink = side / max(video.size)
     height, width = (max(2, round(length * shrink)) for length in video.size[:: -1 if video.rotation % 180 else 1])
-    indices, to_rgb = _in_file(video, indices), _to_rgb(video, Interpolation.AREA, width, height)
+    indices, to_rgb = _in_file(video, indices), _to_rgb(video, Interpolation.AREA, width=width, height=height)
     done, picture = 0, None
     for index, frame in _decoded(video, indices[0], THREADS):
         if index < indices[done]:
@@ -135,19 +135,19 @@ def _in_file(video: Video, indices: Sequence[int]) -> list[int]:
     return [max(0, index - video.index.held) for index in indices]
 
 
-def _to_rgb(video: Video, kernel: Interpolation, *size: int) -> Callable[[Any], np.ndarray]:
-    """A function from a decoded frame to uint8 RGB, at a size (width, height) if that is given."""
+def _to_rgb(video: Video, kernel: Interpolation, **size: int) -> Callable[[Any], np.ndarray]:
+    """A function from a decoded frame to uint8 RGB, at a width and height if those are given."""
     reformatter = VideoReformatter()
     matrix = {"src_colorspace": "ITU709"} if video.assumed_bt709 else {}
-    options: dict[str, Any] = {"format": "rgb24", "interpolation": kernel | EXACT, "threads": 1} | matrix
-    return lambda frame: reformatter.reformat(frame, *size, **options).to_ndarray()
+    options: dict[str, Any] = {"format": "rgb24", "interpolation": kernel | EXACT, "threads": 1} | matrix | size
+    return lambda frame: reformatter.reformat(frame, **options).to_ndarray()
 
 
 def _read(video: Video, indices: list[int], chunk: int) -> Iterator[np.ndarray]:
     # decord counts frames from key frames in the file's order, and so returns others where groups are open
     # it takes BT.601 for whatever names no matrix, and a mirror for half a turn
     exact = video.index.closed and not (video.assumed_bt709 or video.mirrored) and video.pixel_format in DECORD
-    batch = _decord(video) if exact else None
+    batch = _decord(video) if exact and timing.tables_agree(video.path) else None
     for begin in range(0, len(indices), chunk):
         frames = batch(indices[begin : begin + chunk]) if batch else None
         if frames is None:

@@ -102,7 +102,7 @@ class Writer:
         with ExitStack() as stack:
             try:
                 self._open(stack.enter_context(whole_file(self.path, parents=False)), stack)
-            except OSError as error:
+            except (OSError, av.error.FFmpegError) as error:
                 raise self._refused(error) from None
             self._stack = stack.pop_all()
         return self
@@ -143,11 +143,11 @@ class Writer:
                 self.frames += 1
                 if self._sound is not None:
                     self._sound.advance(self.frames / self.fps)
-        except OSError as error:
+        except (OSError, av.error.FFmpegError) as error:
             raise self._refused(error) from None
 
     def _picture(self, frame: np.ndarray) -> Any:
-        picture = av.VideoFrame(self.size[1], self.size[0], self._format)
+        picture: Any = av.VideoFrame(self.size[1], self.size[0], self._format)
         matrix, subsampled = self._colour.matrix, self._format == "yuv420p"
         picture.colorspace, picture.color_range = matrix, ColorRange.MPEG
         for plane, values in zip(picture.planes, planes(frame, matrix, subsampled), strict=True):
@@ -167,7 +167,7 @@ class Writer:
                 self._container.mux(self._stream.encode(None))
                 if self._sound is not None:
                     self._sound.finish()
-        except OSError as fault:
+        except (OSError, av.error.FFmpegError) as fault:
             raise self._refused(fault) from None
 
     def _close(
@@ -180,8 +180,10 @@ class Writer:
             if error is None:
                 raise
 
-    def _refused(self, error: OSError) -> OSError:
-        return OSError(
-            f"cannot write {self.path}: {error.strerror or error}; choose a folder that exists, may "
-            "be written and has room"
-        )
+    def _refused(self, error: Exception) -> Exception:
+        said = getattr(error, "strerror", None) or error
+        if not isinstance(error, OSError):
+            return InputError(
+                f"cannot write {self.path} as an mp4: {said}; take the sound out of the source, or export it again"
+            )
+        return OSError(f"cannot write {self.path}: {said}; choose a folder that exists, may be written and has room")

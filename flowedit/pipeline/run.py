@@ -23,7 +23,7 @@ from flowedit.pipeline import instruction, notices
 from flowedit.pipeline.checks import check, check_editor, check_prompt
 from flowedit.pipeline.notices import Shape
 from flowedit.pipeline.outputs import EDIT, GENERATE, staging, write_yaml
-from flowedit.pipeline.plan import asked_size, Plan, brief, make_grid, make_plan, native_size, own_latents, windows_of
+from flowedit.pipeline.plan import Plan, asked_size, brief, make_grid, make_plan, native_size, own_latents, windows_of
 from flowedit.pipeline.record import Edited, Session, describe_generation, describe_run
 from flowedit.pipeline.region import user_latent
 from flowedit.pipeline.render import blends, rendered, write_clip, write_edit

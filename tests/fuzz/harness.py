@@ -95,7 +95,7 @@ def run(argv: Sequence[str | bytes], folder: Path, seconds: int = SECONDS) -> Ve
     output = said.read_text(encoding="utf-8", errors="replace")
     code = os.waitstatus_to_exitcode(status)
     size = usage.ru_maxrss * 1024
-    fault = _ended(code, size) or _said(argv[0], code, output) or _left(code, before, contents(folder), spare)
+    fault = _ended(code, size) or _said(argv, code, output) or _left(code, before, contents(folder), spare)
     return Verdict(code, fault, output, taken, size)
 
 
@@ -152,7 +152,7 @@ def _ended(code: int, size: int) -> str | None:
     return f"{size / GIB:.1f} GiB" if size > MEMORY else None
 
 
-def _said(command: str | bytes, code: int, output: str) -> str | None:
+def _said(argv: Sequence[str | bytes], code: int, output: str) -> str | None:
     if found := CLASS.search(output):
         return f"the word {found.group()}"
     if found := SHORT.search(output):
@@ -162,7 +162,8 @@ def _said(command: str | bytes, code: int, output: str) -> str | None:
     lines = [line for line in output.splitlines() if not line.startswith("note: ")]
     if code == 1 and (len(lines) != 1 or not lines[0].startswith("flowedit: ") or len(lines[0].split()) < 4):
         return f"{len(lines)} lines for one"
-    quiet = code == 0 and command in QUIET and not output.startswith("usage:")
+    broken = any("\n" in os.fsdecode(text) for text in argv)  # a path of several lines is printed as it is
+    quiet = code == 0 and argv[0] in QUIET and not output.startswith("usage:") and not broken
     noise = next((line for line in lines if quiet and not line.endswith(RESULTS)), None)
     return noise and f"another voice: {noise[:60]}"
 

@@ -13,7 +13,7 @@ import yaml
 
 from flowedit.messages import FileError, FileTakenError, NoFolderError
 
-EDIT = ("edit.mp4", "compare.mp4", "mask.mp4", "run.yaml")
+EDIT = ("edit.mp4", "compare.mp4", "mask.mp4", "mask_plain.mp4", "run.yaml")
 
 GENERATE = ("video.mp4", "run.yaml")
 

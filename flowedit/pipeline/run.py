@@ -135,12 +135,13 @@ def edit_clip(
         run = describe_run(plan, backbone, edits, session)
         write_yaml(stage.folder / "run.yaml", run)
         folder = stage.commit()
-    mask = folder / "mask.mp4"
+    mask, plain = folder / "mask.mp4", folder / "mask_plain.mp4"
     return EditResult(
         folder=folder,
         video=folder / "edit.mp4",
         compare=folder / "compare.mp4",
         mask=mask if mask.exists() else None,
+        mask_plain=plain if plain.exists() else None,
         **_latents(edits),
         run=run,
     )

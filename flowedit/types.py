@@ -55,8 +55,8 @@ class Step:
     """The number of the shot that is edited, from 1."""
 
 
-Callback = Callable[[Step], bool | None] | None
-"""Called after each step; True stops the edit there: what is there is finished, and shots to come stay as they are."""
+Callback = Callable[[Step], Tensor | None] | None
+"""An editor's: called after each step; a tensor is the state that it goes on with in place of its own."""
 
 
 class Stop(Exception):

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from flowedit import machine
-from flowedit.evaluation.engine.job import Job, Shelf, digest, digest_file
-from flowedit.machine import versions
+from flowedit.evaluation.engine.job import Job, Shelf
+from flowedit.machine import digest, digest_file, versions
 from flowedit.media.footage import IMAGES, Footage, open_footage
 from flowedit.media.mask_file import read_mask_frames
 from flowedit.media.pixels import resize

@@ -118,7 +118,7 @@ def _by_brightness(picture: np.ndarray) -> Picture:
 def _indexed(path: Path) -> np.ndarray | None:
     """Where the index of an image with a palette is above 0, (h, w); None for one that is to be read by its colours."""
     try:
-        with av.open(io.BytesIO(path.read_bytes())) as container:
+        with av.open(io.BytesIO(path.read_bytes()), "r") as container:
             frame = next(container.decode(video=0))
             if frame.format.name != "pal8":
                 return None
@@ -135,7 +135,7 @@ def _indexed(path: Path) -> np.ndarray | None:
 
 
 @dataclass
-class Look:
+class MaskLook:
     """What was seen of a mask: its sizes (height, width), its brightest value, how it was read, how strange it is."""
 
     brightest: float = 0.0
@@ -156,12 +156,12 @@ class Look:
         self.count += 1
 
 
-def numbered(mask: MaskFile, look: Look) -> bool:
+def numbered(mask: MaskFile, look: MaskLook) -> bool:
     """Whether its values are the numbers of objects."""
     return mask.exact and 0 < look.brightest <= LABELS
 
 
-def understood(mask: MaskFile, look: Look) -> tuple[MaskFile, list[str]]:
+def understood(mask: MaskFile, look: MaskLook) -> tuple[MaskFile, list[str]]:
     """The mask by what was seen of it, its numbers of objects as white; and what its owner should hear of that."""
     notices = [f"mask {mask.path}: {how}" for how in sorted(look.hows)]
     if numbered(mask, look):
@@ -212,7 +212,7 @@ def read_mask_frames(
 
 def _selecting(mask: MaskFile, places: Sequence[int], above: int, chunk: int, say: Callable[[str], None]) -> MaskFile:
     """The mask as understood, looked through until something in it is surely inside; InputError if nothing is."""
-    look = Look()
+    look = MaskLook()
     for picture in mask.read(places, chunk):
         look.add(picture)
         if look.brightest > LABELS and np.rint(255 * look.brightest) > above:
@@ -247,7 +247,7 @@ def read_mask(path: str | os.PathLike[str], video: probe.Video, indices: Sequenc
     or as `indices`, and is looked through once here and read again when its frames are asked for. Raises as
     `open_mask`, and ValueError for another number of frames and for all black.
     """
-    mask, look, brightest = open_mask(path), Look(), 0.0
+    mask, look, brightest = open_mask(path), MaskLook(), 0.0
     places = _places(mask, video, indices)
     for picture in mask.read(places, CHUNK):
         look.add(picture)

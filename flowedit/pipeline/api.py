@@ -21,7 +21,7 @@ from flowedit.media.probe import Video, probe
 from flowedit.messages import InputError
 from flowedit.pipeline import instruction, run
 from flowedit.pipeline.checks import check
-from flowedit.pipeline.record import Session
+from flowedit.pipeline.record import Session, look
 from flowedit.pipeline.source import array_clip, open_clip
 from flowedit.types import QUIET, Backbone, EditedFrames, EditResult, Monitor, Step
 
@@ -31,7 +31,8 @@ LOADED = ("backbone", "runtime")
 F = TypeVar("F", bound=Callable[..., Any])
 Path = str | os.PathLike[str]
 Heard = Callable[[Step], bool | None]
-"""Called after each step with its state, time, mask and velocities; True stops the edit there and finishes it."""
+"""Called after each step with its state, time, mask and velocities; True stops the edit there: what is there is
+finished, and shots to come stay as they are."""
 
 
 class MethodOptions(TypedDict, total=False):
@@ -226,6 +227,7 @@ def edit_frames(
     """
     settings, monitor = instruction.complete(settings_of(options), monitor or QUIET), monitor or QUIET
     check(settings, array_clip(array, fps, settings))  # before a download
+    look(cancel)
     editor = Editor(settings=settings)
     return editor.edit_frames(array, fps=fps, monitor=monitor, callback=callback, cancel=cancel, settings=settings)
 
@@ -238,8 +240,10 @@ def edit_settings(
     cancel: threading.Event | None = None,
 ) -> EditResult:
     """The edit that these settings say, of a clip that was probed already; refused before a download if need be."""
+    look(cancel)
     settings = instruction.complete(settings, monitor, video=video)
     check(settings, open_clip(settings, video))
+    look(cancel)  # before minutes of loading
     backbone = run.load_backbone(settings)
     return run.edit_clip(settings, backbone, Session(backbone.device, monitor, callback, cancel), video=video)
 

@@ -1,5 +1,7 @@
 """One job from file to files on small random checkpoints: what is kept, where, and what is said."""
 
+import threading
+
 import cv2
 import numpy as np
 import pytest
@@ -280,3 +282,45 @@ def test_the_overlay_as_a_mask_is_told(editor, clip_file, tmp_path):
     first, _ = edit(editor, clip_file, tmp_path, "first", **WORDS)
     _, ear = edit(editor, clip_file, tmp_path, "again", user_mask=first.mask, strength=0)
     assert any("mask.mp4 is in colour" in text and "mask_plain.mp4" in text for text in ear.notices)
+
+
+@pytest.mark.parametrize("user", [False, True])
+def test_a_callback_hears_the_mask_of_its_own_step_and_none_on_a_pass_without_one(editor, clip_file, tmp_path, user):
+    cv2.imwrite(str(tmp_path / "m.png"), np.full(probe.probe(clip_file).size, 255, np.uint8))
+    options = {"user_mask": tmp_path / "m.png"} if user else WORDS
+    inversion, seen = {"mode": "inversion", "mode.reconstruction": True}, []
+
+    def hear(step):
+        seen.append(step.mask is None)
+
+    editor.edit(clip_file, out=tmp_path / "o", callback=hear, **PROMPTS, **options, **inversion)
+    assert seen == [True, True, False, False, True, True]  # up, down, and down again under the source prompt
+
+
+def test_an_edit_that_is_stopped_on_the_way_up_says_that_nothing_is_edited(editor, clip_file, tmp_path):
+    for at, rising in ((0, True), (2, False)):
+        ear = Ear()
+        editor.edit(
+            clip_file,
+            out=tmp_path / str(at),
+            monitor=ear,
+            callback=lambda step, at=at: step.index == at,
+            mode="inversion",
+            **PROMPTS,
+        )
+        assert any(f"stopped after step {at + 1} of 4" in text for text in ear.notices)
+        assert any("on the way up to noise: nothing is edited yet" in text for text in ear.notices) == rising
+
+
+def test_a_cancelled_edit_ends_before_its_cuts_are_looked_for_and_before_a_backbone_is_loaded(
+    editor, backbone_2b, clip_file, tmp_path, monkeypatch
+):
+    cancel = threading.Event()
+    cancel.set()
+    monkeypatch.setattr(run, "cut_places", lambda *args: pytest.fail("looked for cuts"))
+    with pytest.raises(flowedit.Cancelled):
+        editor.edit(clip_file, out=tmp_path / "o", cancel=cancel, cuts="none", **PROMPTS)
+    monkeypatch.setattr(run, "load_backbone", lambda settings: pytest.fail("loaded"))
+    with pytest.raises(flowedit.Cancelled):
+        flowedit.edit(clip_file, backbone=backbone_2b, out=tmp_path / "o", cancel=cancel, **PROMPTS)
+    assert list(tmp_path.iterdir()) == []

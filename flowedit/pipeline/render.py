@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -80,7 +81,7 @@ def write_edit(
     size = _picture_size(video)
     session.announce("decode, write", len(selection.indices))
     with ExitStack() as stack:
-        like = {"pixel_aspect": video.pixel_aspect, "matrix": video.matrix}
+        like: dict[str, Any] = {"pixel_aspect": video.pixel_aspect, "matrix": video.matrix}
         edit = stack.enter_context(Writer(folder / "edit.mp4", clip.size, selection.fps, sound, **like))
         others: dict[str, Writer] = {}
         masked = pixels is not None or any(edited.mask is not None for edited in edits)

@@ -23,7 +23,7 @@ from flowedit.messages import InputError
 from flowedit.pipeline import instruction, run
 from flowedit.pipeline.checks import check
 from flowedit.pipeline.outputs import EDIT, GENERATE, check_place
-from flowedit.pipeline.record import Session
+from flowedit.pipeline.record import Session, look
 from flowedit.pipeline.source import array_clip, open_clip, saved_mask
 from flowedit.types import QUIET, Backbone, EditedFrames, EditResult, GeneratedClip, Monitor, Step
 
@@ -36,7 +36,8 @@ LOGGER = logging.getLogger("flowedit")
 F = TypeVar("F", bound=Callable[..., Any])
 Path = str | os.PathLike[str]
 Heard = Callable[[Step], bool | None]
-"""Called after each step with its state, time, mask and velocities; True stops the edit there and finishes it."""
+"""Called after each step with its state, time, mask and velocities; True stops the edit there: what is there is
+finished, and shots to come stay as they are."""
 
 
 class MethodOptions(TypedDict, total=False):
@@ -280,6 +281,7 @@ def edit_frames(
     settings = instruction.complete(settings_of(_without_files(options)), told)
     clip = array_clip(array, fps, settings)
     check(settings, clip)  # before a download
+    look(cancel)
     backbone = run.load_backbone(settings)
     return run.edit_array(settings, backbone, clip, Session(backbone.device, told, callback, cancel, told.notices))
 
@@ -321,6 +323,7 @@ def generate_settings(
 ) -> GeneratedClip:
     """The clip that these settings say."""
     check_place(settings.out, GENERATE)
+    look(cancel)
     backbone = run.load_backbone(settings)
     return run.generate(settings, backbone, Session(backbone.device, monitor, callback, cancel))
 
@@ -333,10 +336,12 @@ def edit_settings(
     cancel: threading.Event | None = None,
 ) -> EditResult:
     """The edit that these settings say, of a clip that was probed already; refused before a download if need be."""
+    look(cancel)
     check_place(settings.out, EDIT)
     told = Told(monitor, log=False)
     settings = instruction.complete(settings, told, video=video)
     check(settings, open_clip(settings, video))
+    look(cancel)  # before minutes of loading
     backbone = run.load_backbone(settings)
     session = Session(backbone.device, monitor, callback, cancel, told.notices)
     return run.edit_clip(settings, backbone, session, video=video)

@@ -31,7 +31,8 @@ LOADED = ("backbone", "runtime")
 """Groups that are chosen when an editor is loaded."""
 
 LOGGER = logging.getLogger("flowedit")
-"""Hears every notice of the functions here, as a warning."""
+"""Hears every notice of the functions here, as a warning; `logging.basicConfig()` shows them."""
+LOGGER.addHandler(logging.NullHandler())  # who has not asked for a log gets none
 
 F = TypeVar("F", bound=Callable[..., Any])
 Path = str | os.PathLike[str]

@@ -135,7 +135,7 @@ def apart(
     planned: Sequence[PlannedEdit], chosen: Sequence[Method], names: Sequence[str], monitor: Monitor
 ) -> tuple[list[PlannedEdit], list[Method], tuple[str, ...]]:
     """The planned edits, our methods and all names without the methods that come to another one's jobs; told so."""
-    ids = {each.name: [p.job and p.job.id for p in planned if p.method == each.name] for each in chosen}
+    ids = {each.name: [p.job.id if p.job else None for p in planned if p.method == each.name] for each in chosen}
     lost = twins(ids)
     for text in left_out(lost):
         monitor.notice(text)

@@ -127,6 +127,12 @@ class BackboneSpec:
     multiple: int
     """Sides of a frame are multiples of it, in pixels."""
     frames_per_latent: int
+    any_size: bool = True
+    """Whether another size of about that area is as good; False: it was trained at this one alone."""
+    trained_step: int = 1
+    """Its clips were n k + 1 frames long."""
+    strength_shift: float | None = None
+    """Strength s on its own grid starts at the time n s / (1 + (n - 1) s); None: at that share of the grid."""
     max_side: int | None = None
     """The longest side in pixels that it knows places for; None without a bound."""
     patch_frames: int = 1

@@ -69,7 +69,7 @@ class MethodOptions(TypedDict, total=False):
     composite: bool | Literal["auto"]
     size: str | None
     cuts: tuple[int, ...] | list[int] | Literal["auto", "none"]
-    fit: Literal["crop", "pad"]
+    fit: Literal["auto", "crop", "pad"]
     window: int | Literal["auto", "whole"]
     window_overlap: float
 

@@ -90,7 +90,7 @@ class Prepared:
 def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session) -> Prepared:
     """Everything that can be refused is refused here, before the networks run; and what is to be said is said."""
     made = check(settings, clip)
-    session.say(instruction.explain(settings))
+    session.say([*clip.video.notices, *instruction.explain(settings)])
     for name in ("source", "target", "negative_prompt"):
         session.say(check_prompt(made, backbone, name))
     check_editor(made, len(make_grid(settings, backbone)) - 1)

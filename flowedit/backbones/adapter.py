@@ -207,6 +207,7 @@ class Adapter:
         """
         if set(scales(guidance_scale)) != {1.0} and negative is None:
             negative = self.embed("")
+        self.components.release_encoder()  # what is to be said has been embedded by now
 
         def velocity(z: Tensor, t: float) -> Tensor:
             x = self.architecture.state(z.float(), t)

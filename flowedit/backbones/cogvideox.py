@@ -10,8 +10,8 @@ from torch import Tensor
 
 from flowedit.backbones.adapter import Adapter, Architecture
 from flowedit.backbones.autoencoder import Stream, Tiles
-from flowedit.backbones.checkpoint import Checkpoint
-from flowedit.backbones.families import FAMILIES, Family
+from flowedit.backbones.checkpoint import Checkpoint, quiet
+from flowedit.backbones.families import FAMILIES, STRENGTH_SHIFT, Family
 from flowedit.backbones.text import Reading
 from flowedit.flow import rectify
 from flowedit.messages import InputError
@@ -19,6 +19,9 @@ from flowedit.types import BackboneSpec
 
 NATIVE_15 = (96, 170)
 """Latent (height, width) of 768 x 1360, CogVideoX 1.5's own size; its files hold 300 x 300, a bound of its table."""
+
+FPS, FPS_15 = 8, 16
+"""Frames a second of the clips that 1.0 and 1.5 learned from; no file says so."""
 
 
 def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
@@ -39,7 +42,8 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
     vae = checkpoint.config("vae", AutoencoderKLCogVideoX)
     patch, patch_t = config["patch_size"], config["patch_size_t"] or 1
     scale, factor = 2 ** (len(vae["block_out_channels"]) - 1), vae["scaling_factor"]
-    knots = rectify.knots(CogVideoXDDIMScheduler.from_config(schedule).alphas_cumprod)
+    with quiet():  # keys of an older diffusers
+        knots = rectify.knots(CogVideoXDDIMScheduler.from_config(schedule).alphas_cumprod)
     table = lru_cache(maxsize=1)(partial(rotary, config))
 
     def call(network: Any, x_t: Tensor, timestep: Tensor, embedding: Tensor) -> Tensor:
@@ -92,11 +96,14 @@ def _spec(
         notices=notices,
         trained=checkpoint.trained,
         trained_frames=config["sample_frames"],
-        fps=16 if patch_t > 1 else 8,
+        fps=FPS_15 if patch_t > 1 else FPS,
         latent_size=(height, width),
         native_area=height * width * scale**2,
         multiple=scale * patch,
         frames_per_latent=int(vae["temporal_compression_ratio"]),
+        any_size=checkpoint.world is not None,  # the releases know one; our small ones are asked for at many
+        trained_step=16 if patch_t > 1 else 8,
+        strength_shift=None if checkpoint.world is not None else STRENGTH_SHIFT,
         # The table of a "slice" grid ends at the sample size; beyond it there are no positions.
         max_side=min(sample) * scale if patch_t > 1 else None,
         patch_frames=patch_t,

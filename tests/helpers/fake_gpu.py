@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from flowedit.backbones import attention, families
-from flowedit.backbones.checkpoint import Checkpoint
+from flowedit.backbones.checkpoint import Checkpoint, quiet
 from flowedit.backbones.random_weights import tokenizer
 from flowedit.backbones.text import TextEncoder
 from flowedit.config import compose
@@ -119,7 +119,7 @@ def _model(checkpoint, component, cls, dtype):
     torch.set_default_dtype(dtype)
     foreign = cls.__module__.startswith("transformers.")
     try:
-        network = cls(cls.config_class(**config)) if foreign else cls.from_config(config)
+        network = cls(cls.config_class(**config)) if foreign else _plain(cls, config)
     finally:
         torch.set_default_dtype(before)
     halves = (torch.float16,) if foreign else (torch.float16, torch.bfloat16)
@@ -127,6 +127,11 @@ def _model(checkpoint, component, cls, dtype):
     single = {id(weight) for name, weight in network.named_parameters() if not kept.isdisjoint(name.split("."))}
     _apply(network, lambda each: each.float() if id(each) in single else each)
     return network.eval().requires_grad_(False)
+
+
+def _plain(cls, config):
+    with quiet():
+        return cls.from_config(config)
 
 
 def _apply(module, fn, recurse=True):

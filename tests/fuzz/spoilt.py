@@ -1,5 +1,6 @@
 """Spoilt files: checkpoints, videos, masks."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import struct
 import zlib
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import mutate
 import yaml
@@ -55,7 +57,7 @@ def _spoil(rng: Random, root: Path) -> None:
     if how < 6:
         path = root / rng.choices(list(CONFIGS), list(CONFIGS.values()))[0]
         if path.is_file():
-            data = json.loads(path.read_text())
+            data = _good(path)
             if rng.random() < 0.3:
                 own = json.dumps({**data, **rng.choice(EVIL)}).encode()
             else:
@@ -63,8 +65,9 @@ def _spoil(rng: Random, root: Path) -> None:
             path.write_bytes(own)
     elif how < 8:
         path = rng.choice(sorted(root.rglob("*.safetensors")) or [root / "x.safetensors"])
-        if path.is_file():
-            path.write_bytes(mutate.weights_bytes(rng, path.read_bytes()))
+        if path.is_file() and path.stat().st_size > 100:
+            with contextlib.suppress(ValueError, struct.error, IndexError):  # it was spoilt before
+                path.write_bytes(mutate.weights_bytes(rng, path.read_bytes()))
     elif how < 10:
         path = root / rng.choice(NEW)
         path.parent.mkdir(exist_ok=True)
@@ -76,6 +79,15 @@ def _spoil(rng: Random, root: Path) -> None:
         path.write_bytes(own)
     else:
         replaced(rng, rng.choice(sorted(path for path in root.rglob("*") if path.is_file() or path.is_dir())))
+
+
+def _good(path: Path) -> dict[str, Any]:
+    """What a file holds that was not spoilt before, else nothing."""
+    try:
+        data = json.loads(path.read_bytes())
+    except (ValueError, RecursionError, OSError):
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
 def replaced(rng: Random, path: Path) -> None:

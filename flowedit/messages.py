@@ -66,6 +66,8 @@ EXPECTED = (Error, ValueError, OSError, MemoryError, FloatingPointError)
 def one_line(error: BaseException, hint: str = "") -> str:
     """An error in one line; of a kind that nobody expected its name comes first, and `hint` last."""
     text = printable(cut(str(error)))
+    if isinstance(error, MemoryError) and not text:
+        return "out of memory: lower it with --size or --frames"
     if isinstance(error, EXPECTED) and text:
         return text
     return " ".join(filter(None, [f"{type(error).__name__}: {text[:500]}".removesuffix(": "), hint]))

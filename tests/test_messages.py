@@ -39,6 +39,7 @@ def test_a_command_with_a_long_name_stays_whole():
 def test_control_characters_and_halves_of_characters_are_spelt_out(capsys):
     assert printable("a\nb\x1b[31m \udcff é") == "a b\\x1b[31m \\udcff é"
     assert one_line(InputError("no \x07 bell")) == "no \\x07 bell"
+    assert one_line(MemoryError()) == "out of memory: lower it with --size or --frames"
     with RichMonitor(quiet=True) as monitor:
         monitor.notice("a" * 5000 + "\x1b[31m")
     said = capsys.readouterr().err

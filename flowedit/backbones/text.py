@@ -2,6 +2,7 @@
 
 import hashlib
 import html
+import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,9 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from flowedit.backbones import screening
 from flowedit.backbones.checkpoint import Checkpoint, quiet
 from flowedit.machine import muted, whole_file
 from flowedit.messages import InputError
+from flowedit.pretrained import layout
 from flowedit.types import Conditioning
 
 SPACE = "▁"
@@ -62,6 +65,10 @@ class TextEncoder:
         from transformers import T5Tokenizer
 
         self._checkpoint.require("tokenizer", "spiece.model", "tokenizer.json")
+        own = self._checkpoint.path / "tokenizer" / "tokenizer_config.json"
+        if own.is_file():  # its reader makes as many names as extra_ids says
+            extra = layout.read_json(own).get("extra_ids", 0)
+            screening.check({"extra_ids": extra if isinstance(extra, int) else -math.inf}, repr(str(own)))
         with self._checkpoint.reporting("its tokenizer cannot be read"), quiet(), muted():
             return T5Tokenizer.from_pretrained(self._checkpoint.path / "tokenizer", local_files_only=True)
 

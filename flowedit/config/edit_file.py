@@ -174,7 +174,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """A node, as YAML composes it; raises ComposerError for one that is too deep, too large, or inside itself."""
-        event = self.peek_event()
+        event: Any = self.peek_event()
         before, self._depth = self._values, self._depth + 1
         if self._depth > MOST_DEPTH:
             raise ComposerError(None, None, f"values are nested more than {MOST_DEPTH} deep", event.start_mark)

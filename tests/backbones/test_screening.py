@@ -67,3 +67,11 @@ def test_text_encoders_are_held_to_the_same_bounds(tmp_path, backbone_2b):
     (folder / "text_encoder" / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "/etc"}))
     with pytest.raises(InputError, match="text_encoder is an adapter"):
         families.load(folder).embed("a fox")
+
+
+@pytest.mark.parametrize("extra", [10**9, "a", [1]])
+def test_a_tokenizer_of_a_billion_tokens_is_refused(tmp_path, backbone_2b, extra):
+    folder = shutil.copytree(backbone_2b, tmp_path / "b")
+    (folder / "tokenizer" / "tokenizer_config.json").write_text(json.dumps({"extra_ids": extra}))
+    with pytest.raises(InputError, match=r"tokenizer_config\.json': extra_ids .* is out of all measure"):
+        families.load(folder).spans("a fox")

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import logging
 import math
 import struct
 from collections.abc import Iterator
@@ -204,7 +205,7 @@ def quiet() -> Iterator[None]:
     before = [(each, each.is_progress_bar_enabled(), each.get_verbosity()) for each in libraries]
     for each in libraries:
         each.disable_progress_bar()
-        each.set_verbosity_error()
+        each.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:

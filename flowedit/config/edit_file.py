@@ -178,9 +178,10 @@ class _Loader(yaml.SafeLoader):
         before, self._depth = self._values, self._depth + 1
         if self._depth > MOST_DEPTH:
             raise ComposerError(None, None, f"values are nested more than {MOST_DEPTH} deep", event.start_mark)
-        node = super().compose_node(parent, index)
+        node: Any = super().compose_node(parent, index)
         self._depth -= 1
-        if isinstance(event, yaml.AliasEvent):
+        alias = isinstance(event, yaml.AliasEvent)
+        if alias:
             if id(node) not in self._sizes:
                 raise ComposerError(None, None, f"*{event.anchor} stands inside its own value", event.start_mark)
             self._values += self._sizes[id(node)]
@@ -191,7 +192,7 @@ class _Loader(yaml.SafeLoader):
             raise ComposerError(None, None, f"it comes to more than {MOST_VALUES} values", event.start_mark)
         return node
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
         """The value of a node; raises ConstructorError for a tag that does not fit it."""
         try:
             return super().construct_object(node, deep)

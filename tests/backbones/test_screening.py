@@ -75,3 +75,17 @@ def test_a_tokenizer_of_a_billion_tokens_is_refused(tmp_path, backbone_2b, extra
     (folder / "tokenizer" / "tokenizer_config.json").write_text(json.dumps({"extra_ids": extra}))
     with pytest.raises(InputError, match=r"tokenizer_config\.json': extra_ids .* is out of all measure"):
         families.load(folder).spans("a fox")
+
+
+@pytest.mark.parametrize("component", ["transformer", "vae", "text_encoder"])
+def test_weights_that_lie_nowhere_are_named_once(tmp_path, backbone_2b, command, clip_file, component):
+    folder = shutil.copytree(backbone_2b, tmp_path / "b")
+    for path in (folder / component).glob("*.safetensors"):
+        path.rename(path.with_name(path.stem + ".fp16.safetensors.old"))
+        path.with_name("other.safetensors").write_bytes(b"")
+    code, out, said = command(
+        "edit", clip_file, "--source", "a", "--target", "b", "--backbone", folder, "--out", tmp_path / "o", "--quiet"
+    )
+    assert (code, out) == (1, "")
+    assert [line for line in said.splitlines() if not line.startswith("note: ")] == [said.splitlines()[-1]]
+    assert component in said.splitlines()[-1]

@@ -1,5 +1,6 @@
 """The verbs of a backbone, for every family whose networks diffusers holds: what differs is an `Architecture`."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ from flowedit.backbones.components import Components
 from flowedit.backbones.guided import GuidedNetwork
 from flowedit.backbones.text import Reading, TextEncoder
 from flowedit.flow.guidance import scales
-from flowedit.messages import InputError
+from flowedit.messages import InputError, first_line
 from flowedit.types import BackboneSpec, Conditioning, Frames, Geometry, Maps, Scale, Tokens, Velocity
+
+BACKEND = "DIFFUSERS_ATTN_BACKEND"
+"""The variable by which diffusers' users choose how its networks attend; CogVideoX's do not listen to it."""
 
 
 def _state(z: Tensor, t: float) -> Tensor:
@@ -76,6 +80,27 @@ class Architecture:
     """u = dz/dt from the network's output (K B, ...), guided, at x (B, ...) and t; of a flow model that output."""
 
 
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the device itself computes in bfloat16, not by way of float32: NVIDIA's do since Ampere."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return True
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _require_backend() -> None:
+    """Raise InputError for an attention backend in DIFFUSERS_ATTN_BACKEND that diffusers does not know or have."""
+    name = os.environ.get(BACKEND)
+    if name is None:
+        return
+    try:
+        from diffusers.models.attention_dispatch import attention_backend
+
+        with attention_backend(name):  # type: ignore[arg-type]  # a name serves as well
+            pass
+    except Exception as error:  # a ValueError when diffusers is imported, else whatever a missing package gives
+        raise InputError(f"{BACKEND}={name} does not work here: unset it ({first_line(error)})") from error
+
+
 class Adapter:
     """A checkpoint behind the `Backbone` seam; its components are loaded when first needed.
 
@@ -94,12 +119,28 @@ class Adapter:
         tiling: bool,
         cache: Path | None,
     ) -> None:
+        _require_backend()
+        if dtype is torch.bfloat16 and not computes_bfloat16(device):
+            raise InputError(
+                f"{checkpoint.name} runs in bfloat16, which this GPU ({torch.cuda.get_device_name(device)}) does not "
+                "compute: take --backbone cogvideox-2b, which runs in float16, or runtime.device=cpu"
+            )
         self.checkpoint, self.device, self.dtype = checkpoint, device, dtype
         self.architecture = own = architecture(checkpoint, dtype)
         self.spec, self.evaluations = own.spec, 0
-        self.text = TextEncoder(checkpoint, own.reading, device, dtype, cache)
-        self.components = Components(
-            checkpoint, device, self.text, transformer=own.transformer, vae=own.vae, tiling=tiling
+        # transformers keeps a quarter of T5 in float32 beside float16, which takes 2 GB more than bfloat16 does.
+        halved = dtype is torch.float16 and device.type == "cuda" and computes_bfloat16(device)
+        text = torch.bfloat16 if halved else dtype
+        self.components = parts = Components(
+            checkpoint,
+            device,
+            transformer=own.transformer,
+            vae=own.vae,
+            encoder=(own.reading.encoder, text),
+            tiling=tiling,
+        )
+        self.text = TextEncoder(
+            checkpoint, own.reading, device, text, cache, encoder=lambda: parts.place(parts.encoder)
         )
         self._guided = GuidedNetwork(self._output, own.patch, rows)
 

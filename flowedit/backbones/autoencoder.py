@@ -1,4 +1,4 @@
-"""Frames to latents and back through a causal autoencoder of diffusers, a chunk of frames and a tile at a time."""
+"""Frames to latents and back through a causal autoencoder of diffusers, a tile and a chunk of frames at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +14,14 @@ from flowedit.types import Frames
 
 Coder = Callable[[Tensor, Any], tuple[Tensor, Any]]
 """An encoder or a decoder: a chunk and what its causal convolutions kept of the chunk before, to the same."""
+
+Chunk = tuple[int, int]
+"""[start, end), in frames of what goes in."""
+
+SPAN = 24
+"""Chunks that the tiles go over one after the other: every length that a model was trained at is one span."""
+
+HOST = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Stream:
 
     vae: Any
     coder: Coder
-    chunks: Sequence[tuple[int, int]]
+    chunks: Sequence[Chunk]
     tiles: Tiles | None
 
 
@@ -41,58 +49,137 @@ def encode(
 ) -> Tensor:
     """Frames uint8 (F, H, W, 3) to the mode of the latent distribution, (1, C, f, h, w) float32, unscaled, on the host.
 
-    The device holds one chunk, of a size that the model was trained with.
+    The device holds a chunk of one tile, of a size that the model was trained with, and that tile's cache.
     """
-    past: dict[tuple[int, int], Any] = {}
-    parts = []
-    for start, end in stream.chunks:
-        moments = _through(stream, _to_tensor(frames[start:end], device, stream.vae.dtype), past)
-        parts.append(moments.chunk(2, dim=1)[0].float().cpu())  # mean and log-variance: the mode is the mean
-        if progress is not None:
-            progress(end - start)
-    return torch.cat(parts, dim=2)
+
+    def held(start: int, end: int) -> Tensor:
+        return rearrange(torch.from_numpy(np.ascontiguousarray(frames[start:end])), "f h w c -> 1 c f h w")
+
+    def put(part: Tensor) -> Tensor:
+        return (part.to(device).float() / 127.5 - 1.0).to(stream.vae.dtype)
+
+    def take(moments: Tensor) -> Tensor:
+        return moments.chunk(2, dim=1)[0].float().to(HOST)  # mean and log-variance: the mode is the mean
+
+    return torch.cat(list(_spans(stream, held, frames.shape[1:3], put, take, device, progress)), dim=2)
 
 
 def decode(stream: Stream, z: Tensor, device: torch.device) -> Iterator[np.ndarray]:
-    """An unscaled latent (1, C, f, h, w) to chunks of frames uint8 (F, H, W, 3); the device holds one of them.
+    """An unscaled latent (1, C, f, h, w) to chunks of frames uint8 (F, H, W, 3); the device holds a chunk of one tile.
 
     Raises NumericalError on NaN or Inf.
     """
-    past: dict[tuple[int, int], Any] = {}
-    for start, end in stream.chunks:
-        yield _to_frames(_through(stream, z[:, :, start:end].to(device, stream.vae.dtype), past))
+
+    def put(part: Tensor) -> Tensor:
+        return part.to(device, stream.vae.dtype)
+
+    for frames in _spans(stream, lambda start, end: z[:, :, start:end], z.shape[3:], put, _pixels, device):
+        yield np.ascontiguousarray(rearrange(frames, "1 c f h w -> f h w c").numpy())
 
 
-def _through(stream: Stream, x: Tensor, past: dict[tuple[int, int], Any]) -> Tensor:
-    """One chunk, whole or by tiles, each with a past of its own; the blending is diffusers'."""
-    vae, coder, tiles = stream.vae, stream.coder, stream.tiles
+def _spans(
+    stream: Stream,
+    held: Callable[[int, int], Tensor],
+    size: Sequence[int],
+    put: Callable[[Tensor], Tensor],
+    take: Callable[[Tensor], Tensor],
+    device: torch.device,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Tensor]:
+    """The output of each chunk, (1, C, f, h, w) on the host; those of a span come together.
+
+    `held(start, end)` are the input's frames, `put` takes a part of them to the device, and `take` an output back. A
+    tile goes through a whole span before the next one comes, and only its own cache is on the device; the caches of
+    the others wait on the host where another span follows. Without tiles a span is a chunk.
+    """
+    starts = _starts(stream.tiles, size)
+    places = [(i, j) for i in starts[0] for j in starts[1]]
+    count = 1 if stream.tiles is None else SPAN
+    spans = [stream.chunks[i : i + count] for i in range(0, len(stream.chunks), count)]
+    caches: dict[tuple[int, int], Any] = {}
+    told = _told(progress, len(places))
+    for span in spans:
+        first, moved = span[0][0], len(places) > 1
+        x, edges = held(first, span[-1][1]), _Edges(stream)
+        whole: dict[tuple[int, int], Tensor] = {}
+        for place in places:
+            past = caches.pop(place, None)
+            past, parts = _moved(past, device) if moved else past, []
+            for number, (start, end) in enumerate(span):
+                part = _cut(x[:, :, start - first : end - first], stream.tiles, place)
+                out, past = stream.coder(put(part), past)
+                parts.append(take(edges.joined(out, number, place)))
+                told(end - start)
+            if span is not spans[-1]:
+                caches[place] = _moved(past, HOST) if moved else past
+            whole[place] = torch.cat(parts, dim=2)
+        rows = [torch.cat([whole.pop((i, j)) for j in starts[1]], dim=4) for i in starts[0]]
+        yield from torch.cat(rows, dim=3).split([part.shape[2] for part in parts], dim=2)
+
+
+def _starts(tiles: Tiles | None, size: Sequence[int]) -> tuple[range, range]:
+    """The first row of each row of tiles, and the first column of each column."""
     if tiles is None:
-        out, past[0, 0] = coder(x, past.get((0, 0)))
-        return out
-    (height, width), (down, across) = tiles.size, tiles.stride
-    above: list[Tensor] = []
-    rows = []
-    for i in range(0, x.shape[3], down):
-        row: list[Tensor] = []
-        for j in range(0, x.shape[4], across):
-            tile, past[i, j] = coder(x[..., i : i + height, j : j + width], past.get((i, j)))
-            if above:
-                tile = vae.blend_v(above[len(row)], tile, tiles.blend[0])
-            if row:
-                tile = vae.blend_h(row[-1], tile, tiles.blend[1])
-            row.append(tile)
-        rows.append(torch.cat([tile[..., : tiles.keep[0], : tiles.keep[1]] for tile in row], dim=4))
-        above = row
-    return torch.cat(rows, dim=3)
+        return range(1), range(1)
+    return range(0, size[0], tiles.stride[0]), range(0, size[1], tiles.stride[1])
 
 
-def _to_tensor(frames: np.ndarray, device: torch.device, dtype: torch.dtype) -> Tensor:
-    x = torch.from_numpy(np.ascontiguousarray(frames)).to(device)
-    return (rearrange(x, "f h w c -> 1 c f h w").float() / 127.5 - 1.0).to(dtype)
+def _cut(x: Tensor, tiles: Tiles | None, place: tuple[int, int]) -> Tensor:
+    if tiles is None:
+        return x
+    return x[..., place[0] : place[0] + tiles.size[0], place[1] : place[1] + tiles.size[1]]
 
 
-def _to_frames(x: Tensor) -> np.ndarray:
+class _Edges:
+    """Blends each tile over the ones above and before it, as diffusers does, and keeps only the edges for the next."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._vae, self._tiles = stream.vae, stream.tiles
+        self._below: dict[tuple[int, int], Tensor] = {}
+        """Of a chunk and a column: the last rows of the tile above."""
+        self._right: dict[tuple[int, int], Tensor] = {}
+        """Of a chunk and a row: the last columns of the tile before."""
+
+    def joined(self, out: Tensor, chunk: int, place: tuple[int, int]) -> Tensor:
+        """The part of a tile's output that stays; whole without tiles."""
+        tiles, (row, column) = self._tiles, place
+        if tiles is None:
+            return out
+        if row:
+            out = self._vae.blend_v(self._below.pop((chunk, column)), out, tiles.blend[0])
+        if column:
+            out = self._vae.blend_h(self._right.pop((chunk, row)), out, tiles.blend[1])
+        self._below[chunk, column] = out[..., -tiles.blend[0] :, :].clone()
+        self._right[chunk, row] = out[..., -tiles.blend[1] :].clone()
+        return out[..., : tiles.keep[0], : tiles.keep[1]]
+
+
+def _moved(cache: Any, device: torch.device) -> Any:
+    """What a coder kept, lists and dicts of tensors, on a device."""
+    if isinstance(cache, Tensor):
+        return cache.to(device)
+    if isinstance(cache, dict):
+        return {name: _moved(each, device) for name, each in cache.items()}
+    if isinstance(cache, (list, tuple)):
+        return type(cache)(_moved(each, device) for each in cache)
+    return cache
+
+
+def _told(progress: Callable[[int], None] | None, tiles: int) -> Callable[[int], None]:
+    """Counts frames of one tile, and tells of frames: one of all tiles is one frame."""
+    done = 0
+
+    def told(frames: int) -> None:
+        nonlocal done
+        before, done = done // tiles, done + frames
+        if progress is not None and done // tiles > before:
+            progress(done // tiles - before)
+
+    return told
+
+
+def _pixels(x: Tensor) -> Tensor:
+    """In [-1, 1] to uint8 on the host."""
     if not torch.isfinite(x).all():
         raise NumericalError("decoding gave NaN or Inf: the weights of the VAE may be damaged, or its precision low")
-    frames = rearrange(x.float(), "1 c f h w -> f h w c")
-    return ((frames + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    return ((x.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8).to(HOST)

@@ -6,49 +6,64 @@ from typing import Any
 import torch
 
 from flowedit.backbones.checkpoint import Checkpoint
-from flowedit.backbones.text import TextEncoder
+from flowedit.messages import InputError
+
+Part = tuple[Any, torch.dtype]
+"""The class of a network, and the precision that it is loaded in."""
 
 
 class Components:
-    """The transformer and the autoencoder of a checkpoint, given as (class, precision); the text encoder makes room."""
+    """The transformer, the autoencoder and the text encoder of a checkpoint, of which one is on the device.
+
+    The text encoder, which is large and asked for once, leaves memory as well when another is asked for.
+    """
 
     def __init__(
-        self,
-        checkpoint: Checkpoint,
-        device: torch.device,
-        text: TextEncoder,
-        *,
-        transformer: tuple[Any, torch.dtype],
-        vae: tuple[Any, torch.dtype],
-        tiling: bool,
+        self, checkpoint: Checkpoint, device: torch.device, *, transformer: Part, vae: Part, encoder: Part, tiling: bool
     ) -> None:
-        self._checkpoint, self._device, self._text, self._tiling = checkpoint, device, text, tiling
-        self._transformer, self._vae = transformer, vae
+        self._checkpoint, self._device, self._tiling = checkpoint, device, tiling
+        self._transformer, self._vae, self._encoder = transformer, vae, encoder
         self._placed: Any = None
 
     @cached_property
     def transformer(self) -> Any:
         """The transformer, wherever it is."""
+        self._release_encoder()  # before the memory is needed
         return self._checkpoint.model("transformer", *self._transformer)
 
     @cached_property
     def vae(self) -> Any:
         """The autoencoder, wherever it is."""
+        self._release_encoder()
         vae = self._checkpoint.model("vae", *self._vae)
         if self._tiling:
             vae.enable_tiling()
         return vae
 
+    @cached_property
+    def encoder(self) -> Any:
+        """The text encoder, wherever it is; prompts that follow each other share one load."""
+        encoder = self._checkpoint.model("text_encoder", *self._encoder)
+        if encoder.encoder.embed_tokens.weight is not encoder.shared.weight:
+            raise InputError(f"{self._checkpoint.path}/text_encoder loaded with untied, empty token embeddings")
+        return encoder
+
     def ready(self) -> None:
-        """Read the weights of both; the text encoder's may never be needed."""
+        """Read the weights of transformer and autoencoder; the text encoder's may never be needed."""
         self.vae, self.transformer  # noqa: B018  (cached when first asked for)
 
     def place(self, network: Any) -> Any:
-        """The network on the device, the other one off it."""
-        self._text.release()
+        """The network on the device, the others off it."""
+        if network is not vars(self).get("encoder"):
+            self._release_encoder()
         if self._device.type == "cpu" or network is self._placed:
             return network
         if self._placed is not None:
             self._placed.to("cpu")
         self._placed = network.to(self._device)
         return network
+
+    def _release_encoder(self) -> None:
+        encoder = vars(self).pop("encoder", None)
+        if encoder is not None and encoder is self._placed:
+            self._placed = None

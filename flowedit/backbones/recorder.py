@@ -61,6 +61,11 @@ class Recorder:
             yield
         finally:
             self._prompt = None
+        if not self._blocks:
+            raise InputError(
+                "the attention of the words cannot be read: something put another attention function into the network; "
+                "leave diffusers' attention processors as they are, or edit without words (mask=none)"
+            )
         parts.append(torch.stack(self._blocks).mean(0))
 
     def take(self, prompt: Conditioning) -> Tensor | None:
@@ -115,14 +120,23 @@ class _Tap(TorchFunctionMode):
         return self._recorder.attend(q, k, v, kwargs.get("scale"), self._text)
 
 
+def _processor(module: torch.nn.Module) -> Any:
+    """The module's attention processor, where it takes a backend (Wan's does, CogVideoX's not)."""
+    processor = getattr(module, "processor", None)
+    return processor if hasattr(processor, "_attention_backend") else None
+
+
 @contextmanager
 def recording(modules: Sequence[torch.nn.Module], recorder: Recorder, text: int) -> Iterator[Recorder]:
     """Send every scaled-dot-product attention inside these modules through the recorder.
 
-    `text`: how many of a sequence's first tokens are text, whose queries are not video. Processors are not touched;
-    the hooks are removed whatever happens inside.
+    `text`: how many of a sequence's first tokens are text, whose queries are not video. The hooks are removed whatever
+    happens inside. An attention backend of diffusers' that was set from outside (DIFFUSERS_ATTN_BACKEND,
+    set_attention_backend) may not go through PyTorch's function, so these modules take PyTorch's own while they are
+    read.
     """
     taps: list[_Tap] = []
+    backends = [(each, each._attention_backend) for each in map(_processor, modules) if each is not None]
 
     def enter(module: Any, args: Any) -> None:
         if recorder.active:
@@ -135,9 +149,13 @@ def recording(modules: Sequence[torch.nn.Module], recorder: Recorder, text: int)
 
     hooks = [module.register_forward_pre_hook(enter) for module in modules]
     hooks += [module.register_forward_hook(leave, always_call=True) for module in modules]
+    for processor, _ in backends:
+        processor._attention_backend = "native"
     try:
         yield recorder
     finally:
+        for processor, backend in backends:
+            processor._attention_backend = backend
         for hook in hooks:
             hook.remove()
 

@@ -141,7 +141,8 @@ def _cog(
 def _wan(transformer: Config, files: int) -> Release:
     return Release(
         "WanPipeline", "0.33.0.dev0", ReleasedPart("WanTransformer3DModel", transformer, torch.float32, files),
-        ReleasedPart("AutoencoderKLWan", VAE_WAN, torch.float32), ReleasedPart("UMT5EncoderModel", UMT5, torch.float32, 5),
+        ReleasedPart("AutoencoderKLWan", VAE_WAN, torch.float32),
+        ReleasedPart("UMT5EncoderModel", UMT5, torch.float32, 5),
         ("UniPCMultistepScheduler", UNIPC),
     )  # fmt: skip
 
@@ -162,7 +163,8 @@ RELEASES = {
             **_FIVE_B, "ofs_embed_dim": None, "patch_bias": False, "patch_size_t": 2, "sample_frames": 81,
             "sample_height": 300, "sample_width": 300,
         },
-        {**VAE_COG, "invert_scale_latents": True}, DDIM, files=3, text=ReleasedPart("T5EncoderModel", T5, torch.float32, 4),
+        {**VAE_COG, "invert_scale_latents": True}, DDIM, files=3,
+        text=ReleasedPart("T5EncoderModel", T5, torch.float32, 4),
     ),
     "wan2.1-t2v-1.3b": _wan(TRANSFORMER_WAN, 2),
     "wan2.1-t2v-14b": _wan({**TRANSFORMER_WAN, "ffn_dim": 13824, "num_attention_heads": 40, "num_layers": 40}, 12),

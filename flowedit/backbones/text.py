@@ -40,14 +40,22 @@ class Reading:
 class TextEncoder:
     """Embeds prompts as a family was trained.
 
-    The encoder is loaded for a prompt that the cache does not hold, and leaves memory at `release`.
+    `encoder` gives the network, on the device and in precision `dtype`; it is called for a prompt that the cache does
+    not hold.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, reading: Reading, device: torch.device, dtype: torch.dtype, cache: Path | None
+        self,
+        checkpoint: Checkpoint,
+        reading: Reading,
+        device: torch.device,
+        dtype: torch.dtype,
+        cache: Path | None,
+        encoder: Callable[[], Any],
     ) -> None:
         self._checkpoint, self._reading = checkpoint, reading
         self._device, self._dtype, self._cache = device, dtype, cache
+        self._encoder = encoder
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -65,7 +73,7 @@ class TextEncoder:
 
         Raises InputError for a prompt longer than the text length, with the words that would fall off.
         """
-        pieces, offsets = self._pieces(prompt)
+        pieces, offsets, _ = self._pieces(prompt)
         if len(offsets) > self._reading.length:
             lost = prompt[offsets[self._reading.length - 1][0] :].strip()
             lost = lost if len(lost) <= 80 else f"{lost[:45]} … {lost[-30:]}"
@@ -78,18 +86,20 @@ class TextEncoder:
 
     def unreadable(self, prompt: str) -> tuple[tuple[int, int], ...]:
         """[start, end) characters of every stretch of the prompt that the tokenizer has no piece for."""
-        pieces, offsets = self._pieces(prompt)
-        return tuple(place for piece, place in zip(pieces, offsets, strict=True) if piece == self._tokenizer.unk_token)
+        _, offsets, unknown = self._pieces(prompt)
+        return tuple(place for i, place in enumerate(offsets) if i in unknown)
 
-    def _pieces(self, prompt: str) -> tuple[list[str], list[tuple[int, int]]]:
-        """The prompt's tokens, the closing one last, and the characters of the prompt as given that each covers."""
+    def _pieces(self, prompt: str) -> tuple[list[str], list[tuple[int, int]], set[int]]:
+        """The prompt's tokens, the closing one last; the characters of the prompt as given that each covers; and which
+        of them stand for characters that the vocabulary lacks.
+        """
         text, places = clean(prompt) if self._reading.cleaned else (prompt, None)
         encoded = self._tokenizer(text, return_offsets_mapping=True)
         pieces = self._tokenizer.convert_ids_to_tokens(encoded["input_ids"])
         offsets = [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
         if places is not None:
             offsets = [(places[a][0], places[b - 1][1]) if a < b else (0, 0) for a, b in offsets]
-        return pieces, offsets
+        return pieces, offsets, _unknown(encoded, pieces, self._tokenizer.unk_token)
 
     def embed(self, prompt: str) -> Conditioning:
         """The prompt's embedding (1, length, D) on the device, in the network's precision."""
@@ -112,26 +122,26 @@ class TextEncoder:
         ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
-    def release(self) -> None:
-        """Let the encoder go; prompts that follow each other share one load."""
-        self.__dict__.pop("_encoder", None)
-
-    @cached_property
-    def _encoder(self) -> Any:
-        encoder = self._checkpoint.model("text_encoder", self._reading.encoder, self._dtype).to(self._device)
-        if encoder.encoder.embed_tokens.weight is not encoder.shared.weight:
-            raise InputError(f"{self._checkpoint.path}/text_encoder loaded with untied, empty token embeddings")
-        return encoder
-
     @torch.no_grad()
     def _encode(self, prompt: str) -> Tensor:
         text = clean(prompt)[0] if self._reading.cleaned else prompt
-        length = self._reading.length
-        tokens = self._tokenizer(text, padding="max_length", max_length=length, return_tensors="pt").to(self._device)
+        tokens = self._tokenizer(text, padding="max_length", max_length=self._reading.length, return_tensors="pt")
+        for place in self._pieces(prompt)[2]:
+            tokens.input_ids[0, place] = self._tokenizer.unk_token_id
+        encoder, tokens = self._encoder(), tokens.to(self._device)
         if not self._reading.masked:
-            return self._encoder(tokens.input_ids)[0].to(self._dtype).cpu()
-        embedding = self._encoder(tokens.input_ids, tokens.attention_mask)[0].to(self._dtype)
+            return encoder(tokens.input_ids)[0].to(self._dtype).cpu()
+        embedding = encoder(tokens.input_ids, tokens.attention_mask)[0].to(self._dtype)
         return embedding.masked_fill(tokens.attention_mask[..., None] == 0, 0.0).cpu()
+
+
+def _unknown(encoded: Any, pieces: list[str], unknown: str) -> set[int]:
+    """The tokens of which the text is not their piece: those that stand for what the vocabulary lacks.
+
+    transformers gives them the number 2 whatever the vocabulary says, which is `<s>` in UMT5's and not its `<unk>`.
+    """
+    texts = encoded.tokens()
+    return {i for i, piece in enumerate(pieces) if piece == unknown or texts[i] != piece}
 
 
 def _load(path: Path | None) -> Tensor | None:

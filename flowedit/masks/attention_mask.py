@@ -63,7 +63,7 @@ class AttentionMask:
         """
         self._gather()
         newest = [self._smooth(i, new[-1]) if new else self._maps[i] for i, new in enumerate(self._pending)]
-        soft = apart(self._hard(newest), self._decay)[self._edited]
+        soft = self._of_edited(apart(self._hard(newest), self._decay))
         if self._user is not None:
             soft = torch.cat([soft, (self._user - soft.sum(0, keepdim=True)).clamp_min(0.0)])
         total = soft.sum(0, keepdim=True)
@@ -80,15 +80,20 @@ class AttentionMask:
         return None if hard is None else apart(hard, self._decay)
 
     def _together(self, hard: Tensor) -> Tensor:
-        mask = apart(hard, self._decay)[self._edited].sum(0, keepdim=True)
+        mask = self._of_edited(apart(hard, self._decay)).sum(0, keepdim=True)
         return mask if self._user is None else torch.maximum(mask, self._user)
+
+    def _of_edited(self, objects: Tensor) -> Tensor:
+        """The masks of edited objects alone. A list as an index would be copied to the device, and waited for."""
+        return torch.stack([objects[k] for k in self._edited]) if self._edited else objects[:0]
 
     def _elected(self) -> Tensor | None:
         """Hard sites of most steps: those of all edited objects, each to the one with most votes, then of kept ones."""
         if self._votes is None:
             return None
         changed = torch.zeros_like(self._votes[:, :1, :1, :1, :1], dtype=torch.bool)
-        changed[self._edited] = True
+        for k in self._edited:
+            changed[k].fill_(True)
         votes = self._votes
         ours = (votes * changed).sum(0, keepdim=True) >= 0.5 * self._steps
         most = contest((ours & changed).to(torch.float32), votes)
@@ -104,8 +109,10 @@ class AttentionMask:
         # The source's maps decide, last here: the target's words look for their objects in what is not there yet.
         for maps, places in reversed(known):
             own = union([threshold(maps, options.threshold, options.quantile, self._pool, self._own)])
-            hard[:, places] = torch.maximum(hard[:, places], own)
-            strengths[:, places] = union([strength(maps, self._pool, self._own)]).to(strengths.dtype)
+            strong = union([strength(maps, self._pool, self._own)])
+            for i, k in enumerate(places):
+                hard[:, k] = torch.maximum(hard[:, k], own[:, i])
+                strengths[:, k] = strong[:, i]
         return contest(grow(hard, self._grow).transpose(0, 1), strengths.transpose(0, 1))
 
     def _gather(self) -> None:

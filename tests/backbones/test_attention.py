@@ -49,6 +49,74 @@ def test_a_kernel_without_lse_falls_back_to_blocks_of_the_same_value(monkeypatch
         assert (attention.blockwise_lse(q, k) - exact).abs().max() < 2e-6
 
 
+@pytest.mark.parametrize("error", [NotImplementedError, TypeError, AttributeError, ValueError])
+def test_a_device_that_names_no_kernel_takes_blocks_and_gives_the_same_maps(backbone_5b, monkeypatch, error):
+    """As on Apple's MPS, for which PyTorch has no such choice."""
+
+    def maps():
+        backbone = families.load(backbone_5b, device="cpu")
+        prompt, z = backbone.embed("a fox"), torch.randn((1, *backbone.geometry(9, (64, 96)).latent), generator=seed())
+        with backbone.record({prompt: [1]}, [0.5]) as taken:
+            u = backbone.velocity(prompt)(z, 0.5)
+            return u, taken.take(prompt)
+
+    want, map_ = maps()
+
+    def refuse(*args, **kwargs):
+        raise error("no kernel")
+
+    monkeypatch.setattr(torch, "_fused_sdp_choice", refuse)
+    got, blocks = maps()
+    assert torch.equal(got, want)
+    assert (blocks - map_).abs().max() < 1e-7
+
+
+def seed():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("device", ["meta"])
+def test_other_devices_are_not_asked(monkeypatch, device):
+    monkeypatch.setattr(torch, "_fused_sdp_choice", lambda *a, **k: pytest.fail("asked"))
+    q = torch.empty(1, 2, 40, 16, device=device)
+    out, lse = attention.with_lse(q, q, q)
+    assert (out.shape, lse) == (q.shape, None)
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda lse: lse / 0.6931, lambda lse: lse + 1, lambda lse: lse * torch.nan], ids=["base 2", "off", "nan"]
+)
+def test_a_kernel_whose_lse_is_not_what_it_should_be_is_found_once_and_left(monkeypatch, wrong):
+    q, k, v = qkv(torch.bfloat16)
+    monkeypatch.setattr(attention, "HONEST", {})
+    fused, asked = attention._fused, []
+
+    def lies(*args):
+        asked.append(1)
+        out, lse = fused(*args)
+        return out, wrong(lse)
+
+    monkeypatch.setattr(attention, "_fused", lies)
+    for _ in range(3):
+        out, lse = attention.with_lse(q, k, v)
+        assert lse is None
+        assert torch.equal(out, F.scaled_dot_product_attention(q, k, v))
+    assert len(asked) == 1
+    monkeypatch.setattr(attention, "_fused", fused)
+    assert attention.with_lse(q, k, v)[1] is None  # this kernel at this size and precision
+    assert attention.with_lse(*qkv(torch.float32))[1] is not None  # and no other
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_kernels_of_a_cpu_are_honest_and_looked_at_once(monkeypatch, dtype):
+    monkeypatch.setattr(attention, "HONEST", {})
+    looks, look = [], attention._honest
+    monkeypatch.setattr(attention, "_honest", lambda *a: looks.append(1) or look(*a))
+    for n in (5, 200):
+        assert attention.with_lse(*qkv(dtype, n))[1] is not None
+    assert (len(looks), set(attention.HONEST.values())) == (1, {True})
+
+
 @pytest.mark.parametrize("normalise", ["joint", "text"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-4)])
 def test_columns_equal_the_materialised_softmax(dtype, tolerance, normalise):
@@ -263,6 +331,8 @@ def test_one_block_at_real_size_and_token_count(monkeypatch):
 def test_cuda_kernels_are_called_as_they_are_declared(monkeypatch, choice, n):
     """Shapes alone, without a GPU: efficient pads the log-sum-exp to a multiple of 32, cuDNN keeps a last axis."""
     monkeypatch.setattr(torch, "_fused_sdp_choice", lambda *a, **k: choice)
+    monkeypatch.setattr(attention, "HONEST", {})
+    monkeypatch.setattr(attention, "_honest", lambda *a: True)  # fake tensors have no content to look at
     with FakeTensorMode():
         q, k, v = (torch.empty(2, 3, n, 64, device="cuda", dtype=torch.bfloat16) for _ in range(3))
         out, lse = attention.with_lse(q, k, v)

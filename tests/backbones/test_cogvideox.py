@@ -70,28 +70,6 @@ def test_encode_and_decode_stream_what_diffusers_does_at_once(folder):
     assert np.array_equal(np.concatenate(chunks), expected)
 
 
-def test_tiles_stream_too_and_are_diffusers_own(backbone_5b):
-    """Tiles of 240 x 360 at the default configuration: two rows and two columns here."""
-    big = np.random.default_rng(0).integers(0, 255, (17, 256, 368, 3), dtype=np.uint8)
-    backbone = load(backbone_5b, tiling=True)
-    vae = AutoencoderKLCogVideoX.from_pretrained(backbone_5b / "vae")
-    vae.enable_tiling()
-    pixels = torch.from_numpy(big).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
-    with torch.no_grad():
-        theirs = vae.encode(pixels).latent_dist.mode()
-        decoded = vae.decode(theirs).sample[0].permute(1, 2, 3, 0)
-    counted = []
-    z = backbone.encode(big, counted.append)
-    assert torch.equal(z, theirs * vae.config.scaling_factor)
-    assert counted == [9, 8]
-    chunks = list(backbone.decode(z))
-    assert [len(c) for c in chunks] == [9, 8]
-    expected = ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
-    assert np.abs(np.concatenate(chunks).astype(int) - expected.astype(int)).max() <= 1
-    whole = load(backbone_5b, tiling=False).encode(big[:9])
-    assert not torch.equal(whole, z[:, :, :3])
-
-
 def test_tiles_that_would_not_join_are_not_used(backbone_5b, tmp_path):
     """Half of a small sample size rounds to tiles that overlap by other shares in pixels and in latents."""
     copy = tmp_path / "copy"
@@ -277,7 +255,7 @@ def test_prompts_in_a_row_share_one_load_of_the_encoder(backbone_2b, monkeypatch
     conditioning = [backbone.embed(prompt) for prompt in ("a fox", "a panda", "")]
     assert loads == ["text_encoder"]
     backbone.velocity(conditioning[0])(torch.zeros(1, *backbone.geometry(9, (64, 96)).latent), 0.5)
-    assert "_encoder" not in vars(backbone.text)  # it leaves before the network comes
+    assert "encoder" not in vars(backbone.components)  # it leaves before the network comes
 
 
 def test_spans_are_the_characters_of_the_prompt(folder):
@@ -408,3 +386,8 @@ def test_random_checkpoints_are_labelled_and_reproducible(tmp_path):
     assert sum(p.stat().st_size for p in a.rglob("*")) < 3e6
     with pytest.raises(ValueError, match="2b, 5b"):
         save_random(tmp_path / "c", "7b")
+
+
+@pytest.mark.parametrize("kind", ["2b", "5b", "15"])
+def test_a_generated_clip_has_the_rate_that_it_learned(request, kind):
+    assert load(request.getfixturevalue(f"backbone_{kind}")).spec.fps == {"15": 16}.get(kind, 8)

@@ -94,7 +94,7 @@ def test_encode_and_decode_stream_what_the_autoencoder_does_at_once(backbone_wan
     assert z.shape[1:] == backbone.geometry(len(frames), frames.shape[1:3]).latent
     assert z.dtype == torch.float32
     assert torch.allclose(z, theirs, atol=1e-5)
-    assert counted == [1, 4, 4][: z.shape[2]]
+    assert sum(counted) == len(frames)
     chunks = list(backbone.decode(z))
     assert [len(c) for c in chunks] == counted
     expected = ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -1,0 +1,176 @@
+"""A GPU that is not there: shapes, devices, precisions and memory of whole edits at real size, without weights.
+
+Every tensor inside is fake (it has a shape, a precision and a device, and no content), so an operation between two
+devices or precisions fails as on a card, and the bytes that live tensors on the card hold can be counted. What is not
+seen: the content of tensors, and what kernels and the allocator take for themselves.
+"""
+
+import weakref
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from unittest import mock
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from released import SAVED, write_configurations
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from flowedit.backbones import attention, families
+from flowedit.backbones.checkpoint import Checkpoint
+from flowedit.backbones.random_weights import tokenizer
+from flowedit.backbones.text import TextEncoder
+from flowedit.pipeline import steer
+
+CUDA = torch.device("cuda", 0)
+BLOCK = 512
+"""PyTorch's allocator rounds up to so many bytes."""
+
+
+class Card(TorchDispatchMode):
+    """Counts the bytes of live tensors on the card, and copies between card and host, by the operation that asks."""
+
+    def __init__(self):
+        super().__init__()
+        self.live = self.peak = 0
+        self.copies = Counter()
+        """(direction, operation): how often the host waited for the card, or for the copy to it."""
+        self.seen = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        if name in ("_local_scalar_dense", "is_nonzero", "nonzero", "equal") and args[0].device.type == "cuda":
+            self.copies["to host", name] += 1
+        if name == "_local_scalar_dense":
+            return {torch.bool: True}.get(args[0].dtype, 0.0 if args[0].dtype.is_floating_point else 0)
+        out = func(*args, **kwargs)
+        self._note_copy(name, args, kwargs, out)
+        for each in out if isinstance(out, (tuple, list)) else [out]:
+            if isinstance(each, Tensor) and each.device.type == "cuda":
+                self.hold(each)
+        return out
+
+    def _note_copy(self, name, args, kwargs, out):
+        if name not in ("_to_copy", "copy_") or not isinstance(out, Tensor):
+            return
+        source = args[0] if name == "_to_copy" else args[1]
+        waits = not kwargs.get("non_blocking", False) and not (name == "copy_" and len(args) > 2 and args[2])
+        if isinstance(source, Tensor) and source.device.type != out.device.type and waits:
+            self.copies["to host" if out.device.type == "cpu" else "to card", name] += 1
+
+    def hold(self, tensor):
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, -(-storage.nbytes() // BLOCK) * BLOCK
+        if key not in self.seen and size:
+            self.seen[key] = size
+            self.live += size
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self._free, key)
+
+    def _free(self, key):
+        self.live -= self.seen.pop(key)
+
+
+class Calls(TorchFunctionMode):
+    """What fake tensors cannot do: give an array, lie in pinned memory, choose an attention kernel."""
+
+    def __init__(self, kernel):
+        super().__init__()
+        self.kernel = kernel
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is Tensor.numpy:
+            assert args[0].device.type == "cpu"
+            return np.zeros(tuple(args[0].shape), str(args[0].dtype).removeprefix("torch."))
+        if func is Tensor.pin_memory:
+            return args[0]
+        if func is F.scaled_dot_product_attention:
+            names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+            return self.attention(**(dict(zip(names, args, strict=False)) | kwargs))
+        return func(*args, **kwargs)
+
+    def attention(self, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=None):
+        aten = torch.ops.aten
+        if query.device.type == "cpu":
+            return F.scaled_dot_product_attention(query, key, value, attn_mask, scale=scale)
+        choice = self.kernel
+        if attn_mask is not None or query.shape[-1] > 256 or query.dtype == torch.float32:
+            choice = SDPBackend.EFFICIENT_ATTENTION
+        if choice == SDPBackend.FLASH_ATTENTION:
+            return aten._scaled_dot_product_flash_attention(query, key, value, 0.0, False, False, scale=scale)[0]
+        if choice == SDPBackend.CUDNN_ATTENTION:
+            return aten._scaled_dot_product_cudnn_attention(
+                query, key, value, None, False, 0.0, False, False, scale=scale
+            )[0]
+        bias = None if attn_mask is None else attn_mask.expand(*query.shape[:3], key.shape[2])
+        return aten._scaled_dot_product_efficient_attention(query, key, value, bias, False, scale=scale)[0]
+
+
+def _model(checkpoint, component, cls, dtype):
+    """The network of a configuration in the precision that it loads in, without weights."""
+    config, before = checkpoint._json(f"{component}/config.json"), torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        ours = cls.__module__.startswith("transformers.")
+        network = cls(cls.config_class(**config)) if ours else cls.from_config(config)
+    finally:
+        torch.set_default_dtype(before)
+    kept = set(cls._keep_in_fp32_modules or ())
+    single = {id(weight) for name, weight in network.named_parameters() if not kept.isdisjoint(name.split("."))}
+    _apply(network, lambda each: each.float() if id(each) in single else each)
+    return network.eval().requires_grad_(False)
+
+
+def _apply(module, fn, recurse=True):
+    """As PyTorch's, for fake tensors, which it cannot swap; what is tied stays tied."""
+    moved = {}
+    for each in module.modules() if recurse else [module]:
+        for key, weight in each._parameters.items():
+            if weight is not None:
+                new = moved.get(id(weight)) or (weight, torch.nn.Parameter(fn(weight), weight.requires_grad))
+                moved[id(weight)] = new
+                each._parameters[key] = new[1]
+        for key, buffer in each._buffers.items():
+            each._buffers[key] = buffer if buffer is None else fn(buffer)
+    return module
+
+
+@contextmanager
+def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0)):
+    """Fake tensors inside, a card among their devices, and its memory where torch.cuda is asked for it."""
+    card = Card()
+
+    with ExitStack() as stack:
+        for target, name, value in [
+            (torch.cuda, "max_memory_allocated", lambda device=None: card.peak),
+            (torch.cuda, "reset_peak_memory_stats", lambda device=None: setattr(card, "peak", card.live)),
+            (torch.cuda, "synchronize", lambda device=None: None),
+            (torch.cuda, "get_device_capability", lambda device=None: capability),
+            (torch, "_fused_sdp_choice", lambda *a, **k: kernel.value),
+            (Checkpoint, "model", _model),
+            (torch.nn.Module, "_apply", _apply),
+            (Checkpoint, "dtype", lambda self, part: getattr(torch, SAVED.get(self.name, "float32"))),
+            (TextEncoder, "_tokenizer", tokenizer()),
+            (attention, "HONEST", {}),
+            (steer, "CHECK_SECONDS", float("inf")),
+        ]:
+            stack.enter_context(mock.patch.object(target, name, value))
+        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        stack.enter_context(card)
+        stack.enter_context(Calls(kernel))
+        stack.enter_context(torch.no_grad())
+        yield card
+
+
+def released(folder, name, *, rows=0, tiling=True):
+    """The adapter of a released checkpoint on the card, in the precision that it is released in."""
+    checkpoint = Checkpoint(write_configurations(folder, name), name)
+    family = families.family_of(checkpoint)
+    dtype = family.dtype or checkpoint.dtype("transformer")
+    return family.open(checkpoint, CUDA, dtype, rows=rows, tiling=tiling, cache=None)

@@ -1,4 +1,4 @@
-"""The machine: files that appear whole, device, cores and threads, time and memory of phases, cache, versions.
+"""The machine: files that appear whole and hashes of files, device, cores, threads, time and memory, cache, versions.
 
 Importing it loads no torch, so that what only writes a file stays quick.
 """
@@ -6,6 +6,8 @@ Importing it loads no torch, so that what only writes a file stays quick.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import platform
 import re
@@ -15,9 +17,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowedit.messages import FileTakenError, InputError, OutOfMemoryError
 
@@ -269,6 +272,48 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def digest(*parts: Any) -> str:
+    """24 hexadecimal digits of SHA-256 over plain values."""
+    return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()[:24]
+
+
+def digest_file(path: Path) -> str:
+    """The hash of a file's bytes, or of all files in a folder of pictures."""
+    if path.is_dir():
+        return digest(*([file.name, digest_file(file)] for file in sorted(path.iterdir()) if file.is_file()))
+    status = path.stat()
+    return _of_bytes(str(path), status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _of_bytes(path: str, size: int, time: int) -> str:
+    """Cached while size and time stand: one clip is edited by several methods."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_folder(path: Path, whole: int = 64 * 2**20) -> str:
+    """The hash of a checkpoint's files: names and bytes; a file above `whole` bytes by its size, ends and time.
+
+    Reading tens of gigabytes would take longer than an edit.
+    """
+    parts: list[list[str | int]] = []
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        status, name = file.stat(), file.relative_to(path).as_posix()
+        if status.st_size <= whole:
+            parts.append([name, digest_file(file)])
+        else:
+            parts.append([name, status.st_size, status.st_mtime_ns, _ends(file)])
+    return digest(*parts)
+
+
+def _ends(path: Path, size: int = 2**20) -> str:
+    with path.open("rb") as file:
+        head = file.read(size)
+        file.seek(-size, os.SEEK_END)
+        return hashlib.sha256(head + file.read(size)).hexdigest()
 
 
 def cores() -> int:

@@ -55,8 +55,8 @@ class Step:
     """The number of the shot that is edited, from 1."""
 
 
-Callback = Callable[[Step], bool | None] | None
-"""Called after each step; True stops the edit there: what is there is finished, and shots to come stay as they are."""
+Callback = Callable[[Step], Tensor | None] | None
+"""An editor's: called after each step; a tensor is the state that it goes on with in place of its own."""
 
 
 class Stop(Exception):
@@ -208,6 +208,7 @@ QUIET = Quiet()
 class EditResult:
     """What one edit left: its folder and files, the final and the encoded source latents, and run.yaml as a dict.
 
+    `mask` is drawn over the clip, `mask_plain` is white on black and serves as a user mask; both are None without one.
     `latent_mask` (1, 1, F, h, w) is the soft mask of the sites that at least half of the steps held, or None. The
     tensors are on the host. Those of a clip of several shots follow each other along the frames, each as encode gives
     it, so that run["shots"], with the `latent_frames` of each, parts them again: a latent frame holds none of two
@@ -218,6 +219,7 @@ class EditResult:
     video: Path
     compare: Path
     mask: Path | None
+    mask_plain: Path | None
     latents: Tensor
     source_latents: Tensor
     latent_mask: Tensor | None

@@ -38,7 +38,7 @@ def counted(callback: Callback, offset: int, total: int) -> Callback:
     if callback is None:
         return None
 
-    def shifted(step: Step) -> None:
-        callback(replace(step, index=step.index + offset, total=total))
+    def shifted(step: Step) -> Tensor | None:
+        return callback(replace(step, index=step.index + offset, total=total))
 
     return shifted

@@ -9,8 +9,8 @@ from torch import Tensor
 from flowedit.declare import option
 from flowedit.editors.common import blend, counted, mask_at
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
-from flowedit.flow.solvers import SOLVERS, Solver, euler, evaluations, solve
-from flowedit.types import Callback, Mask, Noise, Stop, Velocity
+from flowedit.flow.solvers import SOLVERS, Solver, euler, evaluations, heard, solve
+from flowedit.types import Callback, Mask, Noise, Step, Stop, Velocity
 
 
 def inversion(
@@ -38,11 +38,11 @@ def inversion(
     total = steps * (2 if reconstruction is None else 3)
     path = [x_src]
 
-    def remember(step: int, t: float, z: Tensor) -> Tensor:
-        path.append(z)
-        return z
+    def remember(step: Step) -> Tensor:
+        path.append(heard(counted(callback, 0, total), step))
+        return path[-1]
 
-    top = solve(source, x_src, list(reversed(grid)), method, remember, counted(callback, 0, total))
+    top = solve(source, x_src, list(reversed(grid)), method, None, remember)
 
     def keep_outside(step: int, t: float, z: Tensor) -> Tensor:
         return blend(z, path[steps - 1 - step], mask_at(mask, step, preserve), grid, step)
@@ -98,5 +98,7 @@ EDITORS.add(
         noise=False,
         cost=_cost,
         passes=lambda options: 3 if options.reconstruction else 2,
+        recalls=lambda options, steps: (*range(steps), 2 * steps - 1),
+        rises=lambda options, steps: steps,
     ),
 )

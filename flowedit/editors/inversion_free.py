@@ -13,7 +13,7 @@ from flowedit.editors.common import INSIDE, blend, counted, mask_at
 from flowedit.editors.corrections import Correction, Decoupling, decoupled, direction_aware
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, along_the_path
 from flowedit.flow.rectify import interpolate
-from flowedit.flow.solvers import Watch, euler, solve
+from flowedit.flow.solvers import Watch, euler, heard, solve
 from flowedit.messages import InputError
 from flowedit.types import Callback, Mask, Noise, Side, Step, Velocity
 
@@ -78,8 +78,7 @@ def inversion_free(
         if preserve and m is not None:
             z = torch.where(m >= INSIDE, z, x_src)
         watch.add(z, t)
-        if callback is not None:
-            callback(Step(i, total, t, z, watch.check, t_next))
+        z = heard(callback, Step(i, total, t, z, watch.check, t_next))
     watch.check()
     if target_only_steps == 0:
         return z
@@ -209,5 +208,6 @@ EDITORS.add(
         check=_check,
         facts=_facts,
         clean=_clean,
+        recalls=lambda options, steps: (),
     ),
 )

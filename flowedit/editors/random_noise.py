@@ -74,5 +74,6 @@ EDITORS.add(
         run=_run,
         sides=("target",),
         cost=_cost,
+        recalls=lambda options, steps: (),
     ),
 )

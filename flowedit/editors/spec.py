@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -108,6 +108,13 @@ class EditorSpec:
     """Facts by name that its options `needs` have: (whether it holds in so many steps and draws, how it is called)."""
     clean: Callable[[Any, Step], Tensor] = along_the_path
     """The clean latent of the state after a step, for an edit that is stopped there."""
+    recalls: Callable[[Any, int], Container[int]] | None = None
+    """The steps whose states it needs again after later ones, of a grid of so many steps, counted over its passes.
+
+    To give any of them is to say that it takes states from its callback (`flow/solvers.py: heard`), so that an edit
+    that was killed goes on where it was. With None it starts again from the encoded clip."""
+    rises: Callable[[Any, int], int] = lambda options, steps: 0
+    """How many of its first steps lead up to noise: stopped there, it has edited nothing yet."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of a plug-in: settings of the edit that its mode sets (strength, scales); ours stand in conf/mode."""
 

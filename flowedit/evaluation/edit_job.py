@@ -7,12 +7,12 @@ from typing import Any
 
 from flowedit import machine
 from flowedit.config.schema import Settings
-from flowedit.evaluation.engine.job import Job, Shelf, digest, digest_file, digest_folder
-from flowedit.machine import versions
+from flowedit.evaluation.engine.job import Job, Shelf
+from flowedit.machine import digest, digest_file, digest_folder, versions
 from flowedit.pipeline import run
 from flowedit.pipeline.api import Editor
 from flowedit.pipeline.plan import network_evaluations
-from flowedit.pipeline.record import plain
+from flowedit.pipeline.record import Session, plain
 from flowedit.types import Monitor
 
 PLACES = (("clip",), ("out",), ("user_mask",), ("caption",), ("backbone", "path"), ("runtime", "cache"))
@@ -66,7 +66,8 @@ def edit(settings: Settings, folder: Path, monitor: Monitor, shelf: Shelf) -> di
     assert settings.clip is not None
     editor = editor_of(settings, shelf)
     editor.backbone.ready()  # so that the first edit's seconds are as long as any other's
-    record = editor.edit(settings.clip, settings=settings, out=folder, monitor=monitor).run
+    session = Session(editor.backbone.device, monitor)
+    record = run.edit_clip(settings, editor.backbone, session, out=folder, keep=False).run
     return {"costs": costs(record), "notices": record["notices"]}
 
 

@@ -8,7 +8,7 @@ from flowedit.backbones.options import BackboneOptions, RuntimeOptions
 from flowedit.evaluation.datasets.sample import Sample
 from flowedit.evaluation.engine import drive, pools
 from flowedit.evaluation.engine.drive import Outcome
-from flowedit.evaluation.engine.job import Job, digest_file
+from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.engine.pools import Pool
 from flowedit.evaluation.engine.store import Store
 from flowedit.evaluation.options import EvaluationOptions
@@ -16,6 +16,7 @@ from flowedit.evaluation.plan import Comparison, PlannedEdit, metrics
 from flowedit.evaluation.report.page import Exhibit
 from flowedit.evaluation.results.rows import JOB, Row
 from flowedit.evaluation.score_job import FIVE_STRIDE, ScoreSpec, score_job
+from flowedit.machine import digest_file
 from flowedit.media import probe, reader
 from flowedit.metrics import catalogue
 from flowedit.types import QUIET, Monitor

@@ -1,6 +1,6 @@
 """The scores of one edit as a job: source and edit read side by side, a few frames at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from flowedit import machine
-from flowedit.evaluation.engine.job import Job, Shelf, digest, digest_file
-from flowedit.machine import versions
+from flowedit.evaluation.engine.job import Job, Shelf
+from flowedit.machine import digest, digest_file, versions
 from flowedit.media.footage import IMAGES, Footage, open_footage
 from flowedit.media.mask_file import read_mask_frames
 from flowedit.media.pixels import resize
@@ -62,7 +62,8 @@ def work(spec: ScoreSpec, folder: Path, monitor: Monitor, shelf: Shelf) -> dict[
     shelf.drop("editor")  # the networks of metrics are large themselves
     source, edit = open_footage(spec.source), open_footage(spec.edit)
     indices = list(range(source.count)) if spec.indices is None else list(spec.indices)
-    count, notices = min(len(indices), edit.count), []
+    count = min(len(indices), edit.count)
+    notices: list[str] = []
     if edit.count != len(indices):
         notices.append(f"the edit has {edit.count} frames and its clip {len(indices)}: the first {count} are scored")
     if edit.size != source.size:
@@ -78,7 +79,7 @@ def work(spec: ScoreSpec, folder: Path, monitor: Monitor, shelf: Shelf) -> dict[
     )
     size = max(1, min(CHUNK, len(own) // 4))  # two chunks are never half a clip
     beside = {
-        "mask": SideStream(_masks(spec, source, frames, size)),
+        "mask": SideStream(_masks(spec, source, frames, size, notices.append)),
         "truth": SideStream(_truths(spec, source, frames, size)),
     }
     parts = (
@@ -130,17 +131,22 @@ class SideStream:
             return None
 
 
-def _masks(spec: ScoreSpec, source: Footage, frames: FrameChoice, size: int) -> Iterator[np.ndarray] | None:
+Say = Callable[[str], None]
+
+
+def _masks(spec: ScoreSpec, source: Footage, frames: FrameChoice, size: int, say: Say) -> Iterator[np.ndarray] | None:
     if spec.mask is None:
         return None
-    return _read_masks(spec.mask, spec.mask_above, source, frames, size)
+    return _read_masks(spec.mask, spec.mask_above, source, frames, size, say)
 
 
-def _read_masks(path: Path, above: int, source: Footage, frames: FrameChoice, size: int) -> Iterator[np.ndarray]:
+def _read_masks(
+    path: Path, above: int, source: Footage, frames: FrameChoice, size: int, say: Say
+) -> Iterator[np.ndarray]:
     """As a generator, so that its faults come with the first chunk."""
     count = 1 if path.is_file() and path.suffix.lower() in IMAGES else open_footage(path).count
     places = frames.source if count == 1 else frames.of(count, f"mask {path}")
-    yield from read_mask_frames(path, places, source.size, count, above, size)
+    yield from read_mask_frames(path, places, source.size, count, above, size, say)
 
 
 def _truths(spec: ScoreSpec, source: Footage, frames: FrameChoice, size: int) -> Iterator[np.ndarray] | None:

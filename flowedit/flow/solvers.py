@@ -91,7 +91,8 @@ def solve(
 ) -> Tensor:
     """The state at grid[-1] of dz/dt = u(z, t) from z at grid[0], any shape; one time in the grid returns z.
 
-    `project(i, t_next, z)` replaces the state after step i. Raises FloatingPointError when a state is not finite.
+    `project(i, t_next, z)` replaces the state after step i, and so may the callback. Raises FloatingPointError when a
+    state is not finite.
     """
     watch, total = Watch(), len(grid) - 1
     for i, (t, t_next) in enumerate(pairwise(grid)):
@@ -99,7 +100,12 @@ def solve(
         if project is not None:
             z = project(i, t_next, z)
         watch.add(z, t)
-        if callback is not None:
-            callback(Step(i, total, t, z, watch.check, t_next))
+        z = heard(callback, Step(i, total, t, z, watch.check, t_next))
     watch.check()
     return z
+
+
+def heard(callback: Callback, step: Step) -> Tensor:
+    """The state after a step that a callback heard of: the step's own, or that which the callback gives for it."""
+    given = None if callback is None else callback(step)
+    return step.z if given is None else given

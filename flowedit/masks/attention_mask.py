@@ -1,6 +1,6 @@
 """The soft mask of each step from the attention of the objects' words."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ class AttentionMask:
 
     def __call__(self, step: int) -> Tensor:
         """The soft mask (1, 1, F, H, W) of this step, all edited objects together, by its evaluations' mean."""
-        self._gather()
+        self.gather()
         for i, new in enumerate(self._pending):
             if new:
                 self._maps[i] = self._smooth(i, torch.stack(new).mean(0))
@@ -61,7 +61,7 @@ class AttentionMask:
 
         M is their sum joined with the user's mask; where it is 0 all count alike. The step's mask is not changed by it.
         """
-        self._gather()
+        self.gather()
         newest = [self._smooth(i, new[-1]) if new else self._maps[i] for i, new in enumerate(self._pending)]
         soft = self._of_edited(apart(self._hard(newest), self._decay))
         if self._user is not None:
@@ -78,6 +78,22 @@ class AttentionMask:
         """The same for each object, kept ones too, (K, 1, F, H, W); no two share a hard site."""
         hard = self._elected()
         return None if hard is None else apart(hard, self._decay)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that it remembers between two steps, once the newest maps are gathered; `restore` takes it back."""
+        kept = {f"maps-{i}": maps for i, maps in enumerate(self._maps) if maps is not None}
+        kept |= {f"pending-{i}-{j:05}": new for i, each in enumerate(self._pending) for j, new in enumerate(each)}
+        votes = {} if self._votes is None else {"votes": self._votes}
+        return {**kept, **votes, "steps": torch.tensor(self._steps)}
+
+    def restore(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        """Remember what another one knew, on this device."""
+        held = {name: tensor.to(device) for name, tensor in state.items()}
+        self._maps = [held.get(f"maps-{i}") for i in range(len(self._sides))]
+        self._pending = [
+            [held[name] for name in sorted(held) if name.startswith(f"pending-{i}-")] for i in range(len(self._sides))
+        ]
+        self._votes, self._steps = held.get("votes"), int(state["steps"])
 
     def _together(self, hard: Tensor) -> Tensor:
         mask = self._of_edited(apart(hard, self._decay)).sum(0, keepdim=True)
@@ -115,7 +131,7 @@ class AttentionMask:
                 strengths[:, k] = strong[:, i]
         return contest(grow(hard, self._grow).transpose(0, 1), strengths.transpose(0, 1))
 
-    def _gather(self) -> None:
+    def gather(self) -> None:
         """Note each side's new maps: a step's mask is of all its evaluations, `weights` of the newest."""
         for new, side in zip(self._pending, self._sides, strict=True):
             if (maps := side()) is not None:

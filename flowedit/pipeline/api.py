@@ -23,8 +23,8 @@ from flowedit.messages import InputError
 from flowedit.pipeline import instruction, run
 from flowedit.pipeline.checks import check
 from flowedit.pipeline.outputs import EDIT, GENERATE, check_place
-from flowedit.pipeline.record import Session
-from flowedit.pipeline.source import array_clip, open_clip
+from flowedit.pipeline.record import Session, look
+from flowedit.pipeline.source import array_clip, open_clip, saved_mask
 from flowedit.types import QUIET, Backbone, EditedFrames, EditResult, GeneratedClip, Monitor, Step
 
 LOADED = ("backbone", "runtime")
@@ -36,7 +36,8 @@ LOGGER = logging.getLogger("flowedit")
 F = TypeVar("F", bound=Callable[..., Any])
 Path = str | os.PathLike[str]
 Heard = Callable[[Step], bool | None]
-"""Called after each step with its state, time, mask and velocities; True stops the edit there and finishes it."""
+"""Called after each step with its state, time, mask and velocities; True stops the edit there: what is there is
+finished, and shots to come stay as they are."""
 
 
 class MethodOptions(TypedDict, total=False):
@@ -64,7 +65,7 @@ class MethodOptions(TypedDict, total=False):
     object_guidance_scales: tuple[float, ...] | list[float] | None
     draws: int
     seed: int
-    user_mask: Path | None
+    user_mask: Path | np.ndarray | None
     composite: bool | Literal["auto"]
     size: str | None
     cuts: tuple[int, ...] | list[int] | Literal["auto", "none"]
@@ -287,6 +288,7 @@ def edit_frames(
     settings = instruction.complete(settings_of(_without_files(options)), told)
     clip = array_clip(array, fps, settings)
     check(settings, clip)  # before a download
+    look(cancel)
     backbone = run.load_backbone(settings, told.notice)
     return run.edit_array(settings, backbone, clip, Session(backbone.device, told, callback, cancel, told.notices))
 
@@ -328,6 +330,7 @@ def generate_settings(
 ) -> GeneratedClip:
     """The clip that these settings say."""
     check_place(settings.out, GENERATE)
+    look(cancel)
     backbone = run.load_backbone(settings, monitor.notice)
     return run.generate(settings, backbone, Session(backbone.device, monitor, callback, cancel))
 
@@ -340,10 +343,12 @@ def edit_settings(
     cancel: threading.Event | None = None,
 ) -> EditResult:
     """The edit that these settings say, of a clip that was probed already; refused before a download if need be."""
+    look(cancel)
     check_place(settings.out, EDIT)
     told = Told(monitor, log=False)
     settings = instruction.complete(settings, told, video=video)
     check(settings, open_clip(settings, video))
+    look(cancel)  # before minutes of loading
     backbone = run.load_backbone(settings, told.notice)
     session = Session(backbone.device, monitor, callback, cancel, told.notices)
     return run.edit_clip(settings, backbone, session, video=video)
@@ -376,9 +381,10 @@ def flattened(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
                 flat[key] = value.preset or value.name  # type: ignore[union-attr]
             elif key == "backbone":
                 flat[key] = value.name if value.name in names("backbone") else "folder"  # type: ignore[union-attr]
+        elif isinstance(value, np.ndarray) and key == "user_mask":
+            flat[key] = saved_mask(value)
         elif isinstance(value, np.ndarray):
-            hint = "; save the mask as an image or a folder of images" if key == "user_mask" else ""
-            raise InputError(f"{key} is an array: it takes a text, a number or a path{hint}")
+            raise InputError(f"{key} is an array: it takes a text, a number or a path")
         elif "." in key:
             flat[key] = _written(value)
         else:

@@ -13,7 +13,7 @@ import yaml
 
 from flowedit.messages import FileError, FileTakenError, NoFolderError
 
-EDIT = ("edit.mp4", "compare.mp4", "mask.mp4", "run.yaml")
+EDIT = ("edit.mp4", "compare.mp4", "mask.mp4", "mask_plain.mp4", "run.yaml")
 
 GENERATE = ("video.mp4", "run.yaml")
 
@@ -21,8 +21,11 @@ GENERATE = ("video.mp4", "run.yaml")
 class Staging:
     """A hidden folder on the final one's disk; `commit` moves its files there, leaving the block drops them."""
 
+    START = ".flowedit-"
+    """The start of its name."""
+
     def __init__(self, stage: Path, final: Path, fixed: bool, files: Sequence[str]) -> None:
-        self.folder, self._final, self._fixed, self._files = stage, final, fixed, files
+        self.folder, self.final, self.fixed, self._files = stage, final, fixed, files
 
     def commit(self) -> Path:
         """Move the staged files to the final folder and return it.
@@ -30,16 +33,16 @@ class Staging:
         A new folder appears by one rename. Into a folder that is there already each file goes by a rename of its
         own, and a file that an earlier run left and this one did not make is removed.
         """
-        if self._fixed and self._final.exists():
+        if self.fixed and self.final.exists():
             made = {path.name for path in self.folder.iterdir()}
             for name in self._files:
                 if name in made:
-                    os.replace(self.folder / name, self._final / name)
+                    os.replace(self.folder / name, self.final / name)
                 else:
-                    (self._final / name).unlink(missing_ok=True)
-            return self._final
+                    (self.final / name).unlink(missing_ok=True)
+            return self.final
         os.chmod(self.folder, 0o777 & ~_umask())  # a temporary folder is private; the result need not be
-        final, count = self._final, 1
+        final, count = self.final, 1
         while True:
             try:
                 os.rename(self.folder, final)
@@ -48,7 +51,7 @@ class Staging:
                 if not final.exists():
                     raise
             count += 1
-            final = self._final.with_name(f"{self._final.name}-{count}")
+            final = self.final.with_name(f"{self.final.name}-{count}")
 
 
 @contextmanager
@@ -68,7 +71,7 @@ def staging(out: str | None, clip: str, files: Sequence[str] = EDIT, inputs: Ite
             parent.mkdir(parents=True, exist_ok=True)
             # Inside a folder that is there: it may be a mount of its own, and its parent closed to us.
             place = final if out and final.exists() else parent
-            stage = Path(tempfile.mkdtemp(prefix=".flowedit-", suffix=".partial", dir=place))
+            stage = Path(tempfile.mkdtemp(prefix=Staging.START, suffix=".partial", dir=place))
         except OSError as error:
             raise FileError(f"out {str(final)!r} cannot be written: {error.strerror or 'permission denied'}") from error
         yield Staging(stage, final, bool(out), files)

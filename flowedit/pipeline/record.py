@@ -52,12 +52,12 @@ class Session:
 
     def announce(self, name: str, total: int) -> None:
         """A phase of `total` units begins, for progress; 0 is unknown."""
-        self._look()
+        self.look()
         self._monitor.phase(name, total)
 
     def advance(self, count: int = 1) -> None:
         """Units of the phase that are done."""
-        self._look()
+        self.look()
         self._monitor.advance(count)
 
     @contextmanager
@@ -67,9 +67,15 @@ class Session:
         with self.meter.phase(timed or name):
             yield
 
-    def _look(self) -> None:
-        if self._cancel is not None and self._cancel.is_set():
-            raise Cancelled("the edit was cancelled: nothing was written")
+    def look(self) -> None:
+        """Raise Cancelled if the edit was cancelled."""
+        look(self._cancel)
+
+
+def look(cancel: threading.Event | None) -> None:
+    """Raise Cancelled if this event is set."""
+    if cancel is not None and cancel.is_set():
+        raise Cancelled("the edit was cancelled: nothing was written")
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +181,7 @@ def _of_clip(plan: Plan) -> dict[str, Any]:
     return {
         "file": None if clip.array is not None else str(clip.video.path),
         "size": f"{width}x{height}",
+        "pixel_aspect": str(clip.video.pixel_aspect),
         "fps": str(clip.selection.fps),
         "frames": len(clip.selection.indices),
         "working_size": f"{geometry.size[1]}x{geometry.size[0]}",

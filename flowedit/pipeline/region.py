@@ -28,6 +28,11 @@ class Region:
     final: Callable[[], Tensor | None]
     guided: Callable[[Velocity], Velocity] = lambda velocity: velocity
     objects: Callable[[], Tensor | None] = lambda: None
+    gather: Callable[[], None] = lambda: None
+    """Called after each step, so that what the steps left for the mask is in `state`."""
+    state: Callable[[], dict[str, Tensor]] = dict
+    """What the mask remembers between two steps; `restore` takes it back."""
+    restore: Callable[[Mapping[str, Tensor]], None] = lambda state: None
 
 
 @contextmanager
@@ -71,7 +76,15 @@ def region(
             shown=[[k for k, phrase in enumerate(phrases) if phrase] for phrases in named.values()],
         )
         guided = partial(guidance.regional, weights=attention.weights) if made.own_scales else Region.guided
-        yield Region(attention, attention.vote, guided, attention.object_votes if found else Region.objects)
+        yield Region(
+            mask=attention,
+            final=attention.vote,
+            guided=guided,
+            objects=attention.object_votes if found else Region.objects,
+            gather=attention.gather,
+            state=attention.state,
+            restore=partial(attention.restore, device=backbone.device),
+        )
 
 
 def user_latent(mask: Frames, spec: BackboneSpec, geometry: Geometry) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -27,8 +28,8 @@ PICTURE = 960
 LEGIBLE = 320
 """The narrowest that mask.mp4 is where it holds the words of several objects."""
 
-FLOOR = 0.05
-"""Compositing treats a soft mask below this as outside, where the source's own pixels stand."""
+PLAIN_CRF = 4
+"""x264's quality of mask_plain.mp4, which is read again: nearly lossless."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ def rendered(plan: Plan, backbone: Backbone, edits: Sequence[Edited], pixels: Fr
 def write_edit(
     plan: Plan, backbone: Backbone, edits: Sequence[Edited], pixels: Frames | None, folder: Path, session: Session
 ) -> None:
-    """edit.mp4, compare.mp4 and, with a mask, mask.mp4, as `rendered` gives them."""
+    """edit.mp4, compare.mp4 and, with a mask, mask.mp4 and mask_plain.mp4, as `rendered` gives them."""
     clip, selection = plan.clip, plan.clip.selection
     video = clip.video
     sound = Sound(video, selection.start_seconds, selection.seconds) if video.has_audio else None
@@ -80,17 +81,28 @@ def write_edit(
     size = _picture_size(video)
     session.announce("decode, write", len(selection.indices))
     with ExitStack() as stack:
-        like = {"pixel_aspect": video.pixel_aspect, "matrix": video.matrix}
-        edit = stack.enter_context(Writer(folder / "edit.mp4", clip.size, selection.fps, sound, **like))
+        rate, colour, aspect = selection.fps, video.colour, video.pixel_aspect
+        writer = Writer(
+            folder / "edit.mp4", clip.size, rate, sound, pixel_aspect=aspect, colour=colour, labels=video.labels
+        )
+        edit = stack.enter_context(writer)
         others: dict[str, Writer] = {}
+        masked = pixels is not None or any(edited.mask is not None for edited in edits)
+        if masked:
+            plain = Writer(
+                folder / "mask_plain.mp4", clip.size, rate, crf=PLAIN_CRF, pixel_aspect=aspect, colour=colour
+            )
+            others["mask_plain.mp4"] = stack.enter_context(plain)
         for part in rendered(plan, backbone, edits, pixels):
             edit.write(part.edit)
             shown = {"compare.mp4": pictures.grid([resize(part.source, size), resize(part.edit, size)], labels)}
             if part.mask is not None:
                 shown["mask.mp4"] = _mask_picture(plan, part, part.mask, size)
+            if masked:
+                shown["mask_plain.mp4"] = _plain_mask(plan, part, pixels)
             for name, picture in shown.items():
                 if name not in others:
-                    others[name] = stack.enter_context(Writer(folder / name, picture.shape[1:3], selection.fps))
+                    others[name] = stack.enter_context(Writer(folder / name, picture.shape[1:3], rate, colour=colour))
                 others[name].write(picture)
             session.advance(len(part.places))
 
@@ -121,9 +133,26 @@ def _mask_picture(plan: Plan, part: Rendered, mask: np.ndarray, size: Size) -> n
     return pictures.overlays(resize(part.source, size), [resize(m, size) for m in masks], labels, outlined)
 
 
+def _plain_mask(plan: Plan, part: Rendered, pixels: Frames | None) -> np.ndarray:
+    """The mask as a user's is read, at the source's size, uint8 (f, H, W, 3): white inside, black outside.
+
+    Read again it gives the same sites of the latent, and the same soft edge around them.
+    """
+    shot, mask, frames = part.edited.shot, part.edited.mask, part.places
+    if pixels is not None:
+        values = pixels[shot.first + frames.start : shot.first + frames.stop]
+    elif mask is None or part.mask is None:  # a shot that was stopped before its first mask
+        values = np.zeros(part.source.shape[:3], np.uint8)
+    else:
+        latent = mask[:, :, plan.spec.leading_latents :]
+        working = grids.to_plain(latent, frames, plan.spec.frames_per_latent, shot.geometry.size)
+        values = np.rint(255 * fit.mask_to_source(working.cpu().numpy(), shot.fit)).astype(np.uint8)
+    return np.repeat(values[..., None], 3, axis=-1)
+
+
 def _picture_size(info: Video) -> Size:
     """(height, width) of a picture: square pixels, even sides, at most PICTURE wide."""
-    height, width = info.size[0], float(info.size[1] * info.pixel_aspect)
+    height, width = info.shown
     scale = min(1.0, PICTURE / width)
     return max(2, 2 * round(height * scale / 2)), max(2, 2 * round(width * scale / 2))
 
@@ -149,4 +178,4 @@ def _at_source(plan: Plan, shot: Shot, mask: Tensor, frames: range) -> np.ndarra
     """A soft latent mask (1, 1, F, h, w) of a shot's frames at the source's size, (f, H, W) float32."""
     latent = mask[:, :, plan.spec.leading_latents :]
     working = grids.to_pixels(latent, frames, plan.spec.frames_per_latent, shot.geometry.size)
-    return fit.mask_to_source(grids.cut(working, FLOOR).cpu().numpy(), shot.fit)
+    return fit.mask_to_source(grids.cut(working, grids.FLOOR).cpu().numpy(), shot.fit)

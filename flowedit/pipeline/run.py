@@ -23,11 +23,12 @@ from flowedit.pipeline import instruction, notices
 from flowedit.pipeline.checks import check, check_editor, check_prompt
 from flowedit.pipeline.notices import Shape
 from flowedit.pipeline.outputs import EDIT, GENERATE, staging, write_yaml
-from flowedit.pipeline.plan import Plan, brief, make_grid, make_plan, native_size, own_latents, windows_of
+from flowedit.pipeline.plan import Plan, asked_size, brief, make_grid, make_plan, native_size, own_latents, windows_of
 from flowedit.pipeline.record import Edited, Session, describe_generation, describe_run
 from flowedit.pipeline.region import user_latent
 from flowedit.pipeline.render import blends, rendered, write_clip, write_edit
-from flowedit.pipeline.source import Clip, cut_places, loses_margins, open_clip, working_frames, working_mask
+from flowedit.pipeline.resume import Kept, forget_others, key_of, unfinished
+from flowedit.pipeline.source import Clip, Shot, cut_places, loses_margins, open_clip, working_frames, working_mask
 from flowedit.pipeline.steer import bind, encode, run_editor, steer
 from flowedit.types import Backbone, EditedFrames, EditResult, Frames, GeneratedClip
 
@@ -94,6 +95,7 @@ class Prepared:
 
 def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session) -> Prepared:
     """Everything that can be refused is refused here, before the networks run; and what is to be said is said."""
+    session.look()
     made = check(settings, clip)
     session.say([*clip.video.notices, *instruction.explain(settings)])
     for name in ("source", "target", "negative_prompt"):
@@ -121,12 +123,14 @@ def edit_clip(
     *,
     out: Path | None = None,
     video: Video | None = None,
+    keep: bool = True,
 ) -> EditResult:
     """One edit, from a file to a folder of files.
 
     A clip with hard cuts is edited shot by shot, each as if it stood alone (with padding, encoding, mask and noise of
     its own, from the same seed), and written as one. `out` is the folder where a caller wants the files, in place of
-    the settings' own; `video` is what was probed of the clip already.
+    the settings' own; `video` is what was probed of the clip already. An edit that was killed goes on where it was,
+    unless `keep` is false.
     """
     session = session or Session(backbone.device)
     clip = open_clip(settings, video)
@@ -134,19 +138,25 @@ def edit_clip(
     plan = prepared.plan
     inputs = filter(None, [str(clip.video.path), settings.user_mask])
     place = settings.out if out is None else str(out)
-    with staging(place, clip.video.path.stem, EDIT, inputs) as stage:
-        edits = edit_shots(prepared, backbone, session)
+    key = key_of(plan, backbone, checkpoint(settings, fetch=False)) if keep else None
+    with (
+        staging(place, clip.video.path.stem, EDIT, inputs) as stage,
+        unfinished(stage, key, session) as kept,
+    ):
+        edits = edit_shots(prepared, backbone, session, kept)
         with session.meter.phase("decode and write"), torch.no_grad():
             write_edit(plan, backbone, edits, prepared.pixels, stage.folder, session)
         run = describe_run(plan, backbone, edits, session)
         write_yaml(stage.folder / "run.yaml", run)
         folder = stage.commit()
-    mask = folder / "mask.mp4"
+        forget_others(stage, key)
+    mask, plain = folder / "mask.mp4", folder / "mask_plain.mp4"
     return EditResult(
         folder=folder,
         video=folder / "edit.mp4",
         compare=folder / "compare.mp4",
         mask=mask if mask.exists() else None,
+        mask_plain=plain if plain.exists() else None,
         **_latents(edits),
         run=run,
     )
@@ -155,7 +165,7 @@ def edit_clip(
 def edit_array(settings: Settings, backbone: Backbone, clip: Clip, session: Session) -> EditedFrames:
     """One edit of frames in memory, to frames in memory; nothing is written."""
     prepared = prepare(settings, backbone, clip, session)
-    edits = edit_shots(prepared, backbone, session)
+    edits = edit_shots(prepared, backbone, session, Kept())
     with session.phase("decode", len(clip.selection.indices)), torch.no_grad():
         parts = []
         for each in rendered(prepared.plan, backbone, edits, prepared.pixels):
@@ -170,25 +180,50 @@ def edit_array(settings: Settings, backbone: Backbone, clip: Clip, session: Sess
     )
 
 
-def edit_shots(prepared: Prepared, backbone: Backbone, session: Session) -> list[Edited]:
+def edit_shots(prepared: Prepared, backbone: Backbone, session: Session, kept: Kept) -> list[Edited]:
     """Every shot of the clip, encoded and edited; the autoencoder need not come back between their edits."""
     plan, edits = prepared.plan, []
-    encoded = _encoded(plan, backbone, session)
+    encoded = _encoded(plan, backbone, session, kept)
     for number, (shot, x_src) in enumerate(zip(plan.shots, encoded, strict=True), 1):
         if session.stopped:  # a callback ended the whole edit: what follows stays as it is
             edits.append(Edited(shot, x_src, x_src.clone(), torch.zeros_like(x_src[:, :1]), None, 0, {}))
             continue
-        session.shot, user = number, None
-        if prepared.mask is not None:
-            section = between(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
-            user = user_latent(working_mask(shot, section), plan.spec, shot.geometry)
-        own = own_latents(plan.spec, shot.geometry)
-        done = steer(plan.brief, backbone, x_src, plan.grid, shot.windows, own, session, user)
-        mask = None if done.mask is None else done.mask.cpu()
-        edits.append(Edited(shot, x_src, done.z.cpu(), mask, done.objects, done.evaluations, dict(done.reports)))
+        session.shot = number
+        edits.append(_edited(prepared, backbone, shot, x_src, session, kept))
     if plan.settings.composite is True and not blends(plan, edits, prepared.pixels):
         session.say(["composite=true has no effect: there is no mask"])
     return edits
+
+
+def _edited(prepared: Prepared, backbone: Backbone, shot: Shot, x_src: Tensor, session: Session, kept: Kept) -> Edited:
+    """One shot, edited, or as an earlier run had edited it."""
+    plan, user, name = prepared.plan, None, f"shot-{session.shot:03}-edited"
+    if (found := kept.load(name)) is not None:
+        tensors, facts = found
+        session.say(facts["said"])
+        return Edited(
+            shot,
+            x_src,
+            tensors["z"],
+            tensors.get("mask"),
+            tensors.get("objects"),
+            int(facts["evaluations"]),
+            dict(facts["reports"]),
+        )
+    if prepared.mask is not None:
+        section = between(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
+        user = user_latent(working_mask(shot, section), plan.spec, shot.geometry)
+    own, said = own_latents(plan.spec, shot.geometry), len(session.notices)
+    done = steer(plan.brief, backbone, x_src, plan.grid, shot.windows, own, session, user, kept)
+    mask = None if done.mask is None else done.mask.cpu()
+    edited = Edited(shot, x_src, done.z.cpu(), mask, done.objects, done.evaluations, dict(done.reports))
+    if not session.stopped:
+        parts = {"z": edited.z, "mask": mask, "objects": done.objects}
+        tensors = {key: part for key, part in parts.items() if part is not None}
+        facts = {"evaluations": done.evaluations, "reports": edited.reports, "said": session.notices[said:]}
+        kept.save(name, tensors, **facts)
+        kept.drop(f"shot-{session.shot:03}-step*")
+    return edited
 
 
 def _latents(edits: Sequence[Edited]) -> dict[str, Any]:
@@ -201,18 +236,24 @@ def _latents(edits: Sequence[Edited]) -> dict[str, Any]:
     }
 
 
-def _encoded(plan: Plan, backbone: Backbone, session: Session) -> list[Tensor]:
+def _encoded(plan: Plan, backbone: Backbone, session: Session, kept: Kept) -> list[Tensor]:
     """The source latents of all shots, on the host."""
     encoded, told = [], backbone.spec.world is None
-    for shot in plan.shots:
-        frames = working_frames(plan.clip, shot)
-        x_src = encode(backbone, frames, session)
-        if not told:
-            with session.meter.phase("round trip"):
-                lost = _lost(backbone, frames, x_src)
-            session.say(lost)
-            told = bool(lost)
+    for number, shot in enumerate(plan.shots, 1):
+        name, lost = f"shot-{number:03}-encoded", []
+        if (found := kept.load(name)) is not None:
+            x_src, lost = found[0]["x_src"], list(found[1]["said"])
+        else:
+            frames = working_frames(plan.clip, shot)
+            x_src = encode(backbone, frames, session)
+            if not told:
+                with session.meter.phase("round trip"):
+                    lost = _lost(backbone, frames, x_src)
+        session.say(lost)
+        told = told or bool(lost)
         encoded.append(x_src.cpu())
+        if found is None:
+            kept.save(name, {"x_src": x_src}, said=lost)
     return encoded
 
 
@@ -247,7 +288,9 @@ def generate(settings: Settings, backbone: Backbone, session: Session | None = N
     grid = tuple(make_grid(made.settings, backbone))
     if grid[0] != float(backbone.knots[0]):
         raise InputError(f"generation starts from pure noise: the grid must begin at {float(backbone.knots[0]):.6g}")
-    geometry = backbone.geometry(settings.frames or spec.trained_frames, settings.frame_size or native_size(spec))
+    geometry = backbone.geometry(
+        settings.frames or spec.trained_frames, asked_size(settings, spec) or native_size(spec)
+    )
     places = tuple(windows_of(settings, spec, geometry.latent[1]))
     shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid)
     session.start(notices.of_start(settings, backbone, shape, made.cost * len(places)))

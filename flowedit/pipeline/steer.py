@@ -15,6 +15,7 @@ from flowedit.messages import NumericalError
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.region import region
+from flowedit.pipeline.resume import Kept, Steps
 from flowedit.types import Backbone, Conditioning, Frames, Mask, Side, Step, Stop, Velocity
 
 CHECK_SECONDS = 2.0
@@ -59,13 +60,15 @@ def steer(
     own: slice,
     session: Session,
     user: Tensor | None = None,
+    kept: Kept | None = None,
 ) -> Steered:
     """The source latent (1, C, f, h, w) through the brief's editor, with the prompts embedded first.
 
     A clip longer than its window stays on the host, and the network sees it in the windows at `places`. `own` are the
     latent frames that hold the clip's own frames, not those that the model's shape adds: means over time count no
-    others. `user` is a user's latent mask (1, 1, f, h, w). Raises InputError for words that are not in their prompt,
-    NumericalError for NaN or Inf.
+    others. `user` is a user's latent mask (1, 1, f, h, w). With `kept` the edit goes on after the steps that an earlier
+    run of it took, and its own are kept. Raises InputError for words that are not in their prompt, NumericalError for
+    NaN or Inf.
     """
     seen = windows.over(backbone, places)
     x_src, user = x_src.to(seen.device), None if user is None else user.to(seen.device)
@@ -74,8 +77,17 @@ def steer(
     before = seen.evaluations
     with session.meter.phase("edit"), region(brief, seen, prompts, x_src.shape[3:], own, user) as where:
         velocities["target"] = where.guided(velocities["target"])
-        z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session)
-    return Steered(z, where.final(), where.objects(), seen.evaluations - before, reports)
+        recalled = brief.editor.recalls and brief.editor.recalls(brief.settings.mode, len(grid) - 1)
+        steps = Steps(
+            kept or Kept(),
+            session.shot,
+            recalled,
+            where.state,
+            where.restore,
+            lambda: seen.evaluations - before,
+        )
+        z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, where.gather)
+    return Steered(z, where.final(), where.objects(), steps.evaluations + seen.evaluations - before, reports)
 
 
 def bind(brief: Brief, backbone: Backbone) -> tuple[dict[Side, Conditioning], dict[Side, Velocity]]:
@@ -111,8 +123,13 @@ def run_editor(
     mask: Mask,
     own: slice,
     session: Session,
+    steps: Steps | None = None,
+    gather: Callable[[], None] = lambda: None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The brief's editor on latents (1, C, F, h, w) float32, and what it reports; the clip's own frames at `own`."""
+    """The brief's editor on latents (1, C, F, h, w) float32, and what it reports; the clip's own frames at `own`.
+
+    `steps` are kept, and those that are kept already are not taken again; `gather` is called after each.
+    """
     settings, editor = brief.settings, brief.editor
     reports: dict[str, float] = {}
 
@@ -121,7 +138,8 @@ def run_editor(
         session.say([text])
 
     session.announce("edit", (len(grid) - 1) * editor.passes(settings.mode))
-    listener = Listener(velocities, mask, session)
+    steps = steps or Steps(Kept(), session.shot, None)
+    listener = Listener(velocities, mask, session, steps, gather, x_src.device)
     inputs = EditorInputs(
         x_src=x_src,
         velocities=listener.velocities,
@@ -138,7 +156,8 @@ def run_editor(
     try:
         return editor.run(inputs, settings.mode), reports
     except Stop as stop:
-        session.say([str(stop)])
+        rising = stop.index < editor.rises(settings.mode, len(grid) - 1)
+        session.say([f"{stop}, on the way up to noise: nothing is edited yet" if rising else str(stop)])
         session.stopped = True
         return held(stop.z, x_src, listener.last_mask if settings.mask.preserve else None), reports
 
@@ -149,54 +168,74 @@ def held(z: Tensor, x_src: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class Listener:
-    """Hands the caller's callback what an editor's own does not know: the last mask and velocities of each side.
+    """Hands the caller's callback what an editor's own does not know: each step's mask and last velocities.
 
-    Without a callback velocities and mask are the given ones, and nothing is held.
+    The steps that an earlier run took are passed over: their velocities and masks are zeros, which cost nothing, and
+    their states are the kept ones. Without a callback and without such steps velocities and mask are the given ones,
+    and nothing is held.
     """
 
-    def __init__(self, velocities: Mapping[Side, Velocity], mask: Mask, session: Session) -> None:
-        self._session, self._mask = session, None if callable(mask) else mask
+    def __init__(
+        self,
+        velocities: Mapping[Side, Velocity],
+        mask: Mask,
+        session: Session,
+        steps: Steps,
+        gather: Callable[[], None],
+        device: torch.device,
+    ) -> None:
+        self._session, self._steps, self._gather, self._device = session, steps, gather, device
+        self.last_mask = None if callable(mask) else mask
+        """The mask that the last step had, as far as it was asked for."""
+        self._mask: Tensor | None = None
         self._last: dict[Side, Tensor] = {}
-        if session.callback is None:
+        self._over = steps.reached > 0
+        if session.callback is None and not self._over:
             self.velocities, self.mask = velocities, mask
         else:
             self.velocities = {side: self._noted(side, velocity) for side, velocity in velocities.items()}
-            self.mask = self._asked(mask) if callable(mask) else mask
-
-    @property
-    def last_mask(self) -> Tensor | None:
-        """The mask that the last step had, as far as it was asked for."""
-        return self._mask
+            self.mask = None if mask is None else self._asked(mask)
 
     def _noted(self, side: Side, velocity: Velocity) -> Velocity:
         def noted(z: Tensor, t: float) -> Tensor:
+            if self._over:
+                return torch.zeros_like(z)
             self._last[side] = u = velocity(z, t)
             return u
 
         return noted
 
-    def _asked(self, mask: Callable[[int], Tensor]) -> Callable[[int], Tensor]:
+    def _asked(self, mask: Tensor | Callable[[int], Tensor]) -> Callable[[int], Tensor]:
         def asked(step: int) -> Tensor:
-            self._mask = m = mask(step)
+            if self._over:
+                return torch.zeros((1, 1, 1, 1, 1), device=self._device)
+            self._mask = self.last_mask = m = mask(step) if callable(mask) else mask
             return m
 
         return asked
 
-    def callback(self, brief: Brief) -> Callable[[Step], None]:
+    def callback(self, brief: Brief) -> Callable[[Step], Tensor | None]:
         """Progress, a look for NaN now and then, cancellation, and the caller's callback, which may stop the edit."""
         last, session = time.monotonic(), self._session
 
-        def callback(step: Step) -> None:
+        def callback(step: Step) -> Tensor | None:
             nonlocal last
             session.advance()
+            if step.index < self._steps.reached:
+                self._over = step.index + 1 < self._steps.reached
+                return self._steps.again(step)
+            self._gather()
             if time.monotonic() - last > CHECK_SECONDS:
                 last = time.monotonic()
                 step.check()
+            self._steps.took(step)
             if session.callback is None:
-                return
+                return None
             whole = replace(step, mask=self._mask, velocities=dict(self._last), shot=session.shot)
+            self._mask = None
             if session.callback(whole):
                 step.check()
                 raise Stop(brief.editor.clean(brief.settings.mode, whole), step.index, step.total)
+            return None
 
         return callback

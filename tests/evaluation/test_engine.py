@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from flowedit.evaluation.engine import drive, pools
-from flowedit.evaluation.engine.job import Job, digest, digest_file, digest_folder
+from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.engine.pools import Here, Processes, open_pool
 from flowedit.evaluation.engine.store import open_store
 from flowedit.evaluation.options import EngineOptions
+from flowedit.machine import digest, digest_file, digest_folder
 from flowedit.types import QUIET
 
 POOLS = {"here": Here, "processes": lambda: Processes(2), "one process": lambda: Processes(1)}

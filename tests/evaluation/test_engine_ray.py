@@ -9,10 +9,11 @@ import pytest
 from test_evaluate import COSTS, dataset
 
 from flowedit.evaluation.engine import drive, pools
-from flowedit.evaluation.engine.job import Job, digest
+from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.engine.store import open_store
 from flowedit.evaluation.options import EngineOptions, evaluation
 from flowedit.evaluation.results import rows
+from flowedit.machine import digest
 from flowedit.types import QUIET
 
 pytestmark = pytest.mark.slow

@@ -223,3 +223,22 @@ def test_a_grown_mask_is_soft_from_where_it_grew_to():
     assert soft[3:6].tolist() == [1, 1, 1]
     assert soft[6] == pytest.approx(math.exp(-0.5))
     assert torch.equal(mask.vote()[0, 0, 0, 4], soft)
+
+
+@pytest.mark.parametrize("decay", [0.25, 1.0, 2.0, float("inf")])
+def test_a_plain_mask_read_again_has_the_same_sites(decay):
+    """The ring around an object is above a half at small decays, and a notch is so once it is interpolated."""
+    generator = torch.Generator().manual_seed(0)
+    hard = (torch.rand(1, 1, 3, 12, 20, generator=generator) > 0.7).float()
+    hard[:, :, 1] = 0
+    hard[0, 0, 1, 3:7, 4:9], hard[0, 0, 1, 5, 8], hard[0, 0, 1, 10, 2] = 1, 0, 1
+    soft = shapes.soften(hard, decay)
+    plain = grids.to_plain(soft, range(9), 4, (96, 160))
+    again = grids.to_latent(plain, 4, (12, 20))
+    torch.testing.assert_close((again >= 0.5).float(), hard)
+    below = again[hard == 0] - soft[hard == 0]
+    assert below.max() < grids.EDGE
+    assert plain.amin() >= 0
+    assert plain.amax() <= 1
+    shown = grids.cut(grids.to_pixels(soft, range(9), 4, (96, 160)), grids.FLOOR)
+    assert (plain <= shown + 1e-6).all()

@@ -51,7 +51,13 @@ def sound(path):
 
 
 def test_an_edit_leaves_these_files_alone(first):
-    assert {path.name for path in first.iterdir()} == {"edit.mp4", "compare.mp4", "mask.mp4", "run.yaml"}
+    assert {path.name for path in first.iterdir()} == {
+        "edit.mp4",
+        "compare.mp4",
+        "mask.mp4",
+        "mask_plain.mp4",
+        "run.yaml",
+    }
     assert first.stat().st_mode & 0o777 == 0o777 & ~outputs._umask()
 
 
@@ -98,7 +104,7 @@ def test_run_yaml_says_all(first, clip_file, backbone_2b):
 
 def test_the_same_seed_gives_the_same_bytes(edit, first, box):
     edit(box / "again", "--source-words", "dog", "--target-words", "fox")
-    for name in ("edit.mp4", "compare.mp4", "mask.mp4"):
+    for name in ("edit.mp4", "compare.mp4", "mask.mp4", "mask_plain.mp4"):
         assert (box / "again" / name).read_bytes() == (first / name).read_bytes()
 
 

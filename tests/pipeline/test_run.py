@@ -1,5 +1,6 @@
 """One job from file to files on small random checkpoints: what is kept, where, and what is said."""
 
+import threading
 from dataclasses import replace
 
 import cv2
@@ -259,3 +260,76 @@ def test_an_object_word_that_the_model_cannot_read_is_refused(editor, clip_file,
         edit(editor, clip_file, tmp_path, target="a 狐狸 runs", target_words="狐狸")
     _, ear = edit(editor, clip_file, tmp_path, target="a fox 狐狸 runs", target_words="fox", strength=0)
     assert any("cannot read '狐狸'" in text for text in ear.notices)
+
+
+@pytest.mark.parametrize("size", ["96x64", "64x64"])
+def test_the_plain_mask_goes_back_in_and_gives_the_same_region(editor, clip_file, tmp_path, size):
+    first, _ = edit(editor, clip_file, tmp_path, "first", **WORDS, size=size)
+    info = probe.probe(first.mask_plain)
+    assert (info.size, info.frames, info.fps) == ((64, 96), 12, 10)
+    plain = frames_of(first.mask_plain)
+    assert plain.max() > 250
+    assert plain.min() < 5
+    assert np.ptp(plain, axis=-1).max() <= 2  # no colour
+    again, ear = edit(editor, clip_file, tmp_path, "again", user_mask=first.mask_plain, size=size)
+    assert not any("may be no mask" in text for text in ear.notices)
+    own = slice(0, 1 + 11 // 4)
+    assert torch.equal(first.latent_mask[:, :, own] >= 0.999, again.latent_mask[:, :, own] >= 0.999)
+    back = frames_of(again.mask_plain)
+    assert np.abs(back - plain).mean() < 2  # a codec later
+
+
+def test_the_plain_mask_of_a_user_s_is_that_mask(editor, clip_file, tmp_path):
+    mask = np.zeros(probe.probe(clip_file).size, np.uint8)
+    mask[8:40, 16:50], mask[8:40, 50:60] = 255, 100
+    cv2.imwrite(str(tmp_path / "m.png"), mask)
+    result, _ = edit(editor, clip_file, tmp_path, user_mask=tmp_path / "m.png", strength=0)
+    assert np.abs(frames_of(result.mask_plain)[..., 0] - mask).max() < 12
+
+
+def test_the_overlay_as_a_mask_is_told(editor, clip_file, tmp_path):
+    first, _ = edit(editor, clip_file, tmp_path, "first", **WORDS)
+    _, ear = edit(editor, clip_file, tmp_path, "again", user_mask=first.mask, strength=0)
+    assert any("mask.mp4 is in colour" in text and "mask_plain.mp4" in text for text in ear.notices)
+
+
+@pytest.mark.parametrize("user", [False, True])
+def test_a_callback_hears_the_mask_of_its_own_step_and_none_on_a_pass_without_one(editor, clip_file, tmp_path, user):
+    cv2.imwrite(str(tmp_path / "m.png"), np.full(probe.probe(clip_file).size, 255, np.uint8))
+    options = {"user_mask": tmp_path / "m.png"} if user else WORDS
+    inversion, seen = {"mode": "inversion", "mode.reconstruction": True}, []
+
+    def hear(step):
+        seen.append(step.mask is None)
+
+    editor.edit(clip_file, out=tmp_path / "o", callback=hear, **PROMPTS, **options, **inversion)
+    assert seen == [True, True, False, False, True, True]  # up, down, and down again under the source prompt
+
+
+def test_an_edit_that_is_stopped_on_the_way_up_says_that_nothing_is_edited(editor, clip_file, tmp_path):
+    for at, rising in ((0, True), (2, False)):
+        ear = Ear()
+        editor.edit(
+            clip_file,
+            out=tmp_path / str(at),
+            monitor=ear,
+            callback=lambda step, at=at: step.index == at,
+            mode="inversion",
+            **PROMPTS,
+        )
+        assert any(f"stopped after step {at + 1} of 4" in text for text in ear.notices)
+        assert any("on the way up to noise: nothing is edited yet" in text for text in ear.notices) == rising
+
+
+def test_a_cancelled_edit_ends_before_its_cuts_are_looked_for_and_before_a_backbone_is_loaded(
+    editor, backbone_2b, clip_file, tmp_path, monkeypatch
+):
+    cancel = threading.Event()
+    cancel.set()
+    monkeypatch.setattr(run, "cut_places", lambda *args: pytest.fail("looked for cuts"))
+    with pytest.raises(flowedit.Cancelled):
+        editor.edit(clip_file, out=tmp_path / "o", cancel=cancel, cuts="none", **PROMPTS)
+    monkeypatch.setattr(run, "load_backbone", lambda settings: pytest.fail("loaded"))
+    with pytest.raises(flowedit.Cancelled):
+        flowedit.edit(clip_file, backbone=backbone_2b, out=tmp_path / "o", cancel=cancel, **PROMPTS)
+    assert list(tmp_path.iterdir()) == []

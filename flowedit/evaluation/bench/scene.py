@@ -12,9 +12,9 @@ import torch
 from flowedit.config.schema import Settings
 from flowedit.evaluation.bench.score import Truth, nearest, references, score, truth
 from flowedit.evaluation.edit_job import editor_of, job_settings, weights
-from flowedit.evaluation.engine.job import Job, Shelf, digest
+from flowedit.evaluation.engine.job import Job, Shelf
 from flowedit.evaluation.methods import Method
-from flowedit.machine import versions
+from flowedit.machine import digest, versions
 from flowedit.media.writer import Writer
 from flowedit.messages import InputError
 from flowedit.pipeline.api import Editor

@@ -15,7 +15,6 @@ from flowedit.messages import InputError
 from flowedit.metrics.motion import motion_error
 from flowedit.metrics.perceptual import lpips_bundled
 from flowedit.metrics.pixels import background_psnr, mse, psnr
-from flowedit.pipeline import render
 from flowedit.pocket import Choice, Edit, Vocabulary, choices
 
 
@@ -122,7 +121,7 @@ def right_object(frames: np.ndarray, true: Truth) -> bool | None:
 def _composited(frames: np.ndarray, found: Tensor, true: Truth) -> dict[str, float]:
     source, target, covered = true.edit.source.frames, true.edit.target.frames, true.edit.mask
     soft = grids.to_pixels(found, range(len(frames)), true.frames_per_latent, frames.shape[1:3])
-    whole = pixels.composite(frames, source, grids.cut(soft, render.FLOOR).float().cpu().numpy())
+    whole = pixels.composite(frames, source, grids.cut(soft, grids.FLOOR).float().cpu().numpy())
     values = {"truth_psnr_composited": psnr(whole, target), "truth_lpips_composited": lpips_bundled(whole, target)}
     if (covered == 0).any():
         values["background_psnr_composited"] = background_psnr(whole, source, covered)

@@ -1,10 +1,8 @@
 """One job: its name by content, what it does, and how it runs in whatever process it lands."""
 
-import hashlib
 import os
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -55,48 +53,6 @@ class Job:
     spec: Any
     cost: int = 0
     threads: int | None = 1
-
-
-def digest(*parts: Any) -> str:
-    """24 hexadecimal digits of SHA-256 over plain values."""
-    return hashlib.sha256(dumps(list(parts)).encode()).hexdigest()[:24]
-
-
-def digest_file(path: Path) -> str:
-    """The hash of a file's bytes, or of all files in a folder of pictures."""
-    if path.is_dir():
-        return digest(*([file.name, digest_file(file)] for file in sorted(path.iterdir()) if file.is_file()))
-    status = path.stat()
-    return _of_bytes(str(path), status.st_size, status.st_mtime_ns)
-
-
-@cache
-def _of_bytes(path: str, size: int, time: int) -> str:
-    """Cached while size and time stand: one clip is edited by several methods."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest_folder(path: Path, whole: int = 64 * 2**20) -> str:
-    """The hash of a checkpoint's files: names and bytes; a file above `whole` bytes by its size, ends and time.
-
-    Reading tens of gigabytes would take longer than an edit.
-    """
-    parts: list[list[str | int]] = []
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        status, name = file.stat(), file.relative_to(path).as_posix()
-        if status.st_size <= whole:
-            parts.append([name, digest_file(file)])
-        else:
-            parts.append([name, status.st_size, status.st_mtime_ns, _ends(file)])
-    return digest(*parts)
-
-
-def _ends(path: Path, size: int = 2**20) -> str:
-    with path.open("rb") as file:
-        head = file.read(size)
-        file.seek(-size, os.SEEK_END)
-        return hashlib.sha256(head + file.read(size)).hexdigest()
 
 
 def perform(job: Job, root: Path, monitor: Monitor, shelf: Shelf) -> dict[str, Any]:

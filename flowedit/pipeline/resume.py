@@ -1,0 +1,325 @@
+"""A killed edit goes on: what is kept of it in a hidden folder beside the result until it is done.
+
+The folder's name ends in a hash of all that decides the result, so that no edit finds the state of another. A file in
+it appears whole and holds a hash of what it says; one that is damaged is set aside.
+"""
+
+import glob
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from flowedit.machine import digest, digest_file, digest_folder, versions, whole_file
+from flowedit.messages import Cancelled, InputError, NumericalError, OutOfMemoryError, listed
+from flowedit.pipeline.outputs import Staging
+from flowedit.pipeline.plan import Plan
+from flowedit.pipeline.record import Session, plain
+from flowedit.types import Backbone, Step
+
+SECONDS, SHARE = 5.0, 50.0
+"""The state of a step is kept when so many seconds have gone since the last one was, and so many times what it cost."""
+
+END = ".unfinished"
+"""The end of a hidden folder's name."""
+
+Tensors = dict[str, Tensor]
+
+
+class Kept:
+    """The hidden folder of one edit: tensors and plain facts by name; without a folder nothing is kept or found."""
+
+    def __init__(self, folder: Path | None = None, say: Callable[[Sequence[str]], None] = lambda texts: None) -> None:
+        self._folder, self._say, self._told = folder, say, False
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is something in it to go on from."""
+        return self._folder is not None and any(self._folder.glob("*.safetensors"))
+
+    def save(self, name: str, tensors: Mapping[str, Tensor], **facts: Any) -> None:
+        """Keep these under a name; a disk that refuses them costs no more than that nothing is kept from there on."""
+        if self._folder is None:
+            return
+        whole = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+        metadata = {"facts": json.dumps(facts), "hash": _hash(whole, json.dumps(facts))}
+        try:
+            with whole_file(self._folder / f"{name}.safetensors", parents=False) as part:
+                save_file(whole, part, metadata)
+        except (OSError, SafetensorError):
+            self._say([f"the edit's state cannot be kept in {str(self._folder)!r}: if it is killed, it starts anew"])
+            self._folder = None
+
+    def load(self, name: str) -> tuple[Tensors, dict[str, Any]] | None:
+        """What was kept under a name, on the host; None for nothing, and for what is damaged, which is set aside."""
+        if self._folder is None or not (path := self._folder / f"{name}.safetensors").exists():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            facts = metadata["facts"]
+            if _hash(tensors, facts) != metadata["hash"]:
+                raise ValueError("its content is not what was written")
+            found = tensors, dict(json.loads(facts))
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            aside = path.with_suffix(".damaged")
+            path.replace(aside)
+            self._say([f"the kept state {str(aside)!r} is damaged and set aside: what it held is done again"])
+            return None
+        if not self._told:
+            self._told = True
+            self._say(["an earlier run of this edit was not finished: this one goes on where it stopped"])
+        return found
+
+    def drop(self, pattern: str) -> None:
+        """Forget what is kept under these names."""
+        if self._folder is not None:
+            for path in self._folder.glob(f"{pattern}.safetensors"):
+                path.unlink(missing_ok=True)
+
+
+class Steps:
+    """The steps of one shot's edit: the first `reached` were taken by an earlier run, the others are kept from here.
+
+    `recalls`: the steps whose states the editor needs again after later ones, or None for one that takes no state from
+    its callback: nothing is kept for it. `state` gives what the mask knows, `restore` takes it back; `evaluations`
+    counts the batch rows of this run.
+    """
+
+    def __init__(
+        self,
+        kept: Kept,
+        shot: int,
+        recalls: Any,
+        state: Callable[[], Tensors] = dict,
+        restore: Callable[[Tensors], None] = lambda state: None,
+        evaluations: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._kept, self._name, self._recalls = kept, f"shot-{shot:03}-step", recalls
+        self._state, self._restore, self._evaluations = state, restore, evaluations
+        self._unsaved: dict[int, Tensor] = {}
+        self._states: dict[int, Tensor] = {}
+        self._mask: Tensors = {}
+        self._due = time.monotonic() + SECONDS
+        self.reached, self.evaluations = 0, 0
+        self._find()
+
+    def _find(self) -> None:
+        if self._recalls is None or (found := self._kept.load(self._name)) is None:
+            return
+        tensors, facts = found
+        last = int(facts["step"])
+        for step in range(last):
+            if step in self._recalls:
+                if (recalled := self._kept.load(f"{self._name}-{step:05}")) is None:
+                    return  # the way is broken: it is gone again from its start
+                self._states[step] = recalled[0]["z"]
+        self._states[last] = tensors.pop("z")
+        self._mask = tensors
+        self.reached, self.evaluations = last + 1, int(facts["evaluations"])
+
+    def again(self, step: Step) -> Tensor | None:
+        """The state after one of the first `reached` steps, as far as the editor needs it; the last with the mask's."""
+        if step.index == self.reached - 1:
+            self._restore(self._mask)
+        state = self._states.pop(step.index, None)
+        return None if state is None else state.to(step.z.device)
+
+    def took(self, step: Step) -> None:
+        """A step of this run: keep its state if it is time, after a look for NaN."""
+        if self._recalls is None:
+            return
+        if step.index in self._recalls:
+            self._unsaved[step.index] = step.z
+        start = time.monotonic()
+        if start < self._due:
+            return
+        step.check()
+        for index, z in self._unsaved.items():
+            self._kept.save(f"{self._name}-{index:05}", {"z": z})
+        self._unsaved.clear()
+        done = self.evaluations + self._evaluations()
+        self._kept.save(self._name, {"z": step.z, **self._state()}, step=step.index, evaluations=done)
+        now = time.monotonic()
+        self._due = now + max(SECONDS, SHARE * (now - start))
+
+
+@contextmanager
+def unfinished(stage: Staging, key: Mapping[str, Any] | None, session: Session) -> Iterator[Kept]:
+    """What is kept of the edit of this key beside its result; gone once the block is done.
+
+    It stays where the block was killed, interrupted or out of memory, and those errors say so. It goes where the same
+    command would fail again, or was cancelled. A run beside another of the same edit keeps nothing.
+    """
+    if key is None:
+        yield Kept()
+        return
+    from filelock import FileLock, Timeout
+
+    folder = _folder(stage, digest(*key.values()))
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire(timeout=0)  # a killed process loses its lock with its life
+    except (OSError, Timeout):
+        yield Kept()
+        return
+    kept, stays = Kept(folder, session.say), True
+    try:
+        session.say(_others(stage, folder, key))
+        _sweep(folder, stage)
+        (folder / "key.json").write_text(json.dumps(key), encoding="utf-8")
+        yield kept
+        stays = False
+    except (Cancelled, InputError, NumericalError):
+        stays = False
+        raise
+    except KeyboardInterrupt:
+        if kept.holds:
+            raise KeyboardInterrupt(f"what is done is kept in {str(folder)!r}; the same command goes on") from None
+        raise
+    except OutOfMemoryError as error:
+        if kept.holds:
+            raise OutOfMemoryError(
+                f"{error}. What is done so far is kept in {str(folder)!r}: with more memory free, the same command "
+                "goes on from there; other settings start anew"
+            ) from error
+        raise
+    except Exception:
+        if kept.holds:
+            session.say([f"what is done is kept in {str(folder)!r}; the same command goes on"])
+        raise
+    finally:
+        stays = stays and kept.holds
+        lock.release()
+        if not stays:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def forget_others(stage: Staging, key: Mapping[str, Any] | None) -> None:
+    """Remove what edits with other settings left beside the same result, which is another edit's now."""
+    if key is None:
+        return
+    from filelock import FileLock, Timeout
+
+    for folder in _found(stage):
+        try:
+            with FileLock(folder / ".lock", timeout=0):
+                pass
+        except (OSError, Timeout):  # it is being made
+            continue
+        if folder != _folder(stage, digest(*key.values())):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def key_of(plan: Plan, backbone: Backbone, checkpoint: Path | None) -> dict[str, Any]:
+    """All that decides the result of an edit, as plain values by name: settings, clip, mask, backbone, versions."""
+    settings = plan.settings
+    values = _flat(plain(asdict(settings)))
+    for place in ("clip", "out", "user_mask", "caption", "backbone.path", "runtime.cache"):
+        values.pop(place, None)
+    run = plan.brief.editor.run
+    module = getattr(sys.modules.get(getattr(run, "__module__", "")), "__file__", None)
+    described = {name: value for name, value in backbone.describe().items() if name != "folder"}
+    return {
+        **values,
+        "clip": digest_file(plan.clip.video.path),
+        "user_mask": None if settings.user_mask is None else digest_file(Path(settings.user_mask)),
+        "weights": None if checkpoint is None else digest_folder(checkpoint),
+        **{f"backbone's {name}": value for name, value in described.items()},
+        "versions": versions(),
+        "code": [_code(), None if module is None else digest_file(Path(module))],
+    }
+
+
+@cache
+def _code() -> str:
+    """The hash of our own modules: a version's number may stand still while they change."""
+    root = Path(str(files("flowedit")))
+    return digest(*(digest_file(path) for path in sorted(root.rglob("*.py"))))
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
+    return flat
+
+
+def _hash(tensors: Mapping[str, Tensor], facts: str) -> str:
+    made = hashlib.blake2b(facts.encode(), digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        made.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return made.hexdigest()
+
+
+def _prefix(stage: Staging) -> str:
+    return f".{stage.final.absolute().name}." if stage.fixed else "."
+
+
+def _places(stage: Staging) -> list[Path]:
+    """Inside the result's folder if it is there, else beside where it will be; and the other of the two."""
+    final = stage.final.absolute()
+    places = [final, final.parent] if final.exists() else [final.parent]
+    return places if stage.fixed else [final.parent]
+
+
+def _folder(stage: Staging, key: str) -> Path:
+    """Where this edit is kept: where an earlier run of it kept it, or else at the first of its places."""
+    folders = [place / f"{_prefix(stage)}{key}{END}" for place in _places(stage)]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
+
+
+def _found(stage: Staging) -> list[Path]:
+    """The hidden folders of all edits of this result; none for a result whose name is its time."""
+    if not stage.fixed:
+        return []
+    pattern = f"{glob.escape(_prefix(stage))}*{END}"
+    return [folder for place in _places(stage) for folder in sorted(place.glob(pattern)) if folder.is_dir()]
+
+
+def _others(stage: Staging, own: Path, key: Mapping[str, Any]) -> Iterator[str]:
+    """What is to be said of unfinished edits with other settings."""
+    for folder in _found(stage):
+        if folder == own or not any(folder.glob("*.safetensors")):
+            continue
+        try:
+            other = dict(json.loads((folder / "key.json").read_text(encoding="utf-8")))
+            names = [name for name in {**key, **other} if json.dumps(key.get(name)) != json.dumps(other.get(name))]
+        except (OSError, ValueError):
+            names = []
+        what = listed(names[:4]) or "settings"
+        yield (
+            f"an edit with another {what} was not finished in {str(stage.final)!r}: its state is not used here, and "
+            "goes once this edit is done"
+        )
+
+
+def _sweep(folder: Path, stage: Staging) -> None:
+    """Remove what a killed run of this edit had begun to write, and note where this one writes."""
+    note = folder / "stage"
+    try:
+        left = Path(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        left = None
+    if left is not None and left.name.startswith(stage.START) and left.parent in _places(stage):
+        shutil.rmtree(left, ignore_errors=True)
+    note.write_text(str(stage.folder.absolute()), encoding="utf-8")
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)

@@ -205,6 +205,51 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def device_name(device: torch.device) -> str:
+    """A device as a user calls it: the CPU with its threads, or the name of the card."""
+    import torch
+
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        return f"the CPU ({threads} thread{'' if threads == 1 else 's'})"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def free_memory(device: torch.device) -> float | None:
+    """GB of the device's own memory that are free; None where nobody tells, as on a CPU."""
+    import torch
+
+    return torch.cuda.mem_get_info(device)[0] / 1e9 if device.type == "cuda" else None
+
+
+def why_no_gpu() -> str:
+    """Why PyTorch sees no GPU on this machine, in one sentence with its version and the driver's."""
+    import torch
+
+    if torch.backends.mps.is_available():
+        return "an Apple GPU is there, but not taken by itself as nobody has tried it (runtime.device=mps does)"
+    if torch.version.cuda is None and torch.version.hip is None:
+        return f"this PyTorch ({torch.__version__}) was built without CUDA, so install one that was"
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None and not re.match(r"\s*[\w]", hidden):
+        return f"CUDA_VISIBLE_DEVICES={hidden!r} hides every GPU"
+    try:
+        torch.cuda.init()
+        reason = "it finds no device"
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().split(". ")[0].split("\n")[0].rstrip(".")
+    driver = f" (NVIDIA driver {found})" if (found := _driver()) else ""
+    return f"PyTorch {torch.__version__} for CUDA {torch.version.cuda} says: {reason}{driver}"
+
+
+def _driver() -> str | None:
+    """The version of the NVIDIA driver, where Linux tells."""
+    with suppress(OSError):
+        if found := re.search(r"Module\s+(\d[\d.]*)", Path("/proc/driver/nvidia/version").read_text()):
+            return found[1]
+    return None
+
+
 PACKAGES = (
     "flowedit",
     "torch",

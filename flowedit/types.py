@@ -183,7 +183,10 @@ class Backbone(Protocol):
 
 
 class Monitor(Protocol):
-    """Where a job tells its phases, its progress and its notices; nothing in the maths knows of it."""
+    """Where a job tells its phases, its progress and its notices; nothing in the maths knows of it.
+
+    It may have `start(text)` too, which hears once, in one line, what is about to run.
+    """
 
     def phase(self, name: str, total: int) -> None: ...
     def advance(self, count: int = 1) -> None: ...

@@ -128,8 +128,10 @@ class Checkpoint:
         return DTYPES.get(max(set(names), key=names.count), torch.float32)
 
     def parameters(self, component: str) -> int:
-        """How many numbers a component's weights hold, read from the headers of its files."""
-        return sum(math.prod(entry["shape"]) for path in self._weights(component).files for entry in _entries(path))
+        """How many numbers a component's weights hold, read from the headers of its files; 0 without weights."""
+        found = layout.weights(self.path / component)
+        files = () if found is None else found.files
+        return sum(math.prod(entry["shape"]) for path in files for entry in _entries(path))
 
     def fingerprint(self, component: str) -> str:
         """A hash of the component's content: every small file whole, of a large one its header and samples."""

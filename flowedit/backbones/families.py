@@ -14,7 +14,7 @@ import torch
 
 from flowedit.backbones.checkpoint import FILES, Checkpoint
 from flowedit.declare import Registry
-from flowedit.machine import find_device
+from flowedit.machine import find_device, why_no_gpu
 from flowedit.messages import InputError
 from flowedit.pretrained import hub, layout
 from flowedit.types import Backbone
@@ -23,6 +23,9 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 STRENGTH_SHIFT = 3.0
 """What strength means on every released model's own grid: the start of Wan's own, t = 3 s / (1 + 2 s)."""
+
+FULL_SIZE = 0.1
+"""Parameters of a transformer, in billions, from which a CPU takes hours."""
 
 
 class Opener(Protocol):
@@ -59,6 +62,10 @@ class NamedCheckpoint:
     """The size of its download, for messages."""
     memory: str | None = None
     """What it needs, for messages."""
+    license: str | None = None
+    """The license of its weights, for messages."""
+    parameters: float | None = None
+    """Those of its transformer, in billions."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,7 @@ def load(
     family = family_of(checkpoint)
     checkpoint.require_whole()
     place = find_device(device)
+    require_device(checkpoint.name, checkpoint.parameters("transformer") / 1e9, device, place)
     if dtype in PRECISIONS:
         precision = PRECISIONS[dtype]
     elif dtype != "auto":
@@ -108,6 +116,17 @@ def load(
     else:
         precision = family.dtype or checkpoint.dtype("transformer")
     return family.open(checkpoint, place, precision, rows=rows, tiling=tiling, cache=cache)
+
+
+def require_device(name: str, parameters: float | None, device: str, place: torch.device) -> None:
+    """Raise InputError for a full-size model on a CPU that nobody asked for; `parameters` in billions, None unknown."""
+    if device != "auto" or place.type != "cpu" or (parameters is not None and parameters < FULL_SIZE):
+        return
+    size = "is a full-size model" if parameters is None else f"has {parameters:.1f} billion parameters"
+    raise InputError(
+        f"{name} {size}, and no GPU can be used: {why_no_gpu()}. On a CPU a default edit takes about 20 hours or more "
+        "(runtime.device=cpu does it all the same; --backbone pocket runs on a CPU in seconds)"
+    )
 
 
 def family_of(checkpoint: Checkpoint) -> Family:

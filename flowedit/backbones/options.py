@@ -18,6 +18,13 @@ class BackboneOptions:
     )
     packaged: str | None = option("checkpoint folder inside the package", typed="DIR", default=None)
     memory: str | None = option("memory that the model needs, for messages", typed="TEXT", default=None)
+    license: str | None = option("license of the weights, for messages", typed="TEXT", default=None)
+    parameters: float | None = option(
+        "parameters of its transformer in billions; one of the hub without a number counts as full-size",
+        typed="NUMBER",
+        above=0,
+        default=None,
+    )
 
 
 @dataclass(frozen=True)

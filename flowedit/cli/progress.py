@@ -33,6 +33,7 @@ class RichMonitor:
             disable=quiet or not self._console.is_terminal,
         )
         self._lines = not quiet and not self._console.is_terminal
+        self._silent = quiet
         self._task: int | None = None
         self._said = 0.0
 
@@ -46,6 +47,11 @@ class RichMonitor:
         if error is None:
             self._finish()
         self._bars.stop()
+
+    def start(self, text: str) -> None:
+        """What is about to run."""
+        if not self._silent:
+            self._console.print(text)
 
     def phase(self, name: str, total: int) -> None:
         """Start a phase of `total` units; 0 is unknown."""

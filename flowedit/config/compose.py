@@ -61,6 +61,9 @@ WRITTEN, LISTS = _forms(
 Those of the groups in LATE follow when such a key is given, see `_late`.
 """
 
+FORMER_OWNER = "thudm"
+"""Of the repositories of CogVideoX, which the hub still forwards."""
+
 _ALONE = threading.RLock()
 """Hydra's composition has one state for the whole process: one thread at a time."""
 
@@ -221,13 +224,16 @@ def _backbone(value: str) -> tuple[str, dict[str, str | None]]:
         return "folder", {"backbone.path": value}
     owner, _, tail = value.rpartition("/")
     known = {name.casefold(): name for name in names}
-    known |= {str(place).casefold(): name for name in names if (place := read(f"backbone/{name}").get("repository"))}
-    if found := known.get(value.casefold()) or (owner and known.get(tail.casefold())):
+    places = {str(place).casefold(): name for name in names if (place := read(f"backbone/{name}").get("repository"))}
+    # Another owner's model of the same name is another model.
+    ours = owner.casefold() in {FORMER_OWNER, *(place.partition("/")[0] for place in places)}
+    if found := (known | places).get(value.casefold()) or (ours and known.get(tail.casefold())):
         return found, {}
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", value) and not Path(owner).exists():
         return "folder", {"backbone.name": value, "backbone.repository": value}
     raise InputError(
-        f"unknown backbone {value!r}: neither a folder nor one of {', '.join(names)}{nearest(value, names)}"
+        f"unknown backbone {value!r}: neither a folder, a repository OWNER/NAME of the model hub, nor one of "
+        f"{', '.join(names)}{nearest(value, names)}"
     )
 
 

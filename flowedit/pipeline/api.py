@@ -51,6 +51,13 @@ class Told:
         self._monitor, self._log = monitor or QUIET, log
         self.notices: list[str] = []
 
+    def start(self, text: str) -> None:
+        """What is about to run."""
+        if self._log:
+            LOGGER.info("%s", text)
+        if (hear := getattr(self._monitor, "start", None)) is not None:
+            hear(text)
+
     def phase(self, name: str, total: int) -> None:
         """A phase begins."""
         self._monitor.phase(name, total)
@@ -191,7 +198,7 @@ def edit_frames(
     clip = array_clip(array, fps, settings)
     check(settings, clip)  # before a download
     look(cancel)
-    backbone = run.load_backbone(settings)
+    backbone = run.load_backbone(settings, told.notice)
     return run.edit_array(settings, backbone, clip, Session(backbone.device, told, callback, cancel, told.notices))
 
 
@@ -233,7 +240,7 @@ def generate_settings(
     """The clip that these settings say."""
     check_place(settings.out, GENERATE)
     look(cancel)
-    backbone = run.load_backbone(settings)
+    backbone = run.load_backbone(settings, monitor.notice)
     return run.generate(settings, backbone, Session(backbone.device, monitor, callback, cancel))
 
 
@@ -251,7 +258,7 @@ def edit_settings(
     settings = instruction.complete(settings, told, video=video)
     check(settings, open_clip(settings, video))
     look(cancel)  # before minutes of loading
-    backbone = run.load_backbone(settings)
+    backbone = run.load_backbone(settings, told.notice)
     session = Session(backbone.device, monitor, callback, cancel, told.notices)
     return run.edit_clip(settings, backbone, session, video=video)
 

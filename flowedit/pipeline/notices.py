@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from flowedit.backbones.options import BackboneOptions
 from flowedit.config.compose import compose
 from flowedit.config.compose import options as names
 from flowedit.config.options import declared_by
@@ -11,11 +13,53 @@ from flowedit.config.schema import Settings
 from flowedit.flow.windows import Window
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
+from flowedit.machine import device_name, free_memory
 from flowedit.media import cuts
 from flowedit.messages import InputError, listed
 from flowedit.pipeline.checks import changed
 from flowedit.pipeline.plan import Brief, Plan, native_size
-from flowedit.types import BackboneSpec, Geometry
+from flowedit.types import Backbone, BackboneSpec, Geometry
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a clip is to the model: (height, width), frames, windows and shots, and the times that are run."""
+
+    size: tuple[int, int]
+    frames: int
+    windows: int
+    shots: int
+    grid: Sequence[float]
+
+    @classmethod
+    def of(cls, plan: Plan) -> "Shape":
+        """That of all shots of a plan."""
+        geometry, windows = plan.geometry, sum(len(shot.windows) for shot in plan.shots)
+        return cls(geometry.size, geometry.source_frames, windows, len(plan.shots), plan.grid)
+
+
+def of_download(chosen: BackboneOptions) -> str:
+    """What comes before a model that is not here yet can run."""
+    name, size = chosen.name or chosen.repository, chosen.download or "a download of unknown size"
+    license = chosen.license or "see its page on the model hub"
+    return f"{name}: {size} to download first, from {chosen.repository} on the model hub; license: {license}"
+
+
+def of_start(settings: Settings, backbone: Backbone, shape: Shape, evaluations: int) -> str:
+    """One line before the networks run: where, how precisely, at what size, how often, and with what memory."""
+    spec, (height, width) = backbone.spec, shape.size
+    dtype = backbone.describe().get("dtype")
+    where = f"{spec.name} on {device_name(backbone.device)}" + (f" in {dtype}" if dtype else "")
+    windows = f"{shape.windows} window{'' if shape.windows == 1 else 's'}"
+    shots = f", {shape.shots} shots" if shape.shots > 1 else ""
+    steps = len(shape.grid) - 1
+    begins = f" from noise {shape.grid[0]:.3g}" if steps else ""
+    memory = f"; expects {settings.backbone.memory}" if settings.backbone.memory else ""
+    free = free_memory(backbone.device)
+    return (
+        f"{where}: {width}x{height}, {shape.frames} frames in {windows}{shots}, {steps} step{'' if steps == 1 else 's'}"
+        f"{begins}, {evaluations} network evaluations{memory}{f' ({free:.1f} GB free)' if free is not None else ''}"
+    )
 
 
 def of_region(made: Brief) -> list[str]:

@@ -205,11 +205,8 @@ def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
     if mode.grid == "given" and mode.times is None:
         raise InputError("mode.grid=given needs mode.times, such as mode.times=[1,0.9,0.7,0]")
     run = intervals(settings)
-    if mode.grid == "model" and spec.strength_shift is not None and 0 < run < steps:
-        top = schedule.shifted_time(run / steps, spec.strength_shift)
-        if shift == 1.0:
-            return schedule.model_below(knots, run, top)
-        return schedule.shifted(knots, run, shift, share=top / (shift - (shift - 1.0) * top))
+    if spec.strength_shift is not None and mode.grid != "given" and 0 < run < steps:
+        return _cut_alike(settings, backbone, run)
     grids = {
         "given": lambda: schedule.given(mode.times or ()),
         "shifted": lambda: schedule.shifted(knots, steps, mode.shift),
@@ -217,6 +214,17 @@ def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
         "model": lambda: schedule.model(knots, steps) if shift == 1.0 else schedule.shifted(knots, steps, shift),
     }
     return schedule.start(grids[mode.grid](), settings.strength)
+
+
+def _cut_alike(settings: Settings, backbone: Backbone, run: int) -> list[float]:
+    """The last `run` times, from the noise that this strength is on every released backbone."""
+    mode, spec, share = settings.mode, backbone.spec, run / settings.steps
+    if mode.grid != "model":
+        return schedule.shifted(backbone.knots, run, mode.shift if mode.grid == "shifted" else 1.0, share)
+    top, shift = schedule.shifted_time(share, spec.strength_shift or 1.0), spec.shift
+    if shift == 1.0:
+        return schedule.model_below(backbone.knots, run, top)
+    return schedule.shifted(backbone.knots, run, shift, share=top / (shift - (shift - 1.0) * top))
 
 
 def windows_of(settings: Settings, spec: BackboneSpec, latents: int) -> list[windows.Window]:

@@ -35,6 +35,7 @@ class Session:
         self.meter, self.callback = Meter(device), callback
         self.notices: list[str] = list(said)
         self.shot, self.stopped = 1, False
+        self.summary: str | None = None
         self._monitor, self._cancel = QUIET if monitor is None else monitor, cancel
 
     def say(self, texts: Iterable[str]) -> None:
@@ -42,6 +43,12 @@ class Session:
         for text in texts:
             self.notices.append(text)
             self._monitor.notice(text)
+
+    def start(self, text: str) -> None:
+        """Tell a monitor that has `start`, in one line, what is about to run, and keep it."""
+        self.summary = text
+        if (hear := getattr(self._monitor, "start", None)) is not None:
+            hear(text)
 
     def announce(self, name: str, total: int) -> None:
         """A phase of `total` units begins, for progress; 0 is unknown."""
@@ -96,6 +103,7 @@ def describe_run(plan: Plan, backbone: Backbone, edits: Sequence[Edited], sessio
     ]
     return {
         "trained": plan.spec.trained,
+        "summary": session.summary,
         "notices": session.notices,
         "network_evaluations": sum(each.evaluations for each in edits),
         "windows": sum(len(each.shot.windows) for each in edits),
@@ -115,6 +123,7 @@ def describe_generation(
     """The same for a clip that was made from a prompt alone."""
     return {
         "trained": backbone.spec.trained,
+        "summary": session.summary,
         "notices": session.notices,
         "network_evaluations": evaluations,
         "phases": session.meter.phases,

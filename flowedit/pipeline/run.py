@@ -1,6 +1,6 @@
 """One edit, from a clip to latents, through an editor, to a clip again; and a clip from a prompt alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +21,7 @@ from flowedit.messages import InputError
 from flowedit.metrics.pixels import psnr
 from flowedit.pipeline import instruction, notices
 from flowedit.pipeline.checks import check, check_editor, check_prompt
+from flowedit.pipeline.notices import Shape
 from flowedit.pipeline.outputs import EDIT, GENERATE, staging, write_yaml
 from flowedit.pipeline.plan import Plan, asked_size, brief, make_grid, make_plan, native_size, own_latents, windows_of
 from flowedit.pipeline.record import Edited, Session, describe_generation, describe_run
@@ -35,38 +36,42 @@ CARRIES = 22.0
 """PSNR in dB of a clip after encoding and decoding, below which the user is told."""
 
 
-def checkpoint(settings: Settings, fetch: bool = True) -> Path | None:
+def checkpoint(settings: Settings, fetch: bool = True, say: Callable[[str], None] = lambda text: None) -> Path | None:
     """The folder of the backbone that the settings name, downloaded first if it lies on the hub.
 
-    Without `fetch` None stands for one that is not here yet. Raises DownloadError for a hub that cannot be reached,
-    InputError for a device or a folder that is not there.
+    Without `fetch` None stands for one that is not here yet. `say` hears of a download. Raises DownloadError for a hub
+    that cannot be reached, InputError for a device or a folder that is not there, and for a full-size model without a
+    GPU.
     """
-    chosen = settings.backbone
-    machine.find_device(settings.runtime.device)  # before a download
+    chosen, device = settings.backbone, settings.runtime.device
+    place = machine.find_device(device)  # before a download
     if chosen.path is not None:
         return Path(chosen.path)
     if chosen.packaged is not None:
         return Path(str(files("flowedit"))) / chosen.packaged
     if chosen.repository is not None:
-        if not fetch:
-            return families.downloaded(chosen.repository)
+        found = families.downloaded(chosen.repository)
+        if found is not None or not fetch:
+            return found
+        families.require_device(chosen.name or chosen.repository, chosen.parameters, device, place)
+        say(notices.of_download(chosen))
         return families.download(chosen.repository, chosen.download or "size unknown")
     raise InputError("backbone=folder needs backbone.path=DIR (on the command line, --backbone DIR)")
 
 
-def load_backbone(settings: Settings) -> Backbone:
-    """The backbone that the settings name, on their device; weights are read when first needed.
+def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: None) -> Backbone:
+    """The backbone that the settings name, on their device; weights are read when first needed. `say`: of a download.
 
     Raises DownloadError for a hub that cannot be reached, InputError for what cannot be used.
     """
     chosen, runtime = settings.backbone, settings.runtime
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
-    path = checkpoint(settings)
+    path = checkpoint(settings, say=say)
     assert path is not None
     return families.load(
         path,
-        name=chosen.name if chosen.path is None else None,
+        name=(chosen.name or chosen.repository) if chosen.path is None else None,
         device=runtime.device,
         dtype=runtime.dtype,
         rows=runtime.rows,
@@ -100,6 +105,7 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
         cuts = cut_places(settings, clip, session)
     session.say(notices.of_cuts(cuts if settings.cuts == "auto" else (), float(clip.selection.fps)))
     plan = make_plan(made, backbone, clip, cuts)
+    session.start(notices.of_start(settings, backbone, Shape.of(plan), plan.evaluations))
     session.say(notices.of_shots(plan))
     mask = None
     if settings.user_mask is not None:
@@ -286,6 +292,8 @@ def generate(settings: Settings, backbone: Backbone, session: Session | None = N
         settings.frames or spec.trained_frames, asked_size(settings, spec) or native_size(spec)
     )
     places = tuple(windows_of(settings, spec, geometry.latent[1]))
+    shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid)
+    session.start(notices.of_start(settings, backbone, shape, made.cost * len(places)))
     session.say([*notices.of_shape(settings, spec, geometry, places), *spec.notices])
     with staging(settings.out, "generate", GENERATE) as stage:
         seen = windows.over(backbone, places)

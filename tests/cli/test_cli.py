@@ -316,6 +316,8 @@ def test_cuda_that_is_not_there(refused, edit, monkeypatch):
 
 def test_hub_that_cannot_be_reached(refused, command, clip_file):
     flags = ("--source", "a dog", "--target", "a fox", "--quiet", "--backbone", "cogvideox-5b")
+    refused(command, "edit", clip_file, *flags, says=("5.6 billion", "no GPU", "runtime.device=cpu", "20 hours"))
+    flags += ("runtime.device=cpu",)
     refused(command, "edit", clip_file, *flags, says=("CogVideoX-5b", "21.5 GB", "--backbone DIR"))
 
 

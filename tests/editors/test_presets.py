@@ -32,7 +32,7 @@ PROMPTS = {"source": "a red fox runs", "target": "a big panda runs"}
 WORDS = {"source_words": "fox", "target_words": "panda"}
 FULL = {"backbone": "cogvideox-2b", **PROMPTS, **WORDS}
 X = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0))
-GRID = {"mode.grid": "model", "steps": 50}
+GRID = {"mode.grid": "shifted", "steps": 50}
 FLOWDIRECTOR = {
     "steps": 50,
     "mode.grid": "shifted",
@@ -76,12 +76,18 @@ NUMBERS = {
         | {"mode.direction_aware": True, "mode.direction_alpha": 0.25, "mode.direction_patch": 1}
         | {"mode.decoupling": 0.01, "mode.decoupling_appearance": 0.3},
     ),
-    "flowedit": (4 * 33, FLOWEDIT | {"strength": 0.66, "source_guidance_scale": 3.5, "target_guidance_scale": 13.5}),
-    "wan_edit": (4 * 35, FLOWEDIT | {"strength": 0.7, "source_guidance_scale": 5.0, "target_guidance_scale": 10.0}),
+    "flowedit": (
+        4 * 33,
+        FLOWEDIT | {"mode.shift": 3.0, "strength": 0.66, "source_guidance_scale": 3.5, "target_guidance_scale": 13.5},
+    ),
+    "wan_edit": (
+        4 * 35,
+        FLOWEDIT | {"mode.shift": 5.0, "strength": 0.7, "source_guidance_scale": 5.0, "target_guidance_scale": 10.0},
+    ),
     "flowalign": (
         3 * 33,
         FLOWEDIT
-        | {"steps": 33, "strength": 1.0}
+        | {"mode.shift": 3.0, "steps": 33, "strength": 1.0}
         | {"source_guidance_scale": 1.0, "target_guidance_scale": 13.5, "mode.target_negative": "source"}
         | {"mode.decoupling": 0.01, "mode.decoupling_appearance": 0.0},
     ),

@@ -77,3 +77,21 @@ def test_steps_out_of_range_are_refused(steps):
 def test_a_shift_of_zero_is_refused():
     with pytest.raises(ValueError, match="shift"):
         schedule.shifted(torch.tensor([1.0, 0.1]), 4, 0.0)
+
+
+@pytest.mark.parametrize(("steps", "top"), [(40, 0.923), (1, 0.5), (10, 1.0), (700, 0.923), (999, 0.5)])
+def test_the_model_grid_begins_at_the_knot_nearest_to_a_time(steps, top):
+    grid = schedule.model_below(KNOTS, steps, top)
+    assert len(grid) == steps + 1
+    assert set(grid[:-1]) <= set(KNOTS.tolist())
+    assert all(a > b for a, b in pairwise(grid))
+    if steps < 700:
+        assert grid[0] == min(KNOTS.tolist(), key=lambda knot: abs(knot - top))
+    if top == 1.0:
+        assert grid == schedule.model(KNOTS, steps)
+
+
+def test_a_share_of_a_shifted_grid_is_its_end():
+    whole = schedule.shifted(KNOTS, 50, 12.0)
+    assert schedule.shifted(KNOTS, 40, 12.0, share=0.8) == pytest.approx(whole[10:], abs=1e-12)
+    assert schedule.shifted_time(0.8, 12.0) == pytest.approx(12 * 0.8 / (1 + 11 * 0.8))

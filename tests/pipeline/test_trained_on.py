@@ -1,0 +1,205 @@
+"""What a backbone was trained on decides how an edit runs by default, its noise, size and length; and it is said."""
+
+from dataclasses import replace
+
+import pytest
+
+from flowedit.backbones import families
+from flowedit.backbones.released import RELEASES, save_words
+from flowedit.config.compose import compose
+from flowedit.flow.windows import places
+from flowedit.pipeline import notices, plan
+from flowedit.pipeline.plan import default_size, how_to_lay, make_grid, native_size
+
+PROMPTS = {"source": "a fox runs", "target": "a panda runs"}
+LANDSCAPE, PORTRAIT, SQUARE, OLD_TV = (1080, 1920), (1920, 1080), (720, 720), (480, 640)
+
+
+@pytest.fixture(scope="session")
+def backbones(tmp_path_factory):
+    """Every release, read from its own files on the CPU; nothing is loaded."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("words")
+    for name, release in RELEASES.items():
+        save_words(folder / name, release)
+        for component, part in release.parts.items():
+            stem = "model" if component == "text_encoder" else "diffusion_pytorch_model"
+            save_file({"a": torch.zeros(2, dtype=part.dtype)}, folder / name / component / f"{stem}.safetensors")
+    return {name: families.load(folder / name, device="cpu") for name in RELEASES}
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    from flowedit.pipeline.run import load_backbone
+
+    return load_backbone(compose({}))
+
+
+def grids(backbones, options):
+    return [make_grid(compose({**PROMPTS, "backbone": name, **options}), each) for name, each in backbones.items()]
+
+
+# Noise
+
+
+@pytest.mark.parametrize("mode", ["inversion_free", "flowdirector_v1"])
+def test_an_edit_starts_at_flowdirector_s_noise_on_every_backbone(backbones, mode):
+    for grid in grids(backbones, {"mode": mode}):
+        assert len(grid) == 41
+        assert grid[0] == pytest.approx(0.979, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("mode", "begins"), [("flowedit", 0.8534), ("wan_edit", 0.9211), ("flowalign", 1.0), ("flowdirector_v2", 1.0)]
+)
+def test_a_preset_starts_at_its_published_noise_on_every_backbone(backbones, mode, begins):
+    """n_max 33 of 50 on Stable Diffusion 3's grid, 35 of 50 on Wan's shifted by 5; the others skip none."""
+    for grid in grids(backbones, {"mode": mode}):
+        assert grid[0] == pytest.approx(begins, abs=1e-4)
+
+
+@pytest.mark.parametrize("grid", ["model", "uniform", "shifted"])
+@pytest.mark.parametrize("strength", [0.1, 0.5, 0.8, 0.94, 1.0])
+@pytest.mark.parametrize("mode", ["inversion_free", "inversion", "random_noise"])
+def test_a_strength_is_the_same_noise_on_every_backbone(backbones, mode, grid, strength):
+    made = grids(backbones, {"mode": mode, "mode.grid": grid, "strength": strength})
+    assert len({len(each) for each in made}) == 1  # and the same cost
+    first = [each[0] for each in made]
+    assert max(first) - min(first) < 0.001
+    if grid == "model":
+        assert first[0] == pytest.approx(3 * strength / (1 + 2 * strength), abs=0.001)
+
+
+def test_strength_1_is_the_model_s_own_grid_to_the_bit(backbones):
+    from flowedit.flow import schedule
+
+    for name in ("cogvideox-2b", "cogvideox-5b"):
+        settings = compose({**PROMPTS, "backbone": name, "mode": "random_noise", "strength": 1})
+        assert make_grid(settings, backbones[name]) == schedule.model(backbones[name].knots, 50)
+
+
+@pytest.mark.parametrize("mode", ["inversion_free", "inversion", "random_noise", "flowedit", "wan_edit", "flowalign"])
+def test_pocket_keeps_the_grid_that_it_was_measured_on(pocket, mode):
+    from flowedit.flow import schedule
+
+    settings = compose({**PROMPTS, "mode": mode})
+    whole = schedule.model(pocket.knots, settings.steps)
+    assert make_grid(settings, pocket) == schedule.start(whole, settings.strength)
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("clip", [LANDSCAPE, PORTRAIT, SQUARE, OLD_TV])
+@pytest.mark.parametrize("name", ["cogvideox-2b", "cogvideox-5b", "cogvideox1.5-5b"])
+def test_cogvideox_runs_at_the_size_that_it_was_trained_at(backbones, name, clip):
+    size = (768, 1360) if "1.5" in name else (480, 720)
+    assert default_size(backbones[name].spec, clip) == size
+    assert how_to_lay(compose(PROMPTS), clip, size) == ("pad" if clip == PORTRAIT else "crop")
+    for asked in ("crop", "pad"):
+        assert how_to_lay(compose({**PROMPTS, "fit": asked}), clip, size) == asked
+
+
+def test_wan_runs_at_its_area_in_the_clip_s_aspect(backbones):
+    spec = backbones["wan2.1-t2v-1.3b"].spec
+    assert default_size(spec, (480, 832)) == (480, 832)
+    assert default_size(spec, (832, 480)) == (832, 480)
+
+
+def said(backbone, frames=49, options=()):
+    settings = compose({**PROMPTS, **dict(options)})
+    geometry = backbone.geometry(frames, settings.frame_size or native_size(backbone.spec))
+    windows = plan.windows_of(settings, backbone.spec, geometry.latent[1])
+    return notices.of_shape(settings, backbone.spec, geometry, windows)
+
+
+@pytest.mark.parametrize("name", ["cogvideox-2b", "cogvideox-5b", "cogvideox1.5-5b"])
+def test_another_size_than_the_trained_one_is_told(backbones, name):
+    own = "1360x768" if "1.5" in name else "720x480"
+    assert not any("trained at" in text for text in said(backbones[name]))
+    (text,) = [text for text in said(backbones[name], options={"size": "768x448"}) if "trained at" in text]
+    assert own in text
+    assert "768x448" in text
+
+
+def test_a_length_that_1_5_was_not_trained_on_is_told(backbones):
+    model = backbones["cogvideox1.5-5b"]
+    for frames in (17, 33, 49, 81, 161):
+        assert not any("16 n + 1" in text for text in said(model, frames))
+    (text,) = [text for text in said(model, 41) if "16 n + 1" in text]
+    assert "--frames 33 or 49" in text
+    assert not any("n + 1" in text for name in ("cogvideox-2b", "wan2.1-t2v-14b") for text in said(backbones[name], 41))
+
+
+def test_a_portrait_clip_that_is_padded_is_told(backbones):
+    from flowedit.media.fit import lay
+
+    spec = backbones["cogvideox-2b"].spec
+
+    def of(how, fit):
+        settings = compose({**PROMPTS, "fit": fit})
+        geometry = backbones["cogvideox-2b"].geometry(49, (480, 720))
+        shot = plan.Shot(0, None, geometry, lay(PORTRAIT, (480, 720), how), tuple(places(13, 13, 0.0, 1)))
+        return notices.of_shots(plan.Plan(plan.brief(settings), spec, (1.0, 0.0), None, (shot,)))
+
+    (text,) = [text for text in of("pad", "auto") if "padded" in text]
+    assert "720x480" in text
+    assert "--fit crop" in text
+    assert not any("padded" in text for text in (*of("pad", "pad"), *of("crop", "auto")))
+
+
+# The line at the start
+
+
+class Listener:
+    def __init__(self):
+        self.lines = []
+
+    def start(self, text):
+        self.lines.append(text)
+
+    def phase(self, name, total): ...
+    def advance(self, count=1): ...
+    def notice(self, text): ...
+
+
+def test_an_edit_says_in_one_line_what_it_is_about_to_do(clip_file, backbone_2b, tmp_path):
+    import flowedit
+
+    heard = Listener()
+    result = flowedit.edit(
+        clip_file, **PROMPTS, backbone=backbone_2b, steps=5, size="96x64", frames=9, out=tmp_path / "out", monitor=heard
+    )
+    (line,) = heard.lines
+    for part in (backbone_2b.name, "the CPU", "float32", "96x64", "9 frames in 1 window", "4 steps", "noise 0.98"):
+        assert part in line
+    assert f"{result.run['network_evaluations']} network evaluations" in line
+    assert result.run["summary"] == line
+    assert line not in result.run["notices"]
+
+
+def test_the_line_counts_windows_and_shots_and_names_the_memory(clip_file, pocket):
+    from flowedit.pipeline.plan import brief, make_plan
+    from flowedit.pipeline.source import open_clip
+
+    settings = compose({**PROMPTS, "clip": str(clip_file), "steps": 5})
+    made = make_plan(brief(settings), pocket, open_clip(settings), [2])
+    settings = replace(settings, backbone=replace(settings.backbone, memory="about 12 GB of GPU memory"))
+    line = notices.of_start(settings, pocket, notices.Shape.of(made), made.evaluations)
+    assert "12 frames in 3 windows, 2 shots" in line
+    assert "expects about 12 GB of GPU memory" in line
+
+
+def test_a_download_is_told_before_it_starts(monkeypatch, tmp_path):
+    from flowedit.pipeline import run
+
+    heard = []
+    monkeypatch.setattr(families, "downloaded", lambda _: None)
+    monkeypatch.setattr(families, "download", lambda *_: tmp_path if heard else pytest.fail("not told before"))
+    settings = compose({"backbone": "cogvideox-5b"}, ["runtime.device=cpu"])
+    assert run.checkpoint(settings, say=heard.append) == tmp_path
+    (line,) = heard
+    for part in ("21.5 GB", "zai-org/CogVideoX-5b", "CogVideoX License"):
+        assert part in line

@@ -4,7 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from flowedit.cli.evaluate import tell
 from flowedit.cli.flags import FLAGS, GENERATE, UNSET, command, given, is_override, monitor_of, with_instruction
+from flowedit.evaluation import sweep
 from flowedit.messages import InputError
 
 ABOUT = {
@@ -54,6 +56,8 @@ def _edit(options: argparse.Namespace) -> int:
     flags = edit_file.over(flags, asked | given(options, FLAGS))
     compose.check_keys(flags, overrides)
     video = probe(flags["clip"])  # before the seconds that torch takes to import
+    if several := sweep.points(flags):
+        return _sweep(flags, overrides, several, options.quiet)
     settings = compose.compose(flags, overrides)
     with monitor_of(options.quiet) as monitor:
         from flowedit.pipeline.api import edit_settings
@@ -61,6 +65,13 @@ def _edit(options: argparse.Namespace) -> int:
         result = edit_settings(settings, video, monitor)
     print(result.video)
     return 0
+
+
+def _sweep(flags: dict[str, Any], overrides: list[str], several: dict[str, dict[str, str]], quiet: bool) -> int:
+    """Several seeds or strengths: named folders, a table and a page."""
+    with monitor_of(quiet) as monitor:
+        made = sweep.sweep(flags, overrides, several, monitor)
+    return tell(made)
 
 
 def _path_of(text: str) -> str:

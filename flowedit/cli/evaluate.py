@@ -160,7 +160,7 @@ def _compare(options: argparse.Namespace) -> int:
         if options.dry_run:
             return _list(evaluate.job_table(settings, chosen, pair))
         made = compare.compare(settings, chosen, pair, monitor)
-    return _tell(made)
+    return tell(made)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -178,7 +178,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         if options.dry_run:
             return _list(evaluate.job_table(settings, chosen))
         made = evaluate.evaluate(settings, chosen, monitor)
-    return _tell(made)
+    return tell(made)
 
 
 def _bench(options: argparse.Namespace) -> int:
@@ -231,10 +231,10 @@ def _list(table: Any) -> int:
     return 0
 
 
-def _tell(made: "Results") -> int:
+def tell(made: "Results") -> int:
     """The tables, and where the page lies."""
     from flowedit.evaluation.results import tables
 
-    tables.show(list(tables.tables(made.rows, made.names, made.by_kind)))
+    tables.show(list(tables.tables(made.rows, made.names, made.by_kind, made.notes)))
     print(made.folder / "index.html")
     return 2 if made.failed else 0

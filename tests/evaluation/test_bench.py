@@ -167,7 +167,7 @@ def test_the_command_leaves_rows_tables_and_a_picture(command, tmp_path):
     assert all([*line] == [*Row._fields] for line in lines)
     assert {line["method"] for line in lines} == {"random_noise", "inversion", FLOOR, CEILING}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "rows.jsonl", "table.txt", "table.csv", "table.json", "examples.png", "index.html", "run.yaml", "jobs",
+        "rows.jsonl", "table.txt", "table.csv", "table.json", "examples.png", "index.html", "run.yaml", ".jobs",
     }  # fmt: skip
     assert copy.read_bytes() == (tmp_path / "out" / "rows.jsonl").read_bytes()
     for word in ("object accuracy", "ceiling", "floor", "paired differences from random_noise", "nearest to"):

@@ -28,7 +28,7 @@ ROW = {
     "source_words": "fox",
     "target_words": "panda",
 }
-OFFLINE = {"psnr", "ssim", "lpips_bundled", "warp_error", "warp_ssim", "flow_cosine", "temporal_flicker"}
+OFFLINE = {"psnr", "ssim", "lpips_bundled", "warp_error", "warp_ssim", "flow_cosine", "temporal_flicker", "target_preference"}
 COSTS = {"network_evaluations", "seconds", "peak_memory_mib"}
 
 
@@ -82,7 +82,7 @@ def test_every_edit_has_its_rows_and_what_fails_fails_alone(done):
 
 def test_the_folder_holds_tables_a_page_and_the_runs(done):
     out = done[0] / "out"
-    names = {"rows.jsonl", "table.csv", "table.json", "table.txt", "index.html", "run.yaml", "jobs"}
+    names = {"rows.jsonl", "table.csv", "table.json", "table.txt", "index.html", "run.yaml", ".jobs", "edits"}
     assert {path.name for path in out.iterdir()} == names
     with (out / "table.csv").open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))

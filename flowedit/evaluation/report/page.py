@@ -15,7 +15,7 @@ from flowedit.evaluation.report import plots, preview
 from flowedit.evaluation.report.grids import Table, differences, means
 from flowedit.evaluation.report.preview import Film
 from flowedit.evaluation.results.rows import JOB, Row, failures
-from flowedit.evaluation.results.summary import REFERENCES, summaries
+from flowedit.evaluation.results.summary import REFERENCES, remark, summaries
 from flowedit.machine import whole_file
 from flowedit.media import probe
 from flowedit.messages import FileError
@@ -55,6 +55,7 @@ class Page:
     exhibits: Sequence[Exhibit]
     runs: Mapping[str, str]
     by_kind: bool = False
+    notes: Sequence[str] = ()
 
 
 class VideoPanel(NamedTuple):
@@ -104,7 +105,9 @@ def write_page(page: Page, path: Path, monitor: Monitor | None = None) -> None:
     copies: dict[Path, Film] = {}
     for own in films:
         if room > 0:
-            copies |= {file: preview.embed(file, look) for file in own if file not in copies}
+            copies |= {
+                file: preview.embed(file, look)._replace(file=links[file].file) for file in own if file not in copies
+            }
             room -= sum(len(copies[file].src) for file in own)
             if room >= 0:
                 own.update({file: copies[file] for file in own})
@@ -162,6 +165,7 @@ def _render(page: Page, films: Sequence[Mapping[Path, Film]]) -> str:
             numbers={(each.exhibit.clip, each.exhibit.edit): number for number, each in enumerate(sections, 1)},
             reasons=_reasons(failed),
             linked=sum(not film.src.startswith("data:") for film in videos),
+            remarks=[text for text in (remark(made[0]) if made else "", *page.notes) if text],
             budget=f"{BUDGET / 1e6:g} MB",
             style=style,
             script=script,

@@ -248,10 +248,14 @@ def composed(overrides: tuple[str, ...], name: str = "config") -> dict[str, Any]
     return {str(key): value for key, value in values.items()}
 
 
+def swept(overrides: Iterable[str]) -> dict[str, str]:
+    """Of overrides in Hydra's own grammar those that name several values, key to value as typed."""
+    made = OverridesParser.create().parse_overrides([text for text in overrides if not text.startswith("-")])
+    return dict(split(str(each.input_line)) for each in made if each.is_sweep_override())
+
+
 def _refused(overrides: tuple[str, ...]) -> str:
     """Why these overrides make no configuration, in our own words."""
-    several = [each for each in OverridesParser.create().parse_overrides(list(overrides)) if each.is_sweep_override()]
-    if several:
-        key, _, value = str(several[0].input_line).partition("=")
+    for key, value in swept(overrides).items():
         return f"{key} takes one value, not {value} (flowedit edit takes several of --seed and --strength)"
     return f"the configuration cannot be read: check {', '.join(overrides) or 'the files of conf/'}"

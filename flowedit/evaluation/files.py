@@ -106,6 +106,7 @@ def write(
             Page(title, lines, evaluation.rows, names, evaluation.exhibits, texts, by_kind, notes(chosen)),
             stage.folder / "index.html",
             monitor,
+            out,
         )
         stage.commit()
 

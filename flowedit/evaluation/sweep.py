@@ -2,11 +2,12 @@
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowedit.evaluation.results.rows import Row
 from flowedit.messages import InputError
 
 if TYPE_CHECKING:
@@ -32,6 +33,29 @@ def points(flags: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         return {}
     made = [dict(zip(several, values, strict=True)) for values in itertools.product(*several.values())]
     return {"-".join(f"{key}-{value}" for key, value in point.items()): point for point in made}
+
+
+def point_name(overrides: Sequence[str], keys: Iterable[str]) -> str:
+    """The name of a point from its overrides, key=value, and the keys that have several values, such as steps-20."""
+    from flowedit.evaluation.datasets.sample import safe
+
+    values = dict(text.partition("=")[::2] for text in overrides)
+    return safe("-".join(f"{key}-{values[key]}" for key in keys if key in values))
+
+
+def over_points(made: Mapping[str, "Results"]) -> tuple[list[Row], list[str]]:
+    """The rows of all points of a sweep as one table has them, and its methods: a line for each point and method.
+
+    What is no method, such as the clip unedited, is the same at each point and stands once.
+    """
+    rows: list[Row] = []
+    names: list[str] = []
+    for number, (point, results) in enumerate(made.items()):
+        own = {name: point if len(results.names) == 1 else f"{point}, {name}" for name in results.names}
+        names += own.values()
+        rows += [row._replace(method=own.get(row.method, row.method)) for row in results.rows
+                 if row.method in own or not number]  # fmt: skip
+    return rows, names
 
 
 EXAMPLES = {"seed": "1,2,3", "strength": "0.5,0.7"}

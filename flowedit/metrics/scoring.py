@@ -101,7 +101,8 @@ def _rows(name: str, part: Part) -> np.ndarray:
     metric = METRICS[name]
     for need in sorted(metric.needs):
         part.require(need)
-    assert metric.part is not None
+    if metric.part is None:
+        raise InputError("is asked of a backbone, and not of frames")
     return part.once(metric.part)
 
 

@@ -137,6 +137,8 @@ def test_rows_are_keyed_by_scene_kind_method_and_metric(both):
     assert both[0].methods == ("random_noise", "random_noise draws=1 target_guidance_scale=2")
     assert {row.value for row in made if row.metric == "network_evaluations"} == {4.0}
     assert all(np.isfinite(row.value) for row in made)
+    preferred = {(row.edit, row.method): row.value for row in made if row.metric == "target_preference"}
+    assert all(preferred[kind, CEILING] > preferred[kind, FLOOR] for kind in ("replace", "remove"))
 
 
 def test_a_bench_that_is_done_is_not_run_again(both, monkeypatch):

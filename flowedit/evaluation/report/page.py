@@ -94,10 +94,13 @@ class EditSection(NamedTuple):
     reasons: list[FailureGroup]
 
 
-def write_page(page: Page, path: Path, monitor: Monitor | None = None) -> None:
-    """Write the page; it appears under its name when it is whole. Raises OSError where it cannot be written."""
+def write_page(page: Page, path: Path, monitor: Monitor | None = None, folder: Path | None = None) -> None:
+    """Write the page; it appears under its name when it is whole. Raises OSError where it cannot be written.
+
+    `folder` is where the page will lie and its links start, if that is not the path's own.
+    """
     look = functools.cache(probe.probe)
-    links = {file: preview.link(file, path.parent, look) for exhibit in page.exhibits for file in _files(exhibit)}
+    links = {file: preview.link(file, folder or path.parent, look) for exhibit in page.exhibits for file in _files(exhibit)}
     films = [{file: links[file] for file in _files(exhibit)} for exhibit in page.exhibits]
     room = BUDGET - len(_render(page, films).encode())
     if monitor is not None:

@@ -142,7 +142,16 @@ def _summary(kind: str, rows: Sequence[Row], methods: Sequence[str]) -> Summary:
 def _editing(methods: Sequence[str], cells: Mapping[Cell, Interval]) -> list[str]:
     """The methods that may be marked best: neither references nor those that left every clip as it is."""
     idle = {method for (method, metric), cell in cells.items() if metric == NO_EDIT and cell.mean == 0}
+    idle |= {method for method in methods if _equals_source(method, cells)}
     return [method for method in methods if method not in REFERENCES and method not in idle]
+
+
+def _equals_source(method: str, cells: Mapping[Cell, Interval]) -> bool:
+    """Whether every measure against the source is, as it is printed, that of the clip unedited: a copy of it."""
+    alike = [metric for own, metric in cells if own == method and METRICS[metric].group == "source"]
+    alike = [metric for metric in alike if (UNEDITED, metric) in cells]
+    pairs = [(cells[method, m].mean, cells[UNEDITED, m].mean, METRICS[m].decimals) for m in alike]
+    return bool(pairs) and all(round(a, decimals) == round(b, decimals) for a, b, decimals in pairs)
 
 
 def remark(summary: Summary) -> str:

@@ -100,7 +100,9 @@ def write_page(page: Page, path: Path, monitor: Monitor | None = None, folder: P
     `folder` is where the page will lie and its links start, if that is not the path's own.
     """
     look = functools.cache(probe.probe)
-    links = {file: preview.link(file, folder or path.parent, look) for exhibit in page.exhibits for file in _files(exhibit)}
+    links = {
+        file: preview.link(file, folder or path.parent, look) for exhibit in page.exhibits for file in _files(exhibit)
+    }
     films = [{file: links[file] for file in _files(exhibit)} for exhibit in page.exhibits]
     room = BUDGET - len(_render(page, films).encode())
     if monitor is not None:

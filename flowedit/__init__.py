@@ -2,12 +2,24 @@
 
 from typing import TYPE_CHECKING, Any
 
-from flowedit.messages import Cancelled, DownloadError, Error, FileError, InputError, NumericalError, OutOfMemoryError
+from flowedit.machine import wait_asleep
+from flowedit.messages import (
+    Cancelled,
+    DownloadError,
+    Error,
+    FileError,
+    InputError,
+    NumericalError,
+    OutOfMemoryError,
+    nearest,
+)
 
 if TYPE_CHECKING:
     from flowedit.config.schema import Settings
-    from flowedit.pipeline.api import Editor, edit, edit_frames, load
-    from flowedit.types import EditedFrames, EditResult, Step
+    from flowedit.evaluation.api import compare, evaluate
+    from flowedit.evaluation.files import Results
+    from flowedit.pipeline.api import Editor, edit, edit_frames, generate, load
+    from flowedit.types import EditedFrames, EditResult, GeneratedClip, Step
 
 __version__ = "0.1.0"
 __all__ = [
@@ -18,29 +30,39 @@ __all__ = [
     "Editor",
     "Error",
     "FileError",
+    "GeneratedClip",
     "InputError",
     "NumericalError",
     "OutOfMemoryError",
+    "Results",
     "Settings",
     "Step",
     "__version__",
+    "compare",
     "edit",
     "edit_frames",
+    "evaluate",
+    "generate",
     "load",
 ]
 
 _HOMES = {
-    **dict.fromkeys(("edit", "edit_frames", "load", "Editor"), "pipeline.api"),
-    **dict.fromkeys(("EditResult", "EditedFrames", "Step"), "types"),
+    **dict.fromkeys(("edit", "edit_frames", "generate", "load", "Editor"), "pipeline.api"),
+    **dict.fromkeys(("compare", "evaluate"), "evaluation.api"),
+    **dict.fromkeys(("EditResult", "EditedFrames", "GeneratedClip", "Step"), "types"),
+    "Results": "evaluation.files",
     "Settings": "config.schema",
 }
+
+wait_asleep()  # here, as torch reads it once, when it is imported
 
 
 def __getattr__(name: str) -> Any:
     """Imported on first use: torch takes seconds, and `flowedit --help` should not."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'flowedit' has no attribute {name!r}")
     from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'flowedit' has no attribute {name!r}{nearest(name, __all__)}")
 
     return getattr(import_module(f"flowedit.{_HOMES[name]}"), name)
 

@@ -127,6 +127,12 @@ class BackboneSpec:
     multiple: int
     """Sides of a frame are multiples of it, in pixels."""
     frames_per_latent: int
+    any_size: bool = True
+    """Whether another size of about that area is as good; False: it was trained at this one alone."""
+    trained_step: int = 1
+    """Its clips were n k + 1 frames long."""
+    strength_shift: float | None = None
+    """Strength s on its own grid starts at the time n s / (1 + (n - 1) s); None: at that share of the grid."""
     max_side: int | None = None
     """The longest side in pixels that it knows places for; None without a bound."""
     patch_frames: int = 1
@@ -195,7 +201,7 @@ class Quiet:
 QUIET = Quiet()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EditResult:
     """What one edit left: its folder and files, the final and the encoded source latents, and run.yaml as a dict.
 
@@ -209,22 +215,61 @@ class EditResult:
     video: Path
     compare: Path
     mask: Path | None
-    latents: Tensor = field(repr=False)
-    source_latents: Tensor = field(repr=False)
-    latent_mask: Tensor | None = field(repr=False)
-    run: dict[str, Any] = field(repr=False)
+    latents: Tensor
+    source_latents: Tensor
+    latent_mask: Tensor | None
+    run: dict[str, Any]
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was said about the edit, a line each."""
+        return tuple(self.run["notices"])
+
+    def __repr__(self) -> str:
+        return f"EditResult({str(self.video)!r}, {_summary(self.run)})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EditedFrames:
     """What an edit of frames in memory gives: frames uint8 (F, H, W, 3) at the size of those given, and its latents.
 
     `mask` (F, H, W) float32 in [0, 1] is where the edit may happen, or None; the rest is as in `EditResult`.
     """
 
-    frames: np.ndarray = field(repr=False)
-    mask: np.ndarray | None = field(repr=False)
-    latents: Tensor = field(repr=False)
-    source_latents: Tensor = field(repr=False)
-    latent_mask: Tensor | None = field(repr=False)
-    run: dict[str, Any] = field(repr=False)
+    frames: np.ndarray
+    mask: np.ndarray | None
+    latents: Tensor
+    source_latents: Tensor
+    latent_mask: Tensor | None
+    run: dict[str, Any]
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was said about the edit, a line each."""
+        return tuple(self.run["notices"])
+
+    def __repr__(self) -> str:
+        frames, height, width = self.frames.shape[:3]
+        return f"EditedFrames({frames} frames of {width}x{height}, {_summary(self.run)})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GeneratedClip:
+    """What generation from a prompt left: its folder and file, and run.yaml as a dict."""
+
+    folder: Path
+    video: Path
+    run: dict[str, Any]
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was said about the clip, a line each."""
+        return tuple(self.run["notices"])
+
+    def __repr__(self) -> str:
+        return f"GeneratedClip({str(self.video)!r}, {_summary(self.run)})"
+
+
+def _summary(run: Mapping[str, Any]) -> str:
+    said = len(run["notices"])
+    return f"{run['network_evaluations']} network evaluations, {said} notice{'' if said == 1 else 's'}"

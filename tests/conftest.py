@@ -1,6 +1,7 @@
 """Shared fixtures: small random checkpoints, a short clip with sound, and no way out to a hub or a home folder."""
 
 import os
+import shutil
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads both once
 os.environ["HF_HUB_CACHE"] = os.path.join(os.path.dirname(__file__), "no-hub-cache")
@@ -104,3 +105,13 @@ def write_clip(path: Path, frames: int = FRAMES, size: tuple[int, int] = SIZE, s
             container.mux(audio.encode(tone))
             container.mux(audio.encode(None))
     return path
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Callable[[Path], Path]:
+    """A copy of a folder, to be changed."""
+
+    def copy(folder: Path) -> Path:
+        return Path(shutil.copytree(folder, tmp_path / "copied" / folder.name))
+
+    return copy

@@ -1,6 +1,8 @@
 """An installed wheel finds its configuration, wherever it is started."""
 
 import os
+import re
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -19,7 +21,8 @@ def wheel(tmp_path_factory):
     pytest.importorskip("hatchling", reason="the dev extra brings it")
     place = tmp_path_factory.mktemp("wheel")
     build = "import hatchling.build as b, sys; print(b.build_wheel(sys.argv[1]))"
-    done = subprocess.run([sys.executable, "-c", build, str(place)], cwd=ROOT, capture_output=True, text=True)
+    env = {**os.environ, "FLOWEDIT_REPOSITORY": "https://example.org/us/flowedit/"}
+    done = subprocess.run([sys.executable, "-c", build, str(place)], cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (path,) = place.glob("*.whl")
     with zipfile.ZipFile(path) as file:
@@ -42,6 +45,36 @@ def test_the_wheel_holds_the_package_and_its_configuration(wheel):
     entry = next(wheel.glob("*.dist-info/entry_points.txt")).read_text(encoding="utf-8")
     assert "flowedit = flowedit.cli.main:main" in entry
     assert list(wheel.glob("*.dist-info/licenses/LICENSE"))
+
+
+def test_a_package_index_shows_pictures_and_links(wheel):
+    text = next(wheel.glob("*.dist-info/METADATA")).read_text(encoding="utf-8")
+    head, _, page = text.partition("\n\n")
+    assert "Project-URL: Homepage, https://example.org/us/flowedit\n" in head
+    assert "Project-URL: Issues, https://example.org/us/flowedit/issues\n" in head
+    assert "](https://example.org/us/flowedit/raw/main/examples/fox_to_panda.webp)" in page
+    assert "](https://example.org/us/flowedit/blob/main/flowedit/editors/README.md)" in page
+    lost = [target for target in re.findall(r"\]\(([^)\s]+)\)", page) if not re.match(r"https?://|#", target)]
+    assert lost == []
+
+
+def test_without_an_address_the_page_is_the_readme():
+    hook = runpy.run_path(str(ROOT / "scripts" / "package_page.py"))
+    assert hook["page"]("![a](b.png) [c](d.md#e) [f](https://g) [h](#i)", "X") == (
+        "![a](X/raw/main/b.png) [c](X/blob/main/d.md#e) [f](https://g) [h](#i)"
+    )
+
+
+def test_the_wheel_has_the_examples(wheel, tmp_path):
+    names = {path.name for path in (ROOT / "examples").iterdir() if path.suffix in (".yaml", ".mp4")}
+    assert {path.name for path in (wheel / "flowedit" / "examples").iterdir()} == names
+    env = {**os.environ, "PYTHONPATH": str(wheel), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "flowedit", "edit", "--example", "fox", "--strength", "0", "--out", "out"],
+        cwd=tmp_path, env=env, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "out/edit.mp4\n"), done.stderr
+    assert str(wheel) in (tmp_path / "out" / "run.yaml").read_text(encoding="utf-8")
 
 
 def test_the_wheel_reads_its_own_configuration(wheel, tmp_path):

@@ -60,7 +60,7 @@ def flowedit(site, tmp_path_factory):
     }  # fmt: skip
 
     def run(*args, code=0):
-        command = [sys.executable, "-m", "flowedit.cli", *map(str, args)]
+        command = [sys.executable, "-m", "flowedit", *map(str, args)]
         done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True)
         assert done.returncode == code, done.stderr
         return done.stdout if code == 0 else done.stderr

@@ -3,8 +3,9 @@
 import hashlib
 import inspect
 import json
+import math
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +15,21 @@ import torch
 from safetensors import SafetensorError
 
 from flowedit.messages import InputError, first_line
+from flowedit.pretrained import layout
+from flowedit.pretrained.layout import Weights
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
-FILES = ("model_index.json", "scheduler/*", "text_encoder/*", "tokenizer/*", "transformer/*", "vae/*")
-"""What is downloaded of a repository on the hub: its text-to-video components alone."""
+FILES = (
+    "model_index.json",
+    "tokenizer/*",
+    *(
+        f"{part}/*.{end}"
+        for part in ("scheduler", "text_encoder", "transformer", "vae")
+        for end in ("json", "safetensors")
+    ),
+)
+"""What is downloaded of a repository on the hub: its text-to-video components alone, and no pickles."""
 
 SAMPLE = 1 << 20
 """Bytes that a fingerprint reads at a place."""
@@ -71,6 +82,14 @@ class Checkpoint:
             files = " or ".join(str(Path(component) / name) for name in any_of)
             raise InputError(f"backbone {str(self.path)!r} lacks {files}: give a folder that save_pretrained wrote")
 
+    def require_whole(self) -> None:
+        """Raise InputError for a file that the folder lacks: a configuration, weights, a shard that an index names."""
+        for lost in layout.lacking(self.path):
+            if lost.endswith("*.safetensors"):
+                self._weights(lost.partition("/")[0])
+            advice = "give a folder that save_pretrained wrote, or download it again"
+            raise InputError(f"backbone {str(self.path)!r} lacks {lost}: {advice}")
+
     def config(self, component: str, cls: Any) -> dict[str, Any]:
         """A component's configuration, what it leaves out filled with the defaults of its class."""
         name = "scheduler_config.json" if component == "scheduler" else "config.json"
@@ -81,15 +100,16 @@ class Checkpoint:
 
     def model(self, component: str, cls: Any, dtype: torch.dtype) -> Any:
         """The component's model in evaluation mode, on the CPU; raises InputError if its files cannot be read."""
-        self._weights(component)
+        variant = self._weights(component).variant
         precision = {"dtype": dtype} if cls.__module__.startswith("transformers.") else {"torch_dtype": dtype}
         try:
-            with no_bars():
+            with quiet():
                 model, info = cls.from_pretrained(
                     self.path / component,
                     use_safetensors=True,
                     local_files_only=True,
                     output_loading_info=True,
+                    variant=variant,
                     **precision,
                 )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -104,9 +124,12 @@ class Checkpoint:
 
     def dtype(self, component: str) -> torch.dtype:
         """The precision that a component's weights are saved in."""
-        header = _header(self._weights(component)[0])
-        names = [entry["dtype"] for name, entry in header.items() if name != "__metadata__"]
+        names = [entry["dtype"] for entry in _entries(self._weights(component).files[0])]
         return DTYPES.get(max(set(names), key=names.count), torch.float32)
+
+    def parameters(self, component: str) -> int:
+        """How many numbers a component's weights hold, read from the headers of its files."""
+        return sum(math.prod(entry["shape"]) for path in self._weights(component).files for entry in _entries(path))
 
     def fingerprint(self, component: str) -> str:
         """A hash of the component's content: every small file whole, of a large one its header and samples."""
@@ -136,13 +159,13 @@ class Checkpoint:
             "device": str(device),
         }
 
-    def _weights(self, component: str) -> Sequence[Path]:
-        files = sorted((self.path / component).glob("*.safetensors"))
-        if not files:
+    def _weights(self, component: str) -> Weights:
+        found = layout.weights(self.path / component)
+        if found is None:
             raise InputError(
                 f"backbone {str(self.path)!r} has no safetensors weights in {component}/; no other kind is read"
             )
-        return files
+        return found
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
@@ -152,19 +175,28 @@ class Checkpoint:
 
 
 @contextmanager
-def no_bars() -> Iterator[None]:
-    """No progress bars of other libraries inside our own progress."""
+def quiet() -> Iterator[None]:
+    """No progress bars and no warnings of other libraries inside our own progress: what matters we say ourselves."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
-    libraries = [each for each in (transformers_logging, diffusers_logging) if each.is_progress_bar_enabled()]
+    libraries = [diffusers_logging, transformers_logging]
+    before = [(each, each.is_progress_bar_enabled(), each.get_verbosity()) for each in libraries]
     for each in libraries:
         each.disable_progress_bar()
+        each.set_verbosity_error()
     try:
         yield
     finally:
-        for each in libraries:
-            each.enable_progress_bar()
+        for each, bars, verbosity in before:
+            each.set_verbosity(verbosity)
+            if bars:
+                each.enable_progress_bar()
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    """What a safetensors file says of each of its tensors: dtype, shape."""
+    return [entry for name, entry in _header(path).items() if name != "__metadata__"]
 
 
 def _header(path: Path) -> dict[str, Any]:

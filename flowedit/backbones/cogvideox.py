@@ -11,7 +11,7 @@ from torch import Tensor
 from flowedit.backbones.adapter import Adapter, Architecture
 from flowedit.backbones.autoencoder import Stream, Tiles
 from flowedit.backbones.checkpoint import Checkpoint
-from flowedit.backbones.families import FAMILIES, Family
+from flowedit.backbones.families import FAMILIES, STRENGTH_SHIFT, Family
 from flowedit.backbones.text import Reading
 from flowedit.flow import rectify
 from flowedit.messages import InputError
@@ -19,6 +19,9 @@ from flowedit.types import BackboneSpec
 
 NATIVE_15 = (96, 170)
 """Latent (height, width) of 768 x 1360, CogVideoX 1.5's own size; its files hold 300 x 300, a bound of its table."""
+
+FPS, FPS_15 = 8, 16
+"""Frames a second of the clips that 1.0 and 1.5 learned from; no file says so."""
 
 
 def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
@@ -92,11 +95,14 @@ def _spec(
         notices=notices,
         trained=checkpoint.trained,
         trained_frames=config["sample_frames"],
-        fps=8,
+        fps=FPS_15 if patch_t > 1 else FPS,
         latent_size=(height, width),
         native_area=height * width * scale**2,
         multiple=scale * patch,
         frames_per_latent=int(vae["temporal_compression_ratio"]),
+        any_size=checkpoint.world is not None,  # the releases know one; our small ones are asked for at many
+        trained_step=16 if patch_t > 1 else 8,
+        strength_shift=None if checkpoint.world is not None else STRENGTH_SHIFT,
         # The table of a "slice" grid ends at the sample size; beyond it there are no positions.
         max_side=min(sample) * scale if patch_t > 1 else None,
         patch_frames=patch_t,

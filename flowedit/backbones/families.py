@@ -16,10 +16,13 @@ from flowedit.backbones.checkpoint import FILES, Checkpoint
 from flowedit.declare import Registry
 from flowedit.machine import find_device
 from flowedit.messages import InputError
-from flowedit.pretrained import hub
+from flowedit.pretrained import hub, layout
 from flowedit.types import Backbone
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+STRENGTH_SHIFT = 3.0
+"""What strength means on every released model's own grid: the start of Wan's own, t = 3 s / (1 + 2 s)."""
 
 
 class Opener(Protocol):
@@ -94,6 +97,7 @@ def load(
     """
     checkpoint = Checkpoint(path, name)
     family = family_of(checkpoint)
+    checkpoint.require_whole()
     place = find_device(device)
     if dtype in PRECISIONS:
         precision = PRECISIONS[dtype]
@@ -130,9 +134,9 @@ def download(repository: str, size: str) -> Path:
         f"where it can be reached, run `hf download {repository} --local-dir DIR`, bring DIR here, and give "
         "--backbone DIR"
     )
-    return hub.snapshot(repository, size, FILES, advice)
+    return hub.snapshot(repository, size, FILES, advice, layout.lacking)
 
 
 def downloaded(repository: str) -> Path | None:
-    """The checkpoint folder of a hub repository if it is here already."""
-    return hub.cached_snapshot(repository, FILES)
+    """The checkpoint folder of a hub repository if it is here already, and whole."""
+    return hub.cached_snapshot(repository, FILES, layout.lacking)

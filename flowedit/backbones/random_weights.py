@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from flowedit.backbones.checkpoint import no_bars
+from flowedit.backbones.checkpoint import quiet
 from flowedit.messages import InputError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def save_random(folder: Path, kind: str = "2b", *, seed: int = 0, sample: Sample
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         pipeline = shape.pipeline(sample)
-    with no_bars():
+    with quiet():
         pipeline.save_pretrained(folder, safe_serialization=True)
     about = f"random weights in the shape of {shape.model}; what it makes is noise"
     notes = {"trained": False, "about": about, **shape.notes(sample)}

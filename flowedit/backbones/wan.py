@@ -9,7 +9,7 @@ from torch import Tensor
 from flowedit.backbones.adapter import Adapter, Architecture
 from flowedit.backbones.autoencoder import Stream, Tiles
 from flowedit.backbones.checkpoint import Checkpoint
-from flowedit.backbones.families import FAMILIES, Family
+from flowedit.backbones.families import FAMILIES, STRENGTH_SHIFT, Family
 from flowedit.backbones.text import Reading
 from flowedit.messages import InputError
 from flowedit.types import BackboneSpec
@@ -72,6 +72,8 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
         native_area=height * width,
         multiple=scale * patch,
         frames_per_latent=int(vae["scale_factor_temporal"]),
+        trained_step=4,
+        strength_shift=STRENGTH_SHIFT,
         # Its rotary table has so many places a side, and as many for latent frames.
         max_side=places * scale * patch,
         max_latents=places,

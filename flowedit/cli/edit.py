@@ -1,25 +1,56 @@
 """`flowedit edit` and `flowedit generate`."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
+from flowedit.cli import mistakes
 from flowedit.cli.evaluate import tell
-from flowedit.cli.flags import FLAGS, GENERATE, UNSET, command, given, is_override, monitor_of, with_instruction
+from flowedit.cli.flags import (
+    FLAGS,
+    GENERATE,
+    UNSET,
+    add_example,
+    command,
+    given,
+    is_override,
+    monitor_of,
+    texts_of,
+    with_instruction,
+)
 from flowedit.evaluation import sweep
 from flowedit.messages import InputError
 
 ABOUT = {
-    "edit": 'edit a clip: flowedit edit clip.mp4 "replace the fox with a panda"',
-    "generate": "make a clip from text alone: flowedit generate --prompt ...",
+    "edit": f'edit a clip: flowedit edit clip.mp4 "{mistakes.SENTENCE}"',
+    "generate": 'make a clip from text alone: flowedit generate "a fox moves right over green grass"',
 }
 CLIP = ("clip=", "video=")
 """What may stand before the clip's path; video is its old name."""
 
+LEFT = {
+    "edit.mp4": "the edit",
+    "video.mp4": "the clip",
+    "compare.mp4": "source beside edit",
+    "mask.mp4": "where the clip may change, drawn over the source",
+    "mask_plain.mp4": "the same in white on black: --user-mask takes it",
+    "run.yaml": "all settings, notices, seconds and memory",
+}
+"""The files that an edit, or a generation, leaves."""
+
+GENERATED = """\
+examples:
+  flowedit generate "a fox moves right over green grass"
+  flowedit generate "a red car moves left over yellow sand" --steps 28 --target-guidance-scale 4
+any key of conf/ can follow as key=value: runtime.device=cpu mode.solver=heun
+exit codes: 0 done, 1 a mistake (one line says which; --debug shows where)"""
+
 
 def edit_parser() -> argparse.ArgumentParser:
     """`flowedit edit CLIP`."""
-    parser = command("edit", "Edit a clip from text.", FLAGS)
+    parser = command("edit", "Edit a clip from text.", FLAGS, 'CLIP ["what to change"]')
+    add_example(parser)
     about = "a video file or an edit's YAML file, and after it what to change, in plain English"
     parser.add_argument("rest", nargs="*", metavar="CLIP | TEXT | key=value", help=about)
     parser.set_defaults(run=_edit)
@@ -27,10 +58,10 @@ def edit_parser() -> argparse.ArgumentParser:
 
 
 def generate_parser() -> argparse.ArgumentParser:
-    """`flowedit generate --prompt TEXT`."""
-    parser = command("generate", "Make a clip from text alone.", GENERATE)
-    parser.add_argument("--prompt", metavar="TEXT", default=UNSET, help="what the clip shows")
-    parser.add_argument("rest", nargs="*", metavar="key=value", help="any key of conf/")
+    """`flowedit generate TEXT`."""
+    parser = command("generate", "Make a clip from text alone.", GENERATE, '"what the clip shows"', GENERATED)
+    parser.add_argument("--prompt", metavar="TEXT", default=UNSET, help="what the clip shows; it may stand alone too")
+    parser.add_argument("rest", nargs="*", metavar="TEXT | key=value", help="what the clip shows; any key of conf/")
     parser.set_defaults(run=_generate)
     return parser
 
@@ -41,20 +72,17 @@ PARSERS = {"edit": edit_parser, "generate": generate_parser}
 def _edit(options: argparse.Namespace) -> int:
     from flowedit.config import compose, edit_file
     from flowedit.media.probe import probe
+    from flowedit.pipeline.outputs import EDIT, check_place
 
-    overrides = [text for text in options.rest if is_override(text) and not text.startswith(CLIP)]
-    named = [text for text in options.rest if text not in overrides]
-    named = [_path_of(text) for text in named]
-    clips, asked = with_instruction(named)
-    if len(clips) > 1:
-        raise InputError(f"one clip at a time, not {len(clips)}: {', '.join(clips)} (quote a text that has spaces)")
-    if not clips:
-        raise InputError('no clip: flowedit edit CLIP "replace the fox with a panda"')
-    flags: dict[str, Any] = {"clip": clips[0]}
-    if Path(clips[0]).suffix.lower() in edit_file.SUFFIXES:
-        flags = edit_file.read_edit(Path(clips[0]))
+    options.rest = [_path_of(text) for text in options.rest]
+    named, overrides = texts_of(options)
+    clip, asked = with_instruction("edit", named, options)
+    flags: dict[str, Any] = {"clip": clip}
+    if Path(clip).suffix.lower() in edit_file.SUFFIXES:
+        flags = edit_file.read_edit(Path(clip))
     flags = edit_file.over(flags, asked | given(options, FLAGS))
     compose.check_keys(flags, overrides)
+    check_place(flags.get("out"), EDIT)
     video = probe(flags["clip"])  # before the seconds that torch takes to import
     if several := sweep.points(flags):
         return _sweep(flags, overrides, several, options.quiet)
@@ -63,7 +91,17 @@ def _edit(options: argparse.Namespace) -> int:
         from flowedit.pipeline.api import edit_settings
 
         result = edit_settings(settings, video, monitor)
-    print(result.video)
+    return _tell(result.video, options.quiet)
+
+
+def _tell(video: Path, quiet: bool) -> int:
+    """The path of the clip on stdout, for a script; and on stderr what lies beside it."""
+    if not quiet:
+        print(f"in {video.parent}:", file=sys.stderr)
+        for name, about in LEFT.items():
+            if (video.parent / name).exists():
+                print(f"  {name:<14}  {about}", file=sys.stderr)
+    print(video)
     return 0
 
 
@@ -86,22 +124,18 @@ def _path_of(text: str) -> str:
 
 
 def _generate(options: argparse.Namespace) -> int:
-    from flowedit.config import compose
+    texts = [text for text in options.rest if not is_override(text)]
+    prompt = None if options.prompt is UNSET else options.prompt
+    if (said := mistakes.not_one_prompt(texts, prompt)) is not None:
+        raise InputError(said)
+    from flowedit.pipeline.outputs import GENERATE as FILES
+    from flowedit.pipeline.outputs import check_place
 
-    for key in (compose.current(text.partition("=")[0]) for text in options.rest):
-        if key in FLAGS or key == "clip":
-            raise InputError(f"flowedit generate has no {key}: it makes a clip from random noise and --prompt alone")
-    flags = {"mode": "random_noise", "strength": "1", **given(options, GENERATE)}
-    if options.prompt is not UNSET:
-        flags["target"] = options.prompt
-    settings = compose.compose(flags, options.rest)
-    if not (settings.target or "").strip():
-        raise InputError("no prompt: flowedit generate --prompt TEXT")
+    flags = {**given(options, GENERATE), "target": texts[0] if prompt is None else prompt}
+    check_place(flags.get("out"), FILES)
+    from flowedit.pipeline.api import generate_settings, generation
+
+    settings = generation(flags, [text for text in options.rest if is_override(text)])
     with monitor_of(options.quiet) as monitor:
-        from flowedit.pipeline import run
-        from flowedit.pipeline.record import Session
-
-        backbone = run.load_backbone(settings)
-        folder = run.generate(settings, backbone, Session(backbone.device, monitor))
-    print(folder / "video.mp4")
-    return 0
+        made = generate_settings(settings, monitor)
+    return _tell(made.video, options.quiet)

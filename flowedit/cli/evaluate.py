@@ -10,11 +10,13 @@ from flowedit.cli.flags import (
     METHOD,
     SHARED,
     UNSET,
+    add_example,
     command,
     given,
     is_override,
     monitor_of,
     parts,
+    texts_of,
     whole,
     with_instruction,
 )
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 
 
 ABOUT = {
-    "compare": "one clip by all modes at equal cost, side by side: flowedit compare clip.mp4 --source ...",
-    "evaluate": "edit and score a dataset: flowedit evaluate edits.yaml",
+    "compare": 'one clip by all modes at equal cost: flowedit compare clip.mp4 "replace the fox with a panda"',
+    "evaluate": "edit and score a dataset: flowedit evaluate examples/edits.yaml",
     "bench": "score modes on scenes whose true edits are known: flowedit bench",
 }
 
@@ -59,14 +61,14 @@ EPILOGS = {
     "compare": f"""\
 {ALSO}
 examples:
-  flowedit compare examples/fox.yaml
-  flowedit compare clip.mp4 --source "a fox runs" --target "a panda runs" --source-words fox --target-words panda
+  flowedit compare --example fox
+  flowedit compare examples/fox.mp4 "replace the fox with a panda" --source "a fox moves right over green grass"
 {CODES.format(what="edits or scores")}""",
     "evaluate": f"""\
 DATASET: a YAML list of edits, a folder in FiVE-Bench's layout, or pocket (scenes whose true edits are known)
 {ALSO}
 examples:
-  flowedit evaluate edits.yaml --modes inversion_free,inversion --dry-run
+  flowedit evaluate examples/edits.yaml --modes inversion_free,inversion --dry-run
   flowedit evaluate FiVE-Bench/ --protocol five --do score --edits their_method=their/outputs
   flowedit evaluate pocket --scenes 2 --kinds replace --engine ray --workers 2
 {CODES.format(what="edits or scores")}""",
@@ -83,7 +85,8 @@ examples:
 def compare_parser() -> argparse.ArgumentParser:
     """`flowedit compare CLIP`."""
     about = "Edit one clip by several methods at equal cost, and show and score them side by side."
-    parser = command("compare", about, [*CLIP, *SHARED], EPILOGS["compare"])
+    parser = command("compare", about, [*CLIP, *SHARED], 'CLIP ["what to change"]', EPILOGS["compare"])
+    add_example(parser)
     _add(parser, "compare", COMPARE)
     mask = "video, image or folder of frames; white may change, the rest is scored as background"
     parser.add_argument("--score-mask", metavar="FILE|DIR", help=mask)
@@ -95,7 +98,7 @@ def compare_parser() -> argparse.ArgumentParser:
 def evaluate_parser() -> argparse.ArgumentParser:
     """`flowedit evaluate DATASET`."""
     about = "Edit every clip of a dataset by several methods, and score the edits; what is done is not done again."
-    parser = command("evaluate", about, SHARED, EPILOGS["evaluate"])
+    parser = command("evaluate", about, SHARED, "DATASET", EPILOGS["evaluate"])
     _add(parser, "evaluate", (*EVALUATE, *ENGINE))
     parser.add_argument("--edits", metavar=OWN["edits"].typed, action="append", help=OWN["edits"].help)
     _add_rest(parser, "DATASET | key=value", "what to edit, see below")
@@ -106,7 +109,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
 def bench_parser() -> argparse.ArgumentParser:
     """`flowedit bench`."""
     about = "Score modes on seeded scenes of the pocket world, whose true edits are known exactly."
-    parser = command("bench", about, METHOD, EPILOGS["bench"])
+    parser = command("bench", about, METHOD, "", EPILOGS["bench"])
     _add(parser, "bench", (*BENCH, *ENGINE))
     parser.add_argument("--json", metavar="FILE", help="write the rows here too, one JSON object a line")
     _add_rest(parser, "key=value", "any key of conf/, for all methods", dry_run=False)
@@ -151,7 +154,10 @@ def _add_rest(parser: argparse.ArgumentParser, rest: str, text: str, dry_run: bo
 def _compare(options: argparse.Namespace) -> int:
     from flowedit.evaluation.options import evaluation
 
-    clips, overrides = _split(options, "compare", "CLIP")
+    named, overrides = texts_of(options)
+    clip, asked = with_instruction("compare", named, options)
+    if asked and options.instruction is UNSET:
+        options.instruction = asked["instruction"]
     settings, rest = evaluation(_evaluation_flags(options, COMPARE), overrides, "compare")
     for key in (name for name in OWN if name not in (*COMPARE, "also", "engine", "flow")):
         if any(text.startswith(f"{key}=") for text in overrides):
@@ -159,7 +165,7 @@ def _compare(options: argparse.Namespace) -> int:
     with monitor_of(options.quiet) as monitor:
         from flowedit.evaluation import compare, evaluate, plan
 
-        pair = compare.one_clip(Path(clips[0]), given(options, CLIP), options.score_mask and Path(options.score_mask))
+        pair = compare.one_clip(Path(clip), given(options, CLIP), options.score_mask and Path(options.score_mask))
         chosen = plan.comparison(settings, given(options, SHARED), rest)
         if options.dry_run:
             return _list(evaluate.job_table(settings, chosen, pair))
@@ -170,7 +176,13 @@ def _compare(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from flowedit.evaluation.options import evaluation
 
-    names, overrides = _split(options, "evaluate", "DATASET")
+    overrides = [text for text in options.rest if is_override(text)]
+    names = [text for text in options.rest if text not in overrides]
+    if len(names) != 1:
+        known = "a YAML list of edits, a folder, or pocket"
+        raise InputError(
+            f"one dataset, not {len(names)}: flowedit evaluate DATASET ({known}; flowedit evaluate --help)"
+        )
     flags = _evaluation_flags(options, (*EVALUATE, *ENGINE)) | {"dataset": names[0]}
     if options.edits:
         flags["edits"] = options.edits
@@ -197,18 +209,6 @@ def _bench(options: argparse.Namespace) -> int:
         tables.show(list(run.bench_tables(made)))
     print(made.folder / "index.html")
     return 2 if made.failures else 0
-
-
-def _split(options: argparse.Namespace, name: str, what: str) -> tuple[list[str], list[str]]:
-    overrides = [text for text in options.rest if is_override(text)]
-    named, asked = with_instruction([text for text in options.rest if text not in overrides])
-    if asked and name == "compare":
-        options.instruction = asked["instruction"] if options.instruction is UNSET else options.instruction
-        asked = {}
-    named += asked.values()
-    if len(named) != 1:
-        raise InputError(f"one {what} at a time, not {len(named)}: flowedit {name} {what} (flowedit {name} --help)")
-    return named, overrides
 
 
 def _evaluation_flags(options: argparse.Namespace, flags: Sequence[str]) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 import argparse
 import contextlib
-import difflib
-import os
 import re
 import sys
 import warnings
@@ -11,6 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from flowedit.cli import mistakes
+from flowedit.config.folder import example, example_names
+from flowedit.config.names import RENAMED
 from flowedit.config.options import hint_of, typed
 from flowedit.config.schema import Settings
 from flowedit.declare import Option, options_of
@@ -27,22 +28,36 @@ METHOD = tuple(name for name in FLAGS if OPTIONS[name].bench)
 """Flags of a bench: what makes a method, not what a scene brings."""
 CLIP = tuple(name for name in FLAGS if OPTIONS[name].role == "clip")
 """Flags that belong to a clip and not to a method."""
+PROMPTS = tuple(name for name in FLAGS if OPTIONS[name].written == "prompt")
 SHARED = tuple(name for name in FLAGS if name not in (*CLIP, "mode", "composite", "out"))
 """Flags that hold for every method of a comparison."""
-RENAMED = {"guidance": "averaging"}
-"""Old flags that go on working, with a notice."""
-
 UNSET = object()
 
 SWITCHES = ("--debug", "--quiet", "--dry-run", "--help")
+
+SECTIONS = {
+    "most used": ("source", "backbone", "mode", "strength", "out"),
+    "what to change": (
+        "instruction", "target", "source_words", "target_words", "negative_prompt", "task", "caption",
+    ),
+    "where": ("mask", "user_mask", "composite"),
+    "how": (
+        "steps", "seed", "source_guidance_scale", "target_guidance_scale", "object_guidance_scales", "draws",
+        "averaging",
+    ),
+    "which frames": ("start", "frames", "fps", "size", "fit", "cuts", "window", "window_overlap"),
+}  # fmt: skip
+"""How help groups the flags of an edit; one that is named nowhere stands under `more`."""
 
 EPILOG = """\
 any key of conf/ can follow as key=value: mask.threshold=otsu runtime.device=cpu, or mode=inversion mode.solver=heun
 (flowedit list options prints them all)
 examples:
-  flowedit edit clip.mp4 "replace the fox with a panda" --source "a fox runs over a field"
-  flowedit edit clip.mp4 --source "a fox runs" --target "a panda runs" --source-words fox --target-words panda
+  flowedit edit --example fox
+  flowedit edit examples/fox.mp4 "replace the fox with a panda" --source "a fox moves right over green grass"
   flowedit edit examples/fox.yaml --mode inversion --steps 20
+your own footage needs a full-size model:
+  flowedit edit clip.mp4 "replace the dog with a cat" --source "a dog runs over a field" --backbone cogvideox-2b
 exit codes: 0 done, 1 a mistake (one line says which; --debug shows where)"""
 
 
@@ -53,8 +68,7 @@ class Parser(argparse.ArgumentParser):
         what, _, rest = message.partition(": ")
         if what == "unrecognized arguments":
             flag = rest.split()[0].partition("=")[0]
-            near = difflib.get_close_matches(flag.replace("_", "-"), self._option_string_actions, 1, 0.75)
-            message = f"unknown option {flag}" + (f"; did you mean {near[0]}?" if near else "")
+            message = mistakes.unknown_flag(flag, self.prog, self._option_string_actions, OPTIONS)
         elif rest == "expected one argument":
             flag = what.removeprefix("argument ")
             message = f"{flag} needs a value (one that begins with a dash: {flag}=-...)"
@@ -76,20 +90,44 @@ class _RawHelp(_Help, argparse.RawDescriptionHelpFormatter):
     pass
 
 
-def command(name: str, about: str, flags: Iterable[str], epilog: str = EPILOG) -> argparse.ArgumentParser:
-    """The parser of a command with these flags of an edit."""
-    parser = Parser(f"flowedit {name}", description=about, epilog=epilog, formatter_class=_RawHelp, allow_abbrev=False)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
-    parser.add_argument("--quiet", action="store_true", help="no progress, notices only")
-    for flag in flags:
-        add_flag(parser, flag, OPTIONS[flag], Settings)
-        for old in (old for old, new in RENAMED.items() if new == flag):
-            parser.add_argument(_dashed(old), dest=flag, action=_Old, help=argparse.SUPPRESS, default=UNSET)
+def command(name: str, about: str, flags: Iterable[str], usage: str, epilog: str = EPILOG) -> argparse.ArgumentParser:
+    """The parser of a command with these flags of an edit; `usage` is what stands without a flag."""
+    parser = Parser(
+        f"flowedit {name}",
+        usage=f"flowedit {name} {usage} [--flag VALUE ...] [key=value ...]",
+        description=about,
+        epilog=epilog,
+        formatter_class=_RawHelp,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    left = list(flags)
+    sections = {title: [flag for flag in wanted if flag in left] for title, wanted in SECTIONS.items()}
+    sections["more"] = [flag for flag in left if not any(flag in each for each in SECTIONS.values())]
+    for title, wanted in sections.items():
+        if not wanted and title != "more":
+            continue
+        group = parser.add_argument_group(title)
+        for flag in wanted:
+            add_flag(group, flag, OPTIONS[flag], Settings)
+            for old in (old for old, new in RENAMED.items() if new == flag):
+                group.add_argument(_dashed(old), dest=flag, action=_Old, help=argparse.SUPPRESS, default=UNSET)
+    group.add_argument("-h", "--help", action="help", help="print this and end")
+    group.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
+    group.add_argument("--quiet", action="store_true", help="no progress, notices only")
     return parser
 
 
-def add_flag(parser: argparse.ArgumentParser, name: str, option: Option, owner: Any, default: Any = UNSET) -> None:
-    """One flag from its option's declaration."""
+def add_example(parser: argparse.ArgumentParser) -> None:
+    """`--example NAME`: a clip that comes with flowedit, in place of one's own."""
+    names = ",".join(example_names())
+    parser._action_groups[-1].add_argument(
+        "--example", metavar=f"{{{names}}}", help="a clip that comes with flowedit, and its edit"
+    )
+
+
+def add_flag(parser: Any, name: str, option: Option, owner: Any, default: Any = UNSET) -> None:
+    """One flag from its option's declaration, for a parser or a group of one."""
     shown = (option.typed or typed(hint_of(owner, name))).replace("%", "%%")
     parser.add_argument(_dashed(name), metavar=shown, default=default, help=option.help)
 
@@ -156,18 +194,25 @@ def is_override(text: str) -> bool:
     return bool(re.match(r"[A-Za-z_][\w.]*=", text)) and not Path(text).exists()
 
 
-def with_instruction(named: list[str]) -> tuple[list[str], dict[str, str]]:
-    """What stands beside flags: files, and in second place an instruction; raises InputError for a word alone.
+def texts_of(options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """What stands beside flags: files and texts, the example first that was asked for; and key=value."""
+    overrides = [text for text in options.rest if is_override(text)]
+    named = [text for text in options.rest if text not in overrides]
+    return [*([str(example(options.example))] if options.example else []), *named], overrides
 
-    A word alone is what is left of a prompt without quotes.
-    """
-    if len(named) != 2 or os.path.exists(named[1]) or re.fullmatch(r"\S+\.\w{2,5}", named[1]):
-        return named, {}
-    if " " not in named[1].strip():
+
+def with_instruction(name: str, named: list[str], options: argparse.Namespace) -> tuple[str, dict[str, str]]:
+    """The clip, and the instruction that follows it; raises InputError for anything else that stands beside flags."""
+    given_prompts = {_dashed(name): str(text) for name, text in given(options, PROMPTS).items()}
+    if (said := mistakes.not_one_clip(name, named, given_prompts)) is not None:
+        raise InputError(said)
+    if len(named) == 1:
+        return named[0], {}
+    if " " not in named[1].strip():  # what is left of a prompt without quotes
         from flowedit.language.grammar import EXAMPLES
 
         raise InputError(f"{named[1]!r} is no instruction, such as {EXAMPLES} (quote a text that has spaces)")
-    return named[:1], {"instruction": named[1]}
+    return named[0], {"instruction": named[1]}
 
 
 def whole(options: argparse.Namespace, name: str) -> int:

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from flowedit.cli import edit, evaluate, listing
+from flowedit.cli import edit, evaluate, listing, mistakes
 from flowedit.cli.flags import Parser, as_flags, renamed_noticed
-from flowedit.messages import one_line
+from flowedit.messages import InputError, one_line
 
 COMMANDS = {**edit.PARSERS, **evaluate.PARSERS, **listing.PARSERS}
 ABOUT = {**edit.ABOUT, **evaluate.ABOUT, **listing.ABOUT}
@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
+    if argv and argv[0] not in COMMANDS and (said := mistakes.no_command(argv, COMMANDS)) is not None:
+        raise InputError(said)
     if not argv or argv[0] not in COMMANDS:
         return _parser().parse_args(argv)  # prints help, or says what is wrong
     head, tail = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])

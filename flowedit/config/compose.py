@@ -2,8 +2,9 @@
 
 import functools
 import re
+import threading
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -18,8 +19,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from flowedit.backbones.options import BackboneOptions, RuntimeOptions
 from flowedit.config import plugins
+from flowedit.config.defaults import read
 from flowedit.config.folder import folder
-from flowedit.config.options import build, hint_of, kinds_of
+from flowedit.config.names import RENAMED, meant
+from flowedit.config.options import Declared, build, declared, hint_of, kinds_of
 from flowedit.config.schema import Settings
 from flowedit.declare import options_of
 from flowedit.language import grammar, tasks
@@ -35,23 +38,32 @@ OPTIONS = options_of(Settings)
 GROUPS = (*(name for name, option in OPTIONS.items() if option.choices), "runtime")
 """Options that are groups of conf/."""
 
-WRITTEN = {name: option.written for name, option in OPTIONS.items()} | {
-    f"{group}.{name}": option.written
-    for group, cls in (("backbone", BackboneOptions), ("runtime", RuntimeOptions), ("mask", MaskOptions))
+LATE = ("mode", "averaging")
+"""Groups whose options are declared in rooms that import torch, which a mistyped key need not wait for."""
+
+
+def _forms(declarations: Iterable[Declared]) -> tuple[dict[str, str], set[str]]:
+    """How the values of these options are written, by key; and the keys of those that may hold several values."""
+    found = list(declarations)
+    several = {each.key for each in found if any(get_origin(kind) is tuple for kind in kinds_of(each.kind))}
+    return {each.key: each.option.written for each in found}, several
+
+
+_OWNERS = {"": Settings, "backbone.": BackboneOptions, "runtime.": RuntimeOptions, "mask.": MaskOptions}
+
+WRITTEN, LISTS = _forms(
+    Declared(prefix + name, option, hint_of(cls, name))
+    for prefix, cls in _OWNERS.items()
     for name, option in options_of(cls).items()
-}
-"""How a value is written, by key; those that are not here are in Hydra's grammar."""
+    if prefix + name not in (*GROUPS, *LATE)
+)
+"""How a value is written, by key, where it is not in Hydra's grammar; and keys of several values, with commas between.
 
-LISTS = frozenset(
-    prefix + name
-    for prefix, cls in (("", Settings), ("mask.", MaskOptions))
-    for name in options_of(cls)
-    if name not in GROUPS and any(get_origin(kind) is tuple for kind in kinds_of(hint_of(cls, name)))
-) | {"mode.times"}
-"""Keys whose value may be numbers with commas between them, without the brackets of Hydra's grammar."""
+Those of the groups in LATE follow when such a key is given, see `_late`.
+"""
 
-RENAMED = {"guidance": "averaging", "video": "clip"}
-"""Old names of keys, and the new ones that they are taken for, with a notice."""
+_ALONE = threading.RLock()
+"""Hydra's composition has one state for the whole process: one thread at a time."""
 
 
 def options(group: str) -> list[str]:
@@ -82,11 +94,35 @@ def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = (
     Raises InputError, in one line and with the nearest valid key or choice, for anything it does not know.
     """
     groups, texts, rest = _sorted_out(flags, overrides)
-    values = composed((*groups, *(f"{key}={_literal(_bracketed(key, value))}" for key, value in rest)))
-    for key, value in texts.items():
+    written, several = _late(groups, rest)
+    given: dict[str, Any] = dict(texts)
+    typed: dict[str, str] = {}
+    for key, value in rest:
+        given.pop(key, None)
+        typed.pop(key, None)
+        if written.get(key, "value") != "value" and isinstance(value, str):
+            given[key] = _text(key, value, written[key])
+        elif value is None or isinstance(value, (bool, int, float, list, tuple)):
+            given[key] = value  # from Python, or of a YAML file: nothing is left to read
+        else:
+            typed[key] = _bracketed(str(value)) if key in several else str(value)
+    values = composed((*groups, *(f"{key}={text}" for key, text in typed.items())))
+    for key, value in given.items():
         group, _, name = key.rpartition(".")
         (values[group] if group else values)[name] = value
     return settings(values)
+
+
+def _late(groups: Sequence[str], rest: Iterable[tuple[str, Any]]) -> tuple[Mapping[str, str], Set[str]]:
+    """`WRITTEN` and `LISTS`, with those of the editor and the averaging where an option of theirs is given."""
+    if not any(key.startswith(tuple(f"{group}." for group in LATE)) for key, _ in rest):
+        return WRITTEN, LISTS
+    from flowedit.editors.averaging import AveragingOptions
+    from flowedit.editors.spec import EDITORS
+
+    editor = EDITORS[str(composed(tuple(groups))["mode"]["name"])]
+    written, several = _forms([*declared(AveragingOptions, "averaging."), *declared(editor.options, "mode.")])
+    return WRITTEN | written, LISTS | several
 
 
 def check_keys(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = ()) -> None:
@@ -107,13 +143,12 @@ def _sorted_out(
     rest: list[tuple[str, Any]] = []
     for key, value in pairs:
         if key == "backbone":
-            chosen[key], path = _backbone(str(value))
-            texts.pop("backbone.path", None)
-            texts |= {"backbone.path": path} if path else {}
+            chosen[key], more = _backbone(str(value))
+            texts = {name: text for name, text in texts.items() if not name.startswith("backbone.")} | more
         elif key in GROUPS:
             chosen[key] = one_of(key, str(value), options(key))
         elif WRITTEN.get(key, "value") != "value":
-            texts[key] = _text(key, str(value))
+            texts[key] = _text(key, str(value), WRITTEN[key])
             if key == "backbone.path":
                 chosen["backbone"] = "folder"
         else:
@@ -159,13 +194,13 @@ def defaults(overrides: Iterable[str] = ()) -> dict[str, Any]:
     return composed(tuple(overrides))
 
 
-def _text(key: str, value: str) -> str | None:
+def _text(key: str, value: str, written: str) -> str | None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        if WRITTEN[key] == "prompt":
+        if written == "prompt":
             raise InputError(f"{key} {value!r} is not text in UTF-8") from None
-    return None if value == "null" and WRITTEN[key] != "prompt" else value
+    return None if value == "null" and written != "prompt" else value
 
 
 def split(text: str) -> tuple[str, str]:
@@ -175,13 +210,23 @@ def split(text: str) -> tuple[str, str]:
     return current(key), value
 
 
-def _backbone(value: str) -> tuple[str, str | None]:
-    """The choice in the group `backbone`, and the path that it needs."""
+def _backbone(value: str) -> tuple[str, dict[str, str | None]]:
+    """The choice in the group `backbone`, and what it needs beside it.
+
+    A name is known in any case, and by its repository on the hub; another OWNER/NAME is looked for there.
+    """
     names = [name for name in options("backbone") if name != "folder"]
     if value == "folder" or value in names:
-        return value, None
+        return value, {}
     if value and Path(value).is_dir():
-        return "folder", value
+        return "folder", {"backbone.path": value}
+    owner, _, tail = value.rpartition("/")
+    known = {name.casefold(): name for name in names}
+    known |= {str(place).casefold(): name for name in names if (place := read(f"backbone/{name}").get("repository"))}
+    if found := known.get(value.casefold()) or (owner and known.get(tail.casefold())):
+        return found, {}
+    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", value) and not Path(owner).exists():
+        return "folder", {"backbone.name": value, "backbone.repository": value}
     raise InputError(
         f"unknown backbone {value!r}: neither a folder nor one of {', '.join(names)}{nearest(value, names)}"
     )
@@ -198,7 +243,7 @@ def _unknown(key: str, known: Iterable[str]) -> str:
     groups = {name: _keys((f"{group}={name}",)) for name in options(group)} if group in GROUPS else {}
     if owners := [name for name, keys in groups.items() if key in keys and f"{group}.preset" not in keys]:
         return f"{key!r} has no meaning here: it belongs to {group}={' or '.join(owners)}"
-    return f"unknown key {key!r}{nearest(key, known)}"
+    return f"unknown key {key!r}{meant(key, known)}"
 
 
 @functools.cache
@@ -214,21 +259,18 @@ def walked(values: Mapping[str, Any], prefix: str = "") -> tuple[str, ...]:
     return tuple(found)
 
 
-def _bracketed(key: str, value: Any) -> Any:
-    bare = key in LISTS and isinstance(value, str) and re.fullmatch(r"[-\w.\s]+(,[-\w.\s]+)+", value)
-    return f"[{value}]" if bare else value
-
-
-def _literal(value: Any) -> str:
-    """A value as the override grammar writes it."""
-    if value is None:
-        return "null"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(str, value)) + "]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _bracketed(text: str) -> str:
+    """Several values with commas between them, in the brackets that the override grammar asks for."""
+    return f"[{text}]" if re.fullmatch(r"[-\w.\s]+(,[-\w.\s]+)+", text) else text
 
 
 def composed(overrides: tuple[str, ...], name: str = "config") -> dict[str, Any]:
+    """A configuration of conf/ with overrides in Hydra's grammar, as plain values; any thread may ask."""
+    with _ALONE:
+        return _composed(overrides, name)
+
+
+def _composed(overrides: tuple[str, ...], name: str) -> dict[str, Any]:
     for group, choice in (text.split("=", 1) for text in overrides if text.partition("=")[0] in GROUPS):
         if (found := plugins.node(group, choice)) is not None:
             ConfigStore.instance().store(group=group, name=choice, node=found[0], package=found[1])

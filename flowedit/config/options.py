@@ -149,10 +149,12 @@ def _fits(value: Any, kind: Any) -> tuple[bool, Any]:
     if typing.get_origin(kind) is Literal:
         return value in typing.get_args(kind) and not isinstance(value, bool), value
     if typing.get_origin(kind) is tuple:
-        items = [value] if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+        member = typing.get_args(kind)[0]
+        one = isinstance(value, str) if member is str else isinstance(value, (int, float)) and value is not True
+        items = [value] if one and value is not False else value
         if not isinstance(items, (list, tuple)):
             return False, None
-        pairs = [_fits(item, typing.get_args(kind)[0]) for item in items]
+        pairs = [_fits(item, member) for item in items]
         return all(good for good, _ in pairs), tuple(v for _, v in pairs)
     if kind is float:
         number = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value

@@ -11,6 +11,7 @@ from flowedit.backbones.options import BackboneOptions, RuntimeOptions
 from flowedit.config.options import check_ranges
 from flowedit.declare import option
 from flowedit.masks.options import MaskOptions
+from flowedit.media.rates import frame_rate
 from flowedit.messages import InputError
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Settings:
         "share of the grid that is run: 0 is the clip itself, 1 starts at pure noise; flowedit edit takes several",
         least=0,
         most=1,
-        expected="within 0 (the clip itself) and 1 (from pure noise)",
+        expected="between 0 (the clip itself) and 1 (from pure noise)",
         bench=True,
     )
     source_guidance_scale: float = option(
@@ -139,7 +140,7 @@ class Settings:
         "blend the edit into the original pixels through the mask; auto is on with a mask", typed="{auto,true,false}"
     )
     size: str | None = option(
-        "working size; without it the backbone's own area at the clip's aspect",
+        "working size; without it the one that the backbone was trained at, or its area at the clip's aspect",
         typed="WIDTHxHEIGHT",
         written="text",
         generate=True,
@@ -155,7 +156,10 @@ class Settings:
         check=_ascending,
         expected="auto, none or ascending frame numbers from 1 up",
     )
-    fit: Literal["crop", "pad"] = option("how another aspect meets the working size")
+    fit: Literal["auto", "crop", "pad"] = option(
+        "how another aspect meets the working size: auto crops, but pads a portrait clip in a landscape frame",
+        typed="{auto,crop,pad}",
+    )
     window: int | Literal["auto", "whole"] = option(
         "frames that the network sees at once: auto (what it was trained on) | whole | a number",
         least=1,
@@ -186,15 +190,7 @@ class Settings:
     @property
     def rate(self) -> Fraction | None:
         """`fps` as an exact number; None for the source's own."""
-        if self.fps is None:
-            return None
-        try:
-            rate = Fraction(str(self.fps))
-        except (ValueError, ZeroDivisionError):
-            rate = Fraction(0)
-        if not 0 < rate <= 1000:
-            raise InputError(f"fps {self.fps} is not a frame rate: a number such as 8, 23.976 or 24000/1001")
-        return rate
+        return None if self.fps is None else frame_rate(self.fps)
 
     @property
     def frame_size(self) -> tuple[int, int] | None:

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,15 @@ class Results:
     """
 
     folder: Path
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = field(repr=False)
     names: tuple[str, ...]
-    by_kind: bool
-    notes: tuple[str, ...] = ()
+    by_kind: bool = field(repr=False)
+    notes: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def page(self) -> Path:
+        """The page with the videos and the scores."""
+        return self.folder / "index.html"
 
     @property
     def failed(self) -> bool:

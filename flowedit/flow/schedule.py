@@ -22,8 +22,23 @@ def uniform(knots: Tensor, steps: int) -> list[float]:
     return shifted(knots, steps, shift=1.0)
 
 
-def shifted(knots: Tensor, steps: int, shift: float) -> list[float]:
-    """t = t_max shift s / (1 + (shift - 1) s) over s = 1 - i / steps (Esser et al. 2024, eq. 23), then 0.
+def model_below(knots: Tensor, steps: int, top: float) -> list[float]:
+    """`steps` of the knots (T,) from the one nearest to `top` down, in trailing spacing, then 0.
+
+    Where so many knots do not lie below it, it begins at the first that has them.
+    """
+    _require_steps(steps, len(knots))
+    nearest = int((knots - top).abs().argmin())
+    return model(knots[min(nearest, len(knots) - steps) :], steps)
+
+
+def shifted_time(s: float, shift: float) -> float:
+    """t = shift s / (1 + (shift - 1) s), of s in [0, 1] (Esser et al. 2024, eq. 23)."""
+    return shift * s / (1.0 + (shift - 1.0) * s)
+
+
+def shifted(knots: Tensor, steps: int, shift: float, share: float = 1.0) -> list[float]:
+    """t_max shift s / (1 + (shift - 1) s) over s = share (1 - i / steps) (Esser et al. 2024, eq. 23), then 0.
 
     The model was not trained below its smallest knot: a grid that goes lower is squeezed to end there before 0.
     Raises ValueError for shift <= 0.
@@ -32,11 +47,12 @@ def shifted(knots: Tensor, steps: int, shift: float) -> list[float]:
         raise InputError(f"grid shift {shift} must be above 0; 1 is uniform, 3 to 12 take more of the steps near noise")
     _require_steps(steps)
     top, bottom = float(knots[0]), float(knots[-1])
-    s = [1.0 - i / steps for i in range(steps)]
-    times = [top * shift * x / (1.0 + (shift - 1.0) * x) for x in s]
+    s = [share * (1.0 - i / steps) for i in range(steps)]
+    times = [top * shifted_time(x, shift) for x in s]
     if times[-1] < bottom and steps > 1:
-        stretch = (top - bottom) / (top - times[-1])
-        times = [top - (top - t) * stretch for t in times]
+        first = times[0]
+        stretch = (first - bottom) / (first - times[-1])
+        times = [first - (first - t) * stretch for t in times]
     return [*(min(top, t) for t in times), 0.0]  # rounding must not leave [0, 1]
 
 

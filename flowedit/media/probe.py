@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 
+from flowedit.media import timing
+from flowedit.media.timing import Index, Packet
 from flowedit.messages import FileError, FileMissingError, InputError
 
 STANDARD_RATES = [
@@ -24,17 +26,6 @@ STANDARD_RATES = [
 UNSPECIFIED = 2  # of ITU-T H.273, matrix coefficients
 
 HDR_TO_SDR = "zscale=t=linear:npl=100,tonemap=hable,zscale=p=bt709:t=bt709:m=bt709:r=tv"
-
-
-@dataclass(frozen=True)
-class Index:
-    """Where a file's frames are: display times in stream units, ascending (empty if unknown), and its key frames."""
-
-    times: tuple[int, ...] = ()
-    keys: tuple[tuple[int, int], ...] = ()
-    """Of each key frame its display and its decoding time."""
-    closed: bool = False
-    """Seeks are exact: no frame after a key frame in the file is displayed before it."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +46,12 @@ class Video:
     """Displayed width of a pixel over its height."""
     assumed_bt709: bool = False
     """HD that names no colour matrix: players take BT.709, FFmpeg alone BT.601."""
+    matrix: int = 1
+    """By ITU-T H.273, as the file says or as players take it; of RGB BT.709."""
+    pixel_format: str = "yuv420p"
+    """FFmpeg's name of how the file stores its pixels."""
+    notices: tuple[str, ...] = ()
+    """What a user should hear about this file, a line each: what is left out, and how it is read."""
     index: Index = field(default=Index(), repr=False, compare=False)
 
 
@@ -81,14 +78,6 @@ def open_video(path: Path) -> Any:
     """Open a local file with PyAV; raises av.error.FFmpegError."""
     # absolute, because FFmpeg takes "a:b.mp4" for a protocol; file only, because a playlist may name an address
     return av.open(str(path.absolute()), options={"protocol_whitelist": "file"}, metadata_errors="ignore")
-
-
-def is_shown(packet: Any, stream: Any) -> bool:
-    """Whether a video packet becomes a frame that players show."""
-    if not packet.size or packet.is_discard:
-        return False
-    # a VP8 reference frame that is never displayed says so in its first byte
-    return stream.codec_context.name != "vp8" or bool(bytes(packet)[0] & 0x10)
 
 
 def _check_file(path: Path) -> None:
@@ -122,14 +111,14 @@ def _inspect(path: Path, container: Any) -> Video:
         raise InputError(
             f"{path} uses a codec that FFmpeg cannot decode here; convert it first: " + _convert(path, [], "h264")
         )
-    frame, packets, end = _scan(container, stream)
-    times = _times(packets)
-    _check_whole(path, container, stream, len(times), end)
-    if not times:
+    frame, packets, headless, end = _scan(path, container, stream)
+    _check_whole(path, container, stream, len(packets), end)
+    if not packets:
         raise InputError(f"{path} has no frames: give a video with at least one")
     if frame is None:
         raise InputError(f"{path} is damaged: none of its frames can be decoded; copy or export it again")
-    fps, steady = _rate(stream, times)
+    times = _times(path, kind, packets, frame, headless)
+    fps, steady, held = _rate(stream, times)
     _check_pixels(path, stream, frame, fps, steady)
     rotation = -frame.rotation % 360
     if rotation % 90:
@@ -141,62 +130,83 @@ def _inspect(path: Path, container: Any) -> Video:
     assumed = frame.colorspace == UNSPECIFIED and min(height, width) >= 720
     return Video(
         path,
-        len(times),
+        len(times) + held,
         (height, width),
         fps,
         rotation,
         bool(container.streams.audio),
         aspect,
         assumed,
-        _index(kind, packets),
+        _matrix(frame, assumed),
+        frame.format.name,
+        tuple(_notices(len(packets) - len(times), held, fps)),
+        timing.make_index(kind, packets, times, headless, held, fps, stream.time_base),
     )
 
 
-class _Packet(NamedTuple):
-    """Of a packet that becomes a frame: display and decoding time in stream units, and whether it is a key frame."""
+def _scan(path: Path, container: Any, stream: Any) -> tuple[Any, list[Packet], bool, float]:
+    """The first frame that a clip can begin with, the packets of all frames, and where the file ends in seconds.
 
-    pts: int | None
-    dts: int | None
-    key: bool
-
-
-def _scan(container: Any, stream: Any) -> tuple[Any, list[_Packet], float]:
-    """The first frame that decodes, the packets of all frames, and where the file ends in seconds."""
-    frame, end = None, 0.0
-    packets: list[_Packet] = []
+    The third value says whether the file begins between key frames.
+    """
+    frame, end, key, headless = None, 0.0, None, False
+    packets: list[Packet] = []
     for packet in container.demux():
         if packet.size and packet.dts is not None:
             end = max(end, float((packet.dts + (packet.duration or 0)) * packet.time_base))
         if packet.stream is stream:
-            if is_shown(packet, stream):
-                packets.append(_Packet(packet.pts, packet.dts, packet.is_keyframe))
-            if frame is None:
-                with suppress(av.error.FFmpegError):
-                    frame = next(iter(packet.decode()), None)
-    return frame, packets, end
+            if timing.is_shown(packet, stream):
+                packets.append(Packet(packet.pts, packet.dts, packet.is_keyframe))
+            if key is None and packet.size:  # a key frame that an edit list hides is one as well
+                key = Packet(packet.pts, packet.dts, True) if packet.is_keyframe else None
+                headless = headless or key is None
+            if frame is None and key is not None:
+                frame = next((f for f in _decoded(packet) if timing.begins(f, key, stream.codec_context.name)), None)
+    if packets and key is None:  # a file that names no key frame is taken as it decodes
+        headless = False
+        with open_video(path) as again:
+            frame = next((f for packet in again.demux(again.streams.best("video")) for f in _decoded(packet)), None)
+    return frame, packets, headless, end
 
 
-def _times(packets: Sequence[_Packet]) -> list[int | None]:
-    """Display times; decoding times where AVI and some program streams give no others."""
-    displayed = all(packet.pts is not None for packet in packets)
-    return [packet.pts if displayed else packet.dts for packet in packets]
+def _decoded(packet: Any) -> list[Any]:
+    with suppress(av.error.FFmpegError):
+        return list(packet.decode())
+    return []
 
 
-def _index(kind: str, packets: Sequence[_Packet]) -> Index:
-    times = [packet.pts for packet in packets if packet.pts is not None]
-    # AVI has no display times: FFmpeg makes some up, and they are wrong where frames are reordered
-    if kind == "avi" or len(set(times)) < len(packets):
-        return Index()
-    earliest, closed = times[-1], "mp4" in kind or "matroska" in kind
-    for packet, time in zip(reversed(packets), reversed(times), strict=True):
-        closed = closed and not (packet.key and earliest < time)
-        earliest = min(earliest, time)
-    keys = tuple(
-        (time, time if packet.dts is None else packet.dts)
-        for packet, time in zip(packets, times, strict=True)
-        if packet.key
-    )
-    return Index(tuple(sorted(times)), keys, closed)
+def _times(path: Path, kind: str, packets: Sequence[Packet], frame: Any, headless: bool) -> list[int | None]:
+    """The times of the frames from `frame` on, the first that a clip can begin with."""
+    if timing.times_known(kind, packets) or not headless:
+        return timing.shown_times(kind, packets, frame.pts)
+    with open_video(path) as container:
+        count = sum(1 for _ in timing.from_key_frame(_all_frames(container)))
+    return timing.shown_times(kind, packets, None, count)
+
+
+def _all_frames(container: Any) -> Iterator[Any]:
+    stream = container.streams.best("video")
+    for packet in timing.from_key_packet(container.demux(stream)):
+        yield from _decoded(packet)
+
+
+def _matrix(frame: Any, assumed: bool) -> int:
+    if frame.colorspace != UNSPECIFIED or assumed or frame.format.is_rgb or len(frame.format.components) < 3:
+        return int(frame.colorspace) if 0 < frame.colorspace != UNSPECIFIED else 1
+    return 6  # what FFmpeg takes for whatever names none
+
+
+def _notices(lost: int, held: int, fps: Fraction) -> Iterator[str]:
+    if lost:
+        yield (
+            f"the file begins between key frames: {lost} frames at its start cannot be decoded and are left out, of "
+            "picture and sound"
+        )
+    if held:
+        yield (
+            f"the first frame is held for the time of {held + 1}, and counts as so many of {float(fps):.6g} fps "
+            f"(--start {held} begins where it moves)"
+        )
 
 
 def _check_whole(path: Path, container: Any, stream: Any, frames: int, end: float) -> None:
@@ -214,25 +224,28 @@ def _check_whole(path: Path, container: Any, stream: Any, frames: int, end: floa
         )
 
 
-def _rate(stream: Any, times: list[int | None]) -> tuple[Fraction, bool]:
-    """The rate, frames over duration, and whether the frames come steadily."""
+def _rate(stream: Any, times: Sequence[int | None]) -> tuple[Fraction, bool, int]:
+    """The rate, whether the frames come steadily, and how many more frames' time the first is shown than the others.
+
+    The average of the file's header is taken while no frame is off by more than half a frame's time.
+    """
     average = Fraction(stream.average_rate or stream.guessed_rate or 25)
     known = sorted(t for t in times if t is not None)
     if len(known) < len(times) or len(known) < 2:
-        return average, True
+        return average, True, 0
     # some cameras hold the first frame (an edit list does it too), so steadiness is judged from the second on
     tail = known[1:] if len(known) > 3 else known
     step = Fraction(tail[-1] - tail[0], len(tail) - 1)
     # a tenth of a frame: the jitter of a camera's clock, and the rounding of coarse time bases
     slack = max(Fraction(1), step / 10)
+    held = round((tail[0] - known[0]) / step) - 1 if step and len(known) > 3 else 0
     steady = step > 0 and all(abs(t - tail[0] - i * step) <= slack for i, t in enumerate(tail))
-    if not steady:  # the commonest spacing: what the camera aimed at
+    if not steady or not 0 <= held <= len(known):  # the commonest spacing: what the camera aimed at
         steps = sorted(b - a for a, b in itertools.pairwise(known) if b > a) or [1]
-        return 1 / (steps[len(steps) // 2] * stream.time_base), False
+        return 1 / (steps[len(steps) // 2] * stream.time_base), False, 0
     measured = 1 / (step * stream.time_base)
-    long_first = known[1] - known[0] > step + slack
-    exact = long_first or abs(average / measured - 1) * len(known) < Fraction(1, 2)
-    return (average if exact else measured.limit_denominator(100_000)), steady
+    exact = not held and abs(average / measured - 1) * len(known) < Fraction(1, 2)
+    return (average if exact else measured.limit_denominator(100_000)), True, held
 
 
 def _check_pixels(path: Path, stream: Any, frame: Any, fps: Fraction, steady: bool) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 
+from flowedit.media import timing
 from flowedit.media.probe import Video, open_video, probe
+from flowedit.media.rates import frame_rate
 from flowedit.media.sound import Sound
 from flowedit.media.writer import Writer
 from flowedit.messages import InputError
@@ -20,6 +23,12 @@ from flowedit.messages import InputError
 __all__ = ["Selection", "Sound", "Video", "Writer", "probe", "read", "read_small", "select"]
 
 THREADS = 4
+
+EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+"""Without both FFmpeg darkens every frame by up to two levels where chroma has fewer samples than luma."""
+
+DECORD = ("yuv444p", "yuvj444p", "gbrp")
+"""Pixel formats whose colours decord reads rightly; others it darkens, and it has no option that says not to."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +61,9 @@ def select(video: Video, start: int = 0, frames: int | None = None, fps: float |
         )
     rate = video.fps
     if fps is not None:
-        if not (math.isfinite(fps) and fps > 0):
-            raise InputError(f"fps {fps} is not a rate: give a number above 0, at most {_decimal(video.fps)}")
-        asked = fps if isinstance(fps, Fraction) else Fraction(str(fps))
-        # 29.97 and 27.02 are how people write 30000/1001 and 369000/13657
-        if abs(asked / video.fps - 1) > Fraction(1, 1000):
+        asked = frame_rate(fps)
+        # 27.02 is how people write 369000/13657, and 30 how they write 30000/1001, of which no frame can be left out
+        if not -Fraction(1, 2000) < asked / video.fps - 1 < Fraction(1, 500):
             rate = asked
         if rate > video.fps:
             raise InputError(
@@ -64,6 +71,11 @@ def select(video: Video, start: int = 0, frames: int | None = None, fps: float |
                 f"left out but not invented, so give at most {_decimal(video.fps)}"
             )
     step = video.fps / rate
+    if step > (left := video.frames - start):
+        raise InputError(
+            f"fps {fps} is less than one frame of {video.path}: from frame {start} on it lasts "
+            f"{_decimal(left / video.fps)} s, so give at least {_decimal(video.fps / left)}"
+        )
     available = math.ceil((video.frames - start) / step)
     count = available if frames is None else frames
     if not 1 <= count <= available:
@@ -89,7 +101,7 @@ def read(video: Video, indices: Sequence[int], chunk: int = 16) -> Iterator[np.n
         )
     if chunk < 1:
         raise InputError(f"chunk {chunk} is not a number of frames: give 1 or more")
-    return _read(video, indices, chunk)
+    return _read(video, _in_file(video, indices), chunk)
 
 
 def read_small(video: Video, indices: Sequence[int], side: int) -> Iterator[np.ndarray]:
@@ -101,11 +113,12 @@ def read_small(video: Video, indices: Sequence[int], side: int) -> Iterator[np.n
     """
     shrink = side / max(video.size)
     height, width = (max(2, round(length * shrink)) for length in video.size[:: -1 if video.rotation % 180 else 1])
+    indices, to_rgb = _in_file(video, indices), _to_rgb(video, Interpolation.AREA, width, height)
     done, picture = 0, None
     for index, frame in _decoded(video, indices[0], THREADS):
         if index < indices[done]:
             continue
-        picture = frame.reformat(width, height, "rgb24", interpolation=Interpolation.AREA).to_ndarray()
+        picture = to_rgb(frame)
         while done < len(indices) and indices[done] <= index:
             yield picture
             done += 1
@@ -115,10 +128,24 @@ def read_small(video: Video, indices: Sequence[int], side: int) -> Iterator[np.n
         yield from [picture] * (len(indices) - done)
 
 
+def _in_file(video: Video, indices: Sequence[int]) -> list[int]:
+    """Indices of a clip as they count in its file, where the first frame is one however long it is held."""
+    return [max(0, index - video.index.held) for index in indices]
+
+
+def _to_rgb(video: Video, kernel: Interpolation, *size: int) -> Callable[[Any], np.ndarray]:
+    """A function from a decoded frame to uint8 RGB, at a size (width, height) if that is given."""
+    reformatter = VideoReformatter()
+    matrix = {"src_colorspace": "ITU709"} if video.assumed_bt709 else {}
+    options: dict[str, Any] = {"format": "rgb24", "interpolation": kernel | EXACT, "threads": 1} | matrix
+    return lambda frame: reformatter.reformat(frame, *size, **options).to_ndarray()
+
+
 def _read(video: Video, indices: list[int], chunk: int) -> Iterator[np.ndarray]:
     # decord counts frames from key frames in the file's order, and so returns others where groups are open
     # and it takes BT.601 for whatever names no matrix
-    batch = _decord(video) if video.index.closed and not video.assumed_bt709 else None
+    exact = video.index.closed and not video.assumed_bt709 and video.pixel_format in DECORD
+    batch = _decord(video) if exact else None
     for begin in range(0, len(indices), chunk):
         frames = batch(indices[begin : begin + chunk]) if batch else None
         if frames is None:
@@ -139,7 +166,7 @@ def _decord(video: Video) -> Callable[[list[int]], np.ndarray | None] | None:
         reader = decord.VideoReader(str(video.path.absolute()), num_threads=THREADS)
     except (fault, RuntimeError):
         return None
-    if len(reader) != video.frames:
+    if len(reader) != len(video.index.times):
         return None
 
     def batch(indices: list[int]) -> np.ndarray | None:
@@ -152,18 +179,23 @@ def _decord(video: Video) -> Callable[[list[int]], np.ndarray | None] | None:
     return batch
 
 
-def _decode(video: Video, indices: list[int], chunk: int, threads: int = THREADS) -> Iterator[np.ndarray]:
+ATTEMPTS = ((THREADS, True), (1, True), (1, False))
+"""Threads, and whether to seek: one thread loses nothing but a damaged frame itself, and a decoder that begins at a
+point of recovery gives no whole frame at once."""
+
+
+def _decode(video: Video, indices: list[int], chunk: int, attempt: int = 0) -> Iterator[np.ndarray]:
     """Yield the frames at ascending `indices` in chunks, by PyAV; raises ValueError for one that is damaged."""
     frames: list[np.ndarray] = []
+    to_rgb = _to_rgb(video, Interpolation.BICUBIC)
     done = 0
-    for index, frame in _decoded(video, indices[0], threads):
+    for index, frame in _decoded(video, indices[0], *ATTEMPTS[attempt]):
         if done == len(indices) or index > indices[done]:
             break
         picture = None
         while done < len(indices) and index == indices[done]:
             if picture is None:
-                matrix = {"src_colorspace": "ITU709"} if video.assumed_bt709 else {}
-                picture = np.rot90(frame.to_ndarray(format="rgb24", **matrix), -video.rotation // 90)
+                picture = np.rot90(to_rgb(frame), -video.rotation // 90)
                 if picture.shape != (*video.size, 3):
                     raise InputError(
                         f"frame {index} of {video.path} is {picture.shape[1]}x{picture.shape[0]}, others "
@@ -176,37 +208,59 @@ def _decode(video: Video, indices: list[int], chunk: int, threads: int = THREADS
                 frames = []
     if frames:
         yield np.stack(frames)
-    if done < len(indices) and threads > 1:  # one thread loses nothing but the damaged frame itself
-        yield from _decode(video, indices[done:], chunk, threads=1)
+    if done < len(indices) and attempt + 1 < len(ATTEMPTS):
+        yield from _decode(video, indices[done:], chunk, attempt + 1)
     elif done < len(indices):
         raise InputError(
-            f"frame {indices[done]} of {video.path} cannot be decoded, the file is damaged there: choose "
-            "other frames, or export the video again"
+            f"frame {indices[done] + video.index.held} of {video.path} cannot be decoded, the file is damaged there: "
+            "choose other frames, or export the video again"
         )
 
 
-def _decoded(video: Video, first: int, threads: int) -> Iterator[tuple[int, Any]]:
+def _decoded(video: Video, first: int, threads: int, seek: bool = True) -> Iterator[tuple[int, Any]]:
     """Yield (index, frame) in order, from a key frame at or before frame `first` on, without damaged ones."""
     places = {time: index for index, time in enumerate(video.index.times)}
-    with open_video(video.path) as container:
-        stream = container.streams.best("video")
-        stream.thread_type, stream.codec_context.thread_count = "AUTO", threads
-        before = [dts for pts, dts in video.index.keys if pts <= video.index.times[first]]
-        if len(before) > 1:
-            container.seek(before[-1], stream=stream)
-        ordinal = -1
-        for packet in container.demux(stream):
-            try:
-                decoded = packet.decode()
-            except av.error.FFmpegError:
-                if places:
-                    continue
+    headless = video.index.headless and not places
+    ordinal = -1
+    for packet in _packets(video, first, threads, seek):
+        try:
+            decoded = packet.decode()
+        except av.error.FFmpegError:
+            if places:
+                continue
+            return
+        for frame in decoded:
+            headless = headless and not frame.key_frame
+            ordinal += not headless
+            index = places.get(frame.pts, -1) if places else ordinal
+            if index >= first:
+                yield index, frame
+
+
+def _packets(video: Video, first: int, threads: int, seek: bool) -> Iterator[Any]:
+    """Packets in the file's order, from the last key frame at or before frame `first` on, or from an earlier one."""
+    index = video.index
+    keys = [key for key in index.keys if key[0] <= index.times[first]] if seek else []
+    for key in keys[:0:-1][:3]:
+        with open_video(video.path) as container:
+            stream, head = _video_stream(container, threads), None
+            with suppress(av.error.FFmpegError):
+                container.seek(key[1], stream=stream)
+                packets = timing.from_packet(container.demux(stream), *key)
+                head = next(packets, None)
+            if head is not None:
+                yield head
+                yield from packets
                 return
-            for frame in decoded:
-                ordinal += 1
-                index = places.get(frame.pts, -1) if places else ordinal
-                if index >= first:
-                    yield index, frame
+    with open_video(video.path) as container:
+        packets = container.demux(_video_stream(container, threads))
+        yield from timing.from_key_packet(packets) if index.headless else packets
+
+
+def _video_stream(container: Any, threads: int) -> Any:
+    stream = container.streams.best("video")
+    stream.thread_type, stream.codec_context.thread_count = "AUTO", threads
+    return stream
 
 
 def _decimal(rate: Fraction) -> str:

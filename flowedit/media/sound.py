@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
 
-from flowedit.media.probe import open_video
+from flowedit.media.probe import Video, open_video
 from flowedit.messages import InputError
 
 MP4_CODECS = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}  # what players expect in an mp4
@@ -20,9 +19,9 @@ AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000
 
 @dataclass(frozen=True)
 class Sound:
-    """The interval of a file's sound, in seconds after its first video frame, to carry over."""
+    """The interval of a file's sound, in seconds after the first frame that `probe` found, to carry over."""
 
-    path: Path
+    video: Video
     start: Fraction
     seconds: Fraction
 
@@ -33,21 +32,18 @@ class SoundTrack:
     def __init__(self, sound: Sound, output: Any) -> None:
         self._output, self._ahead = output, None
         try:
-            self._source = open_video(sound.path)
+            self._source = open_video(sound.video.path)
         except av.error.FFmpegError as error:
             raise InputError(
-                f"the sound of {sound.path} cannot be read: {error.strerror}; write without it, or give another file"
+                f"the sound of {sound.video.path} cannot be read: {error.strerror}; write without it, or give "
+                "another file"
             ) from None
         stream: Any = self._source.streams.best("audio")
         self._packets: Iterator[Any] = iter(())
         if stream is None or stream.codec_context is None:
             self._source.close()
             return
-        video = self._source.streams.best("video")
-        offset = Fraction(0)
-        if video is not None and video.start_time is not None and video.time_base is not None:
-            offset = video.start_time * video.time_base
-        start = offset + sound.start
+        start = sound.video.index.start + sound.start
         if sound.start > 0:
             self._source.seek(int(start * av.time_base))
         if stream.codec_context.codec.canonical_name in MP4_CODECS:

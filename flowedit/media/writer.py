@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from contextlib import ExitStack
 from fractions import Fraction
@@ -10,8 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import av
+import cv2
 import numpy as np
-from av.video.reformatter import ColorRange, Interpolation
+from av.video.reformatter import ColorRange
 
 from flowedit.machine import whole_file
 from flowedit.media.sound import Sound, SoundTrack
@@ -19,15 +21,49 @@ from flowedit.messages import InputError
 
 THREADS = 4  # a fixed number: x264 writes other bytes for another number of threads
 
-SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+MATRICES = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114)}
+"""BT.709 and both names of BT.601 by their number in ITU-T H.273: what red and blue weigh in luma."""
+
+
+@functools.cache
+def to_yuv(matrix: int) -> np.ndarray:
+    """R, G, B, 1 to Y, Cb, Cr in limited range (ITU-T H.273), all from 0 to 255; float32 (3, 4)."""
+    red, blue = MATRICES[matrix]
+    luma = np.array([red, 1 - red - blue, blue])
+    differences = ([0, 0, 1] - luma) / (1 - blue), ([1, 0, 0] - luma) / (1 - red)
+    rows = np.stack([219 / 255 * luma, *(112 / 255 * each for each in differences)])
+    return np.column_stack([rows, (16, 128, 128)]).astype(np.float32)
+
+
+_HALF = (0.64484, 0.30880, -0.15432, -0.00014, 0.02324), (0.54823, 0.04390, -0.15755, 0.06208, 0.00334)
+
+ACROSS = np.array(_HALF[0][:0:-1] + _HALF[0], np.float32)
+DOWN = np.array(_HALF[1][::-1] + _HALF[1], np.float32)
+ONE = np.ones(1, np.float32)
+"""Chroma to half its samples, which H.264 places on every other column and between two rows. These are inverses from
+the left of the cubic kernel by which FFmpeg doubles them again (a = -0.6), near to the ideal low pass: another pass of
+reading and writing takes nothing away. FFmpeg's own kernels blur colours and shift them by a quarter of a sample."""
+
+
+def planes(frame: np.ndarray, matrix: int, subsampled: bool) -> list[np.ndarray]:
+    """Y, Cb, Cr of an RGB frame (H, W, 3), each uint8 and rounded to the nearest; chroma (H/2, W/2) if `subsampled`."""
+    luma, *chroma = cv2.split(cv2.transform(frame.astype(np.float32), to_yuv(matrix)))
+    if subsampled:
+        # beyond an edge FFmpeg repeats the sample there, which lies between two rows and on a column
+        chroma = [cv2.sepFilter2D(each, -1, ONE, DOWN, None, (0, 4), 0, cv2.BORDER_REFLECT)[::2] for each in chroma]
+        chroma = [
+            cv2.sepFilter2D(each, -1, ACROSS, ONE, None, (4, 0), 0, cv2.BORDER_REPLICATE)[:, ::2] for each in chroma
+        ]
+    return [np.clip(np.rint(each), 0, 255).astype(np.uint8) for each in (luma, *chroma)]
 
 
 class Writer:
-    """Write uint8 RGB frames of one (height, width) as H.264 in mp4, BT.709, at exactly `fps`.
+    """Write uint8 RGB frames of one (height, width) as H.264 in mp4, limited range, at exactly `fps`.
 
     A context manager: the file appears under its name on a clean exit only. Even sizes become yuv420p, odd
-    ones yuv444p; `crf` is x264's, 0 (lossless) to 51. Raises ValueError for frames of another shape or none
-    at all, and OSError when the folder or the disk refuses the file.
+    ones yuv444p; `crf` is x264's, 0 (lossless) to 51; `matrix` is H.273's number of a source's, of which BT.601 and
+    BT.709 are kept, so that nothing is rounded anew, and others become BT.709. Raises ValueError for frames of another
+    shape or none at all, and OSError when the folder or the disk refuses the file.
     """
 
     def __init__(
@@ -38,6 +74,7 @@ class Writer:
         sound: Sound | None = None,
         crf: int = 16,
         pixel_aspect: Fraction = Fraction(1),
+        matrix: int = 1,
     ) -> None:
         if min(size) < 2 or fps <= 0 or not 0 <= crf <= 51:
             raise InputError(
@@ -48,6 +85,7 @@ class Writer:
         self.frames = 0
         self._format = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
         self._crf, self._pixel_aspect, self._source = crf, pixel_aspect, sound
+        self._matrix = matrix if matrix in MATRICES else 1
         self._sound: SoundTrack | None = None
 
     def __enter__(self) -> Self:
@@ -72,7 +110,7 @@ class Writer:
         codec = stream.codec_context
         codec.time_base, codec.thread_count = 1 / self.fps, THREADS
         codec.sample_aspect_ratio = self._pixel_aspect
-        codec.colorspace = codec.color_primaries = codec.color_trc = 1  # BT.709
+        codec.colorspace, codec.color_primaries, codec.color_trc = self._matrix, 1, 1  # BT.709
         codec.color_range = ColorRange.MPEG
         self._stream = stream
         if self._source is not None:
@@ -87,13 +125,7 @@ class Writer:
             )
         try:
             for array in frames:
-                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24").reformat(
-                    format=self._format,
-                    src_color_range="JPEG",
-                    dst_color_range="MPEG",
-                    dst_colorspace="ITU709",
-                    interpolation=SCALER,
-                )
+                picture = self._picture(array)
                 picture.pts, picture.time_base = self.frames, 1 / self.fps
                 self._container.mux(self._stream.encode(picture))
                 self.frames += 1
@@ -101,6 +133,13 @@ class Writer:
                     self._sound.advance(self.frames / self.fps)
         except OSError as error:
             raise self._refused(error) from None
+
+    def _picture(self, frame: np.ndarray) -> Any:
+        picture = av.VideoFrame(self.size[1], self.size[0], self._format)
+        picture.colorspace, picture.color_range = self._matrix, ColorRange.MPEG
+        for plane, values in zip(picture.planes, planes(frame, self._matrix, self._format == "yuv420p"), strict=True):
+            np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width] = values
+        return picture
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

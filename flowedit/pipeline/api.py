@@ -1,9 +1,10 @@
 """Editing from Python: one clip, frames in memory, or many clips with one loaded backbone."""
 
 import inspect
+import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
@@ -11,7 +12,7 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack
 import numpy as np
 
 from flowedit.backbones.options import BackboneOptions, RuntimeOptions
-from flowedit.config.compose import GROUPS, compose
+from flowedit.config.compose import GROUPS, OPTIONS, compose, current
 from flowedit.config.compose import options as names
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import AveragingOptions
@@ -21,12 +22,16 @@ from flowedit.media.probe import Video, probe
 from flowedit.messages import InputError
 from flowedit.pipeline import instruction, run
 from flowedit.pipeline.checks import check
+from flowedit.pipeline.outputs import EDIT, GENERATE, check_place
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.source import array_clip, open_clip
-from flowedit.types import QUIET, Backbone, EditedFrames, EditResult, Monitor, Step
+from flowedit.types import QUIET, Backbone, EditedFrames, EditResult, GeneratedClip, Monitor, Step
 
 LOADED = ("backbone", "runtime")
 """Groups that are chosen when an editor is loaded."""
+
+LOGGER = logging.getLogger("flowedit")
+"""Hears every notice of the functions here, as a warning."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 Path = str | os.PathLike[str]
@@ -63,7 +68,7 @@ class MethodOptions(TypedDict, total=False):
     composite: bool | Literal["auto"]
     size: str | None
     cuts: tuple[int, ...] | list[int] | Literal["auto", "none"]
-    fit: Literal["crop", "pad"]
+    fit: Literal["auto", "crop", "pad"]
     window: int | Literal["auto", "whole"]
     window_overlap: float
 
@@ -89,6 +94,23 @@ class EditOptions(LoadOptions, total=False):
     backbone: Path | Mapping[str, Any] | BackboneOptions
 
 
+class GenerateOptions(TypedDict, total=False):
+    """The options of a clip from a prompt alone, by the same names."""
+
+    negative_prompt: str
+    steps: int
+    target_guidance_scale: float
+    seed: int
+    size: str | None
+    frames: int | None
+    fps: str | float | None
+    window: int | Literal["auto", "whole"]
+    window_overlap: float
+    out: Path | None
+    runtime: Mapping[str, Any] | RuntimeOptions
+    backbone: Path | Mapping[str, Any] | BackboneOptions
+
+
 class FrameOptions(MethodOptions, total=False):
     """The options of an edit of frames in memory."""
 
@@ -96,10 +118,33 @@ class FrameOptions(MethodOptions, total=False):
     backbone: Path | Mapping[str, Any] | BackboneOptions
 
 
-def _shows(options: Any) -> Callable[[F], F]:
+class Told:
+    """A monitor that keeps the notices which pass to another one; with `log` the logger `flowedit` hears them too."""
+
+    def __init__(self, monitor: Monitor | None, log: bool = True) -> None:
+        self._monitor, self._log = monitor or QUIET, log
+        self.notices: list[str] = []
+
+    def phase(self, name: str, total: int) -> None:
+        """A phase begins."""
+        self._monitor.phase(name, total)
+
+    def advance(self, count: int = 1) -> None:
+        """Units of the phase that are done."""
+        self._monitor.advance(count)
+
+    def notice(self, text: str) -> None:
+        """A line for the user."""
+        self.notices.append(text)
+        if self._log:
+            LOGGER.warning("%s", text)
+        self._monitor.notice(text)
+
+
+def shows(options: Any) -> Callable[[F], F]:
     """The signature that `help` and completion show has every option by name, not `**options`."""
 
-    def shows(function: F) -> F:
+    def show(function: F) -> F:
         shown = inspect.signature(function)
         own = [each for each in shown.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
         named = [
@@ -109,7 +154,7 @@ def _shows(options: Any) -> Callable[[F], F]:
         function.__signature__ = shown.replace(parameters=[*own, *named])  # type: ignore[attr-defined]
         return function
 
-    return shows
+    return show
 
 
 class Editor:
@@ -117,7 +162,7 @@ class Editor:
 
     `settings` name the backbone in place of options."""
 
-    @_shows(LoadOptions)
+    @shows(LoadOptions)
     def __init__(
         self,
         backbone: Path | None = None,
@@ -131,7 +176,7 @@ class Editor:
         self._loaded = settings or settings_of(self._options)
         self.backbone: Backbone = run.load_backbone(self._loaded)
 
-    @_shows(ClipOptions)
+    @shows(ClipOptions)
     def edit(
         self,
         clip: Path,
@@ -147,10 +192,11 @@ class Editor:
         `settings` are whole settings in place of options, but for `out`. Raises flowedit.Error with one clear line;
         nothing is left half-written.
         """
-        settings, video = self._complete({**options, "clip": os.fspath(clip)}, settings, monitor)
-        return run.edit_clip(settings, self.backbone, self._session(monitor, callback, cancel), video=video)
+        told = Told(monitor)
+        settings, video = self._complete({**options, "clip": _clip(clip)}, settings, told)
+        return run.edit_clip(settings, self.backbone, self._session(told, callback, cancel), video=video)
 
-    @_shows(MethodOptions)
+    @shows(MethodOptions)
     def edit_frames(
         self,
         array: np.ndarray,
@@ -163,12 +209,14 @@ class Editor:
         **options: Unpack[MethodOptions],
     ) -> EditedFrames:
         """Edit frames uint8 (F, H, W, 3), RGB, of a clip at `fps` frames a second; see `flowedit.edit_frames`."""
-        settings, _ = self._complete(dict(options), settings, monitor, files=False)
-        session = self._session(monitor, callback, cancel)
-        return run.edit_array(settings, self.backbone, array_clip(array, fps, settings), session)
+        told = Told(monitor)
+        settings, _ = self._complete(_without_files(options), settings, told, files=False)
+        return run.edit_array(
+            settings, self.backbone, array_clip(array, fps, settings), self._session(told, callback, cancel)
+        )
 
     def _complete(
-        self, options: dict[str, Any], settings: Settings | None, monitor: Monitor | None, files: bool = True
+        self, options: dict[str, Any], settings: Settings | None, monitor: Monitor, files: bool = True
     ) -> tuple[Settings, Video | None]:
         late = {key for key in options if key.split(".")[0] in LOADED}
         if late:
@@ -177,19 +225,22 @@ class Editor:
         if (whole.backbone, whole.runtime) != (self._loaded.backbone, self._loaded.runtime):
             raise InputError("the settings name another backbone or runtime than was loaded: load another editor")
         video = probe(whole.clip or "") if files else None
-        return instruction.complete(whole, monitor or QUIET, video=video), video
+        return instruction.complete(whole, monitor, video=video), video
 
-    def _session(self, monitor: Monitor | None, callback: Heard | None, cancel: threading.Event | None) -> Session:
-        return Session(self.backbone.device, monitor, callback, cancel)
+    def _session(self, told: Told, callback: Heard | None, cancel: threading.Event | None) -> Session:
+        return Session(self.backbone.device, told, callback, cancel, told.notices)
+
+    def __repr__(self) -> str:
+        return f"Editor({self.backbone.spec.name!r} on {self.backbone.device})"
 
 
-@_shows(LoadOptions)
+@shows(LoadOptions)
 def load(backbone: Path | None = None, **options: Unpack[LoadOptions]) -> Editor:
     """An editor around a backbone, a name or a checkpoint folder: `load("cogvideox-2b").edit("clip.mp4", ...)`."""
     return Editor(backbone, **options)
 
 
-@_shows(EditOptions)
+@shows(EditOptions)
 def edit(
     clip: Path,
     *,
@@ -201,16 +252,17 @@ def edit(
     """Edit one clip: `edit("clip.mp4", source="a fox runs", instruction="replace the fox with a panda", backbone=...)`.
 
     Without an instruction `target` says what the clip should show, `source_words` and `target_words` where. The result
-    names the files and holds the latents. `monitor` hears phases, progress and notices. `callback` hears each step, and
+    names the files and holds the latents. `monitor` hears phases, progress and notices; the notices reach the logger
+    `flowedit` and `result.notices` as well. `callback` hears each step, and
     returns True to stop there and keep what is there. `cancel`, once set, ends the edit with `flowedit.Cancelled` and
     leaves nothing. Raises flowedit.Error, which is a ValueError or an OSError as well, with one clear line.
     `flowedit list options` says what each option is.
     """
-    settings, monitor = settings_of({**options, "clip": os.fspath(clip)}), monitor or QUIET
-    return edit_settings(settings, probe(settings.clip or ""), monitor, callback, cancel)
+    settings = settings_of({**options, "clip": _clip(clip)})
+    return edit_settings(settings, probe(settings.clip or ""), Told(monitor), callback, cancel)
 
 
-@_shows(FrameOptions)
+@shows(FrameOptions)
 def edit_frames(
     array: np.ndarray,
     *,
@@ -224,10 +276,53 @@ def edit_frames(
 
     Options as in `edit`, but for those of a file.
     """
-    settings, monitor = instruction.complete(settings_of(options), monitor or QUIET), monitor or QUIET
-    check(settings, array_clip(array, fps, settings))  # before a download
-    editor = Editor(settings=settings)
-    return editor.edit_frames(array, fps=fps, monitor=monitor, callback=callback, cancel=cancel, settings=settings)
+    told = Told(monitor)
+    settings = instruction.complete(settings_of(_without_files(options)), told)
+    clip = array_clip(array, fps, settings)
+    check(settings, clip)  # before a download
+    backbone = run.load_backbone(settings)
+    return run.edit_array(settings, backbone, clip, Session(backbone.device, told, callback, cancel, told.notices))
+
+
+@shows(GenerateOptions)
+def generate(
+    prompt: str,
+    *,
+    monitor: Monitor | None = None,
+    callback: Heard | None = None,
+    cancel: threading.Event | None = None,
+    **options: Unpack[GenerateOptions],
+) -> GeneratedClip:
+    """Make a clip from a prompt alone: `generate("a fox moves right over green grass", seed=1)`.
+
+    The result names the folder and the clip in it. `monitor`, `callback`, `cancel` and errors are as in `edit`.
+    """
+    flat, objects = flattened(options)
+    settings = replace(generation({**flat, "target": prompt}), **objects)
+    return generate_settings(settings, Told(monitor), callback, cancel)
+
+
+def generation(flags: Mapping[str, Any], overrides: Iterable[str] = ()) -> Settings:
+    """The settings of a clip from a prompt alone; raises InputError for an option that only an edit has."""
+    made = {"mode": "random_noise", "strength": "1"}
+    for key in (current(text.partition("=")[0]) for text in (*flags, *overrides)):
+        head, dot, _ = key.partition(".")
+        if (
+            head in OPTIONS
+            and not OPTIONS[head].generate
+            and not (head in ("target", "runtime") or (head == "mode" and dot))
+        ):
+            raise InputError(f"generation has no {key}: it makes a clip from random noise and a prompt alone")
+    return compose({**made, **flags}, overrides)
+
+
+def generate_settings(
+    settings: Settings, monitor: Monitor, callback: Heard | None = None, cancel: threading.Event | None = None
+) -> GeneratedClip:
+    """The clip that these settings say."""
+    check_place(settings.out, GENERATE)
+    backbone = run.load_backbone(settings)
+    return run.generate(settings, backbone, Session(backbone.device, monitor, callback, cancel))
 
 
 def edit_settings(
@@ -238,14 +333,26 @@ def edit_settings(
     cancel: threading.Event | None = None,
 ) -> EditResult:
     """The edit that these settings say, of a clip that was probed already; refused before a download if need be."""
-    settings = instruction.complete(settings, monitor, video=video)
+    check_place(settings.out, EDIT)
+    told = Told(monitor, log=False)
+    settings = instruction.complete(settings, told, video=video)
     check(settings, open_clip(settings, video))
     backbone = run.load_backbone(settings)
-    return run.edit_clip(settings, backbone, Session(backbone.device, monitor, callback, cancel), video=video)
+    session = Session(backbone.device, monitor, callback, cancel, told.notices)
+    return run.edit_clip(settings, backbone, session, video=video)
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:
     """Settings from options by name: groups as a name, a dictionary or an object; dotted names as in conf/."""
+    flat, objects = flattened(options)
+    return replace(compose(flat), **objects)
+
+
+def flattened(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options by the dotted names of conf/, and those groups that are objects of their options' class.
+
+    Raises InputError for an array, and for an option of a group that is given as an object.
+    """
     flat: dict[str, Any] = {}
     objects: dict[str, Any] = {}
     for key, value in options.items():
@@ -263,14 +370,31 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
             elif key == "backbone":
                 flat[key] = value.name if value.name in names("backbone") else "folder"  # type: ignore[union-attr]
         elif isinstance(value, np.ndarray):
-            raise InputError(f"{key} is an array: it takes a text, a number or a path")
+            hint = "; save the mask as an image or a folder of images" if key == "user_mask" else ""
+            raise InputError(f"{key} is an array: it takes a text, a number or a path{hint}")
         elif "." in key:
             flat[key] = _written(value)
         else:
             flat[key] = os.fspath(value) if isinstance(value, os.PathLike) else value
     if lost := [key for key in flat if key.partition(".")[0] in objects and "." in key]:
         raise InputError(f"{', '.join(lost)}: set it in the object that is given for {lost[0].partition('.')[0]}")
-    return replace(compose(flat), **objects)
+    return flat, objects
+
+
+def _clip(clip: Any) -> str:
+    """A clip's path as text; raises InputError for anything else."""
+    if isinstance(clip, np.ndarray):
+        raise InputError("the clip is an array: flowedit.edit_frames(array, fps=...) edits frames in memory")
+    if not isinstance(clip, (str, os.PathLike)):
+        raise InputError(f"the clip is {type(clip).__name__}: give the path of a video file")
+    return str(os.fspath(clip))
+
+
+def _without_files(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of an edit of frames in memory; raises InputError for those of files."""
+    if lost := [key for key in ("clip", "out") if options.get(key) is not None]:
+        raise InputError(f"{', '.join(lost)}: frames in memory have no file; flowedit.edit(clip, ...) edits one")
+    return dict(options)
 
 
 def _written(value: Any) -> Any:

@@ -14,7 +14,7 @@ from flowedit.language.tasks import TASKS
 from flowedit.media import cuts
 from flowedit.messages import InputError, listed
 from flowedit.pipeline.checks import changed
-from flowedit.pipeline.plan import Brief, Plan
+from flowedit.pipeline.plan import Brief, Plan, native_size
 from flowedit.types import BackboneSpec, Geometry
 
 
@@ -23,7 +23,7 @@ def of_region(made: Brief) -> list[str]:
     settings, sides, editor = made.settings, made.sides, made.editor
     notices = list(_of_task(made))
     if "source" not in editor.sides and words.phrases(settings.source_words):
-        notices.append(f"{settings.mode.name} evaluates no source prompt: source_words give no mask")
+        notices.append(f"mode={settings.mode.name} never looks at the source prompt: no mask comes from source_words")
     if not made.attended:
         if not settings.user_mask:
             notices.append("mask=none and no user mask: a global edit, the whole frame may change")
@@ -76,6 +76,12 @@ def of_margins(lost: bool) -> list[str]:
 def of_shots(plan: Plan) -> list[str]:
     """How the model runs the shots; what several have in common is said once, with their numbers."""
     said: dict[str, list[str]] = {}
+    first = plan.shots[0]
+    if plan.settings.fit == "auto" and first.fit.how == "pad":
+        height, width = first.geometry.size
+        said[f"the clip is padded to {width}x{height}, which lies the other way (--fit crop fills the frame)"] = [
+            str(number) for number in range(1, len(plan.shots) + 1)
+        ]
     for number, shot in enumerate(plan.shots, 1):
         for text in of_shape(plan.settings, plan.spec, shot.geometry, shot.windows):
             said.setdefault(text, []).append(str(number))
@@ -96,12 +102,25 @@ def of_shape(settings: Settings, spec: BackboneSpec, geometry: Geometry, windows
         notices.append(
             f"size {settings.size} is not a multiple of {spec.multiple}: the nearest valid one is {width}x{height}"
         )
+    if not spec.any_size and geometry.size != native_size(spec):
+        own = "{1}x{0}".format(*native_size(spec))
+        notices.append(f"{spec.name} was trained at {own} alone: at {width}x{height} it may do worse (--size {own})")
     if geometry.frames != geometry.source_frames:
         extra = geometry.frames - geometry.source_frames
         notices.append(
             f"{geometry.source_frames} frames: the last is repeated {extra} times for the model, and dropped again"
         )
-    return notices + _of_windows(settings, spec, geometry, windows)
+    return [*notices, *_of_length(spec, windows), *_of_windows(settings, spec, geometry, windows)]
+
+
+def _of_length(spec: BackboneSpec, windows: Sequence[Window]) -> Iterator[str]:
+    """A window whose length the model's training did not have."""
+    start, end = windows[0]
+    frames, step = 1 + (end - start - spec.leading_latents - 1) * spec.frames_per_latent, spec.trained_step
+    if (frames - 1) % step and frames != spec.trained_frames:
+        below = frames - 1 - (frames - 1) % step
+        lengths = " or ".join(str(each + 1) for each in (below, below + step) if each)
+        yield f"{spec.name} was trained on {step} n + 1 frames, not {frames}: --frames {lengths} may do better"
 
 
 def _of_windows(settings: Settings, spec: BackboneSpec, geometry: Geometry, places: Sequence[Window]) -> list[str]:

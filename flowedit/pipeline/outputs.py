@@ -58,7 +58,7 @@ def staging(out: str | None, clip: str, files: Sequence[str] = EDIT, inputs: Ite
     Raises OSError if it cannot be written, or if it would replace one of `inputs` or a file that is not ours.
     """
     final = Path(out) if out else Path("outputs") / clip / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    _check(final, files, inputs)
+    check_place(str(final), files, inputs)
     parent = final.absolute().parent
     fresh = [p for p in (parent, *parent.parents) if not p.exists()]
     stage: Path | None = None
@@ -86,7 +86,11 @@ def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
     path.write_text(yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=110), encoding="utf-8")
 
 
-def _check(final: Path, files: Sequence[str], inputs: Iterable[str]) -> None:
+def check_place(out: str | None, files: Sequence[str], inputs: Iterable[str] = ()) -> None:
+    """Raise FileError for a folder that cannot be made, or where `files` would replace `inputs` or what is not ours."""
+    if out is None:
+        return
+    final = Path(out)
     above = next((place for place in (final, *final.absolute().parents) if os.path.lexists(place)), final)
     if os.path.lexists(above) and not above.is_dir():
         raise NoFolderError(f"out {str(final)!r} cannot be made: {str(above)!r} is not a folder")

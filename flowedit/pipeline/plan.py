@@ -161,24 +161,45 @@ class Plan:
 def make_plan(brief: Brief, backbone: Backbone, clip: Clip, cuts: Sequence[int]) -> Plan:
     """The plan of a clip whose shots begin at 0 and at `cuts`, counted among the frames that are read."""
     settings, spec = brief.settings, backbone.spec
-    size = settings.frame_size or working_size(clip.size, spec.native_area, spec.multiple, spec.max_side)
+    size = settings.frame_size or default_size(spec, clip.size)
     shots = []
     for first, end in pairwise([0, *cuts, len(clip.selection.indices)]):
         geometry = backbone.geometry(end - first, size)
-        fit = lay(clip.size, geometry.size, settings.fit)
+        fit = lay(clip.size, geometry.size, how_to_lay(settings, clip.size, geometry.size))
         places = tuple(windows_of(settings, spec, geometry.latent[1]))
         shots.append(Shot(first, clip.selection.between(first, end), geometry, fit, places))
     return Plan(brief, spec, tuple(make_grid(settings, backbone)), clip, tuple(shots))
 
 
+def default_size(spec: BackboneSpec, source: tuple[int, int]) -> tuple[int, int]:
+    """The working (height, width) without a user's own: the one that the model was trained at, or any of its area."""
+    return working_size(source, spec.native_area, spec.multiple, spec.max_side) if spec.any_size else native_size(spec)
+
+
+def how_to_lay(settings: Settings, source: tuple[int, int], working: tuple[int, int]) -> str:
+    """crop or pad: as asked; of itself crop, but a portrait clip is padded in a landscape frame, and so is its like."""
+    if settings.fit != "auto":
+        return settings.fit
+    turned = (source[0] - source[1]) * (working[0] - working[1]) < 0  # a crop would leave less than half of the clip
+    return "pad" if turned else "crop"
+
+
 def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
     """The times that are run: the whole grid of `steps`, cut to its strength.
 
-    The model's own grid is its knots in trailing spacing, or shifted, where its checkpoint says so.
+    The model's own grid is its knots in trailing spacing, or shifted, where its checkpoint says so. So that a strength
+    is the same noise on every backbone, it is cut where `spec.strength_shift` says, not at a share of its knots.
     """
-    mode, knots, steps, shift = settings.mode, backbone.knots, settings.steps, backbone.spec.shift
+    mode, knots, steps, spec = settings.mode, backbone.knots, settings.steps, backbone.spec
+    shift = spec.shift
     if mode.grid == "given" and mode.times is None:
         raise InputError("mode.grid=given needs mode.times, such as mode.times=[1,0.9,0.7,0]")
+    run = intervals(settings)
+    if mode.grid == "model" and spec.strength_shift is not None and 0 < run < steps:
+        top = schedule.shifted_time(run / steps, spec.strength_shift)
+        if shift == 1.0:
+            return schedule.model_below(knots, run, top)
+        return schedule.shifted(knots, run, shift, share=top / (shift - (shift - 1.0) * top))
     grids = {
         "given": lambda: schedule.given(mode.times or ()),
         "shifted": lambda: schedule.shifted(knots, steps, mode.shift),

@@ -21,7 +21,7 @@ from flowedit.types import QUIET, Backbone, Monitor, Step
 class Session:
     """Where one edit speaks: its phases and notices to a monitor, its steps to a callback; and what ends it early.
 
-    `cancel`, once set, ends the edit at the next step or chunk with `Cancelled`.
+    `cancel`, once set, ends the edit at the next step or chunk with `Cancelled`; `said` was told before it began.
     """
 
     def __init__(
@@ -30,9 +30,10 @@ class Session:
         monitor: Monitor | None = None,
         callback: Callable[[Step], bool | None] | None = None,
         cancel: threading.Event | None = None,
+        said: Iterable[str] = (),
     ) -> None:
         self.meter, self.callback = Meter(device), callback
-        self.notices: list[str] = []
+        self.notices: list[str] = list(said)
         self.shot, self.stopped = 1, False
         self._monitor, self._cancel = QUIET if monitor is None else monitor, cancel
 
@@ -144,6 +145,7 @@ def _of_settings(brief: Brief, grid: Sequence[float]) -> dict[str, Any]:
     return {
         "times": [round(t, 9) for t in grid],
         "settings": plain(asdict(brief.settings)),
+        "threads": torch.get_num_threads(),
         "versions": versions(),
     }
 

@@ -75,13 +75,13 @@ def write_edit(
     """edit.mp4, compare.mp4 and, with a mask, mask.mp4, as `rendered` gives them."""
     clip, selection = plan.clip, plan.clip.selection
     video = clip.video
-    sound = Sound(video.path, selection.start_seconds, selection.seconds) if video.has_audio else None
+    sound = Sound(video, selection.start_seconds, selection.seconds) if video.has_audio else None
     labels = ["source", "edit" if plan.spec.trained else "edit (random weights: noise)"]
     size = _picture_size(video)
     session.announce("decode, write", len(selection.indices))
     with ExitStack() as stack:
-        path, aspect = folder / "edit.mp4", video.pixel_aspect
-        edit = stack.enter_context(Writer(path, clip.size, selection.fps, sound, pixel_aspect=aspect))
+        like = {"pixel_aspect": video.pixel_aspect, "matrix": video.matrix}
+        edit = stack.enter_context(Writer(folder / "edit.mp4", clip.size, selection.fps, sound, **like))
         others: dict[str, Writer] = {}
         for part in rendered(plan, backbone, edits, pixels):
             edit.write(part.edit)

@@ -28,7 +28,7 @@ from flowedit.pipeline.region import user_latent
 from flowedit.pipeline.render import blends, rendered, write_clip, write_edit
 from flowedit.pipeline.source import Clip, cut_places, loses_margins, open_clip, working_frames, working_mask
 from flowedit.pipeline.steer import bind, encode, run_editor, steer
-from flowedit.types import Backbone, EditedFrames, EditResult, Frames
+from flowedit.types import Backbone, EditedFrames, EditResult, Frames, GeneratedClip
 
 CARRIES = 22.0
 """PSNR in dB of a clip after encoding and decoding, below which the user is told."""
@@ -90,7 +90,7 @@ class Prepared:
 def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session) -> Prepared:
     """Everything that can be refused is refused here, before the networks run; and what is to be said is said."""
     made = check(settings, clip)
-    session.say(instruction.explain(settings))
+    session.say([*clip.video.notices, *instruction.explain(settings)])
     for name in ("source", "target", "negative_prompt"):
         session.say(check_prompt(made, backbone, name))
     check_editor(made, len(make_grid(settings, backbone)) - 1)
@@ -226,10 +226,13 @@ def _lost(backbone: Backbone, frames: Frames, x_src: Tensor) -> list[str]:
     ]
 
 
-def generate(settings: Settings, backbone: Backbone, session: Session | None = None) -> Path:
-    """A clip from the target prompt alone, by the same seam: random noise at strength 1; returns its folder."""
+def generate(settings: Settings, backbone: Backbone, session: Session | None = None) -> GeneratedClip:
+    """A clip from the target prompt alone, by the same seam: random noise at strength 1.
+
+    Raises InputError for a lack of a prompt, another mode, or a grid that does not begin at pure noise.
+    """
     if not (settings.target or "").strip():
-        raise InputError("no prompt: say what the clip should show (--prompt)")
+        raise InputError('no prompt: say what the clip shows: flowedit generate "a fox moves right over green grass"')
     if settings.mode.name != "random_noise":
         raise InputError("generation starts from noise: it needs mode=random_noise")
     session = session or Session(backbone.device)
@@ -251,5 +254,7 @@ def generate(settings: Settings, backbone: Backbone, session: Session | None = N
         evaluations = backbone.evaluations - before
         with session.meter.phase("decode and write"), torch.no_grad():
             write_clip(backbone, geometry, z, stage.folder / "video.mp4", settings.rate, session)
-        write_yaml(stage.folder / "run.yaml", describe_generation(made, backbone, grid, evaluations, session))
-        return stage.commit()
+        described = describe_generation(made, backbone, grid, evaluations, session)
+        write_yaml(stage.folder / "run.yaml", described)
+        folder = stage.commit()
+    return GeneratedClip(folder, folder / "video.mp4", described)

@@ -15,6 +15,7 @@ from flowedit.media.fit import Fit
 from flowedit.media.frames import LazyFrames, by_chunks
 from flowedit.media.pixels import resize
 from flowedit.media.probe import Video, probe
+from flowedit.media.rates import frame_rate
 from flowedit.media.reader import Selection, read, read_small, select
 from flowedit.messages import InputError
 from flowedit.types import Frames, Geometry
@@ -82,15 +83,8 @@ def array_clip(frames: np.ndarray, fps: float | Fraction, settings: Settings) ->
         raise InputError(f"frames are {type(frames).__name__}: give an array uint8 (frames, height, width, 3), RGB")
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not frames.size:
         raise InputError(f"frames are {frames.dtype} {frames.shape}: give uint8 (frames, height, width, 3), RGB")
-    try:
-        rate = fps if isinstance(fps, Fraction) else Fraction(str(fps))
-        good = rate > 0
-    except (ValueError, ZeroDivisionError):  # nan, inf, a word
-        good = False
-    if not good:
-        raise InputError(f"fps {fps} is not a frame rate: give a number above 0")
     size = int(frames.shape[1]), int(frames.shape[2])
-    video = Video(Path("frames"), len(frames), size, rate, rotation=0, has_audio=False)
+    video = Video(Path("frames"), len(frames), size, frame_rate(fps), rotation=0, has_audio=False)
     return Clip(video, select(video, settings.start, settings.frames, settings.rate), frames)
 
 

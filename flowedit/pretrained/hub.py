@@ -45,31 +45,44 @@ def processor(cls: Any, place: str | Path) -> Any:
     return _fetch(place, lambda here: cls.from_pretrained(place, local_files_only=here, trust_remote_code=False))
 
 
-def snapshot(repository: str, size: str, patterns: Sequence[str], advice: str) -> Path:
-    """The folder of a repository in the local cache, its files that match the patterns downloaded if need be.
+def snapshot(
+    repository: str, size: str, patterns: Sequence[str], advice: str, lacking: Callable[[Path], Sequence[str]]
+) -> Path:
+    """The folder of a repository in the local cache, whole; its files that match the patterns downloaded if need be.
 
-    Raises what `unreachable` says, each time anew: a user may have repaired the connection.
+    `lacking` names the files that a folder should have and has not: what an earlier download left half, or another
+    program fetched in part, is completed. Raises what `unreachable` says, each time anew: a user may have repaired the
+    connection.
     """
     from huggingface_hub import snapshot_download
 
-    if (folder := cached_snapshot(repository, patterns)) is not None:
+    if (folder := cached_snapshot(repository, patterns, lacking)) is not None:
         return folder
+    name = f"{repository} ({size}) from the model hub"
     try:
-        return Path(snapshot_download(repository, allow_patterns=list(patterns)))
+        folder = Path(snapshot_download(repository, allow_patterns=list(patterns)))
     except MemoryError:
         raise
     except Exception as error:  # the hub's client raises its own kinds, its transport's and the system's
-        raise unreachable(f"{repository} ({size}) from the model hub", advice, error) from error
+        raise unreachable(name, advice, error) from error
+    if lost := lacking(folder):  # without a connection the client hands out what is there
+        raise DownloadError(f"cannot get {name}: the cache {str(folder)!r} still lacks {lost[0]}; {advice}")
+    return folder
 
 
-def cached_snapshot(repository: str, patterns: Sequence[str]) -> Path | None:
-    """The folder of a repository in the local cache; None if it is not there."""
+def cached_snapshot(repository: str, patterns: Sequence[str], lacking: Callable[[Path], Sequence[str]]) -> Path | None:
+    """The folder of a repository in the local cache; None if it is not there, or not whole."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=list(patterns), local_files_only=True))
+        folder = Path(snapshot_download(repository, allow_patterns=list(patterns), local_files_only=True))
+        return None if lacking(folder) else folder
+    except HFValidationError as error:
+        raise InputError(f"{repository!r} is no name on the model hub: write OWNER/NAME") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError):
+        return None
+    except InputError:  # a file that cannot be read: the hub knows better
         return None
 
 

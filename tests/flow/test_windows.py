@@ -323,7 +323,7 @@ def test_an_overlap_without_windows_is_said(editor, clip_file, tmp_path):
 
 def test_generation_runs_in_windows_too(editor, tmp_path):
     flags = {**editor._options, "target": "a fox", "mode": "random_noise", "frames": 17, "out": str(tmp_path / "o")}
-    folder = run.generate(settings_of(flags), editor.backbone)
+    folder = run.generate(settings_of(flags), editor.backbone).folder
     told = yaml.safe_load((folder / "run.yaml").read_text())
     assert any("windows of 9 frames" in text for text in told["notices"])
     assert told["network_evaluations"] == 2 * 2 * len(windows.places(*_sizes(editor.backbone)))

@@ -253,7 +253,9 @@ PARTS = {"fox": (0, 9), "apple": (9, 20), "car": (20, 21)}
 def film(tmp_path_factory, clip_file):
     """The fox, the apple and one frame of the car, 9 + 11 + 1 frames at 10 a second, with 1.2 s of a tone."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
-    with writer.Writer(path, SIZE, Fraction(10), Sound(clip_file, Fraction(0), Fraction(12, 10)), crf=0) as out:
+    with writer.Writer(
+        path, SIZE, Fraction(10), Sound(probe.probe(clip_file), Fraction(0), Fraction(12, 10)), crf=0
+    ) as out:
         out.write(np.concatenate([FOX, APPLE, NIGHT[:1]]))
     return path
 

@@ -6,6 +6,7 @@ import resource
 import shlex
 import struct
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -138,6 +139,10 @@ def reader(request, monkeypatch):
     return request.param
 
 
+FORMATS = {"decord": "yuv444p", "pyav": "yuv420p"}
+"""A pixel format that each reads."""
+
+
 def whole(path, indices=None, chunk=16):
     info = probe(path)
     return np.concatenate(list(read(info, range(info.frames) if indices is None else indices, chunk)))
@@ -159,7 +164,7 @@ def whole(path, indices=None, chunk=16):
 )
 def test_probe_counts_and_times(tmp_path, name, codec, rate):
     path = make(tmp_path / name, moving(12), codec, rate)
-    assert probe(path) == Video(path, 12, (64, 96), Fraction(rate), 0, False)
+    assert probe(path) == Video(path, 12, (64, 96), Fraction(rate), 0, False, matrix=6)
 
 
 def test_probe_one_frame_and_sound(tmp_path):
@@ -263,22 +268,27 @@ class Stream:
 
 
 @pytest.mark.parametrize(
-    ("times", "average", "base", "fps", "steady"),
+    ("times", "average", "base", "fps", "held"),
     [
-        ([round(i * 1001 / 24) for i in range(50)], "24000/1001", "1/1000", "24000/1001", True),
-        ([i // 3 * 100 + (0, 33, 66)[i % 3] for i in range(50)], "30", "1/1000", "30", True),
-        ([0, 16610, *(16610 + 2999 * i for i in range(1, 40))], "369000/13657", "1/90000", "369000/13657", True),
-        ([20 * i for i in range(30)], "15", "1/600", "30", True),  # a header that says another rate
-        ([20 * i for i in range(30) if i != 17], "29", "1/600", None, False),
-        ([20 * i for i in range(30) if i != 28], "29", "1/600", None, False),
-        ([0, 20], "30", "1/600", "30", True),
-        ([0, 20, 60], "20", "1/600", None, False),
-        ([0, 0, 20, 40], "30", "1/600", "30", True),
+        ([round(i * 1001 / 24) for i in range(50)], "24000/1001", "1/1000", "24000/1001", 0),
+        ([i // 3 * 100 + (0, 33, 66)[i % 3] for i in range(50)], "30", "1/1000", "30", 0),
+        ([0, 16610, *(16610 + 2999 * i for i in range(1, 40))], "369000/13657", "1/90000", "90000/2999", 5),
+        ([0, *(20 * i + 12 for i in range(1, 40))], "30", "1/600", "30", 1),
+        ([0, *(20 * i + 9 for i in range(1, 40))], "30", "1/600", "30", 0),
+        ([0, *(20 * i - 11 for i in range(1, 40))], "30", "1/600", None, None),
+        ([0, *(20 * i + 2000 for i in range(1, 40))], "30", "1/600", None, None),
+        ([20 * i for i in range(30)], "15", "1/600", "30", 0),  # a header that says another rate
+        ([20 * i for i in range(30) if i != 17], "29", "1/600", None, None),
+        ([20 * i for i in range(30) if i != 28], "29", "1/600", None, None),
+        ([0, 20], "30", "1/600", "30", 0),
+        ([0, 20, 60], "20", "1/600", None, None),
+        ([0, 0, 20, 40], "30", "1/600", None, None),
     ],
 )
-def test_rate(times, average, base, fps, steady):
-    rate, is_steady = _rate(Stream(average, base), times)
-    assert is_steady == steady
+def test_rate(times, average, base, fps, held):
+    """`held` is None where the frames do not come steadily."""
+    rate, steady, first = _rate(Stream(average, base), times)
+    assert (first if steady else None) == held
     assert fps is None or rate == Fraction(fps)
 
 
@@ -293,6 +303,11 @@ def test_select():
     assert select(INFO, 10, 4, 12) == Selection((10, 12, 15, 17), Fraction(12), Fraction(1, 3), Fraction(4, 12))
     assert select(INFO, fps=10).indices == tuple(range(0, 100, 3))
     assert select(INFO, fps=30.01).fps == 30
+    assert select(INFO, fps=29.97).fps == Fraction(30000, 1001)
+    ntsc = replace(INFO, fps=Fraction(30000, 1001))
+    assert [select(ntsc, fps=fps).fps for fps in (29.97, 30)] == 2 * [Fraction(30000, 1001)]
+    assert select(INFO, 99, fps=30).indices == (99,)
+    assert select(INFO, fps=0.3).indices == (0,)
 
 
 @pytest.mark.parametrize(
@@ -306,6 +321,9 @@ def test_select():
         ({"fps": 60}, ["fps 60", "at most 30"]),
         ({"fps": 0}, ["fps 0"]),
         ({"fps": float("nan")}, ["fps nan"]),
+        ({"fps": 1e-9}, ["fps 1e-09 is not a frame rate"]),
+        ({"fps": 0.29}, ["fps 0.29", "lasts 3.33333 s", "at least 0.3"]),
+        ({"start": 90, "fps": 2}, ["from frame 90 on it lasts 0.333333 s", "at least 3"]),
     ],
 )
 def test_select_refuses(arguments, words):
@@ -319,7 +337,7 @@ def test_select_refuses(arguments, words):
 def test_read_picks_the_right_frames(tmp_path, reader, name):
     codec = "libvpx-vp9" if name.endswith("webm") else "libx264"
     frames = moving(30)
-    path = make(tmp_path / name, frames, codec, g=8, crf=10)
+    path = make(tmp_path / name, frames, codec, fmt=FORMATS[reader], g=8, crf=10)
     read_back = whole(path).astype(int)
     assert read_back.shape == frames.shape
     for i in range(30):
@@ -344,7 +362,7 @@ def test_read_where_decord_would_return_other_frames(tmp_path, name):
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 def test_read_turns_frames(tmp_path, reader, degrees):
-    path = turn(make(tmp_path / "a.mp4", moving(5), crf=5), degrees)
+    path = turn(make(tmp_path / "a.mp4", moving(5), fmt=FORMATS[reader], crf=5), degrees)
     info = probe(path)
     assert info.rotation == degrees
     assert info.size == ((96, 64) if degrees % 180 else (64, 96))
@@ -358,7 +376,7 @@ def test_read_turns_frames(tmp_path, reader, degrees):
 
 @pytest.mark.parametrize(("matrix", "range_"), itertools.product([1, 5, 6], [1, 2]))
 def test_read_honours_colour_tags(tmp_path, reader, matrix, range_):
-    path = make(tmp_path / "a.mp4", np.stack([patches()] * 3), colour=(matrix, range_), crf=5)
+    path = make(tmp_path / "a.mp4", np.stack([patches()] * 3), fmt=FORMATS[reader], colour=(matrix, range_), crf=5)
     frames = whole(path).astype(int)
     for colour, (row, column) in zip(PATCHES, CENTRES, strict=True):
         assert np.abs(frames[:, row, column] - colour).max() <= 3
@@ -379,7 +397,7 @@ def test_both_readers_agree(tmp_path, monkeypatch):
 def test_read_names_the_damaged_frame(tmp_path, monkeypatch, use_decord, bad):
     if not use_decord:
         monkeypatch.setitem(sys.modules, "decord", None)
-    path = make(tmp_path / "a.mp4", moving(20), bf=0)
+    path = make(tmp_path / "a.mp4", moving(20), fmt="yuv444p" if use_decord else "yuv420p", bf=0)
     offset, size = packets(path)[bad]
     data = bytearray(path.read_bytes())
     data[offset : offset + size] = bytes(size)
@@ -401,7 +419,7 @@ def test_a_file_is_looked_through_once_however_often_it_is_read(tmp_path, monkey
         monkeypatch.setitem(sys.modules, "decord", None)
     elif importlib.util.find_spec("decord") is None:
         pytest.skip("no decord on this machine")
-    path = make(tmp_path / "a.mp4", moving(20), g=6)
+    path = make(tmp_path / "a.mp4", moving(20), fmt="yuv444p", g=6)
     opened, plain = [], av.open
     monkeypatch.setattr(av, "open", lambda *args, **options: (opened.append(args), plain(*args, **options))[1])
     video = probe(path)
@@ -447,7 +465,7 @@ def test_untagged_colours_are_bt709_in_hd_and_bt601_below(tmp_path, scale, matri
 
 
 @pytest.mark.parametrize("size", [(96, 160), (95, 159)])
-def test_writer_keeps_colours(tmp_path, reader, size):
+def test_writer_keeps_colours(tmp_path, size):
     with Writer(tmp_path / "a.mp4", size, Fraction(25)) as out:
         out.write(np.stack([patches(size)] * 4))
     frames = whole(tmp_path / "a.mp4").astype(int)
@@ -554,7 +572,7 @@ def heard(path):
 def test_sound_is_cut_and_shifted(tmp_path, burst, name, codec, result, start):
     source = make(tmp_path / name, moving(50), "mpeg4" if name == "a.avi" else "libx264", sound=(codec, burst))
     length = 2 - start
-    sound = Sound(source, start, length)
+    sound = Sound(probe(source), start, length)
     path = write(tmp_path / "out.mp4", int(25 * length), sound)
     kind, begin, end, duration = heard(path)
     assert kind == result
@@ -566,7 +584,7 @@ def test_sound_is_cut_and_shifted(tmp_path, burst, name, codec, result, start):
 
 def test_sound_of_a_silent_or_missing_source(tmp_path):
     silent = make(tmp_path / "silent.mp4", moving(5))
-    assert not probe(write(tmp_path / "out.mp4", 3, Sound(silent, Fraction(0), Fraction(1)))).has_audio
-    missing = Sound(tmp_path / "no.mp4", Fraction(0), Fraction(1))
+    assert not probe(write(tmp_path / "out.mp4", 3, Sound(probe(silent), Fraction(0), Fraction(1)))).has_audio
+    missing = Sound(replace(INFO, path=tmp_path / "no.mp4"), Fraction(0), Fraction(1))
     refused(lambda: write(tmp_path / "other.mp4", 3, missing), ValueError, "sound of", "no.mp4")
     assert not (tmp_path / "other.mp4").exists()

@@ -389,7 +389,7 @@ def test_an_object_goes_or_comes_beside_one_that_is_kept(options, mode):
     assert "still says" not in said
     if options is GONE and mode == "random_noise":  # what goes has no map: no mask, rather than that of the car
         assert mask is job.objects is None
-        assert "random_noise evaluates no source prompt" in said
+        assert "mode=random_noise never looks at the source prompt" in said
         assert "a global edit" in said
         assert "pair up" not in said
         return

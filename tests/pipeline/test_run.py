@@ -1,5 +1,7 @@
 """One job from file to files on small random checkpoints: what is kept, where, and what is said."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -66,6 +68,14 @@ def test_every_mode_on_every_shape_returns_the_clip_s_format(request, clip_file,
     assert result.latents.shape == result.source_latents.shape
     assert not torch.equal(result.latents, result.source_latents)
     assert result.run["network_evaluations"] == {"random_noise": 4, "inversion": 6, "inversion_free": 6}[mode]
+
+
+def test_what_probe_notices_of_a_file_is_said_and_written_to_run_yaml(editor, clip_file, tmp_path, monkeypatch):
+    looked = replace(probe.probe(clip_file), notices=("the first 3 frames are left out",))
+    monkeypatch.setattr("flowedit.pipeline.api.probe", lambda path: looked)
+    result, ear = edit(editor, clip_file, tmp_path)
+    assert "the first 3 frames are left out" in ear.notices
+    assert "the first 3 frames are left out" in yaml.safe_load((result.folder / "run.yaml").read_text())["notices"]
 
 
 def test_outside_the_mask_the_pixels_are_the_source_s(editor, clip_file, tmp_path):

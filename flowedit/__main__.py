@@ -1,4 +1,4 @@
-"""`python -m flowedit.cli`, where the script `flowedit` is not on the path."""
+"""`python -m flowedit`, where the script `flowedit` is not on the path."""
 
 from flowedit.cli.main import main
 

@@ -1,0 +1,112 @@
+"""How a checkpoint lies on the model hub: which files are a component's weights, and which files are not there.
+
+Weights are one file, or shards that an index names; either may be of a variant, such as fp16. The two libraries name
+them alike but for the first word (diffusion_pytorch_model, model).
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowedit.messages import InputError, first_line
+
+STEMS = "diffusion_pytorch_model|model"
+
+WEIGHTS = re.compile(rf"({STEMS})(\.(?P<variant>[\w-]+?))?(-(?P<shard>\d+)-of-(?P<count>\d+))?\.safetensors")
+
+INDEX = re.compile(rf"({STEMS})\.safetensors\.index(\.(?P<variant>[\w-]+))?\.json")
+
+PARTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
+"""The components that a text-to-video model is made of; what else a repository holds is not asked for."""
+
+NEEDED = {"scheduler": ("scheduler_config.json",), "tokenizer": ("spiece.model", "tokenizer.json")}
+"""One of which a component needs that has no weights; all others need config.json, and weights."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The safetensors files of a component, and the variant that a loader must be told of; None for the plain ones."""
+
+    files: tuple[Path, ...]
+    variant: str | None
+
+
+def weights(folder: Path) -> Weights | None:
+    """A component's weights: the plain ones, else those of its first variant; None where there are none.
+
+    Files beside them, such as pickles, adapters or another variant, are passed by.
+    """
+    found: dict[str | None, list[Path]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        if name := WEIGHTS.fullmatch(path.name):
+            found.setdefault(name["variant"], []).append(path)
+    if not found:
+        return None
+    variant = None if None in found else min(str(each) for each in found)
+    whole = tuple(path for path in found[variant] if "-of-" not in path.name)
+    return Weights(whole or tuple(found[variant]), variant)
+
+
+def lacking(folder: Path) -> list[str]:
+    """The files of a checkpoint that are not in its folder, by their places in it; none of a whole one.
+
+    Looked for are model_index.json, of each component that it names a configuration and weights, and every shard that
+    an index names. Raises InputError for a JSON file that holds something else than it should.
+    """
+    if not (folder / "model_index.json").is_file():
+        return ["model_index.json"]
+    return [
+        f"{component}/{name}" for component in components(folder) for name in _lacking(folder / component, component)
+    ]
+
+
+def components(folder: Path) -> list[str]:
+    """Those of `PARTS` that model_index.json names: entries [library, class], neither of them null."""
+    index = read_json(folder / "model_index.json")
+    pairs = {name: index.get(name) for name in PARTS}
+    return [name for name, pair in pairs.items() if isinstance(pair, list) and len(pair) == 2 and all(pair)]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file that holds a mapping; raises InputError, in one line, for any other."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{str(path)!r} cannot be read: {first_line(error)}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{str(path)!r} holds no mapping: download it again")
+    return value
+
+
+def _lacking(folder: Path, component: str) -> list[str]:
+    plain = NEEDED.get(component, ("config.json",))
+    lost = [] if any((folder / name).is_file() for name in plain) else [" or ".join(plain)]
+    if component in NEEDED:
+        return lost
+    found = weights(folder)
+    if found is not None and "-of-" not in found.files[0].name:
+        return lost
+    index = _index(folder, None if found is None else found.variant)
+    if index is not None:
+        return lost + [name for name in shards(index) if not (folder / name).is_file()]
+    if found is None:
+        return [*lost, "*.safetensors"]
+    stem, end = found.files[0].name.split(".")[0].split("-0")[0], "" if found.variant is None else f".{found.variant}"
+    return [*lost, f"{stem}.safetensors.index{end}.json"]  # no loader finds shards without it
+
+
+def _index(folder: Path, variant: str | None) -> Path | None:
+    """The index of a component's shards; where no shard is there yet, that of any variant."""
+    named = {name["variant"]: path for path in folder.glob("*.json") if (name := INDEX.fullmatch(path.name))}
+    return named.get(variant, next(iter(named.values()), None) if weights(folder) is None else None)
+
+
+def shards(index: Path) -> list[str]:
+    """The files that an index names, each once; raises InputError for names that leave its folder."""
+    mapped = read_json(index).get("weight_map")
+    names = sorted({str(name) for name in mapped.values()}) if isinstance(mapped, dict) else []
+    if not names or not all(WEIGHTS.fullmatch(name) for name in names):
+        raise InputError(f"{str(index)!r} names no shards, or other files than shards: download it again")
+    return names

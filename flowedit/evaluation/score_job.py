@@ -18,7 +18,7 @@ from flowedit.metrics.part import Once, Questions, Stretch, Tools
 from flowedit.metrics.scoring import Scorer
 from flowedit.types import Monitor
 
-CHUNK, PIXELS = 16, 2_000_000
+CHUNK, PIXELS = 16, 1_000_000
 """The most frames and pixels of a clip in memory at once; with all that is made of them some hundred bytes a pixel."""
 
 FIVE_STRIDE = 8

@@ -39,7 +39,7 @@ def test_names_of_folders_are_safe_and_no_two_alike():
 
 def test_several_seeds_make_named_folders_a_table_and_a_page_and_go_on(tmp_path, command, monkeypatch):
     args = ["edit", FOX, *PROMPTS, "--seed", "1,2", "--strength", "0.5", "--out", tmp_path / "out", "--frames", "5"]
-    args += FEW[2:] + ["steps=2"]
+    args += [*FEW[2:], "steps=2"]
     code, out, err = command(*args)
     assert code == 0, err
     names = ["seed-1", "seed-2"]

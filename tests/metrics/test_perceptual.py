@@ -9,6 +9,7 @@ import pytest
 
 from flowedit.evaluation.bench.score import centred_box, iou
 from flowedit.evaluation.results.intervals import difference, interval, share, share_difference
+from flowedit.metrics import perceptual
 from flowedit.metrics.motion import MISS, NOISE, centroids, motion_error
 from flowedit.metrics.perceptual import lpips_bundled
 from flowedit.metrics.pixels import background_psnr, mse, psnr

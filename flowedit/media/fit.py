@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -57,19 +58,27 @@ def working_size(source: Size, area: int, multiple: int, max_side: int | None = 
     return rows * multiple, columns * multiple
 
 
-def lay(source: Size, working: Size, how: str = "crop") -> Fit:
+def lay(source: Size, working: Size, how: str = "crop", pixel_aspect: Fraction = Fraction(1)) -> Fit:
     """Lay source frames on working frames, centred: "crop" fills the frame, "pad" keeps the whole source.
 
-    Raises ValueError for another `how` and for sides below 1.
+    A source whose pixels are `pixel_aspect` times as wide as high lies as players show it; working frames have square
+    pixels. Raises ValueError for another `how`, and for sides below 1 or an aspect of 0 or less.
     """
     if how not in ("crop", "pad"):
         raise InputError(f"fit {how!r} is unknown: choose 'crop' or 'pad'")
-    if min(*source, *working) < 1:
-        raise InputError(f"cannot fit {source} to {working}: sides must be 1 or more")
-    outer, inner = (source, working) if how == "crop" else (working, source)
+    if min(*source, *working) < 1 or pixel_aspect <= 0:
+        raise InputError(f"cannot fit {source} to {working}: sides must be 1 or more, a pixel's aspect above 0")
+    shown = Fraction(source[0]), source[1] * pixel_aspect
+    square = Fraction(working[0]), Fraction(working[1])
+    # the frame that the window lies in, and the width of its pixels
+    outer, inner, limits, pixel = (
+        (shown, square, source, pixel_aspect) if how == "crop" else (square, shown, working, Fraction(1))
+    )
     scale = min(outer[0] / inner[0], outer[1] / inner[1])
-    height, width = (min(max(round(side * scale), 1), limit) for side, limit in zip(inner, outer, strict=True))
-    return Fit(source, working, how, ((outer[0] - height) // 2, (outer[1] - width) // 2, height, width))
+    sides = inner[0] * scale, inner[1] * scale / pixel
+    height, width = (min(max(round(side), 1), limit) for side, limit in zip(sides, limits, strict=True))
+    top, left = (limits[0] - height) // 2, (limits[1] - width) // 2
+    return Fit(source, working, how, (top, left, height, width))
 
 
 def to_working(frames: np.ndarray, fit: Fit) -> np.ndarray:

@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from flowedit.media import probe, reader
+from flowedit.media import probe, reader, refusals
 from flowedit.messages import FileError, InputError
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+IMAGES = refusals.IMAGES
 
 
 @dataclass(frozen=True)

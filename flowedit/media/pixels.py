@@ -11,15 +11,17 @@ Size = tuple[int, int]  # (height, width)
 
 
 def resize(frames: np.ndarray, size: Size) -> np.ndarray:
-    """Frames or masks (F, H, W[, 3]) at another size: by area when smaller, cubic (masks linear) when larger."""
+    """Frames or masks (F, H, W[, 3]) at another size: by area along sides that shrink, cubic (masks linear) else."""
     height, width = frames.shape[1:3]
     if (height, width) == size:
         return frames
-    smaller = size[0] * size[1] < height * width
+    # one after the other: where one side shrinks and the other grows, OpenCV averages neither
+    shrunk = min(height, size[0]), min(width, size[1])
     larger = cv2.INTER_CUBIC if frames.dtype == np.uint8 else cv2.INTER_LINEAR  # cubic leaves [0, 1]
     result = np.empty((len(frames), *size, *frames.shape[3:]), frames.dtype)
     for out, frame in zip(result, frames, strict=True):
-        out[:] = cv2.resize(frame, (size[1], size[0]), interpolation=cv2.INTER_AREA if smaller else larger)
+        small = frame if shrunk == (height, width) else cv2.resize(frame, shrunk[::-1], interpolation=cv2.INTER_AREA)
+        out[:] = small if shrunk == size else cv2.resize(small, size[::-1], interpolation=larger)
     return result
 
 

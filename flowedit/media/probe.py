@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
+import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,19 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 
-from flowedit.media import timing
+from flowedit.media import colours, rates, refusals, timing
+from flowedit.media.colours import Colour
+from flowedit.media.refusals import Limit
 from flowedit.media.timing import Index, Packet
 from flowedit.messages import FileError, FileMissingError, InputError
 
-STANDARD_RATES = [
-    Fraction(n, d)
-    for n, d in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1))
-]
+BT601 = 6
+"""Of ITU-T H.273's matrices, the one that stands where SD names none."""
 
-UNSPECIFIED = 2  # of ITU-T H.273, matrix coefficients
+LABELS = ("title", "artist", "album", "comment", "description", "copyright", "date", "genre")
+"""What of a file's own words a result carries."""
 
-HDR_TO_SDR = "zscale=t=linear:npl=100,tonemap=hable,zscale=p=bt709:t=bt709:m=bt709:r=tv"
+MATRIX = "DISPLAYMATRIX"
+"""FFmpeg's name of what says how a frame is turned and mirrored."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +52,27 @@ class Video:
     """Displayed width of a pixel over its height."""
     assumed_bt709: bool = False
     """HD that names no colour matrix: players take BT.709, FFmpeg alone BT.601."""
-    matrix: int = 1
-    """By ITU-T H.273, as the file says or as players take it; of RGB BT.709."""
     pixel_format: str = "yuv420p"
     """FFmpeg's name of how the file stores its pixels."""
     notices: tuple[str, ...] = ()
     """What a user should hear about this file, a line each: what is left out, and how it is read."""
+    mirrored: bool = False
+    """Whether the picture is mirrored left to right before it is turned."""
+    colour: Colour = field(default=colours.BT709, repr=False, compare=False)
+    limit: Limit | None = field(default=None, repr=False)
+    """Where only the first frames can be taken: how many, and why."""
+    labels: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
+    """What the file says of itself: title, artist and the like."""
     index: Index = field(default=Index(), repr=False, compare=False)
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """(height, width) in square pixels, as players show it."""
+        return self.size[0], max(1, round(self.size[1] * self.pixel_aspect))
+
+    def upright(self, picture: np.ndarray) -> np.ndarray:
+        """A decoded picture (H, W, 3) as players show it: mirrored and turned."""
+        return np.rot90(picture[:, ::-1] if self.mirrored else picture, -self.rotation // 90)
 
 
 Prober = Callable[[Path], Video]
@@ -81,10 +101,12 @@ def open_video(path: Path) -> Any:
 
 
 def _check_file(path: Path) -> None:
+    if not path.exists() and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise InputError(f"{path} is an address: download the video first, and give the file")
     if not path.exists():
         raise FileMissingError(f"{path} does not exist: check the path of the video")
     if not path.is_file():
-        raise InputError(f"{path} is {'a folder' if path.is_dir() else 'not a file'}: give a video file")
+        raise InputError(refusals.of_folder(path) if path.is_dir() else f"{path} is not a file: give a video file")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes): give a video file")
     try:
@@ -108,10 +130,8 @@ def _inspect(path: Path, container: Any) -> Video:
     if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
         raise InputError(f"{path} has no video stream, or one without frames: give a video file")
     if stream.codec_context is None:
-        raise InputError(
-            f"{path} uses a codec that FFmpeg cannot decode here; convert it first: " + _convert(path, [], "h264")
-        )
-    frame, packets, headless, end = _scan(path, container, stream)
+        raise InputError(refusals.refusal(path, (0, 0), [refusals.UNDECODED]))
+    frame, packets, headless, end, clocks = _scan(path, container, stream)
     _check_whole(path, container, stream, len(packets), end)
     if not packets:
         raise InputError(f"{path} has no frames: give a video with at least one")
@@ -119,15 +139,20 @@ def _inspect(path: Path, container: Any) -> Video:
         raise InputError(f"{path} is damaged: none of its frames can be decoded; copy or export it again")
     times = _times(path, kind, packets, frame, headless)
     fps, steady, held = _rate(stream, times)
-    _check_pixels(path, stream, frame, fps, steady)
-    rotation = -frame.rotation % 360
-    if rotation % 90:
-        raise InputError(f"{path} is rotated by {rotation} degrees: turn it by a multiple of 90, or to 0")
+    _check_clocks(path, fps, clocks)
+    assumed = frame.colorspace == colours.UNSPECIFIED and min(frame.height, frame.width) >= 720
+    rgb = frame.format.is_rgb or len(frame.format.components) < 3  # or a palette of it, or grey
+    colour = colours.of_frame(frame, colours.BT709.matrix if assumed or rgb else BT601)
+    transparent = refusals.shows_through(frame, stream, lambda: open_video(path))
+    uneven = [] if steady else sorted(time for time in times if time is not None)
+    limit = refusals.judge(path, stream, frame, colour, transparent, uneven)
+    if not steady:
+        fps = rates.meant(uneven[: limit.frames if limit else None], stream.time_base)
+    rotation, mirrored = _orientation(path, frame)
     aspect = Fraction(stream.sample_aspect_ratio or 1)
     height, width = frame.height, frame.width
     if rotation % 180:
         height, width, aspect = width, height, 1 / aspect
-    assumed = frame.colorspace == UNSPECIFIED and min(height, width) >= 720
     return Video(
         path,
         len(times) + held,
@@ -137,23 +162,46 @@ def _inspect(path: Path, container: Any) -> Video:
         bool(container.streams.audio),
         aspect,
         assumed,
-        _matrix(frame, assumed),
         frame.format.name,
-        tuple(_notices(len(packets) - len(times), held, fps)),
+        (*_notices(len(packets) - len(times), held, fps), *refusals.told(path, container, stream, frame)),
+        mirrored,
+        colour,
+        limit,
+        tuple((key.lower(), value) for key, value in container.metadata.items() if key.lower() in LABELS),
         timing.make_index(kind, packets, times, headless, held, fps, stream.time_base),
     )
 
 
-def _scan(path: Path, container: Any, stream: Any) -> tuple[Any, list[Packet], bool, float]:
+def _orientation(path: Path, frame: Any) -> tuple[int, bool]:
+    """Clockwise degrees by which a frame is shown, and whether it is mirrored left to right before that.
+
+    The display matrix takes a pixel at (x, y), y downwards, to (a x + c y, b x + d y).
+    """
+    found = [each for each in map(frame.side_data.__getitem__, range(len(frame.side_data))) if each.type.name == MATRIX]
+    if not found:
+        return 0, False
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(found[0]))
+    mirrored = a * d < b * c
+    degrees = math.degrees(math.atan2(-b, -a) if mirrored else math.atan2(b, a)) % 360
+    turned = 90 * round(degrees / 90)
+    if abs(degrees - turned) >= 1:
+        raise InputError(f"{path} is rotated by {degrees:.0f} degrees: turn it by a multiple of 90, or to 0")
+    return turned % 360, mirrored
+
+
+def _scan(path: Path, container: Any, stream: Any) -> tuple[Any, list[Packet], bool, float, dict[Any, Fraction]]:
     """The first frame that a clip can begin with, the packets of all frames, and where the file ends in seconds.
 
-    The third value says whether the file begins between key frames.
+    The third value says whether the file begins between key frames, the last how long a packet of each sound lasts.
     """
     frame, end, key, headless = None, 0.0, None, False
+    clocks: dict[Any, Fraction] = {}
     packets: list[Packet] = []
     for packet in container.demux():
         if packet.size and packet.dts is not None:
             end = max(end, float((packet.dts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream.type == "audio" and packet.duration:
+            clocks.setdefault(packet.stream, packet.duration * packet.time_base)
         if packet.stream is stream:
             if timing.is_shown(packet, stream):
                 packets.append(Packet(packet.pts, packet.dts, packet.is_keyframe))
@@ -166,7 +214,7 @@ def _scan(path: Path, container: Any, stream: Any) -> tuple[Any, list[Packet], b
         headless = False
         with open_video(path) as again:
             frame = next((f for packet in again.demux(again.streams.best("video")) for f in _decoded(packet)), None)
-    return frame, packets, headless, end
+    return frame, packets, headless, end, clocks
 
 
 def _decoded(packet: Any) -> list[Any]:
@@ -188,12 +236,6 @@ def _all_frames(container: Any) -> Iterator[Any]:
     stream = container.streams.best("video")
     for packet in timing.from_key_packet(container.demux(stream)):
         yield from _decoded(packet)
-
-
-def _matrix(frame: Any, assumed: bool) -> int:
-    if frame.colorspace != UNSPECIFIED or assumed or frame.format.is_rgb or len(frame.format.components) < 3:
-        return int(frame.colorspace) if 0 < frame.colorspace != UNSPECIFIED else 1
-    return 6  # what FFmpeg takes for whatever names none
 
 
 def _notices(lost: int, held: int, fps: Fraction) -> Iterator[str]:
@@ -224,6 +266,26 @@ def _check_whole(path: Path, container: Any, stream: Any, frames: int, end: floa
         )
 
 
+def _check_clocks(path: Path, fps: Fraction, clocks: Mapping[Any, Fraction]) -> None:
+    """Refuse times that no camera writes: a table or a time base in the file is broken."""
+    if not rates.LEAST <= fps <= rates.MOST:
+        raise InputError(
+            f"{path} says that a frame lasts {float(1 / fps):.3g} s: its table of times is broken, export it again"
+        )
+    for stream, lasts in clocks.items():
+        codec = stream.codec_context
+        if codec is not None and codec.frame_size and codec.sample_rate:
+            usual = Fraction(codec.frame_size, codec.sample_rate)
+            if not usual / 16 < lasts < 16 * usual:
+                raise InputError(
+                    f"the sound of {path} is broken: by its clock a packet lasts {float(lasts):.3g} s and not "
+                    f"{float(usual):.3g}; take the sound out, or export it again: "
+                    + shlex.join(
+                        ["ffmpeg", "-i", str(path), "-c", "copy", "-an", str(path.with_name(f"{path.stem}-silent.mp4"))]
+                    )
+                )
+
+
 def _rate(stream: Any, times: Sequence[int | None]) -> tuple[Fraction, bool, int]:
     """The rate, whether the frames come steadily, and how many more frames' time the first is shown than the others.
 
@@ -246,35 +308,3 @@ def _rate(stream: Any, times: Sequence[int | None]) -> tuple[Fraction, bool, int
     measured = 1 / (step * stream.time_base)
     exact = not held and abs(average / measured - 1) * len(known) < Fraction(1, 2)
     return (average if exact else measured.limit_denominator(100_000)), True, held
-
-
-def _check_pixels(path: Path, stream: Any, frame: Any, fps: Fraction, steady: bool) -> None:
-    """Refuse what would be lost or shift silently, everything at once, with the one command that converts it."""
-    faults, filters, name = [], [], []
-    components = frame.format.components
-    tags = {(key.lower(), value) for key, value in stream.metadata.items()}
-    bits = max(c.bits for c in components)
-    if any(c.is_alpha for c in components) or ("alpha_mode", "1") in tags:
-        faults.append("transparency (an alpha channel)")
-        name.append("opaque")
-    if bits > 8:
-        faults.append(f"{bits} bits a component, and 8 is what can be edited")
-        filters += [HDR_TO_SDR] if frame.color_trc in (16, 18) else []  # PQ and HLG
-        name.append("8bit")
-    if not steady:
-        rate = min(STANDARD_RATES, key=lambda r: abs(r - fps))
-        faults.append("a variable frame rate")
-        filters.append(f"fps={rate}")
-        name.append("steady")
-    if faults:
-        raise InputError(
-            f"{path} has {' and '.join(faults)}; convert it first: " + _convert(path, filters, "-".join(name))
-        )
-
-
-def _convert(path: Path, filters: list[str], name: str) -> str:
-    source, target = (
-        f"./{p}" if str(p).startswith("-") else str(p) for p in (path, path.with_name(f"{path.stem}-{name}.mp4"))
-    )
-    chain = ",".join([*filters, "format=yuv420p"])
-    return shlex.join(["ffmpeg", "-i", source, "-vf", chain, "-c:v", "libx264", "-crf", "12", target])

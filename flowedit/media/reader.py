@@ -84,6 +84,8 @@ def select(video: Video, start: int = 0, frames: int | None = None, fps: float |
             f"{_decimal(rate)} fps there are {available}, so give 1 to {available}"
         )
     indices = tuple(math.floor(start + i * step) for i in range(count))
+    if video.limit is not None and indices[-1] >= video.limit.frames:
+        raise InputError(video.limit.reason)
     return Selection(indices, rate, start / video.fps, count / rate)
 
 
@@ -113,7 +115,7 @@ def read_small(video: Video, indices: Sequence[int], side: int) -> Iterator[np.n
     """
     shrink = side / max(video.size)
     height, width = (max(2, round(length * shrink)) for length in video.size[:: -1 if video.rotation % 180 else 1])
-    indices, to_rgb = _in_file(video, indices), _to_rgb(video, Interpolation.AREA, width, height)
+    indices, to_rgb = _in_file(video, indices), _to_rgb(video, Interpolation.AREA, width=width, height=height)
     done, picture = 0, None
     for index, frame in _decoded(video, indices[0], THREADS):
         if index < indices[done]:
@@ -133,19 +135,19 @@ def _in_file(video: Video, indices: Sequence[int]) -> list[int]:
     return [max(0, index - video.index.held) for index in indices]
 
 
-def _to_rgb(video: Video, kernel: Interpolation, *size: int) -> Callable[[Any], np.ndarray]:
-    """A function from a decoded frame to uint8 RGB, at a size (width, height) if that is given."""
+def _to_rgb(video: Video, kernel: Interpolation, **size: int) -> Callable[[Any], np.ndarray]:
+    """A function from a decoded frame to uint8 RGB, at a width and height if those are given."""
     reformatter = VideoReformatter()
     matrix = {"src_colorspace": "ITU709"} if video.assumed_bt709 else {}
-    options: dict[str, Any] = {"format": "rgb24", "interpolation": kernel | EXACT, "threads": 1} | matrix
-    return lambda frame: reformatter.reformat(frame, *size, **options).to_ndarray()
+    options: dict[str, Any] = {"format": "rgb24", "interpolation": kernel | EXACT, "threads": 1} | matrix | size
+    return lambda frame: reformatter.reformat(frame, **options).to_ndarray()
 
 
 def _read(video: Video, indices: list[int], chunk: int) -> Iterator[np.ndarray]:
     # decord counts frames from key frames in the file's order, and so returns others where groups are open
-    # and it takes BT.601 for whatever names no matrix
-    exact = video.index.closed and not video.assumed_bt709 and video.pixel_format in DECORD
-    batch = _decord(video) if exact else None
+    # it takes BT.601 for whatever names no matrix, and a mirror for half a turn
+    exact = video.index.closed and not (video.assumed_bt709 or video.mirrored) and video.pixel_format in DECORD
+    batch = _decord(video) if exact and timing.tables_agree(video.path) else None
     for begin in range(0, len(indices), chunk):
         frames = batch(indices[begin : begin + chunk]) if batch else None
         if frames is None:
@@ -195,7 +197,7 @@ def _decode(video: Video, indices: list[int], chunk: int, attempt: int = 0) -> I
         picture = None
         while done < len(indices) and index == indices[done]:
             if picture is None:
-                picture = np.rot90(to_rgb(frame), -video.rotation // 90)
+                picture = video.upright(to_rgb(frame))
                 if picture.shape != (*video.size, 3):
                     raise InputError(
                         f"frame {index} of {video.path} is {picture.shape[1]}x{picture.shape[0]}, others "

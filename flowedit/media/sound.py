@@ -58,6 +58,10 @@ class SoundTrack:
                 options={"b": "192k"},
             )
             self._packets = self._encoded(stream, start, start + sound.seconds)
+        tags = {key.lower(): value for key, value in stream.metadata.items()}
+        kept = {key: tags[key] for key in ("language", "title") if key in tags}
+        name = {"handler_name": tags["title"]} if "title" in tags else {}  # where an mp4 keeps a track's title
+        self._stream.metadata.update(kept | name)
 
     def advance(self, seconds: Fraction) -> None:
         """Mux the packets that begin before `seconds` of the output."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import dropwhile
+from pathlib import Path
 from typing import Any, NamedTuple
 
 
@@ -65,8 +68,8 @@ def shown_times(kind: str, packets: Sequence[Packet], first: int | None, count: 
         return [time for time in times if first is None or first not in times or time >= first]
     displayed = all(packet.pts is not None for packet in packets)
     found = [packet.pts if displayed else packet.dts for packet in packets]
-    if all(time is not None for time in found):
-        found = sorted(time for time in found if time is not None)
+    known = sorted(time for time in found if time is not None)
+    found = [*known] if len(known) == len(found) else found
     return found if count is None else found[len(found) - count :]
 
 
@@ -123,3 +126,69 @@ def from_packet(packets: Iterable[Any], pts: int, dts: int) -> Iterator[Any]:
             yield from packets
         elif packet.dts is not None and packet.dts > dts:
             return
+
+
+def tables_agree(path: Path) -> bool:
+    """Whether an mp4's tables of samples are as long as they say and count as many times as sizes; true of other files.
+
+    Old readers allocate what the tables say, and end the process where that is absurd. Files in fragments do not agree.
+    """
+    with path.open("rb") as file:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with data:
+        if data[4:8] != b"ftyp":
+            return True
+        return all(_counts(data, table) for table in _inside(data, 0, len(data), (b"moov", b"trak", b"mdia", b"minf")))
+
+
+Table = dict[bytes, tuple[int, int]]
+"""The boxes of one track's tables by name: where each one's contents begin and end."""
+
+
+def _inside(data: Any, begin: int, end: int, names: Sequence[bytes]) -> Iterator[Table]:
+    found = list(_boxes(data, begin, end))
+    for name, first, last in found:
+        if not names and name == b"stbl":
+            yield {child: (start, stop) for child, start, stop in _boxes(data, first, last)}
+        elif names and name == names[0]:
+            yield from _inside(data, first, last, names[1:])
+
+
+def _boxes(data: Any, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    while begin + 8 <= end:
+        size, name = struct.unpack_from(">I4s", data, begin)
+        head = 8
+        if size == 1 and begin + 16 <= end:
+            (size,), head = struct.unpack_from(">Q", data, begin + 8), 16
+        size = size or end - begin
+        if size < head or begin + size > end:
+            return
+        yield name, begin + head, begin + size
+        begin += size
+
+
+def _counts(data: Any, table: Table) -> bool:
+    def entries(name: bytes, width: int, head: int = 4) -> list[Any]:
+        """The entries of a table, `width` numbers of 32 bits each, after `head` bytes and their count."""
+        begin, end = table.get(name, (0, 0))
+        if end - begin < head + 4:
+            return []
+        (count,) = struct.unpack_from(">I", data, begin + head)
+        long_enough = count * 4 * width <= end - begin - head - 4
+        return (
+            list(struct.iter_unpack(f">{width}I", data[begin + head + 4 : begin + head + 4 + 4 * width * count]))
+            if long_enough
+            else []
+        )
+
+    begin, end = table.get(b"stsz", (0, 0))
+    if end - begin < 12:
+        return False
+    size, count = struct.unpack_from(">II", data, begin + 4)
+    sizes = count if size else len(entries(b"stsz", 1, 8))
+    times, shifts = entries(b"stts", 2), entries(b"ctts", 2)
+    return (
+        0 < count == sizes == sum(samples for samples, _ in times)
+        and (b"ctts" not in table or sum(samples for samples, _ in shifts) == count)
+        and all(delta < 1 << 31 for _, delta in times)
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterable
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -16,13 +17,21 @@ import numpy as np
 from av.video.reformatter import ColorRange
 
 from flowedit.machine import whole_file
+from flowedit.media.colours import BT709, Colour
 from flowedit.media.sound import Sound, SoundTrack
 from flowedit.messages import InputError
 
 THREADS = 4  # a fixed number: x264 writes other bytes for another number of threads
 
-MATRICES = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114)}
-"""BT.709 and both names of BT.601 by their number in ITU-T H.273: what red and blue weigh in luma."""
+MATRICES = {
+    1: (0.2126, 0.0722),
+    4: (0.3, 0.11),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+}
+"""What red and blue weigh in luma, by a matrix's number in ITU-T H.273: all that `colours` keeps."""
 
 
 @functools.cache
@@ -61,9 +70,9 @@ class Writer:
     """Write uint8 RGB frames of one (height, width) as H.264 in mp4, limited range, at exactly `fps`.
 
     A context manager: the file appears under its name on a clean exit only. Even sizes become yuv420p, odd
-    ones yuv444p; `crf` is x264's, 0 (lossless) to 51; `matrix` is H.273's number of a source's, of which BT.601 and
-    BT.709 are kept, so that nothing is rounded anew, and others become BT.709. Raises ValueError for frames of another
-    shape or none at all, and OSError when the folder or the disk refuses the file.
+    ones yuv444p; `crf` is x264's, 0 (lossless) to 51. `colour` says what colours the RGB is of, and by which matrix it
+    becomes YUV: a source's own, so that nothing is rounded anew. `labels` are the file's title and the like. Raises
+    ValueError for frames of another shape or none at all, and OSError when the folder or the disk refuses the file.
     """
 
     def __init__(
@@ -74,7 +83,8 @@ class Writer:
         sound: Sound | None = None,
         crf: int = 16,
         pixel_aspect: Fraction = Fraction(1),
-        matrix: int = 1,
+        colour: Colour = BT709,
+        labels: Iterable[tuple[str, str]] = (),
     ) -> None:
         if min(size) < 2 or fps <= 0 or not 0 <= crf <= 51:
             raise InputError(
@@ -85,14 +95,14 @@ class Writer:
         self.frames = 0
         self._format = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
         self._crf, self._pixel_aspect, self._source = crf, pixel_aspect, sound
-        self._matrix = matrix if matrix in MATRICES else 1
+        self._colour, self._labels = colour, dict(labels)
         self._sound: SoundTrack | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             try:
                 self._open(stack.enter_context(whole_file(self.path, parents=False)), stack)
-            except OSError as error:
+            except (OSError, av.error.FFmpegError) as error:
                 raise self._refused(error) from None
             self._stack = stack.pop_all()
         return self
@@ -110,9 +120,11 @@ class Writer:
         codec = stream.codec_context
         codec.time_base, codec.thread_count = 1 / self.fps, THREADS
         codec.sample_aspect_ratio = self._pixel_aspect
-        codec.colorspace, codec.color_primaries, codec.color_trc = self._matrix, 1, 1  # BT.709
+        codec.color_primaries, codec.color_trc = self._colour.primaries, self._colour.transfer
+        codec.colorspace = self._colour.matrix
         codec.color_range = ColorRange.MPEG
         self._stream = stream
+        self._container.metadata.update(self._labels)
         if self._source is not None:
             self._sound = SoundTrack(self._source, self._container)
 
@@ -131,13 +143,14 @@ class Writer:
                 self.frames += 1
                 if self._sound is not None:
                     self._sound.advance(self.frames / self.fps)
-        except OSError as error:
+        except (OSError, av.error.FFmpegError) as error:
             raise self._refused(error) from None
 
     def _picture(self, frame: np.ndarray) -> Any:
-        picture = av.VideoFrame(self.size[1], self.size[0], self._format)
-        picture.colorspace, picture.color_range = self._matrix, ColorRange.MPEG
-        for plane, values in zip(picture.planes, planes(frame, self._matrix, self._format == "yuv420p"), strict=True):
+        picture: Any = av.VideoFrame(self.size[1], self.size[0], self._format)
+        matrix, subsampled = self._colour.matrix, self._format == "yuv420p"
+        picture.colorspace, picture.color_range = matrix, ColorRange.MPEG
+        for plane, values in zip(picture.planes, planes(frame, matrix, subsampled), strict=True):
             np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width] = values
         return picture
 
@@ -154,7 +167,7 @@ class Writer:
                 self._container.mux(self._stream.encode(None))
                 if self._sound is not None:
                     self._sound.finish()
-        except OSError as fault:
+        except (OSError, av.error.FFmpegError) as fault:
             raise self._refused(fault) from None
 
     def _close(
@@ -167,8 +180,10 @@ class Writer:
             if error is None:
                 raise
 
-    def _refused(self, error: OSError) -> OSError:
-        return OSError(
-            f"cannot write {self.path}: {error.strerror or error}; choose a folder that exists, may "
-            "be written and has room"
-        )
+    def _refused(self, error: Exception) -> Exception:
+        said = getattr(error, "strerror", None) or error
+        if not isinstance(error, OSError):
+            return InputError(
+                f"cannot write {self.path} as an mp4: {said}; take the sound out of the source, or export it again"
+            )
+        return OSError(f"cannot write {self.path}: {said}; choose a folder that exists, may be written and has room")

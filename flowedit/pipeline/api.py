@@ -24,7 +24,7 @@ from flowedit.pipeline import instruction, run
 from flowedit.pipeline.checks import check
 from flowedit.pipeline.outputs import EDIT, GENERATE, check_place
 from flowedit.pipeline.record import Session
-from flowedit.pipeline.source import array_clip, open_clip
+from flowedit.pipeline.source import array_clip, open_clip, saved_mask
 from flowedit.types import QUIET, Backbone, EditedFrames, EditResult, GeneratedClip, Monitor, Step
 
 LOADED = ("backbone", "runtime")
@@ -64,7 +64,7 @@ class MethodOptions(TypedDict, total=False):
     object_guidance_scales: tuple[float, ...] | list[float] | None
     draws: int
     seed: int
-    user_mask: Path | None
+    user_mask: Path | np.ndarray | None
     composite: bool | Literal["auto"]
     size: str | None
     cuts: tuple[int, ...] | list[int] | Literal["auto", "none"]
@@ -369,9 +369,10 @@ def flattened(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
                 flat[key] = value.preset or value.name  # type: ignore[union-attr]
             elif key == "backbone":
                 flat[key] = value.name if value.name in names("backbone") else "folder"  # type: ignore[union-attr]
+        elif isinstance(value, np.ndarray) and key == "user_mask":
+            flat[key] = saved_mask(value)
         elif isinstance(value, np.ndarray):
-            hint = "; save the mask as an image or a folder of images" if key == "user_mask" else ""
-            raise InputError(f"{key} is an array: it takes a text, a number or a path{hint}")
+            raise InputError(f"{key} is an array: it takes a text, a number or a path")
         elif "." in key:
             flat[key] = _written(value)
         else:

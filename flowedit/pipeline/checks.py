@@ -17,6 +17,9 @@ from flowedit.pocket import Vocabulary, unknown_words
 from flowedit.pocket.world import GROUNDS, MOTIONS
 from flowedit.types import Backbone
 
+STRIP = 16
+"""How many times as long as the other a side of a clip may be."""
+
 FULL_SIZE = "cogvideox-2b"
 
 
@@ -33,7 +36,20 @@ def check(settings: Settings, clip: Clip) -> Brief:
     if settings.user_mask is not None and not Path(settings.user_mask).exists():
         raise FileMissingError(f"mask {settings.user_mask} does not exist: check its path")
     cuts.check(settings.cuts, len(clip.selection.indices))
+    check_shape(clip)
     return made
+
+
+def check_shape(clip: Clip) -> None:
+    """Raise InputError for a clip in whose shape no model sees a picture."""
+    (height, width), name = clip.video.shown, clip.video.path
+    if min(clip.size) < 2:
+        raise InputError(f"{name} is {clip.size[1]}x{clip.size[0]}: give a clip of 2 pixels a side, or more")
+    if max(height, width) > STRIP * min(height, width):
+        raise InputError(
+            f"{name} is shown as {width}x{height}, a strip in which no model sees a picture: crop it, so that its "
+            f"longer side is at most {STRIP} times the shorter"
+        )
 
 
 def check_words(settings: Settings) -> None:

@@ -21,7 +21,7 @@ from flowedit.types import BackboneSpec, Geometry
 def of_region(made: Brief) -> list[str]:
     """What a user should hear about where the edit happens."""
     settings, sides, editor = made.settings, made.sides, made.editor
-    notices = list(_of_task(made))
+    notices = [*_of_task(made), *_of_equal(settings)]
     if "source" not in editor.sides and words.phrases(settings.source_words):
         notices.append(f"mode={settings.mode.name} never looks at the source prompt: no mask comes from source_words")
     if not made.attended:
@@ -38,6 +38,12 @@ def of_region(made: Brief) -> list[str]:
         if TASKS[settings.task].words is None:
             notices.append(f"no {other}_words: the mask comes from the {next(iter(sides))} prompt alone")
     return notices + _of_objects(made)
+
+
+def _of_equal(settings: Settings) -> Iterator[str]:
+    source, target = (" ".join((text or "").lower().split()).rstrip(".") for text in (settings.source, settings.target))
+    if source and source == target:
+        yield "source and target prompts say the same: nothing tells the edit what to change"
 
 
 def _of_objects(made: Brief) -> list[str]:

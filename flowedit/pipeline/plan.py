@@ -161,14 +161,24 @@ class Plan:
 def make_plan(brief: Brief, backbone: Backbone, clip: Clip, cuts: Sequence[int]) -> Plan:
     """The plan of a clip whose shots begin at 0 and at `cuts`, counted among the frames that are read."""
     settings, spec = brief.settings, backbone.spec
-    size = settings.frame_size or default_size(spec, clip.size)
+    video = clip.video
+    size = asked_size(settings, spec) or default_size(spec, video.shown)
     shots = []
     for first, end in pairwise([0, *cuts, len(clip.selection.indices)]):
         geometry = backbone.geometry(end - first, size)
-        fit = lay(clip.size, geometry.size, how_to_lay(settings, clip.size, geometry.size))
+        how = how_to_lay(settings, video.shown, geometry.size)
+        fit = lay(clip.size, geometry.size, how, video.pixel_aspect)
         places = tuple(windows_of(settings, spec, geometry.latent[1]))
         shots.append(Shot(first, clip.selection.between(first, end), geometry, fit, places))
     return Plan(brief, spec, tuple(make_grid(settings, backbone)), clip, tuple(shots))
+
+
+def asked_size(settings: Settings, spec: BackboneSpec) -> tuple[int, int] | None:
+    """A user's own working (height, width), if any; raises InputError for one in which the model sees no picture."""
+    least = 2 * spec.multiple
+    if settings.frame_size is not None and min(settings.frame_size) < least:
+        raise InputError(f"size {settings.size} is too small for {spec.name}: give sides of {least} pixels or more")
+    return settings.frame_size
 
 
 def default_size(spec: BackboneSpec, source: tuple[int, int]) -> tuple[int, int]:

@@ -166,6 +166,7 @@ def _of_clip(plan: Plan) -> dict[str, Any]:
     return {
         "file": None if clip.array is not None else str(clip.video.path),
         "size": f"{width}x{height}",
+        "pixel_aspect": str(clip.video.pixel_aspect),
         "fps": str(clip.selection.fps),
         "frames": len(clip.selection.indices),
         "working_size": f"{geometry.size[1]}x{geometry.size[0]}",

@@ -80,8 +80,11 @@ def write_edit(
     size = _picture_size(video)
     session.announce("decode, write", len(selection.indices))
     with ExitStack() as stack:
-        like = {"pixel_aspect": video.pixel_aspect, "matrix": video.matrix}
-        edit = stack.enter_context(Writer(folder / "edit.mp4", clip.size, selection.fps, sound, **like))
+        path, rate, colour = folder / "edit.mp4", selection.fps, video.colour
+        writer = Writer(
+            path, clip.size, rate, sound, pixel_aspect=video.pixel_aspect, colour=colour, labels=video.labels
+        )
+        edit = stack.enter_context(writer)
         others: dict[str, Writer] = {}
         for part in rendered(plan, backbone, edits, pixels):
             edit.write(part.edit)
@@ -90,7 +93,7 @@ def write_edit(
                 shown["mask.mp4"] = _mask_picture(plan, part, part.mask, size)
             for name, picture in shown.items():
                 if name not in others:
-                    others[name] = stack.enter_context(Writer(folder / name, picture.shape[1:3], selection.fps))
+                    others[name] = stack.enter_context(Writer(folder / name, picture.shape[1:3], rate, colour=colour))
                 others[name].write(picture)
             session.advance(len(part.places))
 
@@ -123,7 +126,7 @@ def _mask_picture(plan: Plan, part: Rendered, mask: np.ndarray, size: Size) -> n
 
 def _picture_size(info: Video) -> Size:
     """(height, width) of a picture: square pixels, even sides, at most PICTURE wide."""
-    height, width = info.size[0], float(info.size[1] * info.pixel_aspect)
+    height, width = info.shown
     scale = min(1.0, PICTURE / width)
     return max(2, 2 * round(height * scale / 2)), max(2, 2 * round(width * scale / 2))
 

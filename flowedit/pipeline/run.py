@@ -22,7 +22,7 @@ from flowedit.metrics.pixels import psnr
 from flowedit.pipeline import instruction, notices
 from flowedit.pipeline.checks import check, check_editor, check_prompt
 from flowedit.pipeline.outputs import EDIT, GENERATE, staging, write_yaml
-from flowedit.pipeline.plan import Plan, brief, make_grid, make_plan, native_size, own_latents, windows_of
+from flowedit.pipeline.plan import Plan, asked_size, brief, make_grid, make_plan, native_size, own_latents, windows_of
 from flowedit.pipeline.record import Edited, Session, describe_generation, describe_run
 from flowedit.pipeline.region import user_latent
 from flowedit.pipeline.render import blends, rendered, write_clip, write_edit
@@ -241,7 +241,9 @@ def generate(settings: Settings, backbone: Backbone, session: Session | None = N
     grid = tuple(make_grid(made.settings, backbone))
     if grid[0] != float(backbone.knots[0]):
         raise InputError(f"generation starts from pure noise: the grid must begin at {float(backbone.knots[0]):.6g}")
-    geometry = backbone.geometry(settings.frames or spec.trained_frames, settings.frame_size or native_size(spec))
+    geometry = backbone.geometry(
+        settings.frames or spec.trained_frames, asked_size(settings, spec) or native_size(spec)
+    )
     places = tuple(windows_of(settings, spec, geometry.latent[1]))
     session.say([*notices.of_shape(settings, spec, geometry, places), *spec.notices])
     with staging(settings.out, "generate", GENERATE) as stage:

@@ -1,11 +1,17 @@
 """The clip that is edited: a file or an array, opened once, and the frames that are taken from it."""
 
+import atexit
+import functools
+import hashlib
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
+import cv2
 import numpy as np
 
 from flowedit.config.schema import Settings
@@ -86,6 +92,40 @@ def array_clip(frames: np.ndarray, fps: float | Fraction, settings: Settings) ->
     size = int(frames.shape[1]), int(frames.shape[2])
     video = Video(Path("frames"), len(frames), size, frame_rate(fps), rotation=0, has_audio=False)
     return Clip(video, select(video, settings.start, settings.frames, settings.rate), frames)
+
+
+def saved_mask(mask: np.ndarray) -> str:
+    """The path of a user's mask in memory, written as lossless images that last as long as this process.
+
+    (H, W) or (F, H, W): boolean, whole numbers from 0 to 255 (of 0 and 1 alone, 1 is inside), or numbers from 0 to 1.
+    Raises InputError for another shape or other values.
+    """
+    if mask.ndim not in (2, 3) or not mask.size:
+        raise InputError(f"user_mask is an array {mask.shape}: give (height, width) or (frames, height, width)")
+    whole, least, most = mask.dtype.kind in "bui", mask.min(), mask.max()
+    if mask.dtype.kind not in "buif" or not 0 <= least <= most <= (255 if whole else 1):
+        raise InputError(
+            f"user_mask is {mask.dtype} from {least} to {most}: give booleans, whole numbers of 0 to 255, or floats of "
+            "0 to 1"
+        )
+    scale = 1 if whole and most > 1 else 255
+    levels = np.rint(mask.reshape(-1, *mask.shape[-2:]).astype(np.float32) * scale).astype(np.uint8)
+    # by its content, so that one mask is written once and the same edit has the same settings
+    name = hashlib.sha256(repr(levels.shape).encode() + levels.tobytes()).hexdigest()[:16]
+    folder = Path(_scratch()) / name
+    if not folder.exists():
+        folder.mkdir()
+        for place, level in enumerate(levels):
+            (folder / f"{place:06d}.png").write_bytes(cv2.imencode(".png", level)[1].tobytes())
+    return str(folder)
+
+
+@functools.cache
+def _scratch() -> str:
+    """A folder of this process's own, gone with it."""
+    folder = tempfile.mkdtemp(prefix="flowedit-masks-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 class Progress(Protocol):

@@ -10,6 +10,7 @@ import pytest
 from av.video.reformatter import Interpolation
 
 from flowedit.media import reader
+from flowedit.media.colours import Colour
 from flowedit.media.probe import probe
 from flowedit.media.reader import read, read_small
 from flowedit.media.writer import Writer
@@ -159,7 +160,7 @@ def test_the_writer_rounds_to_the_nearest_level(tmp_path, size, matrix):
     """The stored luma and chroma of a lossless file against H.273's equations."""
     (red, blue), errors = WEIGHTS[matrix], []
     colours = np.stack([np.stack([patches(30 + 3 * i + c, 20, 235) for c in range(3)], -1) for i in range(8)])
-    with Writer(tmp_path / "a.mp4", size, Fraction(25), crf=0, matrix=matrix) as out:
+    with Writer(tmp_path / "a.mp4", size, Fraction(25), crf=0, colour=Colour(matrix=matrix)) as out:
         out.write(colours[:, : size[0], : size[1]])
     r, g, b = (colours[..., c] / 255.0 for c in range(3))
     y = red * r + (1 - red - blue) * g + blue * b
@@ -195,10 +196,10 @@ def test_six_passes_of_reading_and_writing_keep_the_colours(tmp_path, size, matr
     first, frames = None, natural(1)[:, : size[0], : size[1]]
     for number in range(7):
         path = tmp_path / f"{number}.mp4"
-        with Writer(path, size, Fraction(25), crf=0, matrix=matrix) as out:
+        with Writer(path, size, Fraction(25), crf=0, colour=Colour(matrix=matrix)) as out:
             out.write(frames)
         info = probe(path)
-        assert info.matrix == matrix
+        assert info.colour.matrix == matrix
         frames = np.concatenate(list(read(info, range(3))))
         first = frames if first is None else first
     error = frames.astype(float) - first

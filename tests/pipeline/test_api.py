@@ -212,7 +212,7 @@ def test_null_is_a_value_and_an_object_is_whole():
         ({"fps": "abc"}, "fps abc is not a frame rate"),
         ({"fps": float("nan")}, "fps nan is not a frame rate"),
         ({"fps": 0}, "fps 0 is not a frame rate"),
-        ({"user_mask": np.zeros((2, 4, 4))}, "user_mask is an array"),
+        ({"user_mask": np.zeros((2, 4, 4, 4))}, "user_mask is an array"),
         ({"source_words": "wolf"}, "wolf"),
     ],
 )

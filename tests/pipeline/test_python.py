@@ -75,7 +75,7 @@ def test_results_are_shown_in_one_short_line(editor, clip_file, tmp_path):
         (lambda: flowedit.load("pocket", device="cpu"), "here it is called runtime.device"),
         (lambda: flowedit.edit(np.zeros((5, 32, 48, 3), np.uint8)), "flowedit.edit_frames"),
         (lambda: flowedit.edit(None), "the clip is NoneType: give the path of a video file"),
-        (lambda: flowedit.edit("none.mp4", user_mask=np.zeros((2, 2))), "user_mask is an array.*image"),
+        (lambda: flowedit.edit("none.mp4", user_mask=np.zeros(2)), "user_mask is an array .*height, width"),
         (lambda: flowedit.edit_frames(np.zeros((5, 32, 48, 3), np.uint8), out="x", **ONE), "out: frames in memory"),
         (lambda: flowedit.edit_frames([1], **ONE), "frames are list"),
         (lambda: flowedit.generate("a fox", strength=1), "generation has no strength"),

@@ -1,0 +1,212 @@
+"""What of a file would be lost or shift without a word: refused or told, with the one ffmpeg command that mends it."""
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+
+from flowedit.media import colours, rates
+from flowedit.media.colours import Colour
+from flowedit.messages import InputError, listed
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+"""Files that are frames of a folder."""
+
+OPAQUE = 250
+"""Alpha from here on, of 255, is none: a lossy codec's opaque planes are not exact."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that an edit cannot keep: what a user reads, the filters that mend it, a word for the file's name."""
+
+    text: str
+    filters: tuple[str, ...]
+    name: str
+    mended: bool = True
+    """Whether there are such filters (none need also be enough)."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Of a file that is good up to some frame: how many frames that is, and what to say of more."""
+
+    frames: int
+    reason: str
+
+
+def of_pixels(stream: Any, frame: Any, colour: Colour, transparent: bool) -> list[Fault]:
+    """What speaks against a file's pixels, as its first frame and its tags show them."""
+    faults = []
+    bits = max(component.bits for component in frame.format.components)
+    if transparent:
+        faults.append(Fault("transparency (an alpha channel)", (), "opaque"))
+    if bits > 8:
+        faults.append(Fault(f"{bits} bits a component, and 8 is what can be edited", (), "8bit"))
+    if stream.codec_context.codec_tag in ("dvh1", "dvhe", "dva1", "dvav"):
+        faults.append(Fault("the colours of Dolby Vision, and BT.709 is what can be edited", (), "bt709", mended=False))
+    elif strange := list(colours.strange(colour)):
+        filters = colours.to_bt709(colour, frame.format.is_rgb)
+        text = f"{listed(strange)}, and BT.709 is what can be edited"
+        faults.append(Fault(text, tuple(filters or ()), "bt709", mended=filters is not None))
+    return faults
+
+
+def judge(path: Path, stream: Any, frame: Any, colour: Colour, transparent: bool, times: Sequence[int]) -> Limit | None:
+    """How far a file may be taken, None for all of it; `times` are those of its frames where they come unsteadily.
+
+    Raises InputError for a file of which nothing can be taken as it is.
+    """
+    faults = of_pixels(stream, frame, colour, transparent)
+    leading = 0 if faults else rates.leading(times)
+    if times:
+        rate = rates.meant(times, stream.time_base)
+        faults.append(Fault("a variable frame rate", (f"fps={rate}",), "steady"))
+    if not faults:
+        return None
+    if frame.interlaced_frame:
+        faults.append(INTERLACED)
+    reason = refusal(path, (frame.height, frame.width), faults, leading)
+    if not leading:
+        raise InputError(reason)
+    return Limit(leading, reason)
+
+
+UNDECODED = Fault("a codec that FFmpeg cannot decode here", (), "h264")
+
+INTERLACED = Fault("interlaced frames", ("bwdif=mode=send_frame:deint=all",), "progressive")
+
+
+def refusal(path: Path, size: tuple[int, int], faults: Sequence[Fault], leading: int = 0) -> str:
+    """The line that refuses a file for all its faults, with the one command that mends them.
+
+    `leading`: how many frames may be taken as they are.
+    """
+    text = f"{path} has {' and '.join(fault.text for fault in faults)}; "
+    if leading:
+        text += f"take the {leading} frames before the gap with --frames {leading}, or "
+    if not all(fault.mended for fault in faults):
+        return text + "export it again, as BT.709 of 8 bits"
+    return text + "convert it first: " + command(path, size, faults)
+
+
+def told(path: Path, container: Any, stream: Any, frame: Any) -> list[str]:
+    """What a user hears of a file that is taken: combs, and what else it holds that the result does not."""
+    notices = []
+    if frame.interlaced_frame:
+        mend = command(path, (frame.height, frame.width), [INTERLACED])
+        notices.append(f"{path} is interlaced: what moves shows combs, and keeps them; to be rid of them first: {mend}")
+    sound = container.streams.best("audio")
+    if sound is not None and sound.codec_context is None:
+        notices.append(f"the sound of {path} has a codec that FFmpeg cannot decode here: the result is silent")
+    left = [_described(each) for each in container.streams if each not in (stream, sound)]
+    chapters = len(container.chapters())
+    left += [f"{chapters} chapters"] if chapters else []
+    if left:
+        kept = "its picture" if sound is None else "its picture and first sound track"
+        notices.append(f"{path} also has {listed(left)}: the result keeps {kept} alone")
+    return notices
+
+
+KINDS = {"audio": "a sound track", "subtitle": "subtitles", "video": "another picture", "attachment": "an attachment"}
+
+
+def _described(stream: Any) -> str:
+    """A track by its kind, and what is known of it: language, title, codec."""
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    known = [tags.get("language"), tags.get("title") or tags.get("name"), _codec(stream)]
+    said = ", ".join(each for each in known if each and each != "und")
+    return KINDS.get(stream.type, f"a {stream.type or 'nameless'} track") + (f" ({said})" if said else "")
+
+
+def _codec(stream: Any) -> str | None:
+    return None if stream.codec_context is None else str(stream.codec_context.name)
+
+
+def command(path: Path, size: tuple[int, int], faults: Sequence[Fault]) -> str:
+    """The ffmpeg command that mends these faults of a file of this (height, width)."""
+    ordered = sorted(faults, key=lambda fault: fault is not INTERLACED)  # fields are lost by whatever comes before
+    filters = [each for fault in ordered for each in fault.filters]
+    return ffmpeg(["-i", typed(path)], filters, size, path.with_name(f"{path.stem}-{_name(faults)}.mp4"))
+
+
+def ffmpeg(source: Iterable[str], filters: Iterable[str], size: tuple[int, int], target: Path) -> str:
+    """A command line that writes H.264 of 8 bits; pixels of an odd (height, width) keep their full chroma."""
+    pixels = "format=yuv444p" if size[0] % 2 or size[1] % 2 else "format=yuv420p"
+    chain = ",".join([*filters, pixels])
+    return shlex.join(["ffmpeg", *source, "-vf", chain, "-c:v", "libx264", "-crf", "12", typed(target)])
+
+
+def typed(path: Path) -> str:
+    """A path that ffmpeg takes neither for an option nor for a protocol."""
+    text = str(path)
+    return f"./{text}" if text.startswith("-") or (":" in text and not path.is_absolute()) else text
+
+
+def _name(faults: Sequence[Fault]) -> str:
+    return "-".join(dict.fromkeys(fault.name for fault in faults))
+
+
+def shows_through(frame: Any, stream: Any, reopen: Callable[[], Any]) -> bool:
+    """Whether any pixel of the file is transparent; looks at every frame of a file that has an alpha channel.
+
+    `reopen` opens the file again. A channel, or a tag, that says nothing but "opaque" is none.
+    """
+    pixels = frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
+    tagged = ("alpha_mode", "1") in {(key.lower(), value) for key, value in stream.metadata.items()}
+    if not (pixels or tagged):
+        return False
+    with reopen() as container:
+        stream = container.streams.best("video")
+        # in WebM the alpha is a grey video of its own, beside each packet
+        beside = None if pixels else av.CodecContext.create(stream.codec_context.name, "r")
+        return any(_lowest(packet, beside) < OPAQUE for packet in container.demux(stream))
+
+
+def _lowest(packet: Any, beside: Any) -> int:
+    """The lowest alpha, of 255, among the frames of a packet."""
+    lowest = 255
+    if beside is not None:
+        if not packet.has_sidedata(BESIDE):
+            return lowest
+        packet = av.Packet(bytes(packet.get_sidedata(BESIDE))[8:])  # an eight-byte number says what it is: alpha
+    try:
+        for frame in beside.decode(packet) if beside is not None else packet.decode():
+            if beside is None:
+                alpha = frame.reformat(format="rgba").to_ndarray()[..., 3]
+            else:
+                alpha = frame.reformat(format="yuv420p").to_ndarray()[: frame.height]
+            lowest = min(lowest, int(alpha.min()))
+    except av.error.FFmpegError:  # a damaged frame is found when it is read
+        pass
+    return lowest
+
+
+BESIDE = "matroska_block_additional"
+
+
+def of_folder(path: Path) -> str:
+    """What to say of a folder where a video file belongs: how its images become one."""
+    found = [re.fullmatch(r"((?!\.).*?)(\d+)(\.\w+)", file.name) for file in path.iterdir()]
+    images = sorted((each for each in found if each and each[3].lower() in IMAGES), key=lambda each: int(each[2]))
+    if not images:
+        return f"{path} is a folder: give a video file"
+    what = f"{path} is a folder of {len(images)} images"
+    before, digits, after = images[0].groups()
+    first = int(digits)
+    row = [f"{before}{number:0{len(digits)}d}{after}" for number in range(first, first + len(images))]
+    if row != [each[0] for each in images]:
+        return f"{what}, but not numbered one by one under one name: number them so, or give a video file"
+    picture = cv2.imread(str(path / row[0]))
+    if picture is None:
+        return f"{what}, of which the first cannot be read: give a video file"
+    escaped = [str(each).replace("%", "%%") for each in (path, before, after)]
+    pattern = Path(escaped[0]) / f"{escaped[1]}%0{len(digits)}d{escaped[2]}"
+    source = ["-framerate", "24", "-start_number", str(first), "-i", typed(pattern)]
+    made = ffmpeg(source, [], picture.shape[:2], path.with_name(f"{path.name}.mp4"))
+    return f"{what}: make a video of it first, with its own rate for the 24: {made}"

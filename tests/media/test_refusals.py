@@ -1,0 +1,429 @@
+"""What of a file would be lost or shift: refused or told, with commands that are run here and mend it."""
+
+import itertools
+import shlex
+import shutil
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from flowedit.media import colours, refusals
+from flowedit.media.colours import Colour
+from flowedit.media.probe import probe
+from flowedit.media.reader import read, select
+from flowedit.media.writer import Writer
+from flowedit.messages import InputError
+
+CASES = Path(__file__).parents[1] / "data" / "cases"
+
+
+def case(tmp_path, name):
+    """A copy of a case, so that what a command writes lies beside it."""
+    return Path(shutil.copy(CASES / name, tmp_path / name))
+
+
+def scene(count, size=(96, 160), channels=3):
+    """Smooth frames, a disc that moves by 4 pixels a frame over a gradient; opaque."""
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    frames = np.full((count, *size, channels), 255, np.uint8)
+    for i, frame in enumerate(frames):
+        frame[..., 0], frame[..., 1], frame[..., 2] = 40 + columns % 200, 60 + rows, 90
+        frame[(rows - 40) ** 2 + (columns - 30 - 4 * i) ** 2 < 400, :3] = (210, 80, 50)
+    return frames
+
+
+def make(path, frames, codec="libx264", fmt="yuv420p", rate=12, times=None, colour=None, **options):
+    """A video by PyAV; `times` in ticks of 1/(12000) s; `colour` is primaries, transfer and matrix."""
+    metadata = options.pop("metadata", {})
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=rate, options={"crf": "8", **options})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], fmt
+        stream.metadata.update(metadata)
+        stream.codec_context.time_base = Fraction(1, 12000)
+        if colour is not None:
+            context = stream.codec_context
+            context.color_primaries, context.color_trc, context.colorspace = colour
+        for i, frame in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgba" if frame.shape[-1] == 4 else "rgb24")
+            picture = picture.reformat(format=fmt)
+            picture.pts, picture.time_base = times[i] if times else round(i * 12000 / rate), Fraction(1, 12000)
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+    return path
+
+
+def said(path):
+    """The one line with which a file is refused."""
+    with pytest.raises(InputError) as caught:
+        probe(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def command(message):
+    """The words of the ffmpeg command that a message ends with."""
+    assert message.count("ffmpeg -") == 1
+    return shlex.split(message[message.index("ffmpeg -") :])
+
+
+def obey(message):
+    """Run the command that a message ends with, by ffmpeg where it is installed and by PyAV elsewhere; its file."""
+    words = command(message)
+    if shutil.which("ffmpeg"):
+        subprocess.run([*words[:1], "-v", "error", "-y", *words[1:]], check=True, timeout=60)
+    else:
+        by_pyav(words)
+    return Path(words[-1])
+
+
+def by_pyav(words):
+    """The same filters and encoder by PyAV, at the filters' own rate; skips where its build lacks a filter."""
+    chain = [each.partition("=")[::2] for each in words[words.index("-vf") + 1].split(",")]
+    if missing := {name for name, _ in chain} - av.filter.filters_available:
+        pytest.skip(f"no ffmpeg, and PyAV has no filter {', '.join(missing)}")
+    options = {key[1:]: words[words.index(key) + 1] for key in ("-framerate", "-start_number") if key in words}
+    codec = words[words.index("-c:v") + 1]
+    with av.open(words[words.index("-i") + 1], options=options) as source, av.open(words[-1], "w") as out:
+        stream = source.streams.best("video")
+        graph = av.filter.Graph()
+        nodes = [graph.add_buffer(template=stream), *(graph.add(*each) for each in chain), graph.add("buffersink")]
+        graph.link_nodes(*nodes).configure()
+        encoder = None
+        frames = (frame for packet in source.demux(stream) for frame in packet.decode())
+        for frame in itertools.chain(frames, [None]):
+            graph.push(frame)
+            while True:
+                try:
+                    picture = graph.vpull()
+                except (av.error.BlockingIOError, av.error.EOFError):
+                    break
+                if encoder is None:
+                    rate = next((Fraction(value) for name, value in chain if name == "fps"), stream.average_rate)
+                    encoder = out.add_stream(codec, rate=rate, options={"crf": words[words.index("-crf") + 1]})
+                    encoder.height, encoder.width, encoder.pix_fmt = picture.height, picture.width, picture.format.name
+                    context = encoder.codec_context
+                    context.time_base = picture.time_base
+                    context.colorspace, context.color_range = picture.colorspace, picture.color_range
+                    context.color_primaries, context.color_trc = picture.color_primaries, picture.color_trc
+                picture.pict_type = 0
+                out.mux(encoder.encode(picture))
+        out.mux(encoder.encode(None))
+
+
+def whole(path):
+    video = probe(path)
+    return np.concatenate(list(read(video, range(video.frames))))
+
+
+def psnr(one, other):
+    return 10 * np.log10(255**2 / np.mean((one.astype(float) - other) ** 2))
+
+
+# --- rates ---
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "frames", "held"), [("vfr_drop.mp4", 12, 24, [5, 6, 15]), ("wan16_drop.mp4", 16, 32, [])]
+)
+def test_dropped_frames_are_mended_at_the_rate_that_was_measured(tmp_path, name, rate, frames, held):
+    message = said(case(tmp_path, name))
+    assert f"fps={rate}," in message
+    assert "--frames" not in message
+    mended = probe(obey(message))
+    assert (mended.fps, mended.notices, mended.limit, mended.frames) == (rate, (), None, frames)
+    moved = np.abs(np.diff(whole(mended.path).astype(float), axis=0)).mean((1, 2, 3))
+    assert sorted(int(i) + 1 for i in np.argsort(moved)[: len(held)]) == held
+
+
+@pytest.mark.parametrize("rate", [8, Fraction(24000, 1001), 25, Fraction(30000, 1001), 50])
+def test_every_rate_is_printed_as_it_is(tmp_path, rate):
+    times = [round(i * 12000 / rate) for i in range(24) if i not in (4, 9)]
+    message = said(make(tmp_path / "a.mp4", scene(22, (32, 48)), rate=rate, times=times))
+    assert f"fps={rate}," in message
+    assert probe(obey(message)).fps == pytest.approx(rate, rel=1e-6)
+
+
+def test_a_gap_at_the_end_offers_the_frames_before_it(tmp_path):
+    video = probe(case(tmp_path, "cut_t.mp4"))
+    assert (video.frames, video.fps) == (14, 12)
+    assert select(video, frames=13).indices == tuple(range(13))
+    assert select(video, 3, fps=6, frames=5).indices == (3, 5, 7, 9, 11)
+    for asked in ({}, {"frames": 14}, {"start": 13}, {"fps": 6, "start": 1}):
+        with pytest.raises(InputError, match="variable frame rate; take the 13 frames before the gap with --frames 13"):
+            select(video, **asked)
+    with pytest.raises(InputError) as caught:
+        select(video)
+    assert probe(obey(str(caught.value))).limit is None
+    plain = whole(CASES / "plain.mp4")
+    taken = np.concatenate(list(read(video, range(13))))
+    np.testing.assert_array_equal(taken, plain[:13])
+
+
+def test_a_gap_and_another_fault_offer_no_frames(tmp_path):
+    times = [1000 * i for i in range(12)] + [13000]
+    path = make(tmp_path / "a.mp4", scene(13, (32, 48)), "libx264", "yuv420p10le", times=times)
+    message = said(path)
+    assert "--frames" not in message
+    mended = probe(obey(message))
+    assert (mended.fps, mended.frames) == (12, 14)
+
+
+# --- bits, odd sizes, alpha ---
+
+
+@pytest.mark.parametrize("size", [(96, 160), (95, 161), (96, 161), (95, 160), (9, 7)])
+@pytest.mark.parametrize("fmt", ["yuv420p10le", "yuv444p10le"])
+def test_ten_bits_become_eight_at_every_size(tmp_path, size, fmt):
+    frames = scene(6, size)
+    codec = {"codec": "ffv1"} if size[0] % 2 or size[1] % 2 else {}
+    message = said(make(tmp_path / ("a.mkv" if codec else "a.mp4"), frames, fmt=fmt, **codec))
+    assert "10 bits a component" in message
+    mended = obey(message)
+    assert (probe(mended).size, probe(mended).frames) == (size, 6)
+    assert psnr(whole(mended), frames) > (32 if min(size) > 9 else 20)
+
+
+def test_the_odd_case_of_ten_bits_is_mended(tmp_path):
+    path = case(tmp_path, "odd_10bit.mp4")
+    mended = obey(said(path))
+    assert probe(mended).size == (95, 161)
+    with av.open(str(mended)) as container:
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv444p"
+
+
+@pytest.mark.parametrize(("name", "size"), [("opaque.gif", (96, 160)), ("odd.gif", (95, 161))])
+def test_a_gif_without_a_transparent_pixel_is_taken(name, size):
+    video = probe(CASES / name)
+    assert (video.size, video.frames) == (size, 24)
+    plain = whole(CASES / "plain.mp4")
+    assert psnr(whole(CASES / name)[:, :95, :160], plain[:, :95]) > 22
+
+
+def test_a_tag_without_alpha_is_taken():
+    video = probe(CASES / "alpha_tag_only.webm")
+    assert (video.frames, video.notices) == (24, ())
+    assert psnr(whole(video.path), whole(CASES / "plain.mp4")) > 28
+
+
+HOLED = [
+    ("a.mov", "qtrle", "argb", {}),
+    ("a.mov", "png", "rgba", {}),
+    ("a.webm", "libvpx-vp9", "yuva420p", {"metadata": {"alpha_mode": "1"}, "auto-alt-ref": "0"}),
+    ("a.webm", "libvpx", "yuva420p", {"metadata": {"alpha_mode": "1"}, "auto-alt-ref": "0"}),
+    ("a.mkv", "ffv1", "yuva444p", {}),
+]
+
+
+@pytest.mark.parametrize("hole", [None, 0, 4])
+@pytest.mark.parametrize(("name", "codec", "fmt", "options"), HOLED)
+def test_alpha_is_looked_at_in_every_frame(tmp_path, name, codec, fmt, options, hole):
+    frames = scene(5, (64, 96), channels=4)
+    if hole is not None:
+        frames[hole, 10:40, 10:40, 3] = 0
+    path = make(tmp_path / name, frames, codec, fmt, **options)
+    if hole is None:
+        assert probe(path).frames == 5
+        assert psnr(whole(path), frames[..., :3]) > 28
+        return
+    message = said(path)
+    assert "transparency (an alpha channel)" in message
+    assert probe(obey(message)).frames == 5
+
+
+# --- interlaced ---
+
+
+def test_interlaced_footage_is_told_and_its_command_mends_it(tmp_path):
+    video = probe(case(tmp_path, "inter.mp4"))
+    (notice,) = video.notices
+    assert "is interlaced: what moves shows combs" in notice
+    mended = probe(obey(notice))
+    assert (mended.notices, mended.frames, mended.fps, mended.size) == ((), video.frames, video.fps, video.size)
+    assert combs(whole(mended.path)) < 0.6 * combs(whole(video.path))
+
+
+def combs(frames):
+    """How much rows differ from the mean of those above and below, where the picture moves."""
+    grey = frames.astype(float).mean(-1)
+    bent = np.abs(2 * grey[:, 1:-1] - grey[:, 2:] - grey[:, :-2])
+    return bent[1:][np.abs(np.diff(grey, axis=0))[:, 1:-1] > 20].mean()
+
+
+def test_interlaced_frames_are_mended_with_what_else_is_wrong(tmp_path):
+    woven = scene(12, (96, 160))
+    woven[:-1, 1::2] = woven[1:, 1::2]
+    options = {"flags": "+ilme+ildct", "x264-params": "tff=1"}
+    message = said(make(tmp_path / "a.mp4", woven, fmt="yuv422p10le", **options))
+    assert "10 bits a component" in message
+    assert "interlaced frames" in message
+    chain = command(message)[command(message).index("-vf") + 1]
+    assert chain == "bwdif=mode=send_frame:deint=all,format=yuv420p"
+    assert probe(obey(message)).notices == ()
+
+
+# --- colours ---
+
+KEPT_PRIMARIES, KEPT_TRANSFERS, KEPT_MATRICES = (
+    {number for number, name in names.items() if name.kept}
+    for names in (colours.PRIMARIES, colours.TRANSFERS, colours.MATRICES)
+)
+EVERY = [
+    *((number, 1, 1) for number in colours.PRIMARIES),
+    *((1, number, 1) for number in colours.TRANSFERS),
+    *((1, 1, number) for number in colours.MATRICES if number),
+    (2, 2, 2),
+    (2, 2, 6),
+    (9, 16, 9),
+    (9, 18, 9),
+    (9, 14, 9),
+    (2, 16, 2),
+    (9, 16, 14),
+    (9, 18, 10),
+    (1, 9, 1),
+    (12, 10, 6),
+    (9, 2, 2),
+    (12, 13, 5),
+]
+
+
+@pytest.mark.parametrize("fmt", ["yuv420p", "yuv420p10le"])
+@pytest.mark.parametrize("tags", EVERY, ids=lambda tags: "-".join(map(str, tags)))
+def test_colours_are_kept_with_their_tags_or_refused_by_name(tmp_path, tags, fmt):
+    written = {} if tags[0] < 22 and tags[2] < 15 else {"codec": "ffv1"}  # x264 has no word for some
+    path = make(tmp_path / ("a.mkv" if written else "a.mp4"), scene(2, (64, 96)), fmt=fmt, colour=tags, **written)
+    kept = tags[0] in KEPT_PRIMARIES | {2} and tags[1] in KEPT_TRANSFERS | {2} and tags[2] in KEPT_MATRICES | {2}
+    if kept and fmt == "yuv420p":
+        video = probe(path)
+        assert video.colour == Colour(tags[0], tags[1], 6 if tags[2] == 2 else tags[2])
+        with Writer(tmp_path / "b.mp4", video.size, video.fps, colour=video.colour) as out:
+            out.write(whole(path))
+        with av.open(str(tmp_path / "b.mp4")) as container:
+            frame = next(container.decode(video=0))
+            found = int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace)
+        assert found == (tags[0], tags[1], video.colour.matrix)
+        assert np.abs(whole(tmp_path / "b.mp4").astype(float) - whole(path)).mean() < 2
+        return
+    message = said(path)
+    assert ("BT.709 is what can be edited" in message) != kept
+    for names, number, good in zip(
+        (colours.PRIMARIES, colours.TRANSFERS, colours.MATRICES),
+        tags,
+        (KEPT_PRIMARIES, KEPT_TRANSFERS, KEPT_MATRICES),
+        strict=True,
+    ):
+        if number not in good | {2}:
+            assert names[number].text in message
+    if "convert it first" not in message:
+        assert message.endswith("; export it again, as BT.709 of 8 bits")
+        return
+    mended = probe(obey(message))
+    assert (mended.frames, mended.limit) == (2, None)
+    if not kept:
+        assert mended.colour == Colour(1, 1, 1)
+
+
+def test_display_p3_becomes_bt709_of_the_same_looks(tmp_path):
+    """A flat P3 red of half strength, converted by hand and by the command."""
+    linear = np.array([[1.2249, -0.2247, 0.0], [-0.0420, 1.0419, 0.0], [-0.0197, -0.0786, 1.0979]])
+    shown = np.array([150, 110, 90]) / 255
+    curve = lambda light: np.where(light < 0.018, 4.5 * light, 1.099 * light**0.45 - 0.099)  # noqa: E731
+    light = np.where(shown < 0.081, shown / 4.5, ((shown + 0.099) / 1.099) ** (1 / 0.45))
+    expected = 255 * curve(linear @ light)
+    path = make(tmp_path / "a.mp4", np.full((3, 64, 96, 3), (150, 110, 90), np.uint8), colour=(12, 1, 6))
+    message = said(path)
+    assert "SMPTE EG 432 (Display P3) primaries" in message
+    np.testing.assert_allclose(whole(obey(message)).mean((0, 1, 2)), expected, atol=3)
+
+
+def test_dolby_vision_is_refused(tmp_path):
+    if "libx265" not in av.codecs_available:
+        pytest.skip("no HEVC encoder")
+    path = make(tmp_path / "a.mp4", scene(3), "libx265", "yuv420p10le")
+    data = path.read_bytes()
+    for tag in (b"hev1", b"hvc1"):
+        data = data.replace(tag, b"dvh1")
+    path.write_bytes(data)
+    assert "Dolby Vision" in said(path)
+    assert said(path).endswith("; export it again, as BT.709 of 8 bits")
+
+
+# --- what else a file holds ---
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("two_mono.mov", "also has a sound track (pcm_s16le)"),
+        ("two_audio.mp4", "also has a sound track (fra, aac)"),
+        ("subs.mp4", "also has subtitles (mov_text)"),
+    ],
+)
+def test_what_is_not_carried_is_named(name, words):
+    (notice,) = probe(CASES / name).notices
+    assert words in notice
+    assert notice.endswith("the result keeps its picture and first sound track alone")
+
+
+def test_a_file_with_nothing_else_is_taken_without_a_word():
+    assert probe(CASES / "plain.mp4").notices == ()
+
+
+# --- what is no file ---
+
+
+@pytest.mark.parametrize("address", ["https://example.com/a.mp4", "s3://bucket/a.mp4", "rtsp://camera:554/1"])
+def test_an_address_is_told(address):
+    for given in (address, Path(address)):
+        with pytest.raises(InputError, match="is an address: download the video first, and give the file"):
+            probe(given)
+
+
+@pytest.mark.parametrize(
+    ("names", "size"),
+    [
+        ([f"frame_{i:04d}.png" for i in range(7, 13)], (48, 64)),
+        ([f"{i}.png" for i in range(9, 13)], (48, 64)),
+        ([f"100% a b-{i:03d}.png" for i in range(1, 7)], (47, 65)),
+    ],
+)
+def test_a_folder_of_frames_is_told_how_it_becomes_a_clip(tmp_path, names, size):
+    folder = tmp_path / "my frames"
+    folder.mkdir()
+    frames = scene(len(names), size)
+    for name, frame in zip(names, frames, strict=True):
+        cv2.imwrite(str(folder / name), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    (folder / ".hidden_1.png").write_bytes(b"")
+    (folder / "notes.txt").write_text("no image")
+    message = said(folder)
+    assert f"is a folder of {len(names)} images: make a video of it first" in message
+    video = probe(obey(message))
+    assert (video.size, video.frames, video.fps) == (size, len(names), 24)
+    assert psnr(whole(video.path), frames) > 30
+
+
+def test_other_folders_are_told(tmp_path):
+    assert said(tmp_path).endswith("is a folder: give a video file")
+    for name in ("a_1.png", "a_2.png", "a_4.png"):
+        cv2.imwrite(str(tmp_path / name), scene(1)[0])
+    assert "3 images, but not numbered one by one under one name" in said(tmp_path)
+    (tmp_path / "a_3.png").write_bytes(b"no image")
+    (tmp_path / "a_1.png").write_bytes(b"no image")
+    assert said(tmp_path).endswith("4 images, of which the first cannot be read: give a video file")
+
+
+@pytest.mark.parametrize("name", ["-a.mp4", "it's a: b.mp4", "50%d.mp4", "ü ñ.mp4"])
+def test_commands_take_any_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    path = make(tmp_path / name, scene(3, (32, 48)), fmt="yuv420p10le")
+    assert probe(obey(said(path.relative_to(tmp_path)))).frames == 3
+
+
+def test_a_command_has_the_chroma_that_its_size_allows():
+    fault = refusals.UNDECODED
+    assert "format=yuv420p " in refusals.refusal(Path("a.mp4"), (96, 160), [fault])
+    assert "format=yuv444p " in refusals.refusal(Path("a.mp4"), (96, 161), [fault])

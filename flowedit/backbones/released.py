@@ -289,7 +289,7 @@ def _tokenizer(folder: Path, umt5: bool) -> None:
     import sentencepiece
 
     folder.mkdir(parents=True, exist_ok=True)
-    special = {"pad_id": 0, "eos_id": 1, "unk_id": 3 if umt5 else 2, "bos_id": 2 if umt5 else -1}
+    special: dict[str, Any] = {"pad_id": 0, "eos_id": 1, "unk_id": 3 if umt5 else 2, "bos_id": 2 if umt5 else -1}
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([TEXT + chr(32).join(map(chr, range(33, 127)))] * 20), model_writer=model,

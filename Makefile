@@ -7,7 +7,6 @@ BIN := $(VENV)/bin
 
 edit: $(VENV)/.installed
 	$(BIN)/flowedit edit examples/fox.yaml
-	@echo "Beside it lie compare.mp4 (source and edit), mask.mp4 (where it was edited) and run.yaml (all settings)."
 
 test: $(VENV)/.tested
 	$(BIN)/ruff check .

@@ -84,7 +84,10 @@ def computes_bfloat16(device: torch.device) -> bool:
     """Whether the device itself computes in bfloat16, not by way of float32: NVIDIA's do since Ampere."""
     if device.type != "cuda" or torch.version.hip is not None:
         return True
-    return torch.cuda.get_device_capability(device) >= (8, 0)
+    try:
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    except RuntimeError:  # no driver: what runs there says so better
+        return True
 
 
 def _require_backend() -> None:
@@ -207,6 +210,7 @@ class Adapter:
         """
         if set(scales(guidance_scale)) != {1.0} and negative is None:
             negative = self.embed("")
+        self.components.release_encoder()  # what is to be said has been embedded by now
 
         def velocity(z: Tensor, t: float) -> Tensor:
             x = self.architecture.state(z.float(), t)

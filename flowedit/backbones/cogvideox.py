@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flowedit.backbones.adapter import Adapter, Architecture
 from flowedit.backbones.autoencoder import Stream, Tiles
-from flowedit.backbones.checkpoint import Checkpoint
+from flowedit.backbones.checkpoint import Checkpoint, quiet
 from flowedit.backbones.families import FAMILIES, STRENGTH_SHIFT, Family
 from flowedit.backbones.text import Reading
 from flowedit.flow import rectify
@@ -42,7 +42,8 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
     vae = checkpoint.config("vae", AutoencoderKLCogVideoX)
     patch, patch_t = config["patch_size"], config["patch_size_t"] or 1
     scale, factor = 2 ** (len(vae["block_out_channels"]) - 1), vae["scaling_factor"]
-    knots = rectify.knots(CogVideoXDDIMScheduler.from_config(schedule).alphas_cumprod)
+    with quiet():  # keys of an older diffusers
+        knots = rectify.knots(CogVideoXDDIMScheduler.from_config(schedule).alphas_cumprod)
     table = lru_cache(maxsize=1)(partial(rotary, config))
 
     def call(network: Any, x_t: Tensor, timestep: Tensor, embedding: Tensor) -> Tensor:

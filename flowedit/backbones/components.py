@@ -28,13 +28,13 @@ class Components:
     @cached_property
     def transformer(self) -> Any:
         """The transformer, wherever it is."""
-        self._release_encoder()  # before the memory is needed
+        self.release_encoder()  # before the memory is needed
         return self._checkpoint.model("transformer", *self._transformer)
 
     @cached_property
     def vae(self) -> Any:
         """The autoencoder, wherever it is."""
-        self._release_encoder()
+        self.release_encoder()
         vae = self._checkpoint.model("vae", *self._vae)
         if self._tiling:
             vae.enable_tiling()
@@ -55,7 +55,7 @@ class Components:
     def place(self, network: Any) -> Any:
         """The network on the device, the others off it."""
         if network is not vars(self).get("encoder"):
-            self._release_encoder()
+            self.release_encoder()
         if self._device.type == "cpu" or network is self._placed:
             return network
         if self._placed is not None:
@@ -63,7 +63,8 @@ class Components:
         self._placed = network.to(self._device)
         return network
 
-    def _release_encoder(self) -> None:
+    def release_encoder(self) -> None:
+        """Let the text encoder go from memory; it is read again for another prompt."""
         encoder = vars(self).pop("encoder", None)
         if encoder is not None and encoder is self._placed:
             self._placed = None

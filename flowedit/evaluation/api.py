@@ -14,7 +14,8 @@ from flowedit.evaluation.files import Results
 from flowedit.evaluation.options import EvaluationOptions, evaluation
 from flowedit.evaluation.plan import comparison
 from flowedit.messages import InputError
-from flowedit.pipeline.api import MethodOptions, Told, flattened, shows
+from flowedit.pipeline.api import Told, flattened
+from flowedit.pipeline.keywords import MethodOptions, shows
 from flowedit.types import Monitor
 
 Place = str | os.PathLike[str]

@@ -16,7 +16,7 @@ from flowedit.evaluation.engine.store import open_store
 from flowedit.evaluation.files import Results
 from flowedit.evaluation.gather import carry_out
 from flowedit.evaluation.options import EvaluationOptions
-from flowedit.evaluation.plan import Comparison, PlannedEdit, at_budget, complete, plan
+from flowedit.evaluation.plan import Comparison, PlannedEdit, apart, at_budget, complete, plan
 from flowedit.evaluation.report.page import Exhibit
 from flowedit.media import probe, reader
 from flowedit.media.pictures import grid
@@ -68,6 +68,7 @@ def compare(options: EvaluationOptions, comparison: Comparison, sample: Sample, 
     options = replace(options, engine=replace(options.engine, workers=options.engine.workers or 1))
     out = Path(options.out or Path("outputs") / "compare" / sample.clip)
     planned = plan(dataset, chosen, options, None, look=look)
+    planned, chosen, names = apart(planned, chosen, names, monitor)
     with open_store(out) as store:
         made = carry_out(planned, options, comparison, store, monitor, None, monitor, look)
         write_grid(planned, made.exhibits[0], out / "grid.mp4", monitor, look)

@@ -14,7 +14,7 @@ from flowedit.evaluation.engine.store import Store, open_store
 from flowedit.evaluation.files import Results
 from flowedit.evaluation.gather import carry_out
 from flowedit.evaluation.options import EvaluationOptions
-from flowedit.evaluation.plan import Comparison, at_budget, complete, metrics, plan
+from flowedit.evaluation.plan import Comparison, apart, at_budget, complete, metrics, plan
 from flowedit.media import probe
 from flowedit.messages import InputError
 from flowedit.pocket import KINDS
@@ -33,6 +33,7 @@ def evaluate(options: EvaluationOptions, comparison: Comparison, monitor: Monito
     dataset = complete(_dataset(options, out / "clips"), chosen, monitor)
     threads, look = 1, functools.cache(probe.probe)
     planned = plan(dataset, chosen, options, threads, options.do != "score", look)
+    planned, chosen, names = apart(planned, chosen, names, monitor)
     with open_store(out) as store:
         made = carry_out(planned, options, comparison, store, monitor, threads, look=look)
         header = {"dataset": _named(options), "evaluation": files.about(options)}
@@ -57,6 +58,7 @@ def job_table(options: EvaluationOptions, comparison: Comparison, sample: Sample
         stem = Path(_named(options)).stem if sample is None else sample.clip
         store = Store(Path(options.out or Path("outputs") / kind / stem))
         planned = plan(dataset, chosen, options, 1 if sample is None else None, fetch=False)
+        planned, _, _ = apart(planned, chosen, (), QUIET)
         table = Table(box=box.SIMPLE, title_justify="left")
         for name in ("clip", "edit", "method", "network evaluations", "state"):
             table.add_column(name, overflow="fold", justify="right" if name == "network evaluations" else "left")

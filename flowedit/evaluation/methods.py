@@ -100,6 +100,25 @@ def equalise(chosen: Sequence[Method], budget: int | None = None) -> list[Method
     return [replace(method, budget=like, settings=within(method.settings, most)) for method in chosen]
 
 
+def twins(ids: Mapping[str, Sequence[str | None]]) -> dict[str, str]:
+    """Methods all of whose jobs are those of one before them, by name, and that one; None is no job.
+
+    Other steps than another method's come to nothing where all take the same number of network evaluations.
+    """
+    first: dict[tuple[str | None, ...], str] = {}
+    found = {}
+    for name, jobs in ids.items():
+        other = first.setdefault(tuple(jobs), name)
+        if other != name and jobs and None not in jobs:
+            found[name] = other
+    return found
+
+
+def left_out(found: Mapping[str, str]) -> list[str]:
+    """What users hear of `twins`."""
+    return [f"{name} comes to the same edits as {other}, and is left out" for name, other in found.items()]
+
+
 def _method(name: str, mode: str, flags: Mapping[str, Any], overrides: Sequence[str]) -> Method:
     whole = {**flags, "mode": mode}
     return Method(name, compose(whole, overrides), whole, tuple(overrides))

@@ -10,7 +10,7 @@ from flowedit.config.schema import Settings
 from flowedit.evaluation.datasets.sample import Dataset, Sample
 from flowedit.evaluation.edit_job import edit_job
 from flowedit.evaluation.engine.job import Job
-from flowedit.evaluation.methods import PER_CLIP, Method, equalise, methods
+from flowedit.evaluation.methods import PER_CLIP, Method, equalise, left_out, methods, twins
 from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.results.summary import REFERENCES
 from flowedit.media.probe import Prober, probe
@@ -129,6 +129,21 @@ def plan(
         ours = [_ours(sample, method, threads, fetch, look) for method in chosen]
         planned += ours + [_theirs(sample, name, Path(place)) for name, place in options.others.items()]
     return planned
+
+
+def apart(
+    planned: Sequence[PlannedEdit], chosen: Sequence[Method], names: Sequence[str], monitor: Monitor
+) -> tuple[list[PlannedEdit], list[Method], tuple[str, ...]]:
+    """The planned edits, our methods and all names without the methods that come to another one's jobs; told so."""
+    ids = {each.name: [p.job.id if p.job else None for p in planned if p.method == each.name] for each in chosen}
+    lost = twins(ids)
+    for text in left_out(lost):
+        monitor.notice(text)
+    return (
+        [p for p in planned if p.method not in lost],
+        [each for each in chosen if each.name not in lost],
+        tuple(name for name in names if name not in lost),
+    )
 
 
 def _ours(sample: Sample, method: Method, threads: int | None, fetch: bool, look: Prober) -> PlannedEdit:

@@ -1,27 +1,32 @@
 """Editing from Python: one clip, frames in memory, or many clips with one loaded backbone."""
 
-import inspect
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass, replace
 from fractions import Fraction
-from typing import Any, Literal, TypedDict, TypeVar, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
-from flowedit.backbones.options import BackboneOptions, RuntimeOptions
 from flowedit.config.compose import GROUPS, OPTIONS, compose, current
 from flowedit.config.compose import options as names
 from flowedit.config.schema import Settings
-from flowedit.editors.averaging import AveragingOptions
-from flowedit.editors.spec import ModeOptions
-from flowedit.masks.options import MaskOptions
 from flowedit.media.probe import Video, probe
 from flowedit.messages import InputError
 from flowedit.pipeline import instruction, run
 from flowedit.pipeline.checks import check
+from flowedit.pipeline.keywords import (
+    ClipOptions,
+    EditOptions,
+    FrameOptions,
+    GenerateOptions,
+    LoadOptions,
+    MethodOptions,
+    Path,
+    shows,
+)
 from flowedit.pipeline.outputs import EDIT, GENERATE, check_place
 from flowedit.pipeline.record import Session, look
 from flowedit.pipeline.source import array_clip, open_clip, saved_mask
@@ -31,92 +36,12 @@ LOADED = ("backbone", "runtime")
 """Groups that are chosen when an editor is loaded."""
 
 LOGGER = logging.getLogger("flowedit")
-"""Hears every notice of the functions here, as a warning."""
+"""Hears every notice of the functions here, as a warning; `logging.basicConfig()` shows them."""
+LOGGER.addHandler(logging.NullHandler())  # who has not asked for a log gets none
 
-F = TypeVar("F", bound=Callable[..., Any])
-Path = str | os.PathLike[str]
 Heard = Callable[[Step], bool | None]
 """Called after each step with its state, time, mask and velocities; True stops the edit there: what is there is
 finished, and shots to come stay as they are."""
-
-
-class MethodOptions(TypedDict, total=False):
-    """The options of an edit, by the names of conf/ and of the flags (`flowedit list options` says what each is).
-
-    A group of options (mode, mask, averaging) is a name, a dictionary of its options, or an object of its options
-    class. Dotted names work as well: `**{"mask.preserve": True}`.
-    """
-
-    source: str | None
-    target: str | None
-    instruction: str | None
-    caption: Path | None
-    source_words: str
-    target_words: str
-    negative_prompt: str
-    mode: str | Mapping[str, Any] | ModeOptions
-    task: str
-    mask: str | Mapping[str, Any] | MaskOptions
-    averaging: str | Mapping[str, Any] | AveragingOptions
-    steps: int
-    strength: float
-    source_guidance_scale: float
-    target_guidance_scale: float
-    object_guidance_scales: tuple[float, ...] | list[float] | None
-    draws: int
-    seed: int
-    user_mask: Path | np.ndarray | None
-    composite: bool | Literal["auto"]
-    size: str | None
-    cuts: tuple[int, ...] | list[int] | Literal["auto", "none"]
-    fit: Literal["auto", "crop", "pad"]
-    window: int | Literal["auto", "whole"]
-    window_overlap: float
-
-
-class ClipOptions(MethodOptions, total=False):
-    """And those of a clip in a file: which of its frames are read, and where the results go."""
-
-    frames: int | None
-    start: int
-    fps: str | float | None
-    out: Path | None
-
-
-class LoadOptions(ClipOptions, total=False):
-    """And where the networks run, which is chosen when they are loaded."""
-
-    runtime: Mapping[str, Any] | RuntimeOptions
-
-
-class EditOptions(LoadOptions, total=False):
-    """And the backbone: a name, a checkpoint folder, a dictionary or an object of its options."""
-
-    backbone: Path | Mapping[str, Any] | BackboneOptions
-
-
-class GenerateOptions(TypedDict, total=False):
-    """The options of a clip from a prompt alone, by the same names."""
-
-    negative_prompt: str
-    steps: int
-    target_guidance_scale: float
-    seed: int
-    size: str | None
-    frames: int | None
-    fps: str | float | None
-    window: int | Literal["auto", "whole"]
-    window_overlap: float
-    out: Path | None
-    runtime: Mapping[str, Any] | RuntimeOptions
-    backbone: Path | Mapping[str, Any] | BackboneOptions
-
-
-class FrameOptions(MethodOptions, total=False):
-    """The options of an edit of frames in memory."""
-
-    runtime: Mapping[str, Any] | RuntimeOptions
-    backbone: Path | Mapping[str, Any] | BackboneOptions
 
 
 class Told:
@@ -147,22 +72,6 @@ class Told:
         if self._log:
             LOGGER.warning("%s", text)
         self._monitor.notice(text)
-
-
-def shows(options: Any) -> Callable[[F], F]:
-    """The signature that `help` and completion show has every option by name, not `**options`."""
-
-    def show(function: F) -> F:
-        shown = inspect.signature(function)
-        own = [each for each in shown.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-        named = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-            for name, kind in options.__annotations__.items()
-        ]
-        function.__signature__ = shown.replace(parameters=[*own, *named])  # type: ignore[attr-defined]
-        return function
-
-    return show
 
 
 class Editor:

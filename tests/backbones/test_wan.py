@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline
+from diffusers.models import attention_dispatch
 from safetensors.torch import load_file, save_file
+from transformers import T5Tokenizer
 
 import flowedit
 from flowedit.backbones import families, recorder
@@ -18,6 +20,7 @@ from flowedit.editors.inversion_free import inversion_free
 from flowedit.flow import guidance, noise, schedule, solvers
 from flowedit.language import words
 from flowedit.media import probe
+from flowedit.messages import InputError
 from flowedit.pipeline import plan
 from flowedit.pipeline.plan import windows_of
 
@@ -308,6 +311,78 @@ def test_maps_do_not_depend_on_the_limit_of_rows(backbone_wan):
             backbone.velocity(prompt, 4.0, backbone.embed(""))(z, 0.6)
             found.append(maps.take(prompt))
     assert torch.allclose(*found, atol=1e-7)
+
+
+@pytest.mark.parametrize("outside", ["everywhere", "on the network"])
+def test_an_attention_backend_set_from_outside_does_not_blind_the_recorder(backbone_wan, monkeypatch, outside):
+    """As DIFFUSERS_ATTN_BACKEND and set_attention_backend do; flex does not go through PyTorch's function."""
+    backbone = load(backbone_wan)
+    prompt, z = backbone.embed("a red fox"), latents(backbone)
+
+    def maps():
+        with backbone.record({prompt: [2]}, [0.0, 0.5]) as taken:
+            backbone.velocity(prompt)(z, 0.6)
+            return taken.take(prompt)
+
+    want, called = maps(), []
+
+    def other(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
+        called.append(1)
+        weights = (query.permute(0, 2, 1, 3) @ key.permute(0, 2, 3, 1) * query.shape[-1] ** -0.5).softmax(-1)
+        return (weights @ value.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)
+
+    registry = attention_dispatch._AttentionBackendRegistry
+    monkeypatch.setitem(registry._backends, attention_dispatch.AttentionBackendName.FLEX, other)
+    accepted = {"query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa"}
+    monkeypatch.setitem(registry._supported_arg_names, attention_dispatch.AttentionBackendName.FLEX, accepted)
+    if outside == "everywhere":
+        monkeypatch.setattr(registry, "_active_backend", attention_dispatch.AttentionBackendName.FLEX)
+    else:
+        for block in backbone.components.transformer.blocks:
+            for module in (block.attn1, block.attn2):
+                module.processor._attention_backend = "flex"
+    assert torch.allclose(maps(), want, atol=1e-7)
+    assert called  # the blocks that are not read took it
+    for block in backbone.components.transformer.blocks:
+        assert block.attn2.processor._attention_backend == (None if outside == "everywhere" else "flex")
+
+
+@pytest.mark.parametrize("name", ["no_such_backend", "sage"])
+def test_a_backend_that_does_not_work_is_one_line(backbone_wan, monkeypatch, name):
+    monkeypatch.setenv("DIFFUSERS_ATTN_BACKEND", name)
+    with pytest.raises(InputError, match=f"DIFFUSERS_ATTN_BACKEND={name}.*unset it"):
+        load(backbone_wan)
+    monkeypatch.setenv("DIFFUSERS_ATTN_BACKEND", "native")
+    load(backbone_wan)
+
+
+def test_processors_that_hide_their_attention_are_one_line(backbone_wan):
+    backbone = load(backbone_wan)
+    prompt, z = backbone.embed("a red fox"), latents(backbone)
+    for block in backbone.components.transformer.blocks:
+        block.attn2.processor = lambda attn, hidden_states, *rest, **more: hidden_states
+    with (
+        backbone.record({prompt: [2]}, [0.5]),
+        pytest.raises(InputError, match="attention of the words cannot be read"),
+    ):
+        backbone.velocity(prompt)(z, 0.6)
+
+
+def test_characters_that_umt5_has_no_piece_for_are_found_and_named_so(backbone_wan, tmp_path, monkeypatch):
+    """Its vocabulary has <s> at 2, where transformers puts what it does not know, and <unk> at 3."""
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<s>", 0.0), ("<unk>", 0.0), ("▁", -3.0)]
+    vocabulary += [(letter, -4.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
+    copy = shutil.copytree(backbone_wan, tmp_path / "copy")
+    shutil.rmtree(copy / "tokenizer")
+    T5Tokenizer(vocab=vocabulary, extra_ids=0, bos_token="<s>").save_pretrained(copy / "tokenizer")
+    backbone, prompt = load(copy), "a 狐 runs, fast"
+    assert [prompt[a:b] for a, b in backbone.unreadable(prompt)] == ["狐", ","]
+    assert backbone.unreadable("a fox runs") == ()
+    seen = []
+    backbone.components.encoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    backbone.embed(prompt)
+    ids = seen[0][0, : len(backbone.spans(prompt))].tolist()
+    assert (ids.count(3), ids.count(2)) == (2, 0)
 
 
 # Whole edits

@@ -390,6 +390,16 @@ def test_overrides_of_compare_and_bench_are_heard(command, tmp_path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("evaluations", "count"), [("equal", 1), ("own", 2)])
+def test_methods_that_come_to_the_same_steps_are_one(command, tmp_path, monkeypatch, evaluations, count):
+    monkeypatch.chdir(tmp_path)
+    flags = ("--modes", "inversion_free", "--also", "steps=20", "--evaluations", evaluations)
+    code, out, err = command("compare", ROOT / "examples" / "fox.yaml", *flags, "--dry-run")
+    assert code == 0, err
+    assert f"{count} edits" in out
+    assert ("inversion_free steps=20" in out) == (count == 2)
+
+
 def test_a_dry_run_downloads_nothing(command, tmp_path, monkeypatch):
     monkeypatch.setattr("flowedit.backbones.families.download", lambda *_: pytest.fail("a dry run downloads nothing"))
     code, out, err = command("evaluate", dataset(tmp_path), "--backbone", "cogvideox-2b", "--dry-run")

@@ -21,10 +21,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from flowedit.backbones import attention, families
-from flowedit.backbones.checkpoint import Checkpoint
+from flowedit.backbones.checkpoint import Checkpoint, quiet
 from flowedit.backbones.random_weights import tokenizer
 from flowedit.backbones.text import TextEncoder
-from flowedit.pipeline import steer
+from flowedit.config import compose
+from flowedit.pipeline import plan, record, steer
 
 CUDA = torch.device("cuda", 0)
 BLOCK = 512
@@ -116,15 +117,21 @@ def _model(checkpoint, component, cls, dtype):
     """The network of a configuration in the precision that it loads in, without weights."""
     config, before = checkpoint._json(f"{component}/config.json"), torch.get_default_dtype()
     torch.set_default_dtype(dtype)
+    foreign = cls.__module__.startswith("transformers.")
     try:
-        ours = cls.__module__.startswith("transformers.")
-        network = cls(cls.config_class(**config)) if ours else cls.from_config(config)
+        network = cls(cls.config_class(**config)) if foreign else _plain(cls, config)
     finally:
         torch.set_default_dtype(before)
-    kept = set(cls._keep_in_fp32_modules or ())
+    halves = (torch.float16,) if foreign else (torch.float16, torch.bfloat16)
+    kept = set(cls._keep_in_fp32_modules or ()) if dtype in halves else set()
     single = {id(weight) for name, weight in network.named_parameters() if not kept.isdisjoint(name.split("."))}
     _apply(network, lambda each: each.float() if id(each) in single else each)
     return network.eval().requires_grad_(False)
+
+
+def _plain(cls, config):
+    with quiet():
+        return cls.from_config(config)
 
 
 def _apply(module, fn, recurse=True):
@@ -150,6 +157,7 @@ def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0)):
         for target, name, value in [
             (torch.cuda, "max_memory_allocated", lambda device=None: card.peak),
             (torch.cuda, "reset_peak_memory_stats", lambda device=None: setattr(card, "peak", card.live)),
+            (torch.cuda, "get_device_name", lambda device=None: "a card"),
             (torch.cuda, "synchronize", lambda device=None: None),
             (torch.cuda, "get_device_capability", lambda device=None: capability),
             (torch, "_fused_sdp_choice", lambda *a, **k: kernel.value),
@@ -168,9 +176,77 @@ def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0)):
         yield card
 
 
-def released(folder, name, *, rows=0, tiling=True):
+def released(folder, name, *, rows=0, layers=None):
     """The adapter of a released checkpoint on the card, in the precision that it is released in."""
-    checkpoint = Checkpoint(write_configurations(folder, name), name)
+    checkpoint = Checkpoint(write_configurations(folder, name, layers), name)
     family = families.family_of(checkpoint)
     dtype = family.dtype or checkpoint.dtype("transformer")
-    return family.open(checkpoint, CUDA, dtype, rows=rows, tiling=tiling, cache=None)
+    return family.open(checkpoint, CUDA, dtype, rows=rows, tiling=True, cache=None)
+
+
+def native(backbone, frames=None):
+    """The geometry of the clips that it was trained on."""
+    height, width = (side * backbone.architecture.scale for side in backbone.spec.latent_size)
+    return backbone.geometry(frames or backbone.spec.trained_frames, (height, width))
+
+
+PROMPTS = {"source": "a red fox and a car run", "target": "a panda and an apple run"}
+WORDS = {"source_words": "fox", "target_words": "panda"}
+BOTH = {"source_words": "fox, car", "target_words": "panda, apple"}
+DEFAULT = {"mode": "inversion_free"}
+WAYS = {
+    "draws": {**DEFAULT, "draws": 3, "averaging": "differential"},
+    "flowdirector_v1": {"mode": "flowdirector_v1"},
+    "flowdirector_v2": {"mode": "flowdirector_v2"},
+    "flowalign": {"mode": "flowalign"},
+    "inversion": {"mode": "inversion", "mode.solver": "heun", "mode.reconstruction": True},
+    "random_noise": {"mode": "random_noise", "mode.solver": "midpoint"},
+    "maps": {
+        **DEFAULT,
+        "mask.normalise": "text",
+        "mask.threshold": "otsu",
+        "mask.blocks": [0.2, 0.6],
+        "mask.preserve": True,
+        "mask.smooth_steps": 0.5,
+        "mask.smooth_frames": 1.0,
+        "mask.grow": 0.05,
+    },
+    "objects": {**DEFAULT, **BOTH, "object_guidance_scales": [5.0, 7.0]},
+    "user mask": {**DEFAULT, "mask.user": "join", "user_mask": "m.mp4", "mask.threshold": "quantile"},
+    "kept": {**DEFAULT, "target": "a panda and a car run", "source_words": "fox, car", "target_words": "panda, car"},
+    "no mask": {**DEFAULT, "mask": "none", "target_guidance_scale": 1.0},
+}
+"""Ways to edit, each by the settings that make it: every mode, and what a mask, draws and objects add."""
+
+
+class Steps:
+    """A monitor that notes what the host waited for between the steps of an edit."""
+
+    def __init__(self, card):
+        self._card, self._before = card, None
+        self.waits = []
+
+    def phase(self, name, total):
+        self._before = Counter(self._card.copies) if name == "edit" else None
+
+    def advance(self, count=1):
+        if self._before is not None:
+            now = Counter(self._card.copies)
+            self.waits.append(now - self._before)
+            self._before = now
+
+    def notice(self, text): ...
+
+
+def edit(card, backbone, geometry, options, steps=2):
+    """One edit of an encoded clip on the card, by the product's own road: its latent, what steps waited for, memory."""
+    settings = compose.compose({"steps": steps, "strength": 1.0, **PROMPTS, **WORDS, **options})
+    places = tuple(plan.windows_of(settings, backbone.spec, geometry.latent[1]))
+    monitor = Steps(card)
+    session = record.Session(backbone.device, monitor)
+    user = torch.ones(1, 1, *geometry.latent[1:]) if settings.user_mask else None
+    # The model's own times are fake, too.
+    grid, own = tuple(1.0 - i / steps for i in range(steps + 1)), plan.own_latents(backbone.spec, geometry)
+    x = torch.zeros(1, *geometry.latent)
+    done = steer.steer(plan.brief(settings), backbone, x, grid, places, own, session, user)
+    return done, monitor.waits, session.meter.phases

@@ -90,9 +90,11 @@ SAVED = {"cogvideox-2b": "float16", "cogvideox-5b": "bfloat16", "cogvideox1.5-5b
 """The precision that a transformer lies on the hub in; Wan's in float32."""
 
 
-def write_configurations(folder, name):
-    """The checkpoint's folder with its JSON files alone."""
+def write_configurations(folder, name, layers=None):
+    """The checkpoint's folder with its JSON files alone; its networks cut to so many layers, if told so."""
     for part, values in RELEASED[name].items():
+        if part in ("transformer", "text_encoder") and layers is not None:
+            values = values | {"num_layers": layers}
         (folder / part).mkdir(parents=True, exist_ok=True)
         file = {"": "model_index.json", "scheduler": "scheduler_config.json"}.get(part, "config.json")
         (folder / part / file).write_text(json.dumps(values))

@@ -5,7 +5,7 @@ import pytest
 from edits import steered
 
 from flowedit.config.compose import compose
-from flowedit.evaluation.methods import equalise, methods
+from flowedit.evaluation.methods import equalise, methods, twins
 from flowedit.pipeline.plan import intervals, make_grid, network_evaluations, within
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.run import load_backbone
@@ -84,3 +84,8 @@ def test_equal_cost_follows_each_clips_own_options():
     made = [method.on({"steps": 10}) for method in chosen]
     assert made[0].steps == 10
     assert [network_evaluations(settings) for settings in made] == [24, 24]
+
+
+def test_methods_that_come_to_the_same_jobs_are_one():
+    found = twins({"a": ["1", "2"], "b": ["1", "3"], "c": ["1", "2"], "d": [None, "2"], "e": [None, "2"], "f": []})
+    assert found == {"c": "a"}

@@ -58,6 +58,16 @@ def test_what_an_instruction_says_early_is_kept_too(editor, clip_file, tmp_path,
     assert sum("caption=some/model" in record.getMessage() for record in caplog.records) == 2
 
 
+def test_a_script_that_asked_for_no_log_gets_none(backbone_2b, clip_file, tmp_path):
+    script = (
+        "import sys, flowedit; r = flowedit.edit(sys.argv[1], source='a', target='b', backbone=sys.argv[2], out='o',"
+        "strength=0, size='48x32', frames=1); print(len(r.notices) > 0)"
+    )
+    command = [sys.executable, "-c", script, str(clip_file), str(backbone_2b)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, [line for line in done.stderr.splitlines() if "random weights" in line]) == ("True\n", [])
+
+
 def test_results_are_shown_in_one_short_line(editor, clip_file, tmp_path):
     result = editor.edit(clip_file, out=tmp_path / "o", **ONE)
     shown = repr(result)

@@ -20,7 +20,7 @@ from flowedit.evaluation.engine.drive import Outcome
 from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.engine.store import Store, open_store
 from flowedit.evaluation.gather import Evaluation
-from flowedit.evaluation.methods import PER_CLIP, Method, equalise, methods
+from flowedit.evaluation.methods import PER_CLIP, Method, equalise, left_out, methods, twins
 from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.report.page import Exhibit
 from flowedit.evaluation.results import rows, tables
@@ -91,6 +91,11 @@ def report(
     out = OUT if options.out is None else Path(options.out)
     with open_store(out) as store:
         planned = scene_jobs(chosen, scenes.first_seed, scenes.count, scenes.kinds)
+        lost = twins({each.name: [job.id for spec, job in planned if spec.method == each] for each in chosen})
+        for text in left_out(lost):
+            monitor.notice(text)
+        chosen = [each for each in chosen if each.name not in lost]
+        planned = [(spec, job) for spec, job in planned if spec.method is None or spec.method.name not in lost]
         jobs = [job for _, job in planned]
         with pools.open_pool(options.engine, len(jobs), chosen[0].settings.runtime.device) as pool:
             outcomes = drive.run(jobs, pool, store, monitor, name="bench", retries=options.engine.retries)

@@ -1,0 +1,111 @@
+"""The keywords of the functions that edit from Python: their names and types, and what `help` shows of them."""
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypedDict, TypeVar
+
+import numpy as np
+
+from flowedit.backbones.options import BackboneOptions, RuntimeOptions
+from flowedit.editors.averaging import AveragingOptions
+from flowedit.editors.spec import ModeOptions
+from flowedit.masks.options import MaskOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
+Path = str | os.PathLike[str]
+
+
+class MethodOptions(TypedDict, total=False):
+    """The options of an edit, by the names of conf/ and of the flags (`flowedit list options` says what each is).
+
+    A group of options (mode, mask, averaging) is a name, a dictionary of its options, or an object of its options
+    class. Dotted names work as well: `**{"mask.preserve": True}`.
+    """
+
+    source: str | None
+    target: str | None
+    instruction: str | None
+    caption: Path | None
+    source_words: str
+    target_words: str
+    negative_prompt: str
+    mode: str | Mapping[str, Any] | ModeOptions
+    task: str
+    mask: str | Mapping[str, Any] | MaskOptions
+    averaging: str | Mapping[str, Any] | AveragingOptions
+    steps: int
+    strength: float
+    source_guidance_scale: float
+    target_guidance_scale: float
+    object_guidance_scales: tuple[float, ...] | list[float] | None
+    draws: int
+    seed: int
+    user_mask: Path | np.ndarray | None
+    composite: bool | Literal["auto"]
+    size: str | None
+    cuts: tuple[int, ...] | list[int] | Literal["auto", "none"]
+    fit: Literal["auto", "crop", "pad"]
+    window: int | Literal["auto", "whole"]
+    window_overlap: float
+
+
+class ClipOptions(MethodOptions, total=False):
+    """And those of a clip in a file: which of its frames are read, and where the results go."""
+
+    frames: int | None
+    start: int
+    fps: str | float | None
+    out: Path | None
+
+
+class LoadOptions(ClipOptions, total=False):
+    """And where the networks run, which is chosen when they are loaded."""
+
+    runtime: Mapping[str, Any] | RuntimeOptions
+
+
+class EditOptions(LoadOptions, total=False):
+    """And the backbone: a name, a checkpoint folder, a dictionary or an object of its options."""
+
+    backbone: Path | Mapping[str, Any] | BackboneOptions
+
+
+class GenerateOptions(TypedDict, total=False):
+    """The options of a clip from a prompt alone, by the same names."""
+
+    negative_prompt: str
+    steps: int
+    target_guidance_scale: float
+    seed: int
+    size: str | None
+    frames: int | None
+    fps: str | float | None
+    window: int | Literal["auto", "whole"]
+    window_overlap: float
+    out: Path | None
+    runtime: Mapping[str, Any] | RuntimeOptions
+    backbone: Path | Mapping[str, Any] | BackboneOptions
+
+
+class FrameOptions(MethodOptions, total=False):
+    """The options of an edit of frames in memory."""
+
+    runtime: Mapping[str, Any] | RuntimeOptions
+    backbone: Path | Mapping[str, Any] | BackboneOptions
+
+
+def shows(options: Any) -> Callable[[F], F]:
+    """The signature that `help` and completion show has every option by name, not `**options`."""
+
+    def show(function: F) -> F:
+        shown = inspect.signature(function)
+        own = [each for each in shown.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        named = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+            for name, kind in options.__annotations__.items()
+        ]
+        function.__signature__ = shown.replace(parameters=[*own, *named])  # type: ignore[attr-defined]
+        return function
+
+    return show

@@ -1,0 +1,109 @@
+"""Whole edits of the released checkpoints at their own sizes and precisions, on a GPU that is not there."""
+
+import memory_table
+import pytest
+from fake_gpu import CUDA, DEFAULT, WAYS, edit, fake_gpu, native, released
+from released import RELEASED
+from torch.nn.attention import SDPBackend
+
+from flowedit.backbones import attention
+from flowedit.messages import InputError
+
+FAMILIES = ["cogvideox-2b", "cogvideox1.5-5b", "wan2.1-t2v-1.3b"]
+"""One of each: sincos; rotary with two latent frames a patch; Wan."""
+
+
+def ends_on_the_card(done, geometry):
+    assert done.z.device == CUDA
+    assert done.z.shape == (1, *geometry.latent)
+    assert str(done.z.dtype) == "torch.float32"
+    assert done.evaluations > 0
+
+
+def never_waits(waits):
+    """No copy that the host waits for in any step but the first, where weights come and a kernel is looked at once."""
+    assert len(waits) >= 2
+    assert sum(count for (way, _), count in waits[0].items() if way == "to host") <= 1
+    assert all(not each for each in waits[1:]), waits
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_way_to_edit_runs_on_a_card(tmp_path, name):
+    """At native size and precision; of the networks two layers, which are all alike."""
+    with fake_gpu() as card:
+        backbone = released(tmp_path, name, layers=2)
+        geometry = native(backbone)
+        for way, options in WAYS.items():
+            done, waits, _ = edit(card, backbone, geometry, options)
+            ends_on_the_card(done, geometry)
+            assert (done.mask is None) == (way in ("no mask", "flowalign"))
+            never_waits(waits)
+
+
+@pytest.mark.parametrize("kernel", [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION, SDPBackend.MATH])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_kernel_gives_a_mask(tmp_path, name, kernel):
+    with fake_gpu(kernel) as card:
+        backbone = released(tmp_path, name, layers=2)
+        geometry = native(backbone)
+        done, waits, _ = edit(card, backbone, geometry, DEFAULT, steps=2)
+        ends_on_the_card(done, geometry)
+        if kernel != SDPBackend.MATH:
+            assert [key[1] for key in attention.HONEST] == [kernel]
+    never_waits(waits)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_windows_copy_no_more_than_their_parts(tmp_path, name):
+    """The state of a long clip is on the host: each window of it goes to the card, and its velocity and maps return."""
+    with fake_gpu() as card:
+        backbone = released(tmp_path, name, layers=2)
+        geometry = native(backbone, 2 * backbone.spec.trained_frames - 1)
+        done, waits, _ = edit(card, backbone, geometry, DEFAULT)
+        assert done.z.device.type == "cpu"
+    windows, sides = len(waits) and 3, 2
+    for each in waits[1:]:
+        assert each[("to card", "_to_copy")] == windows * sides
+        assert each[("to host", "_to_copy")] == 2 * windows * sides
+        assert set(each) == {("to card", "_to_copy"), ("to host", "_to_copy")}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_what_the_readme_says_of_memory_is_what_is_counted(tmp_path, name):
+    row, counted = memory_table.read()[name], memory_table.count(tmp_path, name, tiles=2)
+    for phase, want in row.items():
+        assert counted[phase] == pytest.approx(want, abs=0.1), phase
+
+
+@pytest.mark.parametrize(("tiles", "chunks"), [((2, 2), 2), ((3, 3), 2), ((4, 5), 1)], ids=["4", "9", "20"])
+@pytest.mark.parametrize("way", ["encode", "decode"])
+def test_tiles_need_no_more_than_diffusers_own(tmp_path, way, tiles, chunks):
+    ours, theirs = memory_table.beside_diffusers(tmp_path, "cogvideox-2b", way, tiles, 1 + 8 * chunks)
+    assert ours <= 1.15 * theirs
+
+
+def test_embedding_sends_away_what_is_on_the_card(tmp_path):
+    with fake_gpu() as card:
+        backbone = released(tmp_path, "cogvideox-5b", layers=2)
+        parts = backbone.components
+        for part in (parts.vae, parts.transformer):
+            parts.place(part)
+            placed = card.live
+            backbone.embed("a second scene, without a cache on disk")
+            assert parts._placed is vars(parts)["encoder"]
+            assert {each.device.type for each in part.parameters()} == {"cpu"}
+            parts.place(part)
+            assert "encoder" not in vars(parts)
+            assert card.live == placed
+
+
+def test_a_card_without_bfloat16_is_told_and_runs_the_2b(tmp_path):
+    with fake_gpu(capability=(7, 5)) as card:
+        for name in set(RELEASED) - {"cogvideox-2b"}:
+            with pytest.raises(InputError, match=r"bfloat16.*cogvideox-2b.*float16"):
+                released(tmp_path / name, name)
+        backbone = released(tmp_path / "2b", "cogvideox-2b", layers=2)
+        geometry = native(backbone, 9)
+        done, _, _ = edit(card, backbone, geometry, DEFAULT, steps=1)
+        ends_on_the_card(done, geometry)
+        assert str(backbone.components._encoder[1]) == "torch.float16"

@@ -138,7 +138,7 @@ class RunningScore:
             self._failure = _line(error)
 
     def result(self, reasons: dict[str, str], told: list[str]) -> dict[str, Any]:
-        """What came of it, with the notices `told`; `reasons` stand for what a metric says that has no mask or truth."""
+        """What came of it, with the notices `told`; `reasons` stand for what a metric without mask or truth says."""
         if self._failure:
             return {"failure": self._failure}
         scores = self._scorer.scores()

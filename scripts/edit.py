@@ -5,13 +5,38 @@ Values follow Hydra's grammar here: quote a prompt as 'source="a fox, running"',
 """
 
 import sys
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
+from rich import box
+from rich.table import Table
 
 from flowedit.config import compose, edit_file
 from flowedit.config.folder import folder
+from flowedit.evaluation import sweep
+from flowedit.evaluation.results import tables
+
+BEGUN = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+MADE: dict[str, tuple[dict[str, Any], Path]] = {}
+"""run.yaml and the video of each point of a sweep by its name, such as mode-inversion-seed-1."""
+
+
+def table() -> Table:
+    """What each point of the sweep cost, and where it lies."""
+    made = Table(box=box.SIMPLE)
+    for column in ("point", "network evaluations", "seconds", "edit"):
+        made.add_column(column, overflow="fold")
+    for name, (run, video) in MADE.items():
+        seconds = sum(phase["seconds"] for phase in run["phases"].values())
+        made.add_row(name, str(run["network_evaluations"]), f"{seconds:.1f}", str(video))
+    return made
 
 
 @hydra.main(config_path=str(folder()), config_name="config", version_base="1.3")
@@ -23,10 +48,18 @@ def main(cfg: DictConfig) -> None:
     from flowedit.pipeline.api import edit_settings
 
     try:
-        settings = edit_file.swept(HydraConfig.get().overrides.task)
+        task = HydraConfig.get().overrides.task
+        settings = edit_file.swept(task)
         video = probe(settings.clip or "")
+        several = HydraConfig.get().mode == RunMode.MULTIRUN
+        name = sweep.point_name(task, compose.swept(sys.argv[1:])) if several else ""
+        if name:
+            place = Path(settings.out or Path("outputs") / video.path.stem / BEGUN)
+            settings = replace(settings, out=str(place / name))
         with RichMonitor() as monitor:
-            print(edit_settings(settings, video, monitor).video)
+            result = edit_settings(settings, video, monitor)
+        MADE[name] = result.run, result.video
+        print(result.video)
     except Exception as error:
         raise SystemExit(f"flowedit: {one_line(error)}") from error
 
@@ -34,3 +67,5 @@ def main(cfg: DictConfig) -> None:
 if __name__ == "__main__":
     sys.argv[1:] = [compose.renamed(text) for text in sys.argv[1:]]
     main()
+    if len(MADE) > 1:
+        tables.show([table()])

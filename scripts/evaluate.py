@@ -5,6 +5,7 @@ method: steps=20 runtime.device=cuda. A checkpoint folder is backbone=folder bac
 """
 
 import sys
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -13,10 +14,12 @@ from omegaconf import DictConfig
 
 from flowedit.config import compose
 from flowedit.config.folder import folder
+from flowedit.evaluation import sweep
 from flowedit.evaluation.options import evaluation
 
-FAILED: list[str] = []
-"""Points of the sweep in which some edit or score failed: the others run all the same."""
+MADE: dict[str, Any] = {}
+"""The results of each point of a sweep by its name, such as steps-20; a failed edit in one ends no other.
+"""
 
 
 @hydra.main(config_path=str(folder()), config_name="evaluate", version_base="1.3")
@@ -27,20 +30,26 @@ def main(cfg: DictConfig) -> None:
     from flowedit.messages import one_line
 
     hydra_config = HydraConfig.get()
-    point = f"point-{hydra_config.job.num}" if hydra_config.mode == RunMode.MULTIRUN else None
+    task = hydra_config.overrides.task
+    name = sweep.point_name(task, compose.swept(sys.argv[1:])) if hydra_config.mode == RunMode.MULTIRUN else ""
     try:
         # The overrides and not cfg: each method composes a configuration of its own from them.
-        settings, rest = evaluation({}, hydra_config.overrides.task)
+        settings, rest = evaluation({}, task)
         with RichMonitor() as monitor:
-            made = evaluate.evaluate(settings, plan.comparison(settings, {}, rest), monitor, point)
+            made = evaluate.evaluate(settings, plan.comparison(settings, {}, rest), monitor, name or None)
     except Exception as error:
         raise SystemExit(f"flowedit: {one_line(error)}") from error
     print(made.folder / "index.html")
-    if made.failed:
-        FAILED.append(str(made.folder))
+    MADE[name] = made
 
 
 if __name__ == "__main__":
     sys.argv[1:] = [compose.renamed(text) for text in sys.argv[1:]]
     main()
-    raise SystemExit(2 if FAILED else 0)
+    if len(MADE) > 1:
+        from flowedit.evaluation.results import tables
+
+        table = list(tables.tables(*sweep.over_points(MADE)))
+        tables.show(table)
+        tables.show(table, next(iter(MADE.values())).folder.parent / "table.txt")
+    raise SystemExit(2 if any(each.failed for each in MADE.values()) else 0)

@@ -156,6 +156,8 @@ def _is_right(video: Path) -> None:
     target = spec_of(settings["target"], source)
     assert target.caption == settings["target"]
     found, ahead = shown(video, source, target)
+    if ahead < 1.1:  # sizes that look alike: the objects count
+        found = found.replace("tiny ", "").replace("huge ", "")
     assert found == target.caption, f"it shows {found!r}, {ahead:.2f} times nearer than the next"
 
 

@@ -102,7 +102,7 @@ FLOW_MATCH: Config = {
 
 
 @dataclass(frozen=True)
-class Part:
+class ReleasedPart:
     """A component with weights: its class, configuration, precision of the saved weights, and number of files."""
 
     kind: str
@@ -117,29 +117,32 @@ class Release:
 
     pipeline: str
     diffusers: str
-    transformer: Part
-    vae: Part
-    text_encoder: Part
+    transformer: ReleasedPart
+    vae: ReleasedPart
+    text_encoder: ReleasedPart
     scheduler: tuple[str, Config]
 
     @property
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, ReleasedPart]:
         """The components with weights, by their folders."""
         return {"transformer": self.transformer, "vae": self.vae, "text_encoder": self.text_encoder}
 
 
-def _cog(version: str, transformer: Config, vae: Config, schedule: Config, *, files: int, text: Part) -> Release:
+def _cog(
+    version: str, transformer: Config, vae: Config, schedule: Config, *, files: int, text: ReleasedPart
+) -> Release:
     dtype = torch.float16 if transformer["num_layers"] == 30 else torch.bfloat16
     return Release(
-        "CogVideoXPipeline", version, Part("CogVideoXTransformer3DModel", transformer, dtype, files),
-        Part("AutoencoderKLCogVideoX", vae, torch.float32), text, ("CogVideoXDDIMScheduler", schedule),
+        "CogVideoXPipeline", version, ReleasedPart("CogVideoXTransformer3DModel", transformer, dtype, files),
+        ReleasedPart("AutoencoderKLCogVideoX", vae, torch.float32), text, ("CogVideoXDDIMScheduler", schedule),
     )  # fmt: skip
 
 
 def _wan(transformer: Config, files: int) -> Release:
     return Release(
-        "WanPipeline", "0.33.0.dev0", Part("WanTransformer3DModel", transformer, torch.float32, files),
-        Part("AutoencoderKLWan", VAE_WAN, torch.float32), Part("UMT5EncoderModel", UMT5, torch.float32, 5),
+        "WanPipeline", "0.33.0.dev0", ReleasedPart("WanTransformer3DModel", transformer, torch.float32, files),
+        ReleasedPart("AutoencoderKLWan", VAE_WAN, torch.float32),
+        ReleasedPart("UMT5EncoderModel", UMT5, torch.float32, 5),
         ("UniPCMultistepScheduler", UNIPC),
     )  # fmt: skip
 
@@ -149,10 +152,10 @@ _FIVE_B = {**TRANSFORMER_10, "num_attention_heads": 48, "num_layers": 42, "use_r
 RELEASES = {
     "cogvideox-2b": _cog(
         "0.30.0.dev0", TRANSFORMER_10, VAE_2B, {**DDIM, "snr_shift_scale": 3.0, "timestep_spacing": "linspace"},
-        files=1, text=Part("T5EncoderModel", T5, torch.float16, 2),
+        files=1, text=ReleasedPart("T5EncoderModel", T5, torch.float16, 2),
     ),
     "cogvideox-5b": _cog(
-        "0.31.0.dev0", _FIVE_B, VAE_COG, DDIM, files=2, text=Part("T5EncoderModel", T5, torch.bfloat16, 2)
+        "0.31.0.dev0", _FIVE_B, VAE_COG, DDIM, files=2, text=ReleasedPart("T5EncoderModel", T5, torch.bfloat16, 2)
     ),
     "cogvideox1.5-5b": _cog(
         "0.32.0.dev0",
@@ -160,7 +163,8 @@ RELEASES = {
             **_FIVE_B, "ofs_embed_dim": None, "patch_bias": False, "patch_size_t": 2, "sample_frames": 81,
             "sample_height": 300, "sample_width": 300,
         },
-        {**VAE_COG, "invert_scale_latents": True}, DDIM, files=3, text=Part("T5EncoderModel", T5, torch.float32, 4),
+        {**VAE_COG, "invert_scale_latents": True}, DDIM, files=3,
+        text=ReleasedPart("T5EncoderModel", T5, torch.float32, 4),
     ),
     "wan2.1-t2v-1.3b": _wan(TRANSFORMER_WAN, 2),
     "wan2.1-t2v-14b": _wan({**TRANSFORMER_WAN, "ffn_dim": 13824, "num_attention_heads": 40, "num_layers": 40}, 12),
@@ -223,14 +227,14 @@ def save_words(folder: Path, release: Release) -> None:
         _write(folder / component / "config.json", _words(release, part) | dict(part.config))
 
 
-def _words(release: Release, part: Part) -> dict[str, Any]:
+def _words(release: Release, part: ReleasedPart) -> dict[str, Any]:
     """What diffusers adds to a configuration of its own classes."""
     if _library(part.kind) != "diffusers":
         return {}
     return {"_class_name": part.kind, "_diffusers_version": release.diffusers}
 
 
-def network(part: Part, config: Config | None = None) -> Any:
+def network(part: ReleasedPart, config: Config | None = None) -> Any:
     """A component's network without memory for its weights, on the device "meta"."""
     import diffusers
     import transformers
@@ -247,7 +251,7 @@ def _library(kind: str) -> str:
     return "transformers" if kind.endswith("EncoderModel") else "diffusers"
 
 
-def _weights(folder: Path, part: Part, config: Config, generator: torch.Generator) -> None:
+def _weights(folder: Path, part: ReleasedPart, config: Config, generator: torch.Generator) -> None:
     """The weights in as many files as the release has, and their index; one file's tensors in memory at a time."""
     stem = "model" if _library(part.kind) == "transformers" else "diffusion_pytorch_model"
     tensors = {key: value for key, value in network(part, config).state_dict().items() if _kept(key)}
@@ -285,7 +289,7 @@ def _tokenizer(folder: Path, umt5: bool) -> None:
     import sentencepiece
 
     folder.mkdir(parents=True, exist_ok=True)
-    special = {"pad_id": 0, "eos_id": 1, "unk_id": 3 if umt5 else 2, "bos_id": 2 if umt5 else -1}
+    special: dict[str, Any] = {"pad_id": 0, "eos_id": 1, "unk_id": 3 if umt5 else 2, "bos_id": 2 if umt5 else -1}
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([TEXT + chr(32).join(map(chr, range(33, 127)))] * 20), model_writer=model,

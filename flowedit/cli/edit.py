@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flowedit.cli import mistakes
+from flowedit.cli.evaluate import tell
 from flowedit.cli.flags import (
     FLAGS,
     GENERATE,
@@ -18,6 +19,7 @@ from flowedit.cli.flags import (
     texts_of,
     with_instruction,
 )
+from flowedit.evaluation import sweep
 from flowedit.messages import InputError
 
 ABOUT = {
@@ -82,6 +84,8 @@ def _edit(options: argparse.Namespace) -> int:
     compose.check_keys(flags, overrides)
     check_place(flags.get("out"), EDIT)
     video = probe(flags["clip"])  # before the seconds that torch takes to import
+    if several := sweep.points(flags):
+        return _sweep(flags, overrides, several, options.quiet)
     settings = compose.compose(flags, overrides)
     with monitor_of(options.quiet) as monitor:
         from flowedit.pipeline.api import edit_settings
@@ -99,6 +103,13 @@ def _tell(video: Path, quiet: bool) -> int:
                 print(f"  {name:<14}  {about}", file=sys.stderr)
     print(video)
     return 0
+
+
+def _sweep(flags: dict[str, Any], overrides: list[str], several: dict[str, dict[str, str]], quiet: bool) -> int:
+    """Several seeds or strengths: named folders, a table and a page."""
+    with monitor_of(quiet) as monitor:
+        made = sweep.sweep(flags, overrides, several, monitor)
+    return tell(made)
 
 
 def _path_of(text: str) -> str:

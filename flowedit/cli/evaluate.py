@@ -41,12 +41,12 @@ EVALUATE = tuple(name for name, option in OWN.items() if option.flag and name no
 COMPARE = tuple(name for name in EVALUATE if name in ("modes", "metrics", "evaluations", "out"))
 BENCH = tuple(name for name in EVALUATE if name not in ("do", "metrics", "protocol", "flow"))
 """Flags of each command, beside those that add a method or another's edits."""
-DEFAULTS = {
-    "compare": {"evaluations": "equal", "out": "outputs/compare/<clip>"},
-    "evaluate": {"out": "outputs/evaluate/<dataset>"},
-    "bench": {"scenes": "20", "out": "outputs/bench"},
+OUT = {
+    "compare": "outputs/compare/<clip>",
+    "evaluate": "outputs/evaluate/<dataset>",
+    "bench": "outputs/bench",
 }
-"""Where a command has another default than conf/evaluate.yaml."""
+"""Where each command leaves its results without --out; all other defaults are in conf/."""
 ENGINE = ("engine", "workers")
 LISTS = ("modes", "metrics", "kinds")
 COUNTS = ("first_seed", "scenes")
@@ -125,16 +125,20 @@ def _add(parser: argparse.ArgumentParser, name: str, flags: Sequence[str]) -> No
     engine = options_of(EngineOptions)
     for flag in flags:
         option = OWN[flag] if flag in OWN and flag != "engine" else engine["name" if flag == "engine" else flag]
-        usual = DEFAULTS[name].get(flag, _usual(flag))
+        usual = OUT[name] if flag == "out" else _usual(name, flag)
         text = option.help + (f" (default {usual})" if usual else "")
         parser.add_argument(f"--{flag.replace('_', '-')}", metavar=option.typed, help=text.replace("%", "%%"))
 
 
-def _usual(flag: str) -> str:
-    values = read("evaluate")
+def _usual(name: str, flag: str) -> str:
+    values = read("evaluate") | read(name)
     if flag == "engine":
         return str(
-            next(entry["engine"] for entry in values["defaults"] if isinstance(entry, dict) and "engine" in entry)
+            next(
+                entry["engine"]
+                for entry in read("evaluate")["defaults"]
+                if isinstance(entry, dict) and "engine" in entry
+            )
         )
     value = values.get(flag)
     return "" if value in (None, []) else str(value)
@@ -154,7 +158,7 @@ def _compare(options: argparse.Namespace) -> int:
     clip, asked = with_instruction("compare", named, options)
     if asked and options.instruction is UNSET:
         options.instruction = asked["instruction"]
-    settings, rest = evaluation(_evaluation_flags(options, COMPARE), ["evaluations=equal", *overrides])
+    settings, rest = evaluation(_evaluation_flags(options, COMPARE), overrides, "compare")
     for key in (name for name in OWN if name not in (*COMPARE, "also", "engine", "flow")):
         if any(text.startswith(f"{key}=") for text in overrides):
             raise InputError(f"compare has no {key}: it edits one clip (flowedit evaluate has it)")
@@ -166,7 +170,7 @@ def _compare(options: argparse.Namespace) -> int:
         if options.dry_run:
             return _list(evaluate.job_table(settings, chosen, pair))
         made = compare.compare(settings, chosen, pair, monitor)
-    return _tell(made)
+    return tell(made)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -190,13 +194,13 @@ def _evaluate(options: argparse.Namespace) -> int:
         if options.dry_run:
             return _list(evaluate.job_table(settings, chosen))
         made = evaluate.evaluate(settings, chosen, monitor)
-    return _tell(made)
+    return tell(made)
 
 
 def _bench(options: argparse.Namespace) -> int:
     from flowedit.evaluation.options import evaluation
 
-    settings, rest = evaluation(_evaluation_flags(options, (*BENCH, *ENGINE)), ["scenes=20", *options.rest])
+    settings, rest = evaluation(_evaluation_flags(options, (*BENCH, *ENGINE)), options.rest, "bench")
     with monitor_of(options.quiet) as monitor:
         from flowedit.evaluation.bench import run
         from flowedit.evaluation.results import tables
@@ -231,10 +235,10 @@ def _list(table: Any) -> int:
     return 0
 
 
-def _tell(made: "Results") -> int:
+def tell(made: "Results") -> int:
     """The tables, and where the page lies."""
     from flowedit.evaluation.results import tables
 
-    tables.show(list(tables.tables(made.rows, made.names, made.by_kind)))
+    tables.show(list(tables.tables(made.rows, made.names, made.by_kind, made.notes)))
     print(made.folder / "index.html")
     return 2 if made.failed else 0

@@ -12,6 +12,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -285,10 +286,24 @@ def _composed(overrides: tuple[str, ...], name: str) -> dict[str, Any]:
         with initialize_config_dir(config_dir=str(folder()), version_base="1.3"):
             values = OmegaConf.to_container(hydra_compose(name, list(overrides)), resolve=True)
     except OverrideParseException as error:
-        raise InputError(f"{error.override!r} cannot be read: a value of that kind needs Hydra's quotes") from error
+        told = f"""{error.override!r} cannot be read: a text with signs in it needs quotes, key='"text"'"""
+        raise InputError(told) from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(f"the configuration cannot be read: {' '.join(str(error).split())[:300]}") from error
+        raise InputError(_refused(overrides)) from error
     finally:
         state.hydra = outer
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
+
+
+def swept(overrides: Iterable[str]) -> dict[str, str]:
+    """Of overrides in Hydra's own grammar those that name several values, key to value as typed."""
+    made = OverridesParser.create().parse_overrides([text for text in overrides if not text.startswith("-")])
+    return dict(split(str(each.input_line)) for each in made if each.is_sweep_override())
+
+
+def _refused(overrides: tuple[str, ...]) -> str:
+    """Why these overrides make no configuration, in our own words."""
+    for key, value in swept(overrides).items():
+        return f"{key} takes one value, not {value} (flowedit edit takes several of --seed and --strength)"
+    return f"the configuration cannot be read: check {', '.join(overrides) or 'the files of conf/'}"

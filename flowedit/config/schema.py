@@ -108,7 +108,7 @@ class Settings:
         needs="grid_by_steps",
     )
     strength: float = option(
-        "share of the grid that is run: 0 is the clip itself, 1 starts at pure noise",
+        "share of the grid that is run: 0 is the clip itself, 1 starts at pure noise; flowedit edit takes several",
         least=0,
         most=1,
         expected="between 0 (the clip itself) and 1 (from pure noise)",
@@ -132,7 +132,7 @@ class Settings:
         needs="several_objects_scaled",
     )
     draws: int = option("noises averaged a step", least=1, bench=True, needs="fresh_noise")
-    seed: int = option("random seed", least=0, generate=True, needs="noise")
+    seed: int = option("random seed; flowedit edit takes several, such as 1,2,3", least=0, generate=True, needs="noise")
     user_mask: str | None = option(
         "video, image or folder of frames; white is edited", typed="FILE|DIR", written="text", role="clip"
     )

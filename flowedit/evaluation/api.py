@@ -63,9 +63,9 @@ def compare(
     """
     if lost := [key for key in options if key in ALONE]:
         raise InputError(f"compare has no {', '.join(lost)}: it edits one clip (flowedit.evaluate has it)")
-    own, clips, shared = _parted({"evaluations": "equal", **options})
+    own, clips, shared = _parted(options)
     sample = comparisons.one_clip(Path(clip), clips, None if score_mask is None else Path(score_mask))
-    settings, _ = evaluation(own)
+    settings, _ = evaluation(own, (), "compare")
     return comparisons.compare(settings, comparison(settings, shared, ()), sample, Told(monitor))
 
 

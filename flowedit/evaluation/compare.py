@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flowedit.config.edit_file import SUFFIXES, over
-from flowedit.evaluation import files
+from flowedit.evaluation import files, places
 from flowedit.evaluation.datasets import listing
 from flowedit.evaluation.datasets.sample import Dataset, Sample, safe
 from flowedit.evaluation.engine.store import open_store
@@ -58,25 +58,45 @@ def compare(options: EvaluationOptions, comparison: Comparison, sample: Sample, 
     ValueError for what is wrong with the clip.
     """
     chosen, names = at_budget(options, comparison)
+    out = Path(options.out or Path("outputs") / "compare" / sample.clip)
+    title = f"{sample.clip}: {len(names)} methods"
+    comparison = replace(comparison, methods=tuple(chosen))
+    return side_by_side(options, comparison, sample, title, (out, out / places.EDITS), monitor)
+
+
+def side_by_side(
+    options: EvaluationOptions,
+    comparison: Comparison,
+    sample: Sample,
+    title: str,
+    folders: tuple[Path, Path],
+    monitor: Monitor,
+) -> Results:
+    """One clip by the methods of the comparison as they are; `folders` are that of the results and that of the edits.
+
+    Raises as `compare` does.
+    """
+    chosen, (out, edits) = list(comparison.methods), folders
+    names = tuple(method.name for method in chosen)
     dataset = complete(Dataset(sample.clip, (sample,)), chosen, monitor)
     (sample,) = dataset.samples
     if sample.problem is not None:
         raise InputError(sample.problem)
     look = functools.cache(probe.probe)
-    settled = chosen[0].on({**sample.flags, "clip": str(sample.video.absolute())})
-    check(settled, open_clip(settled, look(Path(str(settled.clip)))))
+    for method in chosen:
+        settled = method.on({**sample.flags, "clip": str(sample.video.absolute())})
+        check(settled, open_clip(settled, look(Path(str(settled.clip)))))
     options = replace(options, engine=replace(options.engine, workers=options.engine.workers or 1))
-    out = Path(options.out or Path("outputs") / "compare" / sample.clip)
     files.check_place(out)
     planned = plan(dataset, chosen, options, None, look=look)
     planned, chosen, names = apart(planned, chosen, names, monitor)
     with open_store(out) as store:
-        made = carry_out(planned, options, comparison, store, monitor, None, monitor, look)
+        shown = places.layout(planned, edits, flat=True)
+        made = carry_out(planned, options, comparison, store, monitor, None, monitor, look, shown)
         write_grid(planned, made.exhibits[0], out / "grid.mp4", monitor, look)
         header = {"clip": str(sample.video), "evaluation": files.about(options)}
-        title = f"{sample.clip}: {len(names)} methods"
         files.write(out, title, files.facts(options), made, chosen, names, header, monitor)
-    return Results(out, made.rows, names, False)
+    return Results(out, made.rows, names, False, files.notes(chosen))
 
 
 LEAST, MOST = 192, 360

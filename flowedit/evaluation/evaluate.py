@@ -7,7 +7,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from flowedit.evaluation import files
+from flowedit.evaluation import files, places
 from flowedit.evaluation.datasets import catalogue
 from flowedit.evaluation.datasets.sample import Dataset, Sample, Scenes
 from flowedit.evaluation.engine.store import Store, open_store
@@ -15,6 +15,7 @@ from flowedit.evaluation.files import Results
 from flowedit.evaluation.gather import carry_out
 from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.plan import Comparison, apart, at_budget, complete, metrics, plan
+from flowedit.evaluation.results.summary import UNEDITED
 from flowedit.media import probe
 from flowedit.messages import InputError
 from flowedit.pocket import KINDS
@@ -33,16 +34,17 @@ def evaluate(options: EvaluationOptions, comparison: Comparison, monitor: Monito
     files.check_place(out if point is None else out / point)
     dataset = complete(_dataset(options, out / "clips"), chosen, monitor)
     threads, look = 1, functools.cache(probe.probe)
-    planned = plan(dataset, chosen, options, threads, options.do != "score", look)
+    planned = plan(dataset, chosen, options, threads, options.do != "score", look, comparison.base)
     planned, chosen, names = apart(planned, chosen, names, monitor)
+    place = out if point is None else out / point
     with open_store(out) as store:
-        made = carry_out(planned, options, comparison, store, monitor, threads, look=look)
+        shown = places.layout(planned, place / places.EDITS)
+        made = carry_out(planned, options, comparison, store, monitor, threads, look=look, shown=shown)
         header = {"dataset": _named(options), "evaluation": files.about(options)}
         title = f"{dataset.name}: {len(dataset.samples)} edits, {len(names)} methods"
         by_kind = options.protocol == "five"
-        place = out if point is None else out / point
         files.write(place, title, files.facts(options), made, chosen, names, header, monitor, by_kind)
-    return Results(place, made.rows, names, by_kind)
+    return Results(place, made.rows, names, by_kind, files.notes(chosen))
 
 
 def job_table(options: EvaluationOptions, comparison: Comparison, sample: Sample | None = None) -> Table:
@@ -58,8 +60,8 @@ def job_table(options: EvaluationOptions, comparison: Comparison, sample: Sample
         kind = "evaluate" if sample is None else "compare"
         stem = Path(_named(options)).stem if sample is None else sample.clip
         store = Store(Path(options.out or Path("outputs") / kind / stem))
-        planned = plan(dataset, chosen, options, 1 if sample is None else None, fetch=False)
-        planned, _, _ = apart(planned, chosen, (), QUIET)
+        planned = plan(dataset, chosen, options, 1 if sample is None else None, fetch=False, base=comparison.base)
+        planned, _, _ = apart([p for p in planned if p.method != UNEDITED], chosen, (), QUIET)
         table = Table(box=box.SIMPLE, title_justify="left")
         for name in ("clip", "edit", "method", "network evaluations", "state"):
             table.add_column(name, overflow="fold", justify="right" if name == "network evaluations" else "left")

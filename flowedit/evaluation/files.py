@@ -32,13 +32,14 @@ COLUMNS = ("kind", "method", "metric", "mean", "low", "high", "n", "failed")
 class Results:
     """What `evaluate` and `compare` give: the folder, the rows, and the methods in order.
 
-    `by_kind` asks the tables for FiVE's mean over the kinds of edit.
+    `by_kind` asks the tables for FiVE's mean over the kinds of edit; `notes` stand below them.
     """
 
     folder: Path
     rows: tuple[Row, ...] = field(repr=False)
     names: tuple[str, ...]
     by_kind: bool = field(repr=False)
+    notes: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def page(self) -> Path:
@@ -64,6 +65,13 @@ def facts(options: EvaluationOptions) -> dict[str, str]:
     if options.protocol == "five":
         values["protocol"] = "FiVE-Bench: every 8th frame"
     return values
+
+
+def notes(chosen: Sequence[Method]) -> tuple[str, ...]:
+    """What to bear in mind of the methods' edits, a sentence each."""
+    if any(method.settings.composite is False for method in chosen):
+        return ("Edits are scored as the model made them, nothing of the source is blended back (composite=false).",)
+    return ()
 
 
 def about(options: EvaluationOptions) -> dict[str, Any]:
@@ -100,15 +108,16 @@ def write(
             writer.writeheader()
             writer.writerows(cells)
         (stage.folder / "table.json").write_text(rows.dumps(cells, indent=1) + "\n", encoding="utf-8")
-        tables.show([*tables.tables(evaluation.rows, names, by_kind), *also], stage.folder / "table.txt")
+        tables.show([*tables.tables(evaluation.rows, names, by_kind, notes(chosen)), *also], stage.folder / "table.txt")
         for name, data in more.items():
             (stage.folder / name).write_bytes(data)
         write_yaml(stage.folder / "run.yaml", {**header, **made})
         texts = {name: _yaml({"settings": run, "versions": made["versions"]}) for name, run in runs.items()}
         write_page(
-            Page(title, lines, evaluation.rows, names, evaluation.exhibits, texts, by_kind),
+            Page(title, lines, evaluation.rows, names, evaluation.exhibits, texts, by_kind, notes(chosen)),
             stage.folder / "index.html",
             monitor,
+            out,
         )
         stage.commit()
 

@@ -1,27 +1,24 @@
 """An evaluation carried out: edited, scored, and gathered as rows; what fails is a row with its reason."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from flowedit.backbones.options import BackboneOptions, RuntimeOptions
-from flowedit.evaluation.datasets.sample import Sample
+from flowedit.evaluation import places, scores
 from flowedit.evaluation.engine import drive, pools
 from flowedit.evaluation.engine.drive import Outcome
-from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.engine.pools import Pool
 from flowedit.evaluation.engine.store import Store
 from flowedit.evaluation.options import EvaluationOptions
-from flowedit.evaluation.plan import Comparison, PlannedEdit, metrics
+from flowedit.evaluation.plan import Comparison, PlannedEdit
 from flowedit.evaluation.report.page import Exhibit
 from flowedit.evaluation.results.rows import JOB, Row
-from flowedit.evaluation.score_job import FIVE_STRIDE, ScoreSpec, score_job
-from flowedit.machine import digest_file
-from flowedit.media import probe, reader
-from flowedit.metrics import catalogue
+from flowedit.evaluation.results.summary import UNEDITED
+from flowedit.evaluation.scores import Found
+from flowedit.media import probe
 from flowedit.types import QUIET, Monitor
-
-"""How a clip is probed; one that remembers opens a clip once for all methods."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +39,16 @@ def carry_out(
     threads: int | None,
     each: Monitor = QUIET,
     look: probe.Prober = probe.probe,
+    shown: Mapping[PlannedEdit, Path] | None = None,
 ) -> Evaluation:
     """Open a pool of workers, `gather` with it, and tell the monitor what users should hear.
 
-    `each` hears the phases of edits that run in this process; `look` probes a clip.
+    `each` hears the phases of edits that run in this process; `look` probes a clip; `shown` is the folder that a user
+    finds each edit in.
     """
     for text in (
         *(text for method in comparison.methods for text in method.notices),
-        *_uneven(planned, options.evaluations == "own"),
+        *(_uneven(planned, options.evaluations == "own") if comparison.even else ()),
     ):
         monitor.notice(text)
     todo = {p.job.id for p in planned if p.job is not None and store.result(p.job.id) is None}
@@ -58,7 +57,7 @@ def carry_out(
         monitor.notice(f"{before} edits were made before and are kept; {len(todo)} are to do")
     most = max(len(todo), 1) if options.do == "edit" else len(planned)
     with pools.open_pool(options.engine, most, comparison.device, threads, each) as pool:
-        made = gather(planned, options, store, pool, monitor, comparison.device, look)
+        made = gather(planned, options, store, pool, monitor, comparison.device, look, shown)
     for text in made.notices:
         if each is QUIET:  # otherwise they were heard while the edits ran
             monitor.notice(text)
@@ -87,37 +86,33 @@ def gather(
     monitor: Monitor,
     device: str,
     look: probe.Prober = probe.probe,
+    shown: Mapping[PlannedEdit, Path] | None = None,
 ) -> Evaluation:
     """Edit what is not edited, score what is not scored, and gather it all; `options.do` leaves a half out.
 
-    Jobs of one backbone follow each other, so that it is loaded once.
-
-    A score in which a metric failed is made again: what failed, a download most often, may be there now.
+    Jobs of one backbone follow each other, so that it is loaded once. A score in which a metric failed is made again:
+    what failed, a download most often, may be there now.
     """
-    ordered = sorted((p for p in planned if p.settings is not None), key=lambda p: repr(_backbone(p)))
+    ordered = sorted((p for p in planned if p.job is not None), key=lambda p: repr(_backbone(p)))
     jobs = [p.job for p in ordered if p.job is not None]
     if options.do == "score":
         edited = [Outcome(job, store.result(job.id), NOT_EDITED) for job in jobs]
     else:
         edited = drive.run(jobs, pool, store, monitor, name="edit", retries=options.engine.retries)
     edits = {outcome.job.id: outcome for outcome in edited}
-    wanted = () if options.do == "edit" else metrics(options)
-    scoring: dict[int, Job] = {}
-    lost: dict[int, str] = {}
-    for i, p in enumerate(planned if wanted else ()):
-        try:
-            if made := _scored(p, edits, wanted, options, store, device, look):
-                scoring[i] = made
-        except (OSError, ValueError) as error:
-            lost[i] = " ".join(str(error).split())
-    for job in scoring.values():
-        if (old := store.result(job.id)) and old["failures"]:
-            store.forget(job.id)
-    scores = drive.run(list(scoring.values()), pool, store, monitor, name="score", retries=options.engine.retries)
-    found = dict(zip(scoring, scores, strict=True))
-    rows = [row for i, p in enumerate(planned) for row in _rows(p, edits, found.get(i), lost.get(i))]
-    outcomes = [*edited, *scores]
-    return Evaluation(tuple(rows), tuple(_exhibits(planned, edits, store)), tuple(_notices(outcomes)))
+    folders = {p: store.folder(p.job.id) for p in ordered if p.job is not None and edits[p.job.id].result is not None}
+    if shown is not None:
+        places.publish({folders[p]: shown[p] for p in folders})
+    found = scores.found(planned, set(folders), options, store, pool, monitor, device, look)
+    rows = [row for p in planned for row in _rows(p, edits, found.get(p, []))]
+    said: list[tuple[str, Mapping[str, Any]]] = [(outcome.job.label, outcome.result or {}) for outcome in edited]
+    said += [(_label(p), each.result or {}) for p, of in found.items() for each in of if p.method != UNEDITED]
+    seen = {p: (shown or folders)[p] for p in folders}
+    return Evaluation(tuple(rows), tuple(_exhibits(planned, seen)), tuple(_notices(said)))
+
+
+def _label(planned: PlannedEdit) -> str:
+    return f"{planned.sample.clip}, {planned.sample.edit}, {planned.method}"
 
 
 def _backbone(planned: PlannedEdit) -> tuple[BackboneOptions, RuntimeOptions]:
@@ -125,61 +120,19 @@ def _backbone(planned: PlannedEdit) -> tuple[BackboneOptions, RuntimeOptions]:
     return planned.settings.backbone, planned.settings.runtime
 
 
-def _notices(outcomes: Sequence[Outcome]) -> list[str]:
+def _notices(said: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
     """What the jobs had to say, each thing once: with the job, or the number of jobs."""
-    said: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        for text in (outcome.result or {}).get("notices", ()):
-            said.setdefault(text, []).append(outcome.job.label)
-    return [f"{who[0]}: {text}" if len(who) == 1 else f"{text} ({len(who)} edits)" for text, who in said.items()]
+    told: dict[str, list[str]] = {}
+    for label, result in said:
+        for text in result.get("notices", ()):
+            told.setdefault(text, []).append(label)
+    return [f"{who[0]}: {text}" if len(who) == 1 else f"{text} ({len(who)} edits)" for text, who in told.items()]
 
 
 NOT_EDITED = "not edited yet: do=edit, or both"
 
 
-def _scored(
-    planned: PlannedEdit,
-    edits: dict[str, Outcome],
-    names: tuple[str, ...],
-    options: EvaluationOptions,
-    store: Store,
-    device: str,
-    look: probe.Prober,
-) -> Job | None:
-    """The scoring job of what was edited; None for what was not."""
-    sample, job = planned.sample, planned.job
-    spec = ScoreSpec(
-        source=(sample.frames or sample.video).absolute(),
-        indices=None,
-        edit=Path(),
-        mask=None if sample.mask is None else sample.mask.absolute(),
-        mask_above=sample.mask_above,
-        truth=None if sample.truth is None else sample.truth.absolute(),
-        target=str(sample.flags.get("target", "")),
-        questions=sample.questions,
-        metrics=names if options.metrics else tuple(name for name in names if _can(sample, name)),
-        stride=FIVE_STRIDE if options.protocol == "five" else 1,
-        flow=options.flow,
-        device=device,
-    )
-    label = f"{sample.clip}, {sample.edit}, {planned.method}"
-    if planned.file is not None:
-        return score_job(replace(spec, edit=planned.file.absolute()), digest_file(planned.file), label)
-    if job is None or planned.settings is None or edits[job.id].result is None:
-        return None
-    own = planned.settings
-    indices = reader.select(look(Path(str(own.clip))), own.start, own.frames, own.rate).indices
-    edit = store.folder(job.id) / "edit.mp4"
-    return score_job(replace(spec, edit=edit, indices=tuple(indices)), job.id, label)
-
-
-def _can(sample: Sample, name: str) -> bool:
-    """Whether the sample has what a metric needs; one that was not asked for by name is left out without it."""
-    have = {"mask": sample.mask, "truth": sample.truth, "questions": sample.questions}
-    return all(have.get(need, True) is not None for need in catalogue.METRICS[name].needs)
-
-
-def _rows(planned: PlannedEdit, edits: dict[str, Outcome], scored: Outcome | None, lost: str | None) -> list[Row]:
+def _rows(planned: PlannedEdit, edits: dict[str, Outcome], found: Sequence[Found]) -> list[Row]:
     sample = planned.sample
     edited = None if planned.job is None else edits[planned.job.id]
     key = (sample.clip, sample.edit, sample.kind, planned.method)
@@ -188,27 +141,25 @@ def _rows(planned: PlannedEdit, edits: dict[str, Outcome], scored: Outcome | Non
         return [Row(*key, JOB, None, failure)]
     costs = {} if edited is None or edited.result is None else edited.result["costs"]
     rows = [Row(*key, name, value) for name, value in costs.items()]
-    if lost is not None:
-        return [*rows, Row(*key, JOB, None, lost)]
-    if scored is None:
-        return rows
-    names = scored.job.spec.metrics
-    if scored.result is None:
-        return rows + [Row(*key, name, None, scored.failure) for name in names]
-    values, failures = scored.result["values"], scored.result["failures"]
-    return rows + [Row(*key, name, values.get(name), failures.get(name)) for name in names]
+    for each in found:
+        if each.result is None:
+            rows += [Row(*key, name, None, each.failure) for name in each.names]
+            continue
+        values, failures = each.result["values"], each.result["failures"]
+        rows += [Row(*key, name, values.get(name), failures.get(name)) for name in each.names]
+    return rows
 
 
-def _exhibits(planned: Sequence[PlannedEdit], edits: dict[str, Outcome], store: Store) -> list[Exhibit]:
-    """What a page shows of each sample, where there is a video to show."""
+def _exhibits(planned: Sequence[PlannedEdit], seen: Mapping[PlannedEdit, Path]) -> list[Exhibit]:
+    """What a page shows of each sample, where there is a video to show; `seen` is the folder of each of our edits."""
     exhibits = []
     together: dict[tuple[str, str], list[PlannedEdit]] = {}
     for p in planned:
         together.setdefault((p.sample.clip, p.sample.edit), []).append(p)
-    for of in together.values():
-        first = of[0].sample
-        videos = {p.method: _video(p, edits, store) for p in of}
-        masks = {p.method: store.folder(p.job.id) / "mask.mp4" for p in of if p.job is not None}
+    for every in together.values():
+        first, of = every[0].sample, [p for p in every if p.method != UNEDITED]
+        videos = {p.method: seen[p] / "edit.mp4" if p in seen else p.file for p in of}
+        masks = {p.method: seen[p] / "mask.mp4" for p in of if p in seen}
         exhibits.append(
             Exhibit(
                 clip=first.clip,
@@ -218,16 +169,9 @@ def _exhibits(planned: Sequence[PlannedEdit], edits: dict[str, Outcome], store: 
                 target=str(first.flags.get("target", "")),
                 video=first.video if first.video.is_file() else None,
                 truth=first.truth if first.truth is not None and first.truth.is_file() else None,
-                edits={name: file for name, file in videos.items() if file is not None},
+                # a page shows no folder of frames
+                edits={name: file for name, file in videos.items() if file is not None and file.is_file()},
                 masks={name: file for name, file in masks.items() if file.is_file()},
             )
         )
     return exhibits
-
-
-def _video(planned: PlannedEdit, edits: dict[str, Outcome], store: Store) -> Path | None:
-    if planned.file is not None:
-        return planned.file if planned.file.is_file() else None  # a page shows no folder of frames
-    if planned.job is None or edits[planned.job.id].result is None:
-        return None
-    return store.folder(planned.job.id) / "edit.mp4"

@@ -98,12 +98,13 @@ class EvaluationOptions:
 
 
 def evaluation(
-    flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = ()
+    flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = (), command: str = "evaluate"
 ) -> tuple[EvaluationOptions, list[str]]:
     """An evaluation's own options, and the overrides that are left for its methods.
 
-    `flags` are plain values and taken to the letter, `engine.workers` among them; `overrides` are `key=value` in
-    Hydra's grammar. Raises ValueError as `compose` does.
+    `command` names the file in conf/ whose defaults hold: evaluate, compare or bench. `flags` are plain values and
+    taken to the letter, `engine.workers` among them; `overrides` are `key=value` in Hydra's grammar. Raises ValueError
+    as `compose` does.
     """
     from flowedit.config.compose import composed, one_of, options, split, walked  # Hydra, which help does without
 
@@ -112,7 +113,7 @@ def evaluation(
     pairs = [*engine, *map(split, overrides)]
     chosen = [(key, one_of(key, value, options(key))) for key, value in pairs if key == "engine"]
     known = evaluation_keys()
-    dotted = walked(composed(tuple(f"{key}={value}" for key, value in chosen), "evaluate"))
+    dotted = walked(composed(tuple(f"{key}={value}" for key, value in chosen), command))
     own, rest = [], []
     for key, value in pairs:
         if key.partition(".")[0] not in known:
@@ -121,7 +122,7 @@ def evaluation(
             own.append(f"{key}={value}")
         else:
             raise InputError(f"unknown key {key!r}{nearest(key, dotted)}")
-    values = composed(tuple(own), "evaluate")
+    values = composed(tuple(own), command)
     made: EvaluationOptions = build(EvaluationOptions, {key: values[key] for key in known} | given)
     return made, rest
 

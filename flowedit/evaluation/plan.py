@@ -12,7 +12,7 @@ from flowedit.evaluation.edit_job import edit_job
 from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.methods import PER_CLIP, Method, equalise, left_out, methods, twins
 from flowedit.evaluation.options import EvaluationOptions
-from flowedit.evaluation.results.summary import REFERENCES
+from flowedit.evaluation.results.summary import REFERENCES, UNEDITED
 from flowedit.media.probe import Prober, probe
 from flowedit.messages import FileMissingError, InputError
 from flowedit.metrics import catalogue, scoring
@@ -28,15 +28,25 @@ RESOLVED = ("source", *instruction.MADE, "caption")
 
 @dataclass(frozen=True)
 class Comparison:
-    """The methods of an evaluation, none where only the edits of others are scored, and the device of it all."""
+    """The methods of an evaluation, none where only the edits of others are scored; `base` is what holds for all."""
 
     methods: tuple[Method, ...]
-    device: str
+    base: Method
+    even: bool = True
+    """Whether its methods are meant to cost the same, so that users hear where they do not."""
+
+    @property
+    def device(self) -> str:
+        """Where it all runs."""
+        return self.base.settings.runtime.device
 
 
 @dataclass(frozen=True, eq=False)
 class PlannedEdit:
-    """One edit of one sample by one method: its job, or the file that another method made; or why there is neither."""
+    """One edit of one sample by one method: its job, or the file that another method made; or why there is neither.
+
+    `settings` say which frames it shows, and the backbone in use.
+    """
 
     sample: Sample
     method: str
@@ -62,7 +72,8 @@ def comparison(options: EvaluationOptions, flags: Mapping[str, Any], overrides: 
     for name, place in options.others.items():
         if not Path(place).is_dir():
             raise FileMissingError(f"edits of {name}: {place!r} is not a folder: give that of its edits")
-    return Comparison(tuple(chosen), compose.compose(flags, overrides).runtime.device)
+    base = Method("base", compose.compose(flags, overrides), dict(flags), tuple(overrides))
+    return Comparison(tuple(chosen), base)
 
 
 def at_budget(options: EvaluationOptions, comparison: Comparison) -> tuple[list[Method], tuple[str, ...]]:
@@ -118,8 +129,12 @@ def plan(
     threads: int | None,
     fetch: bool = True,
     look: Prober = probe,
+    base: Method | None = None,
 ) -> list[PlannedEdit]:
     """Every sample by every method, those of other methods last; what can be refused is, before a model is loaded.
+
+    Before them stands the clip itself, unedited, unless nothing is scored. `base` says which frames of a clip the edits
+    of others show where no method of ours does.
 
     Without `fetch` no checkpoint is downloaded: the jobs of one that is not here have ids that none is found under.
     `look` probes a clip.
@@ -127,7 +142,12 @@ def plan(
     planned = []
     for sample in dataset.samples:
         ours = [_ours(sample, method, threads, fetch, look) for method in chosen]
-        planned += ours + [_theirs(sample, name, Path(place)) for name, place in options.others.items()]
+        shown = next((p.settings for p in ours if p.settings is not None), None)
+        theirs = [_theirs(sample, name, Path(place), shown, base) for name, place in options.others.items()]
+        there = [p for p in (*ours, *theirs) if p.failure is None]
+        if there and options.do != "edit":
+            planned.append(PlannedEdit(sample, UNEDITED, there[0].settings, file=sample.frames or sample.video))
+        planned += ours + theirs
     return planned
 
 
@@ -161,7 +181,7 @@ def _ours(sample: Sample, method: Method, threads: int | None, fetch: bool, look
     return PlannedEdit(sample, method.name, settings, job)
 
 
-def _theirs(sample: Sample, name: str, folder: Path) -> PlannedEdit:
+def _theirs(sample: Sample, name: str, folder: Path, shown: Settings | None, base: Method | None) -> PlannedEdit:
     if sample.problem is not None:
         return PlannedEdit(sample, name, failure=sample.problem)
     places = [folder / place for place in sample.edit_places]
@@ -170,4 +190,9 @@ def _theirs(sample: Sample, name: str, folder: Path) -> PlannedEdit:
         return PlannedEdit(
             sample, name, failure=f"no edit of it in {folder}: {places[0]} or {places[1]} was looked for"
         )
-    return PlannedEdit(sample, name, file=file)
+    try:
+        if shown is None and base is not None:
+            shown = base.on({**sample.flags, "clip": str(sample.video.absolute())})
+    except (ValueError, OSError) as error:
+        return PlannedEdit(sample, name, failure=" ".join(str(error).split()))
+    return PlannedEdit(sample, name, shown, file=file)

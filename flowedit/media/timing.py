@@ -141,11 +141,11 @@ def tables_agree(path: Path) -> bool:
         return all(_counts(data, table) for table in _inside(data, 0, len(data), (b"moov", b"trak", b"mdia", b"minf")))
 
 
-Table = dict[bytes, tuple[int, int]]
+Boxes = dict[bytes, tuple[int, int]]
 """The boxes of one track's tables by name: where each one's contents begin and end."""
 
 
-def _inside(data: Any, begin: int, end: int, names: Sequence[bytes]) -> Iterator[Table]:
+def _inside(data: Any, begin: int, end: int, names: Sequence[bytes]) -> Iterator[Boxes]:
     found = list(_boxes(data, begin, end))
     for name, first, last in found:
         if not names and name == b"stbl":
@@ -167,7 +167,7 @@ def _boxes(data: Any, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
         begin += size
 
 
-def _counts(data: Any, table: Table) -> bool:
+def _counts(data: Any, table: Boxes) -> bool:
     def entries(name: bytes, width: int, head: int = 4) -> list[Any]:
         """The entries of a table, `width` numbers of 32 bits each, after `head` bytes and their count."""
         begin, end = table.get(name, (0, 0))

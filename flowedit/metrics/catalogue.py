@@ -8,7 +8,7 @@ import numpy as np
 
 from flowedit.declare import Registry
 from flowedit.messages import InputError
-from flowedit.metrics.part import Need, Part, Tools
+from flowedit.metrics.part import ModelView, Need, Part, Tools
 
 Group = Literal["truth", "source", "time", "prompt", "cost"]
 """What an edit is compared with, or the cost of a run; tables show their columns in this order."""
@@ -42,8 +42,10 @@ class Metric:
 
     `better` is None for a value that is neither. `part` gives rows (n, ...), one a frame or a pair of neighbours, and
     `join` makes the clip's value of all its rows. Metrics with the same part, or with the same part and join, share
-    the results; a join that gives many values gives them by the metrics' names. Without `part` the value comes from
-    the run itself or from `flowedit bench`, and nobody can ask for it. Raises ValueError for an unknown group.
+    the results; a join that gives many values gives them by the metrics' names. `model` in their place gives the value
+    of a shot from the backbone in use; a clip's is the mean over its shots, by their frames. Without either the value
+    comes from the run itself or from `flowedit bench`, and nobody can ask for it. Raises ValueError for an unknown
+    group.
     """
 
     label: str
@@ -55,6 +57,7 @@ class Metric:
     """Whether the values are zeros and ones, so that their mean is a share."""
     part: Callable[[Part], np.ndarray] | None = None
     join: Callable[[np.ndarray, Tools], float | Mapping[str, float]] = mean
+    model: Callable[[ModelView], float] | None = None
     needs: frozenset[Need] = frozenset()
     download: str | None = None
     """What is fetched when the metric first runs, and its size."""
@@ -68,6 +71,16 @@ class Metric:
     def __post_init__(self) -> None:
         if self.group not in get_args(Group):
             raise InputError(f"metric {self.label!r}: group {self.group!r} is none of {', '.join(get_args(Group))}")
+
+    @property
+    def rewards_nothing(self) -> bool:
+        """Whether leaving the clip alone scores as well as anything can, or nearly so."""
+        return self.better is not None and self.group in ("source", "time")
+
+    @property
+    def askable(self) -> bool:
+        """Whether it can be asked for by name."""
+        return self.part is not None or self.model is not None
 
     @property
     def heading(self) -> str:
@@ -109,5 +122,6 @@ def is_cost(name: str) -> bool:
 
 def _place(name: str) -> tuple[int, bool, str]:
     metric = METRICS[name]
-    module = "" if metric.part is None else metric.part.__module__
+    made = metric.part or metric.model
+    module = "" if made is None else made.__module__
     return get_args(Group).index(metric.group), bool(module) and not module.startswith("flowedit."), module

@@ -1,13 +1,15 @@
 """A stretch of a clip and its edit, as a metric sees them; what several metrics want of it is made once."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from flowedit.messages import InputError, first_line
+from flowedit.types import Noise, Side, Velocity
 
 ERRORS = (ValueError, OSError, FloatingPointError, RuntimeError, MemoryError)
 """What may go wrong with one metric without touching the others."""
@@ -38,6 +40,19 @@ class Questions:
     source: str
     target: str
     choice: str
+
+
+@dataclass(frozen=True, eq=False)
+class ModelView:
+    """The latent x (1, C, F, h, w) of an edit's shot, and what the backbone in use says of it under both prompts.
+
+    The velocities are without guidance; `knots` are the times that the backbone was trained at, descending.
+    """
+
+    x: Tensor
+    velocities: Mapping[Side, Velocity]
+    noise: Noise
+    knots: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +97,8 @@ class Part:
     new: int
     start: int
     tools: Tools
+    beside: Once = field(default_factory=Once, repr=False)
+    """Shared by the parts of all edits that are scored beside each other, and so of the same source frames."""
     _once: Once = field(default_factory=Once, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -121,3 +138,7 @@ class Part:
     def once(self, make: Callable[["Part"], T]) -> T:
         """make(self), once however many metrics ask; what it raises is raised again for each of them."""
         return self._once(make, lambda: make(self))
+
+    def once_a_source(self, make: Callable[["Part"], T]) -> T:
+        """make(self), which looks at the source alone, once for all edits that are scored beside each other."""
+        return self.beside((make, len(self.frames.source)), lambda: make(self))

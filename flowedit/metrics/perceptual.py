@@ -18,8 +18,8 @@ from flowedit.metrics.catalogue import MASK, METRICS, TRUTH, Metric
 from flowedit.metrics.part import CPU, Part
 from flowedit.metrics.pixels import blacken
 
-CHUNK = 16
-"""Frames a call; the features of a frame weigh more than the frame."""
+CHUNK, PIXELS = 16, 480_000
+"""The most frames and pixels a call, beyond one frame: features weigh some hundred times as much as the frame."""
 LEAST = 32
 """Pixels of a side that the networks' strides leave something of."""
 Net = Literal["bundled", "alex", "vgg", "squeeze"]
@@ -50,7 +50,7 @@ def lpips(frames: np.ndarray, reference: np.ndarray, net: Net, device: torch.dev
     """
     if frames.shape != reference.shape or min(frames.shape[1:3]) < LEAST:
         raise InputError(f"LPIPS needs frames of one shape, from 32x32 up, not {frames.shape} and {reference.shape}")
-    pairs = ((_signed(clip[some], device) for clip in (frames, reference)) for some in _chunks(len(frames)))
+    pairs = ((_signed(clip[some], device) for clip in (frames, reference)) for some in _chunks(frames))
     return _distances(net, device, pairs)
 
 
@@ -62,9 +62,7 @@ def background_lpips_five(edit: np.ndarray, source: np.ndarray, mask: np.ndarray
     """
     if edit.shape != source.shape or min(edit.shape[1:3]) < LEAST:
         raise InputError(f"LPIPS needs frames of one shape, from 32x32 up, not {edit.shape} and {source.shape}")
-    pairs = (
-        (2 * blacken(clip[some], mask[some], device) - 1 for clip in (edit, source)) for some in _chunks(len(edit))
-    )
+    pairs = ((2 * blacken(clip[some], mask[some], device) - 1 for clip in (edit, source)) for some in _chunks(edit))
     return _distances("squeeze", device, pairs)
 
 
@@ -74,8 +72,9 @@ def _distances(net: Net, device: torch.device, pairs: Iterable[Iterable[Tensor]]
         return np.concatenate([model(*pair).cpu().double().numpy().reshape(-1) for pair in pairs])
 
 
-def _chunks(frames: int) -> list[slice]:
-    return [slice(start, start + CHUNK) for start in range(0, frames, CHUNK)]
+def _chunks(frames: np.ndarray) -> list[slice]:
+    size = max(1, min(CHUNK, PIXELS // (frames.shape[1] * frames.shape[2])))
+    return [slice(start, start + size) for start in range(0, len(frames), size)]
 
 
 def _signed(frames: np.ndarray, device: torch.device) -> Tensor:

@@ -128,8 +128,13 @@ def _clip_f_adjacent(rows: np.ndarray, _tools: Tools) -> float:
 def _structure_distance(part: Part) -> np.ndarray:
     from flowedit.pretrained import dino
 
-    model = dino.load(part.tools.device)
-    return structure_distance(model.keys(part.source), model.keys(part.edit))
+    return structure_distance(part.once_a_source(_source_keys), dino.load(part.tools.device).keys(part.edit))
+
+
+def _source_keys(part: Part) -> np.ndarray:
+    from flowedit.pretrained import dino
+
+    return dino.load(part.tools.device).keys(part.source)
 
 
 def _q_edit_rows(part: Part) -> np.ndarray:

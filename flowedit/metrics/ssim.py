@@ -41,7 +41,12 @@ def ssim(frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
     Equals torchmetrics' structural_similarity_index_measure(data_range=1); the clip's value is the mean over frames.
     frames, reference: (F, H, W, 3) in 0 ... 255. Raises ValueError as `ssim_map`.
     """
-    return np.array([ssim_map(a, b).mean() for a, b in zip(frames, reference, strict=True)])
+    return ssim_maps(frames, reference).mean((1, 2))
+
+
+def ssim_maps(frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The mean over channels of `ssim_map` of each frame, float64 (F, H, W); arguments and errors as in `ssim`."""
+    return np.stack([ssim_map(a, b).mean(-1) for a, b in zip(frames, reference, strict=True)])
 
 
 def background_ssim(edit: np.ndarray, source: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -51,12 +56,16 @@ def background_ssim(edit: np.ndarray, source: np.ndarray, mask: np.ndarray) -> n
     neither the edit nor a mirrored border is seen. Higher is better, 1 for equal backgrounds. Raises ValueError as
     `ssim_map`.
     """
+    return _background(ssim_maps(edit, source), mask)
+
+
+def _background(maps: np.ndarray, mask: np.ndarray) -> np.ndarray:
     window = np.ones((WINDOW, WINDOW), np.uint8)
-    rows = np.empty((len(edit), 2))
-    for row, a, b, inside in zip(rows, edit, source, mask, strict=True):
+    rows = np.empty((len(maps), 2))
+    for row, values, inside in zip(rows, maps, mask, strict=True):
         outside = (~inside).astype(np.uint8)
         clear = cv2.erode(outside, window, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
-        row[:] = ssim_map(a, b)[clear].mean(-1).sum(), np.count_nonzero(clear)
+        row[:] = values[clear].sum(), np.count_nonzero(clear)
     return rows
 
 
@@ -82,12 +91,16 @@ def _blur(values: np.ndarray) -> np.ndarray:
     return cv2.sepFilter2D(values, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
 
 
+def _maps(part: Part) -> np.ndarray:
+    return ssim_maps(part.edit, part.source)
+
+
 def _ssim(part: Part) -> np.ndarray:
-    return ssim(part.edit, part.source)
+    return part.once(_maps).mean((1, 2))
 
 
 def _background_ssim(part: Part) -> np.ndarray:
-    return background_ssim(part.edit, part.source, part.require("mask"))
+    return _background(part.once(_maps), part.require("mask"))
 
 
 def _background_ssim_five(part: Part) -> np.ndarray:

@@ -143,16 +143,16 @@ def _backward(part: Part) -> np.ndarray:
 
 
 def _warp_error(part: Part) -> np.ndarray:
-    return warp_error(part.frames.edit, part.once(_forward), part.once(_backward))
+    return warp_error(part.frames.edit, part.once_a_source(_forward), part.once_a_source(_backward))
 
 
 def warp_ssim_rows(part: Part) -> np.ndarray:
     """`warp_ssim` of a part, one value a pair of neighbours."""
-    return warp_ssim(part.frames.edit, part.once(_forward))
+    return warp_ssim(part.frames.edit, part.once_a_source(_forward))
 
 
 def _flow_cosine(part: Part) -> np.ndarray:
-    return flow_cosine(part.once(_forward), _flow_along(part.frames.edit, part))
+    return flow_cosine(part.once_a_source(_forward), _flow_along(part.frames.edit, part))
 
 
 def _temporal_flicker(part: Part) -> np.ndarray:

@@ -137,6 +137,8 @@ def test_rows_are_keyed_by_scene_kind_method_and_metric(both):
     assert both[0].methods == ("random_noise", "random_noise draws=1 target_guidance_scale=2")
     assert {row.value for row in made if row.metric == "network_evaluations"} == {4.0}
     assert all(np.isfinite(row.value) for row in made)
+    preferred = {(row.edit, row.method): row.value for row in made if row.metric == "target_preference"}
+    assert all(preferred[kind, CEILING] > preferred[kind, FLOOR] for kind in ("replace", "remove"))
 
 
 def test_a_bench_that_is_done_is_not_run_again(both, monkeypatch):
@@ -167,7 +169,7 @@ def test_the_command_leaves_rows_tables_and_a_picture(command, tmp_path):
     assert all([*line] == [*Row._fields] for line in lines)
     assert {line["method"] for line in lines} == {"random_noise", "inversion", FLOOR, CEILING}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "rows.jsonl", "table.txt", "table.csv", "table.json", "examples.png", "index.html", "run.yaml", "jobs",
+        "rows.jsonl", "table.txt", "table.csv", "table.json", "examples.png", "index.html", "run.yaml", ".jobs",
     }  # fmt: skip
     assert copy.read_bytes() == (tmp_path / "out" / "rows.jsonl").read_bytes()
     for word in ("object accuracy", "ceiling", "floor", "paired differences from random_noise", "nearest to"):

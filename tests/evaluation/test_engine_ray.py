@@ -88,10 +88,10 @@ def test_a_killed_worker_of_ray_loses_nothing(tmp_path, command, monkeypatch):
     assert told["ray"] == told["local"]
     assert len(told["ray"]) == len({row[:4] for row in told["ray"]}) == 12
     assert not rows.failures(told["ray"])
-    edits = sorted((tmp_path / "ray" / "jobs").glob("*/edit.mp4"))
+    edits = sorted((tmp_path / "ray" / ".jobs").glob("*/edit.mp4"))
     assert len(edits) == 12
     for edit in edits:
-        assert edit.read_bytes() == (tmp_path / "local" / "jobs" / edit.parent.name / "edit.mp4").read_bytes()
+        assert edit.read_bytes() == (tmp_path / "local" / ".jobs" / edit.parent.name / "edit.mp4").read_bytes()
 
 
 def test_a_poisoned_job_fails_alone_on_ray_too(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from conftest import write_clip
 from flowedit.evaluation import gather
 from flowedit.evaluation.results import rows
 from flowedit.evaluation.results.rows import JOB
+from flowedit.evaluation.results.summary import UNEDITED
 from flowedit.media import probe, reader
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +29,16 @@ ROW = {
     "source_words": "fox",
     "target_words": "panda",
 }
-OFFLINE = {"psnr", "ssim", "lpips_bundled", "warp_error", "warp_ssim", "flow_cosine", "temporal_flicker"}
+OFFLINE = {
+    "psnr",
+    "ssim",
+    "lpips_bundled",
+    "warp_error",
+    "warp_ssim",
+    "flow_cosine",
+    "temporal_flicker",
+    "target_preference",
+}
 COSTS = {"network_evaluations", "seconds", "peak_memory_mib"}
 
 
@@ -80,9 +90,32 @@ def test_every_edit_has_its_rows_and_what_fails_fails_alone(done):
     assert not lost
 
 
+def test_the_clip_unedited_has_its_rows_and_is_never_best(done):
+    place, _, made = done
+    values = {(row.edit, row.metric): row.value for row in made if row.method == UNEDITED}
+    assert {edit for edit, _ in values} == {"edit", "e0"}  # of what can be edited
+    assert values["edit", "psnr"] == np.inf
+    assert values["edit", "target_preference"] < 0
+    text = (place / "out" / "index.html").read_text(encoding="utf-8")
+    assert "These reward leaving the clip alone (the line unedited shows how much): LPIPS (bundled)," in text
+    assert "composite=false" in text
+    assert "composite=false" in (place / "out" / "table.txt").read_text(encoding="utf-8")
+    with (place / "out" / "table.csv").open(encoding="utf-8") as file:
+        assert UNEDITED in {line["method"] for line in csv.DictReader(file)}
+
+
+def test_edits_lie_under_readable_names(done):
+    edits = done[0] / "out" / "edits"
+    held = {path.relative_to(edits).as_posix() for path in edits.rglob("edit.mp4")}
+    assert held == {
+        f"{mode}/fox/{edit}/edit.mp4" for mode in ("inversion_free", "inversion") for edit in ("edit", "e0")
+    }
+    assert not list(edits.rglob("result.json"))
+
+
 def test_the_folder_holds_tables_a_page_and_the_runs(done):
     out = done[0] / "out"
-    names = {"rows.jsonl", "table.csv", "table.json", "table.txt", "index.html", "run.yaml", "jobs"}
+    names = {"rows.jsonl", "table.csv", "table.json", "table.txt", "index.html", "run.yaml", ".jobs", "edits"}
     assert {path.name for path in out.iterdir()} == names
     with (out / "table.csv").open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
@@ -284,6 +317,14 @@ def test_compare_takes_a_clip_flags_and_any_configuration(tmp_path, command, cli
         (("compare", "none.mp4", "--source", "a fox", "--target", "a panda"), "none.mp4 does not exist"),
         (("compare", "fox.mp4", "--source", "a fox", "--target", ""), "no target prompt"),
         (("compare", "edits.yaml", "--score-mask", "no.png"), "'no.png' does not exist"),
+        (("compare", "fox.mp4", "--source", "a fox", "--target", "a cat", "--modes", "invertion"), "unknown mode"),
+        (("compare", "fox.mp4", "--source", "a fox"), "no target prompt"),
+        (("compare", "fox.mp4", "--source", "a fox", "--target", "a cat", "--seed", "1,2"), "seed takes one value"),
+        (("evaluate", "edits.yaml", "scenes=1,2"), "scenes takes one value, not 1,2"),
+        (("edit", "fox.mp4", "--target", "a cat", "--steps", "1,2"), "steps takes one value, not 1,2"),
+        (("edit", "fox.mp4", "--target", "a cat", "--seed", "1,,2"), "is no list of numbers: write --seed 1,2,3"),
+        (("edit", "fox.mp4", "--source", "a fox", "--seed", "1,2"), "no target prompt"),
+        (("edit", "fox.mp4", "--target", "a cat", "--strength", "0.5,7"), "strength 7"),
         (("compare", "two.yaml"), "holds 2 edits"),
         (("compare", "fox.mp4", "scenes=3"), "compare has no scenes"),
     ],
@@ -296,9 +337,13 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(command, tmp_path, monke
     (tmp_path / "two.yaml").write_text(yaml.safe_dump([ROW, {**ROW, "edit": "b"}]))
     (tmp_path / "climbs.yaml").write_text(yaml.safe_dump([{**ROW, "clip": "../fox.mp4"}]))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "flowedit.pipeline.run.load_backbone", lambda *_: pytest.fail("refused before a model is loaded")
+    )
     code, _, err = command(*args)
     assert code == 1
     assert said in err
+    assert "ydra" not in err
     assert len(err.strip().splitlines()) <= 2  # "load", and the mistake
     assert not (tmp_path / "outputs").exists()
 
@@ -369,8 +414,11 @@ def test_points_of_a_sweep_keep_their_tables_and_a_failed_row_ends_none(tmp_path
     command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *args, "engine.workers=1", *FEW[1:]]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
-    runs = [yaml.safe_load((tmp_path / "out" / f"point-{n}" / "run.yaml").read_text()) for n in range(2)]
+    runs = [yaml.safe_load((tmp_path / "out" / f"steps-{n}" / "run.yaml").read_text()) for n in (2, 3)]
     assert [run["methods"]["random_noise"]["steps"] for run in runs] == [2, 3]
+    last = (tmp_path / "out" / "table.txt").read_text(encoding="utf-8")
+    assert all(name in last and name in done.stdout for name in ("steps-2", "steps-3", "unedited"))
+    assert [path.name for path in (tmp_path / "out" / "steps-3" / "edits").iterdir()] == ["random_noise"]
 
 
 def test_names_with_brackets_are_names(tmp_path, command):

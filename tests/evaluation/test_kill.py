@@ -44,7 +44,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path):
     tables = [_told(tmp_path / name / "table.csv") for name in ("whole", "killed")]
     assert tables[0] == tables[1]
     assert len(tables[0]) > 20
-    kept = [{path.name for path in (tmp_path / name / "jobs").iterdir()} for name in ("whole", "killed")]
+    kept = [{path.name for path in (tmp_path / name / ".jobs").iterdir()} for name in ("whole", "killed")]
     assert kept[0] == kept[1]
 
 

@@ -116,7 +116,9 @@ def test_the_page_is_one_well_formed_file(clips, tmp_path):
     assert len(found.ids) == len(set(found.ids))
     videos = [address for address in found.addresses if address.startswith("data:video/mp4;base64,")]
     assert len(videos) == 4
-    assert all(address.startswith("#") for address in found.addresses if address not in videos)
+    files = [address for address in found.addresses if address not in videos and not address.startswith("#")]
+    assert len(files) == 4
+    assert all(address.endswith(".mp4") and "://" not in address and address[0] != "/" for address in files)
     assert {address[1:] for address in found.addresses if address.startswith("#")} <= set(found.ids)
     assert str(clips["source"].parent) not in text
     assert "file://" not in text
@@ -166,7 +168,7 @@ def test_an_edit_that_failed_says_why_in_its_place(clips, tmp_path):
     assert plain(text).count("no edit by two: out of memory") == 1
     assert "▲" not in text
     assert "■ twofailed" in [cell for cell, _ in found.cells]
-    assert ">truth</figcaption>" in re.sub(r"\s+", "", text)
+    assert ">truth<ahref=" in re.sub(r"\s+", "", text)
 
 
 def test_what_fails_alike_is_said_once(clips, tmp_path):
@@ -256,7 +258,7 @@ def test_videos_beyond_the_budget_are_linked(clips, tmp_path, monkeypatch):
     monkeypatch.setattr(page_module, "BUDGET", len(whole.encode()) - 1)
     text = written(page, tmp_path)
     assert len(text.encode()) <= BUDGET
-    videos = [address for address in Checked(text).addresses if not address.startswith("#")]
+    videos = re.findall(r'<video[^>]* src="([^"]+)"', text)
     assert sum(address.startswith("data:") for address in videos) == 4
     linked = [address for address in videos if not address.startswith("data:")]
     assert len(linked) == 4
@@ -265,6 +267,25 @@ def test_videos_beyond_the_budget_are_linked(clips, tmp_path, monkeypatch):
     assert (tmp_path / linked[0].replace("%20", " ")).samefile(clips["source"])
     assert "4 further videos are not in it but linked" in text
     assert "further videos" not in whole
+
+
+def test_videos_come_first_and_each_file_has_its_link(clips, tmp_path):
+    text = written(page_of(clips, notes=["Nothing is blended back."]), tmp_path)
+    places = [text.index(f'<section id="{name}">') for name in ("edits", "summary")]
+    assert places == sorted(places)
+    linked = [a.replace("%20", " ") for a in re.findall(r'<a href="([^"#]+)">(?:file|mask)</a>', text)]
+    shown = page_of(clips).exhibits[0]
+    assert len(linked) == len(re.findall("<video ", text))
+    assert (tmp_path / linked[0]).samefile(shown.video)
+    assert "Nothing is blended back." in plain(text)
+
+
+def test_links_start_where_the_page_will_lie(clips, tmp_path):
+    (tmp_path / "staged").mkdir()
+    write_page(page_of(clips), tmp_path / "staged" / "index.html", folder=tmp_path)
+    text = (tmp_path / "staged" / "index.html").read_text(encoding="utf-8")
+    first = re.findall(r'<a href="([^"#]+)">file</a>', text)[0]
+    assert (tmp_path / first.replace("%20", " ")).samefile(clips["source"])
 
 
 def test_a_video_that_cannot_be_read_takes_nothing_else_along(clips, tmp_path):

@@ -153,3 +153,22 @@ def test_a_phone_scrolls_tables_and_not_the_page(open_store):
     open_store.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     assert open_store.execute_script("return document.documentElement.scrollWidth") == 360
     open_store.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_five_methods_stand_side_by_side_on_a_phone(browser, folder):
+    names = ["inversion_free", "inversion", "random_noise", "flowdirector_v1", "inversion mode.solver=heun"]
+    metrics = ("psnr", "ssim", "lpips_bundled", "warp_error", "warp_ssim", "temporal_flicker", "peak_memory_mib")
+    rows = [Row("c", "e", "", name, m, 1004.0 if "mib" in m else 0.5) for name in ["unedited", *names] for m in metrics]
+    file = folder / "0.mp4"
+    shown = Exhibit("c", "e", "", "a", "b", file, None, dict.fromkeys(names, file), {})
+    write_page(Page("five", {}, rows, names, [shown], {}), folder / "five.html")
+    browser.get((folder / "five.html").as_uri())
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    )
+    rights = browser.execute_script(
+        "return [...document.querySelectorAll('#summary th, #edits figure')].map(e => e.getBoundingClientRect().right)"
+    )
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert len(rights) == 7 + 7 + 6
+    assert max(rights) <= 390

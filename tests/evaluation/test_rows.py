@@ -8,7 +8,7 @@ import pytest
 from flowedit.evaluation.results import rows
 from flowedit.evaluation.results.intervals import Interval, share
 from flowedit.evaluation.results.rows import JOB, Row
-from flowedit.evaluation.results.summary import CEILING, FLOOR, summaries
+from flowedit.evaluation.results.summary import CEILING, FLOOR, UNEDITED, remark, summaries
 from flowedit.evaluation.results.tables import cell, is_tall
 
 
@@ -132,3 +132,27 @@ def test_metrics_are_lines_where_they_are_many_and_more_than_the_methods():
     assert not is_tall(["a"], ["m"] * 6)
     assert is_tall(["a"], ["m"] * 7)
     assert not is_tall(["a"] * 9, ["m"] * 8)
+
+
+def test_doing_nothing_is_never_best_and_what_rewards_it_is_named():
+    held = [
+        *made(UNEDITED, "psnr", [math.inf, math.inf]),
+        *made("idle", "psnr", [43.0, 44.0]),  # strength 0: the clip but for the codec
+        *made("idle", "network_evaluations", [0.0, 0.0]),
+        *made("copy", "psnr", [math.inf, math.inf]),  # another's, who gave the clip back
+        *made("a", "psnr", [20.0, 22.0]),
+        *made("a", "network_evaluations", [6.0, 6.0]),
+        *made("b", "psnr", [21.0, 24.0]),
+        *made("b", "target_preference", [3.0, 4.0]),
+        *made("a", "target_preference", [5.0, 6.0]),
+        *made("idle", "target_preference", [-30.0, 60.0]),
+    ]
+    (found,) = summaries(held, ["idle", "copy", "a", "b"])
+    assert found.methods == (UNEDITED, "idle", "copy", "a", "b")
+    assert found.best == {("b", "psnr"), ("a", "target_preference")}
+    assert remark(found) == (
+        "These reward leaving the clip alone (the line unedited shows how much): PSNR. "
+        "Whether the edit is there: target preference."
+    )
+    (alone,) = summaries(made("a", "target_preference", [5.0]), ["a"])
+    assert remark(alone) == ""

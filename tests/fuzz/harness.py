@@ -183,7 +183,7 @@ def _left(code: int, before: dict[str, str], after: dict[str, str], spare: Path)
     new = sorted(name for name in after if name not in before)
     if code == 1 and new:
         return f"{new[0]!r} was left"
-    hidden = [name for name in new if re.search(r"/\.(?!lock$)|\.part|^\.(?!\.)", name)]
+    hidden = [name for name in new if re.search(r"/\.(?!lock$|jobs\b)|\.part|\.unfinished|^\.flowedit", name)]
     return f"{hidden[0]!r} was left" if hidden else None
 
 

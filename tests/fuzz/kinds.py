@@ -207,7 +207,7 @@ def finished_jobs(rng: Random, base: Path, folder: Path) -> list[str]:
     """A folder of results that somebody else wrote, and an evaluation that goes on from it."""
     clip(base, folder)
     (folder / "l.yaml").write_text(yaml.safe_dump([{"clip": "c.mp4", **PROMPTS}]))
-    place = folder / "o" / rng.choice(("jobs", "jobs/a", "run.yaml", "table.csv", ".lock", "rows.jsonl"))
+    place = folder / "o" / rng.choice((".jobs", ".jobs/a", "run.yaml", "table.csv", ".lock", "rows.jsonl"))
     if rng.random() < 0.5:
         place.parent.mkdir(parents=True)
         place.write_bytes(mutate.json_bytes(rng, {"id": "a"}))

@@ -9,6 +9,7 @@ import pytest
 
 from flowedit.evaluation.bench.score import centred_box, iou
 from flowedit.evaluation.results.intervals import difference, interval, share, share_difference
+from flowedit.metrics import perceptual
 from flowedit.metrics.motion import MISS, NOISE, centroids, motion_error
 from flowedit.metrics.perceptual import lpips_bundled
 from flowedit.metrics.pixels import background_psnr, mse, psnr
@@ -161,3 +162,10 @@ def test_paired_differences_are_second_minus_first():
     found = difference([1.0, 5.0, 9.0], [2.0, 6.5, 9.5])
     assert found.mean == 1
     assert found.high - found.mean == pytest.approx(4.303 * 0.5 / math.sqrt(3), abs=1e-3)
+
+
+@pytest.mark.parametrize(("size", "calls"), [((480, 832), 5), ((64, 64), 1), ((720, 1280), 5), ((240, 320), 1)])
+def test_large_frames_go_through_the_network_one_by_one(size, calls):
+    chunks = perceptual._chunks(np.broadcast_to(np.uint8(0), (5, *size, 3)))
+    assert len(chunks) == calls
+    assert [index for chunk in chunks for index in range(5)[chunk]] == list(range(5))

@@ -13,12 +13,12 @@ from test_temporal import moving
 
 from flowedit.metrics import perceptual, pixels, semantic, temporal
 from flowedit.metrics.catalogue import METRICS, Metric, column_order, default_names, five_names, is_cost
-from flowedit.metrics.part import Part, Questions
-from flowedit.metrics.scoring import Stretch, Tools, check, score
+from flowedit.metrics.part import Once, Part, Questions
+from flowedit.metrics.scoring import Scorer, Stretch, Tools, check, score
 
 TOTAL = 5
 LOCAL = [name for name, metric in METRICS.items() if metric.part is not None and metric.download is None]
-DEFAULT = default_names()
+DEFAULT = tuple(name for name in default_names() if METRICS[name].part is not None)
 NOT_OF_FRAMES = {"object_accuracy", "right_object", "mask_iou", "motion_error"} | {
     f"{name}_composited" for name in ("truth_psnr", "truth_lpips", "background_psnr")
 }
@@ -93,7 +93,7 @@ def add():
 
 
 def test_every_metric_that_can_be_asked_for_has_its_function():
-    measured = {name for name, metric in METRICS.items() if metric.part is None}
+    measured = {name for name, metric in METRICS.items() if not metric.askable}
     assert measured == NOT_OF_FRAMES | {name for name in METRICS if is_cost(name)}
     check(DEFAULT)
     check(five_names())
@@ -368,3 +368,22 @@ def test_a_part_makes_a_shared_result_once(clip):
 
     assert part.once(make) == part.once(make) == TOTAL
     assert made == [part]
+
+
+def test_the_flow_of_a_source_is_computed_once_for_all_its_edits(clip, monkeypatch):
+    pairs, whole = [], temporal.flow
+    monkeypatch.setattr(temporal, "flow", lambda a, b, *more: pairs.append(len(a)) or whole(a, b, *more))
+    names = ["warp_error", "warp_ssim", "flow_cosine"]
+    edits = [clip.edit, clip.truth, clip.edit[:4]]
+    scorers = [Scorer(names, Tools(total=len(edit))) for edit in edits]
+    for start in range(0, TOTAL, 2):
+        beside, some = Once(), slice(start, start + 2)
+        for scorer, edit in zip(scorers, edits, strict=True):
+            if len(edit[some]):
+                scorer.add(Stretch(clip.source[some][: len(edit[some])], edit[some]), beside)
+    seen = sum(pairs)
+    monkeypatch.setattr(temporal, "flow", whole)
+    for scorer, edit in zip(scorers, edits, strict=True):
+        alone = score(names, split(Stretch(clip.source[: len(edit)], edit), 2), Tools(total=len(edit)))
+        assert scorer.scores() == alone
+    assert seen == 2 * (TOTAL - 1) + sum(len(edit) - 1 for edit in edits)  # there and back, and one of each edit

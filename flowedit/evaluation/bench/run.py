@@ -13,7 +13,7 @@ from rich.console import RenderableType
 
 from flowedit.evaluation import files
 from flowedit.evaluation.bench.scene import EDIT, SOURCE, STRANGE, TRUTH, SceneSpec, Verdict, scene_jobs, vocabulary_of
-from flowedit.evaluation.bench.show import confusion, examples
+from flowedit.evaluation.bench.show import agreement, confusion, examples
 from flowedit.evaluation.datasets.sample import Scenes
 from flowedit.evaluation.engine import drive, pools
 from flowedit.evaluation.engine.drive import Outcome
@@ -111,7 +111,7 @@ def report(
 def bench_tables(made: Bench) -> Iterator[RenderableType]:
     """The tables, and one confusion matrix a method."""
     yield from tables.tables(made.rows, made.methods)
-    yield from _matrices(made)
+    yield from _more(made)
 
 
 def _check(chosen: Sequence[Method], monitor: Monitor) -> None:
@@ -170,7 +170,7 @@ def _write(
         made.methods,
         about,
         monitor,
-        also=list(_matrices(made)),
+        also=list(_more(made)),
         extra=extra,
     )
 
@@ -202,7 +202,10 @@ def _columns(each: Exhibit) -> tuple[str, dict[str, np.ndarray]]:
     return f"{each.kind}: {each.target}", clips
 
 
-def _matrices(made: Bench) -> Iterator[RenderableType]:
+def _more(made: Bench) -> Iterator[RenderableType]:
+    """What a bench shows beside its tables."""
+    if text := agreement(made.rows, made.methods):
+        yield text
     for name in made.methods:
         if matrix := confusion(made.verdicts, name):
             yield matrix

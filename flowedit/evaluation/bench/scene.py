@@ -14,13 +14,18 @@ from flowedit.evaluation.bench.score import Truth, nearest, references, score, t
 from flowedit.evaluation.edit_job import editor_of, job_settings, weights
 from flowedit.evaluation.engine.job import Job, Shelf
 from flowedit.evaluation.methods import Method
+from flowedit.evaluation.model_job import SEED
+from flowedit.evaluation.results.summary import CEILING, FLOOR
+from flowedit.flow import noise
 from flowedit.machine import digest, versions
 from flowedit.media.writer import Writer
 from flowedit.messages import InputError
+from flowedit.metrics.part import ModelView
+from flowedit.metrics.preference import preference
 from flowedit.pipeline.api import Editor
 from flowedit.pipeline.plan import native_size, network_evaluations
 from flowedit.pocket import Vocabulary, edit
-from flowedit.types import Backbone, Monitor
+from flowedit.types import Backbone, Monitor, Side, Velocity
 
 FPS = Fraction(8)
 
@@ -87,11 +92,28 @@ def work(spec: SceneSpec, folder: Path, monitor: Monitor, shelf: Shelf) -> dict[
     if spec.method is None:
         write_clip(folder / SOURCE, true.source.frames)
         write_clip(folder / TRUTH, true.target.frames)
-        return {"prompts": [true.source.caption, true.target.caption], "values": references(reference)}
+        limits = references(reference)
+        limits[FLOOR] |= _preferred(editor.backbone, true.source.frames, reference)
+        limits[CEILING] |= _preferred(editor.backbone, true.target.frames, reference)
+        return {"prompts": [true.source.caption, true.target.caption], "values": limits}
     frames, values = _edited(spec.settings, editor, spec.seed, reference)
+    values |= _preferred(editor.backbone, frames, reference)
     write_clip(folder / EDIT, frames)
     verdicts = [[choice.right, nearest(frames, choice)] for choice in reference.choices]
     return {"values": {spec.method.name: values}, "verdicts": verdicts}
+
+
+@torch.no_grad()
+def _preferred(backbone: Backbone, frames: np.ndarray, reference: Truth) -> dict[str, float]:
+    """What the backbone says of the frames under both captions, with the same noise for every edit of a scene."""
+    true = reference.edit
+    x = backbone.encode(frames).to(backbone.device)
+    velocities: dict[Side, Velocity] = {
+        "source": backbone.velocity(backbone.embed(true.source.caption)),
+        "target": backbone.velocity(backbone.embed(true.target.caption)),
+    }
+    eps = noise.gaussian(SEED, tuple(x.shape), x.device)
+    return {"target_preference": preference(ModelView(x, velocities, eps, backbone.knots))}
 
 
 def _truth(seed: int, kind: str, backbone: Backbone) -> Truth:

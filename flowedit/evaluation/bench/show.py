@@ -7,8 +7,11 @@ import cv2
 import numpy as np
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from flowedit.evaluation.bench.scene import Verdict
+from flowedit.evaluation.results.rows import Row, values
+from flowedit.evaluation.results.summary import CEILING, FLOOR
 from flowedit.evaluation.results.tables import LINE
 
 
@@ -25,6 +28,28 @@ def confusion(verdicts: Sequence[Verdict], method: str) -> Table | None:
     for right in names:
         table.add_row(right, *(str(pairs[right, near] or "·") for near in names))
     return table
+
+
+def agreement(rows: Sequence[Row], methods: Sequence[str]) -> Text | None:
+    """How the target preference agrees with the truth: the order of the references, and the correlation over edits."""
+    name, truth = "target_preference", "object_accuracy"
+    low, high = (values(rows, reference, name) for reference in (FLOOR, CEILING))
+    both = [key for key in low if key in high]
+    pairs = [
+        (value, right[key])
+        for method in methods
+        for right in [values(rows, method, truth)]
+        for key, value in values(rows, method, name).items()
+        if key in right
+    ]
+    if not both:
+        return None
+    text = f"target preference: the true edit is above the clip left alone in {sum(high[k] > low[k] for k in both)} "
+    text += f"of {len(both)} scenes"
+    preferred, right = np.array(pairs).reshape(-1, 2).T
+    if len(pairs) > 2 and preferred.std() and right.std():
+        text += f"; correlation with object accuracy {np.corrcoef(preferred, right)[0, 1]:.2f} over {len(pairs)} edits"
+    return Text(f"{text}\n")
 
 
 SIDE, TITLE, GAP, MARGIN = 192, 22, 4, 12

@@ -1,22 +1,24 @@
 """The folder of finished jobs: which are done, and one run in it at a time."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from flowedit.evaluation.engine.job import RESULT
-from flowedit.machine import PARTIAL, read_json
-from flowedit.messages import BusyError, FileError, InputError
+from flowedit.evaluation.results.rows import dumps
+from flowedit.machine import PARTIAL, read_json, whole_folder
+from flowedit.messages import BusyError, FileError, FileTakenError, InputError
 
-JOBS = "jobs"
+JOBS = ".jobs"
+"""Hidden: its names are hashes."""
 
 
 class Store:
-    """`<out>/jobs/<id>/result.json` and the files beside it."""
+    """`<out>/.jobs/<id>/result.json` and the files beside it."""
 
     def __init__(self, out: Path) -> None:
         self.root = out.absolute() / JOBS
@@ -37,6 +39,11 @@ class Store:
         if not isinstance(data, dict):
             raise InputError(f"{str(path)!r} is damaged: remove its folder, and the job runs again")
         return data
+
+    def keep(self, id: str, label: str, result: Mapping[str, Any]) -> None:
+        """Keep a result that another job found, as if a job of its own had."""
+        with suppress(FileTakenError), whole_folder(self.folder(id)) as stage:
+            (stage / RESULT).write_text(dumps({"id": id, "label": label, **result}, indent=1), encoding="utf-8")
 
     def forget(self, id: str) -> None:
         """Let a finished job run again."""

@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 from flowedit.evaluation.results.intervals import Interval
 from flowedit.evaluation.results.rows import JOB
-from flowedit.evaluation.results.summary import CEILING, FLOOR, REFERENCES, Cell, Summary
+from flowedit.evaluation.results.summary import CEILING, FLOOR, REFERENCES, UNEDITED, Cell, Summary
 from flowedit.evaluation.results.tables import cell, is_tall
 from flowedit.metrics.catalogue import METRICS, is_cost
 
 REFERENCE_TITLES = {
     FLOOR: "What no edit scores: the source as it is.",
+    UNEDITED: "The source as it is: what leaving the clip alone scores.",
     CEILING: "What the best possible edit scores: the true edited clip, through the model's autoencoder.",
 }
 """One sentence on each reference."""

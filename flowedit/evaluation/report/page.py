@@ -15,7 +15,7 @@ from flowedit.evaluation.report import plots, preview
 from flowedit.evaluation.report.grids import Table, differences, means
 from flowedit.evaluation.report.preview import Film
 from flowedit.evaluation.results.rows import JOB, Row, failures
-from flowedit.evaluation.results.summary import REFERENCES, summaries
+from flowedit.evaluation.results.summary import REFERENCES, remark, summaries
 from flowedit.machine import whole_file
 from flowedit.media import probe
 from flowedit.messages import FileError
@@ -55,6 +55,7 @@ class Page:
     exhibits: Sequence[Exhibit]
     runs: Mapping[str, str]
     by_kind: bool = False
+    notes: Sequence[str] = ()
 
 
 class VideoPanel(NamedTuple):
@@ -93,10 +94,15 @@ class EditSection(NamedTuple):
     reasons: list[FailureGroup]
 
 
-def write_page(page: Page, path: Path, monitor: Monitor | None = None) -> None:
-    """Write the page; it appears under its name when it is whole. Raises OSError where it cannot be written."""
+def write_page(page: Page, path: Path, monitor: Monitor | None = None, folder: Path | None = None) -> None:
+    """Write the page; it appears under its name when it is whole. Raises OSError where it cannot be written.
+
+    `folder` is where the page will lie and its links start, if that is not the path's own.
+    """
     look = functools.cache(probe.probe)
-    links = {file: preview.link(file, path.parent, look) for exhibit in page.exhibits for file in _files(exhibit)}
+    links = {
+        file: preview.link(file, folder or path.parent, look) for exhibit in page.exhibits for file in _files(exhibit)
+    }
     films = [{file: links[file] for file in _files(exhibit)} for exhibit in page.exhibits]
     room = BUDGET - len(_render(page, films).encode())
     if monitor is not None:
@@ -104,7 +110,9 @@ def write_page(page: Page, path: Path, monitor: Monitor | None = None) -> None:
     copies: dict[Path, Film] = {}
     for own in films:
         if room > 0:
-            copies |= {file: preview.embed(file, look) for file in own if file not in copies}
+            copies |= {
+                file: preview.embed(file, look)._replace(file=links[file].file) for file in own if file not in copies
+            }
             room -= sum(len(copies[file].src) for file in own)
             if room >= 0:
                 own.update({file: copies[file] for file in own})
@@ -162,6 +170,7 @@ def _render(page: Page, films: Sequence[Mapping[Path, Film]]) -> str:
             numbers={(each.exhibit.clip, each.exhibit.edit): number for number, each in enumerate(sections, 1)},
             reasons=_reasons(failed),
             linked=sum(not film.src.startswith("data:") for film in videos),
+            remarks=[text for text in (remark(made[0]) if made else "", *page.notes) if text],
             budget=f"{BUDGET / 1e6:g} MB",
             style=style,
             script=script,

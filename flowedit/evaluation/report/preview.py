@@ -28,7 +28,7 @@ CRF = 26
 class Film(NamedTuple):
     """Where a page finds a video, how many of its `total` frames are there, and their rate; or why it cannot be shown.
 
-    `src` is empty where `fault` is not.
+    `src` is empty where `fault` is not; `file` is the video itself, relative to the page.
     """
 
     src: str
@@ -36,6 +36,7 @@ class Film(NamedTuple):
     total: int = 0
     fps: float = 0.0
     fault: str = ""
+    file: str = ""
 
 
 def link(path: Path, folder: Path, look: Prober = probe) -> Film:
@@ -46,7 +47,8 @@ def link(path: Path, folder: Path, look: Prober = probe) -> Film:
         place = os.path.relpath(path, folder)
     except (OSError, ValueError) as error:
         return _missing(path, error)
-    return Film(quote(Path(place).as_posix()), info.frames, info.frames, float(info.fps))
+    src = quote(Path(place).as_posix())
+    return Film(src, info.frames, info.frames, float(info.fps), file=src)
 
 
 def embed(path: Path, look: Prober = probe) -> Film:

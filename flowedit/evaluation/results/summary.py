@@ -12,13 +12,16 @@ from flowedit.metrics.catalogue import METRICS, column_order
 Cell = tuple[str, str]
 """(method, metric)."""
 
-FLOOR, CEILING = "floor", "ceiling"
+FLOOR, UNEDITED, CEILING = "floor", "unedited", "ceiling"
 
 NO_KIND = "no kind"
 """The kind of edits whose dataset names none, beside others that have one."""
 
-REFERENCES = (FLOOR, CEILING)
-"""Methods that are none: what no edit scores, and what the best possible one does."""
+REFERENCES = (FLOOR, UNEDITED, CEILING)
+"""Methods that are none: what no edit scores, the source as it is, and what the best possible edit scores."""
+
+NO_EDIT = "network_evaluations"
+"""A method that never evaluated the network left the clip as it is."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ def summaries(rows: Sequence[Row], methods: Sequence[str], by_kind: bool = False
     method that lacks a kind has none.
     """
     held = {row.method for row in rows}
-    methods = [*(name for name in (FLOOR,) if name in held), *methods, *(name for name in (CEILING,) if name in held)]
+    before, after = ([name for name in names if name in held] for names in ((FLOOR, UNEDITED), (CEILING,)))
+    methods = [*before, *methods, *after]
     kinds = list(dict.fromkeys(row.kind for row in rows))
     whole = [_summary("", rows, methods)] if len(kinds) != 1 else []
     each = [_summary(kind, [row for row in rows if row.kind == kind], methods) for kind in kinds]
@@ -67,7 +71,7 @@ def _final(each: Sequence[Summary], rows: Sequence[Row]) -> Summary:
             cells[cell] = Interval(middle, math.nan, math.nan, len(each))
     metrics = tuple(metric for metric in column_order() if any(own == metric for _, own in cells))
     methods = tuple(dict.fromkeys(method for method, _ in cells))
-    compared = [method for method in methods if method not in REFERENCES]
+    compared = _editing(methods, cells)
     best = frozenset(cell for metric in metrics for cell in _best(cells, metric, compared))
     edits, clips = len({row[:2] for row in rows}), len({row.clip for row in rows})
     return Summary(f"mean of {len(each)} kinds' means", edits, clips, methods, metrics, cells, best, {}, {})
@@ -104,12 +108,13 @@ def _summary(kind: str, rows: Sequence[Row], methods: Sequence[str]) -> Summary:
     cells = {cell: average(cell[1], _by_clip(had)) for cell, had in found.items() if had}
     apart, compared = {}, [method for method in methods if method not in REFERENCES]
     best: list[Cell] = []
+    editing = _editing(methods, cells)
     for metric in metrics:
-        held = {method: found[method, metric] for method in compared if found[method, metric]}
+        held = {method: found[method, metric] for method in editing if found[method, metric]}
         both = [key for key in next(iter(held.values()), {}) if all(key in had for had in held.values())]
         if both:
             common = {(m, metric): interval(_by_clip({key: had[key] for key in both})) for m, had in held.items()}
-            best += _best(common, metric, compared)
+            best += _best(common, metric, editing)
     for method, metric in list(cells):
         first, own = found[compared[0], metric], found[method, metric]
         both = [key for key in first if key in own]
@@ -132,6 +137,32 @@ def _summary(kind: str, rows: Sequence[Row], methods: Sequence[str]) -> Summary:
         differences=apart,
         failures=failed,
     )
+
+
+def _editing(methods: Sequence[str], cells: Mapping[Cell, Interval]) -> list[str]:
+    """The methods that may be marked best: neither references nor those that left every clip as it is."""
+    idle = {method for (method, metric), cell in cells.items() if metric == NO_EDIT and cell.mean == 0}
+    idle |= {method for method in methods if _equals_source(method, cells)}
+    return [method for method in methods if method not in REFERENCES and method not in idle]
+
+
+def _equals_source(method: str, cells: Mapping[Cell, Interval]) -> bool:
+    """Whether every measure against the source is, as it is printed, that of the clip unedited: a copy of it."""
+    alike = [metric for own, metric in cells if own == method and METRICS[metric].group == "source"]
+    alike = [metric for metric in alike if (UNEDITED, metric) in cells]
+    pairs = [(cells[method, m].mean, cells[UNEDITED, m].mean, METRICS[m].decimals) for m in alike]
+    return bool(pairs) and all(round(a, decimals) == round(b, decimals) for a, b, decimals in pairs)
+
+
+def remark(summary: Summary) -> str:
+    """Which of the metrics reward leaving the clip alone, in a sentence; empty where none does."""
+    names = [METRICS[metric].label for metric in summary.metrics if METRICS[metric].rewards_nothing]
+    if not names or not summary.cells:
+        return ""
+    shown = " (the line unedited shows how much)" if UNEDITED in summary.methods else ""
+    asked = [METRICS[m].label for m in summary.metrics if METRICS[m].group in ("truth", "prompt") and METRICS[m].better]
+    told = f" Whether the edit is there: {', '.join(asked)}." if asked else ""
+    return f"These reward leaving the clip alone{shown}: {', '.join(names)}.{told}"
 
 
 def _metrics(rows: Sequence[Row]) -> tuple[str, ...]:

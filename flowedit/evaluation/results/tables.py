@@ -11,7 +11,7 @@ from rich.text import Text
 
 from flowedit.evaluation.results.intervals import Interval
 from flowedit.evaluation.results.rows import JOB, Row, failures
-from flowedit.evaluation.results.summary import REFERENCES, Summary, summaries
+from flowedit.evaluation.results.summary import REFERENCES, Summary, remark, summaries
 from flowedit.metrics.catalogue import METRICS, is_cost, label
 
 WIDTH = 160
@@ -27,12 +27,21 @@ MANY = 6
 """The most metrics that are always columns."""
 
 
-def tables(rows: Sequence[Row], methods: Sequence[str], by_kind: bool = False) -> Iterator[RenderableType]:
-    """Results and paired differences, all together and by kind, then the failures; `by_kind` as in `summaries`."""
-    for summary in (made for made in summaries(rows, methods, by_kind) if made.metrics):
+def tables(
+    rows: Sequence[Row], methods: Sequence[str], by_kind: bool = False, notes: Sequence[str] = ()
+) -> Iterator[RenderableType]:
+    """Results and paired differences, all together and by kind, what to bear in mind of them, then the failures.
+
+    `by_kind` as in `summaries`.
+    """
+    made = [summary for summary in summaries(rows, methods, by_kind) if summary.metrics]
+    for summary in made:
         yield results(summary)
         if summary.differences:
             yield differences(summary)
+    for text in (*(remark(summary) for summary in made[:1]), *notes):
+        if text:
+            yield Text(f"{text}\n")
     if lost := failures(rows):
         yield failed(lost)
 

@@ -1,0 +1,99 @@
+"""What the backbone in use says of an edit, as a job: it is encoded again, and looked at under both prompts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from flowedit.config.schema import Settings
+from flowedit.evaluation.edit_job import editor_of, job_settings, weights
+from flowedit.evaluation.engine.job import Job, Shelf
+from flowedit.flow import noise, windows
+from flowedit.machine import digest, digest_file, versions
+from flowedit.media import reader
+from flowedit.media.probe import probe
+from flowedit.messages import first_line
+from flowedit.metrics.catalogue import METRICS
+from flowedit.metrics.part import ERRORS, ModelView
+from flowedit.pipeline.plan import brief, make_plan
+from flowedit.pipeline.record import Session
+from flowedit.pipeline.source import Clip, cut_places, open_clip, working_frames
+from flowedit.pipeline.steer import encode
+from flowedit.types import Backbone, Monitor, Side
+
+SEED = 0
+"""Of the noise, whatever the seed of an edit: edits are compared under one noise."""
+
+OWN = ("backbone", "runtime", "source", "target", "size", "frames", "start", "fps", "cuts", "fit", "window")
+"""Settings that the values depend on."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """An edit of the clip that the settings name; the clip itself where it is None."""
+
+    settings: Settings
+    edit: Path | None
+    metrics: tuple[str, ...]
+
+
+def model_job(spec: ModelSpec, edit: str, label: str, threads: int | None, fetch: bool) -> Job | None:
+    """The job of one edit's values; `edit` is the id of the job that makes it, or the hash of its bytes.
+
+    None where the backbone is not here, and not to be fetched. Raises as `edit_job`.
+    """
+    settings = spec.settings
+    assert settings.clip is not None
+    checkpoint = weights(settings, fetch)
+    if checkpoint is None:
+        return None
+    values = job_settings(settings)
+    own = [[values[name] for name in (*OWN, "window_overlap")], digest_file(Path(settings.clip))]
+    id = digest("model", versions(), own, edit, checkpoint, list(spec.metrics), threads)
+    return Job(id, f"{label}: target", work, spec, threads=threads)
+
+
+def work(spec: ModelSpec, folder: Path, monitor: Monitor, shelf: Shelf) -> dict[str, Any]:
+    """The metrics of one edit; one that fails is a reason instead of a value, and the others stand."""
+    backbone = editor_of(spec.settings, shelf).backbone
+    session = Session(backbone.device, monitor)
+    views = [(view, frames) for view, frames in _views(spec, backbone, session)]
+    values: dict[str, float] = {}
+    failures: dict[str, str] = {}
+    for name in spec.metrics:
+        model = METRICS[name].model
+        assert model is not None
+        try:
+            with torch.no_grad():
+                values[name] = sum(model(view) * n for view, n in views) / sum(n for _, n in views)
+        except ERRORS as error:
+            failures[name] = first_line(error)
+    return {"values": values, "failures": failures, "notices": []}
+
+
+@torch.no_grad()
+def _views(spec: ModelSpec, backbone: Backbone, session: Session) -> Sequence[tuple[ModelView, int]]:
+    """What the backbone sees of each shot, and the shot's frames; shots are those of the source."""
+    settings = spec.settings
+    source = open_clip(settings)
+    cuts = cut_places(settings, source, session)
+    clip = source if spec.edit is None else _whole(spec.edit)
+    count = len(clip.selection.indices)
+    plan = make_plan(brief(settings), backbone, clip, [cut for cut in cuts if cut < count])
+    prompts: dict[Side, str] = {"source": settings.source or "", "target": settings.target or ""}
+    views = []
+    for shot in plan.shots:
+        x = encode(backbone, working_frames(clip, shot), session)
+        seen = windows.over(backbone, shot.windows)
+        velocities = {side: seen.velocity(seen.embed(text)) for side, text in prompts.items()}
+        x = x.to(seen.device)
+        eps = noise.gaussian(SEED, tuple(x.shape), x.device)
+        views.append((ModelView(x, velocities, eps, backbone.knots), shot.geometry.source_frames))
+    return views
+
+
+def _whole(path: Path) -> Clip:
+    video = probe(path)
+    return Clip(video, reader.select(video, 0, None, None))

@@ -1,0 +1,213 @@
+"""All scores of an evaluation: what is scored already is kept, edits of one clip are scored beside each other."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowedit.evaluation.datasets.sample import Sample
+from flowedit.evaluation.engine import drive
+from flowedit.evaluation.engine.job import Job
+from flowedit.evaluation.engine.pools import Pool
+from flowedit.evaluation.engine.store import Store
+from flowedit.evaluation.model_job import ModelSpec, model_job
+from flowedit.evaluation.options import EvaluationOptions
+from flowedit.evaluation.plan import PlannedEdit, metrics
+from flowedit.evaluation.results.summary import UNEDITED
+from flowedit.evaluation.score_job import FIVE_STRIDE, ScoreSpec, score_id, score_job
+from flowedit.machine import digest_file
+from flowedit.media import probe, reader
+from flowedit.metrics.catalogue import METRICS
+from flowedit.types import Monitor
+
+
+@dataclass(frozen=True)
+class Found:
+    """The metrics `names` of one edit: their result, or why there is none."""
+
+    names: tuple[str, ...]
+    result: Mapping[str, Any] | None
+    failure: str | None = None
+
+
+def found(
+    planned: Sequence[PlannedEdit],
+    made: set[PlannedEdit],
+    options: EvaluationOptions,
+    store: Store,
+    pool: Pool,
+    monitor: Monitor,
+    device: str,
+    look: probe.Prober,
+) -> dict[PlannedEdit, list[Found]]:
+    """The scores of every edit that is there: a file of others, the clip itself, or one of ours that is `made`."""
+    if options.do == "edit":
+        return {}
+    there = [p for p in planned if p.failure is None and (p.file is not None or p in made)]
+    names = metrics(options)
+    asked = [name for name in names if METRICS[name].model is not None]
+    seen = [name for name in names if METRICS[name].model is None]
+    of: dict[PlannedEdit, list[Found]] = {p: [] for p in there}
+    for scored in (
+        _by_model(there, asked, options, store, pool, monitor),
+        _by_frames(there, seen, options, store, pool, monitor, device, look),
+    ):
+        for p, each in scored.items():
+            of[p].append(each)
+    return of
+
+
+def _by_model(
+    there: Sequence[PlannedEdit],
+    names: Sequence[str],
+    options: EvaluationOptions,
+    store: Store,
+    pool: Pool,
+    monitor: Monitor,
+) -> dict[PlannedEdit, Found]:
+    """What the backbone in use says; edits of others alone ask no backbone, unless a metric of it is named."""
+    named, scored, jobs = bool(options.metrics), dict[PlannedEdit, Found](), dict[PlannedEdit, Job]()
+    ours = {(p.sample.clip, p.sample.edit): p for p in reversed(there) if p.job is not None}
+    for p in there:
+        first = ours.get((p.sample.clip, p.sample.edit), p)
+        own = _wanted(p.sample, names, named)
+        if first.settings is None or not own or (first.job is None and not named):
+            continue
+        threads = first.settings.runtime.threads or (1 if first.job is None else first.job.threads)
+        edit = None if p.method == UNEDITED else _file(p, store)
+        try:
+            id = "" if edit is None else p.job.id if p.job is not None else digest_file(edit)
+            spec = ModelSpec(first.settings, edit, own)
+            job = model_job(spec, id, _label(p), threads, fetch=named or options.do != "score")
+        except (OSError, ValueError) as error:
+            scored[p] = Found(own, None, " ".join(str(error).split()))
+            continue
+        if job is not None:
+            jobs[p] = job
+    _forget_failures(store, (job.id for job in jobs.values()))
+    if jobs:
+        outcomes = drive.run(list(jobs.values()), pool, store, monitor, name="target", retries=options.engine.retries)
+        for (p, job), outcome in zip(jobs.items(), outcomes, strict=True):
+            scored[p] = Found(job.spec.metrics, outcome.result, outcome.failure)
+    return scored
+
+
+def _by_frames(
+    there: Sequence[PlannedEdit],
+    names: Sequence[str],
+    options: EvaluationOptions,
+    store: Store,
+    pool: Pool,
+    monitor: Monitor,
+    device: str,
+    look: probe.Prober,
+) -> dict[PlannedEdit, Found]:
+    specs: dict[PlannedEdit, tuple[ScoreSpec, str]] = {}
+    scored: dict[PlannedEdit, Found] = {}
+    for p in there if names else ():
+        own = _wanted(p.sample, names, bool(options.metrics))
+        try:
+            spec, file = _spec(p, own, options, device, look), _file(p, store)
+            specs[p] = spec, score_id(spec, p.job.id if p.job is not None else digest_file(file))
+        except (OSError, ValueError) as error:
+            scored[p] = Found(own, None, " ".join(str(error).split()))
+    _forget_failures(store, (id for _, id in specs.values()))
+    groups: dict[ScoreSpec, list[PlannedEdit]] = {}
+    for p, (spec, id) in specs.items():
+        if store.result(id) is None:
+            groups.setdefault(spec, []).append(p)
+    jobs, lost = [_job(group, specs, store) for group in groups.values()], dict[str, str]()
+    outcomes = drive.run(jobs, pool, store, monitor, name="score", retries=options.engine.retries)
+    # what ends a job is most often of one edit, which is not to cost the others their scores
+    again = [
+        score_job(outcome.job.spec, [each], outcome.job.label)
+        for outcome in outcomes
+        if outcome.result is None and len(outcome.job.spec.edits) > 1
+        for each in outcome.job.spec.edits
+    ]
+    if again:
+        outcomes += drive.run(again, pool, store, monitor, name="score", retries=options.engine.retries)
+    for outcome in outcomes:
+        lost |= _keep(outcome, store)
+    for p, (spec, id) in specs.items():
+        result = store.result(id)
+        scored[p] = Found(spec.metrics, result, None if result else lost.get(id))
+    return scored
+
+
+def _job(group: Sequence[PlannedEdit], specs: Mapping[PlannedEdit, tuple[ScoreSpec, str]], store: Store) -> Job:
+    edits = {specs[p][1]: _file(p, store) for p in group}
+    label = _label(group[0]) if len(edits) == 1 else f"{group[0].sample.clip}, {group[0].sample.edit}"
+    return score_job(specs[group[0]][0], list(edits.items()), f"{label}: scores")
+
+
+def _keep(outcome: drive.Outcome, store: Store) -> dict[str, str]:
+    """Keep each edit's result by itself; what has none, with its reason."""
+    lost = {}
+    for id, _ in outcome.job.spec.edits:
+        result = None if outcome.result is None else outcome.result["scores"][id]
+        if result is None or "failure" in result:
+            lost[id] = outcome.failure or (result or {})["failure"]
+        else:
+            store.keep(id, outcome.job.label, result)
+    if outcome.result is not None:
+        store.forget(outcome.job.id)
+    return lost
+
+
+def _spec(
+    planned: PlannedEdit, names: tuple[str, ...], options: EvaluationOptions, device: str, look: probe.Prober
+) -> ScoreSpec:
+    sample = planned.sample
+    return ScoreSpec(
+        source=(sample.frames or sample.video).absolute(),
+        indices=_indices(planned, look),
+        mask=None if sample.mask is None else sample.mask.absolute(),
+        mask_above=sample.mask_above,
+        truth=None if sample.truth is None else sample.truth.absolute(),
+        target=str(sample.flags.get("target", "")),
+        questions=sample.questions,
+        metrics=names,
+        stride=FIVE_STRIDE if options.protocol == "five" else 1,
+        flow=options.flow,
+        device=device,
+    )
+
+
+def _indices(planned: PlannedEdit, look: probe.Prober) -> tuple[int, ...] | None:
+    """The source's frames that are scored: those that are edited, of ours and of others' alike."""
+    own = planned.settings
+    if own is None or not planned.sample.video.is_file():
+        return None
+    info = look(Path(str(own.clip)))
+    return tuple(reader.select(info, own.start, own.frames, own.rate).indices)
+
+
+def _file(planned: PlannedEdit, store: Store) -> Path:
+    if planned.file is not None:
+        return planned.file.absolute()
+    assert planned.job is not None
+    return store.folder(planned.job.id) / "edit.mp4"
+
+
+def _wanted(sample: Sample, names: Sequence[str], named: bool) -> tuple[str, ...]:
+    """The metrics whose needs the sample has; all of them where they were asked for by name."""
+    flags = sample.flags
+    have = {
+        "mask": sample.mask,
+        "truth": sample.truth,
+        "questions": sample.questions,
+        "target": (flags.get("source") and flags.get("target")) or None,
+    }
+    needs = {name: METRICS[name].needs for name in names}
+    return tuple(name for name in names if named or all(have.get(need, True) is not None for need in needs[name]))
+
+
+def _forget_failures(store: Store, ids: Iterable[str]) -> None:
+    for id in set(ids):
+        if (old := store.result(id)) and old["failures"]:
+            store.forget(id)
+
+
+def _label(planned: PlannedEdit) -> str:
+    return f"{planned.sample.clip}, {planned.sample.edit}, {planned.method}"

@@ -90,6 +90,9 @@ class Checkpoint:
 
     def require_whole(self) -> None:
         """Raise InputError for a file that the folder lacks: a configuration, weights, a shard that an index names."""
+        for path in (path for part in ("", *layout.PARTS) for path in sorted((self.path / part).glob("*"))):
+            if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+                raise InputError(f"backbone {str(self.path)!r}: {path.name} is neither a file nor a folder")
         for lost in layout.lacking(self.path):
             if lost.endswith("*.safetensors"):
                 self._weights(lost.partition("/")[0])

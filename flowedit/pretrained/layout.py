@@ -40,7 +40,7 @@ def weights(folder: Path) -> Weights | None:
     """
     found: dict[str | None, list[Path]] = {}
     for path in sorted(folder.glob("*.safetensors")):
-        if name := WEIGHTS.fullmatch(path.name):
+        if (name := WEIGHTS.fullmatch(path.name)) and path.is_file():
             found.setdefault(name["variant"], []).append(path)
     if not found:
         return None

@@ -1,6 +1,7 @@
 """A configuration that no model can have is refused before anything is made of it; released ones pass."""
 
 import json
+import os
 import shutil
 
 import diffusers
@@ -89,3 +90,12 @@ def test_weights_that_lie_nowhere_are_named_once(tmp_path, backbone_2b, command,
     assert (code, out) == (1, "")
     assert [line for line in said.splitlines() if not line.startswith("note: ")] == [said.splitlines()[-1]]
     assert component in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize("file", ["transformer/diffusion_pytorch_model.safetensors", "tokenizer/added_tokens.json"])
+def test_a_pipe_is_not_waited_for(tmp_path, backbone_2b, file):
+    folder = shutil.copytree(backbone_2b, tmp_path / "b")
+    (folder / file).unlink(missing_ok=True)
+    os.mkfifo(folder / file)
+    with pytest.raises(InputError, match=f"{file.rpartition('/')[2]} is neither a file nor a folder"):
+        families.load(folder)

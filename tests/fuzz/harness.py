@@ -90,7 +90,7 @@ def run(argv: Sequence[str | bytes], folder: Path, seconds: int = SECONDS) -> Ve
     child = os.fork()
     if child == 0:
         _child([os.fsdecode(text) for text in argv], folder, spare, said, seconds)
-    status, usage = _wait(child, 10 * seconds)
+    status, usage = _wait(child, 5 * seconds)
     taken = usage.ru_utime + usage.ru_stime
     output = said.read_text(encoding="utf-8", errors="replace")
     code = os.waitstatus_to_exitcode(status)

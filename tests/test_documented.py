@@ -90,7 +90,7 @@ def loaded(tmp_path_factory, backbone_2b):
         chosen = backbone if backbone.packaged is not None else small
         return real(replace(compose.compose({}), backbone=chosen, runtime=replace(runtime, device="cpu")))
 
-    return lambda settings: load(settings.backbone, settings.runtime)
+    return lambda settings, _=None: load(settings.backbone, settings.runtime)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def shortened(words: list[str]) -> list[str]:
     if command == "generate" and "--backbone" in words:
         return [*words, *SMALL]
     if command == "compare":
-        return [*words, "steps=2", "--metrics", "psnr"]
+        return [*words, "steps=4", "--metrics", "psnr"]
     if command == "evaluate" and "--dry-run" not in words:
         return [*words, "steps=2", "--metrics", "psnr", "--workers", "1", "--scenes", "1", "--kinds", "replace"]
     return words

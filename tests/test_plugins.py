@@ -108,7 +108,7 @@ def test_compare_and_evaluate_take_all_of_it(flowedit):
     assert "brightness" in said
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     bright = {row["method"]: row["value"] for row in rows if row["metric"] == "brightness"}
-    assert set(bright) == {"nudge", "inversion_free", "nudge mode.amount=2"}
+    assert set(bright) == {"unedited", "nudge", "inversion_free", "nudge mode.amount=2"}
     assert all(0 < value < 255 for value in bright.values())
     clips = flowedit.place / "two.clips"
     clips.mkdir()

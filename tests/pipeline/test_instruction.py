@@ -74,7 +74,7 @@ def test_python_takes_it(caught, clip_file):
         (("replace the dog with a cat", "--source", CAPTION), ("'dog' is not in the caption", "fox, moves")),
         ((TEXT, "--target", "a cat"), ("target 'a cat' beside the instruction", "give one of the two")),
         ((TEXT, "--source", CAPTION, "--source-words", "grass"), ("source_words 'grass' beside the instruction",)),
-        (("replace", "the", "fox"), ("one clip at a time", "quote")),
+        (("replace", "the", "fox"), ("quote the instruction", '"replace the fox"')),
     ],
 )
 def test_refusals_in_one_line(command, clip_file, args, says):

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from fake_gpu import CUDA, DEFAULT, edit, fake_gpu, native, released
-from released import RELEASED
+
+from flowedit.backbones.released import RELEASES
 
 README = Path(__file__).parents[2] / "flowedit" / "backbones" / "README.md"
 START, END = "<!-- memory: written by tests/helpers/memory_table.py -->", "<!-- end of memory -->"
@@ -105,7 +106,7 @@ def write():
         "| GiB, counted | native size, frames | " + " | ".join(PHASES) + " |",
         "|---|---|" + "---|" * len(PHASES),
     ]
-    for name in RELEASED:
+    for name in RELEASES:
         with tempfile.TemporaryDirectory() as folder:
             peaks = count(Path(folder), name)
             with fake_gpu():

@@ -13,6 +13,13 @@ from flowedit.messages import InputError
 FAMILIES = ["cogvideox-2b", "cogvideox1.5-5b", "wan2.1-t2v-1.3b"]
 """One of each: sincos; rotary with two latent frames a patch; Wan."""
 
+OFTEN = {
+    "cogvideox-2b": {"draws", "flowdirector_v2", "inversion", "objects"},
+    "cogvideox1.5-5b": {"maps", "flowalign", "random_noise"},
+    "wan2.1-t2v-1.3b": {"flowdirector_v1", "kept", "user mask", "no mask"},
+}
+"""What every run of the tests tries: each way once. All of them on each, and the larger counts, are `full`."""
+
 
 def ends_on_the_card(done, geometry):
     assert done.z.device == CUDA
@@ -35,21 +42,31 @@ def never_waits(waits):
         assert set(each) <= (set() if step % STEPS else {("to host", "_local_scalar_dense")}), waits
 
 
+def test_every_way_is_tried():
+    assert set(WAYS) == set().union(*OFTEN.values())
+
+
+@pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest.mark.full)])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_way_to_edit_runs_on_a_card(tmp_path, name):
+def test_every_way_to_edit_runs_on_a_card(tmp_path, name, full):
     """At native size and precision; of the networks two layers, which are all alike."""
     with fake_gpu() as card:
         backbone = released(tmp_path, name, layers=2)
         geometry = native(backbone)
-        for way, options in WAYS.items():
+        for way in WAYS if full else OFTEN[name]:
+            options = WAYS[way]
             done, waits, _ = edit(card, backbone, geometry, options, steps=STEPS)
             ends_on_the_card(done, geometry)
             assert (done.mask is None) == (way in ("no mask", "flowalign"))
             never_waits(waits)
 
 
-@pytest.mark.parametrize("kernel", [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION, SDPBackend.MATH])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    ("name", "kernel"),
+    [(name, kernel) for name in FAMILIES for kernel in (SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION)]
+    + [pytest.param(name, SDPBackend.MATH, marks=pytest.mark.full) for name in FAMILIES[:2]]
+    + [(FAMILIES[2], SDPBackend.MATH)],
+)
 def test_every_kernel_gives_a_mask(tmp_path, name, kernel):
     with fake_gpu(kernel) as card:
         backbone = released(tmp_path, name, layers=2)
@@ -76,14 +93,24 @@ def test_windows_copy_no_more_than_their_parts(tmp_path, name):
         assert set(each) == {("to card", "_to_copy"), ("to host", "_to_copy")}
 
 
-@pytest.mark.parametrize("name", RELEASES)
+@pytest.mark.parametrize(
+    "name",
+    ["cogvideox-2b", *(pytest.param(name, marks=pytest.mark.full) for name in RELEASES if name != "cogvideox-2b")],
+)
 def test_what_the_readme_says_of_memory_is_what_is_counted(tmp_path, name):
     row, counted = memory_table.read()[name], memory_table.count(tmp_path, name, tiles=2)
     for phase, want in row.items():
         assert counted[phase] == pytest.approx(want, abs=0.1), phase
 
 
-@pytest.mark.parametrize(("tiles", "chunks"), [((2, 2), 2), ((3, 3), 2), ((4, 5), 1)], ids=["4", "9", "20"])
+@pytest.mark.parametrize(
+    ("tiles", "chunks"),
+    [
+        pytest.param((2, 2), 2, id="4"),
+        pytest.param((3, 3), 2, id="9", marks=pytest.mark.full),
+        pytest.param((4, 5), 1, id="20", marks=pytest.mark.full),
+    ],
+)
 @pytest.mark.parametrize("way", ["encode", "decode"])
 def test_tiles_need_no_more_than_diffusers_own(tmp_path, way, tiles, chunks):
     ours, theirs = memory_table.beside_diffusers(tmp_path, "cogvideox-2b", way, tiles, 1 + 8 * chunks)

@@ -49,10 +49,11 @@ def count(folder, name, tiles=None):
 
 
 def side(backbone, tiles):
-    """(height, width) in pixels that so many tiles cover."""
+    """(height, width) in pixels that so many tiles cover, the first of them whole."""
     vae = backbone.components.vae
     stream = backbone.architecture.encoder(vae, 1, (4096, 4096))
-    return tuple((n - 1) * stride + 16 for n, stride in zip(tiles, stream.tiles.stride, strict=True))
+    shapes = zip(tiles, stream.tiles.size, stream.tiles.stride, strict=True)
+    return tuple(max(size, (n - 1) * stride + 16) for n, size, stride in shapes)
 
 
 def coded(card, backbone, phase, frames, size):

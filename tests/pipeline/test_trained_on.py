@@ -61,7 +61,7 @@ def test_a_preset_starts_at_its_published_noise_on_every_backbone(backbones, mod
 
 
 @pytest.mark.parametrize("grid", ["model", "uniform", "shifted"])
-@pytest.mark.parametrize("strength", [0.1, 0.5, 0.8, 0.94, 1.0])
+@pytest.mark.parametrize("strength", [0.1, 0.8, 1.0])
 @pytest.mark.parametrize("mode", ["inversion_free", "inversion", "random_noise"])
 def test_a_strength_is_the_same_noise_on_every_backbone(backbones, mode, grid, strength):
     made = grids(backbones, {"mode": mode, "mode.grid": grid, "strength": strength})
@@ -186,10 +186,10 @@ def test_the_line_counts_windows_and_shots_and_names_the_memory(clip_file, pocke
 
     settings = compose({**PROMPTS, "clip": str(clip_file), "steps": 5})
     made = make_plan(brief(settings), pocket, open_clip(settings), [2])
-    settings = replace(settings, backbone=replace(settings.backbone, memory="about 12 GB of GPU memory"))
+    settings = replace(settings, backbone=replace(settings.backbone, memory="9 GiB of GPU memory"))
     line = notices.of_start(settings, pocket, notices.Shape.of(made), made.evaluations)
     assert "12 frames in 3 windows, 2 shots" in line
-    assert "expects about 12 GB of GPU memory" in line
+    assert "expects 9 GiB of GPU memory" in line
 
 
 def test_a_download_is_told_before_it_starts(monkeypatch, tmp_path):

@@ -61,6 +61,13 @@ def test_every_way_to_edit_runs_on_a_card(tmp_path, name, full):
             never_waits(waits)
 
 
+@pytest.mark.parametrize("name", [name for name in RELEASES if name not in FAMILIES])
+def test_the_larger_releases_run_on_a_card(tmp_path, name):
+    with fake_gpu() as card:
+        backbone = released(tmp_path, name, layers=1)
+        ends_on_the_card(edit(card, backbone, native(backbone), DEFAULT, steps=1)[0], native(backbone))
+
+
 @pytest.mark.parametrize(
     ("name", "kernel"),
     [(name, kernel) for name in FAMILIES for kernel in (SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION)]

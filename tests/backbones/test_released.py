@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import sentencepiece
 import torch
+from releases import write_words
 from safetensors.torch import load_file, save_file
 
 from flowedit.backbones import families
 from flowedit.backbones.checkpoint import Checkpoint
-from flowedit.backbones.released import RELEASES, network, save_released, save_words
+from flowedit.backbones.released import RELEASES, network, save_released
 from flowedit.messages import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,12 +32,7 @@ FACTS = {
 def words(tmp_path_factory):
     """The files of every release but for its weights; in their place a tensor of their precision."""
     folder = tmp_path_factory.mktemp("words")
-    for name, release in RELEASES.items():
-        save_words(folder / name, release)
-        for component, part in release.parts.items():
-            stem = "model" if component == "text_encoder" else "diffusion_pytorch_model"
-            save_file({"a": torch.zeros(2, dtype=part.dtype)}, folder / name / component / f"{stem}.safetensors")
-    return folder
+    return {name: write_words(folder / name, name) for name in RELEASES}
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +47,7 @@ def test_what_a_release_says_is_what_is_known_of_it(words, name, monkeypatch):
     from flowedit.pipeline.plan import native_size
 
     monkeypatch.setattr(families, "find_device", lambda _: torch.device("cuda"))
-    backbone = families.load(words / name)
+    backbone = families.load(words[name])
     size, any_size, frames, fps, leading, patch, step, count, smallest, dtype, _, length = FACTS[name]
     spec = backbone.spec
     assert native_size(spec) == size

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from releases import write_words
 
 from flowedit.backbones import families
-from flowedit.backbones.released import RELEASES, save_words
+from flowedit.backbones.released import RELEASES
 from flowedit.config.compose import compose
 from flowedit.flow.windows import places
 from flowedit.pipeline import notices, plan
@@ -18,16 +19,8 @@ LANDSCAPE, PORTRAIT, SQUARE, OLD_TV = (1080, 1920), (1920, 1080), (720, 720), (4
 @pytest.fixture(scope="session")
 def backbones(tmp_path_factory):
     """Every release, read from its own files on the CPU; nothing is loaded."""
-    import torch
-    from safetensors.torch import save_file
-
     folder = tmp_path_factory.mktemp("words")
-    for name, release in RELEASES.items():
-        save_words(folder / name, release)
-        for component, part in release.parts.items():
-            stem = "model" if component == "text_encoder" else "diffusion_pytorch_model"
-            save_file({"a": torch.zeros(2, dtype=part.dtype)}, folder / name / component / f"{stem}.safetensors")
-    return {name: families.load(folder / name, device="cpu") for name in RELEASES}
+    return {name: families.load(write_words(folder / name, name), device="cpu") for name in RELEASES}
 
 
 @pytest.fixture(scope="module")

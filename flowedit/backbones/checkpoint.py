@@ -170,10 +170,7 @@ class Checkpoint:
         return found
 
     def _json(self, name: str) -> dict[str, Any]:
-        try:
-            return dict(json.loads((self.path / name).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"backbone file {str(self.path / name)!r} cannot be read: {first_line(error)}") from error
+        return layout.read_json(self.path / name)
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{str(path)!r} cannot be read: {first_line(error)}") from error
+        raise InputError(f"checkpoint file {str(path)!r} cannot be read: {first_line(error)}") from error
     if not isinstance(value, dict):
         raise InputError(f"{str(path)!r} holds no mapping: download it again")
     return value

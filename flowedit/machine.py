@@ -266,10 +266,16 @@ def device_name(device: torch.device) -> str:
 
 
 def free_memory(device: torch.device) -> float | None:
-    """GB of the device's own memory that are free; None where nobody tells, as on a CPU."""
+    """GiB of the device's own memory that are free; None where nobody tells, as on a CPU."""
     import torch
 
-    return torch.cuda.mem_get_info(device)[0] / 1e9 if device.type == "cuda" else None
+    if device.type != "cuda":
+        return None
+    try:
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # ours, and not in use
+        return (torch.cuda.mem_get_info(device)[0] + held) / 2**30
+    except (RuntimeError, AssertionError):  # no driver: what runs there says so better
+        return None
 
 
 def why_no_gpu() -> str:

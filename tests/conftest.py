@@ -20,6 +20,12 @@ FRAMES = 12
 SIZE = (64, 96)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is marked `full` runs when it is asked for alone, `-m full`: whatever else is selected leaves it out."""
+    if "full" not in config.option.markexpr:
+        items[:] = [item for item in items if "full" not in item.keywords]
+
+
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No hub, an embedding cache of this session's own, one thread."""

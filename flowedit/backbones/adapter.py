@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,14 @@ from flowedit.backbones.components import Components
 from flowedit.backbones.guided import GuidedNetwork
 from flowedit.backbones.text import Reading, TextEncoder
 from flowedit.flow.guidance import scales
+from flowedit.machine import free_memory
 from flowedit.messages import InputError, first_line
 from flowedit.types import BackboneSpec, Conditioning, Frames, Geometry, Maps, Scale, Tokens, Velocity
+
+HOST = torch.device("cpu")
+
+SPARE = 0.5
+"""GiB that a text encoder needs on a card beside its weights: its activations and gaps between tensors."""
 
 BACKEND = "DIFFUSERS_ATTN_BACKEND"
 """The variable by which diffusers' users choose how its networks attend; CogVideoX's do not listen to it."""
@@ -104,6 +110,23 @@ def _require_backend() -> None:
         raise InputError(f"{BACKEND}={name} does not work here: unset it ({first_line(error)})") from error
 
 
+def _reader(
+    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
+) -> tuple[torch.device, torch.dtype, tuple[str, ...]]:
+    """Where and how precisely the text encoder runs, and what to say of it.
+
+    That is on the device, or on the host where the device's free memory has no room for it: it runs once a prompt. It
+    takes bfloat16 for float16, of which transformers keeps a quarter in float32, which takes 2 GB more.
+    """
+    text = torch.bfloat16 if dtype is torch.float16 and device.type == "cuda" and computes_bfloat16(device) else dtype
+    size = 2.5 if text is torch.float16 else text.itemsize
+    needed, free = checkpoint.parameters("text_encoder") * size / 2**30 + SPARE, free_memory(device)
+    if free is None or needed <= free:
+        return device, text, ()
+    told = f"the text encoder runs on the CPU: it needs {needed:.1f} GiB, and the GPU has {free:.1f} GiB free"
+    return HOST, torch.bfloat16 if text is torch.float16 else text, (told,)
+
+
 class Adapter:
     """A checkpoint behind the `Backbone` seam; its components are loaded when first needed.
 
@@ -130,10 +153,8 @@ class Adapter:
             )
         self.checkpoint, self.device, self.dtype = checkpoint, device, dtype
         self.architecture = own = architecture(checkpoint, dtype)
-        self.spec, self.evaluations = own.spec, 0
-        # transformers keeps a quarter of T5 in float32 beside float16, which takes 2 GB more than bfloat16 does.
-        halved = dtype is torch.float16 and device.type == "cuda" and computes_bfloat16(device)
-        text = torch.bfloat16 if halved else dtype
+        where, text, told = _reader(checkpoint, device, dtype)
+        self.spec, self.evaluations = replace(own.spec, notices=(*own.spec.notices, *told)), 0
         self.components = parts = Components(
             checkpoint,
             device,
@@ -143,7 +164,12 @@ class Adapter:
             tiling=tiling,
         )
         self.text = TextEncoder(
-            checkpoint, own.reading, device, text, cache, encoder=lambda: parts.place(parts.encoder)
+            checkpoint,
+            own.reading,
+            where,
+            text,
+            cache,
+            encoder=lambda: parts.encoder if where != device else parts.place(parts.encoder),
         )
         self._guided = GuidedNetwork(self._output, own.patch, rows)
 
@@ -201,7 +227,8 @@ class Adapter:
 
     def embed(self, prompt: str) -> Conditioning:
         """The prompt's embedding, padded to the model's text length; raises InputError if the prompt is longer."""
-        return self.text.embed(prompt)
+        made = self.text.embed(prompt)
+        return replace(made, embedding=made.embedding.to(self.device))
 
     def velocity(
         self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None

@@ -8,7 +8,7 @@ import torch
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.messages import InputError
 
-Part = tuple[Any, torch.dtype]
+NetworkKind = tuple[Any, torch.dtype]
 """The class of a network, and the precision that it is loaded in."""
 
 
@@ -19,7 +19,14 @@ class Components:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, device: torch.device, *, transformer: Part, vae: Part, encoder: Part, tiling: bool
+        self,
+        checkpoint: Checkpoint,
+        device: torch.device,
+        *,
+        transformer: NetworkKind,
+        vae: NetworkKind,
+        encoder: NetworkKind,
+        tiling: bool,
     ) -> None:
         self._checkpoint, self._device, self._tiling = checkpoint, device, tiling
         self._transformer, self._vae, self._encoder = transformer, vae, encoder

@@ -44,7 +44,7 @@ class TextEncoder:
     """Embeds prompts as a family was trained.
 
     `encoder` gives the network, on the device and in precision `dtype`; it is called for a prompt that the cache does
-    not hold.
+    not hold. Embeddings are on the host.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class TextEncoder:
         return pieces, offsets, _unknown(encoded, pieces, self._tokenizer.unk_token)
 
     def embed(self, prompt: str) -> Conditioning:
-        """The prompt's embedding (1, length, D) on the device, in the network's precision."""
+        """The prompt's embedding (1, length, D) on the host, in the network's precision."""
         spans = self.spans(prompt)
         path = None if self._cache is None else self._cache / f"{self._key(prompt)}.safetensors"
         embedding = _load(path)
@@ -115,7 +115,7 @@ class TextEncoder:
             with self._checkpoint.reporting("its text encoder cannot be run"):
                 embedding = self._encode(prompt)
             _save(path, embedding)
-        return Conditioning(prompt, embedding.to(self._device), spans)
+        return Conditioning(prompt, embedding, spans)
 
     def _key(self, prompt: str) -> str:
         parts = [self._checkpoint.fingerprint("text_encoder"), self._checkpoint.fingerprint("tokenizer")]

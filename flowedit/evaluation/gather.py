@@ -106,13 +106,9 @@ def gather(
     found = scores.found(planned, set(folders), options, store, pool, monitor, device, look)
     rows = [row for p in planned for row in _rows(p, edits, found.get(p, []))]
     said: list[tuple[str, Mapping[str, Any]]] = [(outcome.job.label, outcome.result or {}) for outcome in edited]
-    said += [(_label(p), each.result or {}) for p, of in found.items() for each in of if p.method != UNEDITED]
+    said += [(p.label, each.result or {}) for p, of in found.items() for each in of if p.method != UNEDITED]
     seen = {p: (shown or folders)[p] for p in folders}
     return Evaluation(tuple(rows), tuple(_exhibits(planned, seen)), tuple(_notices(said)))
-
-
-def _label(planned: PlannedEdit) -> str:
-    return f"{planned.sample.clip}, {planned.sample.edit}, {planned.method}"
 
 
 def _backbone(planned: PlannedEdit) -> tuple[BackboneOptions, RuntimeOptions]:

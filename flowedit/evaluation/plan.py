@@ -14,7 +14,7 @@ from flowedit.evaluation.methods import PER_CLIP, Method, equalise, left_out, me
 from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.results.summary import REFERENCES, UNEDITED
 from flowedit.media.probe import Prober, probe
-from flowedit.messages import FileMissingError, InputError
+from flowedit.messages import FileMissingError, InputError, one_line
 from flowedit.metrics import catalogue, scoring
 from flowedit.pipeline import instruction
 from flowedit.pipeline.captions import Captions
@@ -54,6 +54,11 @@ class PlannedEdit:
     job: Job | None = None
     file: Path | None = None
     failure: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Its clip, edit and method, for messages."""
+        return f"{self.sample.clip}, {self.sample.edit}, {self.method}"
 
 
 def comparison(options: EvaluationOptions, flags: Mapping[str, Any], overrides: Sequence[str]) -> Comparison:
@@ -118,7 +123,7 @@ def _completed(sample: Sample, chosen: Sequence[Method], captions: Captions) -> 
     except ConnectionError:
         raise
     except (ValueError, OSError) as error:
-        return replace(sample, problem=" ".join(str(error).split()))
+        return replace(sample, problem=one_line(error))
     return replace(sample, flags={**sample.flags, **{key: getattr(made, key) for key in RESOLVED}})
 
 
@@ -173,11 +178,11 @@ def _ours(sample: Sample, method: Method, threads: int | None, fetch: bool, look
         settings = method.on({**sample.flags, "clip": str(sample.video.absolute())})
         check(settings, open_clip(settings, look(sample.video.absolute())))
         own = settings.runtime.threads or threads
-        job = edit_job(settings, f"{sample.clip}, {sample.edit}, {method.name}", own, fetch)
+        job = edit_job(settings, PlannedEdit(sample, method.name).label, own, fetch)
     except ConnectionError:
         raise  # a checkpoint that cannot be had is no fault of a row
     except (ValueError, OSError) as error:
-        return PlannedEdit(sample, method.name, failure=" ".join(str(error).split()))
+        return PlannedEdit(sample, method.name, failure=one_line(error))
     return PlannedEdit(sample, method.name, settings, job)
 
 
@@ -194,5 +199,5 @@ def _theirs(sample: Sample, name: str, folder: Path, shown: Settings | None, bas
         if shown is None and base is not None:
             shown = base.on({**sample.flags, "clip": str(sample.video.absolute())})
     except (ValueError, OSError) as error:
-        return PlannedEdit(sample, name, failure=" ".join(str(error).split()))
+        return PlannedEdit(sample, name, failure=one_line(error))
     return PlannedEdit(sample, name, shown, file=file)

@@ -13,7 +13,7 @@ from flowedit.machine import digest, digest_file, versions
 from flowedit.media.footage import IMAGES, Footage, open_footage
 from flowedit.media.mask_file import read_mask_frames
 from flowedit.media.pixels import resize
-from flowedit.messages import InputError
+from flowedit.messages import InputError, one_line
 from flowedit.metrics.part import Once, Questions, Stretch, Tools
 from flowedit.metrics.scoring import Scorer
 from flowedit.types import Monitor
@@ -78,7 +78,7 @@ def work(spec: ScoreSpec, folder: Path, monitor: Monitor, shelf: Shelf) -> dict[
         try:
             running.append(RunningScore(id, path, spec, source, indices, size))
         except (ValueError, OSError) as error:
-            found[id] = {"failure": _line(error)}
+            found[id] = {"failure": one_line(error)}
     frames = max((each.frames for each in running), key=lambda each: len(each.edit), default=None)
     beside: dict[str, SideStream] = {}
     told: list[str] = []
@@ -135,7 +135,7 @@ class RunningScore:
                 others = (None if shown is None else shown[:n] for shown in (mask, truth))
                 self._scorer.add(Stretch(source[:n], resize(after, self._size), *others), beside)
         except (ValueError, OSError) as error:
-            self._failure = _line(error)
+            self._failure = one_line(error)
 
     def result(self, reasons: dict[str, str], told: list[str]) -> dict[str, Any]:
         """What came of it, with the notices `told`; `reasons` stand for what a metric without mask or truth says."""
@@ -180,7 +180,7 @@ class SideStream:
         try:
             return next(self._chunks)
         except (ValueError, OSError) as error:
-            self._chunks, self.reason = None, _line(error)
+            self._chunks, self.reason = None, one_line(error)
             return None
 
 
@@ -210,10 +210,6 @@ def _read_truths(path: Path, source: Footage, frames: FrameChoice, size: int) ->
     truth = open_footage(path)
     for chunk in truth.read(frames.of(truth.count, f"truth {path}"), size):
         yield resize(chunk, source.size)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _size(footage: Footage) -> str:

@@ -17,6 +17,7 @@ from flowedit.evaluation.results.summary import UNEDITED
 from flowedit.evaluation.score_job import FIVE_STRIDE, ScoreSpec, score_id, score_job
 from flowedit.machine import digest_file
 from flowedit.media import probe, reader
+from flowedit.messages import one_line
 from flowedit.metrics.catalogue import METRICS
 from flowedit.types import Monitor
 
@@ -78,9 +79,9 @@ def _by_model(
         try:
             id = "" if edit is None else p.job.id if p.job is not None else digest_file(edit)
             spec = ModelSpec(first.settings, edit, own)
-            job = model_job(spec, id, _label(p), threads, fetch=named or options.do != "score")
+            job = model_job(spec, id, p.label, threads, fetch=named or options.do != "score")
         except (OSError, ValueError) as error:
-            scored[p] = Found(own, None, " ".join(str(error).split()))
+            scored[p] = Found(own, None, one_line(error))
             continue
         if job is not None:
             jobs[p] = job
@@ -110,7 +111,7 @@ def _by_frames(
             spec, file = _spec(p, own, options, device, look), _file(p, store)
             specs[p] = spec, score_id(spec, p.job.id if p.job is not None else digest_file(file))
         except (OSError, ValueError) as error:
-            scored[p] = Found(own, None, " ".join(str(error).split()))
+            scored[p] = Found(own, None, one_line(error))
     _forget_failures(store, (id for _, id in specs.values()))
     groups: dict[ScoreSpec, list[PlannedEdit]] = {}
     for p, (spec, id) in specs.items():
@@ -137,7 +138,7 @@ def _by_frames(
 
 def _job(group: Sequence[PlannedEdit], specs: Mapping[PlannedEdit, tuple[ScoreSpec, str]], store: Store) -> Job:
     edits = {specs[p][1]: _file(p, store) for p in group}
-    label = _label(group[0]) if len(edits) == 1 else f"{group[0].sample.clip}, {group[0].sample.edit}"
+    label = group[0].label if len(edits) == 1 else f"{group[0].sample.clip}, {group[0].sample.edit}"
     return score_job(specs[group[0]][0], list(edits.items()), f"{label}: scores")
 
 
@@ -207,7 +208,3 @@ def _forget_failures(store: Store, ids: Iterable[str]) -> None:
     for id in set(ids):
         if (old := store.result(id)) and old["failures"]:
             store.forget(id)
-
-
-def _label(planned: PlannedEdit) -> str:
-    return f"{planned.sample.clip}, {planned.sample.edit}, {planned.method}"

@@ -59,7 +59,7 @@ def of_start(settings: Settings, backbone: Backbone, shape: Shape, evaluations: 
     free = free_memory(backbone.device)
     return (
         f"{where}: {width}x{height}, {frames} in {windows}{shots}, {steps} step{'' if steps == 1 else 's'}"
-        f"{begins}, {evaluations} network evaluations{memory}{f' ({free:.1f} GB free)' if free is not None else ''}"
+        f"{begins}, {evaluations} network evaluations{memory}{f' ({free:.1f} GiB free)' if free is not None else ''}"
     )
 
 

@@ -46,6 +46,11 @@ class Kept:
         self._folder, self._say, self._told = folder, say, False
 
     @property
+    def keeps(self) -> bool:
+        """Whether what is saved is kept at all."""
+        return self._folder is not None
+
+    @property
     def holds(self) -> bool:
         """Whether there is something in it to go on from."""
         return self._folder is not None and any(self._folder.glob("*.safetensors"))
@@ -141,8 +146,8 @@ class Steps:
 
     def took(self, step: Step) -> None:
         """A step of this run: keep its state if it is time, after a look for NaN."""
-        if self._recalls is None:
-            return
+        if self._recalls is None or not self._kept.keeps:
+            return  # no look at the device, and no state held, for nothing
         if step.index in self._recalls:
             self._unsaved[step.index] = step.z
         start = time.monotonic()

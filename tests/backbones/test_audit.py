@@ -6,6 +6,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+import memory_table
 import pytest
 
 from flowedit.backbones.released import RELEASES
@@ -74,3 +75,16 @@ def test_the_licenses_and_sizes_of_conf_are_named_for_every_release():
             {"cogvideox-2b": 1.69, "wan2.1-t2v-1.3b": 1.42, "wan2.1-t2v-14b": 14.29}.get(name, 5.57), abs=0.05
         )
         assert ("Apache" in made.license and "not Apache" not in made.license) is ("5b" not in name), release
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_the_memory_that_conf_and_the_readmes_name_is_what_was_counted(name):
+    phases = memory_table.read()[name]
+    peak, without_text = max(phases.values()), max(phases["encode"], phases["edit"], phases["decode"])
+    texts = [compose({"backbone": name}).backbone.memory]
+    for path in (ROOT / "README.md", ROOT / "flowedit" / "backbones" / "README.md"):
+        texts += re.findall(rf"^\| `{name}` \| [^|]+ \| ([\d.]+ GiB[^|]*) \|", path.read_text(encoding="utf-8"), re.M)
+    assert len(texts) == 3
+    expected = [f"{peak:.1f}"] + [f"{without_text:.1f}"] * (f"{without_text:.1f}" != f"{peak:.1f}")
+    for text in texts:
+        assert re.findall(r"\d+\.\d", text) == expected

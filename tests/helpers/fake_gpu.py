@@ -8,12 +8,12 @@ seen: the content of tensors, and what kernels and the allocator take for themse
 import weakref
 from collections import Counter
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from released import SAVED, write_configurations
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend
@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from flowedit.backbones import attention, families
 from flowedit.backbones.checkpoint import Checkpoint, quiet
 from flowedit.backbones.random_weights import tokenizer
+from flowedit.backbones.released import RELEASES, network, save_words
 from flowedit.backbones.text import TextEncoder
 from flowedit.config import compose
 from flowedit.pipeline import plan, record, steer
@@ -129,6 +130,10 @@ def _model(checkpoint, component, cls, dtype):
     return network.eval().requires_grad_(False)
 
 
+def _parameters(checkpoint, component):
+    return sum(each.numel() for each in network(RELEASES[checkpoint.name].parts[component]).parameters())
+
+
 def _plain(cls, config):
     with quiet():
         return cls.from_config(config)
@@ -149,8 +154,8 @@ def _apply(module, fn, recurse=True):
 
 
 @contextmanager
-def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0)):
-    """Fake tensors inside, a card among their devices, and its memory where torch.cuda is asked for it."""
+def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0), gib=80):
+    """Fake tensors inside, and a card of so many GiB among their devices, as torch.cuda tells it."""
     card = Card()
 
     with ExitStack() as stack:
@@ -158,12 +163,16 @@ def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0)):
             (torch.cuda, "max_memory_allocated", lambda device=None: card.peak),
             (torch.cuda, "reset_peak_memory_stats", lambda device=None: setattr(card, "peak", card.live)),
             (torch.cuda, "get_device_name", lambda device=None: "a card"),
+            (torch.cuda, "mem_get_info", lambda device=None: (gib * 2**30 - card.live, gib * 2**30)),
+            (torch.cuda, "memory_reserved", lambda device=None: card.live),
+            (torch.cuda, "memory_allocated", lambda device=None: card.live),
             (torch.cuda, "synchronize", lambda device=None: None),
             (torch.cuda, "get_device_capability", lambda device=None: capability),
             (torch, "_fused_sdp_choice", lambda *a, **k: kernel.value),
             (Checkpoint, "model", _model),
             (torch.nn.Module, "_apply", _apply),
-            (Checkpoint, "dtype", lambda self, part: getattr(torch, SAVED.get(self.name, "float32"))),
+            (Checkpoint, "parameters", _parameters),
+            (Checkpoint, "dtype", lambda self, part: RELEASES[self.name].parts[part].dtype),
             (TextEncoder, "_tokenizer", tokenizer()),
             (attention, "HONEST", {}),
             (steer, "CHECK_SECONDS", float("inf")),
@@ -177,11 +186,24 @@ def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0)):
 
 
 def released(folder, name, *, rows=0, layers=None):
-    """The adapter of a released checkpoint on the card, in the precision that it is released in."""
-    checkpoint = Checkpoint(write_configurations(folder, name, layers), name)
+    """The adapter of a released checkpoint on the card, in the precision that it is released in.
+
+    Its transformer and text encoder are cut to so many `layers`, if told so.
+    """
+    release = RELEASES[name]
+    if layers is not None:
+        release = replace(
+            release, transformer=_cut(release.transformer, layers), text_encoder=_cut(release.text_encoder, layers)
+        )
+    save_words(folder, release)
+    checkpoint = Checkpoint(folder, name)
     family = families.family_of(checkpoint)
     dtype = family.dtype or checkpoint.dtype("transformer")
     return family.open(checkpoint, CUDA, dtype, rows=rows, tiling=True, cache=None)
+
+
+def _cut(part, layers):
+    return replace(part, config={**part.config, "num_layers": layers})
 
 
 def native(backbone, frames=None):

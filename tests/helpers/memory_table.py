@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from fake_gpu import CUDA, DEFAULT, edit, fake_gpu, native, released
-from released import RELEASED
+
+from flowedit.backbones.released import RELEASES
 
 README = Path(__file__).parents[2] / "flowedit" / "backbones" / "README.md"
 START, END = "<!-- memory: written by tests/helpers/memory_table.py -->", "<!-- end of memory -->"
@@ -48,10 +49,11 @@ def count(folder, name, tiles=None):
 
 
 def side(backbone, tiles):
-    """(height, width) in pixels that so many tiles cover."""
+    """(height, width) in pixels that so many tiles cover, the first of them whole."""
     vae = backbone.components.vae
     stream = backbone.architecture.encoder(vae, 1, (4096, 4096))
-    return tuple((n - 1) * stride + 16 for n, stride in zip(tiles, stream.tiles.stride, strict=True))
+    shapes = zip(tiles, stream.tiles.size, stream.tiles.stride, strict=True)
+    return tuple(max(size, (n - 1) * stride + 16) for n, size, stride in shapes)
 
 
 def coded(card, backbone, phase, frames, size):
@@ -105,7 +107,7 @@ def write():
         "| GiB, counted | native size, frames | " + " | ".join(PHASES) + " |",
         "|---|---|" + "---|" * len(PHASES),
     ]
-    for name in RELEASED:
+    for name in RELEASES:
         with tempfile.TemporaryDirectory() as folder:
             peaks = count(Path(folder), name)
             with fake_gpu():

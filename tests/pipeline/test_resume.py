@@ -424,3 +424,10 @@ def test_the_same_command_goes_on_after_a_kill(command, clip_file, backbone_2b, 
     assert command(*again)[0] == 0
     assert bytes_of(out) == bytes_of(tmp_path / "whole")
     assert sorted(os.listdir(tmp_path)) == ["o", "whole"]
+
+
+def test_where_nothing_is_kept_no_step_waits_or_holds_its_state(monkeypatch):
+    monkeypatch.setattr(resume, "SECONDS", 0.0)
+    steps = resume.Steps(resume.Kept(), 0, range(3))
+    steps.took(Step(0, 3, 1.0, torch.zeros(1), lambda: pytest.fail("waited for the device"), 0.5))
+    assert not steps._unsaved

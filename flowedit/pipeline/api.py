@@ -24,7 +24,7 @@ from flowedit.pipeline.keywords import (
     GenerateOptions,
     LoadOptions,
     MethodOptions,
-    Path,
+    Place,
     shows,
 )
 from flowedit.pipeline.outputs import EDIT, GENERATE, check_place
@@ -82,12 +82,12 @@ class Editor:
     @shows(LoadOptions)
     def __init__(
         self,
-        backbone: Path | None = None,
+        backbone: Place | None = None,
         *,
         settings: Settings | None = None,
         **options: Unpack[LoadOptions],
     ) -> None:
-        self._options: dict[str, Any] = {**options, **({"backbone": backbone} if backbone else {})}
+        self._options: dict[str, Any] = {**options, **({} if backbone is None else {"backbone": backbone})}
         if settings is not None:
             self._options |= {"backbone": settings.backbone, "runtime": settings.runtime}
         self._loaded = settings or settings_of(self._options)
@@ -96,7 +96,7 @@ class Editor:
     @shows(ClipOptions)
     def edit(
         self,
-        clip: Path,
+        clip: Place,
         *,
         monitor: Monitor | None = None,
         callback: Heard | None = None,
@@ -152,14 +152,14 @@ class Editor:
 
 
 @shows(LoadOptions)
-def load(backbone: Path | None = None, **options: Unpack[LoadOptions]) -> Editor:
+def load(backbone: Place | None = None, **options: Unpack[LoadOptions]) -> Editor:
     """An editor around a backbone, a name or a checkpoint folder: `load("cogvideox-2b").edit("clip.mp4", ...)`."""
     return Editor(backbone, **options)
 
 
 @shows(EditOptions)
 def edit(
-    clip: Path,
+    clip: Place,
     *,
     monitor: Monitor | None = None,
     callback: Heard | None = None,
@@ -215,6 +215,8 @@ def generate(
 
     The result names the folder and the clip in it. `monitor`, `callback`, `cancel` and errors are as in `edit`.
     """
+    if not isinstance(prompt, str):
+        raise InputError(f"the prompt is {_kind(prompt)}: give a text that says what the clip shows")
     flat, objects = flattened(options)
     settings = replace(generation({**flat, "target": prompt}), **objects)
     return generate_settings(settings, Told(monitor), callback, cancel)
@@ -292,6 +294,8 @@ def flattened(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
                 flat[key] = value.name if value.name in names("backbone") else "folder"  # type: ignore[union-attr]
         elif isinstance(value, np.ndarray) and key == "user_mask":
             flat[key] = saved_mask(value)
+        elif key == "user_mask" and value is not None:
+            flat[key] = path_of(value, key, "an image, a video or a folder, or one array")
         elif isinstance(value, np.ndarray):
             raise InputError(f"{key} is an array: it takes a text, a number or a path")
         elif "." in key:
@@ -307,9 +311,18 @@ def _clip(clip: Any) -> str:
     """A clip's path as text; raises InputError for anything else."""
     if isinstance(clip, np.ndarray):
         raise InputError("the clip is an array: flowedit.edit_frames(array, fps=...) edits frames in memory")
-    if not isinstance(clip, (str, os.PathLike)):
-        raise InputError(f"the clip is {type(clip).__name__}: give the path of a video file")
-    return str(os.fspath(clip))
+    return path_of(clip, "the clip", "a video file")
+
+
+def path_of(given: Any, name: str, what: str) -> str:
+    """A path as text; raises InputError, under its `name` and with `what` was expected, for what is none."""
+    if not isinstance(given, (str, os.PathLike)):
+        raise InputError(f"{name} is {_kind(given)}: give the path of {what}")
+    return str(os.fspath(given))
+
+
+def _kind(given: Any) -> str:
+    return "an array" if isinstance(given, np.ndarray) else type(given).__name__
 
 
 def _without_files(options: Mapping[str, Any]) -> dict[str, Any]:

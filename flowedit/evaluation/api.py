@@ -13,7 +13,7 @@ from flowedit.evaluation.files import Results
 from flowedit.evaluation.options import EvaluationOptions, evaluation
 from flowedit.evaluation.plan import comparison
 from flowedit.messages import InputError
-from flowedit.pipeline.api import Told, flattened, path_of
+from flowedit.pipeline.api import LoggingMonitor, flattened, path_of
 from flowedit.pipeline.keywords import MethodOptions, Place, shows
 from flowedit.types import Monitor
 
@@ -64,7 +64,7 @@ def compare(
     scored = None if score_mask is None else Path(path_of(score_mask, "score_mask", "a video, an image or a folder"))
     sample = comparisons.one_clip(Path(path_of(clip, "the clip", "a video file")), clips, scored)
     settings, _ = evaluation(own, (), "compare")
-    return comparisons.compare(settings, comparison(settings, shared, ()), sample, Told(monitor))
+    return comparisons.compare(settings, comparison(settings, shared, ()), sample, LoggingMonitor(monitor))
 
 
 @shows(_EvaluatedOptions)
@@ -80,7 +80,7 @@ def evaluate(dataset: Place, *, monitor: Monitor | None = None, **options: Unpac
     if clips:
         raise InputError(f"{', '.join(clips)}: each clip of a dataset brings its own")
     settings, _ = evaluation(own)
-    return evaluations.evaluate(settings, comparison(settings, shared, ()), Told(monitor))
+    return evaluations.evaluate(settings, comparison(settings, shared, ()), LoggingMonitor(monitor))
 
 
 def _parted(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -44,7 +44,7 @@ Heard = Callable[[Step], bool | None]
 finished, and shots to come stay as they are."""
 
 
-class Told:
+class LoggingMonitor:
     """A monitor that keeps the notices which pass to another one; with `log` the logger `flowedit` hears them too."""
 
     def __init__(self, monitor: Monitor | None, log: bool = True) -> None:
@@ -91,7 +91,7 @@ class Editor:
         if settings is not None:
             self._options |= {"backbone": settings.backbone, "runtime": settings.runtime}
         self._loaded = settings or settings_of(self._options)
-        self.backbone: Backbone = run.load_backbone(self._loaded)
+        self.backbone: Backbone = run.load_backbone(self._loaded, LoggingMonitor(None).notice)
 
     @shows(ClipOptions)
     def edit(
@@ -109,7 +109,7 @@ class Editor:
         `settings` are whole settings in place of options, but for `out`. Raises flowedit.Error with one clear line;
         nothing is left half-written.
         """
-        told = Told(monitor)
+        told = LoggingMonitor(monitor)
         settings, video = self._complete({**options, "clip": _clip(clip)}, settings, told)
         return run.edit_clip(settings, self.backbone, self._session(told, callback, cancel), video=video)
 
@@ -126,7 +126,7 @@ class Editor:
         **options: Unpack[MethodOptions],
     ) -> EditedFrames:
         """Edit frames uint8 (F, H, W, 3), RGB, of a clip at `fps` frames a second; see `flowedit.edit_frames`."""
-        told = Told(monitor)
+        told = LoggingMonitor(monitor)
         settings, _ = self._complete(_without_files(options), settings, told, files=False)
         return run.edit_array(
             settings, self.backbone, array_clip(array, fps, settings), self._session(told, callback, cancel)
@@ -144,7 +144,7 @@ class Editor:
         video = probe(whole.clip or "") if files else None
         return instruction.complete(whole, monitor, video=video), video
 
-    def _session(self, told: Told, callback: Heard | None, cancel: threading.Event | None) -> Session:
+    def _session(self, told: LoggingMonitor, callback: Heard | None, cancel: threading.Event | None) -> Session:
         return Session(self.backbone.device, told, callback, cancel, told.notices)
 
     def __repr__(self) -> str:
@@ -170,13 +170,12 @@ def edit(
 
     Without an instruction `target` says what the clip should show, `source_words` and `target_words` where. The result
     names the files and holds the latents. `monitor` hears phases, progress and notices; the notices reach the logger
-    `flowedit` and `result.notices` as well. `callback` hears each step, and
-    returns True to stop there and keep what is there. `cancel`, once set, ends the edit with `flowedit.Cancelled` and
-    leaves nothing. Raises flowedit.Error, which is a ValueError or an OSError as well, with one clear line.
-    `flowedit list options` says what each option is.
+    `flowedit` and `result.notices` as well. `callback` hears each step, and returns True to stop there and keep what is
+    there. `cancel`, once set, ends the edit with `flowedit.Cancelled` and leaves nothing. Raises flowedit.Error, which
+    is a ValueError or an OSError as well, with one clear line. `flowedit list options` says what each option is.
     """
     settings = settings_of({**options, "clip": _clip(clip)})
-    return edit_settings(settings, probe(settings.clip or ""), Told(monitor), callback, cancel)
+    return edit_settings(settings, probe(settings.clip or ""), LoggingMonitor(monitor), callback, cancel)
 
 
 @shows(FrameOptions)
@@ -193,7 +192,7 @@ def edit_frames(
 
     Options as in `edit`, but for those of a file.
     """
-    told = Told(monitor)
+    told = LoggingMonitor(monitor)
     settings = instruction.complete(settings_of(_without_files(options)), told)
     clip = array_clip(array, fps, settings)
     check(settings, clip)  # before a download
@@ -219,7 +218,7 @@ def generate(
         raise InputError(f"the prompt is {_kind(prompt)}: give a text that says what the clip shows")
     flat, objects = flattened(options)
     settings = replace(generation({**flat, "target": prompt}), **objects)
-    return generate_settings(settings, Told(monitor), callback, cancel)
+    return generate_settings(settings, LoggingMonitor(monitor), callback, cancel)
 
 
 def generation(flags: Mapping[str, Any], overrides: Iterable[str] = ()) -> Settings:
@@ -242,8 +241,9 @@ def generate_settings(
     """The clip that these settings say."""
     check_place(settings.out, GENERATE)
     look(cancel)
-    backbone = run.load_backbone(settings, monitor.notice)
-    return run.generate(settings, backbone, Session(backbone.device, monitor, callback, cancel))
+    told = LoggingMonitor(monitor, log=False)
+    backbone = run.load_backbone(settings, told.notice)
+    return run.generate(settings, backbone, Session(backbone.device, monitor, callback, cancel, told.notices))
 
 
 def edit_settings(
@@ -256,7 +256,7 @@ def edit_settings(
     """The edit that these settings say, of a clip that was probed already; refused before a download if need be."""
     look(cancel)
     check_place(settings.out, EDIT)
-    told = Told(monitor, log=False)
+    told = LoggingMonitor(monitor, log=False)
     settings = instruction.complete(settings, told, video=video)
     check(settings, open_clip(settings, video))
     look(cancel)  # before minutes of loading

@@ -115,6 +115,29 @@ def test_what_cannot_be_is_refused_by_name(call, says, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+LARGE = {"backbone": "cogvideox-2b", "runtime.device": "cpu"}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda clip: flowedit.load(**LARGE),
+        lambda clip: flowedit.edit(clip, **LARGE, **ONE),
+        lambda clip: flowedit.generate("a fox", **LARGE),
+        lambda clip: flowedit.compare(clip, **LARGE, **ONE),
+    ],
+)
+def test_a_download_is_told_whatever_asks_for_it(call, clip_file, tmp_path, monkeypatch, caplog):
+    def stop(*_):
+        raise flowedit.DownloadError(caplog.text)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flowedit.backbones.families.downloaded", lambda _: None)
+    monkeypatch.setattr("flowedit.backbones.families.download", stop)
+    with pytest.raises(flowedit.DownloadError, match=r"cogvideox-2b: 13.8 GB to download first"):
+        call(clip_file)
+
+
 def test_generation_is_that_of_the_command_line(command, backbone_2b, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = flowedit.generate("a fox", backbone=backbone_2b, steps=2, size="48x32", frames=5, seed=3, out="python")

@@ -52,12 +52,13 @@ def of_start(settings: Settings, backbone: Backbone, shape: Shape, evaluations: 
     where = f"{spec.name} on {device_name(backbone.device)}" + (f" in {dtype}" if dtype else "")
     windows = f"{shape.windows} window{'' if shape.windows == 1 else 's'}"
     shots = f", {shape.shots} shots" if shape.shots > 1 else ""
+    frames = f"{shape.frames} frame{'' if shape.frames == 1 else 's'}"
     steps = len(shape.grid) - 1
     begins = f" from noise {shape.grid[0]:.3g}" if steps else ""
     memory = f"; expects {settings.backbone.memory}" if settings.backbone.memory else ""
     free = free_memory(backbone.device)
     return (
-        f"{where}: {width}x{height}, {shape.frames} frames in {windows}{shots}, {steps} step{'' if steps == 1 else 's'}"
+        f"{where}: {width}x{height}, {frames} in {windows}{shots}, {steps} step{'' if steps == 1 else 's'}"
         f"{begins}, {evaluations} network evaluations{memory}{f' ({free:.1f} GB free)' if free is not None else ''}"
     )
 

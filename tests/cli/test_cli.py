@@ -666,8 +666,10 @@ def test_progress_is_said_and_quiet_is_quiet(command, clip_file, backbone_2b):
     code, _, loud = command("edit", clip_file, *flags, "--size", "48x32", "--frames", 1)
     assert code == 0, loud
     said = [line for line in loud.splitlines() if not line.startswith("note: ")]
-    assert said[:5] == ["load", "encode", "embed", "edit", "decode, write"]
-    assert said[5] == "in out:"
+    assert said[0] == "load"
+    assert said[1].startswith("random-2b on the CPU") and "48x32, 1 frame" in said[1]
+    assert said[2:6] == ["encode", "embed", "edit", "decode, write"]
+    assert said[6] == "in out:"
 
 
 def test_the_written_clip_is_a_video_and_its_path_is_printed(edit, place):

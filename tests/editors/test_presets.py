@@ -134,8 +134,10 @@ def test_a_backbone_that_knows_its_attention_keeps_its_place_in_a_preset(preset)
     pocket, full = (compose.compose({"mode": preset, "backbone": name}) for name in ("pocket", "cogvideox-2b"))
     own = compose.compose({"backbone": "pocket"}).mask
     assert (pocket.mask.blocks, pocket.mask.decay) == (own.blocks, own.decay) == ((0.2,), 8.0)
-    for key in ("steps", "strength", "draws", "target_guidance_scale", "averaging", "mode", "mask.pool", "mask.name"):
+    for key in ("steps", "strength", "draws", "target_guidance_scale", "averaging", "mask.pool", "mask.name"):
         assert at(pocket, key) == at(full, key)
+    # pocket keeps the grid that its numbers were measured on
+    assert replace(pocket.mode, grid=full.mode.grid, shift=full.mode.shift) == full.mode
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,9 @@ def test_the_sweep_script_runs_the_modes_and_a_preset(tmp_path, clip_file, backb
     command = [sys.executable, str(ROOT / "scripts" / "edit.py"), "-m", *args]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
-    runs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in tmp_path.glob("outputs/clip/*/mode-*/run.yaml")]
+    runs = [
+        yaml.safe_load(path.read_text(encoding="utf-8")) for path in tmp_path.glob("outputs/clip/*/mode-*/run.yaml")
+    ]
     assert sorted(run["settings"]["mode"]["preset"] or run["settings"]["mode"]["name"] for run in runs) == sorted(modes)
     assert {run["settings"]["target"] for run in runs} == {"a fox: ${x}"}
     assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "edit.yaml", "outputs"}

@@ -41,11 +41,12 @@ def test_notices_reach_logging_the_result_and_the_monitor(editor, clip_file, tmp
 
     with caplog.at_level(logging.INFO, "flowedit"):
         result = editor.edit(clip_file, out=tmp_path / "o", monitor=Heard(), caption="a/b", **ONE, instruction=None)
-    said = [record.getMessage() for record in caplog.records if record.name == "flowedit"]
+    logged = [(each.levelno, each.getMessage()) for each in caplog.records if each.name == "flowedit"]
+    said = [text for level, text in logged if level == logging.WARNING]
     assert result.notices
     assert list(result.notices) == said == heard == result.run["notices"]
     assert any("random weights" in text for text in said)
-    assert all(record.levelno == logging.WARNING for record in caplog.records if record.name == "flowedit")
+    assert [each for each in logged if each[1] not in said] == [(logging.INFO, result.run["summary"])]
 
 
 def test_what_an_instruction_says_early_is_kept_too(editor, clip_file, tmp_path, caplog):

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: edit test check format clean
+.PHONY: edit test fuzz format clean
 
 edit: $(VENV)/.installed
 	$(BIN)/flowedit edit examples/fox.yaml
@@ -14,6 +14,12 @@ test: $(VENV)/.tested
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+CASES ?= 300
+SEED ?= 0
+
+fuzz: $(VENV)/.tested
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz --cases $(CASES) --seed $(SEED)
 
 format: $(VENV)/.tested
 	$(BIN)/ruff check --fix .

@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowedit.messages import FileTakenError, InputError, OutOfMemoryError
+from flowedit.messages import FileError, FileTakenError, InputError, OutOfMemoryError
 
 if TYPE_CHECKING:
     import torch
@@ -48,6 +49,54 @@ def wait_asleep() -> None:
 
 PARTIAL = ".part"
 """The end of the name of a file or folder that is being written; what a killed process left behind has it too."""
+
+
+def read_json(path: Path, most: int = 64 * 2**20) -> Any:
+    """What a JSON file holds, as plain values.
+
+    Raises FileError for one that cannot be read, InputError for what is no file, longer than `most` bytes, or not JSON.
+    """
+    try:
+        if not path.is_file():
+            raise InputError(f"{str(path)!r} is not a file")
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise FileError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    return parsed_json(data, repr(str(path)), most)
+
+
+def parsed_json(data: bytes, what: str, most: int = 64 * 2**20) -> Any:
+    """Plain values from JSON; raises InputError, opened by `what`, for what is not JSON, too long or too deep."""
+    if len(data) > most:
+        raise InputError(f"{what} is longer than {most} bytes")
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except RecursionError:
+        reason = "it is nested too deep"
+    except ValueError as error:  # a number of thousands of digits too
+        reason = str(error)
+    raise InputError(f"{what} is not JSON: {reason}")
+
+
+_printed = threading.Lock()
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """What C and Rust libraries print inside the block goes nowhere; what is wrong is said once, by us."""
+    with _printed, contextlib.ExitStack() as after:
+        with suppress(OSError, ValueError, AttributeError):  # a process without them
+            sys.stdout.flush()
+            sys.stderr.flush()
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            after.callback(os.close, nowhere)
+            for place in (1, 2):
+                kept = os.dup(place)
+                after.callback(os.close, kept)
+                after.callback(os.dup2, kept, place)
+                os.dup2(nowhere, place)
+        yield
 
 
 @contextmanager
@@ -136,7 +185,7 @@ class Meter:
             if cuda:
                 torch.cuda.synchronize(self._device)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if _out_of_memory(error):
+            if out_of_memory(error):
                 raise OutOfMemoryError(f"out of memory while the job was in its phase {name!r}: {ADVICE}") from error
             raise
         peak = torch.cuda.max_memory_allocated(self._device) / 2**20 if cuda else _resident()
@@ -147,7 +196,8 @@ class Meter:
         }
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or Python says that memory ran out."""
     import torch
 
     text = str(error).lower()  # the CPU, MPS and the CUDA libraries have no type of their own for it

@@ -1,11 +1,18 @@
 """What users read: the errors, each in one line, the nearest name that is known, names in a row."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 
 class Error(Exception):
-    """Whatever flowedit refuses or cannot do; its text is one line that says what is wrong and what to type."""
+    """Whatever flowedit refuses or cannot do; its text is one line that says what is wrong and what to type.
+
+    A value of ten thousand letters in it is cut, as `cut` does; `args` hold it whole.
+    """
+
+    def __str__(self) -> str:
+        return cut(super().__str__())
 
 
 class InputError(Error, ValueError):
@@ -62,15 +69,47 @@ EXPECTED = (Error, ValueError, OSError, MemoryError, FloatingPointError)
 
 def one_line(error: BaseException, hint: str = "") -> str:
     """An error in one line; of a kind that nobody expected its name comes first, and `hint` last."""
-    text = " ".join(str(error).split())
+    text = printable(cut(str(error)))
+    if isinstance(error, MemoryError) and not text:
+        return "out of memory: lower it with --size or --frames"
     if isinstance(error, EXPECTED) and text:
         return text
     return " ".join(filter(None, [f"{type(error).__name__}: {text[:500]}".removesuffix(": "), hint]))
 
 
+LONGEST_WORD, LONGEST = 300, 1000
+"""Letters of one word and of a whole message; a path of a command that mends a file is within them."""
+
+
+def cut(text: str) -> str:
+    """A text for people: a word of more than 300 letters, and a whole of more than 1,000, lose their middle."""
+    if len(text) <= LONGEST_WORD:
+        return text
+    short = re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda word: _middle(word.group(), 80), text)
+    return short if len(short) <= LONGEST else _middle(short, LONGEST)
+
+
+def _middle(text: str, most: int) -> str:
+    return f"{text[: 2 * most // 3]} … {text[-(most // 3 - 3) :]}"
+
+
+def printable(text: str) -> str:
+    """A text in one line, with what no terminal should be told (escapes, halves of characters) spelt out."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+CLASS = re.compile(r"\b(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Warning)\b:?\s*|<class '([\w.]+)'>")
+"""The name of a class of exceptions, which tells a user nothing."""
+
+
 def first_line(error: BaseException) -> str:
-    """The first line of an error of another library, whose texts run over many."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
+    """The first lines of an error of another library, whose texts run over many: what is said up to a full line."""
+    lines = [line for each in str(error).splitlines() if (line := " ".join(CLASS.sub(r"\1", each).split()))]
+    said = " ".join(lines[:2]) if lines and lines[0].endswith(":") else lines[0] if lines else ""
+    if isinstance(error, KeyError) and said:
+        return f"{said} is missing"
+    return said or "it gives no reason"
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
@@ -83,5 +122,5 @@ def nearest(key: str, known: Iterable[str]) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
-    """a; a and b; a, b and c."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    """a; a and b; a, b and c; nothing for none."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

@@ -4,10 +4,13 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
+from flowedit import machine
 from flowedit.machine import whole_file, whole_folder
+from flowedit.messages import InputError
 
 
 def test_a_file_appears_whole_under_folders_that_were_not_there(tmp_path):
@@ -75,3 +78,36 @@ def test_writing_a_file_loads_no_torch():
     code = "import sys, flowedit.machine, flowedit.media.writer; print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"
+
+
+def test_what_libraries_print_is_muted_and_what_follows_is_not(capfd):
+    def speak(word):
+        for place in (1, 2):
+            os.write(place, word.encode())
+
+    speak("a")
+    with suppress(ValueError), machine.muted():
+        speak("b")
+        raise ValueError
+    speak("c")
+    said = capfd.readouterr()
+    assert (said.out, said.err) == ("ac", "ac")
+
+
+@pytest.mark.parametrize("text", ["", "{]", "[" * 100_000, "9" * 5000, "\ud800"], ids=repr)
+def test_json_that_is_none_is_refused_in_one_line(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(InputError, match=r"a\.json' is not JSON") as caught:
+        machine.read_json(path)
+    assert len(str(caught.value)) < 300
+
+
+def test_json_of_a_pipe_or_beyond_its_bound_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="is not a file"):
+        machine.read_json(tmp_path / "pipe")
+    (tmp_path / "long").write_text("[1, 2, 3]")
+    assert machine.read_json(tmp_path / "long") == [1, 2, 3]
+    with pytest.raises(InputError, match="is longer than 4 bytes"):
+        machine.read_json(tmp_path / "long", 4)

@@ -178,16 +178,18 @@ class Adapter:
     def encode(self, frames: Frames, progress: Callable[[int], None] | None = None) -> Tensor:
         """Frames uint8 (F, H, W, 3) of a valid shape to the latent's mode (1, C, f, h, w) on the host, scaled."""
         vae = self.components.place(self.components.vae)
-        stream = self.architecture.encoder(vae, len(frames), frames.shape[1:3])
-        x = self.architecture.scaled(autoencoder.encode(stream, frames, self.device, progress))
+        with self.checkpoint.reporting("its autoencoder cannot be run"):
+            stream = self.architecture.encoder(vae, len(frames), frames.shape[1:3])
+            x = self.architecture.scaled(autoencoder.encode(stream, frames, self.device, progress))
         return torch.cat([x[:, :, :1]] * self.spec.leading_latents + [x], dim=2)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Iterator[np.ndarray]:
         """A latent (1, C, f, h, w) to chunks of frames uint8 (F, H, W, 3), the clip's first frames first."""
         vae = self.components.place(self.components.vae)
-        z = self.architecture.unscaled(z[:, :, self.spec.leading_latents :])
-        yield from autoencoder.decode(self.architecture.decoder(vae, z.shape[2], z.shape[3:]), z, self.device)
+        with self.checkpoint.reporting("its autoencoder cannot be run"):
+            z = self.architecture.unscaled(z[:, :, self.spec.leading_latents :])
+            yield from autoencoder.decode(self.architecture.decoder(vae, z.shape[2], z.shape[3:]), z, self.device)
 
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
         """[start, end) characters of each token of the prompt, without loading the text encoder."""
@@ -222,7 +224,8 @@ class Adapter:
         network = self.components.place(self.components.transformer)
         timestep = torch.full((len(x),), self.architecture.timestep(t), device=self.device, dtype=torch.float32)
         x, embedding = x.to(self.device, self.dtype), embedding.to(self.device, self.dtype)
-        output = self.architecture.call(network, x, timestep, embedding)
+        with self.checkpoint.reporting("its transformer cannot be run"):
+            output = self.architecture.call(network, x, timestep, embedding)
         self.evaluations += len(x)
         return output.float()
 

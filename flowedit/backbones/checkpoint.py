@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-import json
+import logging
 import math
 import struct
 from collections.abc import Iterator
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
-from flowedit.messages import InputError, first_line
+from flowedit.backbones import screening
+from flowedit.machine import out_of_memory, parsed_json
+from flowedit.messages import Error, InputError, first_line
 from flowedit.pretrained import layout
 from flowedit.pretrained.layout import Weights
 
@@ -74,7 +75,12 @@ class Checkpoint:
     def world(self) -> dict[str, Any] | None:
         """What a checkpoint of the pocket world learned, by kind of word; None for all others."""
         kinds = ("classes", "grounds", "motions", "sizes", "tints")
-        return {kind: self.notes[kind] for kind in kinds} if set(kinds) <= set(self.notes) else None
+        if not set(kinds) <= set(self.notes):
+            return None
+        for kind in kinds:
+            if not isinstance(self.notes[kind], list) or not all(isinstance(word, str) for word in self.notes[kind]):
+                raise InputError(f"backbone {str(self.path)!r}: {kind} in flowedit.json is not a list of words")
+        return {kind: self.notes[kind] for kind in kinds}
 
     def require(self, component: str, *any_of: str) -> None:
         """Raise InputError unless one of the files is in the component's folder."""
@@ -84,11 +90,29 @@ class Checkpoint:
 
     def require_whole(self) -> None:
         """Raise InputError for a file that the folder lacks: a configuration, weights, a shard that an index names."""
+        for path in (path for part in ("", *layout.PARTS) for path in sorted((self.path / part).glob("*"))):
+            if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+                raise InputError(f"backbone {str(self.path)!r}: {path.name} is neither a file nor a folder")
         for lost in layout.lacking(self.path):
             if lost.endswith("*.safetensors"):
                 self._weights(lost.partition("/")[0])
             advice = "give a folder that save_pretrained wrote, or download it again"
             raise InputError(f"backbone {str(self.path)!r} lacks {lost}: {advice}")
+
+    @contextmanager
+    def reporting(self, what: str) -> Iterator[None]:
+        """Whatever a library raises in the block, at files that do not go together, is an InputError that says `what`.
+
+        Memory that ran out stays what it is.
+        """
+        try:
+            yield
+        except Error:
+            raise
+        except Exception as error:  # diffusers, transformers, tokenizers, safetensors and torch raise their own kinds
+            if out_of_memory(error):
+                raise
+            raise InputError(f"backbone {str(self.path)!r}: {what}: {first_line(error)}") from error
 
     def config(self, component: str, cls: Any) -> dict[str, Any]:
         """A component's configuration, what it leaves out filled with the defaults of its class."""
@@ -96,26 +120,27 @@ class Checkpoint:
         self.require(component, name)
         parameters = inspect.signature(cls.__init__).parameters.values()
         defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-        return defaults | self._json(f"{component}/{name}")
+        own = self._json(f"{component}/{name}")
+        screening.check(own, repr(str(self.path / component / name)), cls)
+        return defaults | own
 
     def model(self, component: str, cls: Any, dtype: torch.dtype) -> Any:
         """The component's model in evaluation mode, on the CPU; raises InputError if its files cannot be read."""
         variant = self._weights(component).variant
+        if (self.path / component / "adapter_config.json").exists():  # its loader would look for another model
+            raise InputError(f"backbone {str(self.path)!r}: {component} is an adapter; give a whole checkpoint")
+        own = self.path / component / "config.json"
+        screening.check(layout.read_json(own), repr(str(own)))
         precision = {"dtype": dtype} if cls.__module__.startswith("transformers.") else {"torch_dtype": dtype}
-        try:
-            with quiet():
-                model, info = cls.from_pretrained(
-                    self.path / component,
-                    use_safetensors=True,
-                    local_files_only=True,
-                    output_loading_info=True,
-                    variant=variant,
-                    **precision,
-                )
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise InputError(
-                f"backbone {str(self.path)!r}: {component} cannot be loaded: {first_line(error)}"
-            ) from error
+        with self.reporting(f"{component} cannot be loaded"), quiet():
+            model, info = cls.from_pretrained(
+                self.path / component,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                variant=variant,
+                **precision,
+            )
         if missing := sorted(info["missing_keys"]):
             raise InputError(
                 f"backbone {str(self.path)!r}: {component} lacks {len(missing)} weights, such as {missing[0]}"
@@ -170,10 +195,7 @@ class Checkpoint:
         return found
 
     def _json(self, name: str) -> dict[str, Any]:
-        try:
-            return dict(json.loads((self.path / name).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"backbone file {str(self.path / name)!r} cannot be read: {first_line(error)}") from error
+        return layout.read_json(self.path / name)
 
 
 @contextmanager
@@ -186,7 +208,7 @@ def quiet() -> Iterator[None]:
     before = [(each, each.is_progress_bar_enabled(), each.get_verbosity()) for each in libraries]
     for each in libraries:
         each.disable_progress_bar()
-        each.set_verbosity_error()
+        each.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:
@@ -202,10 +224,22 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 
 def _header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file: of each tensor its dtype and its shape; raises InputError for any other."""
     with path.open("rb") as file:
         start = file.read(8)
         size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        try:
-            return dict(json.loads(file.read(min(size, 100 * SAMPLE))))
-        except ValueError as error:
-            raise InputError(f"{str(path)!r} is not a safetensors file, or is cut short") from error
+        data = file.read(min(size, 100 * SAMPLE))
+    try:
+        header = parsed_json(data, "header", 100 * SAMPLE)
+        good = isinstance(header, dict) and all(_is_entry(header[name]) for name in header if name != "__metadata__")
+    except InputError:
+        good = False
+    if not good or set(header) <= {"__metadata__"}:
+        raise InputError(f"{str(path)!r} is not a safetensors file, or is cut short")
+    return dict(header)
+
+
+def _is_entry(entry: Any) -> bool:
+    shape = entry.get("shape") if isinstance(entry, dict) else None
+    whole = isinstance(shape, list) and all(type(length) is int and length >= 0 for length in shape)
+    return whole and isinstance(entry.get("dtype"), str)

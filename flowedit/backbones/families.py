@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 
-from flowedit.backbones.checkpoint import FILES, Checkpoint
+from flowedit.backbones.checkpoint import FILES, Checkpoint, quiet
 from flowedit.declare import Registry
 from flowedit.machine import find_device, why_no_gpu
 from flowedit.messages import InputError
@@ -115,7 +115,8 @@ def load(
         precision = torch.float32
     else:
         precision = family.dtype or checkpoint.dtype("transformer")
-    return family.open(checkpoint, place, precision, rows=rows, tiling=tiling, cache=cache)
+    with checkpoint.reporting("it cannot be opened"), quiet():
+        return family.open(checkpoint, place, precision, rows=rows, tiling=tiling, cache=cache)
 
 
 def require_device(name: str, parameters: float | None, device: str, place: torch.device) -> None:

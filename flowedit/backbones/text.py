@@ -2,6 +2,7 @@
 
 import hashlib
 import html
+import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,9 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from flowedit.backbones.checkpoint import Checkpoint
-from flowedit.machine import whole_file
-from flowedit.messages import InputError, first_line
+from flowedit.backbones import screening
+from flowedit.backbones.checkpoint import Checkpoint, quiet
+from flowedit.machine import muted, whole_file
+from flowedit.messages import InputError
+from flowedit.pretrained import layout
 from flowedit.types import Conditioning
 
 SPACE = "▁"
@@ -62,18 +65,20 @@ class TextEncoder:
         from transformers import T5Tokenizer
 
         self._checkpoint.require("tokenizer", "spiece.model", "tokenizer.json")
-        path = self._checkpoint.path / "tokenizer"
-        try:
-            return T5Tokenizer.from_pretrained(path, local_files_only=True)
-        except Exception as error:  # whatever its parsers raise on a damaged file
-            raise InputError(f"backbone file in {str(path)!r} cannot be read: {first_line(error)}") from error
+        own = self._checkpoint.path / "tokenizer" / "tokenizer_config.json"
+        if own.is_file():  # its reader makes as many names as extra_ids says
+            extra = layout.read_json(own).get("extra_ids", 0)
+            screening.check({"extra_ids": extra if isinstance(extra, int) else -math.inf}, repr(str(own)))
+        with self._checkpoint.reporting("its tokenizer cannot be read"), quiet(), muted():
+            return T5Tokenizer.from_pretrained(self._checkpoint.path / "tokenizer", local_files_only=True)
 
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
         """[start, end) characters of every unpadded token, the closing one empty.
 
         Raises InputError for a prompt longer than the text length, with the words that would fall off.
         """
-        pieces, offsets, _ = self._pieces(prompt)
+        with self._checkpoint.reporting("its tokenizer cannot be used"):
+            pieces, offsets, _ = self._pieces(prompt)
         if len(offsets) > self._reading.length:
             lost = prompt[offsets[self._reading.length - 1][0] :].strip()
             lost = lost if len(lost) <= 80 else f"{lost[:45]} … {lost[-30:]}"
@@ -107,7 +112,8 @@ class TextEncoder:
         path = None if self._cache is None else self._cache / f"{self._key(prompt)}.safetensors"
         embedding = _load(path)
         if embedding is None:
-            embedding = self._encode(prompt)
+            with self._checkpoint.reporting("its text encoder cannot be run"):
+                embedding = self._encode(prompt)
             _save(path, embedding)
         return Conditioning(prompt, embedding.to(self._device), spans)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ ABOUT = {**edit.ABOUT, **evaluate.ABOUT, **listing.ABOUT}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    _speak_any_name()
     try:
         with _interruptible(), renamed_noticed():
             options = _parse(argv)
@@ -84,3 +86,10 @@ def _interruptible() -> Iterator[None]:
 
 def _complain(text: str) -> None:
     print(f"flowedit: {text}", file=sys.stderr)
+
+
+def _speak_any_name() -> None:
+    """A path that is not text goes to stdout as the bytes that it is; what stdout cannot say is spelt out."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")

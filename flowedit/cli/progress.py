@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from flowedit.messages import cut, printable
+
 LINE_SECONDS = 20.0
 """How often a log without a terminal hears how far a phase is."""
 
@@ -73,7 +75,7 @@ class RichMonitor:
 
     def notice(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(f"note: {text}")
+        self._console.print(f"note: {printable(cut(text))}")
 
     def _finish(self) -> None:
         if self._task is not None:

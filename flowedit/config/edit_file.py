@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 
 from flowedit import messages
 from flowedit.config import compose
@@ -125,17 +127,82 @@ def _with_edit(values: Mapping[str, Any]) -> dict[str, Any]:
     return merged | {key: v for key, v in row.items() if key == "clip" or merged.get(key) == defaults.get(key)}
 
 
+MOST_BYTES, MOST_VALUES, MOST_DEPTH = 2**20, 100_000, 40
+"""Of a YAML file: its length, its values with every alias written out, and how deep they are nested."""
+
+
 def load(path: Path) -> Any:
     """What a YAML file holds, as plain values; raises OSError or ValueError for one that cannot be read."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        waits = path.exists() and not path.is_file()  # a pipe
+        data = b"" if waits else _start(path)
     except OSError as error:
         raise FileError(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:  # a date that no calendar has is a ValueError
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+    except ValueError as error:  # a name that no file system can spell
+        raise InputError(f"{str(path)!r} is not the name of a file") from error
+    if waits:
+        raise InputError(f"{str(path)!r} is not a file: give a YAML file")
+    if len(data) > MOST_BYTES:
+        raise InputError(f"{str(path)!r} is longer than 1 MB: a list of edits is short")
+    try:
+        return yaml.load(data, Loader=_Loader)
+    except yaml.reader.ReaderError as error:
+        raise InputError(f"{str(path)!r} is not text in UTF-8 or UTF-16: {error.reason}") from error
+    except yaml.MarkedYAMLError as error:
+        mark, problem = error.problem_mark, error.problem or error.context or "it cannot be read"
         where = f" in line {mark.line + 1}" if mark is not None else ""
         hint = " (quote a text that holds a colon)" if "mapping values" in problem else ""
         raise InputError(f"{str(path)!r} is not YAML{where}: {problem}{hint}") from error
+    except (yaml.YAMLError, ValueError) as error:  # half a character of UTF-16
+        raise InputError(f"{str(path)!r} is not YAML: {error}") from error
+
+
+def _start(path: Path) -> bytes:
+    """The bytes of a file, one more than it may have where it is longer."""
+    with path.open("rb") as file:
+        return file.read(MOST_BYTES + 1)
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values, few and flat enough: aliases count as often as they are written, and tags must fit their values."""
+
+    def __init__(self, stream: bytes) -> None:
+        super().__init__(stream)
+        self._depth = self._values = 0
+        self._sizes: dict[int, int] = {}
+        """How many values an anchor's node holds, by the node's own number."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A node, as YAML composes it; raises ComposerError for one that is too deep, too large, or inside itself."""
+        event: Any = self.peek_event()
+        before, self._depth = self._values, self._depth + 1
+        if self._depth > MOST_DEPTH:
+            raise ComposerError(None, None, f"values are nested more than {MOST_DEPTH} deep", event.start_mark)
+        node: Any = super().compose_node(parent, index)
+        self._depth -= 1
+        alias = isinstance(event, yaml.AliasEvent)
+        if alias:
+            if id(node) not in self._sizes:
+                raise ComposerError(None, None, f"*{event.anchor} stands inside its own value", event.start_mark)
+            self._values += self._sizes[id(node)]
+        else:
+            self._values += 1
+            self._sizes[id(node)] = self._values - before
+        if self._values > MOST_VALUES:
+            raise ComposerError(None, None, f"it comes to more than {MOST_VALUES} values", event.start_mark)
+        return node
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """The value of a node; raises ConstructorError for a tag that does not fit it."""
+        try:
+            return super().construct_object(node, deep)
+        except yaml.YAMLError:
+            raise
+        except Exception as error:  # what Python's own types raise: !!bool maybe, a month 13, 5,000 digits
+            kind, text = node.tag.rpartition(":")[2], str(node.value) if isinstance(node, yaml.ScalarNode) else "a list"
+            raise ConstructorError(
+                None, None, f"{text!r} is not a value of the kind {kind}", node.start_mark
+            ) from error
 
 
 def inside(root: Path, name: str, what: str, home: str = "the file's own folder") -> Path:

@@ -31,6 +31,7 @@ def evaluate(options: EvaluationOptions, comparison: Comparison, monitor: Monito
     """
     chosen, names = at_budget(options, comparison)
     out = Path(options.out or Path("outputs") / "evaluate" / Path(_named(options)).stem)
+    files.check_place(out if point is None else out / point)
     dataset = complete(_dataset(options, out / "clips"), chosen, monitor)
     threads, look = 1, functools.cache(probe.probe)
     planned = plan(dataset, chosen, options, threads, options.do != "score", look, comparison.base, monitor.notice)

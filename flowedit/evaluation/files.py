@@ -18,6 +18,7 @@ from flowedit.evaluation.results import rows, tables
 from flowedit.evaluation.results.rows import Row, failures
 from flowedit.evaluation.results.summary import summaries
 from flowedit.machine import versions
+from flowedit.pipeline import outputs
 from flowedit.pipeline.outputs import staging, write_yaml
 from flowedit.pipeline.record import plain
 from flowedit.types import Monitor
@@ -49,6 +50,11 @@ class Results:
     def failed(self) -> bool:
         """Whether any edit or score has a reason instead of a value."""
         return bool(failures(self.rows))
+
+
+def check_place(out: Path) -> None:
+    """Raise OSError, before any work, for a folder where `write` would be refused."""
+    outputs.check_place(str(out), FILES)
 
 
 def facts(options: EvaluationOptions) -> dict[str, str]:

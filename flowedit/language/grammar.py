@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, cast
 
 from flowedit.language import patterns, senses
@@ -30,6 +31,9 @@ EXAMPLES = "'replace the fox with a panda', 'remove the ball', 'make the car red
 
 LONGEST = 12
 """Words of one phrase."""
+
+MOST_LETTERS, MOST_JOINTS = 1000, 24
+"""Of an instruction, and of its commas and "and"s: patterns are tried on every part of it."""
 
 VAGUE = PRONOUNS | word_set(
     "else different other new nicer better more less a an the of with good nice great cool "
@@ -81,15 +85,21 @@ def parse(text: str) -> Instruction:
 
     Raises ValueError, in one line with three examples, for what it cannot read, and for changes of several tasks.
     """
+    if len(text) > MOST_LETTERS:
+        raise InputError(
+            f"{_short(text)} is {len(text)} letters long, an instruction at most {MOST_LETTERS}: shorten it"
+        )
     plain = _tidy(text)
-    changes = [] if patterns.NEGATION.search(plain) else _changes(plain)
+    if len(patterns.JOINT.findall(plain)) > MOST_JOINTS:
+        raise InputError(f"{_short(text)} asks for too much at once: say less, or make one edit after the other")
+    changes = () if patterns.NEGATION.search(plain) else _changes(plain)
     if not changes:
         raise InputError(f"{_short(text)} is not an instruction that flowedit reads; say it like {EXAMPLES}")
     tasks = {TASK_OF_KIND.get(change.kind, "replace") for change in changes}
     if len(tasks) > 1 or (len(changes) > 1 and any(change.kind in WHOLE_FRAME for change in changes)):
         asked = " and ".join(dict.fromkeys(change.kind for change in changes))
         raise InputError(f"{_short(text)} asks for {asked} at once: make one edit of each, one after the other")
-    return Instruction(" ".join(text.split()), tuple(changes))
+    return Instruction(" ".join(text.split()), changes)
 
 
 def _tidy(text: str) -> str:
@@ -111,17 +121,18 @@ def _cut(pattern: re.Pattern[str], text: str) -> str:
     return text[found.end() :] if found else text
 
 
-def _changes(text: str, verb: str = "") -> list[Change]:
+@lru_cache(4096)  # of several joints, every end of a text is asked for again and again
+def _changes(text: str, verb: str = "") -> tuple[Change, ...]:
     """The changes of a text; one without a verb takes the verb of the change before it."""
     for own in filter(None, (text, verb and f"{verb} {text}")):
         if change := _one(own):
-            return [change]
+            return (change,)
     for joint in patterns.JOINT.finditer(text):
         left, right = text[: joint.start()], _cut(patterns.LEADING, text[joint.end() :])
         for own in filter(None, (left, verb and f"{verb} {left}")):
             if (change := _one(own)) and (rest := _changes(right, _verb(own))):
-                return [change, *rest]
-    return []
+                return (change, *rest)
+    return ()
 
 
 def _verb(text: str) -> str:
@@ -129,6 +140,7 @@ def _verb(text: str) -> str:
     return found.group() if found else ""
 
 
+@lru_cache(4096)
 def _one(text: str) -> Change | None:
     for own in dict.fromkeys((text, patterns.INSTEAD.sub("", text))):
         for kind, pattern in patterns.PATTERNS:

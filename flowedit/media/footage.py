@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from flowedit.machine import muted
 from flowedit.media import probe, reader, refusals
 from flowedit.messages import FileError, InputError
 
@@ -93,12 +94,15 @@ def _rgb(path: Path) -> np.ndarray:
 def decode_image(path: Path, mode: int, what: str) -> np.ndarray:
     """An image file by OpenCV in its `mode`; raises OSError or ValueError that names the file, after `what` it is."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise InputError(f"{what} {path} is not a file: give a {', '.join(IMAGES)} file")
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise FileError(f"{what} {path} cannot be read: {error.strerror}; check its permissions") from None
     try:
-        picture = cv2.imdecode(data, mode)
-    except cv2.error:  # an empty file
+        with muted():
+            picture = cv2.imdecode(data, mode)
+    except cv2.error:  # an empty file, or more pixels than OpenCV takes
         picture = None
     if picture is None:
         raise InputError(f"{what} {path} is not an image that can be read: give a {', '.join(IMAGES)} file")

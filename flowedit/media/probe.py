@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
 import os
@@ -125,7 +126,10 @@ def _unreadable(path: Path, error: Exception) -> str:
     head = path.open("rb").read(12)
     if head[4:8] == b"ftyp":
         return f"{path} is truncated (its index, the moov atom, is missing): copy or export it again"
-    return f"{path} is not a video that can be read ({getattr(error, 'strerror', error)}): give a video file"
+    # FFmpeg refuses a file's own absurd numbers as memory that it cannot have
+    absurd = getattr(error, "errno", None) == errno.ENOMEM
+    reason = "its tables hold absurd numbers" if absurd else getattr(error, "strerror", error)
+    return f"{path} is not a video that can be read ({reason}): give a video file"
 
 
 def _inspect(path: Path, container: Any) -> Video:

@@ -98,6 +98,8 @@ def check_place(out: str | None, files: Sequence[str], inputs: Iterable[str] = (
     if os.path.lexists(above) and not above.is_dir():
         raise NoFolderError(f"out {str(final)!r} cannot be made: {str(above)!r} is not a folder")
     taken = [name for name in files if (final / name).exists()]
+    if folders := [name for name in taken if (final / name).is_dir()]:
+        raise FileTakenError(f"out {str(final)!r} holds a folder named {folders[0]}: choose another folder")
     for path in inputs:
         if any((final / name).samefile(path) for name in taken):
             raise FileTakenError(f"out {str(final)!r}: the result would replace {path!r}; choose another folder")

@@ -4,13 +4,13 @@ Weights are one file, or shards that an index names; either may be of a variant,
 them alike but for the first word (diffusion_pytorch_model, model).
 """
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowedit.messages import InputError, first_line
+from flowedit import machine
+from flowedit.messages import InputError
 
 STEMS = "diffusion_pytorch_model|model"
 
@@ -40,7 +40,7 @@ def weights(folder: Path) -> Weights | None:
     """
     found: dict[str | None, list[Path]] = {}
     for path in sorted(folder.glob("*.safetensors")):
-        if name := WEIGHTS.fullmatch(path.name):
+        if (name := WEIGHTS.fullmatch(path.name)) and path.is_file():
             found.setdefault(name["variant"], []).append(path)
     if not found:
         return None
@@ -70,11 +70,8 @@ def components(folder: Path) -> list[str]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that holds a mapping; raises InputError, in one line, for any other."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{str(path)!r} cannot be read: {first_line(error)}") from error
+    """A JSON file that holds a mapping; raises InputError or FileError, in one line, for any other."""
+    value = machine.read_json(path)
     if not isinstance(value, dict):
         raise InputError(f"{str(path)!r} holds no mapping: download it again")
     return value

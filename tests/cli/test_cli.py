@@ -678,3 +678,10 @@ def test_the_written_clip_is_a_video_and_its_path_is_printed(edit, place):
     assert (code, out) == (0, "new/deep/out/edit.mp4\n"), err
     with av.open(str(place / out.strip())) as container:
         assert len(list(container.decode(video=0))) == 5
+
+
+@pytest.mark.parametrize(("encoding", "says"), [("utf-8", b"\xff.mp4"), ("ascii", b"\\udcff.mp4")])
+def test_a_path_that_is_no_text_is_printed(encoding, says):
+    code = "from flowedit.cli import main; main._speak_any_name(); print('\\udcff.mp4')"
+    given = {**os.environ, "PYTHONIOENCODING": encoding}
+    assert subprocess.check_output([sys.executable, "-c", code], env=given).strip() == says

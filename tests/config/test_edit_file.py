@@ -1,5 +1,6 @@
 """An edit's YAML file: what it may say, what the edit ignores, and no way in for a data file."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -110,4 +111,58 @@ def test_old_keys_of_a_file_are_taken_for_the_new_ones_or_answered(tmp_path):
         edit_file.swept([f"clip={path}"])
     path.write_text(yaml.safe_dump({"video": "a.mp4"}), encoding="utf-8")
     with pytest.raises(InputError, match="video is called clip now: write clip: FILE"):
+        edit_file.read_edit(path)
+
+
+def laughs(open, each, close, levels=9):
+    """Aliases of aliases: nine to the power of `levels` values in a few lines."""
+    rows = [f"a{i}: &a{i} " + open + ", ".join([each.format(i - 1)] * 9) + close for i in range(1, levels + 1)]
+    return "\n".join(["a0: &a0 {x: 1}", *rows])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[" * 100_000, "more than 40 deep"),
+        ("seed: " + "{a: " * 3000 + "1" + "}" * 3000, "more than 40 deep"),
+        ("- " * 3000 + "1", "more than 40 deep"),
+        (laughs("[", "*a{}", "]"), "more than 100000 values"),
+        (laughs("{<<: [", "*a{}", "]}"), "more than 100000 values"),
+        ("seed: &a [*a]", r"\*a stands inside its own value"),
+        ("&a {clip: *a}", r"\*a stands inside its own value"),
+        ("seed: !!bool maybe", "'maybe' is not a value of the kind bool"),
+        ("seed: !!timestamp foo", "'foo' is not a value of the kind timestamp"),
+        ("seed: !!int 0b", "'0b' is not a value of the kind int"),
+        ("seed: 2001-99-99", "'2001-99-99' is not a value of the kind timestamp"),
+        ("seed: " + "9" * 5000, "is not a value of the kind int"),
+        ("seed: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
+        ("seed: \x07", "is not text in UTF-8 or UTF-16"),
+        ("k: " + "v" * 2**20, "longer than 1 MB"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_a_file_that_is_no_edit_costs_no_time_and_gets_one_line(tmp_path, text, says):
+    path = tmp_path / "edit.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=says) as caught:
+        edit_file.read_edit(path)
+    assert len(str(caught.value)) < 400
+
+
+def test_aliases_and_merges_of_ordinary_files_are_read(tmp_path):
+    path = tmp_path / "edits.yaml"
+    path.write_text("- &one {clip: a.mp4, source: s, target: t}\n- {<<: *one, target: u}\n- *one\n", encoding="utf-8")
+    rows = edit_file.load(path)
+    assert [row["target"] for row in rows] == ["t", "u", "t"]
+    assert rows[1]["clip"] == "a.mp4"
+
+
+def test_bytes_that_are_no_text_and_a_pipe_are_refused(tmp_path):
+    path = tmp_path / "edit.yaml"
+    path.write_bytes(b"clip: \xff\xfe.mp4\n")
+    with pytest.raises(InputError, match="is not text in UTF-8"):
+        edit_file.read_edit(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="is not a file"):
         edit_file.read_edit(path)

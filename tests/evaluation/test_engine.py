@@ -166,9 +166,10 @@ def test_two_runs_do_not_work_in_one_folder(tmp_path):
         pass
 
 
-def test_a_damaged_result_is_named(store):
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "[" * 100_000], ids=lambda text: text[:4])
+def test_a_damaged_result_is_named(store, text):
     (store.root / "abc").mkdir()
-    (store.root / "abc" / "result.json").write_text("{")
+    (store.root / "abc" / "result.json").write_text(text)
     with pytest.raises(ValueError, match=r"result\.json.* is damaged"):
         store.result("abc")
 

@@ -453,3 +453,14 @@ def test_a_dry_run_downloads_nothing(command, tmp_path, monkeypatch):
     code, out, err = command("evaluate", dataset(tmp_path), "--backbone", "cogvideox-2b", "--dry-run")
     assert code == 0, err
     assert "to do" in out
+
+
+@pytest.mark.parametrize("kind", ["evaluate", "compare"])
+def test_a_folder_with_files_of_somebody_else_is_refused_before_any_work(tmp_path, command, kind):
+    file, out = dataset(tmp_path / "data"), tmp_path / "out"
+    out.mkdir()
+    (out / "table.csv").write_text("mine")
+    code, _, said = command(kind, file, "--out", out, "--quiet", *FEW)
+    assert code == 1
+    assert "holds table.csv, which no earlier run left" in said
+    assert [path.name for path in out.iterdir()] == ["table.csv"]

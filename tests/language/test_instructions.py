@@ -1,14 +1,16 @@
 """An instruction in plain English: what is read, what is refused, and the prompts that a caption becomes by it."""
 
+import contextlib
 import subprocess
 import sys
 
 import pytest
 
-from flowedit.language import rewrite, words
+from flowedit.language import grammar, rewrite, words
 from flowedit.language.english import article
 from flowedit.language.grammar import parse
 from flowedit.language.rewrite import resolve
+from flowedit.messages import InputError
 from flowedit.pocket import truth
 from flowedit.pocket.world import EVERYTHING, GROUNDS, MOTIONS, draw, stream
 
@@ -292,3 +294,36 @@ def test_nothing_heavy_is_needed():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            joint.join(["replace the fox with a panda"] * 12)
+            for joint in (" and ", ", ", "; ", ". ", " then ", " and then ")
+        ),
+        *(joint.join(["make the fox red"] * 25) for joint in (" and ", "; ", " , ")),
+        "remove the fox then " * 20,
+        "replace " + "the fox, " * 20 + "with a panda",
+        "turn the " + "a " * 400 + "into to to",
+    ],
+    ids=lambda text: text[:30],
+)  # fmt: skip
+def test_the_work_of_reading_is_bounded(text, monkeypatch):
+    tried = []
+    grammar._one.cache_clear()
+    grammar._changes.cache_clear()
+    monkeypatch.setattr(
+        grammar, "_made", lambda kind, found, made=grammar._made: tried.append(kind) or made(kind, found)
+    )
+    with contextlib.suppress(InputError):
+        grammar.parse(text)
+    assert len(tried) < 3000
+
+
+def test_what_is_too_long_to_be_an_instruction_is_refused_by_its_length():
+    with pytest.raises(InputError, match="is 2900 letters long, an instruction at most 1000"):
+        parse("replace the fox with a panda " * 100)
+    with pytest.raises(InputError, match="asks for too much at once"):
+        parse("remove a, " * 30)

@@ -248,3 +248,10 @@ def test_yaml_keeps_every_character(tmp_path):
     written = (tmp_path / "run.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load(written) == data
     assert "= 狐狸" in written
+
+
+def test_a_folder_in_the_place_of_a_result_is_refused_before_any_work(tmp_path):
+    (tmp_path / "edit.mp4").mkdir()
+    (tmp_path / "run.yaml").write_text("ours")
+    with pytest.raises(FileExistsError, match=r"holds a folder named edit\.mp4"):
+        outputs.check_place(str(tmp_path), outputs.EDIT)

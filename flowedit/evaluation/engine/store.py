@@ -1,6 +1,5 @@
 """The folder of finished jobs: which are done, and one run in it at a time."""
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from flowedit.evaluation.engine.job import RESULT
 from flowedit.evaluation.results.rows import dumps
-from flowedit.machine import PARTIAL, whole_folder
+from flowedit.machine import PARTIAL, read_json, whole_folder
 from flowedit.messages import BusyError, FileError, FileTakenError, InputError
 
 JOBS = ".jobs"
@@ -31,13 +30,15 @@ class Store:
     def result(self, id: str) -> dict[str, Any] | None:
         """What a finished job left, or None."""
         path = self.folder(id) / RESULT
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not path.exists():
             return None
-        except ValueError as error:
-            raise InputError(f"{str(path)!r} is damaged: remove its folder, and the job runs again") from error
-        return dict(data)
+        try:
+            data = read_json(path)
+        except InputError:
+            data = None
+        if not isinstance(data, dict):
+            raise InputError(f"{str(path)!r} is damaged: remove its folder, and the job runs again")
+        return data
 
     def keep(self, id: str, label: str, result: Mapping[str, Any]) -> None:
         """Keep a result that another job found, as if a job of its own had."""

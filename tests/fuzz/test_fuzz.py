@@ -1,0 +1,89 @@
+"""Mutated inputs end in success or one clear line; and the fuzzer sees what it is there to see."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+
+pytestmark = pytest.mark.slow  # a warm process of its own, and many forks
+
+
+def run(*argv, **changes):
+    """`python tests/fuzz ARGV` in a process of its own: one with threads, as pytest's may be, cannot be forked."""
+    given = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **changes}
+    return subprocess.run([sys.executable, str(HERE), *argv], capture_output=True, text=True, env=given, check=False)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or sys.platform != "linux", reason="limits of a forked child, as Linux has")
+@pytest.mark.parametrize("first", [0, 10_000])
+def test_mutated_inputs_end_in_success_or_one_clear_line(first):
+    done = run("--cases", "110", "--seed", str(first))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(rf"^110 cases from {first}: 0 faults", done.stdout, re.MULTILINE)
+
+
+FAULTS = {
+    "raise KeyError('a')": "exit code 70",
+    "print('flowedit: KeyError: a is lost', file=sys.stderr); return 1": "the word KeyError",
+    "print('flowedit: out of memory in a phase', file=sys.stderr); return 1": "the words out of memory",
+    "print('flowedit: ' + 'a b ' * 999, file=sys.stderr); return 1": "a long line",
+    "print('flowedit: one line that says it\\n  and another', file=sys.stderr); return 1": "2 lines for one",
+    "return 1": "0 lines for one",
+    "return 3": "exit code 3",
+    "os.kill(os.getpid(), 11)": "crash by SIGSEGV",
+    "[i for i in iter(int, 1)]": "hang",
+    "time.sleep(99)": "hang",
+    "open('edit.mp4', 'w'); print('flowedit: one line that says it', file=sys.stderr); return 1": "'edit.mp4' was left",
+    "os.mkdir('o'); open('o/.edit.part', 'w'); print('o/edit.mp4'); return 0": "'o/.edit.part' was left",
+    "open(os.environ['TMPDIR'] + '/x', 'w'); print('o/edit.mp4'); return 0": "the temporary file 'x' was left",
+    "open('c.mp4', 'w'); print('o/edit.mp4'); return 0": "the input 'c.mp4' was changed",
+    "print('libpng warning: no'); return 0": "another voice: libpng warning: no",
+    "a = bytearray(3 * 2**30); return 0": "exit code 70",
+    "print('o/edit.mp4'); return 0": None,
+    "print('flowedit: no clip is called a.mp4', file=sys.stderr); return 1": None,
+}
+
+PROBE = """
+import os, sys, time
+from pathlib import Path
+sys.path.insert(0, {here!r})
+import harness, types
+{body}
+module = types.ModuleType("flowedit.cli.main")
+module.main = lambda argv: main(argv)
+sys.modules["flowedit.cli.main"] = module
+folder = Path({place!r})
+folder.mkdir()
+(folder / "c.mp4").write_text("clip")
+print(harness.run(["edit", "c.mp4"], folder, seconds=1).fault)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or sys.platform != "linux", reason="limits of a forked child, as Linux has")
+@pytest.mark.parametrize("code", FAULTS)
+def test_the_harness_sees_every_fault(tmp_path, code):
+    body = f"def main(argv):\n    {code}\n"
+    program = PROBE.format(here=str(HERE), body=body, place=str(tmp_path / "case"))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(FAULTS[code]), done.stderr
+
+
+def test_a_case_is_the_same_each_time():
+    program = f"""
+import hashlib, sys
+from random import Random
+sys.path.insert(0, {str(HERE)!r})
+import mutate
+rng, row = Random(3), {{"a": 1, "b": ["x", 2.5], "c": {{"d": None}}}}
+parts = [mutate.yaml_bytes(rng, row) + mutate.json_bytes(rng, row) for _ in range(200)]
+print(hashlib.sha256(b"".join(parts)).hexdigest(), len(set(parts)))
+"""
+    said = [subprocess.check_output([sys.executable, "-c", program], text=True) for _ in range(2)]
+    assert said[0] == said[1]
+    assert int(said[0].split()[1]) > 150

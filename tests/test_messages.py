@@ -1,0 +1,61 @@
+"""What users read: one line, of a length that is read, without what only a programmer knows."""
+
+import pickle
+
+import pytest
+
+from flowedit.cli.progress import RichMonitor
+from flowedit.messages import FileError, InputError, cut, first_line, listed, one_line, printable
+
+
+def test_words_in_a_row():
+    assert [listed(["a", "b", "c"][:count]) for count in range(4)] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_a_value_of_ten_thousand_letters_loses_its_middle():
+    said = str(InputError(f"fps {'9' * 10_000!r} is not a frame rate: a number such as 8"))
+    assert len(said) < 200
+    assert said.startswith("fps '999")
+    assert said.endswith("9' is not a frame rate: a number such as 8")
+    assert " … " in said
+    many = str(FileError("the prompt has " + "many words " * 1000 + "at its end"))
+    assert len(many) <= 1001
+    assert many.endswith("at its end")
+
+
+@pytest.mark.parametrize("kind", [InputError, FileError])
+def test_an_error_keeps_its_text_whole_and_travels(kind):
+    error = pickle.loads(pickle.dumps(kind("a" * 5000)))
+    assert len(str(error)) < 200
+    assert error.args == ("a" * 5000,)
+
+
+def test_a_command_with_a_long_name_stays_whole():
+    name = "d/" + "n" * 251 + ".mp4"
+    text = f"{name} has an alpha channel; convert it first: ffmpeg -i {name} -vf format=yuv420p {name}"
+    assert cut(text) == text
+
+
+def test_control_characters_and_halves_of_characters_are_spelt_out(capsys):
+    assert printable("a\nb\x1b[31m \udcff é") == "a b\\x1b[31m \\udcff é"
+    assert one_line(InputError("no \x07 bell")) == "no \\x07 bell"
+    assert one_line(MemoryError()) == "out of memory: lower it with --size or --frames"
+    with RichMonitor(quiet=True) as monitor:
+        monitor.notice("a" * 5000 + "\x1b[31m")
+    said = capsys.readouterr().err
+    assert len(said) < 200
+    assert "\x1b[31m" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ValueError("one\ntwo"), "one"),
+        (ValueError("Error at 'a':\n    TypeError: expected int"), "Error at 'a': expected int"),
+        (KeyError("vocab"), "'vocab' is missing"),
+        (RuntimeError(""), "it gives no reason"),
+        (TypeError("<class 'a.B'> takes no c"), "a.B takes no c"),
+    ],
+)  # fmt: skip
+def test_the_text_of_another_library_loses_the_names_of_classes(error, says):
+    assert first_line(error) == says

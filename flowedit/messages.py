@@ -47,6 +47,10 @@ class NumericalError(Error, FloatingPointError):
     """NaN or infinity where numbers belong."""
 
 
+NAN_ADVICE = "set runtime.dtype=float32; if that changes nothing, its weights are damaged: download them again"
+"""What to try where a network gives NaN: a precision of too small a range is the likeliest cause."""
+
+
 class OutOfMemoryError(Error, MemoryError):
     """Memory ran out; the text says what lowers it."""
 

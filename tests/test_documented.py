@@ -129,9 +129,18 @@ def test_a_line_runs_and_is_right(line, place, command, monkeypatch):
         monkeypatch.setattr("flowedit.pipeline.instruction._caption", lambda *_: "a dog runs in a field")
     code, out, err = command(*shortened(words))
     assert code == 0, err
+    if re.search(r"--(seed|strength) \S+,", line):  # several edits: their table is printed, and each has its folder
+        return _leaves_each(place)
     if words[0] == "edit":
         _is_right(place / out.strip())
     return None
+
+
+def _leaves_each(place):
+    left = sorted(place.glob("outputs/**/edit.mp4"))
+    assert len(left) > 1
+    for path in left:
+        assert path.parent.name.startswith("seed-")
 
 
 def _reaches_its_scenes(words, command, monkeypatch):

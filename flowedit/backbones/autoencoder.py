@@ -9,7 +9,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from flowedit.messages import NumericalError
+from flowedit.messages import NAN_ADVICE, NumericalError
 from flowedit.types import Frames
 
 Coder = Callable[[Tensor, Any], tuple[Tensor, Any]]
@@ -181,5 +181,5 @@ def _told(progress: Callable[[int], None] | None, tiles: int) -> Callable[[int],
 def _pixels(x: Tensor) -> Tensor:
     """In [-1, 1] to uint8 on the host."""
     if not torch.isfinite(x).all():
-        raise NumericalError("decoding gave NaN or Inf: the weights of the VAE may be damaged, or its precision low")
+        raise NumericalError(f"decoding by the VAE gave NaN or Inf: {NAN_ADVICE}")
     return ((x.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8).to(HOST)

@@ -39,6 +39,16 @@ LEFT = {
 }
 """The files that an edit, or a generation, leaves."""
 
+MADE = {
+    "negative_prompt": "what guidance steers away from",
+    "seed": "random seed",
+    "size": "size of the clip; without it the one that the backbone was trained at",
+    "frames": "frames to make; without it as many as the backbone was trained on",
+    "fps": "rate of the clip; without it the backbone's own",
+    "out": "folder of the results; without it outputs/generate/<time>",
+}
+"""What flags mean to a clip that is made from text."""
+
 GENERATED = """\
 examples:
   flowedit generate "a fox moves right over green grass"
@@ -59,7 +69,7 @@ def edit_parser() -> argparse.ArgumentParser:
 
 def generate_parser() -> argparse.ArgumentParser:
     """`flowedit generate TEXT`."""
-    parser = command("generate", "Make a clip from text alone.", GENERATE, '"what the clip shows"', GENERATED)
+    parser = command("generate", "Make a clip from text alone.", GENERATE, '"what the clip shows"', GENERATED, MADE)
     parser.add_argument("--prompt", metavar="TEXT", default=UNSET, help="what the clip shows; it may stand alone too")
     parser.add_argument("rest", nargs="*", metavar="TEXT | key=value", help="what the clip shows; any key of conf/")
     parser.set_defaults(run=_generate)

@@ -5,7 +5,8 @@ import contextlib
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -81,7 +82,7 @@ class _Help(argparse.HelpFormatter):
     def _expand_help(self, action: argparse.Action) -> str:
         option = OPTIONS.get(action.dest)
         text = action.help or ""
-        if option is not None and action.default is UNSET and text == option.help:
+        if option is not None and action.default is UNSET:
             text += default_note(action.dest)
         return text.replace("%", "%%") % {} if "%" in text else text
 
@@ -90,8 +91,18 @@ class _RawHelp(_Help, argparse.RawDescriptionHelpFormatter):
     pass
 
 
-def command(name: str, about: str, flags: Iterable[str], usage: str, epilog: str = EPILOG) -> argparse.ArgumentParser:
-    """The parser of a command with these flags of an edit; `usage` is what stands without a flag."""
+def command(
+    name: str,
+    about: str,
+    flags: Iterable[str],
+    usage: str,
+    epilog: str = EPILOG,
+    helps: Mapping[str, str] | None = None,
+) -> argparse.ArgumentParser:
+    """The parser of a command with these flags of an edit; `usage` is what stands without a flag.
+
+    `helps`: what flags mean that mean another thing here than in an edit.
+    """
     parser = Parser(
         f"flowedit {name}",
         usage=f"flowedit {name} {usage} [--flag VALUE ...] [key=value ...]",
@@ -109,7 +120,8 @@ def command(name: str, about: str, flags: Iterable[str], usage: str, epilog: str
             continue
         group = parser.add_argument_group(title)
         for flag in wanted:
-            add_flag(group, flag, OPTIONS[flag], Settings)
+            option = OPTIONS[flag]
+            add_flag(group, flag, replace(option, help=(helps or {}).get(flag, option.help)), Settings)
             for old in (old for old, new in RENAMED.items() if new == flag):
                 group.add_argument(_dashed(old), dest=flag, action=_Old, help=argparse.SUPPRESS, default=UNSET)
     group.add_argument("-h", "--help", action="help", help="print this and end")

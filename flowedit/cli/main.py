@@ -37,10 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    if argv and argv[0] not in COMMANDS and (said := mistakes.no_command(argv, COMMANDS)) is not None:
-        raise InputError(said)
     if not argv or argv[0] not in COMMANDS:
-        return _parser().parse_args(argv)  # prints help, or says what is wrong
+        if (said := mistakes.no_command(argv, COMMANDS)) is not None:
+            raise InputError(said)
+        return _parser().parse_args(argv)  # prints help or the version
     head, tail = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     parser = COMMANDS[argv[0]]()
     options = parser.parse_intermixed_args(list(as_flags(head[1:], parser)))

@@ -19,8 +19,10 @@ def is_file(text: str) -> bool:
 
 def no_command(argv: Sequence[str], commands: Iterable[str]) -> str | None:
     """What to say of a command line that begins with none of the commands; None where it asks for help."""
-    word, rest = argv[0], argv[1:]
     one_of = f"one of {', '.join(commands)}"
+    if not argv:
+        return f'no command: flowedit edit CLIP "{SENTENCE}" ({one_of}; flowedit --help)'
+    word, rest = argv[0], argv[1:]
     if word in ("-h", "--help", "--version"):
         return None
     if word.startswith("-"):

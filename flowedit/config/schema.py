@@ -103,6 +103,7 @@ class Settings:
     steps: int = option(
         "intervals of the whole grid of times",
         least=1,
+        most=1000,
         generate=True,
         bench=True,
         needs="grid_by_steps",

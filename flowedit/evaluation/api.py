@@ -1,6 +1,5 @@
 """Many edits from Python: one clip by several methods, and a dataset."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -14,11 +13,9 @@ from flowedit.evaluation.files import Results
 from flowedit.evaluation.options import EvaluationOptions, evaluation
 from flowedit.evaluation.plan import comparison
 from flowedit.messages import InputError
-from flowedit.pipeline.api import Told, flattened
-from flowedit.pipeline.keywords import MethodOptions, shows
+from flowedit.pipeline.api import LoggingMonitor, flattened, path_of
+from flowedit.pipeline.keywords import MethodOptions, Place, shows
 from flowedit.types import Monitor
-
-Place = str | os.PathLike[str]
 
 OWN = tuple(options_of(EvaluationOptions))
 CLIP = tuple(name for name, option in OPTIONS.items() if option.role == "clip")
@@ -64,9 +61,10 @@ def compare(
     if lost := [key for key in options if key in ALONE]:
         raise InputError(f"compare has no {', '.join(lost)}: it edits one clip (flowedit.evaluate has it)")
     own, clips, shared = _parted(options)
-    sample = comparisons.one_clip(Path(clip), clips, None if score_mask is None else Path(score_mask))
+    scored = None if score_mask is None else Path(path_of(score_mask, "score_mask", "a video, an image or a folder"))
+    sample = comparisons.one_clip(Path(path_of(clip, "the clip", "a video file")), clips, scored)
     settings, _ = evaluation(own, (), "compare")
-    return comparisons.compare(settings, comparison(settings, shared, ()), sample, Told(monitor))
+    return comparisons.compare(settings, comparison(settings, shared, ()), sample, LoggingMonitor(monitor))
 
 
 @shows(_EvaluatedOptions)
@@ -76,11 +74,13 @@ def evaluate(dataset: Place, *, monitor: Monitor | None = None, **options: Unpac
     `dataset` is a YAML list of edits, a folder in FiVE-Bench's layout, or "pocket". What is done is not done again.
     Options, result and errors are as in `compare`.
     """
-    own, clips, shared = _parted({**options, "dataset": os.fspath(dataset)})
+    own, clips, shared = _parted(
+        {**options, "dataset": path_of(dataset, "the dataset", "a list or a folder, or pocket")}
+    )
     if clips:
         raise InputError(f"{', '.join(clips)}: each clip of a dataset brings its own")
     settings, _ = evaluation(own)
-    return evaluations.evaluate(settings, comparison(settings, shared, ()), Told(monitor))
+    return evaluations.evaluate(settings, comparison(settings, shared, ()), LoggingMonitor(monitor))
 
 
 def _parted(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -88,7 +88,7 @@ def side_by_side(
         check(settled, open_clip(settled, look(Path(str(settled.clip)))))
     options = replace(options, engine=replace(options.engine, workers=options.engine.workers or 1))
     files.check_place(out)
-    planned = plan(dataset, chosen, options, None, look=look)
+    planned = plan(dataset, chosen, options, None, look=look, say=monitor.notice)
     planned, chosen, names = apart(planned, chosen, names, monitor)
     with open_store(out) as store:
         shown = places.layout(planned, edits, flat=True)

@@ -1,6 +1,6 @@
 """One edit as a job: its identity, and what it does in whatever process it lands."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,13 @@ PLACES = (("clip",), ("out",), ("user_mask",), ("caption",), ("backbone", "path"
 """Settings that say where things lie; what lies there is hashed instead."""
 
 
-def edit_job(settings: Settings, label: str, threads: int | None, fetch: bool = True) -> Job:
+def edit_job(
+    settings: Settings,
+    label: str,
+    threads: int | None,
+    fetch: bool = True,
+    say: Callable[[str], None] = lambda text: None,
+) -> Job:
     """The job of one edit; its id is a hash of the clip's bytes, the resolved configuration, checkpoint and versions.
 
     Without `fetch` a checkpoint that is not here is not downloaded, and the id is one that no result has. Raises
@@ -29,7 +35,7 @@ def edit_job(settings: Settings, label: str, threads: int | None, fetch: bool = 
     mask = None if settings.user_mask is None else digest_file(Path(settings.user_mask))
     clip = digest_file(Path(settings.clip))
     return Job(
-        id=digest("edit", versions(), job_settings(settings), threads, clip, mask, weights(settings, fetch)),
+        id=digest("edit", versions(), job_settings(settings), threads, clip, mask, weights(settings, fetch, say)),
         label=label,
         work=edit,
         spec=settings,
@@ -38,9 +44,12 @@ def edit_job(settings: Settings, label: str, threads: int | None, fetch: bool = 
     )
 
 
-def weights(settings: Settings, fetch: bool = True) -> str | None:
-    """The hash of the checkpoint that the settings name; None for one that is not here and not to be fetched."""
-    folder = run.checkpoint(settings, fetch)
+def weights(settings: Settings, fetch: bool = True, say: Callable[[str], None] = lambda text: None) -> str | None:
+    """The hash of the checkpoint that the settings name; None for one that is not here and not to be fetched.
+
+    `say` hears of a download.
+    """
+    folder = run.checkpoint(settings, fetch, say)
     return None if folder is None else digest_folder(folder)
 
 

@@ -34,7 +34,7 @@ def evaluate(options: EvaluationOptions, comparison: Comparison, monitor: Monito
     files.check_place(out if point is None else out / point)
     dataset = complete(_dataset(options, out / "clips"), chosen, monitor)
     threads, look = 1, functools.cache(probe.probe)
-    planned = plan(dataset, chosen, options, threads, options.do != "score", look, comparison.base)
+    planned = plan(dataset, chosen, options, threads, options.do != "score", look, comparison.base, monitor.notice)
     planned, chosen, names = apart(planned, chosen, names, monitor)
     place = out if point is None else out / point
     with open_store(out) as store:

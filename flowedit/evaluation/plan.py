@@ -1,6 +1,6 @@
 """What an evaluation will do: every sample of a dataset by every method, each a job, a file of others, or a reason."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,7 @@ def plan(
     fetch: bool = True,
     look: Prober = probe,
     base: Method | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> list[PlannedEdit]:
     """Every sample by every method, those of other methods last; what can be refused is, before a model is loaded.
 
@@ -142,11 +143,11 @@ def plan(
     of others show where no method of ours does.
 
     Without `fetch` no checkpoint is downloaded: the jobs of one that is not here have ids that none is found under.
-    `look` probes a clip.
+    `look` probes a clip; `say` hears of a download.
     """
     planned = []
     for sample in dataset.samples:
-        ours = [_ours(sample, method, threads, fetch, look) for method in chosen]
+        ours = [_ours(sample, method, threads, fetch, look, say) for method in chosen]
         shown = next((p.settings for p in ours if p.settings is not None), None)
         theirs = [_theirs(sample, name, Path(place), shown, base) for name, place in options.others.items()]
         there = [p for p in (*ours, *theirs) if p.failure is None]
@@ -171,14 +172,16 @@ def apart(
     )
 
 
-def _ours(sample: Sample, method: Method, threads: int | None, fetch: bool, look: Prober) -> PlannedEdit:
+def _ours(
+    sample: Sample, method: Method, threads: int | None, fetch: bool, look: Prober, say: Callable[[str], None]
+) -> PlannedEdit:
     if sample.problem is not None:
         return PlannedEdit(sample, method.name, failure=sample.problem)
     try:
         settings = method.on({**sample.flags, "clip": str(sample.video.absolute())})
         check(settings, open_clip(settings, look(sample.video.absolute())))
         own = settings.runtime.threads or threads
-        job = edit_job(settings, PlannedEdit(sample, method.name).label, own, fetch)
+        job = edit_job(settings, PlannedEdit(sample, method.name).label, own, fetch, say)
     except ConnectionError:
         raise  # a checkpoint that cannot be had is no fault of a row
     except (ValueError, OSError) as error:

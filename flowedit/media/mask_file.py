@@ -21,11 +21,14 @@ from flowedit.media.pixels import resize
 from flowedit.messages import FileMissingError, InputError
 from flowedit.types import Frames
 
-LABELS = 15 / 255
+NUMBERS = 15 / 255
 """A mask that nowhere is brighter holds numbers of objects (0 and 1, say), not shades: above 0 is inside."""
 
 LOSSY = (".jpg", ".jpeg", ".webp")
 """Images whose black may hold such values by itself."""
+
+LOSSLESS = ("ffv1", "huffyuv", "ffvhuff", "utvideo", "png", "apng", "qtrle", "rawvideo", "gif")
+"""Codecs of videos whose black holds none."""
 
 FEW = 32
 """An indexed image of no more indices than these numbers objects by them; one of more is a picture."""
@@ -79,7 +82,13 @@ def open_mask(path: str | os.PathLike[str]) -> MaskFile:
             for frames in reader.read(video, places, chunk)
             for frame in frames
         ),
+        _codec(path) in LOSSLESS,
     )
+
+
+def _codec(path: Path) -> str:
+    with probe.open_video(path) as container:
+        return str(container.streams.best("video").codec_context.name)
 
 
 def read_picture(path: Path) -> Picture:
@@ -127,7 +136,7 @@ def _indexed(path: Path) -> np.ndarray | None:
         return None
     used = np.unique(index)
     colours = palette[used, 1:].astype(np.float32) / 255
-    dark, bright = colours.max(1) <= LABELS, colours.min(1) >= 1 - FAR
+    dark, bright = colours.max(1) <= NUMBERS, colours.min(1) >= 1 - FAR
     plain = float(np.ptp(colours, axis=1).max()) <= FAR and bool(bright.any())
     if plain or len(used) > FEW or used[0] != 0 or (dark[1:].any() and not dark[0]):
         return None
@@ -158,7 +167,7 @@ class MaskLook:
 
 def numbered(mask: MaskFile, look: MaskLook) -> bool:
     """Whether its values are the numbers of objects."""
-    return mask.exact and 0 < look.brightest <= LABELS
+    return mask.exact and 0 < look.brightest <= NUMBERS
 
 
 def understood(mask: MaskFile, look: MaskLook) -> tuple[MaskFile, list[str]]:
@@ -215,7 +224,7 @@ def _selecting(mask: MaskFile, places: Sequence[int], above: int, chunk: int, sa
     look = MaskLook()
     for picture in mask.read(places, chunk):
         look.add(picture)
-        if look.brightest > LABELS and np.rint(255 * look.brightest) > above:
+        if look.brightest > NUMBERS and np.rint(255 * look.brightest) > above:
             break
     mask, notices = understood(mask, look)
     for text in notices:

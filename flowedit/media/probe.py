@@ -83,9 +83,11 @@ Prober = Callable[[Path], Video]
 def probe(path: str | os.PathLike[str]) -> Video:
     """What a video file holds, from its packets and its first frame, all in one pass.
 
-    Raises FileNotFoundError, OSError (unreadable) or ValueError (not a video, truncated, empty, alpha,
-    more than 8 bits, variable frame rate), each with one line that says what to do.
+    Raises FileNotFoundError, OSError (unreadable) or ValueError (not a video, truncated, empty, transparent, more than
+    8 bits, colours far from BT.709, an uneven rate, broken times), each with one line that says what to do.
     """
+    if not isinstance(path, Path):
+        _check_address(os.fspath(path))  # here, as a Path keeps one of two slashes
     path = Path(path)
     _check_file(path)
     try:
@@ -101,9 +103,13 @@ def open_video(path: Path) -> Any:
     return av.open(str(path.absolute()), options={"protocol_whitelist": "file"}, metadata_errors="ignore")
 
 
+def _check_address(text: str) -> None:
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) and not os.path.exists(text):
+        raise InputError(f"{text} is an address: download the video first, and give the file")
+
+
 def _check_file(path: Path) -> None:
-    if not path.exists() and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
-        raise InputError(f"{path} is an address: download the video first, and give the file")
+    _check_address(str(path))
     if not path.exists():
         raise FileMissingError(f"{path} does not exist: check the path of the video")
     if not path.is_file():

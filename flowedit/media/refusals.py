@@ -108,7 +108,7 @@ def told(path: Path, container: Any, stream: Any, frame: Any) -> list[str]:
     chapters = len(container.chapters())
     left += [f"{chapters} chapters"] if chapters else []
     if left:
-        kept = "its picture" if sound is None else "its picture and first sound track"
+        kept = "its picture" if sound is None else f"its picture and {_described(sound)}"
         notices.append(f"{path} also has {listed(left)}: the result keeps {kept} alone")
     return notices
 

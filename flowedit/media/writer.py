@@ -23,7 +23,7 @@ from flowedit.messages import InputError
 
 THREADS = 4  # a fixed number: x264 writes other bytes for another number of threads
 
-MATRICES = {
+LUMA = {
     1: (0.2126, 0.0722),
     4: (0.3, 0.11),
     5: (0.299, 0.114),
@@ -37,7 +37,7 @@ MATRICES = {
 @functools.cache
 def to_yuv(matrix: int) -> np.ndarray:
     """R, G, B, 1 to Y, Cb, Cr in limited range (ITU-T H.273), all from 0 to 255; float32 (3, 4)."""
-    red, blue = MATRICES[matrix]
+    red, blue = LUMA[matrix]
     luma = np.array([red, 1 - red - blue, blue])
     differences = ([0, 0, 1] - luma) / (1 - blue), ([1, 0, 0] - luma) / (1 - red)
     rows = np.stack([219 / 255 * luma, *(112 / 255 * each for each in differences)])

@@ -24,7 +24,7 @@ from flowedit.pipeline.keywords import (
     GenerateOptions,
     LoadOptions,
     MethodOptions,
-    Path,
+    Place,
     shows,
 )
 from flowedit.pipeline.outputs import EDIT, GENERATE, check_place
@@ -44,7 +44,7 @@ Heard = Callable[[Step], bool | None]
 finished, and shots to come stay as they are."""
 
 
-class Told:
+class LoggingMonitor:
     """A monitor that keeps the notices which pass to another one; with `log` the logger `flowedit` hears them too."""
 
     def __init__(self, monitor: Monitor | None, log: bool = True) -> None:
@@ -82,21 +82,21 @@ class Editor:
     @shows(LoadOptions)
     def __init__(
         self,
-        backbone: Path | None = None,
+        backbone: Place | None = None,
         *,
         settings: Settings | None = None,
         **options: Unpack[LoadOptions],
     ) -> None:
-        self._options: dict[str, Any] = {**options, **({"backbone": backbone} if backbone else {})}
+        self._options: dict[str, Any] = {**options, **({} if backbone is None else {"backbone": backbone})}
         if settings is not None:
             self._options |= {"backbone": settings.backbone, "runtime": settings.runtime}
         self._loaded = settings or settings_of(self._options)
-        self.backbone: Backbone = run.load_backbone(self._loaded)
+        self.backbone: Backbone = run.load_backbone(self._loaded, LoggingMonitor(None).notice)
 
     @shows(ClipOptions)
     def edit(
         self,
-        clip: Path,
+        clip: Place,
         *,
         monitor: Monitor | None = None,
         callback: Heard | None = None,
@@ -109,7 +109,7 @@ class Editor:
         `settings` are whole settings in place of options, but for `out`. Raises flowedit.Error with one clear line;
         nothing is left half-written.
         """
-        told = Told(monitor)
+        told = LoggingMonitor(monitor)
         settings, video = self._complete({**options, "clip": _clip(clip)}, settings, told)
         return run.edit_clip(settings, self.backbone, self._session(told, callback, cancel), video=video)
 
@@ -126,7 +126,7 @@ class Editor:
         **options: Unpack[MethodOptions],
     ) -> EditedFrames:
         """Edit frames uint8 (F, H, W, 3), RGB, of a clip at `fps` frames a second; see `flowedit.edit_frames`."""
-        told = Told(monitor)
+        told = LoggingMonitor(monitor)
         settings, _ = self._complete(_without_files(options), settings, told, files=False)
         return run.edit_array(
             settings, self.backbone, array_clip(array, fps, settings), self._session(told, callback, cancel)
@@ -144,7 +144,7 @@ class Editor:
         video = probe(whole.clip or "") if files else None
         return instruction.complete(whole, monitor, video=video), video
 
-    def _session(self, told: Told, callback: Heard | None, cancel: threading.Event | None) -> Session:
+    def _session(self, told: LoggingMonitor, callback: Heard | None, cancel: threading.Event | None) -> Session:
         return Session(self.backbone.device, told, callback, cancel, told.notices)
 
     def __repr__(self) -> str:
@@ -152,14 +152,14 @@ class Editor:
 
 
 @shows(LoadOptions)
-def load(backbone: Path | None = None, **options: Unpack[LoadOptions]) -> Editor:
+def load(backbone: Place | None = None, **options: Unpack[LoadOptions]) -> Editor:
     """An editor around a backbone, a name or a checkpoint folder: `load("cogvideox-2b").edit("clip.mp4", ...)`."""
     return Editor(backbone, **options)
 
 
 @shows(EditOptions)
 def edit(
-    clip: Path,
+    clip: Place,
     *,
     monitor: Monitor | None = None,
     callback: Heard | None = None,
@@ -170,13 +170,12 @@ def edit(
 
     Without an instruction `target` says what the clip should show, `source_words` and `target_words` where. The result
     names the files and holds the latents. `monitor` hears phases, progress and notices; the notices reach the logger
-    `flowedit` and `result.notices` as well. `callback` hears each step, and
-    returns True to stop there and keep what is there. `cancel`, once set, ends the edit with `flowedit.Cancelled` and
-    leaves nothing. Raises flowedit.Error, which is a ValueError or an OSError as well, with one clear line.
-    `flowedit list options` says what each option is.
+    `flowedit` and `result.notices` as well. `callback` hears each step, and returns True to stop there and keep what is
+    there. `cancel`, once set, ends the edit with `flowedit.Cancelled` and leaves nothing. Raises flowedit.Error, which
+    is a ValueError or an OSError as well, with one clear line. `flowedit list options` says what each option is.
     """
     settings = settings_of({**options, "clip": _clip(clip)})
-    return edit_settings(settings, probe(settings.clip or ""), Told(monitor), callback, cancel)
+    return edit_settings(settings, probe(settings.clip or ""), LoggingMonitor(monitor), callback, cancel)
 
 
 @shows(FrameOptions)
@@ -193,7 +192,7 @@ def edit_frames(
 
     Options as in `edit`, but for those of a file.
     """
-    told = Told(monitor)
+    told = LoggingMonitor(monitor)
     settings = instruction.complete(settings_of(_without_files(options)), told)
     clip = array_clip(array, fps, settings)
     check(settings, clip)  # before a download
@@ -215,9 +214,11 @@ def generate(
 
     The result names the folder and the clip in it. `monitor`, `callback`, `cancel` and errors are as in `edit`.
     """
+    if not isinstance(prompt, str):
+        raise InputError(f"the prompt is {_kind(prompt)}: give a text that says what the clip shows")
     flat, objects = flattened(options)
     settings = replace(generation({**flat, "target": prompt}), **objects)
-    return generate_settings(settings, Told(monitor), callback, cancel)
+    return generate_settings(settings, LoggingMonitor(monitor), callback, cancel)
 
 
 def generation(flags: Mapping[str, Any], overrides: Iterable[str] = ()) -> Settings:
@@ -240,8 +241,9 @@ def generate_settings(
     """The clip that these settings say."""
     check_place(settings.out, GENERATE)
     look(cancel)
-    backbone = run.load_backbone(settings, monitor.notice)
-    return run.generate(settings, backbone, Session(backbone.device, monitor, callback, cancel))
+    told = LoggingMonitor(monitor, log=False)
+    backbone = run.load_backbone(settings, told.notice)
+    return run.generate(settings, backbone, Session(backbone.device, monitor, callback, cancel, told.notices))
 
 
 def edit_settings(
@@ -254,7 +256,7 @@ def edit_settings(
     """The edit that these settings say, of a clip that was probed already; refused before a download if need be."""
     look(cancel)
     check_place(settings.out, EDIT)
-    told = Told(monitor, log=False)
+    told = LoggingMonitor(monitor, log=False)
     settings = instruction.complete(settings, told, video=video)
     check(settings, open_clip(settings, video))
     look(cancel)  # before minutes of loading
@@ -292,6 +294,8 @@ def flattened(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
                 flat[key] = value.name if value.name in names("backbone") else "folder"  # type: ignore[union-attr]
         elif isinstance(value, np.ndarray) and key == "user_mask":
             flat[key] = saved_mask(value)
+        elif key == "user_mask" and value is not None:
+            flat[key] = path_of(value, key, "an image, a video or a folder, or one array")
         elif isinstance(value, np.ndarray):
             raise InputError(f"{key} is an array: it takes a text, a number or a path")
         elif "." in key:
@@ -307,9 +311,18 @@ def _clip(clip: Any) -> str:
     """A clip's path as text; raises InputError for anything else."""
     if isinstance(clip, np.ndarray):
         raise InputError("the clip is an array: flowedit.edit_frames(array, fps=...) edits frames in memory")
-    if not isinstance(clip, (str, os.PathLike)):
-        raise InputError(f"the clip is {type(clip).__name__}: give the path of a video file")
-    return str(os.fspath(clip))
+    return path_of(clip, "the clip", "a video file")
+
+
+def path_of(given: Any, name: str, what: str) -> str:
+    """A path as text; raises InputError, under its `name` and with `what` was expected, for what is none."""
+    if not isinstance(given, (str, os.PathLike)):
+        raise InputError(f"{name} is {_kind(given)}: give the path of {what}")
+    return str(os.fspath(given))
+
+
+def _kind(given: Any) -> str:
+    return "an array" if isinstance(given, np.ndarray) else type(given).__name__
 
 
 def _without_files(options: Mapping[str, Any]) -> dict[str, Any]:

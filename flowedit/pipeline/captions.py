@@ -13,6 +13,7 @@ import torch
 from flowedit import machine
 from flowedit.config.schema import Settings
 from flowedit.language import grammar
+from flowedit.media.pixels import resize
 from flowedit.media.probe import Video
 from flowedit.messages import InputError
 from flowedit.pipeline.source import open_clip
@@ -70,7 +71,7 @@ class Captions:
         indices = [int(i) for i in np.asarray(chosen)[spread(len(chosen))]]
         objects = [change.old or change.subject for change in instruction.changes]
         question = QUESTION + (NAMED.format(" and ".join(objects)) if all(objects) else "")
-        path = _kept(settings, clip.video.path, indices, question)
+        path = _kept(settings, clip.video, indices, question)
         if path is not None and path.is_file():
             return path.read_text(encoding="utf-8")
         if not self._may_ask:
@@ -78,7 +79,7 @@ class Captions:
         device = machine.find_device(settings.runtime.device)
         self._monitor.phase("caption", 0)
         distinct = sorted(set(indices))
-        read = np.concatenate(list(clip.read(distinct)))
+        read = resize(np.concatenate(list(clip.read(distinct))), clip.video.shown)
         said = sentence(self._ask(device, settings.caption)(read[[distinct.index(i) for i in indices]], question))
         if not said:
             raise InputError(
@@ -115,17 +116,17 @@ def sentence(said: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _kept(settings: Settings, clip: Path, indices: list[int], question: str) -> Path | None:
-    """Where a caption is kept: by the clip's bytes, its frames, the model and the question."""
+def _kept(settings: Settings, video: Video, indices: list[int], question: str) -> Path | None:
+    """Where a caption is kept: by the clip's bytes, its frames and their size, the model and the question."""
     folder = machine.cache_folder(settings.runtime.cache)
     if folder is None:
         return None
     model = Path(settings.caption or "")
     files = sorted(file for file in model.iterdir() if file.is_file()) if model.is_dir() else []
     facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    with clip.open("rb") as file:
+    with video.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
-    digest.update(repr((settings.caption, facts, indices, question, LONGEST)).encode())
+    digest.update(repr((settings.caption, facts, indices, video.shown, question, LONGEST)).encode())
     return folder / "captions" / f"{digest.hexdigest()}.txt"
 
 

@@ -13,7 +13,8 @@ from flowedit.editors.spec import ModeOptions
 from flowedit.masks.options import MaskOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
-Path = str | os.PathLike[str]
+Place = str | os.PathLike[str]
+"""A path, as text or as an object."""
 
 
 class MethodOptions(TypedDict, total=False):
@@ -26,7 +27,7 @@ class MethodOptions(TypedDict, total=False):
     source: str | None
     target: str | None
     instruction: str | None
-    caption: Path | None
+    caption: Place | None
     source_words: str
     target_words: str
     negative_prompt: str
@@ -41,7 +42,7 @@ class MethodOptions(TypedDict, total=False):
     object_guidance_scales: tuple[float, ...] | list[float] | None
     draws: int
     seed: int
-    user_mask: Path | np.ndarray | None
+    user_mask: Place | np.ndarray | None
     composite: bool | Literal["auto"]
     size: str | None
     cuts: tuple[int, ...] | list[int] | Literal["auto", "none"]
@@ -56,7 +57,7 @@ class ClipOptions(MethodOptions, total=False):
     frames: int | None
     start: int
     fps: str | float | None
-    out: Path | None
+    out: Place | None
 
 
 class LoadOptions(ClipOptions, total=False):
@@ -68,7 +69,7 @@ class LoadOptions(ClipOptions, total=False):
 class EditOptions(LoadOptions, total=False):
     """And the backbone: a name, a checkpoint folder, a dictionary or an object of its options."""
 
-    backbone: Path | Mapping[str, Any] | BackboneOptions
+    backbone: Place | Mapping[str, Any] | BackboneOptions
 
 
 class GenerateOptions(TypedDict, total=False):
@@ -83,16 +84,16 @@ class GenerateOptions(TypedDict, total=False):
     fps: str | float | None
     window: int | Literal["auto", "whole"]
     window_overlap: float
-    out: Path | None
+    out: Place | None
     runtime: Mapping[str, Any] | RuntimeOptions
-    backbone: Path | Mapping[str, Any] | BackboneOptions
+    backbone: Place | Mapping[str, Any] | BackboneOptions
 
 
 class FrameOptions(MethodOptions, total=False):
     """The options of an edit of frames in memory."""
 
     runtime: Mapping[str, Any] | RuntimeOptions
-    backbone: Path | Mapping[str, Any] | BackboneOptions
+    backbone: Place | Mapping[str, Any] | BackboneOptions
 
 
 def shows(options: Any) -> Callable[[F], F]:

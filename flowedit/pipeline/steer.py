@@ -11,7 +11,7 @@ from flowedit.editors.averaging import average_of
 from flowedit.editors.common import INSIDE
 from flowedit.editors.spec import EditorInputs
 from flowedit.flow import noise, windows
-from flowedit.messages import NumericalError
+from flowedit.messages import NAN_ADVICE, NumericalError
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.region import region
@@ -46,7 +46,7 @@ def encode(backbone: Backbone, frames: Frames, session: Session) -> Tensor:
     with session.phase("encode", len(frames)):
         x_src = backbone.encode(frames, session.advance)
         if not x_src.isfinite().all():
-            raise NumericalError(f"the VAE of {backbone.spec.name} gave NaN or Inf: its weights may be damaged")
+            raise NumericalError(f"encoding by {backbone.spec.name} gave NaN or Inf: {NAN_ADVICE}")
     return x_src
 
 

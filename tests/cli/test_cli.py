@@ -151,7 +151,7 @@ def test_help_names_every_flag_and_true_defaults(command):
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        ((), "COMMAND"),
+        ((), "no command: flowedit edit CLIP"),
         (("edt",), "did you mean 'edit'"),
         (("edit",), "no clip"),
         (("edit", "--stepz", "4"), ("unknown option --stepz", "--steps")),
@@ -230,7 +230,7 @@ def test_unreadable_clip(refused, edit, clip_file, place, monkeypatch):
         (("--steps", "2.5"), "whole number"),
         (("--steps", "many"), "whole number"),
         (("--steps", ""), "whole number"),
-        (("--steps", "100000"), "at most 1000"),
+        (("--steps", "100000"), "1 to 1000"),
         (("--steps", "[1,"), "'steps=[1,' cannot be read"),
         (("--strength", "1.01"), "strength 1.01"),
         (("--strength", "-0.1"), "strength -0.1"),
@@ -408,12 +408,12 @@ def test_nan_in_the_network(refused, edit, broken):
 
 def test_nan_in_the_encoder(refused, edit, broken):
     poison(broken, "vae", "encoder.conv_in")
-    refused(edit, "--backbone", broken, says=("VAE", "NaN"))
+    refused(edit, "--backbone", broken, says=("encoding", "NaN", "set runtime.dtype=float32", "download them again"))
 
 
 def test_nan_in_the_decoder(refused, edit, broken):
     poison(broken, "vae", "decoder.conv_in")
-    refused(edit, "--backbone", broken, says="NaN")
+    refused(edit, "--backbone", broken, says=("decoding", "NaN", "set runtime.dtype=float32", "download them again"))
 
 
 def test_weights_that_lack_a_tensor(refused, edit, broken):

@@ -112,6 +112,14 @@ def test_help_begins_with_what_is_used_most(command):
         assert shown.startswith(f"usage: flowedit {name} ")
 
 
+def test_generation_explains_its_flags_by_what_they_mean_to_it(command):
+    said = " ".join(command("generate", "--help")[1].split())
+    assert "--frames N frames to make; without it as many as the backbone was trained on" in said
+    assert "outputs/generate/<time>" in said
+    assert "--seed N random seed (default 0)" in said
+    assert not re.search(r"frames to read|without it the clip's own|outputs/<clip>|both sides", said)
+
+
 def test_a_bare_list_leaves_the_options_out(command):
     _, out, _ = command("list")
     assert "mask.threshold" not in out

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from flowedit.media.mask_file import read_mask, read_mask_frames
+from flowedit.media.mask_file import open_mask, read_mask, read_mask_frames
 from flowedit.media.pictures import overlay
 from flowedit.media.probe import Video
 from flowedit.media.writer import Writer
@@ -241,6 +241,18 @@ def test_an_overlay_and_a_grey_picture_are_told_and_soft_edges_are_not(tmp_path)
 def test_black_that_jpeg_blurred_is_no_number_of_an_object(tmp_path):
     noise = np.random.default_rng(0).integers(0, 3, MADE, np.uint8)
     path = written(tmp_path / "m.jpg", noise)
+    with pytest.raises(ValueError, match="is empty"):
+        read_mask(path, FILM, range(24))
+    with pytest.raises(ValueError, match="selects nothing"):
+        list(read_mask_frames(path, range(24), MADE, 24))
+
+
+def test_black_that_a_lossy_video_blurred_is_no_number_of_an_object(tmp_path):
+    path = tmp_path / "m.mp4"
+    noise = np.random.default_rng(0).integers(0, 3, (24, *MADE, 1), np.uint8)
+    with Writer(path, MADE, Fraction(12), crf=4) as writer:
+        writer.write(np.repeat(noise, 3, axis=-1))
+    assert max(picture.values.max() for picture in open_mask(path).read(range(24), 8)) > 0
     with pytest.raises(ValueError, match="is empty"):
         read_mask(path, FILM, range(24))
     with pytest.raises(ValueError, match="selects nothing"):

@@ -42,11 +42,12 @@ def test_notices_reach_logging_the_result_and_the_monitor(editor, clip_file, tmp
 
     with caplog.at_level(logging.INFO, "flowedit"):
         result = editor.edit(clip_file, out=tmp_path / "o", monitor=Heard(), caption="a/b", **ONE, instruction=None)
-    said = [record.getMessage() for record in caplog.records if record.name == "flowedit"]
+    logged = [(each.levelno, each.getMessage()) for each in caplog.records if each.name == "flowedit"]
+    said = [text for level, text in logged if level == logging.WARNING]
     assert result.notices
     assert list(result.notices) == said == heard == result.run["notices"]
     assert any("random weights" in text for text in said)
-    assert all(record.levelno == logging.WARNING for record in caplog.records if record.name == "flowedit")
+    assert [each for each in logged if each[1] not in said] == [(logging.INFO, result.run["summary"])]
 
 
 def test_what_an_instruction_says_early_is_kept_too(editor, clip_file, tmp_path, caplog):
@@ -92,6 +93,15 @@ def test_results_are_shown_in_one_short_line(editor, clip_file, tmp_path):
         (lambda: flowedit.generate("a fox", strength=1), "generation has no strength"),
         (lambda: flowedit.generate("a fox", stepps=1), "did you mean 'steps'"),
         (lambda: flowedit.generate("  "), "no prompt"),
+        (lambda: flowedit.generate(np.zeros(3)), "the prompt is an array: give a text"),
+        (lambda: flowedit.generate(None), "the prompt is NoneType: give a text"),
+        (lambda: flowedit.load(np.zeros(3)), "backbone is an array"),
+        (lambda: flowedit.edit("none.mp4", user_mask=[np.zeros((4, 4))]), "user_mask is list: give the path of"),
+        (lambda: flowedit.edit("none.mp4", source=np.zeros(3)), "source is an array"),
+        (lambda: flowedit.compare(np.zeros(3)), "the clip is an array: give the path of a video file"),
+        (lambda: flowedit.compare("none.mp4", score_mask=np.zeros(3)), "score_mask is an array: give the path"),
+        (lambda: flowedit.evaluate(np.zeros(3)), "the dataset is an array: give the path of"),
+        (lambda: flowedit.evaluate(None), "the dataset is NoneType: give the path of"),
         (lambda: flowedit.compare("none.mp4", mode="inversion"), r"modes=\[...\]"),
         (lambda: flowedit.compare("none.mp4", scenes=3), "compare has no scenes"),
         (lambda: flowedit.compare("none.mp4", stepps=3, **ONE), "did you mean 'steps'"),
@@ -105,6 +115,29 @@ def test_what_cannot_be_is_refused_by_name(call, says, tmp_path, monkeypatch):
         call()
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+LARGE = {"backbone": "cogvideox-2b", "runtime.device": "cpu"}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda clip: flowedit.load(**LARGE),
+        lambda clip: flowedit.edit(clip, **LARGE, **ONE),
+        lambda clip: flowedit.generate("a fox", **LARGE),
+        lambda clip: flowedit.compare(clip, **LARGE, **ONE),
+    ],
+)
+def test_a_download_is_told_whatever_asks_for_it(call, clip_file, tmp_path, monkeypatch, caplog):
+    def stop(*_):
+        raise flowedit.DownloadError(caplog.text)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flowedit.backbones.families.downloaded", lambda _: None)
+    monkeypatch.setattr("flowedit.backbones.families.download", stop)
+    with pytest.raises(flowedit.DownloadError, match=r"cogvideox-2b: 13.8 GB to download first"):
+        call(clip_file)
 
 
 def test_generation_is_that_of_the_command_line(command, backbone_2b, tmp_path, monkeypatch):

@@ -122,7 +122,10 @@ def test_a_user_mask_joins_or_replaces_the_attention_s(editor, clip_file, tmp_pa
         ({}, "global edit"),
         ({"source_words": "square"}, "no target_words: the mask comes from the source prompt alone"),
         ({"target_words": "panda"}, "no source_words: the mask comes from the target prompt alone"),
-        ({"mode": "random_noise", "source_words": "square", "target_words": "panda"}, "no mask comes from source_words"),
+        (
+            {"mode": "random_noise", "source_words": "square", "target_words": "panda"},
+            "no mask comes from source_words",
+        ),
         ({"mask": "none", **WORDS}, "mask=none"),
         ({"composite": True}, "composite=true has no effect"),
         ({"size": "100x70"}, "96x64"),

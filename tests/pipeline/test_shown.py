@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 
 import flowedit
+from flowedit.language.grammar import parse
 from flowedit.media.colours import Colour
 from flowedit.media.probe import probe
 from flowedit.media.reader import read
 from flowedit.media.writer import Writer
+from flowedit.pipeline.api import settings_of
+from flowedit.pipeline.captions import Captions
+from flowedit.types import QUIET
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "data" / "cases"
@@ -42,6 +46,22 @@ def test_an_anamorphic_clip_keeps_its_shape_and_is_compared_as_shown(editor, tmp
     shown = frames_of(ROOT / "examples" / "fox.mp4")[0]
     strip = compared.size[0] - 256
     assert np.abs(frames_of(made.compare)[0, strip : strip + 256, :256] - shown).mean() < 6
+
+
+@pytest.mark.parametrize("name", ["fox_sar2.mp4", "fox_sar4_3.mp4"])
+def test_a_caption_model_sees_an_anamorphic_clip_as_it_is_shown(monkeypatch, name):
+    seen = []
+
+    def ask(frames, question):
+        seen.append(frames.shape[1:3])
+        return "A fox moves."
+
+    monkeypatch.setattr("flowedit.pretrained.vlm.load_anew", lambda *_: ask)
+    options = {"clip": str(CASES / name), "instruction": "remove the fox", "caption": "a/model", "runtime.cache": None}
+    settings = settings_of(options)
+    with Captions(QUIET) as captions:
+        assert captions.of(settings, parse("remove the fox")) == "A fox moves."
+    assert seen == [(256, 256)]
 
 
 def test_the_working_size_has_the_shown_aspect(editor):

@@ -33,7 +33,7 @@ def no_command(argv: Sequence[str], commands: Iterable[str]) -> str | None:
     if near := get_close_matches(word.lower(), list(commands), 1, 0.6):
         return f"unknown command {word!r}; did you mean {near[0]!r}? ({one_of})"
     said, _ = _sentence(argv)
-    if len(said[0].split()) > 1:
+    if said and len(said[0].split()) > 1:
         return f'no command and no clip before the text: flowedit edit CLIP "{said[0]}"'
     return f"unknown command {word!r}: {one_of} (flowedit --help)"
 

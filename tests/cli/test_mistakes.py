@@ -160,3 +160,7 @@ def test_the_end_of_an_edit_lists_what_it_left(command, backbone_2b):
     code, out, err = command("edit", "clip.mp4", "--backbone", backbone_2b, *flags, "--out", "new", "--quiet")
     assert (code, out) == (0, "new/edit.mp4\n")
     assert "in new:" not in err
+
+
+def test_an_option_in_the_place_of_a_command_is_answered():
+    assert mistakes.no_command(["steps=3", "edit"], main.COMMANDS).startswith("unknown command 'steps=3'")

@@ -113,7 +113,10 @@ def yaml_bytes(rng: Random, data: Any) -> bytes:
         return rng.choice(YAML_WHOLE).encode("utf-8", "surrogatepass")
     if how == 8:
         return own.encode(rng.choice(("utf-16", "utf-32", "utf-8-sig")))
-    return b"%s: %s\n" % (rng.choice((b"steps", b"clip", b"a")), rng.choice(YAML_ENDS).encode()) + own.encode()
+    return (
+        b"%s: %s\n" % (rng.choice((b"steps", b"clip", b"a")), rng.choice(YAML_ENDS).encode("utf-8", "surrogatepass"))
+        + own.encode()
+    )
 
 
 def _dumped(rng: Random, data: Any) -> str:

@@ -87,3 +87,27 @@ print(hashlib.sha256(b"".join(parts)).hexdigest(), len(set(parts)))
     said = [subprocess.check_output([sys.executable, "-c", program], text=True) for _ in range(2)]
     assert said[0] == said[1]
     assert int(said[0].split()[1]) > 150
+
+
+def test_every_kind_can_be_made_of_any_number(tmp_path):
+    """What the fuzzer itself cannot write would stop a run: texts that are no UTF-8, files that it spoilt before."""
+    program = f"""
+import os, shutil, sys
+from pathlib import Path
+from random import Random
+sys.path.insert(0, {str(HERE)!r})
+import inputs, kinds, mutate, spoilt
+place = Path({str(tmp_path)!r})
+base = place / "base"
+base.mkdir()
+inputs.prepare(base)
+for number in range(300):
+    folder = place / str(number)
+    folder.mkdir()
+    kinds.case(Random(number), base, folder, ["checkpoint", "edit_file", "edit_list", "five_list", "user_mask"])
+    (folder / "o").exists() and os.chmod(folder / "o", 0o700)
+    shutil.rmtree(folder)
+for text in (*mutate.YAML_ENDS, *mutate.YAML_WHOLE):
+    text.encode("utf-8", "surrogatepass")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})

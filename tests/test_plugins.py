@@ -118,7 +118,7 @@ def test_compare_and_evaluate_take_all_of_it(flowedit):
         "--frames", "5", "--workers", "1", "--out", flowedit.place / "evaluate", "--quiet",
     )  # fmt: skip
     rows = [json.loads(line) for line in (flowedit.place / "evaluate" / "rows.jsonl").read_text().splitlines()]
-    assert {(row["clip"], row["method"]) for row in rows} == {("fox", "nudge")}
+    assert {(row["clip"], row["method"]) for row in rows} == {("fox", "nudge"), ("fox", "unedited")}
     assert any(row["metric"] == "brightness" and row["failure"] is None for row in rows)
 
 

@@ -98,8 +98,14 @@ def composed(command, monkeypatch):
 
 
 def snapshot(folder):
-    """Every path in a folder, hidden ones too, with the bytes of files."""
-    return {path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+    """Every path in a folder, hidden ones too, with the bytes of files, but for edits that wait to go on."""
+    left = [path for path in sorted(folder.rglob("*")) if ".unfinished" not in str(path.relative_to(folder))]
+    waiting = {parent for path in folder.rglob("*.unfinished") for parent in path.parents}
+    return {
+        path: path.read_bytes() if path.is_file() else None
+        for path in left
+        if path not in waiting or any(path in each.parents for each in left if each not in waiting)
+    }
 
 
 def weights(folder, component):
@@ -195,7 +201,7 @@ def test_files_that_are_no_clip(refused, edit, clip_file, place):
         "cut.mp4": "is truncated",
         "text.mp4": "is not a video",
         "folder.mp4": "is a folder",
-        "folder.yaml": "cannot be read",
+        "folder.yaml": "is not a file",
         "none.yaml": "cannot be read",
         "text.mp4/clip.mp4": "does not exist",
     }
@@ -485,7 +491,7 @@ def test_an_interruption_leaves_nothing_even_if_it_comes_twice(refused, edit, mo
         pytest.skip("ignored here, as under nohup; it stays so")
     monkeypatch.setattr("flowedit.backbones.adapter.Adapter.decode", interrupt)
     monkeypatch.setattr("flowedit.pipeline.outputs.shutil.rmtree", clean)
-    refused(edit, "--strength", 0, out="new/out", says="flowedit: interrupted; nothing was written")
+    refused(edit, "--strength", 0, out="new/out", says="flowedit: interrupted; what is done is kept in")
     assert cleaned
     assert signal.getsignal(getattr(signal, kind)) is before
 
@@ -523,10 +529,10 @@ def test_a_kill_from_outside(tmp_path, clip_file, backbone_2b):
     for kind, (place, _) in processes.items():
         left = {path.name: path.read_bytes() for path in (place / "out").iterdir() if path.is_file()}
         assert left == earlier
-        hidden = [path for path in (place / "out").iterdir() if path.is_dir()]
-        assert len(hidden) == (kind == signal.SIGKILL)
+        assert len(list((place / "out").glob(".flowedit-*.partial"))) == (kind == signal.SIGKILL)
+        assert len(list((place / "out").glob(".out.*.unfinished"))) == 1
     said = (tmp_path / "SIGTERM" / "said").read_text(encoding="utf-8")
-    assert said.splitlines()[-1] == "flowedit: interrupted; nothing was written"
+    assert said.splitlines()[-1].startswith("flowedit: interrupted; what is done is kept in")
     assert "Traceback" not in said
 
 

@@ -562,26 +562,24 @@ def test_sound_of_a_silent_or_missing_source(tmp_path):
 
 def test_sound_of_a_file_that_cannot_be_sought_in_is_read_from_its_beginning(tmp_path, clip_file, monkeypatch):
     """FFmpeg refuses a seek where a file's own tables lead nowhere; the sound is there all the same."""
-    video = probe(clip_file)
-    sound = Sound(video, Fraction(1, 2), Fraction(1, 2))
-    lengths = []
-    for name in ("sought.mp4", "not.mp4"):
+    sound, opened = Sound(probe(clip_file), Fraction(1, 2), Fraction(1, 2)), sound_module.open_video
+
+    class Stuck:
+        def __init__(self, path):
+            self._own = opened(path)
+
+        def __getattr__(self, key):
+            return getattr(self._own, key)
+
+        def seek(self, *_):
+            raise av.error.PermissionError(1, "Operation not permitted")
+
+    times = []
+    for place, name in ((opened, "sought.mp4"), (Stuck, "not.mp4")):
+        monkeypatch.setattr(sound_module, "open_video", place)
         with Writer(tmp_path / name, (64, 96), Fraction(10), sound) as out:
             out.write(np.zeros((5, 64, 96, 3), np.uint8))
         with av.open(str(tmp_path / name)) as made:
-            lengths.append([packet.pts for packet in made.demux(audio=0) if packet.size])
-        opened = sound_module.open_video
-
-        class Stuck:
-            def __init__(self, path):
-                self._own = opened(path)
-
-            def __getattr__(self, key):
-                return getattr(self._own, key)
-
-            def seek(self, *_):
-                raise av.error.PermissionError(1, "Operation not permitted")
-
-        monkeypatch.setattr(sound_module, "open_video", Stuck)
-    assert lengths[0] == lengths[1]
-    assert lengths[0]
+            times.append([packet.pts for packet in made.demux(audio=0) if packet.size])
+    assert times[0] == times[1]
+    assert times[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -45,7 +46,8 @@ class SoundTrack:
             return
         start = sound.video.index.start + sound.start
         if sound.start > 0:
-            self._source.seek(int(start * av.time_base))
+            with suppress(av.error.FFmpegError):  # a container that cannot be sought in is read from its beginning
+                self._source.seek(int(start * av.time_base))
         if stream.codec_context.codec.canonical_name in MP4_CODECS:
             self._stream = output.add_stream_from_template(stream)
             self._packets = self._copied(stream, start, start + sound.seconds)

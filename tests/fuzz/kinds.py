@@ -86,11 +86,11 @@ KEYS = (
     "mask.threshold", "mask.blocks", "mask.quantile", "mask.pool", "mask.grow", "mask.decay", "mask.smooth_frames",
     "mask.user", "mask.objects", "runtime.device", "runtime.dtype", "runtime.rows", "runtime.threads",
     "runtime.tiling",
-    "runtime.cache", "backbone.path", "backbone.name", "backbone.packaged", "averaging.name", "task", "out", "clip",
-    "size",
+    "backbone.path", "backbone.name", "backbone.packaged", "averaging.name", "task", "clip", "size",
     "cuts", "hydra.run.dir", "hydra/launcher", "+a", "~steps", "a.b.c", "steps@x", "defaults", "_target_",
     "mode._target_",
 )  # fmt: skip
+"""But for those that say where something is written: a case writes nothing outside its folder (`places` has them)."""
 
 GOOD = (
     "1",
@@ -307,7 +307,14 @@ def places(rng: Random, base: Path, folder: Path) -> list[str]:
     """Where the results go, and what lies there."""
     argv = edit(base, clip(base, folder))[:-2]
     out = folder / "o"
-    how = rng.randrange(8)
+    how = rng.randrange(9)
+    if how == 8:
+        return [
+            *argv,
+            "--out",
+            "o",
+            f"runtime.cache={rng.choice(('c.mp4', 'c.mp4/x', 'x' * 300, 'o', '/proc/x', 'null'))}",
+        ]
     if how == 0:
         out.write_text("a file")
     elif how == 1:
@@ -322,7 +329,21 @@ def places(rng: Random, base: Path, folder: Path) -> list[str]:
         return [
             *argv,
             "--out",
-            rng.choice(("c.mp4", "c.mp4/x", "o" * 300, "o/" * 2500 + "o", "/proc/x", "/dev/full", "", ".")),
+            rng.choice(
+                (
+                    "c.mp4",
+                    "c.mp4/x",
+                    "o" * 300,
+                    "\x1b[31m",
+                    "${clip}",
+                    "a=b",
+                    "o/" * 2500 + "o",
+                    "/proc/x",
+                    "/dev/full",
+                    "",
+                    ".",
+                )
+            ),
         ]
     elif how == 5:
         os.mkfifo(out)

@@ -56,33 +56,37 @@ def _spoil(rng: Random, root: Path) -> None:
     how = rng.randrange(12)
     if how < 6:
         path = root / rng.choices(list(CONFIGS), list(CONFIGS.values()))[0]
-        if path.is_file():
-            data = _good(path)
-            if rng.random() < 0.3:
-                own = json.dumps({**data, **rng.choice(EVIL)}).encode()
-            else:
-                own = mutate.json_bytes(rng, data)
-            path.write_bytes(own)
+        data = _good(path)
+        evil = json.dumps({**data, **rng.choice(EVIL)}).encode()
+        _write(root, path, evil if rng.random() < 0.3 else mutate.json_bytes(rng, data))
     elif how < 8:
         path = rng.choice(sorted(root.rglob("*.safetensors")) or [root / "x.safetensors"])
-        if path.is_file() and path.stat().st_size > 100:
-            with contextlib.suppress(ValueError, struct.error, IndexError):  # it was spoilt before
-                path.write_bytes(mutate.weights_bytes(rng, path.read_bytes()))
+        with contextlib.suppress(ValueError, struct.error, IndexError, OSError):  # it was spoilt before
+            _write(root, path, mutate.weights_bytes(rng, b"" if _leads_out(root, path) else path.read_bytes()))
     elif how < 10:
         path = root / rng.choice(NEW)
-        path.parent.mkdir(exist_ok=True)
-        own = (
-            json.dumps(rng.choice(EVIL)).encode()
-            if path.suffix == ".json"
-            else rng.choice((PICKLE, b"", rng.randbytes(99)))
-        )
-        path.write_bytes(own)
+        other = rng.choice((PICKLE, b"", rng.randbytes(99)))
+        _write(root, path, json.dumps(rng.choice(EVIL)).encode() if path.suffix == ".json" else other)
     else:
         replaced(rng, rng.choice(sorted(path for path in root.rglob("*") if path.is_file() or path.is_dir())))
 
 
+def _write(root: Path, path: Path, data: bytes) -> None:
+    """Write a file of the case; where something else came in its place, or it leads out of the case, leave it."""
+    if path.parent.is_dir() and not _leads_out(root, path):
+        path.write_bytes(data)
+
+
+def _leads_out(root: Path, path: Path) -> bool:
+    """Whether a path is a link, a pipe or a folder, or goes through a link."""
+    through = path.is_symlink() or (path.parent != root and path.parent.is_symlink())
+    return through or (path.exists() and not path.is_file())
+
+
 def _good(path: Path) -> dict[str, Any]:
     """What a file holds that was not spoilt before, else nothing."""
+    if path.is_symlink() or not path.is_file():
+        return {}
     try:
         data = json.loads(path.read_bytes())
     except (ValueError, RecursionError, OSError):
@@ -92,7 +96,7 @@ def _good(path: Path) -> dict[str, Any]:
 
 def replaced(rng: Random, path: Path) -> None:
     """Another kind of thing in the place of a file or a folder."""
-    was = path.is_dir()
+    was = path.is_dir() and not path.is_symlink()
     shutil.rmtree(path) if was else path.unlink()
     how = rng.randrange(7)
     if how == 0:
@@ -100,7 +104,7 @@ def replaced(rng: Random, path: Path) -> None:
     elif how == 1:
         path.symlink_to(path.name)
     elif how == 2:
-        path.symlink_to(rng.choice(("/nowhere", "/dev/zero", "/etc", "..", "/etc/passwd")))
+        path.symlink_to(rng.choice(("/nowhere", "/dev/zero", "/proc", "/proc/version")))  # nothing that can be written
     elif how == 3:
         os.mkfifo(path)
     elif how == 4:

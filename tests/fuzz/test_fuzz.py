@@ -90,7 +90,7 @@ print(hashlib.sha256(b"".join(parts)).hexdigest(), len(set(parts)))
 
 
 def test_every_kind_can_be_made_of_any_number(tmp_path):
-    """What the fuzzer itself cannot write would stop a run: texts that are no UTF-8, files that it spoilt before."""
+    """What the fuzzer itself cannot write would stop a run; and no link of a case leads to what can be written."""
     program = f"""
 import os, shutil, sys
 from pathlib import Path
@@ -98,13 +98,17 @@ from random import Random
 sys.path.insert(0, {str(HERE)!r})
 import inputs, kinds, mutate, spoilt
 place = Path({str(tmp_path)!r})
+names = ["checkpoint", "edit_file", "edit_list", "five_list", "user_mask"]
 base = place / "base"
 base.mkdir()
 inputs.prepare(base)
-for number in range(300):
+for number in range(600):
     folder = place / str(number)
     folder.mkdir()
-    kinds.case(Random(number), base, folder, ["checkpoint", "edit_file", "edit_list", "five_list", "user_mask"])
+    name, argv = kinds.case(Random(number), base, folder, names if number % 2 else None)
+    links = [path for path in folder.rglob("*") if path.is_symlink() and path.exists()]
+    assert all(path.resolve().is_relative_to(place) or not os.access(path, os.W_OK) or
+               str(path.resolve()).startswith(("/dev/", "/proc", "/sys")) for path in links)
     (folder / "o").exists() and os.chmod(folder / "o", 0o700)
     shutil.rmtree(folder)
 for text in (*mutate.YAML_ENDS, *mutate.YAML_WHOLE):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from flowedit.media import reader as video
+from flowedit.media import sound as sound_module
 from flowedit.media.probe import Video, _rate, probe
 from flowedit.media.reader import Selection, read, read_small, select
 from flowedit.media.sound import Sound
@@ -557,3 +558,28 @@ def test_sound_of_a_silent_or_missing_source(tmp_path):
     missing = Sound(replace(INFO, path=tmp_path / "no.mp4"), Fraction(0), Fraction(1))
     refused(lambda: write(tmp_path / "other.mp4", 3, missing), ValueError, "sound of", "no.mp4")
     assert not (tmp_path / "other.mp4").exists()
+
+
+def test_sound_of_a_file_that_cannot_be_sought_in_is_read_from_its_beginning(tmp_path, clip_file, monkeypatch):
+    """FFmpeg refuses a seek where a file's own tables lead nowhere; the sound is there all the same."""
+    sound, opened = Sound(probe(clip_file), Fraction(1, 2), Fraction(1, 2)), sound_module.open_video
+
+    class Stuck:
+        def __init__(self, path):
+            self._own = opened(path)
+
+        def __getattr__(self, key):
+            return getattr(self._own, key)
+
+        def seek(self, *_):
+            raise av.error.PermissionError(1, "Operation not permitted")
+
+    times = []
+    for place, name in ((opened, "sought.mp4"), (Stuck, "not.mp4")):
+        monkeypatch.setattr(sound_module, "open_video", place)
+        with Writer(tmp_path / name, (64, 96), Fraction(10), sound) as out:
+            out.write(np.zeros((5, 64, 96, 3), np.uint8))
+        with av.open(str(tmp_path / name)) as made:
+            times.append([packet.pts for packet in made.demux(audio=0) if packet.size])
+    assert times[0] == times[1]
+    assert times[0]

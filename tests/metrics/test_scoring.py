@@ -269,7 +269,7 @@ def test_a_metric_that_raises_is_not_asked_again_and_stays_alone(error, clip, ad
     assert asked == [0, 1]  # once a part for both
 
 
-def test_an_error_without_a_word_is_told_by_its_kind_and_a_bug_is_raised(clip, add):
+def test_an_error_without_a_word_is_a_reason_too_and_a_bug_is_raised(clip, add):
     def full(part):
         raise MemoryError
 
@@ -277,7 +277,7 @@ def test_an_error_without_a_word_is_told_by_its_kind_and_a_bug_is_raised(clip, a
         raise KeyError("bug")
 
     add("full", full)
-    assert score(["full"], [clip], tools()).failures == {"full": "MemoryError"}
+    assert score(["full"], [clip], tools()).failures == {"full": "it gives no reason"}
     add("bug", bug)
     with pytest.raises(KeyError, match="bug"):
         score(["bug"], [clip], tools())

@@ -19,6 +19,10 @@ class InputError(Error, ValueError):
     """A value that cannot be used: an option, a prompt, a word, a file's content."""
 
 
+class MachineError(InputError):
+    """What this machine cannot run, whatever the clip."""
+
+
 class FileError(Error, OSError):
     """A file or a folder that cannot be read or written."""
 

@@ -15,7 +15,7 @@ import torch
 from flowedit.backbones.checkpoint import FILES, Checkpoint, quiet
 from flowedit.declare import Registry
 from flowedit.machine import find_device, why_no_gpu
-from flowedit.messages import InputError
+from flowedit.messages import InputError, MachineError
 from flowedit.pretrained import hub, layout
 from flowedit.types import Backbone
 
@@ -120,11 +120,11 @@ def load(
 
 
 def require_device(name: str, parameters: float | None, device: str, place: torch.device) -> None:
-    """Raise InputError for a full-size model on a CPU that nobody asked for; `parameters` in billions, None unknown."""
+    """Raise MachineError for a full-size model on a CPU that nobody asked for; `parameters` in billions, None unknown."""
     if device != "auto" or place.type != "cpu" or (parameters is not None and parameters < FULL_SIZE):
         return
     size = "is a full-size model" if parameters is None else f"has {parameters:.1f} billion parameters"
-    raise InputError(
+    raise MachineError(
         f"{name} {size}, and no GPU can be used: {why_no_gpu()}. On a CPU a default edit takes about 20 hours or more "
         "(runtime.device=cpu does it all the same; --backbone pocket runs on a CPU in seconds)"
     )

@@ -14,7 +14,7 @@ from flowedit.evaluation.methods import PER_CLIP, Method, equalise, left_out, me
 from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.results.summary import REFERENCES, UNEDITED
 from flowedit.media.probe import Prober, probe
-from flowedit.messages import FileMissingError, InputError, one_line
+from flowedit.messages import FileMissingError, InputError, MachineError, one_line
 from flowedit.metrics import catalogue, scoring
 from flowedit.pipeline import instruction
 from flowedit.pipeline.captions import Captions
@@ -182,8 +182,8 @@ def _ours(
         check(settings, open_clip(settings, look(sample.video.absolute())))
         own = settings.runtime.threads or threads
         job = edit_job(settings, PlannedEdit(sample, method.name).label, own, fetch, say)
-    except ConnectionError:
-        raise  # a checkpoint that cannot be had is no fault of a row
+    except (ConnectionError, MachineError):
+        raise  # a checkpoint that cannot be had, or not run here, is no fault of a row
     except (ValueError, OSError) as error:
         return PlannedEdit(sample, method.name, failure=one_line(error))
     return PlannedEdit(sample, method.name, settings, job)

@@ -330,15 +330,20 @@ def _version(package: str) -> str | None:
         return None
 
 
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+"""Suffixes of what a folder of pictures is made of."""
+
+
 def digest(*parts: Any) -> str:
     """24 hexadecimal digits of SHA-256 over plain values."""
     return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()[:24]
 
 
 def digest_file(path: Path) -> str:
-    """The hash of a file's bytes, or of all files in a folder of pictures."""
+    """The hash of a file's bytes, or of the pictures in a folder; what else lies there is not read."""
     if path.is_dir():
-        return digest(*([file.name, digest_file(file)] for file in sorted(path.iterdir()) if file.is_file()))
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGES and file.is_file())
+        return digest(*([file.name, digest_file(file)] for file in files))
     status = path.stat()
     return _of_bytes(str(path), status.st_size, status.st_mtime_ns)
 

@@ -111,3 +111,14 @@ def test_json_of_a_pipe_or_beyond_its_bound_is_not_waited_for(tmp_path):
     assert machine.read_json(tmp_path / "long") == [1, 2, 3]
     with pytest.raises(InputError, match="is longer than 4 bytes"):
         machine.read_json(tmp_path / "long", 4)
+
+
+def test_of_a_folder_its_pictures_are_hashed_and_nothing_else_is_opened(tmp_path):
+    for name in ("0.png", "1.PNG"):
+        (tmp_path / name).write_bytes(name.encode())
+    before = machine.digest_file(tmp_path)
+    (tmp_path / "notes.txt").write_text("other")
+    os.mkfifo(tmp_path / "2.png")
+    assert machine.digest_file(tmp_path) == before
+    (tmp_path / "1.PNG").write_bytes(b"changed")
+    assert machine.digest_file(tmp_path) != before

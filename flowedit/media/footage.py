@@ -12,11 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from flowedit.machine import muted
-from flowedit.media import probe, reader, refusals
+from flowedit.machine import IMAGES, muted
+from flowedit.media import probe, reader
 from flowedit.messages import FileError, InputError
-
-IMAGES = refusals.IMAGES
 
 
 @dataclass(frozen=True)

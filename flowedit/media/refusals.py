@@ -10,12 +10,10 @@ from typing import Any
 import av
 import cv2
 
+from flowedit.machine import IMAGES
 from flowedit.media import colours, rates
 from flowedit.media.colours import Colour
 from flowedit.messages import InputError, listed
-
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-"""Files that are frames of a folder."""
 
 OPAQUE = 250
 """Alpha from here on, of 255, is none: a lossy codec's opaque planes are not exact."""

@@ -120,7 +120,7 @@ def load(
 
 
 def require_device(name: str, parameters: float | None, device: str, place: torch.device) -> None:
-    """Raise MachineError for a full-size model on a CPU that nobody asked for; `parameters` in billions, None unknown."""
+    """Raise MachineError for a full-size model on a CPU that nobody asked for; `parameters` in billions or unknown."""
     if device != "auto" or place.type != "cpu" or (parameters is not None and parameters < FULL_SIZE):
         return
     size = "is a full-size model" if parameters is None else f"has {parameters:.1f} billion parameters"

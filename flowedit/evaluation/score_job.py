@@ -9,8 +9,8 @@ import numpy as np
 
 from flowedit import machine
 from flowedit.evaluation.engine.job import Job, Shelf
-from flowedit.machine import digest, digest_file, versions
-from flowedit.media.footage import IMAGES, Footage, open_footage
+from flowedit.machine import IMAGES, digest, digest_file, versions
+from flowedit.media.footage import Footage, open_footage
 from flowedit.media.mask_file import read_mask_frames
 from flowedit.media.pixels import resize
 from flowedit.messages import InputError, one_line

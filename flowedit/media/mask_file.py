@@ -14,8 +14,9 @@ import av
 import cv2
 import numpy as np
 
+from flowedit.machine import IMAGES
 from flowedit.media import probe, reader
-from flowedit.media.footage import IMAGES, decode_image, frame_files
+from flowedit.media.footage import decode_image, frame_files
 from flowedit.media.frames import LazyFrames
 from flowedit.media.pixels import resize
 from flowedit.messages import FileMissingError, InputError

@@ -306,16 +306,7 @@ def _driver() -> str | None:
     return None
 
 
-PACKAGES = (
-    "flowedit",
-    "torch",
-    "diffusers",
-    "transformers",
-    "av",
-    "decord",
-    "opencv-python-headless",
-    "numpy",
-)
+PACKAGES = ("flowedit", "torch", "diffusers", "transformers", "av", "decord", "opencv-python-headless", "numpy")
 
 
 def versions() -> dict[str, str | None]:

@@ -336,6 +336,8 @@ def digest_file(path: Path) -> str:
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGES and file.is_file())
         return digest(*([file.name, digest_file(file)] for file in files))
     status = path.stat()
+    if not path.is_file():
+        raise FileError(f"{str(path)!r} is not a file")  # a pipe would be waited for
     return _of_bytes(str(path), status.st_size, status.st_mtime_ns)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from flowedit import machine
 from flowedit.machine import whole_file, whole_folder
-from flowedit.messages import InputError
+from flowedit.messages import FileError, InputError
 
 
 def test_a_file_appears_whole_under_folders_that_were_not_there(tmp_path):
@@ -120,5 +120,7 @@ def test_of_a_folder_its_pictures_are_hashed_and_nothing_else_is_opened(tmp_path
     (tmp_path / "notes.txt").write_text("other")
     os.mkfifo(tmp_path / "2.png")
     assert machine.digest_file(tmp_path) == before
+    with pytest.raises(FileError, match="is not a file"):
+        machine.digest_file(tmp_path / "2.png")
     (tmp_path / "1.PNG").write_bytes(b"changed")
     assert machine.digest_file(tmp_path) != before

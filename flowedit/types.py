@@ -204,6 +204,11 @@ class Quiet:
 QUIET = Quiet()
 
 
+def _notices(self: "EditResult | EditedFrames | GeneratedClip") -> tuple[str, ...]:
+    """What was said about it, a line each."""
+    return tuple(self.run["notices"])
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class EditResult:
     """What one edit left: its folder and files, the final and the encoded source latents, and run.yaml as a dict.
@@ -225,10 +230,7 @@ class EditResult:
     latent_mask: Tensor | None
     run: dict[str, Any]
 
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What was said about the edit, a line each."""
-        return tuple(self.run["notices"])
+    notices = property(_notices)
 
     def __repr__(self) -> str:
         return f"EditResult({str(self.video)!r}, {_summary(self.run)})"
@@ -248,10 +250,7 @@ class EditedFrames:
     latent_mask: Tensor | None
     run: dict[str, Any]
 
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What was said about the edit, a line each."""
-        return tuple(self.run["notices"])
+    notices = property(_notices)
 
     def __repr__(self) -> str:
         frames, height, width = self.frames.shape[:3]
@@ -266,10 +265,7 @@ class GeneratedClip:
     video: Path
     run: dict[str, Any]
 
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What was said about the clip, a line each."""
-        return tuple(self.run["notices"])
+    notices = property(_notices)
 
     def __repr__(self) -> str:
         return f"GeneratedClip({str(self.video)!r}, {_summary(self.run)})"

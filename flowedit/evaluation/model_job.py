@@ -1,11 +1,12 @@
 """What the backbone in use says of an edit, as a job: it is encoded again, and looked at under both prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from flowedit.config.schema import Settings
 from flowedit.evaluation.edit_job import editor_of, job_settings, weights
@@ -59,22 +60,31 @@ def work(spec: ModelSpec, folder: Path, monitor: Monitor, shelf: Shelf) -> dict[
     """The metrics of one edit; one that fails is a reason instead of a value, and the others stand."""
     backbone = editor_of(spec.settings, shelf).backbone
     session = Session(backbone.device, monitor)
-    views = [(view, frames) for view, frames in _views(spec, backbone, session)]
-    values: dict[str, float] = {}
+    sums = dict.fromkeys(spec.metrics, 0.0)
     failures: dict[str, str] = {}
-    for name in spec.metrics:
-        model = METRICS[name].model
-        assert model is not None
-        try:
-            with torch.no_grad():
-                values[name] = sum(model(view) * n for view, n in views) / sum(n for _, n in views)
-        except ERRORS as error:
-            failures[name] = first_line(error)
+    count = 0
+    for seen, frames in _views(spec, backbone, session):  # one shot's latent at a time
+        count += frames
+        for name in (name for name in spec.metrics if name not in failures):
+            model = METRICS[name].model
+            assert model is not None
+            try:
+                with torch.no_grad():
+                    sums[name] += frames * model(seen)
+            except ERRORS as error:
+                failures[name] = first_line(error)
+    values = {name: value / count for name, value in sums.items() if name not in failures}
     return {"values": values, "failures": failures, "notices": []}
 
 
-@torch.no_grad()
-def _views(spec: ModelSpec, backbone: Backbone, session: Session) -> Sequence[tuple[ModelView, int]]:
+def view(backbone: Backbone, x: Tensor, prompts: Mapping[Side, str]) -> ModelView:
+    """What a backbone sees of a latent x (1, C, F, h, w) under both prompts, with one noise for all edits of a clip."""
+    x = x.to(backbone.device)
+    velocities = {side: backbone.velocity(backbone.embed(text)) for side, text in prompts.items()}
+    return ModelView(x, velocities, noise.gaussian(SEED, tuple(x.shape), x.device), backbone.knots)
+
+
+def _views(spec: ModelSpec, backbone: Backbone, session: Session) -> Iterator[tuple[ModelView, int]]:
     """What the backbone sees of each shot, and the shot's frames; shots are those of the source."""
     settings = spec.settings
     source = open_clip(settings)
@@ -83,15 +93,11 @@ def _views(spec: ModelSpec, backbone: Backbone, session: Session) -> Sequence[tu
     count = len(clip.selection.indices)
     plan = make_plan(brief(settings), backbone, clip, [cut for cut in cuts if cut < count])
     prompts: dict[Side, str] = {"source": settings.source or "", "target": settings.target or ""}
-    views = []
     for shot in plan.shots:
-        x = encode(backbone, working_frames(clip, shot), session)
-        seen = windows.over(backbone, shot.windows)
-        velocities = {side: seen.velocity(seen.embed(text)) for side, text in prompts.items()}
-        x = x.to(seen.device)
-        eps = noise.gaussian(SEED, tuple(x.shape), x.device)
-        views.append((ModelView(x, velocities, eps, backbone.knots), shot.geometry.source_frames))
-    return views
+        with torch.no_grad():
+            x = encode(backbone, working_frames(clip, shot), session)
+            seen = view(windows.over(backbone, shot.windows), x, prompts)
+        yield seen, shot.geometry.source_frames
 
 
 def _whole(path: Path) -> Clip:

@@ -256,8 +256,8 @@ def _notices(lost: int, held: int, fps: Fraction) -> Iterator[str]:
         )
     if held:
         yield (
-            f"the first frame is held for the time of {held + 1}, and counts as so many of {float(fps):.6g} fps "
-            f"(--start {held} begins where it moves)"
+            f"the first frame is shown as long as {held + 1} frames at {float(fps):.6g} fps, and so counts as "
+            f"{held + 1} frames (--start {held} leaves the repeats out)"
         )
 
 

@@ -107,7 +107,7 @@ def told(path: Path, container: Any, stream: Any, frame: Any) -> list[str]:
     left += [f"{chapters} chapters"] if chapters else []
     if left:
         kept = "its picture" if sound is None else f"its picture and {_described(sound)}"
-        notices.append(f"{path} also has {listed(left)}: the result keeps {kept} alone")
+        notices.append(f"{path} also has {listed(left)}, which the result leaves out: it keeps {kept}")
     return notices
 
 

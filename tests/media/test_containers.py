@@ -249,7 +249,7 @@ def test_a_held_first_frame_leaves_the_others_their_rate():
     """first_held_av.mp4: the first frame lasts 13/24 s; white at 1.5 s and 2.5 s, as the sound is loud."""
     info = probe(CASES_FOLDER / "first_held_av.mp4")
     assert (info.fps, info.frames, info.index.held, info.index.start) == (24, 84, 12, 0)
-    assert info.notices[0].startswith("the first frame is held for the time of 13")
+    assert info.notices[0].startswith("the first frame is shown as long as 13 frames")
     frames = np.concatenate(list(read(info, range(84))))
     assert [place for place, frame in enumerate(frames) if frame.mean() > 220] == [36, 60]
     assert (frames[:13] == frames[0]).all()

@@ -366,7 +366,7 @@ def test_dolby_vision_is_refused(tmp_path):
 def test_what_is_carried_and_what_is_not_is_named(name, words, kept):
     (notice,) = probe(CASES / name).notices
     assert words in notice
-    assert notice.endswith(f"the result keeps its picture and {kept} alone")
+    assert notice.endswith(f"which the result leaves out: it keeps its picture and {kept}")
 
 
 def test_a_file_with_nothing_else_is_taken_without_a_word():

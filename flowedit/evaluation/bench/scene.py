@@ -14,18 +14,16 @@ from flowedit.evaluation.bench.score import Truth, nearest, references, score, t
 from flowedit.evaluation.edit_job import editor_of, job_settings, weights
 from flowedit.evaluation.engine.job import Job, Shelf
 from flowedit.evaluation.methods import Method
-from flowedit.evaluation.model_job import SEED
+from flowedit.evaluation.model_job import view
 from flowedit.evaluation.results.summary import CEILING, FLOOR
-from flowedit.flow import noise
 from flowedit.machine import digest, versions
 from flowedit.media.writer import Writer
 from flowedit.messages import InputError
-from flowedit.metrics.part import ModelView
 from flowedit.metrics.preference import preference
 from flowedit.pipeline.api import Editor
 from flowedit.pipeline.plan import native_size, network_evaluations
 from flowedit.pocket import Vocabulary, edit
-from flowedit.types import Backbone, Monitor, Side, Velocity
+from flowedit.types import Backbone, Monitor, Side
 
 FPS = Fraction(8)
 
@@ -106,14 +104,8 @@ def work(spec: SceneSpec, folder: Path, monitor: Monitor, shelf: Shelf) -> dict[
 @torch.no_grad()
 def _preferred(backbone: Backbone, frames: np.ndarray, reference: Truth) -> dict[str, float]:
     """What the backbone says of the frames under both captions, with the same noise for every edit of a scene."""
-    true = reference.edit
-    x = backbone.encode(frames).to(backbone.device)
-    velocities: dict[Side, Velocity] = {
-        "source": backbone.velocity(backbone.embed(true.source.caption)),
-        "target": backbone.velocity(backbone.embed(true.target.caption)),
-    }
-    eps = noise.gaussian(SEED, tuple(x.shape), x.device)
-    return {"target_preference": preference(ModelView(x, velocities, eps, backbone.knots))}
+    captions: dict[Side, str] = {"source": reference.edit.source.caption, "target": reference.edit.target.caption}
+    return {"target_preference": preference(view(backbone, backbone.encode(frames), captions))}
 
 
 def _truth(seed: int, kind: str, backbone: Backbone) -> Truth:

@@ -63,7 +63,7 @@ def test_a_group_is_a_name_a_dictionary_or_an_object():
         ({"stepps": 3}, "unknown key 'stepps'; did you mean 'steps'"),
         ({"mask": {"poool": 3}}, "did you mean 'mask.pool'"),
         ({"mask": {"pool": 3}}, "mask.pool 3.0 is out of range"),
-        ({"steps": 0}, "steps 0 is out of range: at least 1"),
+        ({"steps": 0}, "steps 0 is out of range: 1 to 1000"),
         ({"clip": "none.mp4"}, "none.mp4"),
     ],
 )

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowedit.backbones import autoencoder
-from flowedit.backbones.autoencoder import Stream
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.components import Components
-from flowedit.backbones.guided import GuidedNetwork
 from flowedit.backbones.text import Reading, TextEncoder
 from flowedit.flow.guidance import scales
 from flowedit.machine import free_memory
 from flowedit.messages import InputError, first_line
+from flowedit.networks import autoencoder
+from flowedit.networks.autoencoder import Stream
+from flowedit.networks.guided import GuidedNetwork
 from flowedit.types import BackboneSpec, Conditioning, Frames, Geometry, Maps, Scale, Tokens, Velocity
 
 HOST = torch.device("cpu")

@@ -9,12 +9,12 @@ from einops import rearrange
 from torch import Tensor
 
 from flowedit.backbones.adapter import Adapter, Architecture
-from flowedit.backbones.autoencoder import Stream, Tiles
 from flowedit.backbones.checkpoint import Checkpoint, quiet
 from flowedit.backbones.families import FAMILIES, STRENGTH_SHIFT, Family
 from flowedit.backbones.text import Reading
 from flowedit.flow import rectify
 from flowedit.messages import InputError
+from flowedit.networks.autoencoder import Stream, Tiles
 from flowedit.types import BackboneSpec
 
 NATIVE_15 = (96, 170)

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from flowedit.backbones.adapter import Adapter, Architecture
-from flowedit.backbones.autoencoder import Stream, Tiles
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.families import FAMILIES, STRENGTH_SHIFT, Family
 from flowedit.backbones.text import Reading
 from flowedit.messages import InputError
+from flowedit.networks.autoencoder import Stream, Tiles
 from flowedit.types import BackboneSpec
 
 LENGTH = 512

@@ -6,9 +6,9 @@ import torch
 from fake_gpu import CUDA, DEFAULT, WAYS, edit, fake_gpu, native, released
 from torch.nn.attention import SDPBackend
 
-from flowedit.backbones import attention
 from flowedit.backbones.released import RELEASES
 from flowedit.messages import InputError
+from flowedit.networks import attention
 
 FAMILIES = ["cogvideox-2b", "cogvideox1.5-5b", "wan2.1-t2v-1.3b"]
 """One of each: sincos; rotary with two latent frames a patch; Wan."""

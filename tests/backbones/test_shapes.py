@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from jaxtyping import Float, jaxtyped
 from torch import Tensor
 
-from flowedit.backbones import attention
 from flowedit.editors import averaging, corrections
 from flowedit.editors.inversion import inversion
 from flowedit.editors.inversion_free import inversion_free
@@ -15,6 +14,7 @@ from flowedit.editors.random_noise import random_noise
 from flowedit.flow import noise, rectify, solvers
 from flowedit.masks import grids, shapes
 from flowedit.masks.maps import pool, smooth_time, threshold
+from flowedit.networks import attention
 
 check = jaxtyped(typechecker=beartype)
 sizes = st.tuples(*[st.integers(1, 5)] * 5)

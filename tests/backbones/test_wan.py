@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import T5Tokenizer
 
 import flowedit
-from flowedit.backbones import families, recorder
+from flowedit.backbones import families
 from flowedit.backbones.random_weights import save_random
 from flowedit.backbones.text import clean
 from flowedit.config import compose
@@ -21,6 +21,7 @@ from flowedit.flow import guidance, noise, schedule, solvers
 from flowedit.language import words
 from flowedit.media import probe
 from flowedit.messages import InputError
+from flowedit.networks import recorder
 from flowedit.pipeline import plan
 from flowedit.pipeline.plan import windows_of
 

@@ -20,12 +20,13 @@ from torch.nn.attention import SDPBackend
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flowedit.backbones import attention, families
+from flowedit.backbones import families
 from flowedit.backbones.checkpoint import Checkpoint, quiet
 from flowedit.backbones.random_weights import tokenizer
 from flowedit.backbones.released import RELEASES, network, save_words
 from flowedit.backbones.text import TextEncoder
 from flowedit.config import compose
+from flowedit.networks import attention
 from flowedit.pipeline import plan, record, steer
 
 CUDA = torch.device("cuda", 0)

@@ -7,8 +7,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from flowedit.backbones.recorder import Recorder, block_indices, recording
 from flowedit.flow.guidance import classifier_free, scales
+from flowedit.networks.recorder import Recorder, block_indices, recording
 from flowedit.types import Conditioning, Maps, Scale, Tokens
 
 Network = Callable[[Tensor, float, Tensor], Tensor]

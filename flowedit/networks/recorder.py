@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from flowedit.backbones.attention import blockwise_lse, token_attention, with_lse
 from flowedit.messages import InputError
+from flowedit.networks.attention import blockwise_lse, token_attention, with_lse
 from flowedit.types import Conditioning, Tokens
 
 NORMALISE = ("joint", "text")

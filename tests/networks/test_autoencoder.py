@@ -8,7 +8,8 @@ import pytest
 import torch
 from diffusers import AutoencoderKLCogVideoX, AutoencoderKLWan
 
-from flowedit.backbones import autoencoder, families
+from flowedit.backbones import families
+from flowedit.networks import autoencoder
 
 SMALL = {"sample_height": 96, "sample_width": 80}
 """Tiles of 48 x 40 pixels, which join: 40 x 32 apart, and 5 x 4 of 6 x 5 latents kept."""

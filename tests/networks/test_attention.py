@@ -11,7 +11,8 @@ from diffusers import CogVideoXTransformer3DModel
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flowedit.backbones import attention, families, recorder
+from flowedit.backbones import families
+from flowedit.networks import attention, recorder
 from flowedit.types import Conditioning
 
 TEXT, KEYS = 12, torch.tensor([2, 3, 7])

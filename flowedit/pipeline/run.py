@@ -27,7 +27,7 @@ from flowedit.pipeline.plan import Plan, asked_size, brief, make_grid, make_plan
 from flowedit.pipeline.record import Edited, Session, describe_generation, describe_run
 from flowedit.pipeline.region import user_latent
 from flowedit.pipeline.render import blends, rendered, write_clip, write_edit
-from flowedit.pipeline.resume import Kept, forget_others, key_of, unfinished
+from flowedit.pipeline.resume import Journal, forget_others, key_of, unfinished
 from flowedit.pipeline.source import Clip, Shot, cut_places, loses_margins, open_clip, working_frames, working_mask
 from flowedit.pipeline.steer import bind, encode, run_editor, steer
 from flowedit.types import Backbone, EditedFrames, EditResult, Frames, GeneratedClip
@@ -141,9 +141,9 @@ def edit_clip(
     key = key_of(plan, backbone, checkpoint(settings, fetch=False)) if keep else None
     with (
         staging(place, clip.video.path.stem, EDIT, inputs) as stage,
-        unfinished(stage, key, session) as kept,
+        unfinished(stage, key, session) as journal,
     ):
-        edits = edit_shots(prepared, backbone, session, kept)
+        edits = edit_shots(prepared, backbone, session, journal)
         with session.meter.phase("decode and write"), torch.no_grad():
             write_edit(plan, backbone, edits, prepared.pixels, stage.folder, session)
         run = describe_run(plan, backbone, edits, session)
@@ -165,7 +165,7 @@ def edit_clip(
 def edit_array(settings: Settings, backbone: Backbone, clip: Clip, session: Session) -> EditedFrames:
     """One edit of frames in memory, to frames in memory; nothing is written."""
     prepared = prepare(settings, backbone, clip, session)
-    edits = edit_shots(prepared, backbone, session, Kept())
+    edits = edit_shots(prepared, backbone, session, Journal())
     with session.phase("decode", len(clip.selection.indices)), torch.no_grad():
         parts = []
         for each in rendered(prepared.plan, backbone, edits, prepared.pixels):
@@ -180,25 +180,27 @@ def edit_array(settings: Settings, backbone: Backbone, clip: Clip, session: Sess
     )
 
 
-def edit_shots(prepared: Prepared, backbone: Backbone, session: Session, kept: Kept) -> list[Edited]:
+def edit_shots(prepared: Prepared, backbone: Backbone, session: Session, journal: Journal) -> list[Edited]:
     """Every shot of the clip, encoded and edited; the autoencoder need not come back between their edits."""
     plan, edits = prepared.plan, []
-    encoded = _encoded(plan, backbone, session, kept)
+    encoded = _encoded(plan, backbone, session, journal)
     for number, (shot, x_src) in enumerate(zip(plan.shots, encoded, strict=True), 1):
         if session.stopped:  # a callback ended the whole edit: what follows stays as it is
             edits.append(Edited(shot, x_src, x_src.clone(), torch.zeros_like(x_src[:, :1]), None, 0, {}))
             continue
         session.shot = number
-        edits.append(_edited(prepared, backbone, shot, x_src, session, kept))
+        edits.append(_edited(prepared, backbone, shot, x_src, session, journal))
     if plan.settings.composite is True and not blends(plan, edits, prepared.pixels):
         session.say(["composite=true has no effect: there is no mask"])
     return edits
 
 
-def _edited(prepared: Prepared, backbone: Backbone, shot: Shot, x_src: Tensor, session: Session, kept: Kept) -> Edited:
+def _edited(
+    prepared: Prepared, backbone: Backbone, shot: Shot, x_src: Tensor, session: Session, journal: Journal
+) -> Edited:
     """One shot, edited, or as an earlier run had edited it."""
     plan, user, name = prepared.plan, None, f"shot-{session.shot:03}-edited"
-    if (found := kept.load(name)) is not None:
+    if (found := journal.load(name)) is not None:
         tensors, facts = found
         session.say(facts["said"])
         return Edited(
@@ -214,15 +216,15 @@ def _edited(prepared: Prepared, backbone: Backbone, shot: Shot, x_src: Tensor, s
         section = between(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
         user = user_latent(working_mask(shot, section), plan.spec, shot.geometry)
     own, said = own_latents(plan.spec, shot.geometry), len(session.notices)
-    done = steer(plan.brief, backbone, x_src, plan.grid, shot.windows, own, session, user, kept)
+    done = steer(plan.brief, backbone, x_src, plan.grid, shot.windows, own, session, user, journal)
     mask = None if done.mask is None else done.mask.cpu()
     edited = Edited(shot, x_src, done.z.cpu(), mask, done.objects, done.evaluations, dict(done.reports))
     if not session.stopped:
         parts = {"z": edited.z, "mask": mask, "objects": done.objects}
         tensors = {key: part for key, part in parts.items() if part is not None}
         facts = {"evaluations": done.evaluations, "reports": edited.reports, "said": session.notices[said:]}
-        kept.save(name, tensors, **facts)
-        kept.drop(f"shot-{session.shot:03}-step*")
+        journal.save(name, tensors, **facts)
+        journal.drop(f"shot-{session.shot:03}-step*")
     return edited
 
 
@@ -236,12 +238,12 @@ def _latents(edits: Sequence[Edited]) -> dict[str, Any]:
     }
 
 
-def _encoded(plan: Plan, backbone: Backbone, session: Session, kept: Kept) -> list[Tensor]:
+def _encoded(plan: Plan, backbone: Backbone, session: Session, journal: Journal) -> list[Tensor]:
     """The source latents of all shots, on the host."""
     encoded, told = [], backbone.spec.world is None
     for number, shot in enumerate(plan.shots, 1):
         name, lost = f"shot-{number:03}-encoded", []
-        if (found := kept.load(name)) is not None:
+        if (found := journal.load(name)) is not None:
             x_src, lost = found[0]["x_src"], list(found[1]["said"])
         else:
             frames = working_frames(plan.clip, shot)
@@ -253,7 +255,7 @@ def _encoded(plan: Plan, backbone: Backbone, session: Session, kept: Kept) -> li
         told = told or bool(lost)
         encoded.append(x_src.cpu())
         if found is None:
-            kept.save(name, {"x_src": x_src}, said=lost)
+            journal.save(name, {"x_src": x_src}, said=lost)
     return encoded
 
 

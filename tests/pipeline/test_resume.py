@@ -348,14 +348,14 @@ def test_a_state_is_kept_at_most_every_few_seconds(tmp_path, monkeypatch):
     monkeypatch.setattr(resume.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(resume, "SECONDS", 5.0)
     monkeypatch.setattr(resume, "SHARE", 50.0)
-    kept, saved = resume.Kept(tmp_path), []
+    journal, saved = resume.Journal(tmp_path), []
 
     def save(name, tensors, **facts):
         saved.append(clock[0])
         clock[0] += 2.0
 
-    monkeypatch.setattr(kept, "save", save)
-    steps = resume.Steps(kept, 1, ())
+    monkeypatch.setattr(journal, "save", save)
+    steps = resume.Steps(journal, 1, ())
     for index in range(300):
         clock[0] += 1.0
         steps.took(Step(index, 300, 0.5, torch.zeros(1), lambda: None))
@@ -428,6 +428,6 @@ def test_the_same_command_goes_on_after_a_kill(command, clip_file, backbone_2b, 
 
 def test_where_nothing_is_kept_no_step_waits_or_holds_its_state(monkeypatch):
     monkeypatch.setattr(resume, "SECONDS", 0.0)
-    steps = resume.Steps(resume.Kept(), 0, range(3))
+    steps = resume.Steps(resume.Journal(), 0, range(3))
     steps.took(Step(0, 3, 1.0, torch.zeros(1), lambda: pytest.fail("waited for the device"), 0.5))
     assert not steps._unsaved

@@ -68,9 +68,9 @@ def _by_model(
 ) -> dict[PlannedEdit, Found]:
     """What the backbone in use says; edits of others alone ask no backbone, unless a metric of it is named."""
     named, scored, jobs = bool(options.metrics), dict[PlannedEdit, Found](), dict[PlannedEdit, Job]()
-    ours = {(p.sample.clip, p.sample.edit): p for p in reversed(there) if p.job is not None}
+    ours = {(p.sample.name, p.sample.edit): p for p in reversed(there) if p.job is not None}
     for p in there:
-        first = ours.get((p.sample.clip, p.sample.edit), p)
+        first = ours.get((p.sample.name, p.sample.edit), p)
         own = _wanted(p.sample, names, named)
         if first.settings is None or not own or (first.job is None and not named):
             continue
@@ -138,7 +138,7 @@ def _by_frames(
 
 def _job(group: Sequence[PlannedEdit], specs: Mapping[PlannedEdit, tuple[ScoreSpec, str]], store: Store) -> Job:
     edits = {specs[p][1]: _file(p, store) for p in group}
-    label = group[0].label if len(edits) == 1 else f"{group[0].sample.clip}, {group[0].sample.edit}"
+    label = group[0].label if len(edits) == 1 else f"{group[0].sample.name}, {group[0].sample.edit}"
     return score_job(specs[group[0]][0], list(edits.items()), f"{label}: scores")
 
 
@@ -161,7 +161,7 @@ def _spec(
 ) -> ScoreSpec:
     sample = planned.sample
     return ScoreSpec(
-        source=(sample.frames or sample.video).absolute(),
+        source=(sample.frames or sample.clip).absolute(),
         indices=_indices(planned, look),
         mask=None if sample.mask is None else sample.mask.absolute(),
         mask_above=sample.mask_above,
@@ -178,7 +178,7 @@ def _spec(
 def _indices(planned: PlannedEdit, look: probe.Prober) -> tuple[int, ...] | None:
     """The source's frames that are scored: those that are edited, of ours and of others' alike."""
     own = planned.settings
-    if own is None or not planned.sample.video.is_file():
+    if own is None or not planned.sample.clip.is_file():
         return None
     info = look(Path(str(own.clip)))
     return tuple(reader.select(info, own.start, own.frames, own.rate).indices)

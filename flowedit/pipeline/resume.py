@@ -26,7 +26,7 @@ from torch import Tensor
 from flowedit.machine import digest, digest_file, digest_folder, versions, whole_file
 from flowedit.messages import Cancelled, InputError, NumericalError, OutOfMemoryError, listed
 from flowedit.pipeline.outputs import Staging
-from flowedit.pipeline.plan import Plan
+from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session, plain
 from flowedit.types import Backbone, Step
 
@@ -87,7 +87,7 @@ class Journal:
             return None
         if not self._told:
             self._told = True
-            self._say(["an earlier run of this edit was not finished: this one goes on where it stopped"])
+            self._say(["an earlier run of this was not finished: this one goes on where it stopped"])
         return found
 
     def drop(self, pattern: str) -> None:
@@ -231,18 +231,18 @@ def forget_others(stage: Staging, key: Mapping[str, Any] | None) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def key_of(plan: Plan, backbone: Backbone, checkpoint: Path | None) -> dict[str, Any]:
-    """All that decides the result of an edit, as plain values by name: settings, clip, mask, backbone, versions."""
-    settings = plan.settings
+def key_of(made: Brief, backbone: Backbone, checkpoint: Path | None, clip: Path | None = None) -> dict[str, Any]:
+    """All that decides a result, as plain values by name: settings, clip if there is one, mask, backbone, versions."""
+    settings = made.settings
     values = _flat(plain(asdict(settings)))
     for place in ("clip", "out", "user_mask", "caption", "backbone.path", "runtime.cache"):
         values.pop(place, None)
-    run = plan.brief.editor.run
+    run = made.editor.run
     module = getattr(sys.modules.get(getattr(run, "__module__", "")), "__file__", None)
     described = {name: value for name, value in backbone.describe().items() if name != "folder"}
     return {
         **values,
-        "clip": digest_file(plan.clip.video.path),
+        "clip": None if clip is None else digest_file(clip),
         "user_mask": None if settings.user_mask is None else digest_file(Path(settings.user_mask)),
         "weights": None if checkpoint is None else digest_folder(checkpoint),
         **{f"backbone's {name}": value for name, value in described.items()},

@@ -103,7 +103,7 @@ def gather(
     folders = {p: store.folder(p.job.id) for p in ordered if p.job is not None and edits[p.job.id].result is not None}
     if shown is not None:
         places.publish({folders[p]: shown[p] for p in folders})
-    found = scores.found(planned, set(folders), options, store, pool, monitor, device, look)
+    found = scores.found(planned, set(folders), scores.Run(options, store, pool, monitor, device, look))
     rows = [row for p in planned for row in _rows(p, edits, found.get(p, []))]
     said: list[tuple[str, Mapping[str, Any]]] = [(outcome.job.label, outcome.result or {}) for outcome in edited]
     said += [(p.label, each.result or {}) for p, of in found.items() for each in of if p.method != UNEDITED]

@@ -27,7 +27,8 @@ def check(settings: Settings, clip: Clip) -> Brief:
     """The brief; raises InputError or FileError for what can be refused without a backbone, so before a download."""
     if settings.target is None or not settings.target.strip():
         raise InputError(
-            "no target prompt: say what the clip should show (--target), or what to change (--instruction)"
+            'no target prompt: say what to change, flowedit edit CLIP "replace the fox with a panda", or what the clip '
+            "should show (--target)"
         )
     made = brief(settings)
     if settings.source is None and "source" in made.editor.sides:

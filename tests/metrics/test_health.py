@@ -61,7 +61,8 @@ def test_an_edit_that_came_to_noise_says_what_to_try(editor, monkeypatch):
     fox, real = frames_of(EXAMPLES / "fox.mp4"), editor.backbone.decode
 
     def notices(**options):
-        return " ".join(editor.edit_frames(fox, fps=Fraction(8), steps=2, strength=1, **FOX, **options).run["notices"])
+        asked = {**FOX, "steps": 2, "strength": 1, **options}
+        return " ".join(editor.edit_frames(fox, fps=Fraction(8), **asked).run["notices"])
 
     assert "made is" not in notices()
     noise = torch.Generator().manual_seed(0)

@@ -281,13 +281,13 @@ def composed(overrides: tuple[str, ...], name: str = "config") -> dict[str, Any]
         chosen = tuple(text for text in overrides if (folder() / text.partition("=")[0]).is_dir())
         values = [text for text in overrides if text not in chosen]
         brought = [plugins.node(*text.split("=", 1)) for text in chosen if text.partition("=")[0] in GROUPS]
-        made = copy.deepcopy(_kept(chosen, name, repr(brought)))
+        made = copy.deepcopy(_kept(chosen, name, repr(brought), folder()))
         return made if _set(made, values) else _composed(overrides, name)
 
 
 @functools.cache
-def _kept(chosen: tuple[str, ...], name: str, brought: str) -> dict[str, Any]:
-    """What these choices compose; `brought` says what plug-ins bring to them at the moment."""
+def _kept(chosen: tuple[str, ...], name: str, brought: str, _place: Path) -> dict[str, Any]:
+    """What these choices compose; `brought` says what plug-ins bring to them at the moment, `_place` is conf/."""
     return _composed(chosen, name)
 
 

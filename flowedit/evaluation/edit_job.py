@@ -11,9 +11,9 @@ from flowedit.evaluation.engine.job import Job, Shelf
 from flowedit.machine import PARTIAL, digest, digest_file, digest_folder, versions
 from flowedit.pipeline import run
 from flowedit.pipeline.api import Editor
-from flowedit.pipeline.plan import network_evaluations
+from flowedit.pipeline.plan import intervals, network_evaluations
 from flowedit.pipeline.record import Session, plain
-from flowedit.pipeline.resume import Kept
+from flowedit.pipeline.resume import Journal
 from flowedit.types import Monitor
 
 PLACES = (("clip",), ("out",), ("user_mask",), ("caption",), ("backbone", "path"), ("runtime", "cache"))
@@ -59,8 +59,12 @@ def weights(settings: Settings, fetch: bool = True, say: Callable[[str], None] =
 
 
 def job_settings(settings: Settings) -> dict[str, Any]:
-    """Settings as plain values, without those that only say where things lie, with the kind of device that is meant."""
+    """Settings as plain values, without those that only say where things lie, with the kind of device that is meant.
+
+    Strengths that come to the same number of steps are one: no more than that number is made of them.
+    """
     values: dict[str, Any] = plain(asdict(settings))
+    values["strength"] = intervals(settings)
     values["runtime"]["device"] = machine.find_device(settings.runtime.device).type
     for *groups, key in PLACES:
         place = values
@@ -81,7 +85,7 @@ def edit(settings: Settings, folder: Path, monitor: Monitor, shelf: Shelf) -> di
     editor = editor_of(settings, shelf)
     editor.backbone.ready()  # so that the first edit's seconds are as long as any other's
     session = Session(editor.backbone.device, monitor)
-    sources = Kept(folder.parent / SOURCES)
+    sources = Journal(folder.parent / SOURCES)
     record = run.edit_clip(settings, editor.backbone, session, out=folder, keep=False, sources=sources).run
     return {"costs": costs(record), "notices": record["notices"]}
 

@@ -82,12 +82,12 @@ def test_a_clip_that_was_looked_at_is_not_looked_at_again(tmp_path, command, mon
 def test_two_that_want_the_same_clip_wait_for_each_other(tmp_path):
     from filelock import FileLock
 
-    kept = resume.Kept(tmp_path / "new")
+    kept = resume.Journal(tmp_path / "new")
     with kept.alone("name"):
         lock = FileLock(tmp_path / "new" / "name.lock", timeout=0)
         with pytest.raises(TimeoutError):
             lock.acquire()
     lock.acquire()
     lock.release()
-    with resume.Kept().alone("name"):  # without a folder nothing is kept, and nobody waits
+    with resume.Journal().alone("name"):  # without a folder nothing is kept, and nobody waits
         pass

@@ -335,7 +335,7 @@ def generate(settings: Settings, backbone: Backbone, session: Session | None = N
     places = tuple(windows_of(settings, spec, geometry.latent[1]))
     shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid)
     session.start(notices.of_start(settings, backbone, shape, made.cost * len(places)))
-    session.say([*notices.of_shape(settings, spec, geometry, places), *spec.notices])
+    session.say([*notices.of_shape(settings, spec, geometry, places, given=False), *spec.notices])
     key = key_of(made, backbone, checkpoint(settings, fetch=False))
     with (
         staging(settings.out, "generate", GENERATE) as stage,

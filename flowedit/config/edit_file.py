@@ -13,7 +13,7 @@ from yaml.constructor import ConstructorError
 from flowedit import messages
 from flowedit.config import compose
 from flowedit.config.schema import Settings
-from flowedit.messages import FileError, InputError
+from flowedit.messages import FileError, FileMissingError, InputError
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -136,6 +136,8 @@ def load(path: Path) -> Any:
     try:
         waits = path.exists() and not path.is_file()  # a pipe
         data = b"" if waits else _start(path)
+    except FileNotFoundError as error:
+        raise FileMissingError(f"{str(path)!r} does not exist: check its path") from error
     except OSError as error:
         raise FileError(f"{str(path)!r} cannot be read: {error.strerror}") from error
     except ValueError as error:  # a name that no file system can spell

@@ -202,7 +202,7 @@ def test_files_that_are_no_clip(refused, edit, clip_file, place):
         "text.mp4": "is not a video",
         "folder.mp4": "is a folder",
         "folder.yaml": "is not a file",
-        "none.yaml": "cannot be read",
+        "none.yaml": "does not exist",
         "text.mp4/clip.mp4": "does not exist",
     }
     for name, text in said.items():

@@ -235,7 +235,7 @@ def test_a_dataset_without_edits_is_refused(bench):
     shutil.rmtree(bench / "edit_prompt")
     refused(bench, "is not a dataset that flowedit knows", "(with edit_prompt/*.json)")
     refused(bench / "nowhere", "is not a dataset that flowedit knows", ".yaml")
-    refused(bench / "nowhere.yaml", "cannot be read")
+    refused(bench / "nowhere.yaml", "does not exist")
 
 
 # A list of our own

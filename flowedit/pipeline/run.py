@@ -74,7 +74,7 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
         name=(chosen.name or chosen.repository) if chosen.path is None else None,
         device=runtime.device,
         dtype=runtime.dtype,
-        rows=runtime.rows,
+        rows=0 if runtime.rows == "auto" else runtime.rows,
         tiling=runtime.tiling,
         cache=machine.cache_folder(runtime.cache),
     )

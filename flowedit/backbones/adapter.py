@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flowedit.backbones import memory
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.components import Components
 from flowedit.backbones.fallback import Fallback, Told
@@ -156,8 +158,8 @@ class Adapter:
             text_weights=text_weights,
         )
         self._guided = GuidedNetwork(self._output, own.patch, rows=0)
-        self.memory = memory = Fallback(self.components, self._guided, device, ladder, offload, rows)
-        self.text = TextEncoder(checkpoint, own.reading, device, text, cache, memory.encoder, text_weights)
+        self.memory = Fallback(self.components, self._guided, device, ladder, offload, rows)
+        self.text = TextEncoder(checkpoint, own.reading, device, text, cache, self.memory.encoder, text_weights)
 
     @property
     def knots(self) -> Tensor:
@@ -167,6 +169,46 @@ class Adapter:
     def ready(self) -> None:
         """Read the weights of the transformer and the autoencoder; the text encoder's may never be needed."""
         self.components.ready()
+
+    def fit(
+        self, latent: tuple[int, int, int, int], rows: int, draws: int, objects: int, say: Callable[[str], None]
+    ) -> None:
+        """Choose how the networks lie in memory, of what was left open: the fastest that fits into what is free.
+
+        `latent` (C, F, h, w) is what the network sees at once, `rows` the batch rows of a draw, `objects` those whose
+        attention is read. `say` hears of a lack of memory, and later of each fall to a smaller preset.
+        """
+        parts, own, network, most = self.components, self.architecture, self._network, rows * draws
+
+        def needs(preset: MemoryPreset) -> float:
+            found = memory.phases(
+                network,
+                latent,
+                rows=min(preset.rows or most, most),
+                draws=draws,
+                precision=(self.dtype.itemsize, own.vae[1].itemsize, parts.encoder_dtype.itemsize),
+                offload=preset.offload,
+                weights=parts.weights,
+                text_weights=parts.text_weights,
+                tiling=parts.tiling,
+                objects=objects,
+                text_here=preset.offload != "parts",  # alone it streams by itself where it has no room
+            )
+            return max(memory.totals(found).values()) * memory.GAPS
+
+        self.memory.fit(needs, say)
+
+    @cached_property
+    def _network(self) -> memory.Network:
+        checkpoint, own = self.checkpoint, self.architecture
+        reader = own.reading.encoder
+        return memory.Network(
+            checkpoint.pipeline,
+            checkpoint.config("transformer", own.transformer[0]),
+            checkpoint.config("vae", own.vae[0]),
+            {**reader.config_class().to_dict(), **checkpoint.config("text_encoder", reader)},
+            checkpoint.dtype("transformer").itemsize,
+        )
 
     def geometry(self, frames: int, size: tuple[int, int]) -> Geometry:
         """The nearest valid shape of a clip of `frames` at about size (height, width).
@@ -265,4 +307,5 @@ class Adapter:
 
     def describe(self) -> dict[str, Any]:
         """What run.yaml keeps of a backbone."""
-        return self.checkpoint.describe(self.device, self.dtype)
+        laid = self.memory.preset
+        return self.checkpoint.describe(self.device, self.dtype) | {"offload": laid.offload, "rows": laid.rows}

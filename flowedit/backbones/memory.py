@@ -46,8 +46,8 @@ PREFETCHED = 2
 
 
 @dataclass(frozen=True)
-class Network:
-    """A checkpoint as its configuration files say: `config.json` of three components, and bytes of a saved weight."""
+class Blueprint:
+    """A checkpoint as its configuration files draw it: `config.json` of three components, and bytes of a saved weight."""
 
     pipeline: str
     transformer: Config
@@ -85,15 +85,15 @@ class Network:
         return frames * height * width
 
 
-def released(name: str) -> Network | None:
+def released(name: str) -> Blueprint | None:
     """A released checkpoint by its name in conf/backbone, from the words of its own files; None for any other name."""
     if (release := RELEASES.get(name)) is None:
         return None
     transformer, saved = release.transformer, FLOAT if release.transformer.saved == "float32" else 2
-    return Network(release.pipeline, transformer.config, release.vae.config, release.text_encoder.config, saved)
+    return Blueprint(release.pipeline, transformer.config, release.vae.config, release.text_encoder.config, saved)
 
 
-def of_folder(folder: Path) -> Network | None:
+def of_folder(folder: Path) -> Blueprint | None:
     """A checkpoint folder, from its configurations; None for a pipeline that is neither a CogVideoX nor a Wan.
 
     Raises InputError for files that are not there, or say nothing of what is needed.
@@ -104,7 +104,7 @@ def of_folder(folder: Path) -> Network | None:
     transformer, vae, text = (
         layout.read_json(folder / part / "config.json") for part in ("transformer", "vae", "text_encoder")
     )
-    network = Network(pipeline, transformer, vae, text)
+    network = Blueprint(pipeline, transformer, vae, text)
     try:
         rest, block, count = parameters(network, "transformer")
         autoencoder.weights(network.vae)
@@ -118,7 +118,7 @@ def of_folder(folder: Path) -> Network | None:
     return replace(network, saved=FLOAT if size > 3 * (rest + block * count) else 2)
 
 
-def precisions(network: Network, dtype: str, cpu: bool) -> tuple[int, int, int]:
+def precisions(network: Blueprint, dtype: str, cpu: bool) -> tuple[int, int, int]:
     """Bytes of a number of transformer, autoencoder and text encoder, for a `runtime.dtype`, as they are loaded.
 
     Wan runs in bfloat16 whatever its files hold, its autoencoder in float32. T5 takes bfloat16 for float16.
@@ -131,7 +131,7 @@ def precisions(network: Network, dtype: str, cpu: bool) -> tuple[int, int, int]:
 
 
 def phases(
-    network: Network,
+    network: Blueprint,
     latent: tuple[int, int, int, int],
     *,
     rows: int = 2,
@@ -190,21 +190,21 @@ def needed(found: Mapping[str, Mapping[str, float]], cpu: bool = False) -> float
     return most if cpu else most * GAPS + SPARE
 
 
-def parameters(network: Network, component: str) -> tuple[float, float, int]:
+def parameters(network: Blueprint, component: str) -> tuple[float, float, int]:
     """Numbers in the weights of "transformer" or "text_encoder": beside its blocks, in one block, and the blocks."""
     if component == "text_encoder":
         return _text_parameters(network.text_encoder, str(network.text_encoder.get("model_type", "t5")) == "umt5")
     return _wan_parameters(network) if network.wan else _cogvideox_parameters(network)
 
 
-def _held(network: Network, component: str, itemsize: int, weights: str, offload: str) -> float:
+def _held(network: Blueprint, component: str, itemsize: int, weights: str, offload: str) -> float:
     """Bytes of a network's weights on the device."""
     rest, block, count = parameters(network, component)
     stored = itemsize if weights == "saved" else 1
     return rest * itemsize + block * stored * (min(count, PREFETCHED) if offload == "blocks" else count)
 
 
-def _cogvideox_parameters(network: Network) -> tuple[float, float, int]:
+def _cogvideox_parameters(network: Blueprint) -> tuple[float, float, int]:
     config, d = network.transformer, network.width
     time, patch_t, p = config["time_embed_dim"], config.get("patch_size_t"), config["patch_size"]
     sites = p * p * (patch_t or 1)
@@ -217,7 +217,7 @@ def _cogvideox_parameters(network: Network) -> tuple[float, float, int]:
     return rest, block, config["num_layers"]
 
 
-def _wan_parameters(network: Network) -> tuple[float, float, int]:
+def _wan_parameters(network: Blueprint) -> tuple[float, float, int]:
     config, d = network.transformer, network.width
     ff, sites = config["ffn_dim"], network.patch[0] * network.patch[1] * network.patch[2]
     attention = 4 * d * d + 4 * d + 2 * d
@@ -242,7 +242,7 @@ def _text(config: Config, tokens: int, itemsize: int) -> dict[str, float]:
 
 
 def _edit(
-    network: Network,
+    network: Blueprint,
     latent: tuple[int, int, int, int],
     rows: int,
     draws: int,
@@ -267,7 +267,7 @@ def _edit(
     }
 
 
-def _cogvideox_block(network: Network, itemsize: int) -> float:
+def _cogvideox_block(network: Blueprint, itemsize: int) -> float:
     """What a block holds at its widest, in sizes of its input: its feed-forward, or the turn of its keys in float32.
 
     Feed-forward: input, state, its norm and the attention's output, and twice four times the width. Turn: input, norm,
@@ -277,13 +277,13 @@ def _cogvideox_block(network: Network, itemsize: int) -> float:
     return max(12.0, turn) if network.transformer.get("use_rotary_positional_embeddings") else 12.0
 
 
-def _wan_block(network: Network, itemsize: int) -> float:
+def _wan_block(network: Blueprint, itemsize: int) -> float:
     """The same of Wan: its feed-forward of a width of its own, or the sum after it in float32."""
     wide = 4 + 2 * network.transformer["ffn_dim"] / network.width
     return max(wide, 5 + 3 * FLOAT / itemsize if itemsize < FLOAT else 7.5)
 
 
-def _places(network: Network, tokens: int) -> float:
+def _places(network: Blueprint, tokens: int) -> float:
     """Bytes of the tables of places: rotary ones, or sincos ones in float64 for the size that it was trained at."""
     config = network.transformer
     if network.wan or config.get("use_rotary_positional_embeddings"):
@@ -293,7 +293,7 @@ def _places(network: Network, tokens: int) -> float:
     return (network.text_tokens + own) * network.width * 8
 
 
-def _tile(network: Network, latent: tuple[int, int, int, int], decode: bool, tiling: bool) -> float:
+def _tile(network: Blueprint, latent: tuple[int, int, int, int], decode: bool, tiling: bool) -> float:
     """Numbers alive while one tile of a clip goes through the autoencoder."""
     vae, frames = network.vae, latent[1] - (network.patch[0] - 1 if not network.wan else 0)
     scale = 8 if network.wan else 2 ** (len(vae["block_out_channels"]) - 1)
@@ -306,7 +306,7 @@ def _tile(network: Network, latent: tuple[int, int, int, int], decode: bool, til
     return autoencoder.peak(vae, False, chunks, (height * scale, width * scale))
 
 
-def tile(network: Network, size: tuple[int, int]) -> tuple[int, int]:
+def tile(network: Blueprint, size: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of the latent of the autoencoder's own tiles, or of the whole where one tile holds it."""
     vae = network.vae
     if network.wan:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flowedit import machine
 from flowedit.backbones import families
+from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
 from flowedit.flow import windows
 from flowedit.media import mask_file
@@ -19,6 +20,7 @@ from flowedit.media.frames import between
 from flowedit.media.probe import Video
 from flowedit.messages import InputError
 from flowedit.metrics.pixels import psnr
+from flowedit.networks import placement
 from flowedit.pipeline import instruction, notices
 from flowedit.pipeline.checks import check, check_editor, check_prompt
 from flowedit.pipeline.notices import Shape
@@ -67,6 +69,8 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
     chosen, runtime = settings.backbone, settings.runtime
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
+    if "int8" in (runtime.weights, runtime.text_weights):
+        placement.require_torchao()  # before a download
     path = checkpoint(settings, say=say)
     assert path is not None
     return families.load(
@@ -77,6 +81,10 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
         rows=runtime.rows,
         tiling=runtime.tiling,
         cache=machine.cache_folder(runtime.cache),
+        offload=runtime.offload,
+        weights=runtime.weights,
+        text_weights=runtime.text_weights,
+        ladder=memory_presets(),
     )
 
 

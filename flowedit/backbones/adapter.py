@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from flowedit.backbones import memory
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.components import Components
-from flowedit.backbones.fallback import Fallback, Told
+from flowedit.backbones.fallback import Fallback, Told, needs
 from flowedit.backbones.presets import MemoryPreset
 from flowedit.backbones.text import Reading, TextEncoder
 from flowedit.flow.guidance import scales
@@ -178,37 +178,17 @@ class Adapter:
         `latent` (C, F, h, w) is what the network sees at once, `rows` the batch rows of a draw, `objects` those whose
         attention is read. `say` hears of a lack of memory, and later of each fall to a smaller preset.
         """
-        parts, own, network, most = self.components, self.architecture, self._network, rows * draws
-
-        def needs(preset: MemoryPreset) -> float:
-            found = memory.phases(
-                network,
-                latent,
-                rows=min(preset.rows or most, most),
-                draws=draws,
-                precision=(self.dtype.itemsize, own.vae[1].itemsize, parts.encoder_dtype.itemsize),
-                offload=preset.offload,
-                weights=parts.weights,
-                text_weights=parts.text_weights,
-                tiling=parts.tiling,
-                objects=objects,
-                text_here=preset.offload != "parts",  # alone it streams by itself where it has no room
-            )
-            return max(memory.totals(found).values()) * memory.GAPS
-
-        self.memory.fit(needs, say)
-
-    @cached_property
-    def _network(self) -> memory.Network:
-        checkpoint, own = self.checkpoint, self.architecture
-        reader = own.reading.encoder
-        return memory.Network(
-            checkpoint.pipeline,
-            checkpoint.config("transformer", own.transformer[0]),
-            checkpoint.config("vae", own.vae[0]),
-            {**reader.config_class().to_dict(), **checkpoint.config("text_encoder", reader)},
-            checkpoint.dtype("transformer").itemsize,
-        )
+        parts, most = self.components, rows * draws
+        known: dict[str, Any] = {
+            "draws": draws,
+            "precision": (self.dtype.itemsize, self.architecture.vae[1].itemsize, parts.encoder_dtype.itemsize),
+            "weights": parts.weights,
+            "text_weights": parts.text_weights,
+            "tiling": parts.tiling,
+            "objects": objects,
+        }
+        blueprint = memory.of_folder(self.checkpoint.path)  # None for a family that it cannot reckon
+        self.memory.fit(None if blueprint is None else partial(needs, blueprint, latent, most, known), say)
 
     def geometry(self, frames: int, size: tuple[int, int]) -> Geometry:
         """The nearest valid shape of a clip of `frames` at about size (height, width).

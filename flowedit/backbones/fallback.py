@@ -64,7 +64,8 @@ class Fallback:
         self._components, self._guided, self._device = components, guided, device
         self._ladder, self._asked = tuple(ladder), presets.asked(ladder, offload, rows)
         self._say: Callable[[str], None] = lambda text: None
-        self._lay(presets.usual(self._asked, offload, rows))
+        self._usual = presets.usual(self._asked, offload, rows)
+        self._lay(self._usual)
 
     def fit(self, needs: Callable[[MemoryPreset], float] | None, say: Callable[[str], None]) -> None:
         """Take the fastest of the asked presets of which the GiB that it `needs` are free; `say` hears of what follows.
@@ -72,9 +73,10 @@ class Fallback:
         The usual preset stands for a network of which nobody knows what it needs (None), and on a device that does not
         tell its free memory.
         """
-        self._say = say
+        self._say, self._components.text_streams = say, False
         free = free_memory(self._device)
         if needs is None or free is None or len(self._asked) == 1:
+            self._lay(self._usual)  # wherever an edit before fell to
             return
         free += self._components.on_device()
         preset, fits = presets.fastest(self._asked, needs, free)

@@ -145,7 +145,9 @@ class Adapter:
             )
         self.checkpoint, self.device, self.dtype = checkpoint, device, dtype
         self.architecture = own = architecture(checkpoint, dtype)
-        self.spec, self.evaluations = own.spec, 0
+        idle = device.type == "cpu" and offload == "blocks"
+        told = ("runtime.offload=blocks saves nothing on a CPU: the networks are in its memory anyway",) if idle else ()
+        self.spec, self.evaluations = replace(own.spec, notices=(*own.spec.notices, *told)), 0
         text = _precision_of_text(device, dtype)
         self.components = Components(
             checkpoint,

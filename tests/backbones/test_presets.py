@@ -105,8 +105,9 @@ def test_the_next_smaller_one_needs_less_and_moves_networks_where_that_alone_hel
 @pytest.mark.parametrize("name", ["auto", "gpu_80gb", "gpu_16gb", "gpu_12gb", "gpu_8gb"])
 def test_every_preset_gives_the_same_edit_and_reads_attention(family, name):
     folder, (whole, _) = family
-    result, _ = edited(loaded(folder, runtime=name))
+    result, ear = edited(loaded(folder, runtime=name))
     assert_same(result, whole)
+    assert any("saves nothing on a CPU" in text for text in ear.notices) == (name in ("gpu_12gb", "gpu_8gb"))
     if name != "auto":
         own = LADDER[NAMES.index(name)]
         assert (result.run["backbone"]["offload"], result.run["backbone"]["rows"]) == (own.offload, own.rows)
@@ -134,7 +135,9 @@ def test_weights_in_8_bits_give_nearly_the_same_edit(family, key, how, tolerance
 def test_int8_without_torchao_is_one_line_that_says_what_to_type(backbone_5b, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for key in ("weights", "text_weights"):
-        with pytest.raises(flowedit.InputError, match=r'torchao, which is not installed: pip install "flowedit\[quant\]"'):
+        with pytest.raises(
+            flowedit.InputError, match=r'torchao, which is not installed: pip install "flowedit\[quant\]"'
+        ):
             loaded(backbone_5b, **{f"runtime.{key}": "int8"})
 
 

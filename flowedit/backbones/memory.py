@@ -187,9 +187,8 @@ def totals(found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {phase: sum(parts.values()) for phase, parts in found.items()}
 
 
-def needed(found: Mapping[str, Mapping[str, float]], cpu: bool = False) -> float:
-    """GiB that must be free: the largest phase, with the gaps between tensors, and what CUDA takes for itself."""
-    most = max(totals(found).values())
+def must_be_free(most: float, cpu: bool = False) -> float:
+    """GiB that must be free for a phase that holds so many: beside it the gaps between tensors, and CUDA's own."""
     return most if cpu else most * GAPS + SPARE
 
 

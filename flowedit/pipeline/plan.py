@@ -1,17 +1,22 @@
 """What an edit will do, resolved once: its objects, sides, scales, grid, windows, sizes and cost; the rest reads it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from flowedit.config.schema import Settings
-from flowedit.editors.spec import EDITORS, Counts, EditorSpec
 from flowedit.flow import schedule, windows
 from flowedit.language import words
 from flowedit.media.fit import lay, working_size
 from flowedit.messages import InputError
 from flowedit.pipeline.source import Clip, Shot
 from flowedit.types import Backbone, BackboneSpec, Geometry, Side
+
+if TYPE_CHECKING:
+    from flowedit.editors.spec import EditorSpec
 
 MOST_STEPS = 1000
 """A model's own knots are no more."""
@@ -48,6 +53,8 @@ class Brief:
 
 def brief(settings: Settings) -> Brief:
     """The brief of these settings; raises InputError for another number of scales than of edited objects."""
+    from flowedit.editors.spec import EDITORS, Counts  # imports torch, which sizes and windows need not wait for
+
     editor = EDITORS[settings.mode.name]
     replaced = settings.user_mask is not None and settings.mask.user == "replace"
     attended = settings.mask.name != "none" and not replaced

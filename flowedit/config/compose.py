@@ -195,12 +195,6 @@ def settings(values: Mapping[str, Any]) -> Settings:
     return made
 
 
-def without_mode(values: Mapping[str, Any]) -> Settings:
-    """Settings whose mode and averaging are plain values, which are not looked at: their rooms import torch."""
-    made: Settings = build(Settings, values, classes={"mode": dict, "averaging": dict})
-    return made
-
-
 def keys() -> tuple[str, ...]:
     """The top-level keys of the configuration."""
     return tuple(key for key in _keys(()) if "." not in key)

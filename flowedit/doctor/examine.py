@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from flowedit.config import compose
 from flowedit.doctor import here, report
 from flowedit.doctor.here import Here
 from flowedit.doctor.models import Model, models, work
@@ -37,11 +36,11 @@ def examine(
 
     Raises InputError for a clip that is none, an unknown backbone, a folder that is no checkpoint, bad values.
     """
-    compose.check_keys(flags, overrides)
+    asked = tuple(models(flags, overrides, here.hub()[0]))
     video = None if clip is None else probe(clip)
     seen = here.look()
     own, on_host = seen.free if free is None else (free, False)
-    found = tuple(_finding(model, video, own, on_host) for model in models(flags, overrides, seen.cache))
+    found = tuple(_finding(model, video, own, on_host) for model in asked)
     return Examined(seen, machine, video, found, own, free is not None)
 
 
@@ -55,11 +54,12 @@ def _finding(model: Model, video: Video | None, free: float | None, on_host: boo
 
 def counted(found: Finding) -> Finding:
     """The finding with the network evaluations of a clip; counting them imports the editors, and so torch."""
+    from flowedit.config.compose import settings
     from flowedit.pipeline.plan import brief
 
     if found.work is None:
         return found
-    return replace(found, evaluations=len(found.work.windows) * brief(compose.settings(found.model.values)).cost)
+    return replace(found, evaluations=len(found.work.windows) * brief(settings(found.model.values)).cost)
 
 
 def as_json(found: Examined) -> str:

@@ -79,7 +79,7 @@ class Here:
 
 def look() -> Here:
     """Look at this machine; what waits for a network waits half a second at most, while the rest is looked at."""
-    cache, endpoint = _hub()
+    cache, endpoint = hub()
     answer = _asked(endpoint)
     gpu, why = _gpu()
     free, total = _memory()
@@ -190,7 +190,7 @@ def _codecs() -> tuple[tuple[str, ...], bool]:
     return tuple(name for name in CODECS if there(name, "r")), there(WRITES, "w")
 
 
-def _hub() -> tuple[Path, str]:
+def hub() -> tuple[Path, str]:
     """The folder of the hub's cache, and its address."""
     from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
 

@@ -10,7 +10,10 @@ from typing import Any
 
 from flowedit.backbones import memory, shapes
 from flowedit.backbones.memory import Blueprint
-from flowedit.config import compose
+from flowedit.config import plugins
+from flowedit.config.defaults import default_of, read
+from flowedit.config.folder import folder
+from flowedit.config.options import build
 from flowedit.config.schema import Settings
 from flowedit.flow.windows import Window
 from flowedit.media.probe import Video
@@ -58,7 +61,22 @@ class Work:
 
 def named() -> list[str]:
     """The backbones with a name, the one that comes with flowedit first."""
-    return sorted((name for name in compose.options("backbone") if name != "folder"), key=lambda name: name != "pocket")
+    ours = sorted(path.stem for path in (folder() / "backbone").glob("*.yaml"))
+    every = dict.fromkeys([*ours, *plugins.names("backbone")])
+    return sorted((name for name in every if name != "folder"), key=lambda name: name != "pocket")
+
+
+def compose_plain(flags: Mapping[str, str], overrides: Sequence[str]) -> dict[str, Any]:
+    """The plain values of the configuration that these compose."""
+    from flowedit.config import compose
+
+    return compose.plain(flags, overrides)
+
+
+def without_mode(values: Mapping[str, Any]) -> Settings:
+    """Settings whose mode and averaging are plain values, which are not looked at: their rooms import torch."""
+    made: Settings = build(Settings, values, classes={"mode": dict, "averaging": dict})
+    return made
 
 
 def models(flags: Mapping[str, str], overrides: Sequence[str], cache: Path) -> Iterator[Model]:
@@ -66,34 +84,53 @@ def models(flags: Mapping[str, str], overrides: Sequence[str], cache: Path) -> I
 
     Raises InputError for an unknown one, a folder that is no checkpoint, and values that an edit refuses.
     """
-    for name in [flags["backbone"]] if "backbone" in flags else named():
-        values = compose.plain({**flags, "backbone": name}, overrides)
-        yield found(compose.without_mode(values), values, cache)
+    if "backbone" in flags:
+        values = compose_plain(flags, overrides)
+        yield found(without_mode(values), values, cache)
+        return
+    for name in named():
+        values = compose_plain({**flags, "backbone": name}, overrides) if flags or overrides else usual(name)
+        yield found(without_mode(values), values, cache)
+
+
+def usual(name: str) -> dict[str, Any]:
+    """The plain values of a named backbone's default edit, as far as memory follows from them.
+
+    Read without Hydra, whose import and compositions take most of a second for all backbones.
+    """
+    groups = ("mask", "runtime", "mode", "averaging")
+    chosen = {group: read(f"{group}/{default_of(group)[0]}") for group in groups}
+    file, mode = read(f"backbone/{name}"), default_of("mode")[0]
+    top = [chosen["mode"], file if "backbone" in file else {}, read(f"backbone_mode/{name}_{mode}")]
+    values = {key: value for each in (read("edit"), *top) for key, value in each.items()}
+    alone = {"mode": {}, "averaging": {}, "backbone": {"name": name} | file.get("backbone", file)}
+    return values | {"mask": chosen["mask"], "runtime": chosen["runtime"], "task": "replace"} | alone
 
 
 def found(settings: Settings, values: Mapping[str, Any], cache: Path) -> Model:
     """The backbone of these settings, as far as files that are here say."""
     chosen = settings.backbone
-    folder, drawn = None, None
+    place: Path | None = None
+    drawn = None
     if chosen.path is not None:
-        folder = Path(chosen.path)
-        if not (folder / "model_index.json").is_file():
+        place = Path(chosen.path)
+        if not (place / "model_index.json").is_file():
             raise InputError(f"backbone {chosen.path!r} is no checkpoint: give a folder that save_pretrained wrote")
     elif chosen.packaged is not None:
-        folder = Path(str(files("flowedit"))) / chosen.packaged
+        place = Path(str(files("flowedit"))) / chosen.packaged
     elif chosen.repository is not None:
-        folder = layout.cached(cache, chosen.repository)
-        drawn = memory.released(chosen.name or "") if folder is None else None
+        place = layout.cached(cache, chosen.repository)
+        drawn = memory.released(chosen.name or "") if place is None else None
     else:
         raise InputError("backbone=folder needs backbone.path=DIR (on the command line, --backbone DIR)")
     notes: Mapping[str, Any] = {}
-    if folder is not None:
-        if lost := layout.lacking(folder):
-            raise InputError(f"backbone {str(folder)!r} lacks {lost[0]}: download it again")
-        drawn = memory.of_folder(folder)
-        notes = layout.read_json(folder / NOTES) if (folder / NOTES).is_file() else {}
-    name = chosen.name or (folder.resolve().name if folder is not None else str(chosen.repository))
-    return Model(name, settings, values, folder, drawn, None if drawn is None else _spec(drawn, notes, name))
+    if place is not None:
+        if lost := layout.lacking(place):
+            raise InputError(f"backbone {str(place)!r} lacks {lost[0]}: download it again")
+        drawn = memory.of_folder(place)
+        notes = layout.read_json(place / NOTES) if (place / NOTES).is_file() else {}
+    name = chosen.name or (place.resolve().name if place is not None else str(chosen.repository))
+    return Model(name, settings, values, place, drawn, None if drawn is None else _spec(drawn, notes, name))
 
 
 def _spec(drawn: Blueprint, notes: Mapping[str, Any], name: str) -> BackboneSpec:

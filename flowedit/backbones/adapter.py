@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowedit.backbones import shapes
+from flowedit.backbones import memory, shapes
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.components import Components
-from flowedit.backbones.fallback import Fallback, Told
+from flowedit.backbones.fallback import Fallback, Told, needs
 from flowedit.backbones.presets import MemoryPreset
 from flowedit.backbones.text import Reading, TextEncoder
 from flowedit.flow.guidance import scales
@@ -157,8 +158,8 @@ class Adapter:
             text_weights=text_weights,
         )
         self._guided = GuidedNetwork(self._output, own.patch, rows=0)
-        self.memory = memory = Fallback(self.components, self._guided, device, ladder, offload, rows)
-        self.text = TextEncoder(checkpoint, own.reading, device, text, cache, memory.encoder, text_weights)
+        self.memory = Fallback(self.components, self._guided, device, ladder, offload, rows)
+        self.text = TextEncoder(checkpoint, own.reading, device, text, cache, self.memory.encoder, text_weights)
 
     @property
     def knots(self) -> Tensor:
@@ -168,6 +169,26 @@ class Adapter:
     def ready(self) -> None:
         """Read the weights of the transformer and the autoencoder; the text encoder's may never be needed."""
         self.components.ready()
+
+    def fit(
+        self, latent: tuple[int, int, int, int], rows: int, draws: int, objects: int, say: Callable[[str], None]
+    ) -> None:
+        """Choose how the networks lie in memory, of what was left open: the fastest that fits into what is free.
+
+        `latent` (C, F, h, w) is what the network sees at once, `rows` the batch rows of a draw, `objects` those whose
+        attention is read. `say` hears of a lack of memory, and later of each fall to a smaller preset.
+        """
+        parts, most = self.components, rows * draws
+        known: dict[str, Any] = {
+            "draws": draws,
+            "precision": (self.dtype.itemsize, self.architecture.vae[1].itemsize, parts.encoder_dtype.itemsize),
+            "weights": parts.weights,
+            "text_weights": parts.text_weights,
+            "tiling": parts.tiling,
+            "objects": objects,
+        }
+        blueprint = memory.of_folder(self.checkpoint.path)  # None for a family that it cannot reckon
+        self.memory.fit(None if blueprint is None else partial(needs, blueprint, latent, most, known), say)
 
     def geometry(self, frames: int, size: tuple[int, int]) -> Geometry:
         """The nearest valid shape of a clip of `frames` at about size (height, width).
@@ -257,4 +278,5 @@ class Adapter:
 
     def describe(self) -> dict[str, Any]:
         """What run.yaml keeps of a backbone."""
-        return self.checkpoint.describe(self.device, self.dtype)
+        laid = self.memory.preset
+        return self.checkpoint.describe(self.device, self.dtype) | {"offload": laid.offload, "rows": laid.rows}

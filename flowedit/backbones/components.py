@@ -37,9 +37,9 @@ class Components:
         weights: str = "saved",
         text_weights: str = "saved",
     ) -> None:
-        self._checkpoint, self._device, self._tiling = checkpoint, device, tiling
+        self._checkpoint, self._device, self.tiling = checkpoint, device, tiling
         self._transformer, self._vae, self._encoder = transformer, vae, encoder
-        self._weights, self._text_weights = weights, text_weights
+        self.weights, self.text_weights = weights, text_weights
         self.offload = "parts"
         self.text_streams = False
         """Whether the text encoder streams under any `offload`: it did not fit."""
@@ -53,14 +53,14 @@ class Components:
         """The transformer, wherever it is."""
         self.release_encoder()  # before the memory is needed
         network = self._checkpoint.model("transformer", *self._transformer)
-        return placement.store(network, self._weights, self._transformer[1])
+        return placement.store(network, self.weights, self._transformer[1])
 
     @cached_property
     def vae(self) -> Any:
         """The autoencoder, wherever it is."""
         self.release_encoder()
         vae = self._checkpoint.model("vae", *self._vae)
-        if self._tiling:
+        if self.tiling:
             vae.enable_tiling()
         return vae
 
@@ -70,7 +70,12 @@ class Components:
         encoder = self._checkpoint.model("text_encoder", *self._encoder)
         if encoder.encoder.embed_tokens.weight is not encoder.shared.weight:
             raise InputError(f"{self._checkpoint.path}/text_encoder loaded with untied, empty token embeddings")
-        return placement.store(encoder, self._text_weights, self._encoder[1])
+        return placement.store(encoder, self.text_weights, self._encoder[1])
+
+    @property
+    def encoder_dtype(self) -> torch.dtype:
+        """The precision that the text encoder computes in."""
+        return self._encoder[1]
 
     def ready(self) -> None:
         """Read the weights of transformer and autoencoder; the text encoder's may never be needed."""

@@ -1,12 +1,13 @@
 """A backbone's place in the device's memory: chosen before an edit, and smaller from where memory ran out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import torch
 
-from flowedit.backbones import presets
+from flowedit.backbones import memory, presets
 from flowedit.backbones.components import Components
+from flowedit.backbones.memory import Blueprint
 from flowedit.backbones.presets import MemoryPreset
 from flowedit.machine import free_memory, out_of_memory
 from flowedit.networks.guided import GuidedNetwork
@@ -16,6 +17,32 @@ T = TypeVar("T")
 Phase = Literal["encode", "embed", "edit", "decode"]
 
 DOING = {"encode": "encoding", "embed": "reading the prompts", "edit": "a step", "decode": "decoding"}
+
+
+WEIGHTS = {"transformer", "autoencoder", "text encoder"}
+"""What `memory.phases` calls them."""
+
+
+def needs(
+    network: Blueprint, latent: tuple[int, int, int, int], rows: int, known: Mapping[str, Any], preset: MemoryPreset
+) -> float:
+    """GiB that must be free for an edit of a latent (C, F, h, w) under a preset, reckoned from the configuration.
+
+    `rows` are the most batch rows that a call has if nothing limits them, `known` what else `memory.phases` takes. The
+    text encoder counts for nothing where it streams by itself if it has no room.
+    """
+    found = memory.phases(
+        network,
+        latent,
+        rows=min(preset.rows or rows, rows),
+        offload=preset.offload,
+        text_here=preset.offload != "parts",
+        **known,
+    )
+    weights = {name: size for parts in found.values() for name, size in parts.items() if name in WEIGHTS}
+    if preset.offload == "none":  # all of them stay, whichever is at work
+        found = {phase: {**parts, **weights} for phase, parts in found.items()}
+    return max(memory.totals(found).values()) * memory.GAPS
 
 
 class Fallback:
@@ -37,16 +64,19 @@ class Fallback:
         self._components, self._guided, self._device = components, guided, device
         self._ladder, self._asked = tuple(ladder), presets.asked(ladder, offload, rows)
         self._say: Callable[[str], None] = lambda text: None
-        self._lay(presets.usual(self._asked, offload, rows))
+        self._usual = presets.usual(self._asked, offload, rows)
+        self._lay(self._usual)
 
-    def fit(self, needs: Callable[[MemoryPreset], float], say: Callable[[str], None]) -> None:
+    def fit(self, needs: Callable[[MemoryPreset], float] | None, say: Callable[[str], None]) -> None:
         """Take the fastest of the asked presets of which the GiB that it `needs` are free; `say` hears of what follows.
 
-        A device that does not tell its free memory keeps the usual preset.
+        The usual preset stands for a network of which nobody knows what it needs (None), and on a device that does not
+        tell its free memory.
         """
-        self._say = say
+        self._say, self._components.text_streams = say, False
         free = free_memory(self._device)
-        if free is None or len(self._asked) == 1:
+        if needs is None or free is None or len(self._asked) == 1:
+            self._lay(self._usual)  # wherever an edit before fell to
             return
         free += self._components.on_device()
         preset, fits = presets.fastest(self._asked, needs, free)

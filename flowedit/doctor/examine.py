@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from flowedit.backbones import presets
+from flowedit.backbones.presets import CPU, Load, Verdict
+from flowedit.config.defaults import memory_presets
 from flowedit.doctor import here, report
 from flowedit.doctor.here import Here
 from flowedit.doctor.models import Model, models, work
 from flowedit.doctor.report import Finding
-from flowedit.doctor.verdict import Verdict, needs, verdict
 from flowedit.media.probe import Video, probe
 
 UNKNOWN = Verdict(False, None, "not known: its files are not here, and no release of this name is")
@@ -46,10 +48,17 @@ def examine(
 
 def _finding(model: Model, video: Video | None, free: float | None, on_host: bool) -> Finding:
     laid = work(model, video)
-    if laid is None:
+    if laid is None or model.drawn is None:
         return Finding(model, None, (), UNKNOWN)
-    needed = needs(model, laid, None if on_host else free, on_host)
-    return Finding(model, laid, needed, verdict(model, needed, free, on_host))
+    settings, drawn = model.settings, model.drawn
+    scales = (settings.source_guidance_scale, settings.target_guidance_scale)
+    rows = (1 if set(scales) == {1.0} else 2) * settings.draws
+    load = Load(laid.seen, rows, settings.draws, 0 if settings.mask.name == "none" else 1)
+    found = presets.needs(memory_presets(), drawn, load, settings.runtime, None if on_host else free)
+    if not on_host:
+        return Finding(model, laid, found, presets.verdict(found, free))
+    host = presets.need(drawn, load, settings.runtime, CPU, free)
+    return Finding(model, laid, [host, *found], presets.verdict_of_host(drawn, host, free))
 
 
 def counted(found: Finding) -> Finding:

@@ -89,7 +89,11 @@ def models(flags: Mapping[str, str], overrides: Sequence[str], cache: Path) -> I
         yield found(without_mode(values), values, cache)
         return
     for name in named():
-        values = compose_plain({**flags, "backbone": name}, overrides) if flags or overrides else usual(name)
+        values = (
+            usual(name)
+            if not flags and not overrides and read(f"backbone/{name}")
+            else compose_plain({**flags, "backbone": name}, overrides)
+        )
         yield found(without_mode(values), values, cache)
 
 

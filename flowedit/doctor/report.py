@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flowedit.backbones.presets import Need, Verdict
 from flowedit.doctor.here import Here
 from flowedit.doctor.models import Model, Work
-from flowedit.doctor.verdict import Need, Verdict
 from flowedit.media.probe import Video
 
 PHASES = ("encode", "text", "edit", "decode")

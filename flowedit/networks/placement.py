@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from flowedit.machine import out_of_memory
+from flowedit.machine import muted, out_of_memory
 from flowedit.messages import InputError
 
 HOST = torch.device("cpu")
@@ -66,8 +66,14 @@ def settle(network: Any) -> None:
 
 
 def held(network: Any) -> int:
-    """Bytes of its weights."""
-    return sum(each.numel() * each.element_size() for each in network.parameters())
+    """Bytes of its weights, as they are held."""
+    return sum(_bytes(each) for each in network.parameters())
+
+
+def _bytes(weight: Any) -> int:
+    flatten = getattr(weight, "__tensor_flatten__", None)
+    inner = [] if flatten is None else [getattr(weight, name) for name in flatten()[0]]
+    return sum(map(_bytes, inner)) if inner else int(weight.numel() * weight.element_size())
 
 
 def _group(module: Any) -> Any:
@@ -86,8 +92,8 @@ def store(network: Any, how: str, dtype: torch.dtype) -> Any:
         network.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
     elif how == "int8":
         require_torchao()
-        from torchao.quantization import Int8WeightOnlyConfig, quantize_
-
+        with muted():  # it warns of its own insides
+            from torchao.quantization import Int8WeightOnlyConfig, quantize_
         quantize_(network, Int8WeightOnlyConfig())
     return network
 

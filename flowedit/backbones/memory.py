@@ -329,3 +329,13 @@ def tile(network: Blueprint, size: tuple[int, int]) -> tuple[int, int]:
 def _first_and_later(count: int, chunk: int) -> tuple[int, int]:
     """Frames of the first chunk, which takes the remainder too, and of a later one, 0 for none."""
     return (count, 0) if count < 2 * chunk else (chunk + count % chunk, chunk)
+
+
+def of_host() -> tuple[float | None, float | None]:
+    """GiB of the host's memory, free and in all; None where the system, which is no Linux, does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        told = {key: float(rest.split()[0]) * 1024 / GIB for key, _, rest in (line.partition(":") for line in lines)}
+        return told["MemAvailable"], told["MemTotal"]
+    except (OSError, KeyError, ValueError, IndexError):
+        return None, None

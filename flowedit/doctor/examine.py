@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flowedit.backbones import presets
-from flowedit.backbones.presets import CPU, Load, Verdict
+from flowedit.backbones.presets import CPU, Verdict
 from flowedit.config.defaults import memory_presets
 from flowedit.doctor import here, report
 from flowedit.doctor.here import Here
 from flowedit.doctor.models import Model, models, work
 from flowedit.doctor.report import Finding
 from flowedit.media.probe import Video, probe
+from flowedit.pipeline.plan import load_of
 
 UNKNOWN = Verdict(False, None, "not known: its files are not here, and no release of this name is")
 
@@ -51,9 +52,7 @@ def _finding(model: Model, video: Video | None, free: float | None, on_host: boo
     if laid is None or model.drawn is None:
         return Finding(model, None, (), UNKNOWN)
     settings, drawn = model.settings, model.drawn
-    scales = (settings.source_guidance_scale, settings.target_guidance_scale)
-    rows = (1 if set(scales) == {1.0} else 2) * settings.draws
-    load = Load(laid.seen, rows, settings.draws, 0 if settings.mask.name == "none" else 1)
+    load = load_of(settings, laid.seen)
     found = presets.needs(memory_presets(), drawn, load, settings.runtime, None if on_host else free)
     if not on_host:
         return Finding(model, laid, found, presets.verdict(found, free))

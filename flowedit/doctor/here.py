@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from flowedit.backbones import memory
 from flowedit.machine import versions
 
 GIB = 2**30
@@ -82,7 +83,7 @@ def look() -> Here:
     cache, endpoint = hub()
     answer = _asked(endpoint)
     gpu, why = _gpu()
-    free, total = _memory()
+    free, total = memory.of_host()
     decodes, encodes = _codecs()
     return Here(
         gpu=gpu,
@@ -157,16 +158,6 @@ def _card(nvml: Any, index: int, driver: str) -> Gpu | None:
         return None
     nvml.nvmlDeviceGetName(card, name, len(name))
     return Gpu(name.value.decode(errors="replace"), memory.free / GIB, memory.total / GIB, driver)
-
-
-def _memory() -> tuple[float | None, float | None]:
-    """GiB of the host's memory, free and in all, where Linux tells."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        told = {key: float(rest.split()[0]) * 1024 / GIB for key, _, rest in (line.partition(":") for line in lines)}
-        return told["MemAvailable"], told["MemTotal"]
-    except (OSError, KeyError, ValueError, IndexError):
-        return None, None
 
 
 def _disk(folder: Path) -> float | None:

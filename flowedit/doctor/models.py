@@ -19,7 +19,7 @@ from flowedit.flow.windows import Window
 from flowedit.media.probe import Video
 from flowedit.media.reader import select
 from flowedit.messages import InputError
-from flowedit.pipeline.plan import asked_size, default_size, native_size, windows_of
+from flowedit.pipeline.plan import asked_size, default_size, native_size, seen_of, windows_of
 from flowedit.pretrained import layout
 from flowedit.types import BackboneSpec, Geometry
 
@@ -55,8 +55,7 @@ class Work:
     @property
     def seen(self) -> tuple[int, int, int, int]:
         """The latent (C, F, H, W) of the longest window."""
-        channels, _, height, width = self.geometry.latent
-        return channels, max(end - start for start, end in self.windows), height, width
+        return seen_of(self.geometry, self.windows)
 
 
 def named() -> list[str]:

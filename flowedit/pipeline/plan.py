@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from flowedit.backbones.presets import Load
 from flowedit.config.schema import Settings
 from flowedit.flow import schedule, windows
 from flowedit.language import words
@@ -253,6 +254,19 @@ def windows_of(settings: Settings, spec: BackboneSpec, latents: int) -> list[win
             f"{spec.name} knows at once: give that many or fewer, or auto"
         )
     return windows.places(latents, window, settings.window_overlap, spec.patch_frames)
+
+
+def seen_of(geometry: Geometry, places: Sequence[windows.Window]) -> tuple[int, int, int, int]:
+    """The latent (C, F, H, W) of the longest of the windows: what the network sees at once."""
+    channels, _, height, width = geometry.latent
+    return channels, max(end - start for start, end in places), height, width
+
+
+def load_of(settings: Settings, latent: tuple[int, int, int, int]) -> Load:
+    """What memory follows from: the latent (C, F, H, W) that the network sees at once, rows of a call, draws."""
+    scales = (settings.source_guidance_scale, settings.target_guidance_scale)
+    rows = (1 if set(scales) == {1.0} else 2) * settings.draws
+    return Load(latent, rows, settings.draws, 0 if settings.mask.name == "none" else 1)
 
 
 def own_latents(spec: BackboneSpec, geometry: Geometry) -> slice:

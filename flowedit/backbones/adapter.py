@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowedit.backbones import memory
+from flowedit.backbones import memory, shapes
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.components import Components
 from flowedit.backbones.fallback import Fallback, Told, needs
@@ -198,17 +198,8 @@ class Adapter:
         `frame_step` k + 1 frames (the last is repeated), sides in multiples of the autoencoder's scale and the
         network's patches. Raises InputError for no frames, and for a side that the model has no positions for.
         """
-        spec, own = self.spec, self.architecture
-        if frames < 1:
-            raise InputError(f"a clip of {frames} frames has nothing to edit")
-        whole = 1 + own.frame_step * -(-(frames - 1) // own.frame_step)
-        height, width = (max(spec.multiple, round(s / spec.multiple) * spec.multiple) for s in size)
-        if spec.max_side is not None and max(height, width) > spec.max_side:
-            raise InputError(f"size {width}x{height} has a side over {spec.max_side}, the most that {spec.name} knows")
-        latents = 1 + (whole - 1) // spec.frames_per_latent + spec.leading_latents
-        return Geometry(
-            frames, whole, (height, width), (own.channels, latents, height // own.scale, width // own.scale)
-        )
+        own = self.architecture
+        return shapes.geometry(self.spec, own.channels, own.scale, own.frame_step, frames, size)
 
     @torch.no_grad()
     def encode(self, frames: Frames, progress: Callable[[int], None] | None = None) -> Tensor:

@@ -34,6 +34,7 @@ from flowedit.pipeline.plan import (
     make_plan,
     native_size,
     own_latents,
+    seen_of,
     windows_of,
 )
 from flowedit.pipeline.record import Edited, Session, describe_generation, describe_run
@@ -66,7 +67,7 @@ def checkpoint(settings: Settings, fetch: bool = True, say: Callable[[str], None
         if found is not None or not fetch:
             return found
         families.require_device(chosen.name or chosen.repository, chosen.parameters, device, place)
-        say(notices.of_download(chosen))
+        say(notices.of_download(settings, place))
         return families.download(chosen.repository, chosen.download or "size unknown")
     raise InputError("backbone=folder needs backbone.path=DIR (on the command line, --backbone DIR)")
 
@@ -329,7 +330,7 @@ def generate(settings: Settings, backbone: Backbone, session: Session | None = N
     )
     places = tuple(windows_of(settings, spec, geometry.latent[1]))
     _fit(made, backbone, (geometry.latent[0], places[0][1] - places[0][0], *geometry.latent[2:]), session)
-    shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid)
+    shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid, seen_of(geometry, places))
     session.start(notices.of_start(settings, backbone, shape, made.cost * len(places)))
     session.say([*notices.of_shape(settings, spec, geometry, places), *spec.notices])
     key = key_of(made, backbone, checkpoint(settings, fetch=False))

@@ -9,7 +9,7 @@ import torch
 from fake_gpu import CUDA, DEFAULT, WAYS, edit, fake_gpu, native, released
 from torch.nn.attention import SDPBackend
 
-from flowedit.backbones.presets import MemoryPreset
+from flowedit.backbones.presets import Load, MemoryPreset
 from flowedit.backbones.released import RELEASES
 from flowedit.config.defaults import memory_presets
 from flowedit.messages import InputError
@@ -148,7 +148,7 @@ def test_embedding_sends_away_what_is_on_the_card(tmp_path):
 def test_a_card_of_8_gib_takes_the_text_encoder_block_by_block(tmp_path, name):
     with fake_gpu(gib=7.5) as card:
         backbone, said = released(tmp_path, name), []
-        backbone.fit(native(backbone).latent, 2, 1, 1, said.append)
+        backbone.fit(Load(native(backbone).latent), said.append)
         parts = backbone.components
         parts.place(parts.vae)
         card.peak = 0
@@ -159,7 +159,7 @@ def test_a_card_of_8_gib_takes_the_text_encoder_block_by_block(tmp_path, name):
         assert card.live < 2**25
     with fake_gpu(gib=16):
         backbone, said = released(tmp_path, name, layers=2), []
-        backbone.fit(native(backbone).latent, 2, 1, 1, said.append)
+        backbone.fit(Load(native(backbone).latent), said.append)
         backbone.embed("a fox")
         assert said == []
 
@@ -183,7 +183,7 @@ LADDER = memory_presets()
 def test_auto_takes_what_fits_into_a_cards_free_memory(tmp_path, name, gib, taken):
     with fake_gpu(gib=gib):
         backbone, said = released(tmp_path, name, rows="auto", offload="auto", ladder=LADDER), []
-        backbone.fit(native(backbone).latent, 2, 1, 1, said.append)
+        backbone.fit(Load(native(backbone).latent), said.append)
     assert backbone.memory.preset.name == (taken or "gpu_8gb")
     assert len(said) == (taken is None)
     assert taken or "runtime=gpu_8gb" in said[0]
@@ -214,7 +214,7 @@ def test_a_fall_on_the_card_leaves_nothing_of_the_call_that_failed(tmp_path, pha
     with fake_gpu() as card:
         backbone = released(tmp_path, "cogvideox-5b", layers=3, offload="none", ladder=LADDER)
         geometry, parts, said = backbone.geometry(9, (160, 240)), backbone.components, []
-        backbone.fit(geometry.latent, 2, 1, 1, said.append)
+        backbone.fit(Load(geometry.latent), said.append)
         network = parts.transformer.transformer_blocks[1] if phase == "edit" else parts.encoder.encoder.block[1]
         inner, calls = network.forward, []
 

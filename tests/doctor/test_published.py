@@ -36,7 +36,4 @@ def test_it_agrees_with_what_is_published(name, way, published, source):
     drawn = memory.released(name)
     precision = memory.precisions(drawn, "auto", cpu=False)
     found = memory.totals(memory.phases(drawn, NATIVE, precision=precision, objects=0, **WAYS[way]))
-    print(
-        f"{name} | {way} | {max(found.values()):.1f} | {published} | {max(found.values()) / published - 1:+.0%} | {source}"
-    )
     assert max(found.values()) == pytest.approx(published, rel=0.25), source

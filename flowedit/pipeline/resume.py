@@ -238,8 +238,8 @@ def key_of(made: Brief, backbone: Backbone, checkpoint: Path | None, clip: Path 
     """All that decides a result, as plain values by name: settings, clip if there is one, mask, backbone, versions."""
     settings = made.settings
     values = _flat(plain(asdict(settings)))
-    for place in ("clip", "out", "user_mask", "caption", "backbone.path", "runtime.cache", *MEMORY):
-        values.pop(place, None)
+    for name in ("clip", "out", "user_mask", "caption", "backbone.path", "runtime.cache", *MEMORY):
+        values.pop(name, None)
     run = made.editor.run
     module = getattr(sys.modules.get(getattr(run, "__module__", "")), "__file__", None)
     described = {

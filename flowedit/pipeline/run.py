@@ -30,6 +30,7 @@ from flowedit.pipeline.plan import (
     Plan,
     asked_size,
     brief,
+    load_of,
     make_grid,
     make_plan,
     native_size,
@@ -145,9 +146,8 @@ def _fit(made: Brief, backbone: Backbone, latent: Sequence[int], session: Sessio
     """
     if (fit := getattr(backbone, "fit", None)) is None:
         return
-    rows = max(1 if set(made.scales[side]) == {1.0} else 2 for side in made.editor.sides)
-    objects = len(made.objects) or len(made.sides)
-    fit(tuple(latent), rows, made.settings.draws, objects, lambda text: session.say([text]))
+    channels, frames, height, width = latent
+    fit(load_of(made.settings, (channels, frames, height, width)), lambda text: session.say([text]))
 
 
 def edit_clip(

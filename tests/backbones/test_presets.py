@@ -105,8 +105,9 @@ def test_the_next_smaller_one_needs_less_and_moves_networks_where_that_alone_hel
 @pytest.mark.parametrize("name", ["auto", "gpu_80gb", "gpu_16gb", "gpu_12gb", "gpu_8gb"])
 def test_every_preset_gives_the_same_edit_and_reads_attention(family, name):
     folder, (whole, _) = family
-    result, _ = edited(loaded(folder, runtime=name))
+    result, ear = edited(loaded(folder, runtime=name))
     assert_same(result, whole)
+    assert any("saves nothing on a CPU" in text for text in ear.notices) == (name in ("gpu_12gb", "gpu_8gb"))
     if name != "auto":
         own = LADDER[NAMES.index(name)]
         assert (result.run["backbone"]["offload"], result.run["backbone"]["rows"]) == (own.offload, own.rows)

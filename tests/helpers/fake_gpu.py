@@ -209,12 +209,12 @@ def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0), gib=80):
         yield card
 
 
-def released(folder, name, *, rows=0, layers=None, offload="parts", weights="saved", ladder=()):
+def released(folder, name, *, rows=0, layers=None, offload="parts", weights="saved", ladder=(), changed=None):
     """The adapter of a released checkpoint on the card, in the precision that it is released in.
 
-    Its transformer and text encoder are cut to so many `layers`, if told so.
+    Its transformer and text encoder are cut to so many `layers`, if told so; `changed` parts stand for its own.
     """
-    release = RELEASES[name]
+    release = replace(RELEASES[name], **(changed or {}))
     if layers is not None:
         release = replace(
             release, transformer=_cut(release.transformer, layers), text_encoder=_cut(release.text_encoder, layers)

@@ -38,6 +38,9 @@ RECORDED = 1024
 WAN_TEXT = 512
 """Tokens of text that Wan was trained with; no file of its says so."""
 
+CROSS = (6, 4)
+"""Of Wan's attention to text: sizes of the block's input, and of the text, that it holds."""
+
 STREAMED = {"transformer": 2, "text_encoder": 1}
 """Blocks that are on the device at once where blocks wait in the host's memory: one at work, and of one the next."""
 
@@ -187,9 +190,12 @@ def totals(found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {phase: sum(parts.values()) for phase, parts in found.items()}
 
 
-def must_be_free(most: float, cpu: bool = False) -> float:
-    """GiB that must be free for a phase that holds so many: beside it the gaps between tensors, and CUDA's own."""
-    return most if cpu else most * GAPS + SPARE
+def must_be_free(most: float) -> float:
+    """GiB that must be free for a phase that holds so many: beside it the gaps between tensors, and CUDA's own.
+
+    On a CPU it is torch that takes the rest.
+    """
+    return most * GAPS + SPARE
 
 
 def parameters(network: Blueprint, component: str) -> tuple[float, float, int]:
@@ -254,13 +260,15 @@ def _edit(
 ) -> dict[str, float]:
     """One network call of so many rows: what a block holds, its tables of places, the recorder's, and the states."""
     config, d, tokens = network.transformer, network.width, network.tokens(latent)
-    seen, heads = tokens + (0 if network.wan else network.text_tokens), config["num_attention_heads"]
+    text, heads = network.text_tokens, config["num_attention_heads"]
+    seen = tokens if network.wan else tokens + text
     numbers = _wan_block(network, itemsize) if network.wan else _cogvideox_block(network, itemsize)
     state = FLOAT * latent[0] * latent[1] * latent[2] * latent[3]
     widest = d * (config["ffn_dim"] if network.wan else 4 * d)
     keys = rows * heads * RECORDED * (config["attention_head_dim"] + 2)
     return {
-        "block": numbers * rows * seen * d * itemsize,
+        "block": max(numbers * seen, CROSS[0] * tokens + CROSS[1] * text if network.wan else 0) * rows * d * itemsize,
+        "prompt": rows * text * (config["text_dim"] + d if network.wan else 2 * config["text_embed_dim"]) * itemsize,
         "attention": rows * heads * seen * FLOAT,
         "places": _places(network, tokens),
         "recorder": (keys + objects * state / FLOAT / latent[0]) * FLOAT if objects else 0.0,

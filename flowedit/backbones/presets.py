@@ -148,7 +148,7 @@ def need(drawn: Blueprint, load: Load, runtime: RuntimeOptions, preset: MemoryPr
     if streams and memory.must_be_free(whole["text"]) > (free or 0.0):
         whole["text"] = totals("blocks")["text"]
         return Need(preset, whole, memory.must_be_free(max(whole.values())), streams=True)
-    return Need(preset, whole, memory.must_be_free(max(whole.values()), on_host))
+    return Need(preset, whole, memory.must_be_free(max(whole.values())))
 
 
 def needs(

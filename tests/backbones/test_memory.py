@@ -1,12 +1,17 @@
 """The memory that is reckoned from a configuration, held to what is counted and to what is measured."""
 
+import weakref
 from dataclasses import replace
 
 import memory_table
+import numpy as np
 import pytest
+import torch
 from fake_gpu import DEFAULT, edit, fake_gpu, released
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from flowedit.backbones import memory
+from flowedit.backbones import families, memory
+from flowedit.backbones import released as releases
 from flowedit.backbones.released import RELEASES, network
 from flowedit.networks import autoencoder_memory
 
@@ -88,3 +93,73 @@ def test_an_autoencoder_is_reckoned_by_tile_and_length(tmp_path, name, frames):
             own = memory.released(name)
             found = memory.phases(own, shape.latent, precision=memory.precisions(own, "auto", cpu=False))
             assert sum(found[phase].values()) == pytest.approx(counted, rel=WITHIN)
+
+
+class Live(TorchDispatchMode):
+    """Counts the bytes of live tensors that are made inside, on the CPU, with contents."""
+
+    def __init__(self):
+        super().__init__()
+        self.live = self.peak = 0
+        self.seen = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for each in out if isinstance(out, (tuple, list)) else [out]:
+            if isinstance(each, torch.Tensor) and func is not torch.ops.aten.detach.default:
+                self.hold(each.untyped_storage(), args)
+        return out
+
+    def hold(self, storage, args):
+        key, size = storage._cdata, storage.nbytes()
+        given = [each for each in args if isinstance(each, torch.Tensor)]
+        if key in self.seen or any(each.untyped_storage()._cdata == key for each in given):
+            return
+        self.seen[key] = size
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self.free, key)
+
+    def free(self, key):
+        self.live -= self.seen.pop(key)
+
+
+MIDDLE = {
+    "CogVideoXTransformer3DModel": {"num_attention_heads": 6, "text_embed_dim": 128},
+    "WanTransformer3DModel": {"num_attention_heads": 6, "ffn_dim": 1000, "text_dim": 128},
+    "AutoencoderKLCogVideoX": {"block_out_channels": [16, 32, 32, 32], "norm_num_groups": 4},
+    "AutoencoderKLWan": {"base_dim": 16, "num_res_blocks": 2},
+    "T5EncoderModel": {"d_ff": 512, "d_model": 128, "num_heads": 8},
+    "UMT5EncoderModel": {"d_ff": 512, "d_model": 128, "num_heads": 8},
+}
+"""Of a size between the small random checkpoints and the releases."""
+
+COUNTED = ("transformer", "autoencoder", "text encoder", "places", "latents")
+"""What is there before a call, and what an edit holds around it."""
+
+
+@pytest.mark.parametrize("middle", [False, True], ids=["small", "middle"])
+@pytest.mark.parametrize("name", ["cogvideox-2b", "cogvideox-5b", "cogvideox1.5-5b", "wan2.1-t2v-1.3b"])
+def test_real_tensors_on_a_cpu_are_reckoned_too(tmp_path, monkeypatch, name, middle):
+    """In float32, each phase by itself, weights apart."""
+    for kind, config in MIDDLE.items() if middle else ():
+        monkeypatch.setitem(releases.SMALL, kind, {**releases.SMALL[kind], **config})
+    folder = releases.save_released(tmp_path / name, name, small=True)
+    backbone, drawn = families.load(folder, device="cpu"), memory.of_folder(folder)
+    shape = backbone.geometry(17, (64, 96))
+    found = memory.phases(
+        drawn, shape.latent, precision=memory.precisions(drawn, "auto", cpu=True), objects=0, cpu=True
+    )
+    backbone.ready()
+    z, frames = torch.zeros(1, *shape.latent), np.zeros((shape.frames, *shape.size, 3), np.uint8)
+    velocity = backbone.velocity(backbone.embed("a fox"), 6.0, backbone.embed(""))
+    phases = {
+        "encode": lambda: backbone.encode(frames),
+        "decode": lambda: list(backbone.decode(z)),
+        "edit": lambda: velocity(z, 0.5),
+    }
+    for phase, work in phases.items():
+        with torch.no_grad(), Live() as live:
+            work()
+        reckoned = sum(size for what, size in found[phase].items() if what not in COUNTED)
+        assert reckoned * memory.GIB == pytest.approx(live.peak, rel=WITHIN), phase

@@ -30,10 +30,20 @@ def test_what_is_reckoned_is_what_was_counted(name):
     """The table of backbones/README.md, which another test holds to the count itself."""
     own, counted = memory.released(name), memory_table.read()[name]
     precision = memory.precisions(own, "auto", cpu=False)
-    two, one = (memory.totals(memory.phases(own, NATIVE[name], rows=n, precision=precision)) for n in (2, 1))
+    two, one, streamed, streamed_one = (
+        memory.totals(memory.phases(own, NATIVE[name], rows=rows, precision=precision, offload=offload))
+        for offload in ("parts", "blocks")
+        for rows in (2, 1)
+    )
+    got = {
+        **two,
+        "edit, 1 row": one["edit"],
+        "text, streamed": streamed["text"],
+        "edit, gpu_12gb": streamed["edit"],
+        "edit, gpu_8gb": streamed_one["edit"],
+    }
     for phase, want in counted.items():
-        got = one["edit"] if phase == "edit, 1 row" else two[phase]
-        assert got == pytest.approx(want, rel=WITHIN), phase
+        assert got[phase] == pytest.approx(want, rel=WITHIN), phase
 
 
 @pytest.mark.parametrize("name", RELEASES)

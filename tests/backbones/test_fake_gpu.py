@@ -153,7 +153,7 @@ def test_embedding_sends_away_what_is_on_the_card(tmp_path):
         for part in (parts.vae, parts.transformer):
             parts.place(part)
             placed = card.live
-            backbone.embed("a second scene, without a cache on disk")
+            backbone.embed(f"a scene beside the {type(part).__name__}, without a cache on disk")
             assert [id(each) for each in parts._placed] == [id(vars(parts)["encoder"])]
             assert {each.device.type for each in part.parameters()} == {"cpu"}
             parts.place(part)

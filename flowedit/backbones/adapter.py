@@ -11,21 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flowedit.backbones import memory, presets, shapes
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.components import Components
+from flowedit.backbones.fallback import Fallback, Told
+from flowedit.backbones.options import RuntimeOptions
+from flowedit.backbones.presets import Load, MemoryPreset
 from flowedit.backbones.text import Reading, TextEncoder
 from flowedit.flow.guidance import scales
-from flowedit.machine import free_memory
 from flowedit.messages import InputError, first_line
 from flowedit.networks import autoencoder
 from flowedit.networks.autoencoder import Stream
 from flowedit.networks.guided import GuidedNetwork
 from flowedit.types import BackboneSpec, Conditioning, Frames, Geometry, Maps, Scale, Tokens, Velocity
-
-HOST = torch.device("cpu")
-
-SPARE = 0.5
-"""GiB that a text encoder needs on a card beside its weights: its activations and gaps between tensors."""
 
 BACKEND = "DIFFUSERS_ATTN_BACKEND"
 """The variable by which diffusers' users choose how its networks attend; CogVideoX's do not listen to it."""
@@ -110,28 +108,18 @@ def _require_backend() -> None:
         raise InputError(f"{BACKEND}={name} does not work here: unset it ({first_line(error)})") from error
 
 
-def _reader(
-    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
-) -> tuple[torch.device, torch.dtype, tuple[str, ...]]:
-    """Where and how precisely the text encoder runs, and what to say of it.
-
-    That is on the device, or on the host where the device's free memory has no room for it: it runs once a prompt. It
-    takes bfloat16 for float16, of which transformers keeps a quarter in float32, which takes 2 GB more.
-    """
-    text = torch.bfloat16 if dtype is torch.float16 and device.type == "cuda" and computes_bfloat16(device) else dtype
-    size = 2.5 if text is torch.float16 else text.itemsize
-    needed, free = checkpoint.parameters("text_encoder") * size / 2**30 + SPARE, free_memory(device)
-    if free is None or needed <= free:
-        return device, text, ()
-    told = f"the text encoder runs on the CPU: it needs {needed:.1f} GiB, and the GPU has {free:.1f} GiB free"
-    return HOST, torch.bfloat16 if text is torch.float16 else text, (told,)
+def _precision_of_text(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """bfloat16 for float16, of which transformers keeps a quarter in float32, which takes 2 GB more; else as given."""
+    exact = dtype is torch.float16 and device.type == "cuda" and computes_bfloat16(device)
+    return torch.bfloat16 if exact else dtype
 
 
 class Adapter:
     """A checkpoint behind the `Backbone` seam; its components are loaded when first needed.
 
-    One component at a time is on an accelerator. `architecture(checkpoint, dtype)` reads the configuration; it raises
-    InputError for a checkpoint that its family cannot run.
+    `architecture(checkpoint, dtype)` reads the configuration; it raises InputError for a checkpoint that its family
+    cannot run. Where its networks lie is what `offload` and `rows` say, or, of those that are "auto", what `fit` finds.
+    Where memory runs out it goes on with the next smaller preset of the `ladder`, from the very call that failed.
     """
 
     def __init__(
@@ -141,9 +129,13 @@ class Adapter:
         device: torch.device,
         dtype: torch.dtype,
         *,
-        rows: int,
+        rows: int | str,
         tiling: bool,
         cache: Path | None,
+        offload: str = "auto",
+        weights: str = "saved",
+        text_weights: str = "saved",
+        ladder: Sequence[MemoryPreset] = (),
     ) -> None:
         _require_backend()
         if dtype is torch.bfloat16 and not computes_bfloat16(device):
@@ -152,26 +144,35 @@ class Adapter:
                 "compute: take --backbone cogvideox-2b, which runs in float16, or runtime.device=cpu"
             )
         self.checkpoint, self.device, self.dtype = checkpoint, device, dtype
+        self._runtime = RuntimeOptions(
+            device=str(device),
+            dtype=str(dtype).removeprefix("torch."),  # type: ignore[arg-type]
+            offload=offload,  # type: ignore[arg-type]
+            weights=weights,  # type: ignore[arg-type]
+            text_weights=text_weights,  # type: ignore[arg-type]
+            rows=rows,  # type: ignore[arg-type]
+            tiling=tiling,
+            threads=None,
+            cache=None,
+        )
         self.architecture = own = architecture(checkpoint, dtype)
-        where, text, told = _reader(checkpoint, device, dtype)
+        idle = device.type == "cpu" and offload == "blocks"
+        told = ("runtime.offload=blocks saves nothing on a CPU: the networks are in its memory anyway",) if idle else ()
         self.spec, self.evaluations = replace(own.spec, notices=(*own.spec.notices, *told)), 0
-        self.components = parts = Components(
+        text = _precision_of_text(device, dtype)
+        self.components = Components(
             checkpoint,
             device,
             transformer=own.transformer,
             vae=own.vae,
             encoder=(own.reading.encoder, text),
             tiling=tiling,
+            weights=weights,
+            text_weights=text_weights,
         )
-        self.text = TextEncoder(
-            checkpoint,
-            own.reading,
-            where,
-            text,
-            cache,
-            encoder=lambda: parts.encoder if where != device else parts.place(parts.encoder),
-        )
-        self._guided = GuidedNetwork(self._output, own.patch, rows)
+        self._guided = GuidedNetwork(self._output, own.patch, rows=0)
+        self.memory = Fallback(self.components, self._guided, device, ladder, offload, rows)
+        self.text = TextEncoder(checkpoint, own.reading, device, text, cache, self.memory.encoder, text_weights)
 
     @property
     def knots(self) -> Tensor:
@@ -182,40 +183,54 @@ class Adapter:
         """Read the weights of the transformer and the autoencoder; the text encoder's may never be needed."""
         self.components.ready()
 
+    def fit(self, load: Load, say: Callable[[str], None]) -> None:
+        """Choose how the networks lie in memory, of what was left open: the fastest that fits into what is free.
+
+        `say` hears of a lack of memory, and later of each fall to a smaller preset.
+        """
+        blueprint = memory.of_folder(self.checkpoint.path)  # None for a family of which nobody knows what it needs
+
+        def needs(preset: MemoryPreset, free: float) -> float:
+            assert blueprint is not None
+            return presets.need(blueprint, load, self._runtime, preset, free).total
+
+        self.memory.fit(None if blueprint is None else needs, say)
+
     def geometry(self, frames: int, size: tuple[int, int]) -> Geometry:
         """The nearest valid shape of a clip of `frames` at about size (height, width).
 
         `frame_step` k + 1 frames (the last is repeated), sides in multiples of the autoencoder's scale and the
         network's patches. Raises InputError for no frames, and for a side that the model has no positions for.
         """
-        spec, own = self.spec, self.architecture
-        if frames < 1:
-            raise InputError(f"a clip of {frames} frames has nothing to edit")
-        whole = 1 + own.frame_step * -(-(frames - 1) // own.frame_step)
-        height, width = (max(spec.multiple, round(s / spec.multiple) * spec.multiple) for s in size)
-        if spec.max_side is not None and max(height, width) > spec.max_side:
-            raise InputError(f"size {width}x{height} has a side over {spec.max_side}, the most that {spec.name} knows")
-        latents = 1 + (whole - 1) // spec.frames_per_latent + spec.leading_latents
-        return Geometry(
-            frames, whole, (height, width), (own.channels, latents, height // own.scale, width // own.scale)
-        )
+        own = self.architecture
+        return shapes.geometry(self.spec, own.channels, own.scale, own.frame_step, frames, size)
 
     @torch.no_grad()
     def encode(self, frames: Frames, progress: Callable[[int], None] | None = None) -> Tensor:
         """Frames uint8 (F, H, W, 3) of a valid shape to the latent's mode (1, C, f, h, w) on the host, scaled."""
-        vae = self.components.place(self.components.vae)
-        with self.checkpoint.reporting("its autoencoder cannot be run"):
-            stream = self.architecture.encoder(vae, len(frames), frames.shape[1:3])
-            x = self.architecture.scaled(autoencoder.encode(stream, frames, self.device, progress))
+        told = Told(progress)
+
+        def encoded() -> Tensor:
+            vae = self.components.place(self.components.vae)
+            with self.checkpoint.reporting("its autoencoder cannot be run"):
+                stream = self.architecture.encoder(vae, len(frames), frames.shape[1:3])
+                return self.architecture.scaled(autoencoder.encode(stream, frames, self.device, told.anew()))
+
+        x = self.memory.run("encode", encoded)
         return torch.cat([x[:, :, :1]] * self.spec.leading_latents + [x], dim=2)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Iterator[np.ndarray]:
         """A latent (1, C, f, h, w) to chunks of frames uint8 (F, H, W, 3), the clip's first frames first."""
-        vae = self.components.place(self.components.vae)
-        with self.checkpoint.reporting("its autoencoder cannot be run"):
-            z = self.architecture.unscaled(z[:, :, self.spec.leading_latents :])
-            yield from autoencoder.decode(self.architecture.decoder(vae, z.shape[2], z.shape[3:]), z, self.device)
+        z = self.architecture.unscaled(z[:, :, self.spec.leading_latents :])
+
+        def decoded() -> Iterator[np.ndarray]:
+            vae = self.components.place(self.components.vae)
+            with self.checkpoint.reporting("its autoencoder cannot be run"):
+                stream = self.architecture.decoder(vae, z.shape[2], z.shape[3:])
+                yield from autoencoder.decode(stream, z, self.device)
+
+        yield from self.memory.chunks("decode", decoded)
 
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
         """[start, end) characters of each token of the prompt, without loading the text encoder."""
@@ -227,7 +242,7 @@ class Adapter:
 
     def embed(self, prompt: str) -> Conditioning:
         """The prompt's embedding, padded to the model's text length; raises InputError if the prompt is longer."""
-        made = self.text.embed(prompt)
+        made = self.memory.run("embed", lambda: self.text.embed(prompt))
         return replace(made, embedding=made.embedding.to(self.device))
 
     def velocity(
@@ -243,7 +258,8 @@ class Adapter:
 
         def velocity(z: Tensor, t: float) -> Tensor:
             x = self.architecture.state(z.float(), t)
-            return self.architecture.velocity(self._guided(x, t, prompt, guidance_scale, negative), x, t)
+            output = self.memory.run("edit", lambda: self._guided(x, t, prompt, guidance_scale, negative))
+            return self.architecture.velocity(output, x, t)
 
         return velocity
 
@@ -268,4 +284,5 @@ class Adapter:
 
     def describe(self) -> dict[str, Any]:
         """What run.yaml keeps of a backbone."""
-        return self.checkpoint.describe(self.device, self.dtype)
+        laid = self.memory.preset
+        return self.checkpoint.describe(self.device, self.dtype) | {"offload": laid.offload, "rows": laid.rows}

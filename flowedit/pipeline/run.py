@@ -15,6 +15,7 @@ from torch import Tensor
 
 from flowedit import machine
 from flowedit.backbones import families
+from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
 from flowedit.flow import windows
 from flowedit.media import mask_file
@@ -22,6 +23,7 @@ from flowedit.media.frames import between
 from flowedit.media.probe import Video
 from flowedit.messages import FileError, InputError
 from flowedit.metrics.pixels import psnr
+from flowedit.networks import placement
 from flowedit.pipeline import instruction, notices
 from flowedit.pipeline.checks import check, check_editor, check_prompt
 from flowedit.pipeline.notices import Shape
@@ -31,10 +33,12 @@ from flowedit.pipeline.plan import (
     Plan,
     asked_size,
     brief,
+    load_of,
     make_grid,
     make_plan,
     native_size,
     own_latents,
+    seen_of,
     windows_of,
 )
 from flowedit.pipeline.record import Edited, Session, describe_generation, describe_run
@@ -67,7 +71,7 @@ def checkpoint(settings: Settings, fetch: bool = True, say: Callable[[str], None
         if found is not None or not fetch:
             return found
         families.require_device(chosen.name or chosen.repository, chosen.parameters, device, place)
-        say(notices.of_download(chosen))
+        say(notices.of_download(settings, place))
         return families.download(chosen.repository, chosen.download or "size unknown")
     raise InputError("backbone=folder needs backbone.path=DIR (on the command line, --backbone DIR)")
 
@@ -80,6 +84,8 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
     chosen, runtime = settings.backbone, settings.runtime
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
+    if "int8" in (runtime.weights, runtime.text_weights):
+        placement.require_torchao()  # before a download
     path = checkpoint(settings, say=say)
     assert path is not None
     return families.load(
@@ -90,6 +96,10 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
         rows=runtime.rows,
         tiling=runtime.tiling,
         cache=machine.cache_folder(runtime.cache),
+        offload=runtime.offload,
+        weights=runtime.weights,
+        text_weights=runtime.text_weights,
+        ladder=memory_presets(),
     )
 
 
@@ -118,6 +128,9 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
         cuts = cut_places(settings, clip, session)
     session.say(notices.of_cuts(cuts if settings.cuts == "auto" else (), float(clip.selection.fps)))
     plan = make_plan(made, backbone, clip, cuts)
+    seen = max(end - start for shot in plan.shots for start, end in shot.windows)
+    channels, _, *sides = plan.geometry.latent
+    _fit(made, backbone, (channels, seen, *sides), session)
     session.start(notices.of_start(settings, backbone, Shape.of(plan), plan.evaluations))
     session.say(notices.of_shots(plan))
     mask = None
@@ -127,6 +140,17 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     most = max(len(shot.windows) for shot in plan.shots)
     session.say([*backbone.spec.notices, *notices.of_region(made), *notices.of_unused(made, most)])
     return Prepared(plan, mask)
+
+
+def _fit(made: Brief, backbone: Backbone, latent: Sequence[int], session: Session) -> None:
+    """Let a backbone that has `fit`, as ours have, choose how it lies in memory for this edit, and hear what it says.
+
+    `latent` (C, F, h, w) is what the network sees at once.
+    """
+    if (fit := getattr(backbone, "fit", None)) is None:
+        return
+    channels, frames, height, width = latent
+    fit(load_of(made.settings, (channels, frames, height, width)), lambda text: session.say([text]))
 
 
 def edit_clip(
@@ -333,7 +357,8 @@ def generate(settings: Settings, backbone: Backbone, session: Session | None = N
         settings.frames or spec.trained_frames, asked_size(settings, spec) or native_size(spec)
     )
     places = tuple(windows_of(settings, spec, geometry.latent[1]))
-    shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid)
+    _fit(made, backbone, (geometry.latent[0], places[0][1] - places[0][0], *geometry.latent[2:]), session)
+    shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid, seen_of(geometry, places))
     session.start(notices.of_start(settings, backbone, shape, made.cost * len(places)))
     session.say([*notices.of_shape(settings, spec, geometry, places, given=False), *spec.notices])
     key = key_of(made, backbone, checkpoint(settings, fetch=False))

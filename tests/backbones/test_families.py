@@ -19,8 +19,9 @@ from flowedit.types import BackboneSpec
 class Toy:
     """A backbone of a family that no folder of weights belongs to."""
 
-    def __init__(self, checkpoint, device, dtype, *, rows, tiling, cache):
+    def __init__(self, checkpoint, device, dtype, *, rows, tiling, cache, **memory):
         self.device, self.dtype, self.given = device, dtype, (rows, tiling, cache)
+        self.memory = memory
         self.spec = BackboneSpec(
             name=checkpoint.name, notices=(), trained=True, trained_frames=9, fps=8, latent_size=(8, 8),
             native_area=4096, multiple=8, frames_per_latent=4,
@@ -49,7 +50,8 @@ def test_a_family_that_a_script_adds_opens_its_checkpoints(folder, tmp_path, pip
     backbone = families.load(folder(pipeline), name="mine", device="cpu", rows=2, tiling=False, cache=tmp_path)
     assert isinstance(backbone, Toy)
     assert (backbone.spec.name, backbone.given) == ("mine", (2, False, tmp_path))
-    assert (backbone.device.type, backbone.dtype) == ("cpu", torch.float32)
+    own = {"offload": "auto", "weights": "saved", "text_weights": "saved", "ladder": ()}
+    assert (backbone.device.type, backbone.dtype, backbone.memory) == ("cpu", torch.float32, own)
     assert families.load(tmp_path, device="cpu", dtype="bfloat16").dtype is torch.bfloat16
 
 
@@ -105,7 +107,7 @@ def test_every_option_is_declared(group):
 
 def test_options_know_their_range_and_need_no_torch():
     runtime = declare.options_of(options.RuntimeOptions)
-    assert [runtime["rows"].refusal(rows) for rows in (0, 4, -1)] == [None, None, "at least 0 (0: no limit)"]
+    assert [runtime["rows"].refusal(rows) for rows in (0, 4, -1)] == [None, None, "auto or at least 0 (0: no limit)"]
     assert [runtime["threads"].refusal(threads) for threads in (None, 1, 0)] == [None, None, "at least 1"]
     code = "import sys, flowedit.backbones.options; print([m for m in ('torch', 'diffusers') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

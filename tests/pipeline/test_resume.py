@@ -192,6 +192,33 @@ def test_memory_that_runs_out_while_decoding_costs_no_edit_and_the_message_says_
     assert left(out) == []
 
 
+def test_an_edit_that_ran_out_of_memory_goes_on_under_another_preset(backbone_2b, clip_file, tmp_path):
+    def loaded(preset):
+        return flowedit.load(backbone_2b, **{"runtime.device": "cpu", "runtime": preset}, **FAST, **WORDS)
+
+    whole = loaded("gpu_24gb").edit(clip_file, out=tmp_path / "whole")
+    short, calls = loaded("gpu_8gb"), []
+    network, inner = short.backbone.components.transformer, short.backbone.components.transformer.forward
+
+    def forward(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 6:  # of three rows a step
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return inner(*args, **kwargs)
+
+    network.forward = forward
+    with pytest.raises(flowedit.OutOfMemoryError, match=r"'edit'.*\(--runtime\), the same command goes on"):
+        short.edit(clip_file, out=tmp_path / "o")
+    other = loaded("gpu_24gb")
+    other.backbone.encode = lambda *args: pytest.fail("encoded again")
+    done = other.edit(clip_file, out=tmp_path / "o")
+    assert other.backbone.evaluations == 2 * 3  # the first step is not taken again
+    assert any("was not finished" in text for text in done.notices)
+    change = (whole.latents - whole.source_latents).norm()
+    assert (done.latents - whole.latents).norm() < 1e-3 * change
+    assert left(tmp_path / "o") == []
+
+
 def test_memory_that_runs_out_before_anything_is_kept_promises_nothing(editor, clip_file, tmp_path, monkeypatch):
     def short(*args):
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -23,6 +23,7 @@ from flowedit.config.defaults import read
 from flowedit.config.folder import folder
 from flowedit.config.names import RENAMED, meant
 from flowedit.config.options import Declared, build, declared, hint_of, kinds_of
+from flowedit.config.quality import QualityOptions, at_quality
 from flowedit.config.schema import Settings
 from flowedit.declare import options_of
 from flowedit.language import grammar, tasks
@@ -49,7 +50,13 @@ def _forms(declarations: Iterable[Declared]) -> tuple[dict[str, str], set[str]]:
     return {each.key: each.option.written for each in found}, several
 
 
-_OWNERS = {"": Settings, "backbone.": BackboneOptions, "runtime.": RuntimeOptions, "mask.": MaskOptions}
+_OWNERS = {
+    "": Settings,
+    "backbone.": BackboneOptions,
+    "runtime.": RuntimeOptions,
+    "mask.": MaskOptions,
+    "quality.": QualityOptions,
+}
 
 WRITTEN, LISTS = _forms(
     Declared(prefix + name, option, hint_of(cls, name))
@@ -113,7 +120,7 @@ def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = (
     for key, value in given.items():
         group, _, name = key.rpartition(".")
         (values[group] if group else values)[name] = value
-    return settings(values)
+    return settings(values, {key for key, _ in rest})
 
 
 def _late(groups: Sequence[str], rest: Iterable[tuple[str, Any]]) -> tuple[Mapping[str, str], Set[str]]:
@@ -178,12 +185,16 @@ def told(texts: Mapping[str, Any]) -> str:
     return tasks.infer(*(str(texts.get(key) or "") for key in ("source", "target", "source_words", "target_words")))
 
 
-def settings(values: Mapping[str, Any]) -> Settings:
-    """Settings from a composed configuration as plain values; raises ValueError for a value out of range."""
+def settings(values: Mapping[str, Any], by_hand: Set[str] = frozenset()) -> Settings:
+    """Settings from a composed configuration as plain values, its steps at its quality unless they are set `by_hand`.
+
+    Raises ValueError for a value out of range.
+    """
     from flowedit.editors.spec import EDITORS  # imports torch, which a mistyped key need not wait for
 
     editor = EDITORS[str(values["mode"]["name"])]
-    made: Settings = build(Settings, values, classes={"mode": editor.options})
+    at = at_quality(values, editor.options, by_hand)
+    made: Settings = build(Settings, at, classes={"mode": editor.options})
     return made
 
 

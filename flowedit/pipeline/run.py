@@ -298,7 +298,7 @@ def generate(settings: Settings, backbone: Backbone, session: Session | None = N
     with staging(settings.out, "generate", GENERATE) as stage:
         seen = windows.over(backbone, places)
         with session.meter.phase("embed"):
-            _, velocities = bind(made, seen)
+            _, velocities = bind(made, seen, grid)
         start, before = torch.zeros((1, *geometry.latent), device=seen.device), backbone.evaluations
         with session.meter.phase("edit"), torch.no_grad():
             z, _ = run_editor(made, start, velocities, grid, None, own_latents(spec, geometry), session)

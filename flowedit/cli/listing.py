@@ -120,12 +120,14 @@ def _options() -> Iterator[tuple[str, ...]]:
     from flowedit.config.compose import composed
     from flowedit.config.defaults import default_of
     from flowedit.config.options import declared
+    from flowedit.config.quality import at_quality
     from flowedit.config.schema import Settings
-    from flowedit.editors.spec import EDITORS
+    from flowedit.editors.spec import EDITORS, ModeOptions
     from flowedit.evaluation.options import EvaluationOptions
 
     usual = [
-        composed((*backbone, "averaging=differential")) | {"draws": composed(backbone)["draws"]}
+        at_quality(composed((*backbone, "averaging=differential")), ModeOptions, ())
+        | {"draws": composed(backbone)["draws"]}
         for backbone in (("backbone=folder",), ())
     ]
     for each in declared(Settings):

@@ -60,7 +60,7 @@ def test_a_mode_brings_its_own_defaults_and_a_flag_stands_over_them():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_is_tuned_for_pocket_at_96_network_evaluations(mode):
-    """The whole of its steps, each with guidance; what is enough of them is the default (test_quality)."""
+    """By all of its steps; how many of them are enough is another matter (test_quality)."""
     settings = compose.compose({"mode": mode, "quality": "best"})
     assert (compose.folder() / "backbone_mode" / f"pocket_{mode}.yaml").is_file()
     rows = {"random_noise": 2, "inversion": 3, "inversion_free": 3}[mode]  # a step; a source at guidance 1 is one row

@@ -32,9 +32,9 @@ def test_every_mode_on_every_backbone_has_every_quality(mode, backbone):
 
 
 def test_the_default_is_what_was_measured_and_else_what_was_published():
-    assert network_evaluations(compose.compose({"quality": "best"}, ["mode.guidance_interval=[0,1]"])) == 96
+    assert network_evaluations(compose.compose({"quality": "best"})) == 96
     assert compose.compose().quality.name == "fast"
-    assert network_evaluations(compose.compose()) == 20
+    assert network_evaluations(compose.compose()) == 24
     for other in (
         {"backbone": "cogvideox-2b"},
         {"mode": "flowedit"},

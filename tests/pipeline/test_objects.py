@@ -91,7 +91,7 @@ def test_what_goes_what_comes_and_what_is_kept(source_words, target_words, named
         ("a fox and a car", "a car", "fox, car", "car, car", "remove"),
         ("a fox and a car", "a red car", "fox, car", "car", "replace"),
         ("a fox and a car", "a panda and a car", "fox, car", "panda, car", "replace"),
-        ("a red car", "a car", "car", "car", "replace"),
+        ("a red car", "a car", "car", "car", "recolour"),
     ],
 )
 def test_a_kept_object_does_not_tell_the_task(source, target, source_words, target_words, task):

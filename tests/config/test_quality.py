@@ -9,7 +9,7 @@ from flowedit.pipeline.notices import of_unused
 from flowedit.pipeline.plan import brief, intervals, network_evaluations
 
 PROMPTS = {"source": "a fox", "target": "a panda", "source_words": "fox", "target_words": "panda"}
-SHARES = {"draft": 0.125, "fast": 0.25, "balanced": 0.5, "best": 1.0}
+SHARES = {"draft": 0.125, "fast": 0.325, "balanced": 0.5, "best": 1.0}
 
 
 def said(flags, overrides=()):
@@ -34,7 +34,7 @@ def test_every_mode_on_every_backbone_has_every_quality(mode, backbone):
 def test_the_default_is_what_was_measured_and_else_what_was_published():
     assert network_evaluations(compose.compose({"quality": "best"})) == 96
     assert compose.compose().quality.name == "fast"
-    assert network_evaluations(compose.compose()) == 24
+    assert network_evaluations(compose.compose()) == 30
     for other in (
         {"backbone": "cogvideox-2b"},
         {"mode": "flowedit"},
@@ -46,9 +46,9 @@ def test_the_default_is_what_was_measured_and_else_what_was_published():
 
 def test_what_counts_steps_is_brought_along():
     settings = compose.compose({"mode": "flowdirector_v2", "quality": "fast"})
-    assert (settings.steps, settings.mode.fixed_noise_steps) == (13, 2)
+    assert (settings.steps, settings.mode.fixed_noise_steps) == (17, 3)
     settings = compose.compose({"mode": "flowdirector_v2", "quality": "fast"}, ["mode.fixed_noise_steps=7"])
-    assert (settings.steps, settings.mode.fixed_noise_steps) == (13, 7)
+    assert (settings.steps, settings.mode.fixed_noise_steps) == (17, 7)
     assert compose.compose({"mode": "flowdirector_v2", "steps": 20}).mode.fixed_noise_steps == 8
 
 
@@ -81,7 +81,7 @@ def test_a_quality_that_acts_is_not_told():
 
 def test_an_edit_s_file_and_a_sweep_take_it_and_steps_win_there_too(tmp_path):
     file = tmp_path / "edit.yaml"
-    for row, steps in (({}, 10), ({"steps": 9}, 9), ({"quality": "balanced"}, 20)):
+    for row, steps in (({}, 13), ({"steps": 9}, 9), ({"quality": "balanced"}, 20)):
         file.write_text(yaml.safe_dump({"clip": "a.mp4", **PROMPTS, **row}), encoding="utf-8")
         assert compose.compose(edit_file.read_edit(file)).steps == steps
         if "quality" not in row:

@@ -16,6 +16,7 @@ from flowedit.backbones.checkpoint import FILES, Checkpoint, quiet
 from flowedit.declare import Registry
 from flowedit.machine import find_device, why_no_gpu
 from flowedit.messages import InputError, MachineError
+from flowedit.networks import imports
 from flowedit.pretrained import hub, layout
 from flowedit.types import Backbone
 
@@ -102,6 +103,7 @@ def load(
 
     Raises InputError for a folder that holds none, a pipeline that no family reads, an unknown device or precision.
     """
+    imports.defer()
     checkpoint = Checkpoint(path, name)
     family = family_of(checkpoint)
     checkpoint.require_whole()

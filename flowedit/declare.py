@@ -45,6 +45,8 @@ class Option:
     """Whether `flowedit generate` has one too."""
     bench: bool = False
     """Whether `flowedit bench` has one too."""
+    counts_steps: bool = False
+    """Whether it counts steps of the grid, so that a quality of fewer steps has fewer of these too."""
     data: bool = True
     """Whether an edit's YAML file may set it: a data file chooses no folder and no weights."""
 

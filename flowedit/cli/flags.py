@@ -37,7 +37,7 @@ UNSET = object()
 SWITCHES = ("--debug", "--quiet", "--dry-run", "--help")
 
 SECTIONS = {
-    "most used": ("source", "backbone", "mode", "strength", "out"),
+    "most used": ("source", "backbone", "mode", "quality", "strength", "edit_strength", "out"),
     "what to change": (
         "instruction", "target", "source_words", "target_words", "negative_prompt", "task", "caption",
     ),

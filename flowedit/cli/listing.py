@@ -120,23 +120,27 @@ def _options() -> Iterator[tuple[str, ...]]:
     from flowedit.config.compose import composed
     from flowedit.config.defaults import default_of
     from flowedit.config.options import declared
+    from flowedit.config.quality import at_quality
     from flowedit.config.schema import Settings
-    from flowedit.editors.spec import EDITORS
+    from flowedit.editors.spec import EDITORS, ModeOptions
     from flowedit.evaluation.options import EvaluationOptions
 
     usual = [
-        composed((*backbone, "averaging=differential")) | {"draws": composed(backbone)["draws"]}
+        at_quality(composed((*backbone, "averaging=differential")), ModeOptions, ())
+        | {"draws": composed(backbone)["draws"]}
         for backbone in (("backbone=folder",), ())
     ]
     for each in declared(Settings):
-        if each.key in ("mode", "backbone", "task", "mask", "averaging", "runtime"):
+        if each.key in ("mode", "backbone", "quality", "task", "mask", "averaging", "runtime"):
             yield (
                 each.key,
                 each.option.typed or "NAME",
                 default_of(each.key)[0],
                 f"{each.option.help}: {_names(each.key)}",
             )
-        elif each.key not in ("mode.name", "mode.preset", "mask.name") and not each.key.startswith("backbone."):
+        elif each.key not in ("mode.name", "mode.preset", "mask.name", "quality.name") and not each.key.startswith(
+            "backbone."
+        ):
             yield each.key, each.typed, _both(usual, each.key), _help(each.option)
     common = {each.key for each in declared(Settings)}
     for name, spec in EDITORS.items():

@@ -25,6 +25,7 @@ from flowedit.config.defaults import read
 from flowedit.config.folder import folder
 from flowedit.config.names import RENAMED, meant
 from flowedit.config.options import Declared, build, declared, hint_of, kinds_of
+from flowedit.config.quality import QualityOptions, at_quality
 from flowedit.config.schema import Settings
 from flowedit.declare import options_of
 from flowedit.language import grammar, tasks
@@ -51,7 +52,13 @@ def _forms(declarations: Iterable[Declared]) -> tuple[dict[str, str], set[str]]:
     return {each.key: each.option.written for each in found}, several
 
 
-_OWNERS = {"": Settings, "backbone.": BackboneOptions, "runtime.": RuntimeOptions, "mask.": MaskOptions}
+_OWNERS = {
+    "": Settings,
+    "backbone.": BackboneOptions,
+    "runtime.": RuntimeOptions,
+    "mask.": MaskOptions,
+    "quality.": QualityOptions,
+}
 
 WRITTEN, LISTS = _forms(
     Declared(prefix + name, option, hint_of(cls, name))
@@ -98,14 +105,20 @@ def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = (
 
     Raises InputError, in one line and with the nearest valid key or choice, for anything it does not know.
     """
-    return settings(plain(flags, overrides))
+    return settings(*_valued(flags, overrides))
 
 
 def plain(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """The configuration that `compose` makes settings of, as plain values; torch is not imported for it.
 
-    Raises InputError as `compose` does for keys and choices; values are not looked at.
+    Its steps are those of the mode, at any quality. Raises InputError as `compose` does for keys and choices; values
+    are not looked at.
     """
+    return _valued(flags, overrides)[0]
+
+
+def _valued(flags: Mapping[str, Any] | None, overrides: Iterable[str]) -> tuple[dict[str, Any], Set[str]]:
+    """The configuration as plain values, and the keys that were set by hand."""
     groups, texts, rest = _sorted_out(flags, overrides)
     written, several = _late(groups, rest)
     given: dict[str, Any] = dict(texts)
@@ -123,7 +136,7 @@ def plain(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = ())
     for key, value in given.items():
         group, _, name = key.rpartition(".")
         (values[group] if group else values)[name] = value
-    return values
+    return values, {key for key, _ in rest}
 
 
 def _late(groups: Sequence[str], rest: Iterable[tuple[str, Any]]) -> tuple[Mapping[str, str], Set[str]]:
@@ -188,12 +201,16 @@ def told(texts: Mapping[str, Any]) -> str:
     return tasks.infer(*(str(texts.get(key) or "") for key in ("source", "target", "source_words", "target_words")))
 
 
-def settings(values: Mapping[str, Any]) -> Settings:
-    """Settings from a composed configuration as plain values; raises ValueError for a value out of range."""
+def settings(values: Mapping[str, Any], by_hand: Set[str] = frozenset()) -> Settings:
+    """Settings from a composed configuration as plain values, its steps at its quality unless they are set `by_hand`.
+
+    Raises ValueError for a value out of range.
+    """
     from flowedit.editors.spec import EDITORS  # imports torch, which a mistyped key need not wait for
 
     editor = EDITORS[str(values["mode"]["name"])]
-    made: Settings = build(Settings, values, classes={"mode": editor.options})
+    at = at_quality(values, editor.options, by_hand)
+    made: Settings = build(Settings, at, classes={"mode": editor.options})
     return made
 
 

@@ -8,6 +8,7 @@ import yaml
 
 from flowedit.backbones.presets import MemoryPreset, ladder_of
 from flowedit.config.folder import folder
+from flowedit.config.quality import steps_at
 
 
 def default_of(key: str) -> tuple[Any, tuple[str, Any] | None]:
@@ -18,16 +19,20 @@ def default_of(key: str) -> tuple[Any, tuple[str, Any] | None]:
     choices = _choices()
     if key in choices:
         return choices[key], None
-    edit, mode = read("edit"), choices["mode"]
-    general = _merged(edit, read(f"mode/{mode}"), key)
-    backbone = choices["backbone"]
-    small = _merged(read(f"backbone/{backbone}"), read(f"backbone_mode/{backbone}_{mode}"), key)
+    edit, mode, backbone = read("edit"), choices["mode"], choices["backbone"]
+    large = edit | read(f"mode/{mode}")
+    own = read(f"backbone/{backbone}") | read(f"backbone_mode/{backbone}_{mode}")
+    general: Any
+    small: Any
+    if key == "steps":  # as many as are run, where fewer than the mode has are enough
+        general, small = _steps(large), _steps(large | own)
+    else:
+        general, small = (None if isinstance(value := of.get(key), dict) else value for of in (large, own))
     return general, (backbone, small) if small is not None and small != general else None
 
 
-def _merged(first: dict[str, Any], second: dict[str, Any], key: str) -> Any:
-    value = second.get(key, first.get(key))
-    return None if isinstance(value, dict) else value
+def _steps(of: dict[str, Any]) -> int:
+    return steps_at(of["steps"], of["quality"]["share"], of["strength"])
 
 
 @cache

@@ -109,22 +109,25 @@ def swept(overrides: Sequence[str]) -> Settings:
 
     For `scripts/edit.py`. Raises ValueError as `read_edit` and `config.settings` do.
     """
-    values = _with_edit(compose.defaults(overrides))
+    values, row = _with_edit(compose.defaults(overrides))
     if values["task"] == compose.AUTO:
-        values = _with_edit(compose.defaults([*overrides, f"task={compose.told(values)}"]))
-    return compose.settings(values)
+        values, row = _with_edit(compose.defaults([*overrides, f"task={compose.told(values)}"]))
+    return compose.settings(values, {*(text.partition("=")[0] for text in overrides), *row})
 
 
-def _with_edit(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A composed configuration whose `clip` may be an edit's YAML file: it fills what stands at its default."""
+def _with_edit(values: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """A composed configuration whose `clip` may be an edit's YAML file, which fills what stands at its default.
+
+    And what that file sets.
+    """
     merged = {str(key): value for key, value in values.items()}
     clip = merged.get("clip")
     if not isinstance(clip, str) or Path(clip).suffix.lower() not in SUFFIXES:
-        return merged
+        return merged, {}
     row, defaults = read_edit(Path(clip)), compose.defaults([f"task={merged['task']}"])
     if groups := [key for key in row if key in compose.GROUPS]:
         raise InputError(f"{clip!r} chooses {', '.join(groups)}: in a sweep, give it on the command line instead")
-    return merged | {key: v for key, v in row.items() if key == "clip" or merged.get(key) == defaults.get(key)}
+    return merged | {key: v for key, v in row.items() if key == "clip" or merged.get(key) == defaults.get(key)}, row
 
 
 MOST_BYTES, MOST_VALUES, MOST_DEPTH = 2**20, 100_000, 40

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from flowedit.backbones.options import BackboneOptions, RuntimeOptions
 from flowedit.config.options import check_ranges
+from flowedit.config.quality import QualityOptions
 from flowedit.declare import option
 from flowedit.masks.options import MaskOptions
 from flowedit.media.rates import frame_rate
@@ -87,9 +88,16 @@ class Settings:
         bench=True,
         data=False,
     )
+    quality: QualityOptions = option(
+        "how many of the mode's steps are run; auto is what is measured to be enough, else best",
+        typed="{auto,draft,fast,balanced,best}",
+        choices="quality",
+        generate=True,
+        bench=True,
+    )
     task: str = option(
         "what kind of edit it is; auto tells it from the prompts and words",
-        typed="{auto,replace,remove,add}",
+        typed="{auto,replace,recolour,remove,add}",
         choices="task",
         default="replace",
     )
@@ -115,8 +123,15 @@ class Settings:
         expected="between 0 (the clip itself) and 1 (from pure noise)",
         bench=True,
     )
+    edit_strength: float | None = option(
+        "how hard the edit pulls away from the source prompt: 0 keeps the clip, 1 pulls by the target's guidance scale",
+        least=0,
+        most=5,
+        bench=True,
+        needs="source_velocity",
+    )
     source_guidance_scale: float = option(
-        "classifier-free guidance of the source velocity", least=0, most=100, bench=True, needs="source_velocity"
+        "classifier-free guidance of the source velocity", least=0, most=100, bench=True, needs="guided_source"
     )
     target_guidance_scale: float = option(
         "classifier-free guidance of the target velocity",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from flowedit.editors.averaging import Average, mean
 from flowedit.editors.common import INSIDE, blend, counted, mask_at
 from flowedit.editors.corrections import Correction, Decoupling, decoupled, direction_aware
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, along_the_path
+from flowedit.flow.noise import antithetic, correlated
 from flowedit.flow.rectify import interpolate
 from flowedit.flow.solvers import Watch, euler, heard, solve
 from flowedit.messages import InputError
@@ -26,8 +27,10 @@ def inversion_free(
     noise: Noise,
     *,
     draws: int = 1,
+    single_draw_steps: int = 0,
     fixed_noise_steps: int = 0,
     target_only_steps: int = 0,
+    coupling: float = 1.0,
     average: Average = mean,
     correct: Correction | None = None,
     mask: Mask = None,
@@ -35,18 +38,19 @@ def inversion_free(
     preserve: bool = False,
     callback: Callback = None,
 ) -> Tensor:
-    """Z += M [(t_next - t) c(avg_d V_d) - pull(D)], V_d = u_tgt(P_d, t) - u_src(Q_d, t), P = Q + (Z - X_src).
+    """Z += M [(t_next - t) c(avg_d V_d) - pull(D)], V_d = u_tgt(P_d, t) - u_src(Q_d, t), P = Q + k(t) (Z - X_src).
 
-    x_src (1, C, F, H, W) float32; the result likewise. Every step takes `draws` fresh noises, Q_d = (1 - t) X_src + t
-    eps_d, in one batch for each side; the last `fixed_noise_steps` (all, if fewer are run) take one noise, the same in
-    all of them. c is `correct`, given the mean source velocity too; pull is `decouple` of D = (Z - X_src) - t mean_d
-    V_d, Z before the step; M = 0 keeps the source. `preserve` then sets sites with M < 0.5 back to X_src. After these
-    steps the last `target_only_steps` follow the target alone, from z = Q + (Z - X_src) for one more eps; there,
-    outside the mask, the state is (1 - t) X_src + t eps. A grid of one time returns the source. Raises ValueError for
-    counts out of range, FloatingPointError on NaN or Inf. Source: FlowEdit (Kulikov et al. 2024), algorithm 1; mask:
-    FlowDirector (arXiv 2506.05046); fixed noise, correction before mask, and Euler before decoupling: its second
-    version (CVPR 2026); that averaging with its guidance comes before the correction is inferred; that the mask
-    multiplies the decoupling too is ours.
+    x_src (1, C, F, H, W) float32; the result likewise. k(t) = 1 - t + `coupling` t, so that 1 is FlowEdit's. Every step
+    takes `draws` fresh noises, Q_d = (1 - t) X_src + t eps_d, in one batch for each side, but for `single_draw_steps`
+    that take one; the last `fixed_noise_steps` (all, if fewer are run), after these, take one noise, the same in all of
+    them. c is `correct`, given the mean source velocity too; pull is `decouple` of D = P - Q - t mean_d V_d, Z before
+    the step; M = 0 keeps the source. `preserve` then sets sites with M < 0.5 back to X_src. After these steps the last
+    `target_only_steps` follow the target alone, from z = P for one more eps; there, outside the mask, the state is (1 -
+    t) X_src + t eps. A grid of one time returns the source. Raises ValueError for counts out of range,
+    FloatingPointError on NaN or Inf. Source: FlowEdit (Kulikov et al. 2024), algorithm 1; coupling: DVRF (arXiv
+    2509.05342), whose 0 is DDS; mask: FlowDirector (arXiv 2506.05046); fixed noise, correction before mask, and Euler
+    before decoupling: its second version (CVPR 2026); that averaging with its guidance comes before the correction is
+    inferred; that the mask multiplies the decoupling too is ours.
     """
     total = len(grid) - 1
     if draws < 1:
@@ -59,11 +63,11 @@ def inversion_free(
     settled = max(0, paired - fixed_noise_steps)
     for i in range(paired):
         t, t_next = grid[i], grid[i + 1]
-        many = i < settled
-        eps = torch.cat([noise(i, d) for d in range(draws)]) if many else noise(settled, 0)
+        many = i < settled - single_draw_steps
+        eps = torch.cat([noise(i, d) for d in range(draws if many else 1)]) if i < settled else noise(settled, 0)
         q = interpolate(x_src, eps, t)
         # In this order of operations: z - x_src is exactly zero where nothing was edited, and then p is q.
-        change = z - x_src
+        change = coupled(z - x_src, t, coupling)
         p = q + change
         u_src = source(q, t)
         flows = target(p, t) - u_src
@@ -84,7 +88,7 @@ def inversion_free(
         return z
 
     eps = noise(paired, 0)
-    z = interpolate(x_src, eps, grid[paired]) + (z - x_src)
+    z = interpolate(x_src, eps, grid[paired]) + coupled(z - x_src, grid[paired], coupling)
 
     rest = grid[paired:]
 
@@ -94,20 +98,54 @@ def inversion_free(
     return solve(target, z, rest, euler, keep_outside, counted(callback, paired, total))
 
 
+def coupled(change: Tensor, t: float, coupling: float) -> Tensor:
+    """P - Q = (1 - t + c t) (Z - X_src), any shape: c = 1 is FlowEdit's, 0 noises Z as X_src is noised (DDS)."""
+    return change if coupling == 1.0 else (1.0 - t + coupling * t) * change
+
+
 @dataclass(frozen=True, kw_only=True)
 class InversionFreeOptions(ModeOptions):
     """The options of `inversion_free`; every piece of FlowDirector is one, off by default."""
 
-    target_only_steps: int = option("last steps that follow the target alone", typed="N", least=0)
+    target_only_steps: int = option("last steps that follow the target alone", typed="N", least=0, counts_steps=True)
     fixed_noise_steps: int = option(
         "last steps that all take one and the same noise, in place of fresh draws",
         typed="N",
         least=0,
         most=1000,
         needs="shared_noise",
+        counts_steps=True,
+    )
+    single_draw_steps: int = option(
+        "last steps that take one draw, where the others take several; those of the fixed noise come after them",
+        typed="N",
+        least=0,
+        most=1000,
+        needs="several_draws",
+        counts_steps=True,
+    )
+    noise: Literal["fresh", "antithetic", "correlated"] = option(
+        "of steps and draws: fresh | antithetic (each second one is the negative of that before) | correlated "
+        "(the less new noise, the later the step)",
+        needs="fresh_noise",
+    )
+    coupling: float = option(
+        "how far the target's state goes along with the edit: 1 by the whole change, 0 noised as the source is",
+        least=0,
+        most=1,
+    )
+    guidance_interval: tuple[float, ...] = option(
+        "between which shares of the steps the velocities are guided; outside they take the prompt alone",
+        typed="A,B",
+        least=0,
+        most=1,
+        check=lambda ends: len(ends) == 2 and ends[0] <= ends[1],
+        expected="two shares of the steps from 0 to 1, the first not above the second",
+        needs="guided_side and own_negative",
     )
     target_negative: Literal["prompt", "source"] = option(
-        "what the target's guidance steers away from: prompt (negative_prompt) | source", needs="guided_target"
+        "what the target's guidance steers away from: prompt (negative_prompt) | source",
+        needs="guided_target and own_negative",
     )
     direction_aware: bool = option(
         "drop the flow's part along the source velocity, or stress it where it points against it"
@@ -141,15 +179,22 @@ class InversionFreeOptions(ModeOptions):
 def _run(inputs: EditorInputs, options: InversionFreeOptions) -> Tensor:
     correct = direction_aware(options.direction_alpha, options.direction_patch) if options.direction_aware else None
     pull = decoupled(options.decoupling, options.decoupling_appearance, inputs.own) if options.decoupling else None
+    noises = {
+        "fresh": lambda: inputs.noise,
+        "antithetic": lambda: antithetic(inputs.noise, inputs.draws),
+        "correlated": lambda: correlated(inputs.noise, inputs.grid),
+    }
     return inversion_free(
         inputs.x_src,
         inputs.velocities["source"],
         inputs.velocities["target"],
         inputs.grid,
-        inputs.noise,
+        noises[options.noise](),
         draws=inputs.draws,
+        single_draw_steps=options.single_draw_steps,
         fixed_noise_steps=options.fixed_noise_steps,
         target_only_steps=options.target_only_steps,
+        coupling=options.coupling,
         average=inputs.average,
         correct=correct,
         mask=inputs.mask,
@@ -159,16 +204,36 @@ def _run(inputs: EditorInputs, options: InversionFreeOptions) -> Tensor:
     )
 
 
-def _parts(options: InversionFreeOptions, steps: int) -> tuple[int, int, int]:
-    """How many of so many steps take fresh draws, the one fixed noise, and the target alone."""
+class _Parts(NamedTuple):
+    """How many steps take several draws, one fresh draw, the one fixed noise, and the target alone, in this order."""
+
+    several: int
+    single: int
+    fixed: int
+    last: int
+
+
+def _parts(options: InversionFreeOptions, steps: int) -> _Parts:
     last = min(options.target_only_steps, steps)
     fixed = min(options.fixed_noise_steps, steps - last)
-    return steps - last - fixed, fixed, last
+    single = min(options.single_draw_steps, steps - last - fixed)
+    return _Parts(steps - last - fixed - single, single, fixed, last)
+
+
+def guided_steps(interval: Sequence[float], steps: int) -> range:
+    """The steps between two shares of so many, each bound rounded to the nearest step; halves go up."""
+    first, last = (int(share * steps + 0.5) for share in interval)
+    return range(first, last)
 
 
 def _cost(options: InversionFreeOptions, counts: Counts) -> int:
-    fresh, fixed, last = _parts(options, counts.steps)
-    return (fresh * counts.draws + fixed) * (counts.source + counts.target) + last * counts.target
+    parts = _parts(options, counts.steps)
+    rows = 0
+    for i in range(counts.steps):
+        source, target = (counts.source, counts.target) if i in counts.guided else (1, 1)
+        alone = i >= counts.steps - parts.last
+        rows += target if alone else (counts.draws if i < parts.several else 1) * (source + target)
+    return rows
 
 
 def _evaluated(options: InversionFreeOptions, steps: int) -> tuple[Side, ...]:
@@ -183,10 +248,11 @@ def _check(options: InversionFreeOptions, steps: int) -> None:
 
 
 def _facts(options: InversionFreeOptions, steps: int, draws: int) -> Mapping[str, tuple[bool, str]]:
-    fresh, fixed, _ = _parts(options, steps)
+    parts = _parts(options, steps)
+    fresh = parts.several + parts.single
     return {
         "fresh_noise": (fresh > 0, "steps with fresh noise, more than mode.fixed_noise_steps"),
-        "shared_noise": (draws > 1 or fixed > 1, "two steps that share the noise, or several draws"),
+        "shared_noise": (draws > 1 or parts.fixed > 1, "two steps that share the noise, or several draws"),
     }
 
 
@@ -204,6 +270,7 @@ EDITORS.add(
         draws=True,
         cost=_cost,
         evaluated=_evaluated,
+        guided=lambda options, steps: guided_steps(options.guidance_interval, steps),
         negative=lambda options: options.target_negative,
         check=_check,
         facts=_facts,

@@ -57,12 +57,16 @@ class EditorInputs:
 
 
 class Counts(NamedTuple):
-    """What an edit's cost depends on: intervals of the grid, rows of a velocity of each side, draws a step."""
+    """What an edit's cost depends on: intervals of the grid, rows of a velocity of each side, draws a step.
+
+    `guided` are the steps in which a velocity has its rows; in the others it has one.
+    """
 
     steps: int
     source: int
     target: int
     draws: int
+    guided: range
 
 
 def one_way(options: Any, counts: Counts) -> int:
@@ -100,6 +104,8 @@ class EditorSpec:
     """How many times it goes through the grid; for progress."""
     evaluated: Callable[[Any, int], tuple[Side, ...]] | None = None
     """The sides that it evaluates in so many steps, where that depends on the options; `sides` if None."""
+    guided: Callable[[Any, int], range] | None = None
+    """Those of so many steps whose velocities are guided, one run of them; None for all."""
     negative: Callable[[Any], Literal["prompt", "source"]] = lambda options: "prompt"
     """What the target's guidance steers away from: the negative prompt, or the source prompt (FlowAlign)."""
     check: Callable[[Any, int], None] = lambda options, steps: None

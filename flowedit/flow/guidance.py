@@ -1,6 +1,6 @@
 """Classifier-free guidance, and a scale that differs from site to site."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from torch import Tensor
 
@@ -31,3 +31,8 @@ def regional(velocity: Velocity, weights: Callable[[], Tensor]) -> Velocity:
         return (weights().to(rows.dtype)[:, None] * each).sum(0)
 
     return mixed
+
+
+def at_times(guided: Velocity, plain: Velocity, times: Container[float]) -> Velocity:
+    """guided(z, t) at these times, plain(z, t) at all others (guidance on an interval, Kynkaanniemi et al. 2024)."""
+    return lambda z, t: guided(z, t) if t in times else plain(z, t)

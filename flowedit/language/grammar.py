@@ -77,6 +77,8 @@ class Instruction:
     @property
     def task(self) -> TaskName:
         """The name of the edit's task."""
+        if all(change.kind == "recolour" for change in self.changes):
+            return "recolour"
         return TASK_OF_KIND.get(self.kind, "replace")
 
 

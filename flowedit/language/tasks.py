@@ -1,12 +1,13 @@
-"""What kind of edit it is: to replace, to remove or to add; each is a record, and the words tell which."""
+"""What kind of edit it is: to replace, to recolour, to remove or to add; each is a record, and the words tell which."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from flowedit.declare import Registry
+from flowedit.language.english import COLOURS, SHADES
 from flowedit.language.words import content, edited_phrases
 
-TaskName = Literal["replace", "remove", "add"]
+TaskName = Literal["replace", "recolour", "remove", "add"]
 """Those that words and instructions can tell."""
 
 
@@ -32,7 +33,8 @@ class EditTask:
 
 
 TASKS: Registry[EditTask] = Registry("flowedit.tasks", "task")
-TASKS.add("replace", EditTask("an object becomes another one, or changes its look; also what is neither of the others"))
+TASKS.add("replace", EditTask("an object becomes another one, or changes its look; also what is none of the others"))
+TASKS.add("recolour", EditTask("an object changes its colour: the prompts differ in words for colours alone"))
 TASKS.add(
     "remove",
     EditTask(
@@ -53,15 +55,22 @@ TASKS.add(
 )
 
 
+TINTS = frozenset((*COLOURS, *SHADES))
+
+
 def infer(source: str, target: str, source_words: str, target_words: str) -> TaskName:
     """The task that two prompts and the words of the object in each tell.
 
     `remove`: source words alone, beside those of kept objects, and a target prompt without a content word of its own;
-    `add`: target words alone, likewise, and a target prompt with every content word of the source's; else `replace`.
+    `add`: target words alone, likewise, and a target prompt with every content word of the source's; `recolour`: words
+    on both sides, and prompts that differ in words for colours and their shades alone; else
+    `replace`.
     """
     before, after, (old, new) = content(source), content(target), edited_phrases(source_words, target_words)
     if old and not new and target.strip() and after < before:
         return "remove"
     if new and not old and source.strip() and before < after:
         return "add"
+    if old and new and source.strip() and not (before ^ after).isdisjoint(COLOURS) and before ^ after <= TINTS:
+        return "recolour"
     return "replace"

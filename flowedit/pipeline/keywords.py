@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 import numpy as np
 
 from flowedit.backbones.options import BackboneOptions, RuntimeOptions
+from flowedit.config.quality import QualityOptions
 from flowedit.editors.averaging import AveragingOptions
 from flowedit.editors.spec import ModeOptions
 from flowedit.masks.options import MaskOptions
@@ -32,11 +33,13 @@ class MethodOptions(TypedDict, total=False):
     target_words: str
     negative_prompt: str
     mode: str | Mapping[str, Any] | ModeOptions
+    quality: str | Mapping[str, Any] | QualityOptions
     task: str
     mask: str | Mapping[str, Any] | MaskOptions
     averaging: str | Mapping[str, Any] | AveragingOptions
     steps: int
     strength: float
+    edit_strength: float | None
     source_guidance_scale: float
     target_guidance_scale: float
     object_guidance_scales: tuple[float, ...] | list[float] | None
@@ -76,6 +79,7 @@ class GenerateOptions(TypedDict, total=False):
     """The options of a clip from a prompt alone, by the same names."""
 
     negative_prompt: str
+    quality: str | Mapping[str, Any] | QualityOptions
     steps: int
     target_guidance_scale: float
     seed: int

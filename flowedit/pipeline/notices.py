@@ -282,8 +282,9 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
     settings, editor, sides = made.settings, made.editor, made.sides
     source, target = made.scales["source"], made.scales["target"]
     guided, scale = source + target if "source" in editor.sides else target, "a guidance scale other than 1"
-    if editor.negative(settings.mode) == "source":
-        guided, scale = source, "a source guidance scale other than 1, or mode.target_negative=prompt"
+    if made.from_source:
+        away = "mode.target_negative=prompt" if settings.edit_strength is None else "no edit_strength"
+        guided, scale = source, f"a source guidance scale other than 1, or {away}"
     several = "several objects: two words or more that pair up"
     user = settings.user_mask is not None
     pairs = words.object_words(settings.source_words, settings.target_words)
@@ -297,13 +298,20 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
         "common_scale": (not made.own_scales or user, "an object without a scale of its own"),
         "noise": (editor.noise, "a mode that draws noise"),
         "source_velocity": ("source" in editor.sides, "a mode that evaluates the source prompt"),
+        "guided_source": (
+            "source" in editor.sides and settings.edit_strength is None,
+            "a mode that evaluates the source prompt, and no edit_strength",
+        ),
         "guided": (any(each != 1 for each in guided), scale),
+        "guided_side": (any(each != 1 for each in source + target), "a guidance scale other than 1"),
         "guided_target": (any(each != 1 for each in target), "a target guidance scale other than 1"),
+        "own_negative": (settings.edit_strength is None, "no edit_strength, which steers away from the source"),
         "grid_by_steps": (settings.mode.grid != "given", "a grid that is made, not given"),
         "several_windows": (settings.window != "whole" and windows != 1, "a clip longer than its window"),
         "instruction": (settings.instruction is not None, "an instruction"),
         "fresh_noise": (editor.draws, fresh),
         "shared_noise": (False, fresh),
+        "several_draws": (settings.draws > 1, "several draws"),
         **editor.facts(settings.mode, made.steps, settings.draws),
     }
 
@@ -316,13 +324,22 @@ def of_unused(made: Brief, windows: int | None = None) -> list[str]:
     backbone = settings.backbone.name if settings.backbone.name in names("backbone") else "folder"
     chosen = {"backbone": backbone, "mode": mode, "task": settings.task}
     usual = compose(chosen | plain)
-    notices = []
+    notices = [*_of_quality(settings, usual, chosen | plain)]
     for key, option in declared_by(settings):
         if option.needs is None or value_at(settings, key) == value_at(usual, key):
             continue
         if missing := _missing(option.needs, settings, facts):
             notices.append(f"{key.removesuffix('.name')}={value_at(settings, key)} has no effect: it needs {missing}")
     return notices
+
+
+def _of_quality(settings: Settings, usual: Settings, flags: Mapping[str, Any]) -> Iterator[str]:
+    """A quality beside steps that are not its own."""
+    if settings.quality == usual.quality or settings.mode.grid == "given":
+        return
+    asked = {"quality": settings.quality.name, "quality.share": settings.quality.share, "strength": settings.strength}
+    if compose({**flags, **asked}).steps != settings.steps:
+        yield f"quality={settings.quality.name} has no effect: steps={settings.steps} is set"
 
 
 def _missing(needs: str, settings: Settings, facts: Mapping[str, tuple[bool, str]]) -> str | None:

@@ -37,12 +37,16 @@ class Brief:
     """The objects that have masks of their own, two or more; () for one mask of all words."""
     sides: Mapping[Side, str]
     """Sides whose attention is read, with their words."""
+    from_source: bool
+    """Whether the target's guidance steers away from the source prompt, and not from the negative one."""
     own_scales: bool
     """Whether each object is guided by a scale of its own."""
     scales: Mapping[Side, tuple[float, ...]]
     """Guidance scales of both sides. The target has one for each edited object and one for what is beyond, or one."""
     steps: int
     """Intervals of the grid that are run."""
+    guided: range
+    """Those of them whose velocities are guided."""
     cost: int
     """Batch rows that one window of one shot sends through the network; `run.yaml` counts those of all."""
 
@@ -67,16 +71,22 @@ def brief(settings: Settings) -> Brief:
     if attended and not unseen:
         texts: dict[Side, str] = {"source": settings.source_words, "target": settings.target_words}
         sides = {side: text for side, text in texts.items() if side in editor.sides and words.phrases(text)}
+    # V_fid + s V_steer of FlowSlider (arXiv 2604.02088): u(p, src) - u(q, src) and g [u(p, tgt) - u(p, src)].
+    pull = settings.edit_strength if "source" in editor.sides else None
     scales: dict[Side, tuple[float, ...]] = {
-        "source": (settings.source_guidance_scale,),
-        "target": _target_scales(settings, objects),
+        "source": (settings.source_guidance_scale if pull is None else 1.0,),
+        "target": tuple((1.0 if pull is None else pull) * each for each in _target_scales(settings, objects)),
     }
+    from_source = pull is not None or editor.negative(settings.mode) == "source"
     steps = intervals(settings)
     rows = {side: 1 if set(of) == {1.0} else 2 for side, of in scales.items()}
-    counts = Counts(steps, rows["source"], rows["target"], settings.draws)
+    # An edit strength acts in every step: at 0 none of them may leave the clip.
+    chosen = None if pull is not None else editor.guided
+    guided = range(steps) if chosen is None else chosen(settings.mode, steps)
+    counts = Counts(steps, rows["source"], rows["target"], settings.draws, guided)
     cost = editor.cost(settings.mode, counts)
     own = settings.object_guidance_scales is not None and bool(objects)
-    return Brief(settings, editor, attended, unseen, objects, sides, own, scales, steps, cost)
+    return Brief(settings, editor, attended, unseen, objects, sides, from_source, own, scales, steps, guided, cost)
 
 
 def _target_scales(settings: Settings, objects: Sequence[words.ObjectWords]) -> tuple[float, ...]:

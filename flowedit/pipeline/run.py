@@ -383,7 +383,7 @@ def _generated(
     if (found := journal.load("made")) is not None:
         return found[0]["z"].to(seen.device), int(found[1]["evaluations"])
     with session.meter.phase("embed"):
-        _, velocities = bind(made, seen)
+        _, velocities = bind(made, seen, grid)
     start, before = torch.zeros((1, *geometry.latent), device=seen.device), seen.evaluations
     recalled = made.editor.recalls and made.editor.recalls(made.settings.mode, len(grid) - 1)
     steps = Steps(journal, session.shot, recalled, evaluations=lambda: seen.evaluations - before)

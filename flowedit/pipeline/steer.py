@@ -1,7 +1,7 @@
 """Frames to edited latents: encode, embed, and the editor with its mask, its averaging and its callback."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -11,6 +11,7 @@ from flowedit.editors.averaging import average_of
 from flowedit.editors.common import INSIDE
 from flowedit.editors.spec import EditorInputs
 from flowedit.flow import noise, windows
+from flowedit.flow.guidance import at_times
 from flowedit.messages import NAN_ADVICE, NumericalError
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session
@@ -73,7 +74,7 @@ def steer(
     seen = windows.over(backbone, places)
     x_src, user = x_src.to(seen.device), None if user is None else user.to(seen.device)
     with session.phase("embed"):
-        prompts, velocities = bind(brief, seen)
+        prompts, velocities = bind(brief, seen, grid)
     before = seen.evaluations
     with session.meter.phase("edit"), region(brief, seen, prompts, x_src.shape[3:], own, user) as where:
         velocities["target"] = where.guided(velocities["target"])
@@ -90,12 +91,14 @@ def steer(
     return Steered(z, where.final(), where.objects(), steps.evaluations + seen.evaluations - before, reports)
 
 
-def bind(brief: Brief, backbone: Backbone) -> tuple[dict[Side, Conditioning], dict[Side, Velocity]]:
-    """The embedded prompts and the guided velocities of the sides that the mode evaluates.
+def bind(
+    brief: Brief, backbone: Backbone, grid: Sequence[float]
+) -> tuple[dict[Side, Conditioning], dict[Side, Velocity]]:
+    """The embedded prompts and the guided velocities of the sides that the mode evaluates, on this grid.
 
-    Where the editor steers away from the source prompt, the target's guidance goes from it, at the target's own state
-    (FlowAlign, Kim et al. 2025): u(p, src) + g [u(p, tgt) - u(p, src)]. With scales for several objects the target's
-    velocity has rows for each (see `Region.guided`).
+    Where the target is steered away from the source prompt, its guidance goes from it, at the target's own state
+    (FlowAlign, Kim et al. 2025): u(p, src) + g [u(p, tgt) - u(p, src)], g times the edit strength if there is one. With
+    scales for several objects the target's velocity has rows for each (see `Region.guided`).
     """
     settings, editor = brief.settings, brief.editor
     texts: dict[Side, str] = {"target": settings.target or "", "source": settings.source or ""}
@@ -105,13 +108,16 @@ def bind(brief: Brief, backbone: Backbone) -> tuple[dict[Side, Conditioning], di
     for side in sides:
         if set(brief.scales[side]) == {1.0}:
             continue
-        from_source = side == "target" and editor.negative(settings.mode) == "source"
+        from_source = side == "target" and brief.from_source
         negatives[side] = prompts["source"] if from_source else backbone.embed(settings.negative_prompt)
     velocities = {}
     for side in sides:
         scales = brief.scales[side]
         scale = scales[0] if len(scales) == 1 else scales
         velocities[side] = backbone.velocity(prompts[side], scale, negatives.get(side))
+        if side in negatives and len(brief.guided) < brief.steps:
+            plain = backbone.velocity(prompts[side], (1.0,) * len(scales))
+            velocities[side] = at_times(velocities[side], plain, [grid[i] for i in brief.guided])
     return prompts, velocities
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from flowedit.config import compose, defaults
 from flowedit.config.options import build, check_ranges, declared, hint_of
+from flowedit.config.quality import at_quality
 from flowedit.config.schema import Settings
 from flowedit.declare import Option, option, options_of
 from flowedit.editors.spec import EDITORS, ModeOptions
@@ -91,7 +92,9 @@ def test_what_an_option_needs_is_a_fact_or_another_option():
 
 
 def test_help_defaults_are_those_of_conf():
-    composed, plain = compose.composed(()), compose.composed(("backbone=cogvideox-2b",))
+    composed, plain = (
+        at_quality(compose.composed(chosen), ModeOptions, ()) for chosen in ((), ("backbone=cogvideox-2b",))
+    )
     for key in options_of(Settings):
         own, small = defaults.default_of(key)
         if key not in compose.GROUPS and key not in ("clip", "task", "runtime"):

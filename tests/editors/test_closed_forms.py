@@ -1,6 +1,8 @@
 """Every editor and solver against exact flows of Gaussians, and against its recursion written out in NumPy."""
 
 import math
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from flowedit.editors.common import blend
 from flowedit.editors.inversion import inversion
 from flowedit.editors.inversion_free import inversion_free
 from flowedit.editors.random_noise import random_noise
+from flowedit.flow.noise import antithetic
 from flowedit.flow.solvers import SOLVERS, solve
 
 SHAPE = (1, 2, 3, 4, 5)
@@ -43,6 +46,57 @@ def moved(t0):
 def test_inversion_free_from_pure_noise_is_exact_on_any_grid(grid, draws):
     z = inversion_free(X, SOURCE, TARGET, grid, noises(SHAPE), draws=draws)
     assert (z - (X + M_TGT - M_SRC)).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("coupling", [0.0, 0.3, 1.0])
+def test_a_coupling_follows_its_recursion_on_gaussians(coupling):
+    """V = k (kappa D - (1 - t) dm) - dm for D = Z - X, dm = m_tgt - m_src: whatever the noise."""
+    grid, share = uniform(0.8, 7), 0.0
+    for t, t_next in pairwise(grid):
+        kappa = 1 - t + coupling * t
+        share += (t_next - t) * (SOURCE.k(t) * (kappa * share - (1 - t)) - 1)
+    z = inversion_free(X, SOURCE, TARGET, grid, noises(SHAPE), coupling=coupling)
+    assert (z - (X + share * (M_TGT - M_SRC))).abs().max() < 1e-12
+
+
+def waves(z, t):
+    return torch.sin(3 * z) + t * z
+
+
+def test_a_coupling_of_one_is_plain_to_the_bit_and_of_zero_noises_the_edit_as_the_source():
+    grid, noise = uniform(0.9, 5), noises(SHAPE)
+    plain = inversion_free(X, SOURCE, waves, grid, noise)
+    assert torch.equal(inversion_free(X, SOURCE, waves, grid, noise, coupling=1.0), plain)
+    z = X
+    for i, (t, t_next) in enumerate(pairwise(grid)):  # DDS (Hertz et al. 2023), on the bridge
+        eps = noise(i, 0)
+        z = z + (t_next - t) * (waves((1 - t) * z + t * eps, t) - SOURCE((1 - t) * X + t * eps, t))
+    found = inversion_free(X, SOURCE, waves, grid, noise, coupling=0.0)
+    assert (found - z).abs().max() < 1e-12
+    assert (found - plain).abs().max() > 1e-2
+
+
+def test_single_draws_are_those_of_an_edit_with_one_draw_and_come_last():
+    grid, noise = uniform(0.9, 6), noises(SHAPE)
+    run = partial(inversion_free, X, SOURCE, waves, grid, noise)
+    assert torch.equal(run(draws=3, single_draw_steps=6), run(draws=1))
+    assert torch.equal(run(draws=3, single_draw_steps=9), run(draws=1))
+    assert torch.equal(run(draws=3, single_draw_steps=0), run(draws=3))
+    taken = []
+    inversion_free(
+        X, SOURCE, waves, grid, lambda i, d: taken.append((i, d)) or noise(i, d),
+        draws=2, single_draw_steps=2, fixed_noise_steps=1, target_only_steps=1,
+    )  # fmt: skip
+    assert taken == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (3, 0), (4, 0), (5, 0)]
+
+
+def test_antithetic_draws_cancel_what_is_odd_in_the_noise():
+    """V = z_tgt - 2 z_src is linear in the noise: with pairs no edit depends on the seed."""
+    doubled, grid = lambda z, t: 2 * z, uniform(0.8, 5)
+    run = partial(inversion_free, X, doubled, lambda z, t: z, grid, draws=2)
+    first, second = (run(antithetic(noises(SHAPE, seed), 2)) for seed in (1, 2))
+    assert (first - second).abs().max() < 1e-12
+    assert (run(noises(SHAPE, 1)) - run(noises(SHAPE, 2))).abs().max() > 1e-2
 
 
 def measured_order(run, exact, coarse=40):

@@ -23,7 +23,7 @@ BASE = {
 
 ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has tests of its own
     *("clip", "size", "frames", "start", "fps", "cuts", "fit", "out", "composite", "user_mask", "backbone", "runtime"),
-    *("mode.name", "mask.name", "averaging.name", "mode.times", "mode.reconstruction", "mask.user"),
+    *("mode.name", "mask.name", "quality.name", "averaging.name", "mode.times", "mode.reconstruction", "mask.user"),
     *("source", "target", "instruction", "caption"),
     "mode.preset",  # a name for run.yaml
     "task",  # chooses other settings; which words it takes is tested in test_run
@@ -51,6 +51,12 @@ MOVES = {
     "mode.solver": ("heun", "inversion", {}),
     "mode.target_only_steps": (1, "inversion_free", {}),
     "mode.fixed_noise_steps": (2, "inversion_free", {}),
+    "mode.single_draw_steps": (2, "inversion_free", {"draws": 2}),
+    "mode.noise": ("correlated", "inversion_free", {}),
+    "mode.coupling": (0.5, "inversion_free", {}),
+    "mode.guidance_interval": ([0.0, 0.5], "inversion_free", {}),
+    "quality.share": (0.5, "inversion_free", {"steps": None}),
+    "edit_strength": (2.0, "inversion_free", {}),
     "mode.target_negative": ("source", "inversion_free", {}),
     "mode.direction_aware": (True, "inversion_free", {}),
     "mode.direction_alpha": (1.0, "inversion_free", {"mode.direction_aware": True}),
@@ -82,6 +88,8 @@ IN_OTHER_MODES = [
     *[(mode, "object_guidance_scales", [3.0, 8.0]) for mode in ("random_noise", "inversion")],
     ("random_noise", "mask.preserve", True),
     ("inversion", "mask.preserve", True),
+    ("inversion", "edit_strength", 2.0),
+    ("inversion_free", "mode.noise", "antithetic"),
     *[(mode, "window", "auto") for mode in ("random_noise", "inversion")],
 ]
 
@@ -126,3 +134,21 @@ def test_the_toy_edit_is_finite_and_repeats_to_the_bit(mode):
     assert torch.isfinite(first).all()
     assert torch.equal(first, again)
     assert (first - X).norm() / X.norm() > 0.1
+
+
+def test_edit_strength_keeps_the_clip_at_zero_and_is_the_guided_edit_at_one():
+    """V = u(p, src) - u(q, src) + S g [u(p, tgt) - u(p, src)] (FlowSlider); S = 0 keeps the clip."""
+    assert (edit(edit_strength=0.0) - X).abs().max() < 1e-5
+    away = {"mode.target_negative": "source", "source_guidance_scale": 1.0}
+    assert torch.equal(edit(edit_strength=1.0), edit(**away))
+    assert torch.equal(edit(edit_strength=2.0, target_guidance_scale=3.0), edit(target_guidance_scale=6.0, **away))
+
+
+@pytest.mark.parametrize("scales", [{}, {"object_guidance_scales": [3.0, 8.0], **TWO}], ids=["one scale", "two scales"])
+def test_no_guidance_outside_its_interval(scales):
+    plain = {"source_guidance_scale": 1.0, "target_guidance_scale": 1.0}
+    both = {"source_guidance_scale": 2.0, "mode.guidance_interval": [0.0, 0.0]}
+    unscaled = edit(**plain, **{key: value for key, value in scales.items() if "scale" not in key})
+    assert torch.allclose(edit(**both, **scales), unscaled, atol=1e-5)
+    whole = {"source_guidance_scale": 2.0, **scales}
+    assert torch.equal(edit(**whole), edit(**whole, **{"mode.guidance_interval": [0.0, 1.0]}))

@@ -176,10 +176,11 @@ def test_an_edit_window_by_window_would_be_another():
     eps = noise.gaussian(0, tuple(X.shape))
     parts = []
     for a, b in windows.places(9, 3, 0.0):
-        pair = bind(plan.brief(chosen), ToyBackbone())[1]
+        grid = plan.make_grid(chosen, ToyBackbone())
+        pair = bind(plan.brief(chosen), ToyBackbone(), grid)[1]
         parts.append(
             inversion_free(
-                X[:, :, a:b], pair["source"], pair["target"], plan.make_grid(chosen, ToyBackbone()),
+                X[:, :, a:b], pair["source"], pair["target"], grid,
                 lambda i, d, a=a, b=b: eps(i, d)[:, :, a:b], draws=chosen.draws,
                 fixed_noise_steps=chosen.mode.fixed_noise_steps, average=average_of(chosen.averaging),
                 correct=direction_aware(0.25), decouple=decoupled(chosen.mode.decoupling, 1.0),

@@ -16,7 +16,7 @@ def steered(settings, backbone, x, own=slice(None), user=None, callback=None):
 def edited(settings, backbone, x, size, mask=None):
     """The same at once, in one window, with a mask of its own unless one is given; the state alone."""
     made, grid = brief(settings), tuple(make_grid(settings, backbone))
-    prompts, velocities = bind(made, backbone)
+    prompts, velocities = bind(made, backbone, grid)
     with region(made, backbone, prompts, size, slice(None), None) as where:
         asked = where.mask if mask is None else mask
         return run_editor(made, x, velocities, grid, asked, slice(None), Session(backbone.device))[0]

@@ -91,7 +91,7 @@ def test_what_goes_what_comes_and_what_is_kept(source_words, target_words, named
         ("a fox and a car", "a car", "fox, car", "car, car", "remove"),
         ("a fox and a car", "a red car", "fox, car", "car", "replace"),
         ("a fox and a car", "a panda and a car", "fox, car", "panda, car", "replace"),
-        ("a red car", "a car", "car", "car", "replace"),
+        ("a red car", "a car", "car", "car", "recolour"),
     ],
 )
 def test_a_kept_object_does_not_tell_the_task(source, target, source_words, target_words, task):
@@ -497,7 +497,7 @@ def test_a_user_mask_that_joins_is_guided_by_the_target_s_scale():
     assert brief(chosen).scales["target"] == (2.0, 8.0, 3.0)
     field, user = Seeing(), torch.zeros(1, 1, 2, 8, 8)
     user[..., 7, :] = 1
-    prompts, _ = steer.bind(brief(chosen), field)
+    prompts, _ = steer.bind(brief(chosen), field, (1.0, 0.0))
     with region.region(brief(chosen), field, prompts, (8, 8), slice(None), user) as where:
         u = torch.cat([torch.full_like(X, scale) for scale in brief(chosen).scales["target"]])
         mixed = where.guided(lambda z, t: u)(X, 0.5)

@@ -27,7 +27,7 @@ from flowedit.types import Backbone, Monitor, Side
 
 FPS = Fraction(8)
 
-TASKS = {"remove": "remove", "add": "add"}
+TASKS = {"remove": "remove", "add": "add", "recolour": "recolour"}
 """Kinds of edit that are another task than to replace."""
 
 SOURCE, TRUTH, EDIT = "source.mp4", "truth.mp4", "edit.mp4"

@@ -48,7 +48,7 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Here:
+class Machine:
     """This machine. Memory and disk are in GiB, None where the system does not tell."""
 
     gpu: Gpu | None
@@ -79,13 +79,13 @@ class Here:
         return (self.memory_free, True) if self.gpu is None else (self.gpu.free, False)
 
 
-def look() -> Here:
+def look() -> Machine:
     """Look at this machine; what waits for a network waits half a second at most, while the rest is looked at."""
     cache, endpoint = hub()
     answer = _asked(endpoint)
     gpu, why = _gpu()
     free, total = memory.of_host()
-    return Here(
+    return Machine(
         gpu=gpu,
         no_gpu=why,
         memory_free=free,

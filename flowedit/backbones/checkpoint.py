@@ -180,6 +180,7 @@ class Checkpoint:
             "name": self.name,
             "folder": str(self.path),
             "fingerprint": self.fingerprint("transformer"),
+            "autoencoder": self.fingerprint("vae"),
             "trained": self.trained,
             "dtype": str(dtype).removeprefix("torch."),
             "device": str(device),

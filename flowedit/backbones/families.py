@@ -17,6 +17,7 @@ from flowedit.backbones.presets import MemoryPreset
 from flowedit.declare import Registry
 from flowedit.machine import find_device, why_no_gpu
 from flowedit.messages import InputError, MachineError
+from flowedit.networks import imports
 from flowedit.pretrained import hub, layout
 from flowedit.types import Backbone
 
@@ -109,6 +110,7 @@ def load(
 
     Raises InputError for a folder that holds none, a pipeline that no family reads, an unknown device or precision.
     """
+    imports.defer()
     checkpoint = Checkpoint(path, name)
     family = family_of(checkpoint)
     checkpoint.require_whole()

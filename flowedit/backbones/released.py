@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from flowedit.messages import InputError
@@ -199,12 +200,19 @@ SMALL: Mapping[str, Config] = {
 TEXT = "a fox runs over green grass and a panda walks in the snow while the red car drives along the road "
 
 
-def save_released(folder: Path, name: str, *, small: bool = False, text_layers: int | None = None) -> Path:
+def save_released(
+    folder: Path,
+    name: str,
+    *,
+    small: bool = False,
+    text_layers: int | None = None,
+    changes: Mapping[str, Config] = MappingProxyType({}),
+) -> Path:
     """Write the files of a release, with random weights, in the layout of the hub's; returns the folder.
 
     At its real size that is as much disk as the release, and the memory of one file of it; `text_layers` cuts the text
-    encoder, its largest part. A small one is about 1 MB. It says nothing of being random, as the hub's does not.
-    Raises InputError for an unknown name.
+    encoder, its largest part. A small one is about 1 MB. `changes` to a component's configuration, by its folder, come
+    on top. It says nothing of being random, as the hub's does not. Raises InputError for an unknown name.
     """
     if name not in RELEASES:
         raise InputError(f"release {name!r} is not one of {', '.join(RELEASES)}")
@@ -213,7 +221,7 @@ def save_released(folder: Path, name: str, *, small: bool = False, text_layers: 
     release, generator = RELEASES[name], torch.Generator().manual_seed(0)
     save_words(folder, release)
     for component, part in release.parts.items():
-        config = {**part.config, **(SMALL[part.kind] if small else {})}
+        config = {**part.config, **(SMALL[part.kind] if small else {}), **changes.get(component, {})}
         if component == "text_encoder" and text_layers is not None:
             config["num_layers"] = text_layers
         _write(folder / component / "config.json", _words(release, part) | config)
@@ -252,8 +260,10 @@ def network(part: ReleasedPart, config: Config | None = None) -> Any:
     import torch
     import transformers
 
+    from flowedit.backbones.checkpoint import quiet
+
     config = part.config if config is None else config
-    with torch.device("meta"):
+    with torch.device("meta"), quiet():  # of keys of an older diffusers
         if _library(part.kind) == "diffusers":
             return getattr(diffusers, part.kind).from_config(dict(config))
         cls = getattr(transformers, part.kind)

@@ -25,6 +25,9 @@ from flowedit.types import Conditioning
 
 SPACE = "▁"
 
+KNOWN = 16
+"""Prompts whose embeddings stay in the host's memory, for the next edit by the same backbone."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -60,6 +63,7 @@ class TextEncoder:
         self._checkpoint, self._reading = checkpoint, reading
         self._device, self._dtype, self._cache = device, dtype, cache
         self._encoder, self._weights = encoder, weights
+        self._known: dict[str, Tensor] = {}
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -110,12 +114,17 @@ class TextEncoder:
     def embed(self, prompt: str) -> Conditioning:
         """The prompt's embedding (1, length, D) on the host, in the network's precision."""
         spans = self.spans(prompt)
+        if prompt in self._known:
+            return Conditioning(prompt, self._known[prompt], spans)
         path = None if self._cache is None else self._cache / f"{self._key(prompt)}.safetensors"
         embedding = _load(path)
         if embedding is None:
             with self._checkpoint.reporting("its text encoder cannot be run"):
                 embedding = self._encode(prompt)
             _save(path, embedding)
+        self._known[prompt] = embedding
+        if len(self._known) > KNOWN:
+            del self._known[next(iter(self._known))]
         return Conditioning(prompt, embedding, spans)
 
     def _key(self, prompt: str) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from flowedit.declare import option
-from flowedit.editors.common import blend, counted, mask_at
+from flowedit.editors.common import blend, counted, mask_at, on_host
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
 from flowedit.flow.solvers import SOLVERS, Solver, euler, evaluations, heard, solve
 from flowedit.types import Callback, Mask, Noise, Step, Stop, Velocity
@@ -36,16 +36,18 @@ def inversion(
     """
     steps = len(grid) - 1
     total = steps * (2 if reconstruction is None else 3)
-    path = [x_src]
+    path = [x_src]  # the states of the way up; on the host, as they are as many as the steps
 
     def remember(step: Step) -> Tensor:
-        path.append(heard(counted(callback, 0, total), step))
-        return path[-1]
+        state = heard(counted(callback, 0, total), step)
+        path.append(on_host(state))
+        return state
 
     top = solve(source, x_src, list(reversed(grid)), method, None, remember)
 
     def keep_outside(step: int, t: float, z: Tensor) -> Tensor:
-        return blend(z, path[steps - 1 - step], mask_at(mask, step, preserve), grid, step)
+        outside = path[steps - 1 - step].to(z.device, non_blocking=True)
+        return blend(z, outside, mask_at(mask, step, preserve), grid, step)
 
     z = solve(target, top, grid, method, keep_outside, counted(callback, steps, total))
     if reconstruction is not None:

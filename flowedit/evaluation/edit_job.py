@@ -8,15 +8,20 @@ from typing import Any
 from flowedit import machine
 from flowedit.config.schema import Settings
 from flowedit.evaluation.engine.job import Job, Shelf
-from flowedit.machine import digest, digest_file, digest_folder, versions
+from flowedit.machine import PARTIAL, digest, digest_file, digest_folder, versions
 from flowedit.pipeline import run
 from flowedit.pipeline.api import Editor
 from flowedit.pipeline.plan import intervals, network_evaluations
 from flowedit.pipeline.record import Session, plain
+from flowedit.pipeline.resume import Journal
 from flowedit.types import Monitor
 
 PLACES = (("clip",), ("out",), ("user_mask",), ("caption",), ("backbone", "path"), ("runtime", "cache"))
 """Settings that say where things lie; what lies there is hashed instead."""
+
+
+SOURCES = f".sources{PARTIAL}"
+"""The folder, beside the jobs, of the clips that are encoded already; it goes with the run (see `open_store`)."""
 
 
 def edit_job(
@@ -80,22 +85,24 @@ def edit(settings: Settings, folder: Path, monitor: Monitor, shelf: Shelf) -> di
     editor = editor_of(settings, shelf)
     editor.backbone.ready()  # so that the first edit's seconds are as long as any other's
     session = Session(editor.backbone.device, monitor)
-    record = run.edit_clip(settings, editor.backbone, session, out=folder, keep=False).run
+    sources = Journal(folder.parent / SOURCES)
+    record = run.edit_clip(settings, editor.backbone, session, out=folder, keep=False, sources=sources).run
     return {"costs": costs(record), "notices": record["notices"]}
 
 
-SHARED = ("find cuts", "embed", "round trip")
+SHARED = ("find cuts", "encode", "embed", "round trip")
 
 
 def costs(record: Mapping[str, Any]) -> dict[str, float]:
     """Network evaluations, seconds, and the most memory of any phase, from a run.yaml.
 
-    Neither the reading of weights counts as seconds, nor what is done for the clip and not for the method: embedding
-    its prompts, which the next method finds, finding its cuts, and looking how well a small autoencoder carries it.
+    Neither the reading of weights counts, nor what is done for the clip and not for the method: encoding it and
+    embedding its prompts, which the next method finds, finding its cuts, and looking how well a small autoencoder
+    carries it.
     """
-    phases = record["phases"]
+    phases = {name: phase for name, phase in record["phases"].items() if name not in SHARED}
     return {
         "network_evaluations": float(record["network_evaluations"]),
-        "seconds": round(sum(phase["seconds"] for name, phase in phases.items() if name not in SHARED), 3),
+        "seconds": round(sum(phase["seconds"] for phase in phases.values()), 3),
         "peak_memory_mib": max(phase["peak_memory_mib"] for phase in phases.values()),
     }

@@ -54,31 +54,36 @@ def evaluations(name: str, steps: int, down: bool) -> int:
 
 
 class Watch:
-    """Notes whether each state is finite, and waits for the device only when it is asked."""
+    """Notes the first state that is not finite, and waits for the device only when it is asked."""
 
     def __init__(self) -> None:
-        self._flags: list[Tensor] = []
+        self._left: Tensor | None = None
+        """NEVER less the first bad step, on the device; 0 without one."""
         self._times: list[float] = []
         self._checked = 0
 
     def add(self, z: Tensor, t: float) -> None:
         """Note the state that the step from time t reached."""
-        self._flags.append(torch.isfinite(z).all())
+        left = torch.where(torch.isfinite(z).all(), 0, NEVER - len(self._times))
+        self._left = left if self._left is None else torch.maximum(self._left, left)
         self._times.append(t)
 
     def check(self) -> None:
-        """Read the flags; raise FloatingPointError with the first bad step, its t and the likely cause."""
-        if self._checked == len(self._flags):
+        """Read what was noted; raise FloatingPointError with the first bad step, its t and the likely cause."""
+        if self._left is None or self._checked == len(self._times):
             return
-        good = torch.stack(self._flags[self._checked :]).tolist()
-        for i, fine in enumerate(good, start=self._checked):
-            if not fine:
-                raise NumericalError(
-                    f"step {i + 1} (t = {self._times[i]:.4f}) gave NaN or Inf; the likely cause is a model trained in "
-                    "bfloat16 that runs in float16 (set runtime.dtype=bfloat16 or float32), else damaged weights or "
-                    "too high a guidance scale"
-                )
-        self._checked = len(self._flags)
+        if left := int(self._left):
+            first = NEVER - left
+            raise NumericalError(
+                f"step {first + 1} (t = {self._times[first]:.4f}) gave NaN or Inf; the likely cause is a model trained "
+                "in bfloat16 that runs in float16 (set runtime.dtype=bfloat16 or float32), else damaged weights or too "
+                "high a guidance scale"
+            )
+        self._checked = len(self._times)
+
+
+NEVER = 2**31 - 1
+"""More steps than anybody takes."""
 
 
 def solve(

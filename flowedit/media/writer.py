@@ -1,10 +1,12 @@
-"""Writes frames as an H.264 mp4 that appears under its name only when it is whole."""
+"""Writes frames as an H.264 mp4 that appears under its name only when it is whole; beside other work, if wished."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable
+import queue
+import threading
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -187,3 +189,49 @@ class Writer:
                 f"cannot write {self.path} as an mp4: {said}; take the sound out of the source, or export it again"
             )
         return OSError(f"cannot write {self.path}: {said}; choose a folder that exists, may be written and has room")
+
+
+class Beside:
+    """Does one thing after another in a thread of its own, while what comes next is made; at most `most` wait.
+
+    A context manager: a clean exit waits until all is done. The first error of the thread ends it; it is raised at the
+    next call, or on exit. An error of the block ends the thread after the thing that it is at.
+    """
+
+    def __init__(self, most: int = 2) -> None:
+        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(most)
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._error: BaseException | None = None
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __call__(self, work: Callable[[], None]) -> None:
+        """Have this done; waits while `most` others wait."""
+        self._raise()
+        self._waiting.put(work)
+
+    def _work(self) -> None:
+        while (work := self._waiting.get()) is not None:
+            if self._ended or self._error is not None:
+                continue  # taken, so that nobody waits for room
+            try:
+                work()
+            except BaseException as error:  # raised where it is heard
+                self._error = error
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            self._ended = True
+            raise self._error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended = self._ended or error is not None
+        self._waiting.put(None)
+        self._thread.join()
+        if error is None:
+            self._raise()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -99,8 +99,19 @@ def _objects(tokens: Tokens, device: torch.device) -> list[Tensor]:
     return [torch.tensor(group, device=device) for group in groups]
 
 
+class Attends(Protocol):
+    """What takes attention over while it is `active`, as `Recorder` does."""
+
+    @property
+    def active(self) -> bool: ...
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor: ...
+
+
+R = TypeVar("R", bound=Attends)
+
+
 class _Tap(TorchFunctionMode):
-    def __init__(self, recorder: Recorder, text: int) -> None:
+    def __init__(self, recorder: Attends, text: int) -> None:
         super().__init__()
         self._recorder, self._text = recorder, text
 
@@ -123,7 +134,7 @@ def _processor(module: torch.nn.Module) -> Any:
 
 
 @contextmanager
-def recording(modules: Sequence[torch.nn.Module], recorder: Recorder, text: int) -> Iterator[Recorder]:
+def recording(modules: Sequence[torch.nn.Module], recorder: R, text: int) -> Iterator[R]:
     """Send every scaled-dot-product attention inside these modules through the recorder.
 
     `text`: how many of a sequence's first tokens are text, whose queries are not video. The hooks are removed whatever

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 SAID = 0.5
 """GiB from which the memory that is expected is worth a word."""
 
+MOST_REDUCED = 5
+"""How many times the width that a small model works at a clip may have before the user is told."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -187,10 +190,10 @@ def of_shots(plan: Plan) -> list[str]:
         said[f"the clip is padded to {width}x{height}, which lies the other way (--fit crop fills the frame)"] = [
             str(number) for number in range(1, len(plan.shots) + 1)
         ]
+    notices = list(_of_reduction(plan))
     for number, shot in enumerate(plan.shots, 1):
         for text in of_shape(plan.settings, plan.spec, shot.geometry, shot.windows):
             said.setdefault(text, []).append(str(number))
-    notices = []
     for text, numbers in list(said.items())[: cuts.MOST]:
         where = f"shot{'s' if len(numbers) > 1 else ''} {listed(numbers)}: "
         notices.append(text if len(numbers) == len(plan.shots) else where + text)
@@ -210,8 +213,23 @@ def of_health(made: Health, spec: BackboneSpec) -> list[str]:
     ]
 
 
-def of_shape(settings: Settings, spec: BackboneSpec, geometry: Geometry, windows: Sequence[Window]) -> list[str]:
-    """Where the model's shape differs from what was asked, and where it leaves what the model was trained on."""
+def _of_reduction(plan: Plan) -> Iterator[str]:
+    """A clip of which a model of small drawings sees little."""
+    (height, width), own = plan.shots[0].geometry.size, plan.clip.size[1]
+    if plan.spec.world is not None and own > MOST_REDUCED * width:
+        yield (
+            f"{plan.spec.name} edits this clip at {width}x{height}, 1/{round(own / width)} of its width, and knows a "
+            "small drawn world alone: real footage needs a full-size backbone (flowedit list backbones)"
+        )
+
+
+def of_shape(
+    settings: Settings, spec: BackboneSpec, geometry: Geometry, windows: Sequence[Window], given: bool = True
+) -> list[str]:
+    """Where the model's shape differs from what was asked, and where it leaves what the model was trained on.
+
+    Without a `given` clip there is no last frame to repeat.
+    """
     notices = []
     height, width = geometry.size
     if settings.frame_size is not None and settings.frame_size != geometry.size:
@@ -223,9 +241,9 @@ def of_shape(settings: Settings, spec: BackboneSpec, geometry: Geometry, windows
         notices.append(f"{spec.name} was trained at {own} alone: at {width}x{height} it may do worse (--size {own})")
     if geometry.frames != geometry.source_frames:
         extra = geometry.frames - geometry.source_frames
-        notices.append(
-            f"{geometry.source_frames} frames: the last is repeated {extra} times for the model, and dropped again"
-        )
+        repeated = f"the last is repeated {extra} times for the model, and dropped again"
+        made = f"the model makes {geometry.frames}, and the last {extra} are dropped"
+        notices.append(f"{geometry.source_frames} frames: {repeated if given else made}")
     return [*notices, *_of_length(spec, windows), *_of_windows(settings, spec, geometry, windows)]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from flowedit.media import fit, pictures
 from flowedit.media.pixels import Size, composite, feather, resize
 from flowedit.media.probe import Video
 from flowedit.media.sound import Sound
-from flowedit.media.writer import Writer
+from flowedit.media.writer import Beside, Writer
 from flowedit.metrics.health import Health
 from flowedit.pipeline.notices import of_health
 from flowedit.pipeline.plan import Plan
@@ -101,18 +102,24 @@ def write_edit(
                 folder / "mask_plain.mp4", clip.size, rate, crf=PLAIN_CRF, pixel_aspect=aspect, colour=colour
             )
             others["mask_plain.mp4"] = stack.enter_context(plain)
-        for part in rendered(plan, backbone, edits, pixels, session):
+
+        def write(part: Rendered, plainly: np.ndarray | None) -> None:
             edit.write(part.edit)
             shown = {"compare.mp4": pictures.grid([resize(part.source, size), resize(part.edit, size)], labels)}
             if part.mask is not None:
                 shown["mask.mp4"] = _mask_picture(plan, part, part.mask, size)
-            if masked:
-                shown["mask_plain.mp4"] = _plain_mask(plan, part, pixels)
+            if plainly is not None:
+                shown["mask_plain.mp4"] = plainly
             for name, picture in shown.items():
                 if name not in others:
                     others[name] = stack.enter_context(Writer(folder / name, picture.shape[1:3], rate, colour=colour))
                 others[name].write(picture)
-            session.advance(len(part.places))
+
+        with Beside() as beside:
+            for part in rendered(plan, backbone, edits, pixels, session):
+                # here, as a user's mask is read once and in order
+                beside(partial(write, part, _plain_mask(plan, part, pixels) if masked else None))
+                session.advance(len(part.places))
 
 
 def write_clip(
@@ -121,9 +128,9 @@ def write_clip(
     """A generated clip at its working size and, without a `rate`, at the backbone's own."""
     made = Health()
     session.announce("decode, write", geometry.source_frames)
-    with Writer(path, geometry.size, rate or Fraction(backbone.spec.fps)) as writer:
+    with Writer(path, geometry.size, rate or Fraction(backbone.spec.fps)) as writer, Beside() as beside:
         for part in _rechunked(backbone.decode(z), geometry.source_frames):
-            writer.write(part)
+            beside(partial(writer.write, part))
             made.add(part)
             session.advance(len(part))
     session.say(of_health(made, backbone.spec))

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
@@ -28,6 +28,7 @@ from flowedit.messages import Cancelled, InputError, NumericalError, OutOfMemory
 from flowedit.pipeline.outputs import Staging
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session, plain
+from flowedit.pipeline.source import Shot
 from flowedit.types import Backbone, Step
 
 SECONDS, SHARE = 5.0, 50.0
@@ -92,6 +93,22 @@ class Journal:
             self._told = True
             self._say(["an earlier run of this was not finished: this one goes on where it stopped"])
         return found
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """No other process makes what is kept under this name inside the block, where the folder has locks."""
+        from filelock import FileLock
+
+        lock = None if self._folder is None else FileLock(self._folder / f"{name}.lock")
+        with suppress(OSError):
+            if lock is not None:
+                self._folder.mkdir(parents=True, exist_ok=True)  # type: ignore[union-attr]
+                lock.acquire()
+        try:
+            yield
+        finally:
+            if lock is not None:
+                lock.release()
 
     def drop(self, pattern: str) -> None:
         """Forget what is kept under these names."""
@@ -261,6 +278,13 @@ def _code() -> str:
     """The hash of our own modules: a version's number may stand still while they change."""
     root = Path(str(files("flowedit")))
     return digest(*(digest_file(path) for path in sorted(root.rglob("*.py"))))
+
+
+def key_of_shot(clip: Path, shot: Shot, backbone: Backbone) -> str:
+    """What decides a shot's source latent, as a name: the clip's bytes, its frames, their fit, and the autoencoder."""
+    described = {name: str(value) for name, value in backbone.describe().items() if name != "folder"}
+    place = digest_file(clip), [int(index) for index in shot.selection.indices]
+    return digest(*place, repr(shot.fit), repr(shot.geometry), described, torch.get_num_threads())
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:

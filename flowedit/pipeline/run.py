@@ -1,6 +1,9 @@
 """One edit, from a clip to latents, through an editor, to a clip again; and a clip from a prompt alone."""
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +21,7 @@ from flowedit.flow import windows
 from flowedit.media import mask_file
 from flowedit.media.frames import between
 from flowedit.media.probe import Video
-from flowedit.messages import InputError
+from flowedit.messages import FileError, InputError
 from flowedit.metrics.pixels import psnr
 from flowedit.networks import placement
 from flowedit.pipeline import instruction, notices
@@ -41,7 +44,7 @@ from flowedit.pipeline.plan import (
 from flowedit.pipeline.record import Edited, Session, describe_generation, describe_run
 from flowedit.pipeline.region import user_latent
 from flowedit.pipeline.render import blends, rendered, write_clip, write_edit
-from flowedit.pipeline.resume import Journal, Steps, forget_others, key_of, unfinished
+from flowedit.pipeline.resume import Journal, Steps, forget_others, key_of, key_of_shot, unfinished
 from flowedit.pipeline.source import Clip, Shot, cut_places, loses_margins, open_clip, working_frames, working_mask
 from flowedit.pipeline.steer import bind, encode, run_editor, steer
 from flowedit.types import Backbone, EditedFrames, EditResult, Frames, GeneratedClip, Geometry
@@ -158,13 +161,14 @@ def edit_clip(
     out: Path | None = None,
     video: Video | None = None,
     keep: bool = True,
+    sources: Journal | None = None,
 ) -> EditResult:
     """One edit, from a file to a folder of files.
 
     A clip with hard cuts is edited shot by shot, each as if it stood alone (with padding, encoding, mask and noise of
     its own, from the same seed), and written as one. `out` is the folder where a caller wants the files, in place of
     the settings' own; `video` is what was probed of the clip already. An edit that was killed goes on where it was,
-    unless `keep` is false.
+    unless `keep` is false. `sources` holds encoded clips that several edits share.
     """
     session = session or Session(backbone.device)
     clip = open_clip(settings, video)
@@ -177,7 +181,7 @@ def edit_clip(
         staging(place, clip.video.path.stem, EDIT, inputs) as stage,
         unfinished(stage, key, session) as journal,
     ):
-        edits = edit_shots(prepared, backbone, session, journal)
+        edits = edit_shots(prepared, backbone, session, journal, sources)
         with session.meter.phase("decode and write"), torch.no_grad():
             write_edit(plan, backbone, edits, prepared.pixels, stage.folder, session)
         run = describe_run(plan, backbone, edits, session)
@@ -214,10 +218,12 @@ def edit_array(settings: Settings, backbone: Backbone, clip: Clip, session: Sess
     )
 
 
-def edit_shots(prepared: Prepared, backbone: Backbone, session: Session, journal: Journal) -> list[Edited]:
+def edit_shots(
+    prepared: Prepared, backbone: Backbone, session: Session, journal: Journal, sources: Journal | None = None
+) -> list[Edited]:
     """Every shot of the clip, encoded and edited; the autoencoder need not come back between their edits."""
     plan, edits = prepared.plan, []
-    encoded = _encoded(plan, backbone, session, journal)
+    encoded = _encoded(plan, backbone, session, sources or journal, shared=sources is not None)
     for number, (shot, x_src) in enumerate(zip(plan.shots, encoded, strict=True), 1):
         if session.stopped:  # a callback ended the whole edit: what follows stays as it is
             edits.append(Edited(shot, x_src, x_src.clone(), torch.zeros_like(x_src[:, :1]), None, 0, {}))
@@ -272,41 +278,63 @@ def _latents(edits: Sequence[Edited]) -> dict[str, Any]:
     }
 
 
-def _encoded(plan: Plan, backbone: Backbone, session: Session, journal: Journal) -> list[Tensor]:
-    """The source latents of all shots, on the host."""
+def _encoded(plan: Plan, backbone: Backbone, session: Session, journal: Journal, *, shared: bool) -> list[Tensor]:
+    """The source latents of all shots, on the host; `shared`: those of one clip serve all edits of it."""
     encoded, told = [], backbone.spec.world is None
     for number, shot in enumerate(plan.shots, 1):
-        name, lost = f"shot-{number:03}-encoded", []
-        if (found := journal.load(name)) is not None:
-            x_src, lost = found[0]["x_src"], list(found[1]["said"])
-        else:
-            frames = working_frames(plan.clip, shot)
-            x_src = encode(backbone, frames, session)
-            if not told:
-                with session.meter.phase("round trip"):
-                    lost = _lost(backbone, frames, x_src)
+        name, lost = key_of_shot(plan.clip.video.path, shot, backbone) if shared else f"shot-{number:03}-encoded", []
+        with journal.alone(name) if shared else nullcontext():
+            if (found := journal.load(name)) is not None:
+                x_src, lost = found[0]["x_src"], list(found[1]["said"])
+            else:
+                frames = working_frames(plan.clip, shot)
+                x_src = encode(backbone, frames, session)
+                if not told:
+                    with session.meter.phase("round trip"):
+                        lost = _lost(backbone, frames, x_src, machine.cache_folder(plan.settings.runtime.cache))
+                journal.save(name, {"x_src": x_src}, said=lost)
         session.say(lost)
         told = told or bool(lost)
         encoded.append(x_src.cpu())
-        if found is None:
-            journal.save(name, {"x_src": x_src}, said=lost)
     return encoded
 
 
-def _lost(backbone: Backbone, frames: Frames, x_src: Tensor) -> list[str]:
-    """A notice if a small backbone's autoencoder loses too much of the clip, seen on as many frames as it learned."""
+def _lost(backbone: Backbone, frames: Frames, x_src: Tensor, cache: Path | None) -> list[str]:
+    """A notice if a small backbone's autoencoder loses too much of the clip, seen on as many frames as it learned.
+
+    What was seen of a clip is kept in the cache, by the latent and the autoencoder.
+    """
     spec = backbone.spec
     shown = min(len(frames), spec.trained_frames)
     latents = x_src[:, :, : spec.leading_latents + 1 + (shown - 1) // spec.frames_per_latent]
-    with torch.no_grad():
-        again = np.concatenate(list(backbone.decode(latents)))
-    kept = psnr(again, frames[: len(again)])
+    note = None if cache is None else cache / f"carries-{_seen(backbone, latents)}.json"
+    kept = _noted(note)
+    if kept is None:
+        with torch.no_grad():
+            again = np.concatenate(list(backbone.decode(latents)))
+        kept = psnr(again, frames[: len(again)])
+        if note is not None:
+            with suppress(OSError), machine.whole_file(note) as part:
+                part.write_text(json.dumps(kept), encoding="utf-8")
     if kept >= CARRIES:
         return []
     return [
         f"the autoencoder of {spec.name} gives this clip back at {kept:.1f} dB only (below {CARRIES:.0f} much is "
         "lost); a full-size backbone carries such footage"
     ]
+
+
+def _seen(backbone: Backbone, latents: Tensor) -> str:
+    content = hashlib.blake2b(latents.cpu().contiguous().numpy().tobytes(), digest_size=16).hexdigest()
+    told = {key: str(each) for key, each in backbone.describe().items() if key != "folder"}
+    return machine.digest(content, list(latents.shape), told)
+
+
+def _noted(note: Path | None) -> float | None:
+    try:
+        return None if note is None or not note.is_file() else float(machine.read_json(note))
+    except (InputError, FileError, TypeError, ValueError):  # a damaged note is made anew
+        return None
 
 
 def generate(settings: Settings, backbone: Backbone, session: Session | None = None) -> GeneratedClip:
@@ -332,7 +360,7 @@ def generate(settings: Settings, backbone: Backbone, session: Session | None = N
     _fit(made, backbone, (geometry.latent[0], places[0][1] - places[0][0], *geometry.latent[2:]), session)
     shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid, seen_of(geometry, places))
     session.start(notices.of_start(settings, backbone, shape, made.cost * len(places)))
-    session.say([*notices.of_shape(settings, spec, geometry, places), *spec.notices])
+    session.say([*notices.of_shape(settings, spec, geometry, places, given=False), *spec.notices])
     key = key_of(made, backbone, checkpoint(settings, fetch=False))
     with (
         staging(settings.out, "generate", GENERATE) as stage,

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXDDIMScheduler, CogVideoXPipeline, CogVideoXTransformer3DModel
 from safetensors.torch import load_file, save_file
 
-from flowedit.backbones import families
+from flowedit.backbones import families, text
 from flowedit.backbones.random_weights import save_random
 from flowedit.editors import averaging
 from flowedit.editors.inversion import inversion
@@ -256,6 +256,22 @@ def test_prompts_in_a_row_share_one_load_of_the_encoder(backbone_2b, monkeypatch
     assert loads == ["text_encoder"]
     backbone.velocity(conditioning[0])(torch.zeros(1, *backbone.geometry(9, (64, 96)).latent), 0.5)
     assert "encoder" not in vars(backbone.components)  # it leaves before the network comes
+
+
+def test_a_prompt_is_encoded_once_and_each_that_asks_has_a_conditioning_of_its_own(backbone_2b, monkeypatch):
+    """Without a cache on disk too; the recorder tells two sides of equal prompts apart by identity."""
+    encoder, encoded = load(backbone_2b).text, []
+    original = encoder._encode
+    monkeypatch.setattr(encoder, "_encode", lambda prompt: encoded.append(prompt) or original(prompt))
+    one, two = encoder.embed("a fox"), encoder.embed("a fox")
+    assert encoded == ["a fox"]
+    assert one is not two
+    assert one.spans == two.spans
+    assert torch.equal(one.embedding, two.embedding)
+    for number in range(text.KNOWN):
+        encoder.embed(f"fox {number}")
+    encoder.embed("a fox")
+    assert encoded.count("a fox") == 2  # not more are held than so many
 
 
 def test_spans_are_the_characters_of_the_prompt(folder):

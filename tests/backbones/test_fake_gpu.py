@@ -1,5 +1,6 @@
 """Whole edits of the released checkpoints at their own sizes and precisions, on a GPU that is not there."""
 
+import math
 from dataclasses import replace
 
 import memory_table
@@ -64,6 +65,21 @@ def test_every_way_to_edit_runs_on_a_card(tmp_path, name, full):
             ends_on_the_card(done, geometry)
             assert (done.mask is None) == (way in ("no mask", "flowalign"))
             never_waits(waits)
+
+
+@pytest.mark.parametrize("way", ["inversion", "draws"])
+def test_more_steps_need_no_more_of_the_card(tmp_path, way):
+    """The way up of inversion, a state for each step, is on the host, and no step waits for it to get there."""
+    with fake_gpu() as card:
+        backbone = released(tmp_path, "cogvideox-2b", layers=1)
+        geometry = native(backbone)
+        peaks = []
+        for steps in (4, 4, 9):
+            _, waits, phases = edit(card, backbone, geometry, WAYS[way], steps=steps)
+            peaks.append(phases["edit"]["peak_memory_mib"])
+        state = 4 * math.prod(geometry.latent) / 2**20
+        assert peaks[2] - peaks[1] < state / 4
+        assert not any(set(each) for number, each in enumerate(waits[1:], 1) if number % steps)
 
 
 @pytest.mark.parametrize("name", [name for name in RELEASES if name not in FAMILIES])

@@ -71,7 +71,13 @@ def test_a_clip_that_the_autoencoder_cannot_carry_is_a_notice(editor, tmp_path):
     plain = editor.edit(
         Path(__file__).parents[2] / "examples/fox.mp4", out=tmp_path / "fox", steps=2, strength=1, **FOX
     )
-    assert not any("dB only" in text for text in plain.run["notices"])
+    assert not any("dB only" in text or "real footage" in text for text in plain.run["notices"])
+
+
+def test_footage_of_which_little_is_seen_is_a_notice(editor, tmp_path):
+    cup = Path(__file__).parents[2] / "examples/cup.mp4"
+    result = editor.edit(cup, out=tmp_path / "out", steps=2, strength=1, frames=1, **FOX)
+    assert any("1/9 of its width" in text and "real footage needs" in text for text in result.run["notices"])
 
 
 def test_a_clip_from_text_alone_needs_every_word_learned(editor, tmp_path):
@@ -80,5 +86,6 @@ def test_a_clip_from_text_alone_needs_every_word_learned(editor, tmp_path):
         with pytest.raises(flowedit.InputError, match=r"pocket never learned '(wolf|cheerful)'\. It knows fox, "):
             flowedit.generate(prompt, out=tmp_path / "out", **{"runtime.device": "cpu"})
     assert not (tmp_path / "out").exists()
-    made = flowedit.generate("the fox moves right over green grass", steps=2, out=tmp_path / "out", frames=1)
+    made = flowedit.generate("the fox moves right over green grass", steps=2, out=tmp_path / "out", frames=2)
     assert any("never learned 'the'" in text for text in made.run["notices"])
+    assert any("2 frames: the model makes " in text for text in made.run["notices"])

@@ -103,7 +103,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Need:
+class MemoryNeed:
     """GiB of each phase of an edit under a preset, and what must be free for all of it."""
 
     preset: MemoryPreset
@@ -114,7 +114,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class MemoryVerdict:
     """A word on an edit: whether it fits, under which preset, and in words."""
 
     fits: bool
@@ -122,7 +122,7 @@ class Verdict:
     text: str
 
 
-def need(drawn: Blueprint, load: Load, runtime: RuntimeOptions, preset: MemoryPreset, free: float | None) -> Need:
+def need(drawn: Blueprint, load: Load, runtime: RuntimeOptions, preset: MemoryPreset, free: float | None) -> MemoryNeed:
     """What an edit needs under a preset; with `free` GiB too few for the text encoder whole, it streams."""
     on_host = preset.name == CPU.name
 
@@ -147,40 +147,40 @@ def need(drawn: Blueprint, load: Load, runtime: RuntimeOptions, preset: MemoryPr
     streams = preset.offload == "parts" and not on_host and free is not None
     if streams and memory.must_be_free(whole["text"]) > (free or 0.0):
         whole["text"] = totals("blocks")["text"]
-        return Need(preset, whole, memory.must_be_free(max(whole.values())), streams=True)
-    return Need(preset, whole, memory.must_be_free(max(whole.values())))
+        return MemoryNeed(preset, whole, memory.must_be_free(max(whole.values())), streams=True)
+    return MemoryNeed(preset, whole, memory.must_be_free(max(whole.values())))
 
 
 def needs(
     ladder: Sequence[MemoryPreset], drawn: Blueprint, load: Load, runtime: RuntimeOptions, free: float | None
-) -> list[Need]:
+) -> list[MemoryNeed]:
     """What an edit needs under every preset of the ladder that the runtime's options leave open, the largest first."""
     left = asked(ladder, runtime.offload, runtime.rows)
     return [need(drawn, load, runtime, preset, free) for preset in left if preset.name != USUAL.name]
 
 
-def verdict(found: Sequence[Need], free: float | None) -> Verdict:
+def verdict(found: Sequence[MemoryNeed], free: float | None) -> MemoryVerdict:
     """A word on a card with `free` GiB: the fastest of the presets that fits it."""
     if free is None:
-        return Verdict(False, None, "not known: this system does not tell how much memory is free")
+        return MemoryVerdict(False, None, "not known: this system does not tell how much memory is free")
     for each in found:
         if each.total <= free:
             plain = each.preset.rows == 0 and each.preset.offload != "blocks"
             word = "fits" if plain else f"fits with {each.preset.name}"
             streams = "; the text encoder streams" if each.streams else ""
-            return Verdict(True, each.preset.name, f"{word}: needs {each.total:.1f} of {free:.1f} GiB{streams}")
+            return MemoryVerdict(True, each.preset.name, f"{word}: needs {each.total:.1f} of {free:.1f} GiB{streams}")
     least = min(found, key=lambda each: each.total)
     text = f"does not fit: needs {least.total:.1f} GiB with {least.preset.name}, {free:.1f} are free"
-    return Verdict(False, None, text)
+    return MemoryVerdict(False, None, text)
 
 
-def verdict_of_host(drawn: Blueprint, needed: Need, free: float | None) -> Verdict:
+def verdict_of_host(drawn: Blueprint, needed: MemoryNeed, free: float | None) -> MemoryVerdict:
     """A word where there is no GPU; `needed` is that of CPU."""
     rest, block, count = memory.parameters(drawn, "transformer")
     if free is None:
         return verdict([needed], None)
     if needed.total > free:
         text = f"does not fit: no GPU, and on the CPU it needs {needed.total:.1f} GiB of memory, {free:.1f} are free"
-        return Verdict(False, None, text)
+        return MemoryVerdict(False, None, text)
     hours = ", and takes hours there (runtime.device=cpu)" if rest + block * count >= LARGE else ""
-    return Verdict(True, CPU.name, f"fits the CPU: needs {needed.total:.1f} of {free:.1f} GiB{hours}")
+    return MemoryVerdict(True, CPU.name, f"fits the CPU: needs {needed.total:.1f} of {free:.1f} GiB{hours}")

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from flowedit.backbones.checkpoint import quiet
 from flowedit.messages import InputError
 
 if TYPE_CHECKING:  # what the files say is asked for where torch is not loaded
@@ -260,6 +259,8 @@ def network(part: ReleasedPart, config: Config | None = None) -> Any:
     import diffusers
     import torch
     import transformers
+
+    from flowedit.backbones.checkpoint import quiet
 
     config = part.config if config is None else config
     with torch.device("meta"), quiet():  # of keys of an older diffusers

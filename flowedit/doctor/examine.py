@@ -6,23 +6,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flowedit.backbones import presets
-from flowedit.backbones.presets import CPU, Verdict
+from flowedit.backbones.presets import CPU, MemoryVerdict
 from flowedit.config.defaults import memory_presets
 from flowedit.doctor import here, report
-from flowedit.doctor.here import Here
-from flowedit.doctor.models import Model, models, work
+from flowedit.doctor.here import Machine
+from flowedit.doctor.models import AskedModel, models, work
 from flowedit.doctor.report import Finding
 from flowedit.media.probe import Video, probe
 from flowedit.pipeline.plan import load_of
 
-UNKNOWN = Verdict(False, None, "not known: its files are not here, and no release of this name is")
+UNKNOWN = MemoryVerdict(False, None, "not known: its files are not here, and no release of this name is")
 
 
 @dataclass(frozen=True, eq=False)
 class Examined:
     """What was found: the machine, the clip, each model, and the GiB that were judged by."""
 
-    here: Here
+    here: Machine
     machine: bool
     """Whether the machine itself was asked about."""
     video: Video | None
@@ -47,7 +47,7 @@ def examine(
     return Examined(seen, machine, video, found, own, free is not None)
 
 
-def _finding(model: Model, video: Video | None, free: float | None, on_host: bool) -> Finding:
+def _finding(model: AskedModel, video: Video | None, free: float | None, on_host: bool) -> Finding:
     laid = work(model, video)
     if laid is None or model.drawn is None:
         return Finding(model, None, (), UNKNOWN)

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from flowedit.backbones import memory
 from flowedit.machine import versions
+from flowedit.media.probe import codec_known
 
 GIB = 2**30
 
@@ -47,7 +48,7 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Here:
+class Machine:
     """This machine. Memory and disk are in GiB, None where the system does not tell."""
 
     gpu: Gpu | None
@@ -78,14 +79,13 @@ class Here:
         return (self.memory_free, True) if self.gpu is None else (self.gpu.free, False)
 
 
-def look() -> Here:
+def look() -> Machine:
     """Look at this machine; what waits for a network waits half a second at most, while the rest is looked at."""
     cache, endpoint = hub()
     answer = _asked(endpoint)
     gpu, why = _gpu()
     free, total = memory.of_host()
-    decodes, encodes = _codecs()
-    return Here(
+    return Machine(
         gpu=gpu,
         no_gpu=why,
         memory_free=free,
@@ -94,8 +94,8 @@ def look() -> Here:
         disk_free=_disk(cache),
         system=f"{platform.system()} {platform.machine()}",
         versions=versions() | {"torchao": _version("torchao")},
-        decodes=decodes,
-        encodes=encodes,
+        decodes=tuple(name for name in CODECS if codec_known(name)),
+        encodes=codec_known(WRITES, write=True),
         hub=endpoint,
         hub_answer=answer(),
         extras={name: importlib.util.find_spec(package) is not None for name, package in EXTRAS.items()},
@@ -165,20 +165,6 @@ def _disk(folder: Path) -> float | None:
     with suppress(OSError, StopIteration):
         return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free / GIB
     return None
-
-
-def _codecs() -> tuple[tuple[str, ...], bool]:
-    """Those of CODECS that PyAV decodes, and whether it encodes what edits are written in."""
-    import av
-
-    def there(name: str, mode: Any) -> bool:
-        try:
-            av.codec.Codec(name, mode)
-        except (ValueError, av.error.FFmpegError):
-            return False
-        return True
-
-    return tuple(name for name in CODECS if there(name, "r")), there(WRITES, "w")
 
 
 def hub() -> tuple[Path, str]:

@@ -28,7 +28,7 @@ NOTES = "flowedit.json"
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class AskedModel:
     """A backbone that settings name: its folder if it is here, and what its files say; None where nothing is known."""
 
     name: str
@@ -46,7 +46,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Work:
+class ClipWork:
     """A clip as a model runs it: its working shape, and the windows of latent frames that the network sees at once."""
 
     geometry: Geometry
@@ -78,7 +78,7 @@ def without_mode(values: Mapping[str, Any]) -> Settings:
     return made
 
 
-def models(flags: Mapping[str, str], overrides: Sequence[str], cache: Path) -> Iterator[Model]:
+def models(flags: Mapping[str, str], overrides: Sequence[str], cache: Path) -> Iterator[AskedModel]:
     """The backbone that is asked about, or all with a name; `cache` is the hub's.
 
     Raises InputError for an unknown one, a folder that is no checkpoint, and values that an edit refuses.
@@ -110,7 +110,7 @@ def usual(name: str) -> dict[str, Any]:
     return values | {"mask": chosen["mask"], "runtime": chosen["runtime"], "task": "replace"} | alone
 
 
-def found(settings: Settings, values: Mapping[str, Any], cache: Path) -> Model:
+def found(settings: Settings, values: Mapping[str, Any], cache: Path) -> AskedModel:
     """The backbone of these settings, as far as files that are here say."""
     chosen = settings.backbone
     place: Path | None = None
@@ -133,14 +133,14 @@ def found(settings: Settings, values: Mapping[str, Any], cache: Path) -> Model:
         drawn = memory.of_folder(place)
         notes = layout.read_json(place / NOTES) if (place / NOTES).is_file() else {}
     name = chosen.name or (place.resolve().name if place is not None else str(chosen.repository))
-    return Model(name, settings, values, place, drawn, None if drawn is None else _spec(drawn, notes, name))
+    return AskedModel(name, settings, values, place, drawn, None if drawn is None else _spec(drawn, notes, name))
 
 
 def _spec(drawn: Blueprint, notes: Mapping[str, Any], name: str) -> BackboneSpec:
     return replace(shapes.of_blueprint(drawn, notes), name=name)
 
 
-def work(model: Model, video: Video | None) -> Work | None:
+def work(model: AskedModel, video: Video | None) -> ClipWork | None:
     """How a clip, or one of the length and size that the model was trained on, lies on it; None of an unknown model.
 
     The clip counts as one shot: hard cuts are not looked for. Raises InputError as an edit does, for frames or a size
@@ -154,4 +154,4 @@ def work(model: Model, video: Video | None) -> Work | None:
         frames = len(select(video, settings.start, settings.frames, settings.rate).indices)
     own = native_size(spec) if video is None else default_size(spec, video.shown)
     geometry = shapes.geometry_of(drawn, spec, frames, asked_size(settings, spec) or own)
-    return Work(geometry, tuple(windows_of(settings, spec, geometry.latent[1])))
+    return ClipWork(geometry, tuple(windows_of(settings, spec, geometry.latent[1])))

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flowedit.backbones.presets import Need, Verdict
-from flowedit.doctor.here import Here
-from flowedit.doctor.models import Model, Work
+from flowedit.backbones.presets import MemoryNeed, MemoryVerdict
+from flowedit.doctor.here import Machine
+from flowedit.doctor.models import AskedModel, ClipWork
 from flowedit.media.probe import Video
 
 PHASES = ("encode", "text", "edit", "decode")
@@ -26,15 +26,15 @@ RECKONED = "GiB, reckoned from the configuration, within 15 % of what is counted
 class Finding:
     """A model, how the clip lies on it, what that needs, and the word for it; `about` says why there is none."""
 
-    model: Model
-    work: Work | None
-    needs: Sequence[Need]
-    verdict: Verdict
+    model: AskedModel
+    work: ClipWork | None
+    needs: Sequence[MemoryNeed]
+    verdict: MemoryVerdict
     evaluations: int | None = None
     """Batch rows through the network, for a clip."""
 
 
-def plain(here: Here | None, video: Video | None, found: Sequence[Finding], free: float | None) -> dict[str, Any]:
+def plain(here: Machine | None, video: Video | None, found: Sequence[Finding], free: float | None) -> dict[str, Any]:
     """All of it as plain values for JSON; memory in GiB."""
     told: dict[str, Any] = {} if here is None else {"machine": _machine(here)}
     told["free_gib"] = free
@@ -44,7 +44,7 @@ def plain(here: Here | None, video: Video | None, found: Sequence[Finding], free
     return told
 
 
-def _machine(here: Here) -> dict[str, Any]:
+def _machine(here: Machine) -> dict[str, Any]:
     return {
         "gpu": None if here.gpu is None else vars(here.gpu),
         "no_gpu": here.no_gpu,
@@ -83,7 +83,7 @@ def _finding(each: Finding) -> dict[str, Any]:
     return told
 
 
-def machine(here: Here, width: int) -> Iterator[str]:
+def machine(here: Machine, width: int) -> Iterator[str]:
     """What this machine has, a label and a value a line."""
     yield "this machine"
     gpu, versions = here.gpu, here.versions
@@ -151,7 +151,7 @@ def costs(found: Sequence[Finding], width: int) -> Iterator[str]:
         yield from textwrap.wrap(text, width, break_on_hyphens=False)
 
 
-def table(needs: Sequence[Need]) -> Iterator[str]:
+def table(needs: Sequence[MemoryNeed]) -> Iterator[str]:
     """GiB of each phase under each preset, and what must be free."""
     head = " ".join(f"{name:>7}" for name in PHASES)
     yield f"  {'runtime':<{LABEL}}{head}   must be free"
@@ -170,13 +170,13 @@ def _shape(finding: Finding) -> str:
     return f"at {width}x{height}, {frames} frame{'' if frames == 1 else 's'}{inside}"
 
 
-def _place(model: Model) -> str:
+def _place(model: AskedModel) -> str:
     if model.download is None:
         return "nothing to download"
     return f"{model.download} to download" if model.download != "unknown" else "a download of unknown size"
 
 
-def _room(model: Model, disk: float | None) -> str:
+def _room(model: AskedModel, disk: float | None) -> str:
     """Whether the disk has room for the download; empty where nothing is to say."""
     found = re.search(r"([\d.]+) GB", model.download or "")
     if found is None or disk is None or disk >= float(found[1]) * 1e9 / 2**30:

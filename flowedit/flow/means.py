@@ -1,8 +1,13 @@
 """Means of attention maps over the calls of a velocity, prompt by prompt."""
 
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from flowedit.types import Conditioning
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Means:

@@ -103,6 +103,15 @@ def open_video(path: Path) -> Any:
     return av.open(str(path.absolute()), options={"protocol_whitelist": "file"}, metadata_errors="ignore")
 
 
+def codec_known(name: str, write: bool = False) -> bool:
+    """Whether this PyAV decodes, or encodes, a codec by FFmpeg's name of it."""
+    try:
+        av.codec.Codec(name, "w" if write else "r")
+    except (ValueError, av.error.FFmpegError):
+        return False
+    return True
+
+
 def _check_address(text: str) -> None:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) and not os.path.exists(text):
         raise InputError(f"{text} is an address: download the video first, and give the file")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -87,6 +87,33 @@ class Conditioning:
     prompt: str
     embedding: Tensor
     spans: tuple[tuple[int, int], ...]
+
+
+Pair = Callable[[Tensor, Tensor, float, int], tuple[Tensor, Tensor]]
+"""(u_src, u_tgt) = pair(q, p, t, step): both velocities of a step at once, each as its own `Velocity` gives it."""
+
+
+class Guided(NamedTuple):
+    """A prompt, the scale or scales of its guidance, and what it is guided away from, if anything."""
+
+    prompt: Conditioning
+    scale: Scale = 1.0
+    negative: Conditioning | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The part of a latent that a network is to see: its sites, and for each window the indices of its tokens.
+
+    sites: bool (1, 1, F, H, W), whole tokens; tokens: int64 (n,), ascending, where the network is.
+    """
+
+    sites: Tensor
+    tokens: tuple[Tensor, ...]
+
+
+PairVelocity = Callable[[Tensor, Tensor, float, Chosen], tuple[Tensor, Tensor]]
+"""(u_src, u_tgt) = pair(q, p, t, chosen): the target is evaluated at the chosen sites, and is u_src at all others."""
 
 
 class Frames(Protocol):
@@ -180,6 +207,34 @@ class Backbone(Protocol):
         self, tokens: Mapping[Conditioning, Tokens], blocks: Sequence[float], normalise: str = "joint"
     ) -> AbstractContextManager[Maps]: ...
     def describe(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """What an edit sent through the network: batch rows, and the same with a row counted by its share of tokens."""
+
+    rows: int = 0
+    tokens: float = 0.0
+
+    def __add__(self, other: "Evaluations") -> "Evaluations":
+        return Evaluations(self.rows + other.rows, self.tokens + other.tokens)
+
+    def __sub__(self, other: "Evaluations") -> "Evaluations":
+        return Evaluations(self.rows - other.rows, self.tokens - other.tokens)
+
+
+class RegionBackbone(Backbone, Protocol):
+    """A backbone that evaluates source and target at once, the target in a region alone; a plug-in may be none."""
+
+    @property
+    def token_evaluations(self) -> float:
+        """`evaluations`, but a row counts by the share of a whole row's tokens that it sent."""
+
+    def choose(self, region: Tensor) -> Chosen:
+        """The tokens that hold a site of the region, bool (1, 1, F, H, W); the host waits for their number."""
+
+    def pair_velocity(self, source: Guided, target: Guided) -> PairVelocity:
+        """Outside the chosen sites the target attends to the keys and values of the source."""
 
 
 class Monitor(Protocol):

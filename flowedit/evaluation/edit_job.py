@@ -92,6 +92,7 @@ def costs(record: Mapping[str, Any]) -> dict[str, float]:
     phases = record["phases"]
     return {
         "network_evaluations": float(record["network_evaluations"]),
+        "token_evaluations": float(record["token_evaluations"]),
         "seconds": round(sum(phase["seconds"] for name, phase in phases.items() if name not in SHARED), 3),
         "peak_memory_mib": max(phase["peak_memory_mib"] for phase in phases.values()),
     }

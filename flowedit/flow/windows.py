@@ -9,7 +9,18 @@ import torch
 from torch import Tensor
 
 from flowedit.messages import InputError
-from flowedit.types import Backbone, Conditioning, Maps, Scale, Tokens, Velocity
+from flowedit.types import (
+    Backbone,
+    Chosen,
+    Conditioning,
+    Guided,
+    Maps,
+    PairVelocity,
+    RegionBackbone,
+    Scale,
+    Tokens,
+    Velocity,
+)
 
 Window = tuple[int, int]
 """[start, end), in latent frames of the clip."""
@@ -155,6 +166,39 @@ class WindowedBackbone:
                 self._clip_maps.window(prompt)
 
         return windowed(inner, self._windows, self._backbone.device, after)
+
+    def choose(self, region: Tensor) -> Chosen:
+        """As the backbone's, of each window."""
+        parts = [self._region_backbone.choose(region[:, :, start:end]) for start, end in self._windows]
+        sites = torch.zeros_like(region, dtype=torch.bool)
+        for (start, end), part in zip(self._windows, parts, strict=True):
+            sites[:, :, start:end] |= part.sites.to(sites.device)
+        return Chosen(sites, tuple(part.tokens[0] for part in parts))
+
+    def pair_velocity(self, source: Guided, target: Guided) -> PairVelocity:
+        """As the backbone's, of the whole clip on the host."""
+        inner, device = self._region_backbone.pair_velocity(source, target), self._backbone.device
+
+        def whole(q: Tensor, p: Tensor, t: float, chosen: Chosen) -> tuple[Tensor, Tensor]:
+            sums, both = (WindowSum(self._windows), WindowSum(self._windows)), None
+            for (start, end), tokens in zip(self._windows, chosen.tokens, strict=True):
+                part = Chosen(chosen.sites[:, :, start:end].to(device), (tokens,))
+                us = inner(q[:, :, start:end].to(device), p[:, :, start:end].to(device), t, part)
+                both = [each.add(u) for each, u in zip(sums, us, strict=True)]
+                if self._clip_maps is not None:
+                    self._clip_maps.window(source.prompt)
+                    self._clip_maps.window(target.prompt)
+            assert both is not None
+            u_src, u_tgt = both
+            assert u_src is not None
+            assert u_tgt is not None
+            return u_src, u_tgt
+
+        return whole
+
+    @property
+    def _region_backbone(self) -> RegionBackbone:
+        return cast(RegionBackbone, self._backbone)
 
     @contextmanager
     def record(

@@ -1,7 +1,7 @@
 """One edit, from a clip to latents, through an editor, to a clip again; and a clip from a prompt alone."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from flowedit.pipeline.render import blends, rendered, write_clip, write_edit
 from flowedit.pipeline.resume import Kept, forget_others, key_of, unfinished
 from flowedit.pipeline.source import Clip, Shot, cut_places, loses_margins, open_clip, working_frames, working_mask
 from flowedit.pipeline.steer import bind, encode, run_editor, steer
-from flowedit.types import Backbone, EditedFrames, EditResult, Frames, GeneratedClip
+from flowedit.types import Backbone, EditedFrames, EditResult, Evaluations, Frames, GeneratedClip
 
 CARRIES = 22.0
 """PSNR in dB of a clip after encoding and decoding, below which the user is told."""
@@ -186,7 +186,7 @@ def edit_shots(prepared: Prepared, backbone: Backbone, session: Session, kept: K
     encoded = _encoded(plan, backbone, session, kept)
     for number, (shot, x_src) in enumerate(zip(plan.shots, encoded, strict=True), 1):
         if session.stopped:  # a callback ended the whole edit: what follows stays as it is
-            edits.append(Edited(shot, x_src, x_src.clone(), torch.zeros_like(x_src[:, :1]), None, 0, {}))
+            edits.append(Edited(shot, x_src, x_src.clone(), torch.zeros_like(x_src[:, :1]), None, Evaluations(), {}))
             continue
         session.shot = number
         edits.append(_edited(prepared, backbone, shot, x_src, session, kept))
@@ -207,7 +207,7 @@ def _edited(prepared: Prepared, backbone: Backbone, shot: Shot, x_src: Tensor, s
             tensors["z"],
             tensors.get("mask"),
             tensors.get("objects"),
-            int(facts["evaluations"]),
+            Evaluations(*facts["evaluations"]),
             dict(facts["reports"]),
         )
     if prepared.mask is not None:
@@ -216,11 +216,11 @@ def _edited(prepared: Prepared, backbone: Backbone, shot: Shot, x_src: Tensor, s
     own, said = own_latents(plan.spec, shot.geometry), len(session.notices)
     done = steer(plan.brief, backbone, x_src, plan.grid, shot.windows, own, session, user, kept)
     mask = None if done.mask is None else done.mask.cpu()
-    edited = Edited(shot, x_src, done.z.cpu(), mask, done.objects, done.evaluations, dict(done.reports))
+    edited = Edited(shot, x_src, done.z.cpu(), mask, done.objects, done.sent, dict(done.reports))
     if not session.stopped:
         parts = {"z": edited.z, "mask": mask, "objects": done.objects}
         tensors = {key: part for key, part in parts.items() if part is not None}
-        facts = {"evaluations": done.evaluations, "reports": edited.reports, "said": session.notices[said:]}
+        facts = {"evaluations": astuple(done.sent), "reports": edited.reports, "said": session.notices[said:]}
         kept.save(name, tensors, **facts)
         kept.drop(f"shot-{session.shot:03}-step*")
     return edited

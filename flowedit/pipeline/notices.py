@@ -18,6 +18,7 @@ from flowedit.media import cuts
 from flowedit.messages import InputError, listed
 from flowedit.pipeline.checks import changed
 from flowedit.pipeline.plan import Brief, Plan, native_size
+from flowedit.pipeline.region import has_region
 from flowedit.types import Backbone, BackboneSpec, Geometry
 
 
@@ -45,8 +46,11 @@ def of_download(chosen: BackboneOptions) -> str:
     return f"{name}: {size} to download first, from {chosen.repository} on the model hub; license: {license}"
 
 
-def of_start(settings: Settings, backbone: Backbone, shape: Shape, evaluations: int) -> str:
-    """One line before the networks run: where, how precisely, at what size, how often, and with what memory."""
+def of_start(settings: Settings, backbone: Backbone, shape: Shape, evaluations: int, region: bool = False) -> str:
+    """One line before the networks run: where, how precisely, at what size, how often, and with what memory.
+
+    `region`: whether the target is evaluated inside the mask alone.
+    """
     spec, (height, width) = backbone.spec, shape.size
     dtype = backbone.describe().get("dtype")
     where = f"{spec.name} on {device_name(backbone.device)}" + (f" in {dtype}" if dtype else "")
@@ -56,11 +60,20 @@ def of_start(settings: Settings, backbone: Backbone, shape: Shape, evaluations: 
     steps = len(shape.grid) - 1
     begins = f" from noise {shape.grid[0]:.3g}" if steps else ""
     memory = f"; expects {settings.backbone.memory}" if settings.backbone.memory else ""
+    less = " (the target's inside the mask alone)" if region else ""
     free = free_memory(backbone.device)
+    spare = "" if free is None else f" ({free:.1f} GiB free)"
     return (
         f"{where}: {width}x{height}, {frames} in {windows}{shots}, {steps} step{'' if steps == 1 else 's'}"
-        f"{begins}, {evaluations} network evaluations{memory}{f' ({free:.1f} GiB free)' if free is not None else ''}"
+        f"{begins}, {evaluations} network evaluations{less}{memory}{spare}"
     )
+
+
+def of_pass(made: Brief, backbone: Backbone) -> list[str]:
+    """A region pass that the backbone does not have."""
+    if made.region is None or has_region(backbone):
+        return []
+    return [f"mode.region=true has no effect: {backbone.spec.name} evaluates whole frames alone"]
 
 
 def of_region(made: Brief) -> list[str]:

@@ -25,7 +25,7 @@ from flowedit.pipeline.notices import Shape
 from flowedit.pipeline.outputs import EDIT, GENERATE, staging, write_yaml
 from flowedit.pipeline.plan import Plan, asked_size, brief, make_grid, make_plan, native_size, own_latents, windows_of
 from flowedit.pipeline.record import Edited, Session, describe_generation, describe_run
-from flowedit.pipeline.region import user_latent
+from flowedit.pipeline.region import has_region, user_latent
 from flowedit.pipeline.render import blends, rendered, write_clip, write_edit
 from flowedit.pipeline.resume import Kept, forget_others, key_of, unfinished
 from flowedit.pipeline.source import Clip, Shot, cut_places, loses_margins, open_clip, working_frames, working_mask
@@ -105,14 +105,16 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
         cuts = cut_places(settings, clip, session)
     session.say(notices.of_cuts(cuts if settings.cuts == "auto" else (), float(clip.selection.fps)))
     plan = make_plan(made, backbone, clip, cuts)
-    session.start(notices.of_start(settings, backbone, Shape.of(plan), plan.evaluations))
+    inside = made.region is not None and has_region(backbone)
+    session.start(notices.of_start(settings, backbone, Shape.of(plan), plan.evaluations, inside))
     session.say(notices.of_shots(plan))
     mask = None
     if settings.user_mask is not None:
         mask, texts = mask_file.read_mask(settings.user_mask, clip.video, clip.selection.indices)
         session.say([*texts, *notices.of_margins(loses_margins(plan.shots[0], mask))])
     most = max(len(shot.windows) for shot in plan.shots)
-    session.say([*backbone.spec.notices, *notices.of_region(made), *notices.of_unused(made, most)])
+    session.say([*backbone.spec.notices, *notices.of_region(made)])
+    session.say([*notices.of_pass(made, backbone), *notices.of_unused(made, most)])
     return Prepared(plan, mask)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from edits import steered
+from fields import ToyBackbone
 
 from flowedit.backbones import families
 from flowedit.config import compose
@@ -149,3 +150,17 @@ def test_an_option_of_the_region_without_one_is_told():
     assert any("mode.region=True has no effect: it needs a mask" in text for text in made[0])
     assert any("mode.region_margin=0.3 has no effect: it needs mode.region=true" in text for text in made[1])
     assert any("mode.region_refresh=3 has no effect: it needs an attention mask" in text for text in made[2])
+
+
+def test_the_start_line_and_a_backbone_without_the_pass_say_so():
+    class Plain:
+        spec = ToyBackbone.spec
+
+    made = brief(compose.compose(BASE))
+    assert notices.of_pass(made, ToyBackbone()) == []
+    assert notices.of_pass(made, Plain()) == ["mode.region=true has no effect: toy evaluates whole frames alone"]
+    assert notices.of_pass(brief(compose.compose(BASE | {"mask": "none"})), Plain()) == []
+    shape = notices.Shape((64, 96), 9, 1, 1, (1.0, 0.0))
+    line = notices.of_start(made.settings, ToyBackbone(), shape, 12, region=True)
+    assert "12 network evaluations (the target's inside the mask alone)" in line
+    assert "alone" not in notices.of_start(made.settings, ToyBackbone(), shape, 12)

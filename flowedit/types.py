@@ -103,17 +103,20 @@ class Guided(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """The part of a latent that a network is to see: its sites, and for each window the indices of its tokens.
+    """The part of one window that a network is to see: its sites, and the indices of its tokens.
 
-    sites: bool (1, 1, F, H, W), whole tokens; tokens: int64 (n,), ascending, where the network is.
+    sites: bool (1, 1, f, H, W), whole tokens; tokens: int64 (n,), ascending; both where the network is.
     """
 
     sites: Tensor
-    tokens: tuple[Tensor, ...]
+    tokens: Tensor
 
 
-PairVelocity = Callable[[Tensor, Tensor, float, Chosen], tuple[Tensor, Tensor]]
-"""(u_src, u_tgt) = pair(q, p, t, chosen): the target is evaluated at the chosen sites, and is u_src at all others."""
+PairVelocity = Callable[[Tensor, Tensor, float, Sequence[Chosen]], tuple[Tensor, Tensor]]
+"""(u_src, u_tgt) = pair(q, p, t, chosen), what is chosen window by window.
+
+The target is evaluated at the chosen sites, and is u_src at all others.
+"""
 
 
 class Frames(Protocol):
@@ -230,7 +233,7 @@ class RegionBackbone(Backbone, Protocol):
     def token_evaluations(self) -> float:
         """`evaluations`, but a row counts by the share of a whole row's tokens that it sent."""
 
-    def choose(self, region: Tensor) -> Chosen:
+    def choose(self, region: Tensor) -> Sequence[Chosen]:
         """The tokens that hold a site of the region, bool (1, 1, F, H, W); the host waits for their number."""
 
     def pair_velocity(self, source: Guided, target: Guided) -> PairVelocity:

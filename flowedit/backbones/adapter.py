@@ -263,10 +263,9 @@ class Adapter:
 
         return velocity
 
-    def choose(self, region: Tensor) -> Chosen:
+    def choose(self, region: Tensor) -> Sequence[Chosen]:
         """The tokens that hold a site of the region, bool (1, 1, F, H, W); the host waits for their number."""
-        sites, tokens = chosen(region.to(self.device), self.architecture.patch)
-        return Chosen(sites, (tokens,))
+        return (Chosen(*chosen(region.to(self.device), self.architecture.patch)),)
 
     def pair_velocity(self, source: Guided, target: Guided) -> PairVelocity:
         """Both velocities in common network calls, the target's at the chosen sites, and u_src at all others.
@@ -280,9 +279,10 @@ class Adapter:
         own = self.architecture
         self.components.release_encoder()
 
-        def velocities(q: Tensor, p: Tensor, t: float, part: Chosen) -> tuple[Tensor, Tensor]:
+        def velocities(q: Tensor, p: Tensor, t: float, parts: Sequence[Chosen]) -> tuple[Tensor, Tensor]:
+            (part,) = parts
             x_q, x_p = own.state(q.float(), t), own.state(p.float(), t)
-            v_q, v_p = self._pair(x_q, x_p, t, source, target, part.tokens[0])
+            v_q, v_p = self._pair(x_q, x_p, t, source, target, part.tokens)
             u_q, u_p = own.velocity(v_q, x_q, t), own.velocity(v_p, x_p, t)
             return u_q, torch.where(part.sites, u_p, u_q.repeat(len(u_p) // len(u_q), 1, 1, 1, 1))
 

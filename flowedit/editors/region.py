@@ -1,6 +1,6 @@
 """The region pass: the target is evaluated where the mask is, and the rest of the clip stays as it is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ class RegionPass:
         source: Velocity,
         target: Velocity,
         inside: PairVelocity,
-        choose: Callable[[Tensor], Chosen],
+        choose: Callable[[Tensor], Sequence[Chosen]],
         mask: Tensor | Callable[[int], Tensor],
         margin: float,
         refresh: int,
@@ -36,7 +36,7 @@ class RegionPass:
         self._source, self._target, self._inside, self._choose = source, target, inside, choose
         self._mask, self._margin, self._refresh, self._looks = mask, margin, refresh, looks
         self._whole = False
-        self._chosen: Chosen | None = None
+        self._chosen: Sequence[Chosen] | None = None
         self._region = None if callable(mask) else around(mask, margin)
         if self._region is not None:
             self._chosen = choose(self._region)
@@ -48,7 +48,7 @@ class RegionPass:
             return self._source(q, t), self.target(p, t)
         if self._chosen is None:
             self._chosen = self._choose(self._region)
-        self._looks(self._chosen.sites)
+        self._looks(self._region)
         return self._inside(q, p, t, self._chosen)
 
     def target(self, z: Tensor, t: float) -> Tensor:

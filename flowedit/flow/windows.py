@@ -167,23 +167,18 @@ class WindowedBackbone:
 
         return windowed(inner, self._windows, self._backbone.device, after)
 
-    def choose(self, region: Tensor) -> Chosen:
+    def choose(self, region: Tensor) -> Sequence[Chosen]:
         """As the backbone's, of each window."""
-        parts = [self._region_backbone.choose(region[:, :, start:end]) for start, end in self._windows]
-        sites = torch.zeros_like(region, dtype=torch.bool)
-        for (start, end), part in zip(self._windows, parts, strict=True):
-            sites[:, :, start:end] |= part.sites.to(sites.device)
-        return Chosen(sites, tuple(part.tokens[0] for part in parts))
+        return [self._region_backbone.choose(region[:, :, start:end])[0] for start, end in self._windows]
 
     def pair_velocity(self, source: Guided, target: Guided) -> PairVelocity:
         """As the backbone's, of the whole clip on the host."""
         inner, device = self._region_backbone.pair_velocity(source, target), self._backbone.device
 
-        def whole(q: Tensor, p: Tensor, t: float, chosen: Chosen) -> tuple[Tensor, Tensor]:
+        def whole(q: Tensor, p: Tensor, t: float, chosen: Sequence[Chosen]) -> tuple[Tensor, Tensor]:
             sums, both = (WindowSum(self._windows), WindowSum(self._windows)), None
-            for (start, end), tokens in zip(self._windows, chosen.tokens, strict=True):
-                part = Chosen(chosen.sites[:, :, start:end].to(device), (tokens,))
-                us = inner(q[:, :, start:end].to(device), p[:, :, start:end].to(device), t, part)
+            for (start, end), part in zip(self._windows, chosen, strict=True):
+                us = inner(q[:, :, start:end].to(device), p[:, :, start:end].to(device), t, (part,))
                 both = [each.add(u) for each, u in zip(sums, us, strict=True)]
                 if self._clip_maps is not None:
                     self._clip_maps.window(source.prompt)

@@ -1,7 +1,7 @@
 """Frames to edited latents: encode, embed, and the editor with its mask, its averaging and its callback."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -170,7 +170,7 @@ def region_pass(
     able = cast(RegionBackbone, backbone)
     both = able.pair_velocity(guided["source"], guided["target"])
 
-    def inside(q: Tensor, p: Tensor, t: float, chosen: Chosen) -> tuple[Tensor, Tensor]:
+    def inside(q: Tensor, p: Tensor, t: float, chosen: Sequence[Chosen]) -> tuple[Tensor, Tensor]:
         u_src, rows = both(q, p, t, chosen)
         return u_src, where.guided(lambda z, t: rows)(p, t)
 

@@ -40,13 +40,14 @@ class Watched:
             self.calls.append("whole")
             return target(z, t)
 
-        def inside(q, p, t, chosen):
+        def inside(q, p, t, parts):
+            (chosen,) = parts
             self.calls.append(int(chosen.sites.sum()))
             u = source(q, t)
             return u, torch.where(chosen.sites, target(p, t), u)
 
         def choose(region):
-            return Chosen(region, (region.flatten().nonzero()[:, 0],))
+            return (Chosen(region, region.flatten().nonzero()[:, 0]),)
 
         def looks(part):
             self.looks.append(None if part is None else int(part.sum()))

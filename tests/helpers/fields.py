@@ -95,15 +95,15 @@ class ToyBackbone:
 
     def choose(self, region):
         """A token is a site."""
-        return Chosen(region, (region.flatten().nonzero()[:, 0],))
+        return (Chosen(region, region.flatten().nonzero()[:, 0]),)
 
     def pair_velocity(self, source, target):
         """Outside the region the target is shown the source's state."""
         u_source, u_target = self.velocity(*source), self.velocity(*target)
 
         def pair(q, p, t, chosen):
-            u_src, u_tgt = u_source(q, t), u_target(torch.where(chosen.sites, p, q), t)
-            return u_src, torch.where(chosen.sites, u_tgt, u_src.repeat(len(u_tgt) // len(u_src), 1, 1, 1, 1))
+            u_src, u_tgt = u_source(q, t), u_target(torch.where(chosen[0].sites, p, q), t)
+            return u_src, torch.where(chosen[0].sites, u_tgt, u_src.repeat(len(u_tgt) // len(u_src), 1, 1, 1, 1))
 
         return pair
 

@@ -121,11 +121,11 @@ def shown_the_source(backbone, q, p, source, target, tokens):
 def test_a_region_attends_to_its_own_keys_and_to_the_source_s_around_them(backbone, way):
     """Like to like: a negative row is shown the source's negative, or its conditional row where it has no other."""
     (q, p), (source, target) = states(backbone), sides(backbone, way)
-    part = backbone.choose(region(q))
-    u_src, u_tgt = backbone.pair_velocity(source, target)(q, p, T, part)
+    (part,) = chose = backbone.choose(region(q))
+    u_src, u_tgt = backbone.pair_velocity(source, target)(q, p, T, chose)
     reads = {"target": source.prompt, "both": source.negative, "from the source": source.prompt}[way]
     rows = [
-        shown_the_source(backbone, q, p, of, of_target, part.tokens[0])
+        shown_the_source(backbone, q, p, of, of_target, part.tokens)
         for of, of_target in ((reads, target.negative), (source.prompt, target.prompt))
     ]
     near(u_src, backbone.velocity(*source)(q, T))
@@ -163,11 +163,11 @@ def test_one_row_at_a_time_is_the_same(request, kind):
 def test_maps_of_a_region_are_those_of_the_whole_where_nothing_was_edited(backbone):
     q, _ = states(backbone)
     source, target = (Guided(backbone.embed("a fox")) for _ in range(2))
-    part = backbone.choose(region(q))
+    (part,) = chose = backbone.choose(region(q))
     with backbone.record({source.prompt: [1], target.prompt: [[1], [0]]}, [0.0, 0.5]) as maps:
         backbone.velocity(*target)(q, T)
         whole = maps.take(target.prompt)
-        backbone.pair_velocity(source, target)(q, q, T, part)
+        backbone.pair_velocity(source, target)(q, q, T, chose)
         inside = maps.take(target.prompt)
     assert whole.shape == inside.shape == (2, 2, *q.shape[2:])
     near(inside, whole * part.sites)
@@ -188,9 +188,10 @@ def test_an_empty_region_evaluates_the_source_alone(backbone):
 
 def test_a_row_counts_by_the_tokens_that_it_sends(backbone):
     (q, p), (source, target) = states(backbone), sides(backbone, "target")
-    part, before = backbone.choose(region(q)), (backbone.evaluations, backbone.token_evaluations)
-    backbone.pair_velocity(source, target)(q, p, T, part)
-    text, whole, sent = backbone.architecture.text_queries, backbone._guided.tokens(q), len(part.tokens[0])
+    (part,) = chose = backbone.choose(region(q))
+    before = (backbone.evaluations, backbone.token_evaluations)
+    backbone.pair_velocity(source, target)(q, p, T, chose)
+    text, whole, sent = backbone.architecture.text_queries, backbone._guided.tokens(q), len(part.tokens)
     assert backbone.evaluations - before[0] == 6
     assert backbone.token_evaluations - before[1] == pytest.approx(2 + 4 * (text + sent) / (text + whole))
 
@@ -247,11 +248,13 @@ def test_windows_see_their_own_part_of_a_region(backbone):
     part[:, :, places[1][0] :] = False
     with seen.record({source.prompt: [1], target.prompt: [1, 2]}, [0.5]) as maps:
         picked = seen.choose(part)
-        assert len(picked.tokens[0]) > 0 == len(picked.tokens[1])
+        assert len(picked[0].tokens) > 0 == len(picked[1].tokens)
         u_src, u_tgt = seen.pair_velocity(source, target)(q, p, T, picked)
         assert maps.take(target.prompt).shape[2:] == q.shape[2:]
     near(u_src, seen.velocity(*source)(q, T))
-    assert torch.equal((u_tgt != u_src).any(1, keepdim=True), picked.sites)
+    moved = (u_tgt != u_src).any(1, keepdim=True)
+    assert torch.equal(moved[:, :, : places[1][0]], picked[0].sites[:, :, : places[1][0]])
+    assert not moved[:, :, places[0][1] :].any()
     whole = seen.pair_velocity(source, target)(q, p, T, seen.choose(torch.ones_like(part)))[1]
     near(whole, seen.velocity(*target)(p, T))
 

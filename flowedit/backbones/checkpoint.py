@@ -2,11 +2,10 @@
 
 import hashlib
 import inspect
-import logging
 import math
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import torch
 from flowedit.backbones import screening
 from flowedit.machine import out_of_memory, parsed_json
 from flowedit.messages import Error, InputError, first_line
-from flowedit.pretrained import layout
+from flowedit.pretrained import hub, layout
 from flowedit.pretrained.layout import Weights
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -198,24 +197,11 @@ class Checkpoint:
         return layout.read_json(self.path / name)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars and no warnings of other libraries inside our own progress: what matters we say ourselves."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
+def quiet() -> AbstractContextManager[None]:
+    """`hub.quiet`, of diffusers too."""
+    from diffusers.utils import logging
 
-    libraries = [diffusers_logging, transformers_logging]
-    before = [(each, each.is_progress_bar_enabled(), each.get_verbosity()) for each in libraries]
-    for each in libraries:
-        each.disable_progress_bar()
-        each.set_verbosity(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for each, bars, verbosity in before:
-            each.set_verbosity(verbosity)
-            if bars:
-                each.enable_progress_bar()
+    return hub.quiet(logging)
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from flowedit.flow.means import Means
 from flowedit.messages import InputError
 from flowedit.networks.attention import blockwise_lse, token_attention, with_lse
 from flowedit.types import Conditioning, Tokens
@@ -63,8 +64,7 @@ class Recorder:
             raise InputError(f"mask.normalise {normalise!r} is not one of {', '.join(NORMALISE)}")
         self._tokens = {p: _objects(t, p.embedding.device) for p, t in tokens.items() if len(t)}
         self._joint = normalise == "joint"
-        self._sums: dict[Conditioning, Tensor] = {}
-        self._counts: dict[Conditioning, int] = {}
+        self._means = Means()
         self._reading: Glance | None = None
         self.inside = False
         """Whether a watched module is being run."""
@@ -76,10 +76,7 @@ class Recorder:
         yield parts
         if not parts:
             return
-        maps = unpatch(torch.cat(parts))
-        old = self._sums.get(prompt)
-        self._sums[prompt] = maps if old is None else old + maps
-        self._counts[prompt] = self._counts.get(prompt, 0) + 1
+        self._means.add(prompt, unpatch(torch.cat(parts)))
 
     def reading(self, prompt: Conditioning, rows: slice) -> Glance | None:
         """A look at these rows of one evaluation for the prompt's tokens; None for a prompt without any."""
@@ -108,8 +105,7 @@ class Recorder:
 
     def take(self, prompt: Conditioning) -> Tensor | None:
         """Mean over the calls since the last take, (rows, K, F, H, W) float32; None without a call."""
-        total = self._sums.pop(prompt, None)
-        return None if total is None else total / self._counts.pop(prompt)
+        return self._means.take(prompt)
 
     @property
     def active(self) -> bool:

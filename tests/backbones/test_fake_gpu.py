@@ -105,7 +105,7 @@ def test_windows_copy_no_more_than_their_parts(tmp_path, name):
     with fake_gpu() as card:
         backbone = released(tmp_path, name, layers=2)
         geometry = native(backbone, 2 * backbone.spec.trained_frames - 1)
-        done, waits, _ = edit(card, backbone, geometry, DEFAULT)
+        done, waits, _ = edit(card, backbone, geometry, {**DEFAULT, "mode.region": False})
         assert done.z.device.type == "cpu"
     windows, sides = len(waits) and 3, 2
     for each in waits[1:]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # who asks what a model takes need not wait for torch
     import numpy as np
@@ -90,6 +90,36 @@ class Conditioning:
     prompt: str
     embedding: Tensor
     spans: tuple[tuple[int, int], ...]
+
+
+Pair = Callable[["Tensor", "Tensor", float, int], tuple["Tensor", "Tensor"]]
+"""(u_src, u_tgt) = pair(q, p, t, step): both velocities of a step at once, each as its own `Velocity` gives it."""
+
+
+class Guided(NamedTuple):
+    """A prompt, the scale or scales of its guidance, and what it is guided away from, if anything."""
+
+    prompt: Conditioning
+    scale: Scale = 1.0
+    negative: Conditioning | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The part of one window that a network is to see: its sites, and the indices of its tokens.
+
+    sites: bool (1, 1, f, H, W), whole tokens; tokens: int64 (n,), ascending; both where the network is.
+    """
+
+    sites: Tensor
+    tokens: Tensor
+
+
+PairVelocity = Callable[["Tensor", "Tensor", float, Sequence[Chosen]], tuple["Tensor", "Tensor"]]
+"""(u_src, u_tgt) = pair(q, p, t, chosen), what is chosen window by window.
+
+The target is evaluated at the chosen sites, and is u_src at all others.
+"""
 
 
 class Frames(Protocol):
@@ -183,6 +213,34 @@ class Backbone(Protocol):
         self, tokens: Mapping[Conditioning, Tokens], blocks: Sequence[float], normalise: str = "joint"
     ) -> AbstractContextManager[Maps]: ...
     def describe(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """What an edit sent through the network: batch rows, and the same with a row counted by its share of tokens."""
+
+    rows: int = 0
+    tokens: float = 0.0
+
+    def __add__(self, other: Evaluations) -> Evaluations:
+        return Evaluations(self.rows + other.rows, self.tokens + other.tokens)
+
+    def __sub__(self, other: Evaluations) -> Evaluations:
+        return Evaluations(self.rows - other.rows, self.tokens - other.tokens)
+
+
+class RegionBackbone(Backbone, Protocol):
+    """A backbone that evaluates source and target at once, the target in a region alone; a plug-in may be none."""
+
+    @property
+    def token_evaluations(self) -> float:
+        """`evaluations`, but a row counts by the share of a whole row's tokens that it sent."""
+
+    def choose(self, region: Tensor) -> Sequence[Chosen]:
+        """The tokens that hold a site of the region, bool (1, 1, F, H, W); the host waits for their number."""
+
+    def pair_velocity(self, source: Guided, target: Guided) -> PairVelocity:
+        """Outside the chosen sites the target attends to the keys and values of the source."""
 
 
 class Monitor(Protocol):

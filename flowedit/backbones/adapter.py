@@ -23,7 +23,21 @@ from flowedit.messages import InputError, first_line
 from flowedit.networks import autoencoder
 from flowedit.networks.autoencoder import Stream
 from flowedit.networks.guided import GuidedNetwork
-from flowedit.types import BackboneSpec, Conditioning, Frames, Geometry, Maps, Scale, Tokens, Velocity
+from flowedit.networks.lanes import Blocks, chosen
+from flowedit.networks.pairs import PairNetwork
+from flowedit.types import (
+    BackboneSpec,
+    Chosen,
+    Conditioning,
+    Frames,
+    Geometry,
+    Guided,
+    Maps,
+    PairVelocity,
+    Scale,
+    Tokens,
+    Velocity,
+)
 
 BACKEND = "DIFFUSERS_ATTN_BACKEND"
 """The variable by which diffusers' users choose how its networks attend; CogVideoX's do not listen to it."""
@@ -76,6 +90,8 @@ class Architecture:
     """From the autoencoder's latent to the one that the network knows."""
     unscaled: Callable[[Tensor], Tensor]
     """Back again."""
+    blocks: Blocks
+    """How its blocks take a sequence: what a region's own pass needs."""
     text_queries: int = 0
     """How many of the first queries of those modules are text, not video."""
     state: Callable[[Tensor, float], Tensor] = _state
@@ -171,6 +187,7 @@ class Adapter:
             text_weights=text_weights,
         )
         self._guided = GuidedNetwork(self._output, own.patch, rows=0)
+        self._pair = PairNetwork(self._guided, own.blocks, lambda: self.components.transformer)
         self.memory = Fallback(self.components, self._guided, device, ladder, offload, rows)
         self.text = TextEncoder(checkpoint, own.reading, device, text, cache, self.memory.encoder, text_weights)
 
@@ -252,8 +269,7 @@ class Adapter:
 
         Without a `negative` the empty prompt is it, as in the pipelines of diffusers.
         """
-        if set(scales(guidance_scale)) != {1.0} and negative is None:
-            negative = self.embed("")
+        negative = self._negative(guidance_scale, negative)
         self.components.release_encoder()  # what is to be said has been embedded by now
 
         def velocity(z: Tensor, t: float) -> Tensor:
@@ -262,6 +278,39 @@ class Adapter:
             return self.architecture.velocity(output, x, t)
 
         return velocity
+
+    def choose(self, region: Tensor) -> Sequence[Chosen]:
+        """The tokens that hold a site of the region, bool (1, 1, F, H, W); the host waits for their number."""
+        return (Chosen(*chosen(region.to(self.device), self.architecture.patch)),)
+
+    def pair_velocity(self, source: Guided, target: Guided) -> PairVelocity:
+        """Both velocities in common network calls, the target's at the chosen sites, and u_src at all others.
+
+        In every block the target attends to its own text and to the source's video, in which the chosen tokens are
+        its own.
+        """
+        source, target = (
+            each._replace(negative=self._negative(each.scale, each.negative)) for each in (source, target)
+        )
+        own = self.architecture
+        self.components.release_encoder()
+
+        def velocities(q: Tensor, p: Tensor, t: float, parts: Sequence[Chosen]) -> tuple[Tensor, Tensor]:
+            (part,) = parts
+            x_q, x_p = own.state(q.float(), t), own.state(p.float(), t)
+            v_q, v_p = self.memory.run("edit", lambda: self._pair(x_q, x_p, t, source, target, part.tokens))
+            u_q, u_p = own.velocity(v_q, x_q, t), own.velocity(v_p, x_p, t)
+            return u_q, torch.where(part.sites, u_p, u_q.repeat(len(u_p) // len(u_q), 1, 1, 1, 1))
+
+        return velocities
+
+    @property
+    def token_evaluations(self) -> float:
+        """`evaluations`, but a row counts by the share of a whole row's tokens that it sent."""
+        return self.evaluations - self._pair.saved
+
+    def _negative(self, scale: Scale, negative: Conditioning | None) -> Conditioning | None:
+        return self.embed("") if set(scales(scale)) != {1.0} and negative is None else negative
 
     def _output(self, x: Tensor, t: float, embedding: Tensor) -> Tensor:
         network = self.components.place(self.components.transformer)

@@ -17,6 +17,7 @@ from flowedit.backbones.text import Reading
 from flowedit.flow import rectify
 from flowedit.messages import InputError
 from flowedit.networks.autoencoder import Stream, Tiles
+from flowedit.networks.lanes import Blocks
 from flowedit.types import BackboneSpec
 
 
@@ -66,6 +67,12 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
         call=call,
         timestep=lambda t: rectify.timestep(t, knots),
         attention=lambda network: [block.attn1 for block in network.transformer_blocks],
+        blocks=Blocks(
+            of=lambda network: network.transformer_blocks,
+            rotary="image_rotary_emb",
+            axis=0,
+            attention=lambda block: block.attn1,
+        ),
         text_queries=config["max_text_seq_length"],  # joint attention: text, then video
         encoder=encoder,
         decoder=decoder,

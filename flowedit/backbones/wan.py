@@ -14,6 +14,7 @@ from flowedit.backbones.families import FAMILIES, Family
 from flowedit.backbones.text import Reading
 from flowedit.messages import InputError
 from flowedit.networks.autoencoder import Stream, Tiles
+from flowedit.networks.lanes import Blocks
 
 LENGTH = 512
 """Tokens of text that it was trained with; no file of the checkpoint says so."""
@@ -75,6 +76,13 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
         call=_call,
         timestep=lambda t: len(knots) * max(t, float(knots[-1])),
         attention=lambda network: [block.attn2 for block in network.blocks],  # cross-attention: no query is text
+        blocks=Blocks(
+            of=lambda network: network.blocks,
+            rotary="rotary_emb",
+            axis=1,
+            attention=lambda block: block.attn1,
+            text_attention=lambda block: block.attn2,
+        ),
         encoder=encoder,
         decoder=decoder,
         scaled=scaled,

@@ -16,7 +16,7 @@ from flowedit.flow.noise import antithetic, correlated
 from flowedit.flow.rectify import interpolate
 from flowedit.flow.solvers import Watch, euler, heard, solve
 from flowedit.messages import InputError
-from flowedit.types import Callback, Mask, Noise, Side, Step, Velocity
+from flowedit.types import Callback, Mask, Noise, Pair, Side, Step, Velocity
 
 
 def inversion_free(
@@ -36,6 +36,7 @@ def inversion_free(
     mask: Mask = None,
     decouple: Decoupling | None = None,
     preserve: bool = False,
+    pair: Pair | None = None,
     callback: Callback = None,
 ) -> Tensor:
     """Z += M [(t_next - t) c(avg_d V_d) - pull(D)], V_d = u_tgt(P_d, t) - u_src(Q_d, t), P = Q + k(t) (Z - X_src).
@@ -46,11 +47,12 @@ def inversion_free(
     them. c is `correct`, given the mean source velocity too; pull is `decouple` of D = P - Q - t mean_d V_d, Z before
     the step; M = 0 keeps the source. `preserve` then sets sites with M < 0.5 back to X_src. After these steps the last
     `target_only_steps` follow the target alone, from z = P for one more eps; there, outside the mask, the state is (1 -
-    t) X_src + t eps. A grid of one time returns the source. Raises ValueError for counts out of range,
-    FloatingPointError on NaN or Inf. Source: FlowEdit (Kulikov et al. 2024), algorithm 1; coupling: DVRF (arXiv
-    2509.05342), whose 0 is DDS; mask: FlowDirector (arXiv 2506.05046); fixed noise, correction before mask, and Euler
-    before decoupling: its second version (CVPR 2026); that averaging with its guidance comes before the correction is
-    inferred; that the mask multiplies the decoupling too is ours.
+    t) X_src + t eps. `pair` gives both velocities of a step at once, in place of `source` and `target`; with it, sites
+    with M = 0 are set back to X_src after each step. A grid of one time returns the source. Raises ValueError for
+    counts out of range, FloatingPointError on NaN or Inf. Source: FlowEdit (Kulikov et al. 2024), algorithm 1;
+    coupling: DVRF (arXiv 2509.05342), whose 0 is DDS; mask: FlowDirector (arXiv 2506.05046); fixed noise, correction
+    before mask, and Euler before decoupling: its second version (CVPR 2026); that averaging with its guidance comes
+    before the correction is inferred; that the mask multiplies the decoupling too is ours.
     """
     total = len(grid) - 1
     if draws < 1:
@@ -69,8 +71,8 @@ def inversion_free(
         # In this order of operations: z - x_src is exactly zero where nothing was edited, and then p is q.
         change = coupled(z - x_src, t, coupling)
         p = q + change
-        u_src = source(q, t)
-        flows = target(p, t) - u_src
+        u_src, u_tgt = pair(q, p, t, i) if pair is not None else (source(q, t), target(p, t))
+        flows = u_tgt - u_src
         flow = average(flows) if many else flows
         if correct is not None:
             flow = correct(flow, mean(u_src))
@@ -79,8 +81,8 @@ def inversion_free(
         if decouple is not None:
             pull = decouple(change - t * mean(flows))
             z = z - (pull if m is None else m * pull)
-        if preserve and m is not None:
-            z = torch.where(m >= INSIDE, z, x_src)
+        if m is not None and (preserve or pair is not None):
+            z = torch.where(m >= INSIDE if preserve else m > 0, z, x_src)
         watch.add(z, t)
         z = heard(callback, Step(i, total, t, z, watch.check, t_next))
     watch.check()
@@ -147,6 +149,24 @@ class InversionFreeOptions(ModeOptions):
         "what the target's guidance steers away from: prompt (negative_prompt) | source",
         needs="guided_target and own_negative",
     )
+    region: bool = option(
+        "where there is a mask, evaluate the target inside it alone: the rest stays the source's, to the bit",
+        needs="mask",
+    )
+    region_margin: float = option(
+        "how far that region reaches beyond the mask, in shorter sides of the latent",
+        least=0,
+        most=1,
+        expected="0 (not at all) to 1",
+        needs="mask and mode.region=true",
+    )
+    region_refresh: int = option(
+        "every so many steps the whole frame is evaluated, to look where the mask's words are now",
+        typed="N",
+        least=1,
+        most=1000,
+        needs="attention and mode.region=true",
+    )
     direction_aware: bool = option(
         "drop the flow's part along the source velocity, or stress it where it points against it"
     )
@@ -200,6 +220,7 @@ def _run(inputs: EditorInputs, options: InversionFreeOptions) -> Tensor:
         mask=inputs.mask,
         decouple=pull,
         preserve=inputs.preserve,
+        pair=inputs.pair,
         callback=inputs.callback,
     )
 
@@ -276,5 +297,6 @@ EDITORS.add(
         facts=_facts,
         clean=_clean,
         recalls=lambda options, steps: (),
+        region=lambda options: (options.region_margin, options.region_refresh) if options.region else None,
     ),
 )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flowedit.declare import Registry, option
 from flowedit.editors.averaging import Average, mean
-from flowedit.types import Callback, Mask, Noise, Side, Step, Velocity
+from flowedit.types import Callback, Mask, Noise, Pair, Side, Step, Velocity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,9 @@ class EditorInputs:
     """What an editor works on, beside its own options.
 
     x_src (1, C, F, H, W) float32; `velocities` by side, those that the spec asks for; `grid` falls and ends at 0;
-    `own` are the latent frames that hold the clip's own frames; `average` joins the flows of `draws` noises.
-    `report(name, value, text)` keeps a number for run.yaml and says the text.
+    `own` are the latent frames that hold the clip's own frames; `average` joins the flows of `draws` noises. `pair`
+    gives both velocities of a step at once, where the spec's `region` asks for it. `report(name, value, text)`
+    keeps a number for run.yaml and says the text.
     """
 
     x_src: Tensor
@@ -52,6 +53,7 @@ class EditorInputs:
     own: slice = field(default_factory=lambda: slice(None))
     draws: int = 1
     average: Average = mean
+    pair: Pair | None = None
     callback: Callback = None
     report: Callable[[str, float, str], None] = lambda name, value, text: None
 
@@ -121,6 +123,8 @@ class EditorSpec:
     that was killed goes on where it was. With None it starts again from the encoded clip."""
     rises: Callable[[Any, int], int] = lambda options, steps: 0
     """How many of its first steps lead up to noise: stopped there, it has edited nothing yet."""
+    region: Callable[[Any], tuple[float, int] | None] = lambda options: None
+    """(margin in shorter sides of the latent, steps between two whole ones) of its region pass; None without one."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of a plug-in: settings of the edit that its mode sets (strength, scales); ours stand in conf/mode."""
 

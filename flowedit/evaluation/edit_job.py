@@ -103,6 +103,7 @@ def costs(record: Mapping[str, Any]) -> dict[str, float]:
     phases = {name: phase for name, phase in record["phases"].items() if name not in SHARED}
     return {
         "network_evaluations": float(record["network_evaluations"]),
+        "token_evaluations": float(record["token_evaluations"]),
         "seconds": round(sum(phase["seconds"] for phase in phases.values()), 3),
         "peak_memory_mib": max(phase["peak_memory_mib"] for phase in phases.values()),
     }

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flowedit.flow.means import Means
 from flowedit.messages import InputError
-from flowedit.types import Backbone, Conditioning, Maps, Scale, Tokens, Velocity
+from flowedit.types import (
+    Backbone,
+    Chosen,
+    Conditioning,
+    Guided,
+    Maps,
+    PairVelocity,
+    RegionBackbone,
+    Scale,
+    Tokens,
+    Velocity,
+)
 
 if TYPE_CHECKING:  # where windows lie is asked for without torch
     import torch
@@ -165,6 +176,34 @@ class WindowedBackbone:
                 self._clip_maps.window(prompt)
 
         return windowed(inner, self._windows, self._backbone.device, after)
+
+    def choose(self, region: Tensor) -> Sequence[Chosen]:
+        """As the backbone's, of each window."""
+        return [self._region_backbone.choose(region[:, :, start:end])[0] for start, end in self._windows]
+
+    def pair_velocity(self, source: Guided, target: Guided) -> PairVelocity:
+        """As the backbone's, of the whole clip on the host."""
+        inner, device = self._region_backbone.pair_velocity(source, target), self._backbone.device
+
+        def whole(q: Tensor, p: Tensor, t: float, chosen: Sequence[Chosen]) -> tuple[Tensor, Tensor]:
+            sums, both = (WindowSum(self._windows), WindowSum(self._windows)), None
+            for (start, end), part in zip(self._windows, chosen, strict=True):
+                us = inner(q[:, :, start:end].to(device), p[:, :, start:end].to(device), t, (part,))
+                both = [each.add(u) for each, u in zip(sums, us, strict=True)]
+                if self._clip_maps is not None:
+                    self._clip_maps.window(source.prompt)
+                    self._clip_maps.window(target.prompt)
+            assert both is not None
+            u_src, u_tgt = both
+            assert u_src is not None
+            assert u_tgt is not None
+            return u_src, u_tgt
+
+        return whole
+
+    @property
+    def _region_backbone(self) -> RegionBackbone:
+        return cast(RegionBackbone, self._backbone)
 
     @contextmanager
     def record(

@@ -22,5 +22,15 @@ METRICS.add(
         about="Batch rows through the network, over the whole edit.",
     ),
 )
+METRICS.add(
+    "token_evaluations",
+    Metric(
+        "token evaluations",
+        "cost",
+        None,
+        decimals=1,
+        about="The same, but a row counts by the share of a whole row's tokens that it sent (mode.region).",
+    ),
+)
 METRICS.add("seconds", Metric("seconds", "cost", "lower", decimals=1))
 METRICS.add("peak_memory_mib", Metric("peak memory, MiB", "cost", "lower", decimals=0))

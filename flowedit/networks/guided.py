@@ -22,8 +22,9 @@ class GuidedNetwork:
     """
 
     def __init__(self, network: Network, patch: tuple[int, int, int], rows: int) -> None:
-        self._network, self._patch, self.rows = network, patch, rows
-        self._recorder: Recorder | None = None
+        self.network, self._patch, self.rows = network, patch, rows
+        self.recorder: Recorder | None = None
+        """What watches, inside `record`."""
 
     @torch.no_grad()
     def __call__(
@@ -40,11 +41,11 @@ class GuidedNetwork:
         parts: list[list[Tensor]] = [[] for _ in each_scale]
         calls = [[side] for side in sides] if alone else [sides]
         size = max(1, self.rows // len(calls[0])) if self.rows else len(x)
-        with self._recorded(prompt, x) as maps:
+        with self.recorded(prompt, x) as maps:
             for rows in x.split(size):
                 out = torch.cat([self._call(call, prompt, rows, t, maps) for call in calls])
                 for part, scale in zip(parts, each_scale, strict=True):
-                    part.append(out if len(sides) == 1 else _guide(out, scale))
+                    part.append(out if len(sides) == 1 else guide(out, scale))
         return torch.cat([rows for part in parts for rows in part])
 
     def _call(
@@ -53,10 +54,10 @@ class GuidedNetwork:
         """One network call, the rows of each side after those of the one before; the prompt's rows, last, are read."""
         embedding = torch.cat([side.embedding.expand(len(x), -1, -1) for side in sides])
         batch = torch.cat([x] * len(sides))
-        if self._recorder is None or sides[-1] is not prompt:
-            return self._network(batch, t, embedding)
-        with self._recorder.rows(prompt, slice(len(batch) - len(x), len(batch)), maps):
-            return self._network(batch, t, embedding)
+        if self.recorder is None or sides[-1] is not prompt:
+            return self.network(batch, t, embedding)
+        with self.recorder.rows(prompt, slice(len(batch) - len(x), len(batch)), maps):
+            return self.network(batch, t, embedding)
 
     @contextmanager
     def record(
@@ -71,30 +72,44 @@ class GuidedNetwork:
 
         `text`: how many of a module's first queries are text, not video.
         """
-        self._recorder = Recorder(tokens, normalise)
+        self.recorder = Recorder(tokens, normalise)
         try:
-            with recording([modules[i] for i in block_indices(blocks, len(modules))], self._recorder, text) as recorder:
+            with recording([modules[i] for i in block_indices(blocks, len(modules))], self.recorder, text) as recorder:
                 yield recorder
         finally:
-            self._recorder = None
+            self.recorder = None
+
+    def tokens(self, x: Tensor) -> int:
+        """How many video tokens the network makes of x (B, C, F, H, W)."""
+        frames, height, width = self._grid(x)
+        return frames * height * width
+
+    def _grid(self, x: Tensor) -> tuple[int, int, int]:
+        frames, height, width = (side // p for side, p in zip(x.shape[2:], self._patch, strict=True))
+        return frames, height, width
 
     @contextmanager
-    def _recorded(self, prompt: Conditioning, x: Tensor) -> Iterator[list[Tensor]]:
-        if self._recorder is None:
+    def recorded(self, prompt: Conditioning, x: Tensor, part: Tensor | None = None) -> Iterator[list[Tensor]]:
+        """Where the maps of one velocity at x are put; `part` (n,) are the video tokens that they are of, None all."""
+        if self.recorder is None:
             yield []
             return
-        frames, height, width = (side // p for side, p in zip(x.shape[2:], self._patch, strict=True))
+        frames, height, width = self._grid(x)
 
         def unpatch(tokens: Tensor) -> Tensor:
+            if part is not None:
+                whole = tokens.new_zeros((*tokens.shape[:2], frames * height * width))
+                tokens = whole.index_copy_(2, part, tokens)
             grid = rearrange(tokens, "b k (f h w) -> b k f h w", f=frames, h=height, w=width)
             for axis, p in enumerate(self._patch, start=2):
                 grid = grid.repeat_interleave(p, axis)
             return grid
 
-        with self._recorder.call(prompt, unpatch) as maps:
+        with self.recorder.call(prompt, unpatch) as maps:
             yield maps
 
 
-def _guide(rows: Tensor, scale: float) -> Tensor:
+def guide(rows: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance of the rows (2 B, ...), those of the negative first."""
     negative, conditional = rows.chunk(2)
     return classifier_free(negative, conditional, scale)

@@ -15,7 +15,7 @@ class FullMaps:
     It takes the recorder's place in `recording`; O(N M) memory. `rows` are those of the batch that are read.
     """
 
-    active = True
+    active, inside = True, False
 
     def __init__(self, tokens: Sequence[int], rows: slice, device: torch.device) -> None:
         self._tokens, self._rows = torch.tensor(list(tokens), device=device), rows

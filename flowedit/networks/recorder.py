@@ -21,6 +21,37 @@ Unpatch = Callable[[Tensor], Tensor]
 """Attention of the video tokens (rows, K, N) to the latent grid (rows, K, F, H, W)."""
 
 
+class Glance:
+    """What one network evaluation shows of a prompt's tokens in some of its rows."""
+
+    def __init__(self, tokens: Sequence[Tensor], unpadded: int, joint: bool, rows: slice) -> None:
+        self._tokens, self._unpadded, self._joint, self._rows = tokens, unpadded, joint, rows
+        self._blocks: list[Tensor] = []
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor:
+        """The attention's output (B, H, N, d), unchanged; reads the prompt's columns for the queries after `text`."""
+        out, lse = with_lse(q, k, v, scale)
+        queries, keys = q[self._rows, :, text:], k[self._rows]
+        if not self._joint:
+            lse = None
+        elif lse is None:
+            lse = blockwise_lse(queries, keys, scale)
+        else:
+            lse = lse[self._rows, :, text:]
+        maps = [token_attention(queries, keys, lse, each, self._unpadded, scale) for each in self._tokens]
+        self._blocks.append(torch.stack(maps, 1))
+        return out
+
+    def maps(self) -> Tensor:
+        """Mean over the blocks, (rows, K, N); raises InputError where no block's attention was seen."""
+        if not self._blocks:
+            raise InputError(
+                "the attention of the words cannot be read: something put another attention function into the network; "
+                "leave diffusers' attention processors as they are, or edit without words (mask=none)"
+            )
+        return torch.stack(self._blocks).mean(0)
+
+
 class Recorder:
     """Gathers, for each watched prompt, the attention of its objects' tokens; rows of the batch (draws) stay apart.
 
@@ -34,9 +65,9 @@ class Recorder:
         self._tokens = {p: _objects(t, p.embedding.device) for p, t in tokens.items() if len(t)}
         self._joint = normalise == "joint"
         self._means = Means()
-        self._prompt: Conditioning | None = None
-        self._rows = slice(0, 0)
-        self._blocks: list[Tensor] = []
+        self._reading: Glance | None = None
+        self.inside = False
+        """Whether a watched module is being run."""
 
     @contextmanager
     def call(self, prompt: Conditioning, unpatch: Unpatch) -> Iterator[list[Tensor]]:
@@ -47,23 +78,30 @@ class Recorder:
             return
         self._means.add(prompt, unpatch(torch.cat(parts)))
 
+    def reading(self, prompt: Conditioning, rows: slice) -> Glance | None:
+        """A look at these rows of one evaluation for the prompt's tokens; None for a prompt without any."""
+        if prompt not in self._tokens:
+            return None
+        return Glance(self._tokens[prompt], len(prompt.spans), self._joint, rows)
+
     @contextmanager
     def rows(self, prompt: Conditioning, rows: slice, parts: list[Tensor]) -> Iterator[None]:
         """One network evaluation, whose conditional rows are `rows`; its mean over the blocks goes to `parts`."""
-        if prompt not in self._tokens:
+        reading = self.reading(prompt, rows)
+        if reading is None:
             yield
             return
-        self._prompt, self._rows, self._blocks = prompt, rows, []
+        self._reading = reading
         try:
             yield
         finally:
-            self._prompt = None
-        if not self._blocks:
-            raise InputError(
-                "the attention of the words cannot be read: something put another attention function into the network; "
-                "leave diffusers' attention processors as they are, or edit without words (mask=none)"
-            )
-        parts.append(torch.stack(self._blocks).mean(0))
+            self._reading = None
+        parts.append(reading.maps())
+
+    def blank(self, prompt: Conditioning, rows: int, tokens: int, parts: list[Tensor]) -> None:
+        """An evaluation of `rows` in which no video token was sent: maps of zeros."""
+        if prompt in self._tokens:
+            parts.append(torch.zeros(rows, len(self._tokens[prompt]), tokens, device=prompt.embedding.device))
 
     def take(self, prompt: Conditioning) -> Tensor | None:
         """Mean over the calls since the last take, (rows, K, F, H, W) float32; None without a call."""
@@ -72,23 +110,12 @@ class Recorder:
     @property
     def active(self) -> bool:
         """Whether an evaluation with tokens to read is under way."""
-        return self._prompt is not None
+        return self._reading is not None
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor:
         """The attention's output (B, H, N, d), unchanged; reads the prompt's columns for the queries after `text`."""
-        assert self._prompt is not None
-        out, lse = with_lse(q, k, v, scale)
-        queries, keys = q[self._rows, :, text:], k[self._rows]
-        if not self._joint:
-            lse = None
-        elif lse is None:
-            lse = blockwise_lse(queries, keys, scale)
-        else:
-            lse = lse[self._rows, :, text:]
-        tokens, unpadded = self._tokens[self._prompt], len(self._prompt.spans)
-        maps = [token_attention(queries, keys, lse, each, unpadded, scale) for each in tokens]
-        self._blocks.append(torch.stack(maps, 1))
-        return out
+        assert self._reading is not None
+        return self._reading.attend(q, k, v, scale, text)
 
 
 def _objects(tokens: Tokens, device: torch.device) -> list[Tensor]:
@@ -101,6 +128,9 @@ def _objects(tokens: Tokens, device: torch.device) -> list[Tensor]:
 
 class Attends(Protocol):
     """What takes attention over while it is `active`, as `Recorder` does."""
+
+    inside: bool
+    """Whether a watched module is being run."""
 
     @property
     def active(self) -> bool: ...
@@ -119,12 +149,17 @@ class _Tap(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is not F.scaled_dot_product_attention:
             return func(*args, **kwargs)
-        plain = all(kwargs.get(name, value) == value for name, value in PLAIN.items())
-        if len(args) > len(INPUTS) or not plain:
-            raise RuntimeError("the attention recorder reads plain attention only: no mask, dropout or causal order")
-        # CogVideoX gives them by place, diffusers' dispatcher (Wan) by name.
-        q, k, v = (args[i] if i < len(args) else kwargs[name] for i, name in enumerate(INPUTS))
-        return self._recorder.attend(q, k, v, kwargs.get("scale"), self._text)
+        return self._recorder.attend(*plain_inputs(args, kwargs), self._text)
+
+
+def plain_inputs(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor, float | None]:
+    """q, k, v and scale of a plain attention call; RuntimeError for a mask, dropout or causal order."""
+    plain = all(kwargs.get(name, value) == value for name, value in PLAIN.items())
+    if len(args) > len(INPUTS) or not plain:
+        raise RuntimeError("the attention recorder reads plain attention only: no mask, dropout or causal order")
+    # CogVideoX gives them by place, diffusers' dispatcher (Wan) by name.
+    q, k, v = (args[i] if i < len(args) else kwargs[name] for i, name in enumerate(INPUTS))
+    return q, k, v, kwargs.get("scale")
 
 
 def _processor(module: torch.nn.Module) -> Any:
@@ -134,35 +169,48 @@ def _processor(module: torch.nn.Module) -> Any:
 
 
 @contextmanager
+def native(modules: Sequence[torch.nn.Module]) -> Iterator[None]:
+    """These attention modules take PyTorch's own attention inside the block.
+
+    A backend of diffusers' that was set from outside (DIFFUSERS_ATTN_BACKEND, set_attention_backend) may not go
+    through PyTorch's function, where attention is read and cut.
+    """
+    backends = [(each, each._attention_backend) for each in map(_processor, modules) if each is not None]
+    for processor, _ in backends:
+        processor._attention_backend = "native"
+    try:
+        yield
+    finally:
+        for processor, backend in backends:
+            processor._attention_backend = backend
+
+
+@contextmanager
 def recording(modules: Sequence[torch.nn.Module], recorder: R, text: int) -> Iterator[R]:
-    """Send every scaled-dot-product attention inside these modules through the recorder.
+    """Send every scaled-dot-product attention inside these modules through the recorder, by PyTorch's own kernels.
 
     `text`: how many of a sequence's first tokens are text, whose queries are not video. The hooks are removed whatever
-    happens inside. An attention backend of diffusers' that was set from outside (DIFFUSERS_ATTN_BACKEND,
-    set_attention_backend) may not go through PyTorch's function, so these modules take PyTorch's own while they are
-    read.
+    happens inside.
     """
     taps: list[_Tap] = []
-    backends = [(each, each._attention_backend) for each in map(_processor, modules) if each is not None]
 
     def enter(module: Any, args: Any) -> None:
+        recorder.inside = True
         if recorder.active:
             taps.append(_Tap(recorder, text))
             taps[-1].__enter__()
 
     def leave(module: Any, args: Any, output: Any) -> None:
+        recorder.inside = False
         if taps:
             taps.pop().__exit__(None, None, None)
 
     hooks = [module.register_forward_pre_hook(enter) for module in modules]
     hooks += [module.register_forward_hook(leave, always_call=True) for module in modules]
-    for processor, _ in backends:
-        processor._attention_backend = "native"
     try:
-        yield recorder
+        with native(modules):
+            yield recorder
     finally:
-        for processor, backend in backends:
-            processor._attention_backend = backend
         for hook in hooks:
             hook.remove()
 

@@ -22,6 +22,7 @@ from flowedit.messages import NAN_ADVICE, InputError, listed
 from flowedit.metrics.health import Health
 from flowedit.pipeline.checks import changed
 from flowedit.pipeline.plan import Brief, Plan, asked_size, load_of, native_size, seen_of, windows_of
+from flowedit.pipeline.region import has_region
 from flowedit.types import Backbone, BackboneSpec, Geometry
 
 if TYPE_CHECKING:
@@ -100,8 +101,11 @@ def _expected(settings: Settings, backbone: Backbone, shape: Shape, about: Mappi
     return f"; expects {most:.1f} GiB of memory" if most >= SAID else ""
 
 
-def of_start(settings: Settings, backbone: Backbone, shape: Shape, evaluations: int) -> str:
-    """One line before the networks run: where, how precisely, at what size, how often, and with what memory."""
+def of_start(settings: Settings, backbone: Backbone, shape: Shape, evaluations: int, region: bool = False) -> str:
+    """One line before the networks run: where, how precisely, at what size, how often, and with what memory.
+
+    `region`: whether the target is evaluated inside the mask alone.
+    """
     spec, (height, width) = backbone.spec, shape.size
     about = backbone.describe()
     dtype = about.get("dtype")
@@ -112,12 +116,20 @@ def of_start(settings: Settings, backbone: Backbone, shape: Shape, evaluations: 
     steps = len(shape.grid) - 1
     begins = f" from noise {shape.grid[0]:.3g}" if steps else ""
     expected = _expected(settings, backbone, shape, backbone.describe())
+    less = " (the target's inside the mask alone)" if region else ""
     free = free_memory(backbone.device)
     laid = f" (offload {about['offload']}; {free:.1f} GiB free)" if free is not None and "offload" in about else ""
     return (
         f"{where}: {width}x{height}, {frames} in {windows}{shots}, {steps} step{'' if steps == 1 else 's'}"
-        f"{begins}, {evaluations} network evaluations{expected}{laid}"
+        f"{begins}, {evaluations} network evaluations{less}{expected}{laid}"
     )
+
+
+def of_pass(made: Brief, backbone: Backbone) -> list[str]:
+    """A region pass that the backbone does not have."""
+    if made.region is None or has_region(backbone):
+        return []
+    return [f"mode.region=true has no effect: {backbone.spec.name} evaluates whole frames alone"]
 
 
 def of_region(made: Brief) -> list[str]:

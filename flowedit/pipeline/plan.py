@@ -41,6 +41,8 @@ class Brief:
     """Whether the target's guidance steers away from the source prompt, and not from the negative one."""
     own_scales: bool
     """Whether each object is guided by a scale of its own."""
+    region: tuple[float, int] | None
+    """(margin in shorter sides of the latent, steps between two whole ones) of the region pass; None without one."""
     scales: Mapping[Side, tuple[float, ...]]
     """Guidance scales of both sides. The target has one for each edited object and one for what is beyond, or one."""
     steps: int
@@ -86,7 +88,10 @@ def brief(settings: Settings) -> Brief:
     counts = Counts(steps, rows["source"], rows["target"], settings.draws, guided)
     cost = editor.cost(settings.mode, counts)
     own = settings.object_guidance_scales is not None and bool(objects)
-    return Brief(settings, editor, attended, unseen, objects, sides, from_source, own, scales, steps, guided, cost)
+    region = editor.region(settings.mode) if sides or settings.user_mask is not None else None
+    return Brief(
+        settings, editor, attended, unseen, objects, sides, from_source, own, region, scales, steps, guided, cost
+    )
 
 
 def _target_scales(settings: Settings, objects: Sequence[words.ObjectWords]) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ from flowedit.machine import Meter, versions
 from flowedit.messages import Cancelled
 from flowedit.pipeline.plan import Brief, Plan, own_latents
 from flowedit.pipeline.source import Shot
-from flowedit.types import QUIET, Backbone, Monitor, Step
+from flowedit.types import QUIET, Backbone, Evaluations, Monitor, Step
 
 
 class Session:
@@ -90,7 +90,7 @@ class Edited:
     z: Tensor
     mask: Tensor | None
     objects: Tensor | None
-    evaluations: int
+    sent: Evaluations
     reports: dict[str, float]
 
 
@@ -105,7 +105,8 @@ def describe_run(plan: Plan, backbone: Backbone, edits: Sequence[Edited], sessio
         "trained": plan.spec.trained,
         "summary": session.summary,
         "notices": session.notices,
-        "network_evaluations": sum(each.evaluations for each in edits),
+        "network_evaluations": sum(each.sent.rows for each in edits),
+        "token_evaluations": round(sum(each.sent.tokens for each in edits), 1),
         "windows": sum(len(each.shot.windows) for each in edits),
         **worst,
         **({"objects": of_objects(plan.brief, torch.cat(parts, 2))} if parts else {}),
@@ -126,6 +127,7 @@ def describe_generation(
         "summary": session.summary,
         "notices": session.notices,
         "network_evaluations": evaluations,
+        "token_evaluations": float(evaluations),
         "phases": session.meter.phases,
         "backbone": backbone.describe(),
         "clip": None,

@@ -12,6 +12,7 @@ from flowedit.editors.common import INSIDE
 from flowedit.flow import guidance
 from flowedit.language import words
 from flowedit.masks import attention_mask, grids, shapes
+from flowedit.masks.held import HeldMaps
 from flowedit.pipeline.plan import Brief
 from flowedit.types import Backbone, BackboneSpec, Conditioning, Frames, Geometry, Mask, Side, Tokens, Velocity
 
@@ -27,6 +28,8 @@ class Region:
     mask: Mask
     final: Callable[[], Tensor | None]
     guided: Callable[[Velocity], Velocity] = lambda velocity: velocity
+    looks: Callable[[Tensor | None], None] = lambda part: None
+    """Hears where the next maps of the target are right: the sites (1, 1, F, h, w), or None for all."""
     objects: Callable[[], Tensor | None] = lambda: None
     gather: Callable[[], None] = lambda: None
     """Called after each step, so that what the steps left for the mask is in `state`."""
@@ -66,8 +69,20 @@ def region(
         for side, phrases in named.items()
     }
     with backbone.record(tokens, settings.mask.blocks, settings.mask.normalise) as maps:
+        seen = {side: HeldMaps(partial(maps.take, prompts[side])) for side in sides}
+        target = seen.get("target") if made.region else None
+
+        def looks(part: Tensor | None) -> None:
+            if target is not None:
+                target.part = part
+
+        def restore(state: Mapping[str, Tensor]) -> None:
+            attention.restore(state, backbone.device)
+            if target is not None:
+                target.restore(state, backbone.device)
+
         attention = attention_mask.AttentionMask(
-            [partial(maps.take, prompt) for prompt in tokens],
+            list(seen.values()),
             settings.mask,
             min(size),
             own=own,
@@ -82,9 +97,15 @@ def region(
             guided=guided,
             objects=attention.object_votes if found else Region.objects,
             gather=attention.gather,
-            state=attention.state,
-            restore=partial(attention.restore, device=backbone.device),
+            looks=looks,
+            state=lambda: attention.state() | ({} if target is None else target.state()),
+            restore=restore,
         )
+
+
+def has_region(backbone: Backbone) -> bool:
+    """Whether it evaluates the target in a region alone; a plug-in may not."""
+    return hasattr(backbone, "pair_velocity")
 
 
 def user_latent(mask: Frames, spec: BackboneSpec, geometry: Geometry) -> Tensor:

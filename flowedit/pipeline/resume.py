@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -29,7 +29,7 @@ from flowedit.pipeline.outputs import Staging
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session, plain
 from flowedit.pipeline.source import Shot
-from flowedit.types import Backbone, Step
+from flowedit.types import Backbone, Evaluations, Step
 
 SECONDS, SHARE = 5.0, 50.0
 """The state of a step is kept when so many seconds have gone since the last one was, and so many times what it cost."""
@@ -122,7 +122,7 @@ class Steps:
 
     `recalls`: the steps whose states the editor needs again after later ones, or None for one that takes no state from
     its callback: nothing is kept for it. `state` gives what the mask knows, `restore` takes it back; `evaluations`
-    counts the batch rows of this run.
+    counts what this run sent through the network.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Steps:
         recalls: Any,
         state: Callable[[], Tensors] = dict,
         restore: Callable[[Tensors], None] = lambda state: None,
-        evaluations: Callable[[], int] = lambda: 0,
+        evaluations: Callable[[], Evaluations] = Evaluations,
     ) -> None:
         self._journal, self._name, self._recalls = journal, f"shot-{shot:03}-step", recalls
         self._state, self._restore, self._evaluations = state, restore, evaluations
@@ -140,7 +140,7 @@ class Steps:
         self._states: dict[int, Tensor] = {}
         self._mask: Tensors = {}
         self._due = time.monotonic() + SECONDS
-        self.reached, self.evaluations = 0, 0
+        self.reached, self.evaluations = 0, Evaluations()
         self._find()
 
     def _find(self) -> None:
@@ -155,7 +155,7 @@ class Steps:
                 self._states[step] = recalled[0]["z"]
         self._states[last] = tensors.pop("z")
         self._mask = tensors
-        self.reached, self.evaluations = last + 1, int(facts["evaluations"])
+        self.reached, self.evaluations = last + 1, Evaluations(*facts["evaluations"])
 
     def again(self, step: Step) -> Tensor | None:
         """The state after one of the first `reached` steps, as far as the editor needs it; the last with the mask's."""
@@ -178,7 +178,7 @@ class Steps:
             self._journal.save(f"{self._name}-{index:05}", {"z": z})
         self._unsaved.clear()
         done = self.evaluations + self._evaluations()
-        self._journal.save(self._name, {"z": step.z, **self._state()}, step=step.index, evaluations=done)
+        self._journal.save(self._name, {"z": step.z, **self._state()}, step=step.index, evaluations=astuple(done))
         now = time.monotonic()
         self._due = now + max(SECONDS, SHARE * (now - start))
 

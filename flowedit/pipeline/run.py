@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,12 @@ from flowedit.pipeline.plan import (
     windows_of,
 )
 from flowedit.pipeline.record import Edited, Session, describe_generation, describe_run
-from flowedit.pipeline.region import user_latent
+from flowedit.pipeline.region import has_region, user_latent
 from flowedit.pipeline.render import blends, rendered, write_clip, write_edit
 from flowedit.pipeline.resume import Journal, Steps, forget_others, key_of, key_of_shot, unfinished
 from flowedit.pipeline.source import Clip, Shot, cut_places, loses_margins, open_clip, working_frames, working_mask
-from flowedit.pipeline.steer import bind, encode, run_editor, steer
-from flowedit.types import Backbone, EditedFrames, EditResult, Frames, GeneratedClip, Geometry
+from flowedit.pipeline.steer import bind, encode, run_editor, sent, steer
+from flowedit.types import Backbone, EditedFrames, EditResult, Evaluations, Frames, GeneratedClip, Geometry
 
 CARRIES = 22.0
 """PSNR in dB of a clip after encoding and decoding, below which the user is told."""
@@ -131,14 +131,16 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     seen = max(end - start for shot in plan.shots for start, end in shot.windows)
     channels, _, *sides = plan.geometry.latent
     _fit(made, backbone, (channels, seen, *sides), session)
-    session.start(notices.of_start(settings, backbone, Shape.of(plan), plan.evaluations))
+    inside = made.region is not None and has_region(backbone)
+    session.start(notices.of_start(settings, backbone, Shape.of(plan), plan.evaluations, inside))
     session.say(notices.of_shots(plan))
     mask = None
     if settings.user_mask is not None:
         mask, texts = mask_file.read_mask(settings.user_mask, clip.video, clip.selection.indices)
         session.say([*texts, *notices.of_margins(loses_margins(plan.shots[0], mask))])
     most = max(len(shot.windows) for shot in plan.shots)
-    session.say([*backbone.spec.notices, *notices.of_region(made), *notices.of_unused(made, most)])
+    session.say([*backbone.spec.notices, *notices.of_region(made)])
+    session.say([*notices.of_pass(made, backbone), *notices.of_unused(made, most)])
     return Prepared(plan, mask)
 
 
@@ -226,7 +228,7 @@ def edit_shots(
     encoded = _encoded(plan, backbone, session, sources or journal, shared=sources is not None)
     for number, (shot, x_src) in enumerate(zip(plan.shots, encoded, strict=True), 1):
         if session.stopped:  # a callback ended the whole edit: what follows stays as it is
-            edits.append(Edited(shot, x_src, x_src.clone(), torch.zeros_like(x_src[:, :1]), None, 0, {}))
+            edits.append(Edited(shot, x_src, x_src.clone(), torch.zeros_like(x_src[:, :1]), None, Evaluations(), {}))
             continue
         session.shot = number
         edits.append(_edited(prepared, backbone, shot, x_src, session, journal))
@@ -249,7 +251,7 @@ def _edited(
             tensors["z"],
             tensors.get("mask"),
             tensors.get("objects"),
-            int(facts["evaluations"]),
+            Evaluations(*facts["evaluations"]),
             dict(facts["reports"]),
         )
     if prepared.mask is not None:
@@ -258,11 +260,11 @@ def _edited(
     own, said = own_latents(plan.spec, shot.geometry), len(session.notices)
     done = steer(plan.brief, backbone, x_src, plan.grid, shot.windows, own, session, user, journal)
     mask = None if done.mask is None else done.mask.cpu()
-    edited = Edited(shot, x_src, done.z.cpu(), mask, done.objects, done.evaluations, dict(done.reports))
+    edited = Edited(shot, x_src, done.z.cpu(), mask, done.objects, done.sent, dict(done.reports))
     if not session.stopped:
         parts = {"z": edited.z, "mask": mask, "objects": done.objects}
         tensors = {key: part for key, part in parts.items() if part is not None}
-        facts = {"evaluations": done.evaluations, "reports": edited.reports, "said": session.notices[said:]}
+        facts = {"evaluations": astuple(done.sent), "reports": edited.reports, "said": session.notices[said:]}
         journal.save(name, tensors, **facts)
         journal.drop(f"shot-{session.shot:03}-step*")
     return edited
@@ -384,13 +386,13 @@ def _generated(
         return found[0]["z"].to(seen.device), int(found[1]["evaluations"])
     with session.meter.phase("embed"):
         _, velocities = bind(made, seen, grid)
-    start, before = torch.zeros((1, *geometry.latent), device=seen.device), seen.evaluations
+    start, before = torch.zeros((1, *geometry.latent), device=seen.device), sent(seen)
     recalled = made.editor.recalls and made.editor.recalls(made.settings.mode, len(grid) - 1)
-    steps = Steps(journal, session.shot, recalled, evaluations=lambda: seen.evaluations - before)
+    steps = Steps(journal, session.shot, recalled, evaluations=lambda: sent(seen) - before)
     with session.meter.phase("edit"), torch.no_grad():
         own = own_latents(seen.spec, geometry)
         z, _ = run_editor(made, start, velocities, grid, None, own, session, steps)
-    evaluations = steps.evaluations + seen.evaluations - before
+    evaluations = (steps.evaluations + sent(seen) - before).rows
     if not session.stopped:
         journal.save("made", {"z": z}, evaluations=evaluations)
     return z, evaluations

@@ -3,21 +3,38 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from flowedit.editors.averaging import average_of
 from flowedit.editors.common import INSIDE
+from flowedit.editors.region import RegionPass
 from flowedit.editors.spec import EditorInputs
 from flowedit.flow import noise, windows
 from flowedit.flow.guidance import at_times
+from flowedit.flow.guidance import scales as scales_of
 from flowedit.messages import NAN_ADVICE, NumericalError
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session
-from flowedit.pipeline.region import region
+from flowedit.pipeline.region import Region, has_region, region
 from flowedit.pipeline.resume import Journal, Steps
-from flowedit.types import Backbone, Conditioning, Frames, Mask, Side, Step, Stop, Velocity
+from flowedit.types import (
+    Backbone,
+    Chosen,
+    Conditioning,
+    Evaluations,
+    Frames,
+    Guided,
+    Mask,
+    Pair,
+    RegionBackbone,
+    Side,
+    Step,
+    Stop,
+    Velocity,
+)
 
 CHECK_SECONDS = 2.0
 """How often the loop looks for a NaN; each look waits for the device."""
@@ -27,15 +44,20 @@ CHECK_SECONDS = 2.0
 class Steered:
     """An edited latent (1, C, f, h, w), its soft mask (1, 1, f, h, w) or None, and what the edit of it was.
 
-    `objects` are the soft masks of several objects, kept ones too, (K, 1, f, h, w), or None. `evaluations` are the
-    batch rows that went through the network, `reports` what the editor measured, by name.
+    `objects` are the soft masks of several objects, kept ones too, (K, 1, f, h, w), or None. `sent` is what went
+    through the network, `reports` what the editor measured, by name.
     """
 
     z: Tensor
     mask: Tensor | None
     objects: Tensor | None
-    evaluations: int
+    sent: Evaluations
     reports: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def evaluations(self) -> int:
+        """The batch rows that went through the network."""
+        return self.sent.rows
 
 
 @torch.no_grad()
@@ -74,10 +96,16 @@ def steer(
     seen = windows.over(backbone, places)
     x_src, user = x_src.to(seen.device), None if user is None else user.to(seen.device)
     with session.phase("embed"):
-        prompts, velocities = bind(brief, seen, grid)
-    before = seen.evaluations
+        guided = guide(brief, seen)
+        prompts = {side: each.prompt for side, each in guided.items()}
+        velocities = velocities_of(brief, seen, guided, grid)
+    before = sent(seen)
     with session.meter.phase("edit"), region(brief, seen, prompts, x_src.shape[3:], own, user) as where:
         velocities["target"] = where.guided(velocities["target"])
+        passes = region_pass(brief, seen, guided, velocities, where, min(x_src.shape[3:]), grid)
+        if passes is not None:
+            velocities["target"] = passes.target
+            where = replace(where, mask=passes.mask, **remembered(where, passes, seen.device))
         recalled = brief.editor.recalls and brief.editor.recalls(brief.settings.mode, len(grid) - 1)
         steps = Steps(
             journal or Journal(),
@@ -85,16 +113,20 @@ def steer(
             recalled,
             where.state,
             where.restore,
-            lambda: seen.evaluations - before,
+            lambda: sent(seen) - before,
         )
-        z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, where.gather)
-    return Steered(z, where.final(), where.objects(), steps.evaluations + seen.evaluations - before, reports)
+        pair = None if passes is None else passes.pair
+        z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, where.gather, pair)
+    return Steered(z, where.final(), where.objects(), steps.evaluations + sent(seen) - before, reports)
 
 
-def bind(
-    brief: Brief, backbone: Backbone, grid: Sequence[float]
-) -> tuple[dict[Side, Conditioning], dict[Side, Velocity]]:
-    """The embedded prompts and the guided velocities of the sides that the mode evaluates, on this grid.
+def sent(backbone: Backbone) -> Evaluations:
+    """What went through the network so far."""
+    return Evaluations(backbone.evaluations, getattr(backbone, "token_evaluations", backbone.evaluations))
+
+
+def guide(brief: Brief, backbone: Backbone) -> dict[Side, Guided]:
+    """The embedded prompts of the sides that the mode evaluates, with what guides them.
 
     Where the target is steered away from the source prompt, its guidance goes from it, at the target's own state
     (FlowAlign, Kim et al. 2025): u(p, src) + g [u(p, tgt) - u(p, src)], g times the edit strength if there is one. With
@@ -104,21 +136,91 @@ def bind(
     texts: dict[Side, str] = {"target": settings.target or "", "source": settings.source or ""}
     sides: list[Side] = [side for side in texts if side in editor.sides]
     prompts = {side: backbone.embed(texts[side]) for side in sides}
-    negatives: dict[Side, Conditioning] = {}
-    for side in sides:
-        if set(brief.scales[side]) == {1.0}:
-            continue
-        from_source = side == "target" and brief.from_source
-        negatives[side] = prompts["source"] if from_source else backbone.embed(settings.negative_prompt)
-    velocities = {}
+    made: dict[Side, Guided] = {}
     for side in sides:
         scales = brief.scales[side]
-        scale = scales[0] if len(scales) == 1 else scales
-        velocities[side] = backbone.velocity(prompts[side], scale, negatives.get(side))
-        if side in negatives and len(brief.guided) < brief.steps:
-            plain = backbone.velocity(prompts[side], (1.0,) * len(scales))
-            velocities[side] = at_times(velocities[side], plain, [grid[i] for i in brief.guided])
-    return prompts, velocities
+        negative = None
+        if set(scales) != {1.0}:
+            from_source = side == "target" and brief.from_source
+            negative = prompts["source"] if from_source else backbone.embed(settings.negative_prompt)
+        made[side] = Guided(prompts[side], scales[0] if len(scales) == 1 else scales, negative)
+    return made
+
+
+def velocities_of(
+    brief: Brief, backbone: Backbone, guided: Mapping[Side, Guided], grid: Sequence[float]
+) -> dict[Side, Velocity]:
+    """Each side's velocity on this grid, guided in the steps that the brief guides."""
+    times, found = guided_times(brief, grid), {}
+    for side, each in guided.items():
+        found[side] = backbone.velocity(*each)
+        if each.negative is not None and len(times) < brief.steps:
+            found[side] = at_times(found[side], backbone.velocity(*unguided(each)), times)
+    return found
+
+
+def guided_times(brief: Brief, grid: Sequence[float]) -> list[float]:
+    """The times of the steps whose velocities are guided."""
+    return [grid[i] for i in brief.guided]
+
+
+def unguided(guided: Guided) -> Guided:
+    """The prompt alone, with as many rows."""
+    return Guided(guided.prompt, (1.0,) * len(scales_of(guided.scale)))
+
+
+def bind(
+    brief: Brief, backbone: Backbone, grid: Sequence[float]
+) -> tuple[dict[Side, Conditioning], dict[Side, Velocity]]:
+    """The embedded prompts and the velocities of the sides that the mode evaluates, on this grid."""
+    guided = guide(brief, backbone)
+    return {side: each.prompt for side, each in guided.items()}, velocities_of(brief, backbone, guided, grid)
+
+
+def region_pass(
+    brief: Brief,
+    backbone: Backbone,
+    guided: Mapping[Side, Guided],
+    velocities: Mapping[Side, Velocity],
+    where: Region,
+    side: int,
+    grid: Sequence[float],
+) -> RegionPass | None:
+    """The pass that evaluates the target inside the mask, in a latent whose shorter side has `side` sites.
+
+    None where the brief asks for none, and for a backbone that has none.
+    """
+    if brief.region is None or where.mask is None or not has_region(backbone):
+        return None
+    margin, refresh = brief.region
+    able, times = cast(RegionBackbone, backbone), guided_times(brief, grid)
+    both = able.pair_velocity(guided["source"], guided["target"])
+    plain = able.pair_velocity(unguided(guided["source"]), unguided(guided["target"]))
+
+    def inside(q: Tensor, p: Tensor, t: float, chosen: Sequence[Chosen]) -> tuple[Tensor, Tensor]:
+        u_src, rows = (both if t in times else plain)(q, p, t, chosen)
+        return u_src, where.guided(lambda z, t: rows)(p, t)
+
+    return RegionPass(
+        velocities["source"],
+        velocities["target"],
+        inside,
+        able.choose,
+        where.mask,
+        margin * side,
+        refresh,
+        where.looks,
+    )
+
+
+def remembered(where: Region, passes: RegionPass, device: torch.device) -> dict[str, Any]:
+    """`state` and `restore` of a mask and of the pass inside it."""
+
+    def restore(state: Mapping[str, Tensor]) -> None:
+        where.restore(state)
+        passes.restore(state, device)
+
+    return {"state": lambda: where.state() | passes.state(), "restore": restore}
 
 
 def run_editor(
@@ -131,6 +233,7 @@ def run_editor(
     session: Session,
     steps: Steps | None = None,
     gather: Callable[[], None] = lambda: None,
+    pair: Pair | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """The brief's editor on latents (1, C, F, h, w) float32, and what it reports; the clip's own frames at `own`.
 
@@ -145,7 +248,7 @@ def run_editor(
 
     session.announce("edit", (len(grid) - 1) * editor.passes(settings.mode))
     steps = steps or Steps(Journal(), session.shot, None)
-    listener = Listener(velocities, mask, session, steps, gather, x_src.device)
+    listener = Listener(velocities, mask, session, steps, gather, x_src.device, pair)
     inputs = EditorInputs(
         x_src=x_src,
         velocities=listener.velocities,
@@ -156,6 +259,7 @@ def run_editor(
         own=own,
         draws=settings.draws,
         average=average_of(settings.averaging),
+        pair=listener.pair,
         callback=listener.callback(brief),
         report=report,
     )
@@ -189,6 +293,7 @@ class Listener:
         steps: Steps,
         gather: Callable[[], None],
         device: torch.device,
+        pair: Pair | None = None,
     ) -> None:
         self._session, self._steps, self._gather, self._device = session, steps, gather, device
         self.last_mask = None if callable(mask) else mask
@@ -197,8 +302,9 @@ class Listener:
         self._last: dict[Side, Tensor] = {}
         self._over = steps.reached > 0
         if session.callback is None and not self._over:
-            self.velocities, self.mask = velocities, mask
+            self.velocities, self.mask, self.pair = velocities, mask, pair
         else:
+            self.pair = None if pair is None else self._paired(pair)
             self.velocities = {side: self._noted(side, velocity) for side, velocity in velocities.items()}
             self.mask = None if mask is None else self._asked(mask)
 
@@ -210,6 +316,16 @@ class Listener:
             return u
 
         return noted
+
+    def _paired(self, pair: Pair) -> Pair:
+        def paired(q: Tensor, p: Tensor, t: float, step: int) -> tuple[Tensor, Tensor]:
+            if self._over:
+                return torch.zeros_like(q), torch.zeros_like(p)
+            u_src, u_tgt = pair(q, p, t, step)
+            self._last |= {"source": u_src, "target": u_tgt}
+            return u_src, u_tgt
+
+        return paired
 
     def _asked(self, mask: Tensor | Callable[[int], Tensor]) -> Callable[[int], Tensor]:
         def asked(step: int) -> Tensor:

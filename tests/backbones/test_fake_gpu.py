@@ -21,8 +21,8 @@ FAMILIES = ["cogvideox-2b", "cogvideox1.5-5b", "wan2.1-t2v-1.3b"]
 
 OFTEN = {
     "cogvideox-2b": {"draws", "flowdirector_v2", "inversion", "objects"},
-    "cogvideox1.5-5b": {"maps", "flowalign", "random_noise"},
-    "wan2.1-t2v-1.3b": {"flowdirector_v1", "kept", "user mask", "no mask"},
+    "cogvideox1.5-5b": {"maps", "flowalign", "random_noise", "region"},
+    "wan2.1-t2v-1.3b": {"flowdirector_v1", "kept", "user mask", "no mask", "region of a user"},
 }
 """What every run of the tests tries: each way once. All of them on each, and the larger counts, are `full`."""
 
@@ -104,6 +104,20 @@ def test_every_kernel_gives_a_mask(tmp_path, name, kernel):
         if kernel != SDPBackend.MATH:
             assert [key[1] for key in attention.HONEST] == [kernel]
     never_waits(waits)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_region_takes_no_more_memory_than_the_whole(tmp_path, name):
+    """A block's keys and values of one side are there while the other's are made; those of all blocks would be more."""
+    peaks, options = [], {**DEFAULT, "user_mask": "m.mp4"}
+    with fake_gpu() as card:
+        backbone = released(tmp_path, name, layers=4)
+        geometry = native(backbone)
+        for region in (False, True):
+            _, waits, phases = edit(card, backbone, geometry, {**options, "mode.region": region}, steps=STEPS)
+            never_waits(waits)
+            peaks.append(phases["edit"]["peak_memory_mib"])
+    assert peaks[1] <= 1.02 * peaks[0], peaks
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flowedit.backbones import families
+from flowedit.backbones import adapter, families
 from flowedit.backbones.checkpoint import Checkpoint, quiet
 from flowedit.backbones.random_weights import tokenizer
 from flowedit.backbones.released import RELEASES, network, save_words
@@ -173,6 +173,16 @@ def _apply(module, fn, recurse=True):
     return module
 
 
+SHARE = 0.2
+"""The share of the tokens that a region holds: how many there are is content, which fake tensors have not."""
+
+
+def chosen(region, patch):
+    """As `lanes.chosen`, of the first `SHARE` of the tokens; the host's one wait for their number is not made."""
+    count = region.numel() // (patch[0] * patch[1] * patch[2])
+    return region, torch.arange(int(SHARE * count), device=region.device)
+
+
 @contextmanager
 def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0), gib=80):
     """Fake tensors inside, and a card of so many GiB among their devices, as torch.cuda tells it."""
@@ -199,6 +209,7 @@ def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0), gib=80):
             (Checkpoint, "dtype", lambda self, part: RELEASES[self.name].parts[part].dtype),
             (TextEncoder, "_tokenizer", tokenizer()),
             (attention, "HONEST", {}),
+            (adapter, "chosen", chosen),
             (steer, "CHECK_SECONDS", float("inf")),
         ]:
             stack.enter_context(mock.patch.object(target, name, value))
@@ -262,6 +273,8 @@ WAYS = {
     "objects": {**DEFAULT, **BOTH, "object_guidance_scales": [5.0, 7.0]},
     "user mask": {**DEFAULT, "mask.user": "join", "user_mask": "m.mp4", "mask.threshold": "quantile"},
     "kept": {**DEFAULT, "target": "a panda and a car run", "source_words": "fox, car", "target_words": "panda, car"},
+    "region": {**DEFAULT, "mode.region": True, "mode.region_refresh": 3, "draws": 2, "mode.decoupling": 0.1},
+    "region of a user": {**DEFAULT, "mode.region": True, "user_mask": "m.mp4"},
     "no mask": {**DEFAULT, "mask": "none", "target_guidance_scale": 1.0},
 }
 """Ways to edit, each by the settings that make it: every mode, and what a mask, draws and objects add."""

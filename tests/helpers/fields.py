@@ -7,7 +7,7 @@ import torch
 
 from flowedit.flow import rectify
 from flowedit.flow.guidance import classifier_free, scales
-from flowedit.types import BackboneSpec, Conditioning, Geometry
+from flowedit.types import BackboneSpec, Chosen, Conditioning, Geometry
 
 
 class Gaussian:
@@ -92,6 +92,24 @@ class ToyBackbone:
             return torch.cat([classifier_free(away, u, scale) for scale in wanted])
 
         return velocity
+
+    def choose(self, region):
+        """A token is a site."""
+        return (Chosen(region, region.flatten().nonzero()[:, 0]),)
+
+    def pair_velocity(self, source, target):
+        """Outside the region the target is shown the source's state."""
+        u_source, u_target = self.velocity(*source), self.velocity(*target)
+
+        def pair(q, p, t, chosen):
+            u_src, u_tgt = u_source(q, t), u_target(torch.where(chosen[0].sites, p, q), t)
+            return u_src, torch.where(chosen[0].sites, u_tgt, u_src.repeat(len(u_tgt) // len(u_src), 1, 1, 1, 1))
+
+        return pair
+
+    @property
+    def token_evaluations(self):
+        return float(self.evaluations)
 
     @contextmanager
     def record(self, tokens, blocks, normalise="joint"):

@@ -77,6 +77,7 @@ def left(folder):
     return sorted(path.name for place in (folder.parent, folder) for path in place.glob(".*"))
 
 
+REGION = {"mode.region": True, "mode.region_refresh": 3, "mask.threshold": "quantile", "mask.pool": 0.0}
 KINDS = {
     "draws": ({**WORDS, "draws": 2, "averaging": "differential", "averaging.baseline_size": 1}, [1]),
     "pieces": (
@@ -104,6 +105,8 @@ KINDS = {
         },
         [1],
     ),
+    "region": ({**WORDS, **REGION}, [0, 1]),
+    "region of a window": ({**WORDS, **REGION, "frames": 12, "window": 5}, [1]),
     "no mask": ({}, [0]),
 }
 
@@ -127,7 +130,8 @@ def test_an_edit_that_was_killed_between_steps_goes_on_to_the_same_bytes(editor,
         assert seen == list(range(at + 1, passes * options.get("steps", 3)))
         assert bytes_of(done.folder) == bytes_of(whole.folder)
         assert torch.equal(done.latents, whole.latents)
-        assert done.run["network_evaluations"] == whole.run["network_evaluations"]
+        for name in ("network_evaluations", "token_evaluations"):
+            assert done.run[name] == whole.run[name]
         assert editor.backbone.evaluations - before < whole.run["network_evaluations"]
         assert left(out) == []
 

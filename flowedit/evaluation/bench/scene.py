@@ -149,6 +149,7 @@ def _edited(settings: Settings, editor: Editor, seed: int, reference: Truth) -> 
     result = editor.edit_frames(true.source.frames, fps=FPS, settings=settings)
     costs = {
         "network_evaluations": float(result.run["network_evaluations"]),
+        "token_evaluations": float(result.run["token_evaluations"]),
         "seconds": round(sum(phase["seconds"] for phase in result.run["phases"].values()), 3),
     }
     return result.frames, score(result.frames, result.latent_mask, reference) | costs

@@ -1,0 +1,140 @@
+"""Source and target through a network at once, the target in a region alone: guided, in lanes, watched."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from flowedit.flow.guidance import scales
+from flowedit.networks.guided import GuidedNetwork, guide
+from flowedit.networks.lanes import Blocks, lanes
+from flowedit.networks.recorder import Glance
+from flowedit.types import Conditioning, Guided
+
+
+class RowGroup(NamedTuple):
+    """A row of the source, and the target's rows that attend to it."""
+
+    source: int
+    targets: tuple[int, ...]
+
+
+def sides(guided: Guided) -> list[Conditioning]:
+    """What is run of one prompt: its conditional row last, its negative before it where the guidance needs one."""
+    prompt, scale, negative = guided
+    return [prompt] if set(scales(scale)) == {1.0} or negative is None else [negative, prompt]
+
+
+def groups(source: Sequence[Conditioning], target: Sequence[Conditioning]) -> list[RowGroup]:
+    """Which row of the source each of the target's attends to: like to like.
+
+    The conditional row attends to the source's conditional row. The negative one attends to the source's negative; to
+    its conditional row where its negative is the source prompt itself (`target_negative=source`), and where the source
+    has no guidance: that row is the only one that shows the clip. A negative row of the source that no row of the
+    target attends to goes alone.
+    """
+    last = len(source) - 1
+    reads = [last if row == len(target) - 1 or each is source[last] else 0 for row, each in enumerate(target)]
+    return [RowGroup(i, tuple(row for row, of in enumerate(reads) if of == i)) for i in range(len(source))]
+
+
+class PairNetwork:
+    """A guided network that evaluates source and target at once, the target at a region's tokens alone.
+
+    `network()` is the transformer; `saved` counts what its target's rows did not send, in whole rows.
+    """
+
+    def __init__(self, guided: GuidedNetwork, blocks: Blocks, network: Callable[[], Any]) -> None:
+        self._guided, self._blocks, self._network = guided, blocks, network
+        self.saved = 0.0
+
+    @torch.no_grad()
+    def __call__(
+        self, q: Tensor, p: Tensor, t: float, source: Guided, target: Guided, tokens: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Both sides' guided outputs, (B, C, F, H, W) and (K B, C, F, H, W) for K scales of the target, float32.
+
+        q, p: what the network takes of source and target, (B, C, F, H, W); tokens (n,): see `lanes`. The target's
+        means something at the sites of those tokens alone. A call has at most `rows` whole rows, as everywhere, and
+        those of the region beside them.
+        """
+        guided = self._guided
+        if len(tokens) == 0:
+            return self._without_target(q, t, source, target)
+        ours, theirs = sides(source), sides(target)
+        found: list[list[list[Tensor]]] = [[[] for _ in ours], [[] for _ in theirs]]
+        calls = _calls(groups(ours, theirs), guided.rows)
+        size = max(1, guided.rows // len(calls[0])) if guided.rows else len(q)
+        with ExitStack() as stack:
+            maps = [
+                stack.enter_context(guided.recorded(prompt, q, part))
+                for prompt, part in ((source.prompt, None), (target.prompt, tokens))
+            ]
+            for x_q, x_p in zip(q.split(size), p.split(size), strict=True):
+                for call in calls:
+                    self._call(call, x_q, x_p, t, ours, theirs, tokens, maps, found)
+        return _guided(found[0], source), _guided(found[1], target)
+
+    def _call(
+        self,
+        call: Sequence[RowGroup],
+        q: Tensor,
+        p: Tensor,
+        t: float,
+        source: Sequence[Conditioning],
+        target: Sequence[Conditioning],
+        tokens: Tensor,
+        maps: Sequence[list[Tensor]],
+        found: Sequence[Sequence[list[Tensor]]],
+    ) -> None:
+        """One network call, of groups with as many of the target's rows each."""
+        places = [[(0, each.source) for each in call]]
+        places += [[(1, each.targets[i]) for each in call] for i in range(len(call[0].targets))]
+        rows = [source, target]
+        embedding = [rows[side][row].embedding.expand(len(q), -1, -1) for lane in places for side, row in lane]
+        batch = torch.cat([(q, p)[side] for lane in places for side, _ in lane])
+        readings = [self._reading(lane, rows, len(q)) for lane in places]
+        network, recorder = self._network(), self._guided.recorder
+        watched = (lambda: recorder.inside) if recorder is not None else (lambda: False)
+        with lanes(network, self._blocks, len(places), tokens, readings, watched):
+            out = self._guided.network(batch, t, torch.cat(embedding))
+        for (side, row), part in zip([each for lane in places for each in lane], out.split(len(q)), strict=True):
+            found[side][row].append(part)
+        for lane, reading in zip(places, readings, strict=True):
+            if reading is not None:
+                maps[lane[0][0]].append(reading.maps())
+        text = embedding[0].shape[1] if self._blocks.text_attention is None else 0
+        whole = self._guided.tokens(q)
+        self.saved += (len(batch) - len(q) * len(call)) * (whole - len(tokens)) / (text + whole)
+
+    def _reading(
+        self, lane: Sequence[tuple[int, int]], rows: Sequence[Sequence[Conditioning]], size: int
+    ) -> Glance | None:
+        """What is read of a lane: its conditional rows, of which a lane has those of one group at most."""
+        recorder = self._guided.recorder
+        for place, (side, row) in enumerate(lane):
+            if recorder is not None and row == len(rows[side]) - 1:
+                return recorder.reading(rows[side][row], slice(place * size, (place + 1) * size))
+        return None
+
+    def _without_target(self, q: Tensor, t: float, source: Guided, target: Guided) -> tuple[Tensor, Tensor]:
+        """An empty region: the source alone is evaluated."""
+        out = self._guided(q, t, *source)
+        if (recorder := self._guided.recorder) is not None:
+            with self._guided.recorded(target.prompt, q) as maps:
+                recorder.blank(target.prompt, len(q), self._guided.tokens(q), maps)
+        return out, torch.zeros_like(out).repeat(len(scales(target.scale)), 1, 1, 1, 1)
+
+
+def _calls(found: Sequence[RowGroup], rows: int) -> list[list[RowGroup]]:
+    """The groups of each call: all at once where they are alike and `rows` has room for them."""
+    alike = len({len(each.targets) for each in found}) == 1
+    return [list(found)] if alike and not 0 < rows < len(found) else [[each] for each in found]
+
+
+def _guided(found: Sequence[Sequence[Tensor]], guided: Guided) -> Tensor:
+    rows = [torch.cat(list(each)) for each in found]
+    each_scale = scales(guided.scale)
+    return torch.cat([rows[0] if len(rows) == 1 else guide(torch.cat(rows), scale) for scale in each_scale])

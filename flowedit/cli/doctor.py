@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+from pathlib import Path
 from typing import Any
 
 from flowedit.cli.flags import OPTIONS, UNSET, command, given, is_override
@@ -39,7 +40,9 @@ def doctor_parser() -> argparse.ArgumentParser:
         "--memory", metavar="GIB", default=UNSET, help="judge for a card with so many GiB free, not for this machine"
     )
     group.add_argument("--json", action="store_true", help="plain values for programs")
-    parser.add_argument("rest", nargs="*", metavar="CLIP | key=value", help="a video file; any key of conf/")
+    parser.add_argument(
+        "rest", nargs="*", metavar="CLIP | key=value", help="a video, or a YAML file of an edit; any key"
+    )
     parser.set_defaults(run=_doctor)
     return parser
 
@@ -52,14 +55,19 @@ def _doctor(options: argparse.Namespace) -> int:
     if len(clips) > 1:
         raise InputError(f"one clip at a time, not {len(clips)}: {', '.join(clips)}")
     free = _gib(options.memory)
+    from flowedit.config import edit_file
     from flowedit.doctor import examine
 
+    clip, flags = clips[0] if clips else None, given(options, FLAGS)
+    if clip is not None and Path(clip).suffix.lower() in edit_file.SUFFIXES:
+        flags = edit_file.over(edit_file.read_edit(Path(clip)), flags)
+        clip = str(flags.pop("clip"))
     found = examine.examine(
-        clips[0] if clips else None,
-        given(options, FLAGS),
+        clip,
+        flags,
         [text for text in options.rest if is_override(text)],
         free,
-        machine="backbone" not in vars(options) or options.backbone is UNSET,
+        machine="backbone" not in flags,
     )
     if options.json:
         print(examine.as_json(found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from flowedit.backbones import presets
 from flowedit.backbones.presets import CPU, MemoryVerdict
@@ -33,7 +34,7 @@ class Examined:
 
 
 def examine(
-    clip: str | None, flags: Mapping[str, str], overrides: Sequence[str], free: float | None, machine: bool
+    clip: str | None, flags: Mapping[str, Any], overrides: Sequence[str], free: float | None, machine: bool
 ) -> Examined:
     """Look at the machine and at the models; `free` GiB of a card in place of this machine's own.
 
@@ -62,12 +63,13 @@ def _finding(model: AskedModel, video: Video | None, free: float | None, on_host
 
 def counted(found: Finding) -> Finding:
     """The finding with the network evaluations of a clip; counting them imports the editors, and so torch."""
-    from flowedit.config.compose import settings
+    from flowedit.config.compose import compose
     from flowedit.pipeline.plan import brief
 
     if found.work is None:
         return found
-    return replace(found, evaluations=len(found.work.windows) * brief(settings(found.model.values)).cost)
+    settings = compose(found.model.flags, found.model.overrides)
+    return replace(found, evaluations=len(found.work.windows) * brief(settings).cost)
 
 
 def as_json(found: Examined) -> str:

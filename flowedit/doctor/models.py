@@ -33,8 +33,9 @@ class AskedModel:
 
     name: str
     settings: Settings
-    values: Mapping[str, Any]
-    """The plain values of the settings."""
+    flags: Mapping[str, Any]
+    overrides: Sequence[str]
+    """What was asked of it, as `config.compose` takes it."""
     folder: Path | None
     drawn: Blueprint | None
     spec: BackboneSpec | None
@@ -65,7 +66,7 @@ def named() -> list[str]:
     return sorted((name for name in every if name != "folder"), key=lambda name: name != "pocket")
 
 
-def compose_plain(flags: Mapping[str, str], overrides: Sequence[str]) -> dict[str, Any]:
+def compose_plain(flags: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """The plain values of the configuration that these compose."""
     from flowedit.config import compose
 
@@ -78,22 +79,19 @@ def without_mode(values: Mapping[str, Any]) -> Settings:
     return made
 
 
-def models(flags: Mapping[str, str], overrides: Sequence[str], cache: Path) -> Iterator[AskedModel]:
+def models(flags: Mapping[str, Any], overrides: Sequence[str], cache: Path) -> Iterator[AskedModel]:
     """The backbone that is asked about, or all with a name; `cache` is the hub's.
 
     Raises InputError for an unknown one, a folder that is no checkpoint, and values that an edit refuses.
     """
     if "backbone" in flags:
-        values = compose_plain(flags, overrides)
-        yield found(without_mode(values), values, cache)
+        yield found(without_mode(compose_plain(flags, overrides)), flags, overrides, cache)
         return
     for name in named():
-        values = (
-            usual(name)
-            if not flags and not overrides and read(f"backbone/{name}")
-            else compose_plain({**flags, "backbone": name}, overrides)
-        )
-        yield found(without_mode(values), values, cache)
+        each = {**flags, "backbone": name}
+        alone = not flags and not overrides and read(f"backbone/{name}")
+        values = usual(name) if alone else compose_plain(each, overrides)
+        yield found(without_mode(values), each, overrides, cache)
 
 
 def usual(name: str) -> dict[str, Any]:
@@ -110,8 +108,8 @@ def usual(name: str) -> dict[str, Any]:
     return values | {"mask": chosen["mask"], "runtime": chosen["runtime"], "task": "replace"} | alone
 
 
-def found(settings: Settings, values: Mapping[str, Any], cache: Path) -> AskedModel:
-    """The backbone of these settings, as far as files that are here say."""
+def found(settings: Settings, flags: Mapping[str, Any], overrides: Sequence[str], cache: Path) -> AskedModel:
+    """The backbone of these settings, which were asked for so, as far as files that are here say."""
     chosen = settings.backbone
     place: Path | None = None
     drawn = None
@@ -133,7 +131,9 @@ def found(settings: Settings, values: Mapping[str, Any], cache: Path) -> AskedMo
         drawn = memory.of_folder(place)
         notes = layout.read_json(place / NOTES) if (place / NOTES).is_file() else {}
     name = chosen.name or (place.resolve().name if place is not None else str(chosen.repository))
-    return AskedModel(name, settings, values, place, drawn, None if drawn is None else _spec(drawn, notes, name))
+    return AskedModel(
+        name, settings, flags, overrides, place, drawn, None if drawn is None else _spec(drawn, notes, name)
+    )
 
 
 def _spec(drawn: Blueprint, notes: Mapping[str, Any], name: str) -> BackboneSpec:

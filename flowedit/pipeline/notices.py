@@ -227,8 +227,10 @@ def of_health(made: Health, spec: BackboneSpec) -> list[str]:
 
 def _of_reduction(plan: Plan) -> Iterator[str]:
     """A clip of which a model of small drawings sees little."""
+    if plan.spec.world is None:
+        return
     (height, width), own = plan.shots[0].geometry.size, plan.clip.size[1]
-    if plan.spec.world is not None and own > MOST_REDUCED * width:
+    if own > MOST_REDUCED * width:
         yield (
             f"{plan.spec.name} edits this clip at {width}x{height}, 1/{round(own / width)} of its width, and knows a "
             "small drawn world alone: real footage needs a full-size backbone (flowedit list backbones)"

@@ -1,9 +1,11 @@
 """The verbs of a backbone, for every family whose networks diffusers holds: what differs is an `Architecture`."""
 
-import os
+import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,13 @@ from flowedit.backbones.components import Components
 from flowedit.backbones.text import Reading, TextEncoder
 from flowedit.flow.guidance import scales
 from flowedit.machine import free_memory
-from flowedit.messages import InputError, first_line
-from flowedit.networks import autoencoder
+from flowedit.messages import InputError
+from flowedit.networks import acceleration, autoencoder, parallel
+from flowedit.networks.acceleration import Acceleration
 from flowedit.networks.autoencoder import Stream
 from flowedit.networks.guided import GuidedNetwork
+from flowedit.networks.recorder import block_indices
+from flowedit.networks.split import second_device
 from flowedit.types import BackboneSpec, Conditioning, Frames, Geometry, Maps, Scale, Tokens, Velocity
 
 HOST = torch.device("cpu")
@@ -27,12 +32,18 @@ HOST = torch.device("cpu")
 SPARE = 0.5
 """GiB that a text encoder needs on a card beside its weights: its activations and gaps between tensors."""
 
-BACKEND = "DIFFUSERS_ATTN_BACKEND"
-"""The variable by which diffusers' users choose how its networks attend; CogVideoX's do not listen to it."""
-
 
 def _state(z: Tensor, t: float) -> Tensor:
     return z
+
+
+def _as_read(network: Any) -> Any:
+    return network
+
+
+def _own_plan(network: Any) -> Mapping[str, Any]:
+    plan: Mapping[str, Any] = network._cp_plan
+    return plan
 
 
 def _velocity(output: Tensor, x: Tensor, t: float) -> Tensor:
@@ -70,6 +81,8 @@ class Architecture:
     """What the network is told for time t in [0, 1]."""
     attention: Callable[[Any], Sequence[torch.nn.Module]]
     """The network's attention modules that see text, one a block."""
+    blocks: Callable[[Any], Sequence[torch.nn.Module]]
+    """The network's blocks, all alike."""
     encoder: Callable[[Any, int, tuple[int, ...]], Stream]
     """encoder(vae, frames, size): from frames to unscaled latents."""
     decoder: Callable[[Any, int, tuple[int, ...]], Stream]
@@ -78,6 +91,10 @@ class Architecture:
     """From the autoencoder's latent to the one that the network knows."""
     unscaled: Callable[[Tensor], Tensor]
     """Back again."""
+    prepare: Callable[[Any], Any] = _as_read
+    """What the family does to a transformer that was just read."""
+    plan: Callable[[Any], Mapping[str, Any]] = _own_plan
+    """Where diffusers splits and joins the network's sequence for processes that share it."""
     text_queries: int = 0
     """How many of the first queries of those modules are text, not video."""
     state: Callable[[Tensor, float], Tensor] = _state
@@ -94,20 +111,6 @@ def computes_bfloat16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     except RuntimeError:  # no driver: what runs there says so better
         return True
-
-
-def _require_backend() -> None:
-    """Raise InputError for an attention backend in DIFFUSERS_ATTN_BACKEND that diffusers does not know or have."""
-    name = os.environ.get(BACKEND)
-    if name is None:
-        return
-    try:
-        from diffusers.models.attention_dispatch import attention_backend
-
-        with attention_backend(name):  # type: ignore[arg-type]  # a name serves as well
-            pass
-    except Exception as error:  # a ValueError when diffusers is imported, else whatever a missing package gives
-        raise InputError(f"{BACKEND}={name} does not work here: unset it ({first_line(error)})") from error
 
 
 def _reader(
@@ -144,8 +147,9 @@ class Adapter:
         rows: int,
         tiling: bool,
         cache: Path | None,
+        how: Acceleration = acceleration.PLAIN,
     ) -> None:
-        _require_backend()
+        acceleration.check(how)  # before the weights are read
         if dtype is torch.bfloat16 and not computes_bfloat16(device):
             raise InputError(
                 f"{checkpoint.name} runs in bfloat16, which this GPU ({torch.cuda.get_device_name(device)}) does not "
@@ -163,6 +167,10 @@ class Adapter:
             encoder=(own.reading.encoder, text),
             tiling=tiling,
         )
+        self._processes = parallel.needed(how.context_parallel)
+        self.shared: parallel.Shared | None = None
+        made = acceleration.prepared(how, device, own.blocks)
+        parts.prepare = lambda network: self._shared_out(made(own.prepare(network)))
         self.text = TextEncoder(
             checkpoint,
             own.reading,
@@ -171,7 +179,10 @@ class Adapter:
             cache,
             encoder=lambda: parts.encoder if where != device else parts.place(parts.encoder),
         )
-        self._guided = GuidedNetwork(self._output, own.patch, rows)
+        self._second = None if how.split_guidance is None else second_device(how.split_guidance, device)
+        self._counting = threading.Lock()
+        there = None if self._second is None else self._output_there
+        self._guided = GuidedNetwork(self._output, own.patch, rows, there)
 
     @property
     def knots(self) -> Tensor:
@@ -240,6 +251,8 @@ class Adapter:
         if set(scales(guidance_scale)) != {1.0} and negative is None:
             negative = self.embed("")
         self.components.release_encoder()  # what is to be said has been embedded by now
+        if self._second is not None:
+            self._copy  # noqa: B018  (read before a thread asks for it)
 
         def velocity(z: Tensor, t: float) -> Tensor:
             x = self.architecture.state(z.float(), t)
@@ -248,23 +261,68 @@ class Adapter:
         return velocity
 
     def _output(self, x: Tensor, t: float, embedding: Tensor) -> Tensor:
-        network = self.components.place(self.components.transformer)
-        timestep = torch.full((len(x),), self.architecture.timestep(t), device=self.device, dtype=torch.float32)
-        x, embedding = x.to(self.device, self.dtype), embedding.to(self.device, self.dtype)
-        with self.checkpoint.reporting("its transformer cannot be run"):
+        return self._run(self.components.place(self.components.transformer), self.device, x, t, embedding)
+
+    def _output_there(self, x: Tensor, t: float, embedding: Tensor) -> Tensor:
+        """The same by the copy on the second device, in a thread of its own."""
+        assert self._second is not None
+        return self._run(self._copy, self._second, x, t, embedding).to(self.device)
+
+    @cached_property
+    def _copy(self) -> Any:
+        """The transformer once more, for the second device."""
+        return self.components.another_transformer().to(self._second)
+
+    def _run(self, network: Any, device: torch.device, x: Tensor, t: float, embedding: Tensor) -> Tensor:
+        timestep = torch.full((len(x),), self.architecture.timestep(t), device=device, dtype=torch.float32)
+        x, embedding = x.to(device, self.dtype), embedding.to(device, self.dtype)
+        with self.checkpoint.reporting("its transformer cannot be run"), self._told(x, timestep, embedding):
             output = self.architecture.call(network, x, timestep, embedding)
-        self.evaluations += len(x)
+        with self._counting:
+            self.evaluations += len(x)
         return output.float()
 
+    def _shared_out(self, network: Any) -> Any:
+        """The transformer, its tokens spread over the processes of this edit, if there are others."""
+        if self._processes is None:
+            return network
+        own = self.architecture
+        if self._processes.rank == 0:
+            checkpoint, dtype = self.checkpoint, str(self.dtype).removeprefix("torch.")
+            self._processes.tell({"do": "load", "path": str(checkpoint.path), "name": checkpoint.name, "dtype": dtype})
+        heads: Any = own.attention(network)[0].heads
+        self.shared = parallel.Shared(network, self._processes, heads, own.plan(network))
+        return network
+
+    def _told(self, x: Tensor, *others: Tensor) -> AbstractContextManager[None]:
+        """A call of x (B, C, F, H, W), the timestep and the embedding, told to the other processes before it is run."""
+        if self.shared is None:
+            return nullcontext()
+        lengths = [math.prod(side // p for side, p in zip(x.shape[2:], self.architecture.patch, strict=True))]
+        lengths += [self.architecture.text_queries] if self.architecture.text_queries else []
+        return self.shared.told({"lengths": lengths, "read": self._guided.told()}, [x, *others])
+
+    def part(self) -> parallel.Part:
+        """What a process that follows runs of this backbone."""
+        network, own = self.components.place(self.components.transformer), self.architecture
+        assert self.shared is not None
+        return parallel.Part(self.shared, partial(own.call, network), own.attention(network), own.text_queries)
+
+    @contextmanager
     def record(
         self, tokens: Mapping[Conditioning, Tokens], blocks: Sequence[float], normalise: str = "joint"
-    ) -> AbstractContextManager[Maps]:
+    ) -> Iterator[Maps]:
         """Record the attention of video queries to each prompt's tokens, in blocks given as fractions of the depth.
 
         "joint" is the softmax over all keys of the module, padding included, as the model takes it.
         """
-        modules = self.architecture.attention(self.components.transformer)
-        return self._guided.record(tokens, modules, blocks, normalise, self.architecture.text_queries)
+        network, own = self.components.transformer, self.architecture
+        modules, text = own.attention(network), own.text_queries
+        with (
+            acceleration.uncompiled([own.blocks(network)[i] for i in block_indices(blocks, len(modules))]),
+            self._guided.record(tokens, modules, blocks, normalise, text, self.shared) as maps,
+        ):
+            yield maps
 
     def describe(self) -> dict[str, Any]:
         """What run.yaml keeps of a backbone."""

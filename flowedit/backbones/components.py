@@ -1,5 +1,6 @@
 """A checkpoint's networks: read when first needed, one at a time on an accelerator, to fit a consumer card."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +19,9 @@ class Components:
     The text encoder, which is large and asked for once, leaves memory as well when another is asked for.
     """
 
+    prepare: Callable[[Any], Any]
+    """What is done to the transformer once it is read."""
+
     def __init__(
         self,
         checkpoint: Checkpoint,
@@ -31,12 +35,17 @@ class Components:
         self._checkpoint, self._device, self._tiling = checkpoint, device, tiling
         self._transformer, self._vae, self._encoder = transformer, vae, encoder
         self._placed: Any = None
+        self.prepare = lambda network: network
 
     @cached_property
     def transformer(self) -> Any:
         """The transformer, wherever it is."""
         self.release_encoder()  # before the memory is needed
-        return self._checkpoint.model("transformer", *self._transformer)
+        return self.another_transformer()
+
+    def another_transformer(self) -> Any:
+        """The transformer, read anew, which stays where the caller puts it."""
+        return self.prepare(self._checkpoint.model("transformer", *self._transformer))
 
     @cached_property
     def vae(self) -> Any:

@@ -16,6 +16,7 @@ from flowedit.backbones.checkpoint import FILES, Checkpoint, quiet
 from flowedit.declare import Registry
 from flowedit.machine import find_device, why_no_gpu
 from flowedit.messages import InputError, MachineError
+from flowedit.networks.acceleration import PLAIN, Acceleration
 from flowedit.pretrained import hub, layout
 from flowedit.types import Backbone
 
@@ -32,7 +33,7 @@ class Opener(Protocol):
     """Opens a checkpoint of one family; raises InputError for one that it cannot run.
 
     `rows`: most batch rows a network call, 0 for no limit. `tiling`: code large frames by tiles. `cache`: folder of
-    text embeddings, None for none.
+    text embeddings, None for none. `how`: what its transformer is made faster with.
     """
 
     def __call__(
@@ -45,6 +46,7 @@ class Opener(Protocol):
         rows: int,
         tiling: bool,
         cache: Path | None,
+        how: Acceleration,
     ) -> Backbone: ...
 
 
@@ -97,6 +99,7 @@ def load(
     rows: int = 0,
     tiling: bool = True,
     cache: Path | None = None,
+    how: Acceleration = PLAIN,
 ) -> Backbone:
     """The backbone in a checkpoint folder, opened by the family that reads its pipeline; weights follow when needed.
 
@@ -116,7 +119,7 @@ def load(
     else:
         precision = family.dtype or checkpoint.dtype("transformer")
     with checkpoint.reporting("it cannot be opened"), quiet():
-        return family.open(checkpoint, place, precision, rows=rows, tiling=tiling, cache=cache)
+        return family.open(checkpoint, place, precision, rows=rows, tiling=tiling, cache=cache, how=how)
 
 
 def require_device(name: str, parameters: float | None, device: str, place: torch.device) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,18 +20,25 @@ Unpatch = Callable[[Tensor], Tensor]
 """Attention of the video tokens (rows, K, N) to the latent grid (rows, K, F, H, W)."""
 
 
+def _alone(maps: Tensor) -> Tensor:
+    return maps
+
+
 class Recorder:
     """Gathers, for each watched prompt, the attention of its objects' tokens; rows of the batch (draws) stay apart.
 
     A velocity opens `call` around its network evaluations and `rows` around each of them, so that only
-    conditional rows are read, each with its own prompt's tokens. Prompts without tokens cost nothing.
+    conditional rows are read, each with its own prompt's tokens. Prompts without tokens cost nothing. `whole` makes
+    the maps (rows, K, n) that this process read those of all tokens and heads.
     """
 
-    def __init__(self, tokens: Mapping[Conditioning, Tokens], normalise: str) -> None:
+    def __init__(
+        self, tokens: Mapping[Conditioning, Tokens], normalise: str, whole: Callable[[Tensor], Tensor] = _alone
+    ) -> None:
         if normalise not in NORMALISE:
             raise InputError(f"mask.normalise {normalise!r} is not one of {', '.join(NORMALISE)}")
         self._tokens = {p: _objects(t, p.embedding.device) for p, t in tokens.items() if len(t)}
-        self._joint = normalise == "joint"
+        self._joint, self._whole = normalise == "joint", whole
         self._sums: dict[Conditioning, Tensor] = {}
         self._counts: dict[Conditioning, int] = {}
         self._prompt: Conditioning | None = None
@@ -66,12 +73,23 @@ class Recorder:
                 "the attention of the words cannot be read: something put another attention function into the network; "
                 "leave diffusers' attention processors as they are, or edit without words (mask=none)"
             )
-        parts.append(torch.stack(self._blocks).mean(0))
+        parts.append(self._whole(torch.stack(self._blocks).mean(0)))
 
     def take(self, prompt: Conditioning) -> Tensor | None:
         """Mean over the calls since the last take, (rows, K, F, H, W) float32; None without a call."""
         total = self._sums.pop(prompt, None)
         return None if total is None else total / self._counts.pop(prompt)
+
+    def told(self) -> dict[str, Any] | None:
+        """What is read in the evaluation under way, in words that JSON has; None outside one."""
+        if self._prompt is None:
+            return None
+        return {
+            "tokens": [each.tolist() for each in self._tokens[self._prompt]],
+            "unpadded": len(self._prompt.spans),
+            "normalise": "joint" if self._joint else "text",
+            "rows": [self._rows.start, self._rows.stop],
+        }
 
     @property
     def active(self) -> bool:
@@ -103,8 +121,19 @@ def _objects(tokens: Tokens, device: torch.device) -> list[Tensor]:
     return [torch.tensor(group, device=device) for group in groups]
 
 
+class Attends(Protocol):
+    """What takes attention over while it is `active`, as `Recorder` does."""
+
+    @property
+    def active(self) -> bool: ...
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor: ...
+
+
+R = TypeVar("R", bound=Attends)
+
+
 class _Tap(TorchFunctionMode):
-    def __init__(self, recorder: Recorder, text: int) -> None:
+    def __init__(self, recorder: Attends, text: int) -> None:
         super().__init__()
         self._recorder, self._text = recorder, text
 
@@ -127,7 +156,7 @@ def _processor(module: torch.nn.Module) -> Any:
 
 
 @contextmanager
-def recording(modules: Sequence[torch.nn.Module], recorder: Recorder, text: int) -> Iterator[Recorder]:
+def recording(modules: Sequence[torch.nn.Module], recorder: R, text: int) -> Iterator[R]:
     """Send every scaled-dot-product attention inside these modules through the recorder.
 
     `text`: how many of a sequence's first tokens are text, whose queries are not video. The hooks are removed whatever

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flowedit import machine
 from flowedit.backbones import families
+from flowedit.backbones.adapter import Adapter
 from flowedit.config.schema import Settings
 from flowedit.flow import windows
 from flowedit.media import mask_file
@@ -19,6 +20,9 @@ from flowedit.media.frames import between
 from flowedit.media.probe import Video
 from flowedit.messages import InputError
 from flowedit.metrics.pixels import psnr
+from flowedit.networks import parallel
+from flowedit.networks.acceleration import Acceleration
+from flowedit.networks.parallel import Part, Processes
 from flowedit.pipeline import instruction, notices
 from flowedit.pipeline.checks import check, check_editor, check_prompt
 from flowedit.pipeline.notices import Shape
@@ -77,7 +81,37 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
         rows=runtime.rows,
         tiling=runtime.tiling,
         cache=machine.cache_folder(runtime.cache),
+        how=acceleration_of(settings),
     )
+
+
+def acceleration_of(settings: Settings) -> Acceleration:
+    """What the settings make the transformer faster with."""
+    runtime = settings.runtime
+    return Acceleration(
+        attention=runtime.attention,
+        fuse=runtime.fuse,
+        compile=runtime.compile,
+        split_guidance=runtime.split_guidance,
+        context_parallel=runtime.context_parallel,
+    )
+
+
+def follow(settings: Settings, processes: Processes) -> int:
+    """What a process does that another one leads (`runtime.context_parallel`); returns its exit code."""
+
+    def load(words: dict[str, Any]) -> Part:
+        backbone = families.load(
+            Path(words["path"]),
+            name=words["name"],
+            device=str(processes.device),
+            dtype=words["dtype"],
+            how=acceleration_of(settings),
+        )
+        assert isinstance(backbone, Adapter)  # no other tells
+        return backbone.part()
+
+    return parallel.follow(processes, load)
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import torch
 
 ADVICE = (
-    "lower it with --size or --frames, runtime.rows=1, draws=1, runtime.dtype=bfloat16 or runtime.tiling=true "
+    "lower it with --runtime gpu_8gb, --size or --frames, draws=1, runtime.dtype=bfloat16 or runtime.tiling=true "
     "(see flowedit/pipeline/TROUBLESHOOTING.md)"
 )
 

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flowedit.backbones import memory
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.components import Components
+from flowedit.backbones.fallback import Fallback, Told, needs
+from flowedit.backbones.presets import MemoryPreset
 from flowedit.backbones.text import Reading, TextEncoder
 from flowedit.flow.guidance import scales
-from flowedit.machine import free_memory
 from flowedit.messages import InputError
 from flowedit.networks import acceleration, autoencoder, parallel
 from flowedit.networks.acceleration import Acceleration
@@ -26,11 +28,6 @@ from flowedit.networks.guided import GuidedNetwork
 from flowedit.networks.recorder import block_indices
 from flowedit.networks.split import second_device
 from flowedit.types import BackboneSpec, Conditioning, Frames, Geometry, Maps, Scale, Tokens, Velocity
-
-HOST = torch.device("cpu")
-
-SPARE = 0.5
-"""GiB that a text encoder needs on a card beside its weights: its activations and gaps between tensors."""
 
 
 def _state(z: Tensor, t: float) -> Tensor:
@@ -113,28 +110,18 @@ def computes_bfloat16(device: torch.device) -> bool:
         return True
 
 
-def _reader(
-    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
-) -> tuple[torch.device, torch.dtype, tuple[str, ...]]:
-    """Where and how precisely the text encoder runs, and what to say of it.
-
-    That is on the device, or on the host where the device's free memory has no room for it: it runs once a prompt. It
-    takes bfloat16 for float16, of which transformers keeps a quarter in float32, which takes 2 GB more.
-    """
-    text = torch.bfloat16 if dtype is torch.float16 and device.type == "cuda" and computes_bfloat16(device) else dtype
-    size = 2.5 if text is torch.float16 else text.itemsize
-    needed, free = checkpoint.parameters("text_encoder") * size / 2**30 + SPARE, free_memory(device)
-    if free is None or needed <= free:
-        return device, text, ()
-    told = f"the text encoder runs on the CPU: it needs {needed:.1f} GiB, and the GPU has {free:.1f} GiB free"
-    return HOST, torch.bfloat16 if text is torch.float16 else text, (told,)
+def _precision_of_text(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """bfloat16 for float16, of which transformers keeps a quarter in float32, which takes 2 GB more; else as given."""
+    exact = dtype is torch.float16 and device.type == "cuda" and computes_bfloat16(device)
+    return torch.bfloat16 if exact else dtype
 
 
 class Adapter:
     """A checkpoint behind the `Backbone` seam; its components are loaded when first needed.
 
-    One component at a time is on an accelerator. `architecture(checkpoint, dtype)` reads the configuration; it raises
-    InputError for a checkpoint that its family cannot run.
+    `architecture(checkpoint, dtype)` reads the configuration; it raises InputError for a checkpoint that its family
+    cannot run. Where its networks lie is what `offload` and `rows` say, or, of those that are "auto", what `fit` finds.
+    Where memory runs out it goes on with the next smaller preset of the `ladder`, from the very call that failed.
     """
 
     def __init__(
@@ -144,12 +131,16 @@ class Adapter:
         device: torch.device,
         dtype: torch.dtype,
         *,
-        rows: int,
+        rows: int | str,
         tiling: bool,
         cache: Path | None,
+        offload: str = "auto",
+        weights: str = "saved",
+        text_weights: str = "saved",
+        ladder: Sequence[MemoryPreset] = (),
         how: Acceleration = acceleration.PLAIN,
     ) -> None:
-        acceleration.check(how)  # before the weights are read
+        acceleration.check(how, offload, weights)  # before the weights are read
         if dtype is torch.bfloat16 and not computes_bfloat16(device):
             raise InputError(
                 f"{checkpoint.name} runs in bfloat16, which this GPU ({torch.cuda.get_device_name(device)}) does not "
@@ -157,32 +148,32 @@ class Adapter:
             )
         self.checkpoint, self.device, self.dtype = checkpoint, device, dtype
         self.architecture = own = architecture(checkpoint, dtype)
-        where, text, told = _reader(checkpoint, device, dtype)
+        idle = device.type == "cpu" and offload == "blocks"
+        told = ("runtime.offload=blocks saves nothing on a CPU: the networks are in its memory anyway",) if idle else ()
         self.spec, self.evaluations = replace(own.spec, notices=(*own.spec.notices, *told)), 0
-        self.components = parts = Components(
+        text = _precision_of_text(device, dtype)
+        self.components = Components(
             checkpoint,
             device,
             transformer=own.transformer,
             vae=own.vae,
             encoder=(own.reading.encoder, text),
             tiling=tiling,
+            weights=weights,
+            text_weights=text_weights,
         )
         self._processes = parallel.needed(how.context_parallel)
         self.shared: parallel.Shared | None = None
         made = acceleration.prepared(how, device, own.blocks)
-        parts.prepare = lambda network: self._shared_out(made(own.prepare(network)))
-        self.text = TextEncoder(
-            checkpoint,
-            own.reading,
-            where,
-            text,
-            cache,
-            encoder=lambda: parts.encoder if where != device else parts.place(parts.encoder),
-        )
+        self.components.prepare = lambda network: self._shared_out(made(own.prepare(network)))
         self._second = None if how.split_guidance is None else second_device(how.split_guidance, device)
         self._counting = threading.Lock()
         there = None if self._second is None else self._output_there
-        self._guided = GuidedNetwork(self._output, own.patch, rows, there)
+        self._guided = GuidedNetwork(self._output, own.patch, rows=0, second=there)
+        # Processes that share a call cannot do one again with less memory: each is in the middle of it.
+        ladder = ladder if self._processes is None else ()
+        self.memory = Fallback(self.components, self._guided, device, ladder, offload, rows)
+        self.text = TextEncoder(checkpoint, own.reading, device, text, cache, self.memory.encoder, text_weights)
 
     @property
     def knots(self) -> Tensor:
@@ -192,6 +183,26 @@ class Adapter:
     def ready(self) -> None:
         """Read the weights of the transformer and the autoencoder; the text encoder's may never be needed."""
         self.components.ready()
+
+    def fit(
+        self, latent: tuple[int, int, int, int], rows: int, draws: int, objects: int, say: Callable[[str], None]
+    ) -> None:
+        """Choose how the networks lie in memory, of what was left open: the fastest that fits into what is free.
+
+        `latent` (C, F, h, w) is what the network sees at once, `rows` the batch rows of a draw, `objects` those whose
+        attention is read. `say` hears of a lack of memory, and later of each fall to a smaller preset.
+        """
+        parts, most = self.components, rows * draws
+        known: dict[str, Any] = {
+            "draws": draws,
+            "precision": (self.dtype.itemsize, self.architecture.vae[1].itemsize, parts.encoder_dtype.itemsize),
+            "weights": parts.weights,
+            "text_weights": parts.text_weights,
+            "tiling": parts.tiling,
+            "objects": objects,
+        }
+        blueprint = memory.of_folder(self.checkpoint.path)  # None for a family that it cannot reckon
+        self.memory.fit(None if blueprint is None else partial(needs, blueprint, latent, most, known), say)
 
     def geometry(self, frames: int, size: tuple[int, int]) -> Geometry:
         """The nearest valid shape of a clip of `frames` at about size (height, width).
@@ -214,19 +225,29 @@ class Adapter:
     @torch.no_grad()
     def encode(self, frames: Frames, progress: Callable[[int], None] | None = None) -> Tensor:
         """Frames uint8 (F, H, W, 3) of a valid shape to the latent's mode (1, C, f, h, w) on the host, scaled."""
-        vae = self.components.place(self.components.vae)
-        with self.checkpoint.reporting("its autoencoder cannot be run"):
-            stream = self.architecture.encoder(vae, len(frames), frames.shape[1:3])
-            x = self.architecture.scaled(autoencoder.encode(stream, frames, self.device, progress))
+        told = Told(progress)
+
+        def encoded() -> Tensor:
+            vae = self.components.place(self.components.vae)
+            with self.checkpoint.reporting("its autoencoder cannot be run"):
+                stream = self.architecture.encoder(vae, len(frames), frames.shape[1:3])
+                return self.architecture.scaled(autoencoder.encode(stream, frames, self.device, told.anew()))
+
+        x = self.memory.run("encode", encoded)
         return torch.cat([x[:, :, :1]] * self.spec.leading_latents + [x], dim=2)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Iterator[np.ndarray]:
         """A latent (1, C, f, h, w) to chunks of frames uint8 (F, H, W, 3), the clip's first frames first."""
-        vae = self.components.place(self.components.vae)
-        with self.checkpoint.reporting("its autoencoder cannot be run"):
-            z = self.architecture.unscaled(z[:, :, self.spec.leading_latents :])
-            yield from autoencoder.decode(self.architecture.decoder(vae, z.shape[2], z.shape[3:]), z, self.device)
+        z = self.architecture.unscaled(z[:, :, self.spec.leading_latents :])
+
+        def decoded() -> Iterator[np.ndarray]:
+            vae = self.components.place(self.components.vae)
+            with self.checkpoint.reporting("its autoencoder cannot be run"):
+                stream = self.architecture.decoder(vae, z.shape[2], z.shape[3:])
+                yield from autoencoder.decode(stream, z, self.device)
+
+        yield from self.memory.chunks("decode", decoded)
 
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
         """[start, end) characters of each token of the prompt, without loading the text encoder."""
@@ -238,7 +259,7 @@ class Adapter:
 
     def embed(self, prompt: str) -> Conditioning:
         """The prompt's embedding, padded to the model's text length; raises InputError if the prompt is longer."""
-        made = self.text.embed(prompt)
+        made = self.memory.run("embed", lambda: self.text.embed(prompt))
         return replace(made, embedding=made.embedding.to(self.device))
 
     def velocity(
@@ -256,7 +277,8 @@ class Adapter:
 
         def velocity(z: Tensor, t: float) -> Tensor:
             x = self.architecture.state(z.float(), t)
-            return self.architecture.velocity(self._guided(x, t, prompt, guidance_scale, negative), x, t)
+            output = self.memory.run("edit", lambda: self._guided(x, t, prompt, guidance_scale, negative))
+            return self.architecture.velocity(output, x, t)
 
         return velocity
 
@@ -326,4 +348,5 @@ class Adapter:
 
     def describe(self) -> dict[str, Any]:
         """What run.yaml keeps of a backbone."""
-        return self.checkpoint.describe(self.device, self.dtype)
+        laid = self.memory.preset
+        return self.checkpoint.describe(self.device, self.dtype) | {"offload": laid.offload, "rows": laid.rows}

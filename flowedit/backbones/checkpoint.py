@@ -205,6 +205,9 @@ def quiet() -> Iterator[None]:
     from transformers.utils import logging as transformers_logging
 
     libraries = [diffusers_logging, transformers_logging]
+    trees = logging.getLogger("torch.utils._pytree")  # it warns of what torchao does, when diffusers imports that
+    level = trees.level
+    trees.setLevel(logging.ERROR)
     before = [(each, each.is_progress_bar_enabled(), each.get_verbosity()) for each in libraries]
     for each in libraries:
         each.disable_progress_bar()
@@ -212,6 +215,7 @@ def quiet() -> Iterator[None]:
     try:
         yield
     finally:
+        trees.setLevel(level)
         for each, bars, verbosity in before:
             each.set_verbosity(verbosity)
             if bars:

@@ -1,4 +1,4 @@
-"""A checkpoint's networks: read when first needed, one at a time on an accelerator, to fit a consumer card."""
+"""A checkpoint's networks: read when first needed, and laid into the device's memory as `offload` says."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -7,16 +7,23 @@ from typing import Any
 import torch
 
 from flowedit.backbones.checkpoint import Checkpoint
+from flowedit.machine import free_memory
 from flowedit.messages import InputError
+from flowedit.networks import placement
 
 NetworkKind = tuple[Any, torch.dtype]
 """The class of a network, and the precision that it is loaded in."""
 
+SPARE = 0.5
+"""GiB that a text encoder needs on a card beside its weights: its activations and gaps between tensors."""
+
 
 class Components:
-    """The transformer, the autoencoder and the text encoder of a checkpoint, of which one is on the device.
+    """The transformer, the autoencoder and the text encoder of a checkpoint.
 
-    The text encoder, which is large and asked for once, leaves memory as well when another is asked for.
+    `offload`: with "none" each stays on the device once it was there. With "parts" one is there at a time, and the text
+    encoder, which is large and asked for once, leaves memory as well when another is asked for. With "blocks" the
+    transformer and the text encoder are never there whole: their blocks stream through it.
     """
 
     prepare: Callable[[Any], Any]
@@ -31,11 +38,20 @@ class Components:
         vae: NetworkKind,
         encoder: NetworkKind,
         tiling: bool,
+        weights: str = "saved",
+        text_weights: str = "saved",
     ) -> None:
-        self._checkpoint, self._device, self._tiling = checkpoint, device, tiling
+        self._checkpoint, self._device, self.tiling = checkpoint, device, tiling
         self._transformer, self._vae, self._encoder = transformer, vae, encoder
-        self._placed: Any = None
         self.prepare = lambda network: network
+        self.weights, self.text_weights = weights, text_weights
+        self.offload = "parts"
+        self.text_streams = False
+        """Whether the text encoder streams under any `offload`: it did not fit."""
+        self._placed: list[Any] = []
+        """The networks that are on the device whole."""
+        self._last: Any = None
+        """The network that was placed last."""
 
     @cached_property
     def transformer(self) -> Any:
@@ -45,14 +61,15 @@ class Components:
 
     def another_transformer(self) -> Any:
         """The transformer, read anew, which stays where the caller puts it."""
-        return self.prepare(self._checkpoint.model("transformer", *self._transformer))
+        network = self.prepare(self._checkpoint.model("transformer", *self._transformer))
+        return placement.store(network, self.weights, self._transformer[1])
 
     @cached_property
     def vae(self) -> Any:
         """The autoencoder, wherever it is."""
         self.release_encoder()
         vae = self._checkpoint.model("vae", *self._vae)
-        if self._tiling:
+        if self.tiling:
             vae.enable_tiling()
         return vae
 
@@ -62,25 +79,77 @@ class Components:
         encoder = self._checkpoint.model("text_encoder", *self._encoder)
         if encoder.encoder.embed_tokens.weight is not encoder.shared.weight:
             raise InputError(f"{self._checkpoint.path}/text_encoder loaded with untied, empty token embeddings")
-        return encoder
+        return placement.store(encoder, self.text_weights, self._encoder[1])
+
+    @property
+    def encoder_dtype(self) -> torch.dtype:
+        """The precision that the text encoder computes in."""
+        return self._encoder[1]
 
     def ready(self) -> None:
         """Read the weights of transformer and autoencoder; the text encoder's may never be needed."""
         self.vae, self.transformer  # noqa: B018  (cached when first asked for)
 
+    def lay(self, offload: str) -> None:
+        """From now on networks lie in memory as `offload` says; another way than before starts with nothing there."""
+        if offload != self.offload:
+            self.clear()
+        self.offload = offload
+
     def place(self, network: Any) -> Any:
-        """The network on the device, the others off it."""
-        if network is not vars(self).get("encoder"):
-            self.release_encoder()
-        if self._device.type == "cpu" or network is self._placed:
+        """The network, ready to be called with what is on the device."""
+        if network is self._last:
             return network
-        if self._placed is not None:
-            self._placed.to("cpu")
-        self._placed = network.to(self._device)
+        reads = network is vars(self).get("encoder")
+        if self.offload != "none":
+            if not reads:
+                self.release_encoder()
+            self._evict(but=network)
+        if reads and (self.text_streams or self.offload == "blocks"):
+            # It is called once a prompt: a block that comes ahead, from pinned memory, is not worth the pinning.
+            placement.stream(network.encoder, self._device, ahead=False)
+        elif network is vars(self).get("transformer") and self.offload == "blocks":
+            placement.stream(network, self._device)
+        else:
+            placement.settle(network)
+            if not self._is_placed(network):
+                self._placed.append(network if self._device.type == "cpu" else network.to(self._device))
+        self._last = network
         return network
 
+    def encoder_lacks(self) -> tuple[float, float] | None:
+        """GiB that the text encoder needs and that are free for it, where it has no room whole; None where it has."""
+        encoder = self.encoder
+        if self.offload == "blocks" or self.text_streams or self._is_placed(encoder):
+            return None
+        if self.offload != "none":
+            self._evict(but=encoder)
+        needed, free = placement.held(encoder) / 2**30 + SPARE, free_memory(self._device)
+        return None if free is None or needed <= free else (needed, free)
+
+    def on_device(self) -> float:
+        """GiB of weights on the device."""
+        return sum(placement.held(each) for each in self._placed) / 2**30
+
+    def clear(self) -> None:
+        """Take everything off the device, what a call that failed left there as well."""
+        self._evict(but=None)
+        self._last = None
+        for name in ("transformer", "encoder"):
+            if (network := vars(self).get(name)) is not None:
+                placement.withdraw(network)
+
     def release_encoder(self) -> None:
-        """Let the text encoder go from memory; it is read again for another prompt."""
-        encoder = vars(self).pop("encoder", None)
-        if encoder is not None and encoder is self._placed:
-            self._placed = None
+        """Let the text encoder go from memory, unless all stay; it is read again for another prompt."""
+        if self.offload != "none" and (encoder := vars(self).pop("encoder", None)) is not None:
+            self._placed = [each for each in self._placed if each is not encoder]
+            self._last = None if encoder is self._last else self._last
+
+    def _evict(self, but: Any) -> None:
+        for each in self._placed:
+            if each is not but:
+                each.to("cpu")
+        self._placed = [each for each in self._placed if each is but]
+
+    def _is_placed(self, network: Any) -> bool:
+        return any(each is network for each in self._placed)

@@ -4,7 +4,7 @@ A family is one file: `FAMILIES.add("name", Family(...))`, here or in an install
 entry-point group `flowedit.backbones`. Nothing above this room imports diffusers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 
 from flowedit.backbones.checkpoint import FILES, Checkpoint, quiet
+from flowedit.backbones.presets import MemoryPreset
 from flowedit.declare import Registry
 from flowedit.machine import find_device, why_no_gpu
 from flowedit.messages import InputError, MachineError
@@ -32,8 +33,9 @@ FULL_SIZE = 0.1
 class Opener(Protocol):
     """Opens a checkpoint of one family; raises InputError for one that it cannot run.
 
-    `rows`: most batch rows a network call, 0 for no limit. `tiling`: code large frames by tiles. `cache`: folder of
-    text embeddings, None for none. `how`: what its transformer is made faster with.
+    `tiling`: code large frames by tiles. `cache`: folder of text embeddings, None for none. `rows` (most batch rows a
+    network call, 0 for no limit), `offload`, `weights` and `text_weights` are those of RuntimeOptions, and `ladder` the
+    memory presets, the one that needs most first. `how`: what its transformer is made faster with.
     """
 
     def __call__(
@@ -43,9 +45,13 @@ class Opener(Protocol):
         dtype: torch.dtype,
         /,
         *,
-        rows: int,
+        rows: int | str,
         tiling: bool,
         cache: Path | None,
+        offload: str,
+        weights: str,
+        text_weights: str,
+        ladder: Sequence[MemoryPreset],
         how: Acceleration,
     ) -> Backbone: ...
 
@@ -96,9 +102,13 @@ def load(
     name: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
-    rows: int = 0,
+    rows: int | str = "auto",
     tiling: bool = True,
     cache: Path | None = None,
+    offload: str = "auto",
+    weights: str = "saved",
+    text_weights: str = "saved",
+    ladder: Sequence[MemoryPreset] = (),
     how: Acceleration = PLAIN,
 ) -> Backbone:
     """The backbone in a checkpoint folder, opened by the family that reads its pipeline; weights follow when needed.
@@ -119,7 +129,19 @@ def load(
     else:
         precision = family.dtype or checkpoint.dtype("transformer")
     with checkpoint.reporting("it cannot be opened"), quiet():
-        return family.open(checkpoint, place, precision, rows=rows, tiling=tiling, cache=cache, how=how)
+        return family.open(
+            checkpoint,
+            place,
+            precision,
+            rows=rows,
+            tiling=tiling,
+            cache=cache,
+            offload=offload,
+            weights=weights,
+            text_weights=text_weights,
+            ladder=ladder,
+            how=how,
+        )
 
 
 def require_device(name: str, parameters: float | None, device: str, place: torch.device) -> None:

@@ -29,7 +29,11 @@ class BackboneOptions:
 
 @dataclass(frozen=True)
 class RuntimeOptions:
-    """Where and how the networks run; only precision and tiling change the result by more than rounding."""
+    """Where and how the networks run; only precision, stored weights and tiling change more than the last bits.
+
+    `offload` and `rows` are what the presets of conf/runtime choose; auto takes the fastest of them that fits into the
+    device's free memory. A kernel of `attention` is as precise as it is.
+    """
 
     device: str = option(
         "where the networks run; auto: the GPU when there is one, else the CPU", typed="{auto,cpu,cuda,cuda:N,mps}"
@@ -38,11 +42,23 @@ class RuntimeOptions:
         "precision of the networks; auto: as saved on a GPU, float32 on a CPU",
         typed="{auto,float32,bfloat16,float16}",
     )
-    rows: int = option(
-        "most batch rows in one network call; 0: all at once; 1 needs the least memory",
-        typed="N",
+    offload: Literal["auto", "none", "parts", "blocks"] = option(
+        "what waits in the host's memory: none | parts (all networks but the one at work) | blocks (all blocks of it "
+        "but those at work, too) | auto (by the free memory)",
+        typed="{auto,none,parts,blocks}",
+    )
+    weights: Literal["saved", "fp8", "int8"] = option(
+        "how the transformer's weights are held: saved (in the networks' precision) | fp8 | int8 (needs torchao)",
+        typed="{saved,fp8,int8}",
+    )
+    text_weights: Literal["saved", "int8"] = option(
+        "how the text encoder's weights are held: saved | int8 (needs torchao)", typed="{saved,int8}"
+    )
+    rows: int | Literal["auto"] = option(
+        "most batch rows in one network call; 0: all at once; 1 needs the least memory; auto: by the free memory",
+        typed="{auto}|N",
         least=0,
-        expected="at least 0 (0: no limit)",
+        expected="auto or at least 0 (0: no limit)",
     )
     tiling: bool = option("encode and decode large frames by tiles: less memory, blended seams")
     threads: int | None = option("CPU threads; null: PyTorch's choice", typed="N", least=1)

@@ -4,16 +4,18 @@ What a file says was read in public copies (AUDIT.md names them). `save_released
 random weights, at its real size or small, so that what the hub holds can be opened without it.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors.torch import save_file
+from typing import TYPE_CHECKING, Any
 
 from flowedit.messages import InputError
+
+if TYPE_CHECKING:  # what the files say is asked for where torch is not loaded
+    import torch
 
 Config = Mapping[str, Any]
 
@@ -107,8 +109,16 @@ class ReleasedPart:
 
     kind: str
     config: Config
-    dtype: torch.dtype
+    saved: str
     files: int = 1
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision, as torch knows it."""
+        import torch
+
+        kind: torch.dtype = getattr(torch, self.saved)
+        return kind
 
 
 @dataclass(frozen=True)
@@ -131,18 +141,18 @@ class Release:
 def _cog(
     version: str, transformer: Config, vae: Config, schedule: Config, *, files: int, text: ReleasedPart
 ) -> Release:
-    dtype = torch.float16 if transformer["num_layers"] == 30 else torch.bfloat16
+    dtype = "float16" if transformer["num_layers"] == 30 else "bfloat16"
     return Release(
         "CogVideoXPipeline", version, ReleasedPart("CogVideoXTransformer3DModel", transformer, dtype, files),
-        ReleasedPart("AutoencoderKLCogVideoX", vae, torch.float32), text, ("CogVideoXDDIMScheduler", schedule),
+        ReleasedPart("AutoencoderKLCogVideoX", vae, "float32"), text, ("CogVideoXDDIMScheduler", schedule),
     )  # fmt: skip
 
 
 def _wan(transformer: Config, files: int) -> Release:
     return Release(
-        "WanPipeline", "0.33.0.dev0", ReleasedPart("WanTransformer3DModel", transformer, torch.float32, files),
-        ReleasedPart("AutoencoderKLWan", VAE_WAN, torch.float32),
-        ReleasedPart("UMT5EncoderModel", UMT5, torch.float32, 5),
+        "WanPipeline", "0.33.0.dev0", ReleasedPart("WanTransformer3DModel", transformer, "float32", files),
+        ReleasedPart("AutoencoderKLWan", VAE_WAN, "float32"),
+        ReleasedPart("UMT5EncoderModel", UMT5, "float32", 5),
         ("UniPCMultistepScheduler", UNIPC),
     )  # fmt: skip
 
@@ -152,10 +162,10 @@ _FIVE_B = {**TRANSFORMER_10, "num_attention_heads": 48, "num_layers": 42, "use_r
 RELEASES = {
     "cogvideox-2b": _cog(
         "0.30.0.dev0", TRANSFORMER_10, VAE_2B, {**DDIM, "snr_shift_scale": 3.0, "timestep_spacing": "linspace"},
-        files=1, text=ReleasedPart("T5EncoderModel", T5, torch.float16, 2),
+        files=1, text=ReleasedPart("T5EncoderModel", T5, "float16", 2),
     ),
     "cogvideox-5b": _cog(
-        "0.31.0.dev0", _FIVE_B, VAE_COG, DDIM, files=2, text=ReleasedPart("T5EncoderModel", T5, torch.bfloat16, 2)
+        "0.31.0.dev0", _FIVE_B, VAE_COG, DDIM, files=2, text=ReleasedPart("T5EncoderModel", T5, "bfloat16", 2)
     ),
     "cogvideox1.5-5b": _cog(
         "0.32.0.dev0",
@@ -164,7 +174,7 @@ RELEASES = {
             "sample_height": 300, "sample_width": 300,
         },
         {**VAE_COG, "invert_scale_latents": True}, DDIM, files=3,
-        text=ReleasedPart("T5EncoderModel", T5, torch.float32, 4),
+        text=ReleasedPart("T5EncoderModel", T5, "float32", 4),
     ),
     "wan2.1-t2v-1.3b": _wan(TRANSFORMER_WAN, 2),
     "wan2.1-t2v-14b": _wan({**TRANSFORMER_WAN, "ffn_dim": 13824, "num_attention_heads": 40, "num_layers": 40}, 12),
@@ -198,6 +208,8 @@ def save_released(folder: Path, name: str, *, small: bool = False, text_layers: 
     """
     if name not in RELEASES:
         raise InputError(f"release {name!r} is not one of {', '.join(RELEASES)}")
+    import torch
+
     release, generator = RELEASES[name], torch.Generator().manual_seed(0)
     save_words(folder, release)
     for component, part in release.parts.items():
@@ -237,6 +249,7 @@ def _words(release: Release, part: ReleasedPart) -> dict[str, Any]:
 def network(part: ReleasedPart, config: Config | None = None) -> Any:
     """A component's network without memory for its weights, on the device "meta"."""
     import diffusers
+    import torch
     import transformers
 
     config = part.config if config is None else config
@@ -253,6 +266,8 @@ def _library(kind: str) -> str:
 
 def _weights(folder: Path, part: ReleasedPart, config: Config, generator: torch.Generator) -> None:
     """The weights in as many files as the release has, and their index; one file's tensors in memory at a time."""
+    from safetensors.torch import save_file
+
     stem = "model" if _library(part.kind) == "transformers" else "diffusion_pytorch_model"
     tensors = {key: value for key, value in network(part, config).state_dict().items() if _kept(key)}
     groups = list(_shares(list(tensors), part.files))
@@ -272,6 +287,8 @@ def _kept(key: str) -> bool:
 
 
 def _random(key: str, shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
+    import torch
+
     if len(shape) == 1:
         return torch.ones(shape) if key.endswith("weight") else torch.zeros(shape)
     return 0.02 * torch.randn(shape, generator=generator)

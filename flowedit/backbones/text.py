@@ -43,8 +43,8 @@ class Reading:
 class TextEncoder:
     """Embeds prompts as a family was trained.
 
-    `encoder` gives the network, on the device and in precision `dtype`; it is called for a prompt that the cache does
-    not hold. Embeddings are on the host.
+    `encoder` gives the network, on the device, in precision `dtype` and with its weights held as `weights` says; it is
+    called for a prompt that the cache does not hold. Embeddings are on the host.
     """
 
     def __init__(
@@ -55,10 +55,11 @@ class TextEncoder:
         dtype: torch.dtype,
         cache: Path | None,
         encoder: Callable[[], Any],
+        weights: str = "saved",
     ) -> None:
         self._checkpoint, self._reading = checkpoint, reading
         self._device, self._dtype, self._cache = device, dtype, cache
-        self._encoder = encoder
+        self._encoder, self._weights = encoder, weights
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -124,6 +125,7 @@ class TextEncoder:
             str(self._dtype),
             self._device.type,
             self._reading.encoder.__name__,
+            *([] if self._weights == "saved" else [self._weights]),
             prompt,
         ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()

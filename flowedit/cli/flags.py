@@ -47,6 +47,7 @@ SECTIONS = {
         "averaging",
     ),
     "which frames": ("start", "frames", "fps", "size", "fit", "cuts", "window", "window_overlap"),
+    "the machine": ("runtime",),
 }  # fmt: skip
 """How help groups the flags of an edit; one that is named nowhere stands under `more`."""
 

@@ -129,16 +129,14 @@ def _options() -> Iterator[tuple[str, ...]]:
         for backbone in (("backbone=folder",), ())
     ]
     for each in declared(Settings):
-        if each.key in ("mode", "backbone", "task", "mask", "averaging"):
+        if each.key in ("mode", "backbone", "task", "mask", "averaging", "runtime"):
             yield (
                 each.key,
                 each.option.typed or "NAME",
                 default_of(each.key)[0],
                 f"{each.option.help}: {_names(each.key)}",
             )
-        elif each.key not in ("runtime", "mode.name", "mode.preset", "mask.name") and not each.key.startswith(
-            "backbone."
-        ):
+        elif each.key not in ("mode.name", "mode.preset", "mask.name") and not each.key.startswith("backbone."):
             yield each.key, each.typed, _both(usual, each.key), _help(each.option)
     common = {each.key for each in declared(Settings)}
     for name, spec in EDITORS.items():

@@ -35,7 +35,7 @@ AUTO = "auto"
 OPTIONS = options_of(Settings)
 """The declarations of the top-level options."""
 
-GROUPS = (*(name for name, option in OPTIONS.items() if option.choices), "runtime")
+GROUPS = tuple(name for name, option in OPTIONS.items() if option.choices)
 """Options that are groups of conf/."""
 
 LATE = ("mode", "averaging")

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from flowedit.backbones.presets import MemoryPreset, ladder_of
 from flowedit.config.folder import folder
 
 
@@ -35,6 +36,12 @@ def _choices() -> dict[str, str]:
     entries = [entry for entry in read("edit")["defaults"] if isinstance(entry, dict)]
     pairs = [(str(group), str(name)) for entry in entries for group, name in entry.items()]
     return {group: name for group, name in pairs if not group.startswith("optional")}
+
+
+def memory_presets() -> tuple[MemoryPreset, ...]:
+    """The presets of conf/runtime for a size of GPU memory, the one that needs most first."""
+    paths = sorted((folder() / "runtime").glob("*.yaml"))
+    return ladder_of({path.stem: read(f"runtime/{path.stem}") for path in paths})
 
 
 @cache

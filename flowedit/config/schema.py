@@ -182,7 +182,14 @@ class Settings:
         generate=True,
         data=False,
     )
-    runtime: RuntimeOptions = option("where and how the networks run", flag=False)
+    runtime: RuntimeOptions = option(
+        "where and how the networks run: auto (the fastest that fits), or a preset for a size of GPU memory",
+        typed="NAME",
+        choices="runtime",
+        generate=True,
+        bench=True,
+        data=False,
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -29,16 +29,22 @@ class Acceleration:
 PLAIN = Acceleration()
 
 
-def check(how: Acceleration) -> None:
-    """Raise InputError for a kernel that is not here, and for what does not go together."""
+def check(how: Acceleration, offload: str = "auto", weights: str = "saved") -> None:
+    """Raise InputError for a kernel that is not here, and for what does not go together.
+
+    `offload` and `weights` are those of `runtime`.
+    """
     name = kernel(how.attention)
+    blocks, stored = ("runtime.offload=blocks", offload == "blocks"), (f"runtime.weights={weights}", weights != "saved")
+    second = "runtime.split_guidance", how.split_guidance is not None
+    shared = "runtime.context_parallel", how.context_parallel > 1
+    compiled = "runtime.compile=true", how.compile
+    apart = {compiled: (second, shared, blocks, stored), second: (shared, blocks), shared: (blocks, stored)}
+    for (one, chosen), others in apart.items():
+        if chosen and (bad := [other for other, given in others if given]):
+            raise InputError(f"{one} and {bad[0]} do not go together: leave one out")
     if how.context_parallel == 1:
-        if how.compile and how.split_guidance is not None:
-            raise InputError("runtime.compile=true and runtime.split_guidance do not go together: leave one out")
         return
-    others = {"runtime.compile": how.compile, "runtime.split_guidance": how.split_guidance is not None}
-    if bad := [key for key, given in others.items() if given]:
-        raise InputError(f"{bad[0]} and runtime.context_parallel do not go together: leave one out")
     from diffusers.models.attention_dispatch import _AttentionBackendRegistry as registry
 
     able = registry._supports_context_parallel
@@ -119,7 +125,8 @@ def compile_blocks(blocks: Sequence[Any], device: torch.device) -> None:
             f"CPU, Triton for a GPU), or leave it out ({first_line(error)})"
         ) from error
     for block in blocks:
-        block.forward = CompiledForward(block)
+        # Kept by name too: what streams a block puts a forward of its own in front.
+        block.forward = block.compiled_forward = CompiledForward(block)
 
 
 def _tried(x: Tensor) -> Tensor:
@@ -129,7 +136,7 @@ def _tried(x: Tensor) -> Tensor:
 @contextmanager
 def uncompiled(blocks: Sequence[Any]) -> Iterator[None]:
     """These blocks run as they are, where they are compiled, so that what hooks into them is heard."""
-    compiled = [block.forward for block in blocks if isinstance(block.forward, CompiledForward)]
+    compiled = [block.compiled_forward for block in blocks if hasattr(block, "compiled_forward")]
     for each in compiled:
         each.plain = True
     try:

@@ -27,7 +27,7 @@ class GuidedNetwork:
     """
 
     def __init__(self, network: Network, patch: tuple[int, int, int], rows: int, second: Network | None = None) -> None:
-        self._network, self._patch, self._rows, self._second = network, patch, rows, second
+        self._network, self._patch, self.rows, self._second = network, patch, rows, second
         self._recorder: Recorder | None = None
 
     @torch.no_grad()
@@ -42,10 +42,10 @@ class GuidedNetwork:
         each_scale = scales(guidance_scale)
         sides = [prompt] if set(each_scale) == {1.0} or negative is None else [negative, prompt]
         apart = self._second is not None and len(sides) == 2
-        alone = apart or 0 < self._rows < len(sides)
+        alone = apart or 0 < self.rows < len(sides)
         parts: list[list[Tensor]] = [[] for _ in each_scale]
         calls = [[side] for side in sides] if alone else [sides]
-        size = max(1, self._rows // len(calls[0])) if self._rows else len(x)
+        size = max(1, self.rows // len(calls[0])) if self.rows else len(x)
         with self._recorded(prompt, x) as maps:
             for rows in x.split(size):
                 if apart:

@@ -63,7 +63,7 @@ class ClipOptions(MethodOptions, total=False):
 class LoadOptions(ClipOptions, total=False):
     """And where the networks run, which is chosen when they are loaded."""
 
-    runtime: Mapping[str, Any] | RuntimeOptions
+    runtime: str | Mapping[str, Any] | RuntimeOptions
 
 
 class EditOptions(LoadOptions, total=False):
@@ -85,14 +85,14 @@ class GenerateOptions(TypedDict, total=False):
     window: int | Literal["auto", "whole"]
     window_overlap: float
     out: Place | None
-    runtime: Mapping[str, Any] | RuntimeOptions
+    runtime: str | Mapping[str, Any] | RuntimeOptions
     backbone: Place | Mapping[str, Any] | BackboneOptions
 
 
 class FrameOptions(MethodOptions, total=False):
     """The options of an edit of frames in memory."""
 
-    runtime: Mapping[str, Any] | RuntimeOptions
+    runtime: str | Mapping[str, Any] | RuntimeOptions
     backbone: Place | Mapping[str, Any] | BackboneOptions
 
 

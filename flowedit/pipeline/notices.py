@@ -48,7 +48,8 @@ def of_download(chosen: BackboneOptions) -> str:
 def of_start(settings: Settings, backbone: Backbone, shape: Shape, evaluations: int) -> str:
     """One line before the networks run: where, how precisely, at what size, how often, and with what memory."""
     spec, (height, width) = backbone.spec, shape.size
-    dtype = backbone.describe().get("dtype")
+    about = backbone.describe()
+    dtype = about.get("dtype")
     where = f"{spec.name} on {device_name(backbone.device)}" + (f" in {dtype}" if dtype else "")
     windows = f"{shape.windows} window{'' if shape.windows == 1 else 's'}"
     shots = f", {shape.shots} shots" if shape.shots > 1 else ""
@@ -57,9 +58,10 @@ def of_start(settings: Settings, backbone: Backbone, shape: Shape, evaluations: 
     begins = f" from noise {shape.grid[0]:.3g}" if steps else ""
     memory = f"; expects {settings.backbone.memory}" if settings.backbone.memory else ""
     free = free_memory(backbone.device)
+    laid = f" (offload {about['offload']}; {free:.1f} GiB free)" if free is not None and "offload" in about else ""
     return (
         f"{where}: {width}x{height}, {frames} in {windows}{shots}, {steps} step{'' if steps == 1 else 's'}"
-        f"{begins}, {evaluations} network evaluations{memory}{f' ({free:.1f} GiB free)' if free is not None else ''}"
+        f"{begins}, {evaluations} network evaluations{memory}{laid}"
     )
 
 

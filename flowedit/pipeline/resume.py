@@ -36,6 +36,9 @@ SECONDS, SHARE = 5.0, 50.0
 END = ".unfinished"
 """The end of a hidden folder's name."""
 
+MEMORY = ("runtime.offload", "runtime.rows")
+"""Where an edit lies in memory decides no more than the last bits of its numbers: with less it goes on."""
+
 Tensors = dict[str, Tensor]
 
 
@@ -200,8 +203,8 @@ def unfinished(stage: Staging, key: Mapping[str, Any] | None, session: Session) 
     except OutOfMemoryError as error:
         if kept.holds:
             raise OutOfMemoryError(
-                f"{error}. What is done so far is kept in {str(folder)!r}: with more memory free, the same command "
-                "goes on from there; other settings start anew"
+                f"{error}. What is done so far is kept in {str(folder)!r}: with more memory free, or with less to "
+                "need (--runtime), the same command goes on from there; other settings start anew"
             ) from error
         raise
     except Exception:
@@ -235,11 +238,13 @@ def key_of(plan: Plan, backbone: Backbone, checkpoint: Path | None) -> dict[str,
     """All that decides the result of an edit, as plain values by name: settings, clip, mask, backbone, versions."""
     settings = plan.settings
     values = _flat(plain(asdict(settings)))
-    for place in ("clip", "out", "user_mask", "caption", "backbone.path", "runtime.cache"):
-        values.pop(place, None)
+    for name in ("clip", "out", "user_mask", "caption", "backbone.path", "runtime.cache", *MEMORY):
+        values.pop(name, None)
     run = plan.brief.editor.run
     module = getattr(sys.modules.get(getattr(run, "__module__", "")), "__file__", None)
-    described = {name: value for name, value in backbone.describe().items() if name != "folder"}
+    described = {
+        name: value for name, value in backbone.describe().items() if name not in ("folder", "offload", "rows")
+    }
     return {
         **values,
         "clip": digest_file(plan.clip.video.path),

@@ -13,6 +13,7 @@ from torch import Tensor
 from flowedit import machine
 from flowedit.backbones import families
 from flowedit.backbones.adapter import Adapter
+from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
 from flowedit.flow import windows
 from flowedit.media import mask_file
@@ -20,14 +21,24 @@ from flowedit.media.frames import between
 from flowedit.media.probe import Video
 from flowedit.messages import InputError
 from flowedit.metrics.pixels import psnr
-from flowedit.networks import parallel
+from flowedit.networks import parallel, placement
 from flowedit.networks.acceleration import Acceleration
 from flowedit.networks.parallel import Part, Processes
 from flowedit.pipeline import instruction, notices
 from flowedit.pipeline.checks import check, check_editor, check_prompt
 from flowedit.pipeline.notices import Shape
 from flowedit.pipeline.outputs import EDIT, GENERATE, staging, write_yaml
-from flowedit.pipeline.plan import Plan, asked_size, brief, make_grid, make_plan, native_size, own_latents, windows_of
+from flowedit.pipeline.plan import (
+    Brief,
+    Plan,
+    asked_size,
+    brief,
+    make_grid,
+    make_plan,
+    native_size,
+    own_latents,
+    windows_of,
+)
 from flowedit.pipeline.record import Edited, Session, describe_generation, describe_run
 from flowedit.pipeline.region import user_latent
 from flowedit.pipeline.render import blends, rendered, write_clip, write_edit
@@ -71,6 +82,8 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
     chosen, runtime = settings.backbone, settings.runtime
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
+    if "int8" in (runtime.weights, runtime.text_weights):
+        placement.require_torchao()  # before a download
     path = checkpoint(settings, say=say)
     assert path is not None
     return families.load(
@@ -81,6 +94,10 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
         rows=runtime.rows,
         tiling=runtime.tiling,
         cache=machine.cache_folder(runtime.cache),
+        offload=runtime.offload,
+        weights=runtime.weights,
+        text_weights=runtime.text_weights,
+        ladder=memory_presets(),
         how=acceleration_of(settings),
     )
 
@@ -139,6 +156,9 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
         cuts = cut_places(settings, clip, session)
     session.say(notices.of_cuts(cuts if settings.cuts == "auto" else (), float(clip.selection.fps)))
     plan = make_plan(made, backbone, clip, cuts)
+    seen = max(end - start for shot in plan.shots for start, end in shot.windows)
+    channels, _, *sides = plan.geometry.latent
+    _fit(made, backbone, (channels, seen, *sides), session)
     session.start(notices.of_start(settings, backbone, Shape.of(plan), plan.evaluations))
     session.say(notices.of_shots(plan))
     mask = None
@@ -148,6 +168,18 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     most = max(len(shot.windows) for shot in plan.shots)
     session.say([*backbone.spec.notices, *notices.of_region(made), *notices.of_unused(made, most)])
     return Prepared(plan, mask)
+
+
+def _fit(made: Brief, backbone: Backbone, latent: Sequence[int], session: Session) -> None:
+    """Let a backbone that has `fit`, as ours have, choose how it lies in memory for this edit, and hear what it says.
+
+    `latent` (C, F, h, w) is what the network sees at once.
+    """
+    if (fit := getattr(backbone, "fit", None)) is None:
+        return
+    rows = max(1 if set(made.scales[side]) == {1.0} else 2 for side in made.editor.sides)
+    objects = len(made.objects) or len(made.sides)
+    fit(tuple(latent), rows, made.settings.draws, objects, lambda text: session.say([text]))
 
 
 def edit_clip(
@@ -326,6 +358,7 @@ def generate(settings: Settings, backbone: Backbone, session: Session | None = N
         settings.frames or spec.trained_frames, asked_size(settings, spec) or native_size(spec)
     )
     places = tuple(windows_of(settings, spec, geometry.latent[1]))
+    _fit(made, backbone, (geometry.latent[0], places[0][1] - places[0][0], *geometry.latent[2:]), session)
     shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid)
     session.start(notices.of_start(settings, backbone, shape, made.cost * len(places)))
     session.say([*notices.of_shape(settings, spec, geometry, places), *spec.notices])

@@ -1,12 +1,17 @@
 """Whole edits of the released checkpoints at their own sizes and precisions, on a GPU that is not there."""
 
+from dataclasses import replace
+
 import memory_table
+import numpy as np
 import pytest
 import torch
 from fake_gpu import CUDA, DEFAULT, WAYS, edit, fake_gpu, native, released
 from torch.nn.attention import SDPBackend
 
+from flowedit.backbones.presets import MemoryPreset
 from flowedit.backbones.released import RELEASES
+from flowedit.config.defaults import memory_presets
 from flowedit.messages import InputError
 from flowedit.networks import attention
 
@@ -132,7 +137,7 @@ def test_embedding_sends_away_what_is_on_the_card(tmp_path):
             parts.place(part)
             placed = card.live
             backbone.embed("a second scene, without a cache on disk")
-            assert parts._placed is vars(parts)["encoder"]
+            assert [id(each) for each in parts._placed] == [id(vars(parts)["encoder"])]
             assert {each.device.type for each in part.parameters()} == {"cpu"}
             parts.place(part)
             assert "encoder" not in vars(parts)
@@ -140,20 +145,118 @@ def test_embedding_sends_away_what_is_on_the_card(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["cogvideox-2b", "wan2.1-t2v-1.3b"])
-def test_a_card_of_8_gib_keeps_the_text_encoder_on_the_host(tmp_path, name):
+def test_a_card_of_8_gib_takes_the_text_encoder_block_by_block(tmp_path, name):
     with fake_gpu(gib=7.5) as card:
-        backbone = released(tmp_path, name, layers=2)
-        assert any("text encoder runs on the CPU" in text for text in backbone.spec.notices)
-        card.peak = card.live
+        backbone, said = released(tmp_path, name), []
+        backbone.fit(native(backbone).latent, 2, 1, 1, said.append)
+        parts = backbone.components
+        parts.place(parts.vae)
+        card.peak = 0
         assert backbone.embed("a fox").embedding.device == CUDA
-        assert card.peak < 2**24
-        assert backbone.components.encoder.dtype == torch.bfloat16
-        assert {each.device.type for each in backbone.components.encoder.parameters()} == {"cpu"}
-        done, waits, _ = edit(card, backbone, native(backbone), DEFAULT, steps=STEPS)
-        ends_on_the_card(done, native(backbone))
-        never_waits(waits)
+        assert card.peak < 3.5 * 2**30
+        assert ["text encoder streams through the GPU" in text for text in said] == [True]
+        assert {each.device.type for each in parts.encoder.parameters()} == {"cpu"}
+        assert card.live < 2**25
     with fake_gpu(gib=16):
-        assert not any("CPU" in text for text in released(tmp_path, name, layers=2).spec.notices)
+        backbone, said = released(tmp_path, name, layers=2), []
+        backbone.fit(native(backbone).latent, 2, 1, 1, said.append)
+        backbone.embed("a fox")
+        assert said == []
+
+
+LADDER = memory_presets()
+
+
+@pytest.mark.parametrize(
+    ("name", "gib", "taken"),
+    [
+        ("cogvideox-2b", 79, "gpu_80gb"),
+        ("cogvideox-2b", 7.2, "gpu_24gb"),  # its steps fit as they are
+        ("cogvideox-5b", 23.5, "gpu_24gb"),
+        ("cogvideox-5b", 7.2, "gpu_12gb"),
+        ("cogvideox1.5-5b", 15.2, "gpu_12gb"),
+        ("cogvideox1.5-5b", 7.2, "gpu_8gb"),
+        ("wan2.1-t2v-14b", 23.5, "gpu_12gb"),
+        ("wan2.1-t2v-14b", 7.2, None),
+    ],
+)
+def test_auto_takes_what_fits_into_a_cards_free_memory(tmp_path, name, gib, taken):
+    with fake_gpu(gib=gib):
+        backbone, said = released(tmp_path, name, rows="auto", offload="auto", ladder=LADDER), []
+        backbone.fit(native(backbone).latent, 2, 1, 1, said.append)
+    assert backbone.memory.preset.name == (taken or "gpu_8gb")
+    assert len(said) == (taken is None)
+    assert taken or "runtime=gpu_8gb" in said[0]
+
+
+@pytest.mark.parametrize("preset", LADDER, ids=lambda preset: preset.name)
+@pytest.mark.parametrize("name", ["cogvideox-5b", pytest.param("wan2.1-t2v-1.3b", marks=pytest.mark.full)])
+def test_under_every_preset_nothing_is_left_on_the_card_that_should_not_be(tmp_path, name, preset):
+    with fake_gpu() as card:
+        backbone = released(tmp_path, name, rows=preset.rows, offload=preset.offload, layers=3)
+        geometry, parts = backbone.geometry(9, (160, 240)), backbone.components
+        backbone.encode(np.zeros((9, *geometry.size, 3), np.uint8))
+        done, waits, _ = edit(card, backbone, geometry, DEFAULT, steps=STEPS)
+        ends_on_the_card(done, geometry)
+        if preset.offload != "blocks":  # what is beside its blocks comes and goes with each call
+            never_waits(waits)
+        places = {
+            part: {each.device.type for each in getattr(parts, part).parameters()} for part in ("vae", "transformer")
+        }
+        stays = preset.offload == "none"
+        assert places["vae"] == {"cuda" if stays else "cpu"}
+        assert places["transformer"] == {"cpu" if preset.offload == "blocks" else "cuda"}
+        assert ("encoder" in vars(parts)) == stays
+
+
+@pytest.mark.parametrize("phase", ["edit", "embed"])
+def test_a_fall_on_the_card_leaves_nothing_of_the_call_that_failed(tmp_path, phase):
+    with fake_gpu() as card:
+        backbone = released(tmp_path, "cogvideox-5b", layers=3, offload="none", ladder=LADDER)
+        geometry, parts, said = backbone.geometry(9, (160, 240)), backbone.components, []
+        backbone.fit(geometry.latent, 2, 1, 1, said.append)
+        network = parts.transformer.transformer_blocks[1] if phase == "edit" else parts.encoder.encoder.block[1]
+        inner, calls = network.forward, []
+
+        def short(*args, **kwargs):
+            calls.append(card.live)
+            if len(calls) <= (4 if phase == "edit" else 2):
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return inner(*args, **kwargs)
+
+        network.forward = short
+        done, _, _ = edit(card, backbone, geometry, DEFAULT, steps=STEPS)
+        ends_on_the_card(done, geometry)
+        assert len(said) == (4 if phase == "edit" else 2)
+        if phase == "edit":
+            assert backbone.memory.preset.name == "gpu_8gb"
+            assert {each.device.type for each in parts.transformer.parameters()} == {"cpu"}
+            del done
+            assert card.live < 2**26
+
+
+HALF = {
+    "transformer": {"num_attention_heads": 24, "num_layers": 24, "text_embed_dim": 1024},
+    "text_encoder": {"d_model": 1024, "d_ff": 2816, "num_heads": 16},
+    "vae": {"block_out_channels": [32, 64, 64, 128]},
+}
+"""A CogVideoX of half the 5b's width and layers, at its own size: between the small random ones and the released."""
+
+
+def test_the_8_gb_preset_takes_two_fifths_of_the_plain_runs_memory_at_most(tmp_path):
+    own, most = RELEASES["cogvideox-5b"].parts, []
+    changed = {part: replace(own[part], config={**own[part].config, **config}) for part, config in HALF.items()}
+    for preset in (MemoryPreset("plain", "parts", 0), LADDER[-1]):
+        with fake_gpu() as card:
+            how = {"rows": preset.rows, "offload": preset.offload, "changed": changed}
+            backbone = released(tmp_path, "cogvideox-5b", **how)
+            geometry = native(backbone, 9)
+            x = backbone.encode(np.zeros((9, *geometry.size, 3), np.uint8))
+            velocity = backbone.velocity(backbone.embed("a fox"), 6.0, backbone.embed(""))
+            velocity(torch.zeros(1, *native(backbone).latent, device=CUDA), 0.5)
+            list(backbone.decode(x))
+            most.append(card.peak / 2**30)
+    assert most[1] <= 0.4 * most[0], most
 
 
 def test_a_card_without_bfloat16_is_told_and_runs_the_2b(tmp_path):

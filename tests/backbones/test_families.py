@@ -19,8 +19,9 @@ from flowedit.types import BackboneSpec
 class Toy:
     """A backbone of a family that no folder of weights belongs to."""
 
-    def __init__(self, checkpoint, device, dtype, *, rows, tiling, cache):
+    def __init__(self, checkpoint, device, dtype, *, rows, tiling, cache, **memory):
         self.device, self.dtype, self.given = device, dtype, (rows, tiling, cache)
+        self.memory = memory
         self.spec = BackboneSpec(
             name=checkpoint.name, notices=(), trained=True, trained_frames=9, fps=8, latent_size=(8, 8),
             native_area=4096, multiple=8, frames_per_latent=4,
@@ -49,7 +50,8 @@ def test_a_family_that_a_script_adds_opens_its_checkpoints(folder, tmp_path, pip
     backbone = families.load(folder(pipeline), name="mine", device="cpu", rows=2, tiling=False, cache=tmp_path)
     assert isinstance(backbone, Toy)
     assert (backbone.spec.name, backbone.given) == ("mine", (2, False, tmp_path))
-    assert (backbone.device.type, backbone.dtype) == ("cpu", torch.float32)
+    own = {"offload": "auto", "weights": "saved", "text_weights": "saved", "ladder": ()}
+    assert (backbone.device.type, backbone.dtype, backbone.memory) == ("cpu", torch.float32, own)
     assert families.load(tmp_path, device="cpu", dtype="bfloat16").dtype is torch.bfloat16
 
 

@@ -454,7 +454,7 @@ def test_out_of_memory_names_what_lowers_it(refused, edit, monkeypatch, error):
         raise error
 
     monkeypatch.setattr("flowedit.backbones.adapter.Adapter.decode", run_out)
-    says = ("out of memory", "decode", "--size", "--frames", "runtime.rows=1", "runtime.dtype=bfloat16")
+    says = ("out of memory", "decode", "--size", "--frames", "--runtime gpu_8gb", "runtime.dtype=bfloat16")
     refused(edit, "--strength", 0, out="new/deep/out", says=says)
 
 

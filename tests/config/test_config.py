@@ -36,7 +36,7 @@ def test_conf_that_is_nowhere_is_said(tmp_path, monkeypatch):
 def test_flags_and_top_level_keys_are_the_same_names():
     keys = set(main_file()) - {"defaults", "hydra"} | set(compose.GROUPS)
     assert keys == {field.name for field in dataclasses.fields(Settings)}
-    assert set(flags.FLAGS) == keys - {"clip", "runtime"}  # the positional, and a group of one
+    assert set(flags.FLAGS) == keys - {"clip"}  # the positional
     assert set(flags.GENERATE) < set(flags.FLAGS)
 
 

@@ -14,6 +14,7 @@ from unittest import mock
 import numpy as np
 import torch
 import torch.nn.functional as F
+from diffusers.hooks.group_offloading import ModuleGroup
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend
@@ -140,6 +141,24 @@ def _plain(cls, config):
         return cls.from_config(config)
 
 
+class _Stream:
+    """A stream on which everything is done at once."""
+
+    def synchronize(self): ...
+
+
+def _moved(group, device):
+    """Where diffusers puts a group of blocks, for fake tensors, whose content cannot be set to another device's."""
+
+    def moved(each):
+        return each.to(device, non_blocking=group.stream is not None)
+
+    for module in group.modules:
+        _apply(module, moved)
+    if group.parameters or group.buffers:
+        _apply(group.offload_leader, moved, recurse=False)
+
+
 def _apply(module, fn, recurse=True):
     """As PyTorch's, for fake tensors, which it cannot swap; what is tied stays tied."""
     moved = {}
@@ -169,6 +188,10 @@ def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0), gib=80):
             (torch.cuda, "memory_allocated", lambda device=None: card.live),
             (torch.cuda, "synchronize", lambda device=None: None),
             (torch.cuda, "get_device_capability", lambda device=None: capability),
+            (torch.cuda, "Stream", _Stream),
+            (torch.cuda, "empty_cache", lambda: None),
+            (ModuleGroup, "onload_", lambda group: _moved(group, group.onload_device)),
+            (ModuleGroup, "offload_", lambda group: _moved(group, group.offload_device)),
             (torch, "_fused_sdp_choice", lambda *a, **k: kernel.value),
             (Checkpoint, "model", _model),
             (torch.nn.Module, "_apply", _apply),
@@ -186,12 +209,12 @@ def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0), gib=80):
         yield card
 
 
-def released(folder, name, *, rows=0, layers=None):
+def released(folder, name, *, rows=0, layers=None, offload="parts", weights="saved", ladder=(), changed=None):
     """The adapter of a released checkpoint on the card, in the precision that it is released in.
 
-    Its transformer and text encoder are cut to so many `layers`, if told so.
+    Its transformer and text encoder are cut to so many `layers`, if told so; `changed` parts stand for its own.
     """
-    release = RELEASES[name]
+    release = replace(RELEASES[name], **(changed or {}))
     if layers is not None:
         release = replace(
             release, transformer=_cut(release.transformer, layers), text_encoder=_cut(release.text_encoder, layers)
@@ -200,7 +223,9 @@ def released(folder, name, *, rows=0, layers=None):
     checkpoint = Checkpoint(folder, name)
     family = families.family_of(checkpoint)
     dtype = family.dtype or checkpoint.dtype("transformer")
-    return family.open(checkpoint, CUDA, dtype, rows=rows, tiling=True, cache=None)
+    return family.open(
+        checkpoint, CUDA, dtype, rows=rows, tiling=True, cache=None, offload=offload, weights=weights, ladder=ladder
+    )
 
 
 def _cut(part, layers):

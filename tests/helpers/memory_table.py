@@ -14,10 +14,14 @@ import torch
 from fake_gpu import CUDA, DEFAULT, edit, fake_gpu, native, released
 
 from flowedit.backbones.released import RELEASES
+from flowedit.config.defaults import memory_presets
 
 README = Path(__file__).parents[2] / "flowedit" / "backbones" / "README.md"
 START, END = "<!-- memory: written by tests/helpers/memory_table.py -->", "<!-- end of memory -->"
 PHASES = ("text", "encode", "edit", "edit, 1 row", "decode")
+STREAMING = [preset for preset in memory_presets() if preset.offload == "blocks"]
+STREAMED = ("text, streamed", *(f"edit, {preset.name}" for preset in STREAMING))
+ALL = (*PHASES, *STREAMED)
 GIB = 2**30
 
 
@@ -45,6 +49,21 @@ def count(folder, name, tiles=None):
         size = native(backbone).size if tiles is None else side(backbone, (tiles, tiles))
         for phase in ("encode", "decode"):
             peaks[phase] = coded(card, backbone, phase, frames, size)
+    return peaks
+
+
+def count_presets(folder, name):
+    """GiB that live tensors hold at most while prompts are read and in a step, by the presets that stream blocks.
+
+    A block comes while another is at work, so that two of them are on the card, of three as of all.
+    """
+    peaks = {}
+    for preset in STREAMING:
+        with fake_gpu() as card:
+            backbone = released(folder, name, rows=preset.rows, offload=preset.offload, layers=LAYERS)
+            phases = edit(card, backbone, native(backbone), DEFAULT, steps=1)[2]
+        peaks["text, streamed"] = phases["embed"]["peak_memory_mib"] / 1024
+        peaks[f"edit, {preset.name}"] = phases["edit"]["peak_memory_mib"] / 1024
     return peaks
 
 
@@ -98,22 +117,22 @@ def _held(network):
 def read():
     """The table's figures, by checkpoint and phase."""
     text = README.read_text(encoding="utf-8").partition(START)[2].partition(END)[0]
-    rows = re.findall(r"^\| `(.+?)` .*?\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", text, re.M)
-    return {name: dict(zip(PHASES, map(float, figures), strict=True)) for name, *figures in rows}
+    rows = re.findall(r"^\| `(.+?)` .*?" + r"\| ([\d.]+) " * len(ALL) + r"\|$", text, re.M)
+    return {name: dict(zip(ALL, map(float, figures), strict=True)) for name, *figures in rows}
 
 
 def write():
     lines = [
-        "| GiB, counted | native size, frames | " + " | ".join(PHASES) + " |",
-        "|---|---|" + "---|" * len(PHASES),
+        "| GiB, counted | native size, frames | " + " | ".join(ALL) + " |",
+        "|---|---|" + "---|" * len(ALL),
     ]
     for name in RELEASES:
         with tempfile.TemporaryDirectory() as folder:
-            peaks = count(Path(folder), name)
+            peaks = count(Path(folder), name) | count_presets(Path(folder), name)
             with fake_gpu():
                 shape = native(released(Path(folder), name))
         size = f"{shape.size[1]}×{shape.size[0]}, {shape.frames}"
-        lines.append(f"| `{name}` | {size} | " + " | ".join(f"{peaks[phase]:.2f}" for phase in PHASES) + " |")
+        lines.append(f"| `{name}` | {size} | " + " | ".join(f"{peaks[phase]:.2f}" for phase in ALL) + " |")
         print(lines[-1], flush=True)
     before, _, rest = README.read_text(encoding="utf-8").partition(START)
     README.write_text(f"{before}{START}\n" + "\n".join(lines) + f"\n{END}{rest.partition(END)[2]}", encoding="utf-8")

@@ -145,7 +145,7 @@ def test_a_backbone_that_is_not_shared_out_says_how(backbone_2b):
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ({"compile": True}, "runtime.compile and runtime.context_parallel do not go together"),
+        ({"compile": True}, "runtime.compile=true and runtime.context_parallel do not go together"),
         ({"split_guidance": "cpu"}, "runtime.split_guidance and runtime.context_parallel do not go together"),
         ({"attention": "math"}, "runtime.attention=_native_math cannot share a call"),
     ],
@@ -153,8 +153,24 @@ def test_a_backbone_that_is_not_shared_out_says_how(backbone_2b):
 def test_what_does_not_go_together_is_one_line(how, says):
     with pytest.raises(InputError, match=says):
         acceleration.check(Acceleration(context_parallel=2, **how))
-    with pytest.raises(InputError, match=r"runtime.compile=true and runtime.split_guidance do not go together"):
-        acceleration.check(Acceleration(compile=True, split_guidance="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("how", "memory", "says"),
+    [
+        ({"compile": True, "split_guidance": "cpu"}, (), "compile=true and runtime.split_guidance"),
+        ({"compile": True}, ("blocks",), "compile=true and runtime.offload=blocks"),
+        ({"compile": True}, ("auto", "fp8"), "compile=true and runtime.weights=fp8"),
+        ({"split_guidance": "cpu"}, ("blocks",), "split_guidance and runtime.offload=blocks"),
+        ({"context_parallel": 2}, ("parts", "int8"), "context_parallel and runtime.weights=int8"),
+        ({"context_parallel": 2}, ("blocks",), "context_parallel and runtime.offload=blocks"),
+    ],
+)
+def test_what_does_not_go_with_less_memory_is_one_line(how, memory, says):
+    with pytest.raises(InputError, match=rf"^runtime.{says} do not go together: leave one out$"):
+        acceleration.check(Acceleration(**how), *memory)
+    acceleration.check(Acceleration(), *memory)
+    acceleration.check(Acceleration(split_guidance="cpu"), "parts", "fp8")
 
 
 @pytest.mark.parametrize(("heads", "count"), [(4, 3), (30, 16)])

@@ -1,0 +1,181 @@
+"""A backbone's place in the device's memory: chosen before an edit, and smaller from where memory ran out."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import torch
+
+from flowedit.backbones import memory, presets
+from flowedit.backbones.components import Components
+from flowedit.backbones.memory import Blueprint
+from flowedit.backbones.presets import MemoryPreset
+from flowedit.machine import free_memory, out_of_memory
+from flowedit.networks.guided import GuidedNetwork
+
+T = TypeVar("T")
+
+Phase = Literal["encode", "embed", "edit", "decode"]
+
+DOING = {"encode": "encoding", "embed": "reading the prompts", "edit": "a step", "decode": "decoding"}
+
+
+WEIGHTS = {"transformer", "autoencoder", "text encoder"}
+"""What `memory.phases` calls them."""
+
+
+def needs(
+    network: Blueprint, latent: tuple[int, int, int, int], rows: int, known: Mapping[str, Any], preset: MemoryPreset
+) -> float:
+    """GiB that must be free for an edit of a latent (C, F, h, w) under a preset, reckoned from the configuration.
+
+    `rows` are the most batch rows that a call has if nothing limits them, `known` what else `memory.phases` takes. The
+    text encoder counts for nothing where it streams by itself if it has no room.
+    """
+    found = memory.phases(
+        network,
+        latent,
+        rows=min(preset.rows or rows, rows),
+        offload=preset.offload,
+        text_here=preset.offload != "parts",
+        **known,
+    )
+    weights = {name: size for parts in found.values() for name, size in parts.items() if name in WEIGHTS}
+    if preset.offload == "none":  # all of them stay, whichever is at work
+        found = {phase: {**parts, **weights} for phase, parts in found.items()}
+    return max(memory.totals(found).values()) * memory.GAPS
+
+
+class Fallback:
+    """Lays the networks into memory by a preset, and by the next smaller one where memory runs out.
+
+    `offload` and `rows` are those of RuntimeOptions: with "auto" `fit` chooses, and without `fit` the usual preset
+    stands, one network at a time and all rows at once.
+    """
+
+    def __init__(
+        self,
+        components: Components,
+        guided: GuidedNetwork,
+        device: torch.device,
+        ladder: Sequence[MemoryPreset],
+        offload: str,
+        rows: int | str,
+    ) -> None:
+        self._components, self._guided, self._device = components, guided, device
+        self._ladder, self._asked = tuple(ladder), presets.asked(ladder, offload, rows)
+        self._say: Callable[[str], None] = lambda text: None
+        self._usual = presets.usual(self._asked, offload, rows)
+        self._lay(self._usual)
+
+    def fit(self, needs: Callable[[MemoryPreset], float] | None, say: Callable[[str], None]) -> None:
+        """Take the fastest of the asked presets of which the GiB that it `needs` are free; `say` hears of what follows.
+
+        The usual preset stands for a network of which nobody knows what it needs (None), and on a device that does not
+        tell its free memory.
+        """
+        self._say, self._components.text_streams = say, False
+        free = free_memory(self._device)
+        if needs is None or free is None or len(self._asked) == 1:
+            self._lay(self._usual)  # wherever an edit before fell to
+            return
+        free += self._components.on_device()
+        preset, fits = presets.fastest(self._asked, needs, free)
+        self._lay(preset)
+        if not fits:
+            say(f"this edit needs about {needs(preset):.1f} GiB with runtime={preset.name}, and {free:.1f} are free")
+
+    def encoder(self) -> Any:
+        """The text encoder, ready to be called; one that has no room whole streams through the device."""
+        components = self._components
+        if (lacks := components.encoder_lacks()) is not None:
+            components.text_streams = True
+            self._say(
+                f"the text encoder streams through the GPU block by block: whole it needs {lacks[0]:.1f} GiB, and "
+                f"{lacks[1]:.1f} are free"
+            )
+        return components.place(components.encoder)
+
+    def run(self, phase: Phase, work: Callable[[], T]) -> T:
+        """What `work` gives; where it runs out of memory it is done again with less, as long as there is less."""
+        while True:
+            try:
+                return work()
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or not self._lowers(phase):
+                    raise
+            # Past the handler: the error is gone, and with it what the call had in memory.
+            self._lower(phase)
+
+    def chunks(self, phase: Phase, made: Callable[[], Iterator[T]]) -> Iterator[T]:
+        """The same for what comes in chunks: what was given stays given, and the next comes from a new iterator."""
+        done, left = 0, made()
+
+        def following() -> list[T]:
+            nonlocal left
+            try:
+                return [next(left)]
+            except StopIteration:
+                return []
+            except Exception:
+                left = _after(done, made)
+                raise
+
+        while found := self.run(phase, following):
+            done += 1
+            yield found[0]
+
+    def _lay(self, preset: MemoryPreset) -> None:
+        self.preset = preset
+        self._components.lay(preset.offload)
+        self._guided.rows = preset.rows
+
+    def _next(self, phase: Phase) -> MemoryPreset | None:
+        return presets.smaller(self._ladder, self.preset, networks_leave=phase != "edit")
+
+    def _text_can_stream(self, phase: Phase) -> bool:
+        parts = self._components
+        return phase == "embed" and parts.offload == "parts" and not parts.text_streams
+
+    def _lowers(self, phase: Phase) -> bool:
+        return self._next(phase) is not None or self._text_can_stream(phase)
+
+    def _lower(self, phase: Phase) -> None:
+        where, found = DOING[phase], self._next(phase)
+        self._components.clear()
+        if found is not None:
+            self._lay(found)
+            self._say(f"memory ran out in {where}: the edit goes on from there with runtime={found.name}")
+        else:
+            self._components.text_streams = True
+            self._say(f"memory ran out in {where}: the text encoder streams through the device block by block")
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _after(count: int, made: Callable[[], Iterator[T]]) -> Iterator[T]:
+    chunks = made()
+    for _ in range(count):
+        next(chunks)
+    yield from chunks
+
+
+class Told:
+    """Progress of work that may be done again: what was told is told once."""
+
+    def __init__(self, progress: Callable[[int], None] | None) -> None:
+        self._progress, self._most = progress, 0
+
+    def anew(self) -> Callable[[int], None] | None:
+        """Where the work tells of its units, from its start."""
+        if (progress := self._progress) is None:
+            return None
+        done = 0
+
+        def told(units: int) -> None:
+            nonlocal done
+            done += units
+            if done > self._most:
+                new, self._most = done - self._most, done
+                progress(new)
+
+        return told

@@ -1,0 +1,235 @@
+"""How much memory an autoencoder takes for one tile of a clip, from its configuration alone; nothing here needs torch.
+
+A walk through the network as diffusers runs it counts, at every layer, what is alive: the layer's own tensors, and
+what causal convolutions keep of the chunk before and of the one at work. All in numbers, not in bytes.
+"""
+
+from collections.abc import Callable, Mapping
+from math import log2
+from typing import Any
+
+Config = Mapping[str, Any]
+
+CACHED = 2
+"""Frames that a causal convolution over three frames keeps."""
+
+
+class _Walk:
+    """What is alive on the way through a network: its weights, what is kept for the next chunk, the most in all.
+
+    `before` is what was kept of the chunk before, None for the first; where a network `replaces` that layer by layer,
+    nothing is added to it.
+    """
+
+    def __init__(self, before: float | None = None, replaces: bool = False) -> None:
+        self.weights = self.kept = self.peak = 0.0
+        self.first = before is None
+        self._before, self._replaces = before or 0.0, replaces
+
+    def at(self, alive: float) -> None:
+        """A moment at which so many numbers are alive beside what is kept."""
+        kept = max(self._before, self.kept) if self._replaces else self._before + self.kept
+        self.peak = max(self.peak, kept + alive)
+
+    def keep(self, numbers: float) -> None:
+        """So many are kept for the next chunk."""
+        self.kept += numbers
+
+
+Way = Callable[[Config, int, tuple[int, int], _Walk], None]
+"""One way through a network: its configuration, frames and (height, width) of what goes in, and the walk."""
+
+
+def weights(vae: Config) -> float:
+    """The parameters of an autoencoder, both ways."""
+    total = 0.0
+    for decode in (False, True):
+        walk = _Walk()
+        _way(vae, decode)(vae, 1, (8, 8), walk)
+        total += walk.weights
+    return total
+
+
+def peak(vae: Config, decode: bool, chunks: tuple[int, int], size: tuple[int, int]) -> float:
+    """The most numbers that are alive while a tile is encoded or decoded, without the weights.
+
+    `chunks` are the frames of the first chunk, and of a later one or 0, and `size` (height, width) those of the tile:
+    pixels on the way to latents, latents on the way back.
+    """
+    way, replaces = _way(vae, decode), not is_cogvideox(vae)
+    first = _Walk()
+    way(vae, chunks[0], size, first)
+    if not chunks[1]:
+        return first.peak
+    later = _Walk(0.0)
+    way(vae, chunks[1], size, later)
+    steady = _Walk(later.kept, replaces)
+    way(vae, chunks[1], size, steady)
+    return max(first.peak, steady.peak)
+
+
+def is_cogvideox(vae: Config) -> bool:
+    """Whether this is CogVideoX's autoencoder; else it is Wan's."""
+    return "block_out_channels" in vae
+
+
+def _way(vae: Config, decode: bool) -> Way:
+    if is_cogvideox(vae):
+        return _cogvideox_decoder if decode else _cogvideox_encoder
+    return _wan_decoder if decode else _wan_encoder
+
+
+# CogVideoX: group norms on the way up to latents, norms that see the latent on the way back.
+
+
+def _causal(walk: _Walk, held: float, c_in: int, c_out: int, sites: float, area: float) -> None:
+    """A causal convolution over three frames: its input, the same with the frames kept, what is kept, its output."""
+    walk.weights += 27 * c_in * c_out + c_out
+    joined = c_in * (sites + CACHED * area)
+    walk.keep(CACHED * c_in * area)
+    walk.at(held + c_in * sites + joined + c_out * sites)
+
+
+def _seeing_norm(walk: _Walk, held: float, c: int, z: int, sites: float) -> None:
+    """A norm with a scale and a shift from the latent, which its two convolutions keep at the size of the input."""
+    walk.weights += 2 * c + 2 * (z * c + c)
+    walk.keep(2 * z * sites)
+    walk.at(held + 6 * c * sites + z * sites)
+
+
+def _cogvideox_blocks(walk: _Walk, c_in: int, c_out: int, z: int | None, count: int, frames: int, area: float) -> None:
+    """So many residual blocks; all the while their caller holds what went into the first."""
+    for i in range(count):
+        _cogvideox_block(walk, c_out if i else c_in, c_out, z, frames, area, c_in * frames * area if i else 0.0)
+
+
+def _cogvideox_block(
+    walk: _Walk, c_in: int, c_out: int, z: int | None, frames: int, area: float, around: float
+) -> None:
+    """A residual block; `z` are the channels of the latent that its norms see, None for plain norms."""
+    sites, outer = frames * area, around + c_in * frames * area
+    for c, held in ((c_in, around), (c_out, outer)):
+        if z is None:
+            walk.weights += 2 * c
+            walk.at(held + 3 * c * sites)
+        else:
+            _seeing_norm(walk, held, c, z, sites)
+        _causal(walk, outer, c, c_out, sites, area)
+    if c_in != c_out:
+        walk.weights += c_in * c_out + c_out
+        walk.at(outer + 2 * c_out * sites)
+
+
+def _cogvideox_encoder(vae: Config, frames: int, size: tuple[int, int], walk: _Walk) -> None:
+    channels, area = vae["block_out_channels"], float(size[0] * size[1])
+    _causal(walk, 0.0, vae["in_channels"], channels[0], frames * area, area)
+    before = channels[0]
+    for level, c in enumerate(channels):
+        _cogvideox_blocks(walk, before, c, None, vae["layers_per_block"], frames, area)
+        before = c
+        if level + 1 < len(channels):
+            halved = level < log2(vae["temporal_compression_ratio"]) and frames > 1
+            after = (frames + 1) // 2 if halved else frames
+            walk.weights += 9 * c * c + c
+            walk.at(c * area * (2 * frames + after) if halved else 2.25 * c * area * frames)
+            frames, area = after, area / 4
+    _cogvideox_blocks(walk, before, before, None, 2, frames, area)
+    walk.weights += 2 * before
+    _causal(walk, 0.0, before, 2 * vae["latent_channels"], frames * area, area)
+
+
+def _cogvideox_decoder(vae: Config, frames: int, size: tuple[int, int], walk: _Walk) -> None:
+    channels, z, area = vae["block_out_channels"][::-1], vae["latent_channels"], float(size[0] * size[1])
+    _causal(walk, 0.0, z, channels[0], frames * area, area)
+    before = channels[0]
+    _cogvideox_blocks(walk, before, before, z, 2, frames, area)
+    for level, c in enumerate(channels):
+        _cogvideox_blocks(walk, before, c, z, vae["layers_per_block"] + 1, frames, area)
+        before = c
+        if level + 1 < len(channels):
+            doubled = level < log2(vae["temporal_compression_ratio"]) and frames > 1
+            frames_in, frames = frames, 2 * frames - frames % 2 if doubled else frames
+            area *= 4
+            walk.weights += 9 * c * c + c
+            walk.at(c * area * (frames_in / 4 + 3 * frames))
+    _seeing_norm(walk, 0.0, before, z, frames * area)
+    _causal(walk, 0.0, before, vae["out_channels"], frames * area, area)
+
+
+# Wan: norms over channels; a convolution pads a copy of what it joined.
+
+
+def _wan_causal(walk: _Walk, held: float, c_in: int, c_out: int, sites: float, area: float) -> None:
+    walk.weights += 27 * c_in * c_out + c_out
+    padded = c_in * (sites + CACHED * area)
+    kept = c_in * min(CACHED * area, sites) if walk.first else c_in * CACHED * area
+    joined = 0.0 if walk.first else padded
+    walk.at(held + c_in * sites + kept + padded + max(joined, c_out * sites))
+    walk.keep(kept)
+
+
+def _wan_block(walk: _Walk, c_in: int, c_out: int, frames: int, area: float, around: float = 0.0) -> None:
+    sites, held = frames * area, around + c_in * frames * area
+    if c_in != c_out:
+        walk.weights += c_in * c_out + c_out
+        held += c_out * sites
+    walk.weights += c_in + c_out
+    walk.at(held + 3 * c_in * sites)
+    _wan_causal(walk, held, c_in, c_out, sites, area)
+    walk.at(held + 4 * c_out * sites)
+    _wan_causal(walk, held, c_out, c_out, sites, area)
+
+
+def _wan_middle(walk: _Walk, c: int, frames: int, area: float) -> None:
+    sites = frames * area
+    _wan_block(walk, c, c, frames, area)
+    walk.weights += c + (3 * c * c + 3 * c) + (c * c + c)
+    walk.at(9 * c * sites)  # q, k and v, and a copy of them
+    _wan_block(walk, c, c, frames, area)
+
+
+def _wan_encoder(vae: Config, frames: int, size: tuple[int, int], walk: _Walk) -> None:
+    widths, area = [vae["base_dim"] * each for each in (1, *vae["dim_mult"])], float(size[0] * size[1])
+    walk.weights += (2 * vae["z_dim"]) ** 2 + 2 * vae["z_dim"]
+    _wan_causal(walk, 0.0, vae.get("in_channels", 3), widths[0], frames * area, area)
+    before = widths[0]
+    for level, c in enumerate(widths[1:]):
+        for i in range(vae["num_res_blocks"]):
+            _wan_block(walk, before if i == 0 else c, c, frames, area)
+        before = c
+        if level + 2 < len(widths):
+            walk.weights += 9 * c * c + c
+            walk.at(2.25 * c * frames * area)
+            area /= 4
+            if vae["temperal_downsample"][level]:
+                walk.weights += 3 * c * c + c
+                walk.keep(c * area)
+                frames = (frames + 1) // 2
+    _wan_middle(walk, before, frames, area)
+    walk.weights += before
+    _wan_causal(walk, 0.0, before, 2 * vae["z_dim"], frames * area, area)
+
+
+def _wan_decoder(vae: Config, frames: int, size: tuple[int, int], walk: _Walk) -> None:
+    widths = [vae["base_dim"] * each for each in (vae["dim_mult"][-1], *vae["dim_mult"][::-1])]
+    area, lengthens = float(size[0] * size[1]), vae["temperal_downsample"][::-1]
+    walk.weights += vae["z_dim"] ** 2 + vae["z_dim"]
+    _wan_causal(walk, 0.0, vae["z_dim"], widths[0], frames * area, area)
+    before = widths[0]
+    _wan_middle(walk, before, frames, area)
+    for level, c in enumerate(widths[1:]):
+        for i in range(vae["num_res_blocks"] + 1):
+            around = before * frames * area if i else 0.0  # the caller holds what went into the first
+            _wan_block(walk, c if i else before, c, frames, area, around)
+        before = c
+        if level + 2 < len(widths):
+            if lengthens[level]:
+                walk.weights += 6 * c * c + 2 * c
+                walk.keep(CACHED * c * area)
+                frames = frames if walk.first else 2 * frames
+            area *= 4
+            walk.weights += 9 * c * (c // 2) + c // 2
+            walk.at(c * frames * area * 2.25)
+            before = c // 2
+    walk.weights += before
+    _wan_causal(walk, 0.0, before, vae.get("out_channels", 3), frames * area, area)

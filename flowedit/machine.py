@@ -314,6 +314,7 @@ def versions() -> dict[str, str | None]:
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -15,17 +15,17 @@ import argparse
 import math
 import multiprocessing
 import os
+from importlib import import_module
 from pathlib import Path
 
-import cv2
-import torch
-import torch.distributed as dist
-import yaml
-from pocket_training.flow import export, train_flow
-from pocket_training.vae import train_vae
-
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = {"vae": train_vae, "decoder": train_vae, "flow": train_flow, "export": export}
+STAGES = {
+    "vae": ("vae", "train_vae"),
+    "decoder": ("vae", "train_vae"),
+    "flow": ("flow", "train_flow"),
+    "export": ("flow", "export"),
+}
+"""The module of pocket_training and the function in it; imported when run, so that --help need not wait for torch."""
 
 
 def main() -> None:
@@ -36,11 +36,17 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints, logs and pictures")
     parser.add_argument("--config", type=Path, default=ROOT / "conf/pocket/train.yaml")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after these")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", help="default: cuda where there is one, else cpu")
     parser.add_argument("--compile", action="store_true", help="torch.compile the transformer")
     parser.add_argument("--workers", type=int, default=0, help="processes that render; 0: inline")
     parser.add_argument("--out", type=Path, help="export: the folder to write")
     args = parser.parse_args()
+    import cv2
+    import torch
+    import torch.distributed as dist
+    import yaml
+
+    args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     args.work.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     args.map = map
@@ -49,7 +55,8 @@ def main() -> None:
     if "WORLD_SIZE" in os.environ:
         dist.init_process_group("nccl" if args.device == "cuda" else "gloo")
         args.device = f"cuda:{os.environ['LOCAL_RANK']}" if args.device == "cuda" else "cpu"
-    STAGES[args.stage](yaml.safe_load(args.config.read_text()), args)
+    module, stage = STAGES[args.stage]
+    getattr(import_module(f"pocket_training.{module}"), stage)(yaml.safe_load(args.config.read_text()), args)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ HOLLOW = ("...", "CLIP", "DATASET", "FiVE-Bench/", "--engine ray", "my_flowedit"
 
 STAND_INS = ("clip.mp4", "dog_mask.mp4", "long.mp4")
 
+SEVERAL = re.compile(r"--(seed|strength) \S+,")
+"""Several seeds or strengths: a sweep, which leaves a folder for each."""
+
 SMALL = ("steps=4", "--size", "48x32", "--frames", "5")
 """What makes a command for a full-size model short."""
 
@@ -109,10 +112,11 @@ def place(tmp_path, monkeypatch, loaded, backbone_2b):
 def shortened(words: list[str]) -> list[str]:
     """The words of a line with what makes it take seconds, and leaves what it claims."""
     command, line = words[0], " ".join(words)
-    if command == "edit" and any(name in line for name in STAND_INS):
+    stands_in = "--backbone" in words or any(name in line for name in STAND_INS)
+    if command in ("edit", "generate") and stands_in:
         return [*words, *SMALL]
-    if command == "generate" and "--backbone" in words:
-        return [*words, *SMALL]
+    if command == "edit" and SEVERAL.search(line):
+        return [*words, "steps=2"]
     if command == "compare":
         return [*words, "steps=4", "--metrics", "psnr"]
     if command == "evaluate" and "--dry-run" not in words:
@@ -129,7 +133,7 @@ def test_a_line_runs_and_is_right(line, place, command, monkeypatch):
         monkeypatch.setattr("flowedit.pipeline.instruction._caption", lambda *_: "a dog runs in a field")
     code, out, err = command(*shortened(words))
     assert code == 0, err
-    if re.search(r"--(seed|strength) \S+,", line):  # several edits: their table is printed, and each has its folder
+    if SEVERAL.search(line):  # several edits: their table is printed, and each has its folder
         return _leaves_each(place)
     if words[0] == "edit":
         _is_right(place / out.strip())

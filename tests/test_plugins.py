@@ -50,73 +50,90 @@ def site(tmp_path_factory, backbone_2b):
     return place
 
 
+PROGRAM = """
+import contextlib, io, json, sys
+from flowedit.cli.main import main
+done = []
+for argv in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(argv)
+    done.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps(done))
+"""
+
+
 @pytest.fixture(scope="module")
 def flowedit(site, tmp_path_factory):
-    """`flowedit ARGS` in a process of its own that finds the package; returns stdout."""
+    """`flowedit ARGS`, one after the other, in one process of their own that finds the package.
+
+    It returns what each prints on stdout; of those that are `refused`, which come last, on stderr.
+    """
     place = tmp_path_factory.mktemp("work")
     env = {
         **os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]), "TOY_CHECKPOINT": str(site / "weights"),
         "XDG_CACHE_HOME": str(place / "cache"), "OMP_NUM_THREADS": "1",
     }  # fmt: skip
 
-    def run(*args, code=0):
-        command = [sys.executable, "-m", "flowedit", *map(str, args)]
-        done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True)
-        assert done.returncode == code, done.stderr
-        return done.stdout if code == 0 else done.stderr
+    def run(*commands, refused=()):
+        argv = [[str(word) for word in command] for command in (*commands, *refused)]
+        program = [sys.executable, "-c", PROGRAM, json.dumps(argv)]
+        done = subprocess.run(program, cwd=place, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        said = []
+        for number, (code, out, err) in enumerate(json.loads(done.stdout.splitlines()[-1])):
+            assert code == (number >= len(commands)), err
+            said.append(err if code else out)
+        return said
 
     run.place = place
     return run
 
 
 def test_list_marks_what_a_package_brings(flowedit):
-    said = flowedit("list", "editors", "backbones", "metrics", "datasets")
+    said, options = flowedit(["list", "editors", "backbones", "metrics", "datasets"], ["list", "options"])
     for name in ("nudge", "toy", "brightness", "clips"):
         line = next(line for line in said.splitlines() if line.split()[:1] == [name])
         assert "[plug-in my-flowedit]" in line, line
     assert "ToyPipeline" in said
-    assert "mode.amount" in flowedit("list", "options")
+    assert "mode.amount" in options
 
 
 def test_edit_takes_its_editor_its_options_and_its_backbone(flowedit):
-    out = flowedit.place / "edit"
-    flags = [*FOX, *WORDS, "--mode", "nudge", "mode.amount=0.25", "--out", out, "--quiet"]
-    flowedit("edit", ROOT / "examples" / "fox.mp4", *flags)
+    out, toy = flowedit.place / "edit", flowedit.place / "toy"
+    start = ["edit", ROOT / "examples" / "fox.mp4", *FOX, "--mode", "nudge"]
+    fast = ["--size", "32x32", "--frames", "5", "--steps", "2", "--backbone", "toy", "--out", toy, "--quiet"]
+    _, _, far, misspelt = flowedit(
+        [*start, *WORDS, "mode.amount=0.25", "--out", out, "--quiet"],
+        [*start, *WORDS, *fast],
+        refused=([*start, "mode.amount=3"], [*start, "mode.amont=1"]),
+    )
     run = yaml.safe_load((out / "run.yaml").read_text())
     assert run["settings"]["mode"]["name"] == "nudge"
     assert run["settings"]["mode"]["amount"] == 0.25
     assert run["network_evaluations"] == 4  # two rows a side
-    toy = flowedit.place / "toy"
-    fast = ["--size", "32x32", "--frames", "5", "--steps", "2", "--backbone", "toy", "--out", toy, "--quiet"]
-    flowedit("edit", ROOT / "examples" / "fox.mp4", *FOX, *WORDS, "--mode", "nudge", *fast)
     assert yaml.safe_load((toy / "run.yaml").read_text())["settings"]["backbone"]["name"] == "toy"
-    assert "mode.amount 3.0 is out of range: 0 to 2" in flowedit(
-        "edit", ROOT / "examples" / "fox.mp4", *FOX, "--mode", "nudge", "mode.amount=3", code=1
-    )
-    assert "did you mean 'mode.amount'" in flowedit(
-        "edit", ROOT / "examples" / "fox.mp4", *FOX, "--mode", "nudge", "mode.amont=1", code=1
-    )
+    assert "mode.amount 3.0 is out of range: 0 to 2" in far
+    assert "did you mean 'mode.amount'" in misspelt
 
 
 def test_compare_and_evaluate_take_all_of_it(flowedit):
     out = flowedit.place / "compare"
     methods = ["--modes", "nudge,inversion_free", "--evaluations", "own", "--metrics", "psnr,brightness", "--quiet"]
-    said = flowedit(
-        "compare", ROOT / "examples" / "fox.mp4", *FOX, *WORDS, *methods, "--out", out, "--steps", "4", "--also",
-        "mode=nudge mode.amount=2", "runtime.threads=1",
+    clips = flowedit.place / "two.clips"
+    clips.mkdir()
+    shutil.copy(ROOT / "examples" / "fox.mp4", clips / "fox.mp4")
+    said, _ = flowedit(
+        ["compare", ROOT / "examples" / "fox.mp4", *FOX, *WORDS, *methods, "--out", out, "--steps", "4", "--also",
+         "mode=nudge mode.amount=2", "runtime.threads=1"],
+        ["evaluate", clips, "--modes", "nudge", "--metrics", "brightness", "--backbone", "toy", "--size", "32x32",
+         "--frames", "5", "--workers", "1", "--out", flowedit.place / "evaluate", "--quiet"],
     )  # fmt: skip
     assert "brightness" in said
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     bright = {row["method"]: row["value"] for row in rows if row["metric"] == "brightness"}
     assert set(bright) == {"unedited", "nudge", "inversion_free", "nudge mode.amount=2"}
     assert all(0 < value < 255 for value in bright.values())
-    clips = flowedit.place / "two.clips"
-    clips.mkdir()
-    shutil.copy(ROOT / "examples" / "fox.mp4", clips / "fox.mp4")
-    flowedit(
-        "evaluate", clips, "--modes", "nudge", "--metrics", "brightness", "--backbone", "toy", "--size", "32x32",
-        "--frames", "5", "--workers", "1", "--out", flowedit.place / "evaluate", "--quiet",
-    )  # fmt: skip
     rows = [json.loads(line) for line in (flowedit.place / "evaluate" / "rows.jsonl").read_text().splitlines()]
     assert {(row["clip"], row["method"]) for row in rows} == {("fox", "nudge"), ("fox", "unedited")}
     assert any(row["metric"] == "brightness" and row["failure"] is None for row in rows)
@@ -129,10 +146,10 @@ def test_a_broken_plug_in_stops_nothing_and_says_why(site, flowedit):
         points.write_text(
             whole.replace("[flowedit.editors]\n", "[flowedit.editors]\nlost = my_flowedit.nowhere:NONE\n")
         )
-        said = flowedit("list", "editors")
+        lost = ["edit", ROOT / "examples" / "fox.mp4", *FOX, "--mode", "lost"]
+        said, refused = flowedit(["list", "editors"], refused=[lost])
         assert "nudge" in said
         assert re.search(r"lost .*\[broken\] plug-in 'my-flowedit'.*cannot be loaded.*repair the package", said)
-        refused = flowedit("edit", ROOT / "examples" / "fox.mp4", *FOX, "--mode", "lost", code=1)
         assert "cannot be loaded" in refused
     finally:
         points.write_text(whole)

@@ -16,7 +16,7 @@ import torch
 from flowedit.backbones import screening
 from flowedit.machine import out_of_memory, parsed_json
 from flowedit.messages import Error, InputError, first_line
-from flowedit.pretrained import layout
+from flowedit.pretrained import hub, layout
 from flowedit.pretrained.layout import Weights
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -200,26 +200,17 @@ class Checkpoint:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars and no warnings of other libraries inside our own progress: what matters we say ourselves."""
+    """`hub.quiet`, of diffusers too."""
     from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
 
-    libraries = [diffusers_logging, transformers_logging]
     trees = logging.getLogger("torch.utils._pytree")  # it warns of what torchao does, when diffusers imports that
     level = trees.level
     trees.setLevel(logging.ERROR)
-    before = [(each, each.is_progress_bar_enabled(), each.get_verbosity()) for each in libraries]
-    for each in libraries:
-        each.disable_progress_bar()
-        each.set_verbosity(logging.CRITICAL)
     try:
-        yield
+        with hub.quiet(diffusers_logging):
+            yield
     finally:
         trees.setLevel(level)
-        for each, bars, verbosity in before:
-            each.set_verbosity(verbosity)
-            if bars:
-                each.enable_progress_bar()
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:

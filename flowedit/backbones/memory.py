@@ -47,7 +47,7 @@ PREFETCHED = 2
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A checkpoint as its configuration files draw it: `config.json` of three components, and bytes of a saved weight."""
+    """A checkpoint as its configuration files draw it: `config.json` of three parts, and bytes of a saved weight."""
 
     pipeline: str
     transformer: Config

@@ -28,18 +28,18 @@ PLAIN = re.compile(r"[\w./+-]*")
 
 @dataclass(frozen=True)
 class EditRow:
-    """One edit: its video and flags, and for scoring what may change, the true result, its name and its type.
+    """One edit: its clip and flags, and for scoring what may change, the true result, its name and its type.
 
-    `clip` names the video by its path inside the file's folder, without the suffix: "clips/dog.mp4" is "clips/dog".
+    `name` is the clip's path inside the file's folder, without the suffix: of "clips/dog.mp4" it is "clips/dog".
     """
 
-    video: Path
+    clip: Path
     flags: dict[str, Any]
     score_mask: Path | None
     truth: Path | None
     edit: str | None
     kind: str
-    clip: str
+    name: str
 
 
 def read_edit(path: Path) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def read_edit(path: Path) -> dict[str, Any]:
         what = f"holds {len(data)} edits" if isinstance(data, list) else "is empty" if data is None else "is no mapping"
         raise InputError(f"{str(path)!r} {what}; one edit is a mapping with clip, source and target")
     row = read_row(path, data)
-    return row.flags | {"clip": str(row.video)}
+    return row.flags | {"clip": str(row.clip)}
 
 
 def over(row: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,13 +94,13 @@ def read_row(file: Path, data: Mapping[str, Any], number: int | None = None) -> 
         flags["user_mask"] = str(paths["user_mask"])
     clip = Path(data["clip"])
     return EditRow(
-        video=paths["clip"],
+        clip=paths["clip"],
         flags=flags,
         score_mask=paths.get("score_mask"),
         truth=paths.get("truth"),
         edit=row.get("edit"),
         kind=row.get("kind") or "",
-        clip=(clip.parent / clip.stem).as_posix(),
+        name=(clip.parent / clip.stem).as_posix(),
     )
 
 

@@ -1,7 +1,8 @@
 """Editors and backbones of plug-ins as choices of Hydra's groups; their own defaults stand for lines of conf/."""
 
 import sys
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from flowedit.config.folder import folder
@@ -11,7 +12,7 @@ from flowedit.declare import options_of
 def names(group: str) -> list[str]:
     """The choices that plug-ins, or a script in this process, add to a group of conf/."""
     if group == "mode":
-        installed = [point.name for point in entry_points(group="flowedit.editors")]
+        installed = [point.name for point in _installed("flowedit.editors")]
         return list(dict.fromkeys([*installed, *(name for name in _editors(False) if _is_plugin(name))]))
     if group == "backbone":
         return list(_checkpoints())
@@ -29,6 +30,16 @@ def node(group: str, name: str) -> tuple[dict[str, Any], str] | None:
     return None
 
 
+def _installed(group: str) -> tuple[EntryPoint, ...]:
+    return _found(group, tuple(sys.path))
+
+
+@cache
+def _found(group: str, _path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """A look through all packages of the path, which a configuration asks for several times."""
+    return tuple(entry_points(group=group))
+
+
 def _editors(load: bool) -> Any:
     """The registry of editors; without `load` empty while nobody has imported it, as that takes torch."""
     if not load and "flowedit.editors.spec" not in sys.modules:
@@ -41,12 +52,12 @@ def _editors(load: bool) -> Any:
 def _is_plugin(name: str) -> bool:
     if (folder() / "mode" / f"{name}.yaml").is_file():
         return False
-    return name in {point.name for point in entry_points(group="flowedit.editors")} or name in _editors(False)
+    return name in {point.name for point in _installed("flowedit.editors")} or name in _editors(False)
 
 
 def _checkpoints() -> dict[str, dict[str, Any]]:
     """The checkpoints that backbone families of plug-ins bring, by name; ours stand in conf/backbone."""
-    installed = entry_points(group="flowedit.backbones")
+    installed = _installed("flowedit.backbones")
     if not installed and "flowedit.backbones.families" not in sys.modules:
         return {}
     from flowedit.backbones.families import FAMILIES

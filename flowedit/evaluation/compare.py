@@ -58,8 +58,8 @@ def compare(options: EvaluationOptions, comparison: Comparison, sample: Sample, 
     ValueError for what is wrong with the clip.
     """
     chosen, names = at_budget(options, comparison)
-    out = Path(options.out or Path("outputs") / "compare" / sample.clip)
-    title = f"{sample.clip}: {len(names)} methods"
+    out = Path(options.out or Path("outputs") / "compare" / sample.name)
+    title = f"{sample.name}: {len(names)} methods"
     comparison = replace(comparison, methods=tuple(chosen))
     return side_by_side(options, comparison, sample, title, (out, out / places.EDITS), monitor)
 
@@ -78,13 +78,13 @@ def side_by_side(
     """
     chosen, (out, edits) = list(comparison.methods), folders
     names = tuple(method.name for method in chosen)
-    dataset = complete(Dataset(sample.clip, (sample,)), chosen, monitor)
+    dataset = complete(Dataset(sample.name, (sample,)), chosen, monitor)
     (sample,) = dataset.samples
     if sample.problem is not None:
         raise InputError(sample.problem)
     look = functools.cache(probe.probe)
     for method in chosen:
-        settled = method.on({**sample.flags, "clip": str(sample.video.absolute())})
+        settled = method.on({**sample.flags, "clip": str(sample.clip.absolute())})
         check(settled, open_clip(settled, look(Path(str(settled.clip)))))
     options = replace(options, engine=replace(options.engine, workers=options.engine.workers or 1))
     files.check_place(out)
@@ -94,7 +94,7 @@ def side_by_side(
         shown = places.layout(planned, edits, flat=True)
         made = carry_out(planned, options, comparison, store, monitor, None, monitor, look, shown)
         write_grid(planned, made.exhibits[0], out / "grid.mp4", monitor, look)
-        header = {"clip": str(sample.video), "evaluation": files.about(options)}
+        header = {"clip": str(sample.clip), "evaluation": files.about(options)}
         files.write(out, title, files.facts(options), made, chosen, names, header, monitor)
     return Results(out, made.rows, names, False, files.notes(chosen))
 
@@ -113,7 +113,7 @@ def write_grid(
     `look` probes a clip.
     """
     settings = next((p.settings for p in planned if p.settings is not None and p.method in exhibit.edits), None)
-    if settings is None or exhibit.video is None:
+    if settings is None or exhibit.clip is None:
         path.unlink(missing_ok=True)  # that of an earlier run
         return
     info = look(Path(str(settings.clip)))

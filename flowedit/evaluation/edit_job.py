@@ -11,7 +11,7 @@ from flowedit.evaluation.engine.job import Job, Shelf
 from flowedit.machine import digest, digest_file, digest_folder, versions
 from flowedit.pipeline import run
 from flowedit.pipeline.api import Editor
-from flowedit.pipeline.plan import network_evaluations
+from flowedit.pipeline.plan import intervals, network_evaluations
 from flowedit.pipeline.record import Session, plain
 from flowedit.types import Monitor
 
@@ -54,8 +54,12 @@ def weights(settings: Settings, fetch: bool = True, say: Callable[[str], None] =
 
 
 def job_settings(settings: Settings) -> dict[str, Any]:
-    """Settings as plain values, without those that only say where things lie, with the kind of device that is meant."""
+    """Settings as plain values, without those that only say where things lie, with the kind of device that is meant.
+
+    Strengths that come to the same number of steps are one: no more than that number is made of them.
+    """
     values: dict[str, Any] = plain(asdict(settings))
+    values["strength"] = intervals(settings)
     values["runtime"]["device"] = machine.find_device(settings.runtime.device).type
     for *groups, key in PLACES:
         place = values

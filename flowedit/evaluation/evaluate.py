@@ -55,10 +55,10 @@ def job_table(options: EvaluationOptions, comparison: Comparison, sample: Sample
     """
     chosen, _ = at_budget(options, comparison)
     with tempfile.TemporaryDirectory(prefix="flowedit-") as place:
-        dataset = _dataset(options, Path(place)) if sample is None else Dataset(sample.clip, (sample,))
+        dataset = _dataset(options, Path(place)) if sample is None else Dataset(sample.name, (sample,))
         dataset = complete(dataset, chosen, QUIET, ask=False)
         kind = "evaluate" if sample is None else "compare"
-        stem = Path(_named(options)).stem if sample is None else sample.clip
+        stem = Path(_named(options)).stem if sample is None else sample.name
         store = Store(Path(options.out or Path("outputs") / kind / stem))
         planned = plan(dataset, chosen, options, 1 if sample is None else None, fetch=False, base=comparison.base)
         planned, _, _ = apart([p for p in planned if p.method != UNEDITED], chosen, (), QUIET)
@@ -72,7 +72,7 @@ def job_table(options: EvaluationOptions, comparison: Comparison, sample: Sample
                 done = store.result(p.job.id) is not None
                 state, cost = "done" if done else "to do", str(p.job.cost)
                 left += 0 if done else p.job.cost
-            table.add_row(p.sample.clip, p.sample.edit, p.method, cost, state)
+            table.add_row(p.sample.name, p.sample.edit, p.method, cost, state)
         scored = len(metrics(options)) if options.do != "edit" else 0
         table.title = f"{len(planned)} edits, {left} network evaluations to go (of one window), {scored} metrics each"
     return table

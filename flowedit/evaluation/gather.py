@@ -69,7 +69,7 @@ def _uneven(planned: Sequence[PlannedEdit], own: bool) -> list[str]:
     costs: dict[tuple[str, str], dict[str, int]] = {}
     for p in planned:
         if p.job is not None:
-            costs.setdefault((p.sample.clip, p.sample.edit), {})[p.method] = p.job.cost
+            costs.setdefault((p.sample.name, p.sample.edit), {})[p.method] = p.job.cost
     for of in costs.values():
         if max(of.values()) > 1.1 * min(of.values()):
             told = ", ".join(f"{name} {cost}" for name, cost in of.items())
@@ -103,7 +103,7 @@ def gather(
     folders = {p: store.folder(p.job.id) for p in ordered if p.job is not None and edits[p.job.id].result is not None}
     if shown is not None:
         places.publish({folders[p]: shown[p] for p in folders})
-    found = scores.found(planned, set(folders), options, store, pool, monitor, device, look)
+    found = scores.found(planned, set(folders), scores.Run(options, store, pool, monitor, device, look))
     rows = [row for p in planned for row in _rows(p, edits, found.get(p, []))]
     said: list[tuple[str, Mapping[str, Any]]] = [(outcome.job.label, outcome.result or {}) for outcome in edited]
     said += [(p.label, each.result or {}) for p, of in found.items() for each in of if p.method != UNEDITED]
@@ -131,7 +131,7 @@ NOT_EDITED = "not edited yet: do=edit, or both"
 def _rows(planned: PlannedEdit, edits: dict[str, Outcome], found: Sequence[Found]) -> list[Row]:
     sample = planned.sample
     edited = None if planned.job is None else edits[planned.job.id]
-    key = (sample.clip, sample.edit, sample.kind, planned.method)
+    key = (sample.name, sample.edit, sample.kind, planned.method)
     failure = planned.failure or (edited.failure if edited is not None and edited.result is None else None)
     if failure is not None:
         return [Row(*key, JOB, None, failure)]
@@ -151,19 +151,19 @@ def _exhibits(planned: Sequence[PlannedEdit], seen: Mapping[PlannedEdit, Path]) 
     exhibits = []
     together: dict[tuple[str, str], list[PlannedEdit]] = {}
     for p in planned:
-        together.setdefault((p.sample.clip, p.sample.edit), []).append(p)
+        together.setdefault((p.sample.name, p.sample.edit), []).append(p)
     for every in together.values():
         first, of = every[0].sample, [p for p in every if p.method != UNEDITED]
         videos = {p.method: seen[p] / "edit.mp4" if p in seen else p.file for p in of}
         masks = {p.method: seen[p] / "mask.mp4" for p in of if p in seen}
         exhibits.append(
             Exhibit(
-                clip=first.clip,
+                name=first.name,
                 edit=first.edit,
                 kind=first.kind,
                 source=str(first.flags.get("source", "")),
                 target=str(first.flags.get("target", "")),
-                video=first.video if first.video.is_file() else None,
+                clip=first.clip if first.clip.is_file() else None,
                 truth=first.truth if first.truth is not None and first.truth.is_file() else None,
                 # a page shows no folder of frames
                 edits={name: file for name, file in videos.items() if file is not None and file.is_file()},

@@ -32,7 +32,7 @@ def layout(planned: Sequence[PlannedEdit], root: Path, flat: bool = False) -> di
     """The folder of each of our edits: root/METHOD/CLIP/EDIT; of a single clip, which is `flat`, root/METHOD."""
     names = unique(dict.fromkeys(p.method for p in planned))
     ours = [p for p in planned if p.job is not None]
-    parts = {p: () if flat else (p.sample.clip, p.sample.edit) for p in ours}
+    parts = {p: () if flat else (p.sample.name, p.sample.edit) for p in ours}
     return {p: root.joinpath(names[p.method], *parts[p]) for p in ours}
 
 

@@ -58,7 +58,7 @@ class PlannedEdit:
     @property
     def label(self) -> str:
         """Its clip, edit and method, for messages."""
-        return f"{self.sample.clip}, {self.sample.edit}, {self.method}"
+        return f"{self.sample.name}, {self.sample.edit}, {self.method}"
 
 
 def comparison(options: EvaluationOptions, flags: Mapping[str, Any], overrides: Sequence[str]) -> Comparison:
@@ -116,7 +116,7 @@ def complete(dataset: Dataset, chosen: Sequence[Method], monitor: Monitor, ask: 
 def _completed(sample: Sample, chosen: Sequence[Method], captions: Captions) -> Sample:
     if sample.problem is not None or sample.flags.get("instruction") is None:
         return sample
-    flags = {**sample.flags, "clip": str(sample.video.absolute())}
+    flags = {**sample.flags, "clip": str(sample.clip.absolute())}
     try:
         settings = chosen[0].on(flags) if chosen else compose.compose(flags)
         made = instruction.complete(settings, QUIET, captions)
@@ -152,7 +152,7 @@ def plan(
         theirs = [_theirs(sample, name, Path(place), shown, base) for name, place in options.others.items()]
         there = [p for p in (*ours, *theirs) if p.failure is None]
         if there and options.do != "edit":
-            planned.append(PlannedEdit(sample, UNEDITED, there[0].settings, file=sample.frames or sample.video))
+            planned.append(PlannedEdit(sample, UNEDITED, there[0].settings, file=sample.frames or sample.clip))
         planned += ours + theirs
     return planned
 
@@ -178,8 +178,8 @@ def _ours(
     if sample.problem is not None:
         return PlannedEdit(sample, method.name, failure=sample.problem)
     try:
-        settings = method.on({**sample.flags, "clip": str(sample.video.absolute())})
-        check(settings, open_clip(settings, look(sample.video.absolute())))
+        settings = method.on({**sample.flags, "clip": str(sample.clip.absolute())})
+        check(settings, open_clip(settings, look(sample.clip.absolute())))
         own = settings.runtime.threads or threads
         job = edit_job(settings, PlannedEdit(sample, method.name).label, own, fetch, say)
     except (ConnectionError, MachineError):
@@ -200,7 +200,7 @@ def _theirs(sample: Sample, name: str, folder: Path, shown: Settings | None, bas
         )
     try:
         if shown is None and base is not None:
-            shown = base.on({**sample.flags, "clip": str(sample.video.absolute())})
+            shown = base.on({**sample.flags, "clip": str(sample.clip.absolute())})
     except (ValueError, OSError) as error:
         return PlannedEdit(sample, name, failure=one_line(error))
     return PlannedEdit(sample, name, shown, file=file)

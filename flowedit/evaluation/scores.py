@@ -31,84 +31,78 @@ class Found:
     failure: str | None = None
 
 
-def found(
-    planned: Sequence[PlannedEdit],
-    made: set[PlannedEdit],
-    options: EvaluationOptions,
-    store: Store,
-    pool: Pool,
-    monitor: Monitor,
-    device: str,
-    look: probe.Prober,
-) -> dict[PlannedEdit, list[Found]]:
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run of an evaluation: what is asked for, where results are kept, who works, on which device, who hears.
+
+    `look` probes a clip.
+    """
+
+    options: EvaluationOptions
+    store: Store
+    pool: Pool
+    monitor: Monitor
+    device: str
+    look: probe.Prober
+
+    def carry_out(self, jobs: Sequence[Job], name: str) -> list[drive.Outcome]:
+        """The outcomes of these jobs in their order, under the name of their phase."""
+        retries = self.options.engine.retries
+        return drive.run(jobs, self.pool, self.store, self.monitor, name=name, retries=retries)
+
+
+def found(planned: Sequence[PlannedEdit], made: set[PlannedEdit], run: Run) -> dict[PlannedEdit, list[Found]]:
     """The scores of every edit that is there: a file of others, the clip itself, or one of ours that is `made`."""
-    if options.do == "edit":
+    if run.options.do == "edit":
         return {}
     there = [p for p in planned if p.failure is None and (p.file is not None or p in made)]
-    names = metrics(options)
+    names = metrics(run.options)
     asked = [name for name in names if METRICS[name].model is not None]
     seen = [name for name in names if METRICS[name].model is None]
     of: dict[PlannedEdit, list[Found]] = {p: [] for p in there}
-    for scored in (
-        _by_model(there, asked, options, store, pool, monitor),
-        _by_frames(there, seen, options, store, pool, monitor, device, look),
-    ):
+    for scored in (_by_model(there, asked, run), _by_frames(there, seen, run)):
         for p, each in scored.items():
             of[p].append(each)
     return of
 
 
-def _by_model(
-    there: Sequence[PlannedEdit],
-    names: Sequence[str],
-    options: EvaluationOptions,
-    store: Store,
-    pool: Pool,
-    monitor: Monitor,
-) -> dict[PlannedEdit, Found]:
+def _by_model(there: Sequence[PlannedEdit], names: Sequence[str], run: Run) -> dict[PlannedEdit, Found]:
     """What the backbone in use says; edits of others alone ask no backbone, unless a metric of it is named."""
-    named, scored, jobs = bool(options.metrics), dict[PlannedEdit, Found](), dict[PlannedEdit, Job]()
-    ours = {(p.sample.clip, p.sample.edit): p for p in reversed(there) if p.job is not None}
+    named, scored, jobs = bool(run.options.metrics), dict[PlannedEdit, Found](), dict[PlannedEdit, Job]()
+    ours = {(p.sample.name, p.sample.edit): p for p in reversed(there) if p.job is not None}
     for p in there:
-        first = ours.get((p.sample.clip, p.sample.edit), p)
+        first = ours.get((p.sample.name, p.sample.edit), p)
         own = _wanted(p.sample, names, named)
         if first.settings is None or not own or (first.job is None and not named):
             continue
         threads = first.settings.runtime.threads or (1 if first.job is None else first.job.threads)
-        edit = None if p.method == UNEDITED else _file(p, store)
+        edit = None if p.method == UNEDITED else _file(p, run.store)
         try:
             id = "" if edit is None else p.job.id if p.job is not None else digest_file(edit)
             spec = ModelSpec(first.settings, edit, own)
-            job = model_job(spec, id, p.label, threads, fetch=named or options.do != "score")
+            job = model_job(spec, id, p.label, threads, fetch=named or run.options.do != "score")
         except (OSError, ValueError) as error:
             scored[p] = Found(own, None, one_line(error))
             continue
         if job is not None:
             jobs[p] = job
-    _forget_failures(store, (job.id for job in jobs.values()))
+    _forget_failures(run.store, (job.id for job in jobs.values()))
     if jobs:
-        outcomes = drive.run(list(jobs.values()), pool, store, monitor, name="target", retries=options.engine.retries)
+        outcomes = run.carry_out(list(jobs.values()), "target")
         for (p, job), outcome in zip(jobs.items(), outcomes, strict=True):
             scored[p] = Found(job.spec.metrics, outcome.result, outcome.failure)
     return scored
 
 
-def _by_frames(
-    there: Sequence[PlannedEdit],
-    names: Sequence[str],
-    options: EvaluationOptions,
-    store: Store,
-    pool: Pool,
-    monitor: Monitor,
-    device: str,
-    look: probe.Prober,
-) -> dict[PlannedEdit, Found]:
+def _by_frames(there: Sequence[PlannedEdit], names: Sequence[str], run: Run) -> dict[PlannedEdit, Found]:
+    """What the frames say, those of edits of one clip beside each other."""
+    store = run.store
     specs: dict[PlannedEdit, tuple[ScoreSpec, str]] = {}
     scored: dict[PlannedEdit, Found] = {}
     for p in there if names else ():
-        own = _wanted(p.sample, names, bool(options.metrics))
+        own = _wanted(p.sample, names, bool(run.options.metrics))
         try:
-            spec, file = _spec(p, own, options, device, look), _file(p, store)
+            spec, file = _spec(p, own, run), _file(p, store)
             specs[p] = spec, score_id(spec, p.job.id if p.job is not None else digest_file(file))
         except (OSError, ValueError) as error:
             scored[p] = Found(own, None, one_line(error))
@@ -118,7 +112,7 @@ def _by_frames(
         if store.result(id) is None:
             groups.setdefault(spec, []).append(p)
     jobs, lost = [_job(group, specs, store) for group in groups.values()], dict[str, str]()
-    outcomes = drive.run(jobs, pool, store, monitor, name="score", retries=options.engine.retries)
+    outcomes = run.carry_out(jobs, "score")
     # what ends a job is most often of one edit, which is not to cost the others their scores
     again = [
         score_job(outcome.job.spec, [each], outcome.job.label)
@@ -127,7 +121,7 @@ def _by_frames(
         for each in outcome.job.spec.edits
     ]
     if again:
-        outcomes += drive.run(again, pool, store, monitor, name="score", retries=options.engine.retries)
+        outcomes += run.carry_out(again, "score")
     for outcome in outcomes:
         lost |= _keep(outcome, store)
     for p, (spec, id) in specs.items():
@@ -138,7 +132,7 @@ def _by_frames(
 
 def _job(group: Sequence[PlannedEdit], specs: Mapping[PlannedEdit, tuple[ScoreSpec, str]], store: Store) -> Job:
     edits = {specs[p][1]: _file(p, store) for p in group}
-    label = group[0].label if len(edits) == 1 else f"{group[0].sample.clip}, {group[0].sample.edit}"
+    label = group[0].label if len(edits) == 1 else f"{group[0].sample.name}, {group[0].sample.edit}"
     return score_job(specs[group[0]][0], list(edits.items()), f"{label}: scores")
 
 
@@ -156,29 +150,27 @@ def _keep(outcome: drive.Outcome, store: Store) -> dict[str, str]:
     return lost
 
 
-def _spec(
-    planned: PlannedEdit, names: tuple[str, ...], options: EvaluationOptions, device: str, look: probe.Prober
-) -> ScoreSpec:
+def _spec(planned: PlannedEdit, names: tuple[str, ...], run: Run) -> ScoreSpec:
     sample = planned.sample
     return ScoreSpec(
-        source=(sample.frames or sample.video).absolute(),
-        indices=_indices(planned, look),
+        source=(sample.frames or sample.clip).absolute(),
+        indices=_indices(planned, run.look),
         mask=None if sample.mask is None else sample.mask.absolute(),
         mask_above=sample.mask_above,
         truth=None if sample.truth is None else sample.truth.absolute(),
         target=str(sample.flags.get("target", "")),
         questions=sample.questions,
         metrics=names,
-        stride=FIVE_STRIDE if options.protocol == "five" else 1,
-        flow=options.flow,
-        device=device,
+        stride=FIVE_STRIDE if run.options.protocol == "five" else 1,
+        flow=run.options.flow,
+        device=run.device,
     )
 
 
 def _indices(planned: PlannedEdit, look: probe.Prober) -> tuple[int, ...] | None:
     """The source's frames that are scored: those that are edited, of ours and of others' alike."""
     own = planned.settings
-    if own is None or not planned.sample.video.is_file():
+    if own is None or not planned.sample.clip.is_file():
         return None
     info = look(Path(str(own.clip)))
     return tuple(reader.select(info, own.start, own.frames, own.rate).indices)

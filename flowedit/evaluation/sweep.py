@@ -86,6 +86,6 @@ def sweep(
     out = Path(flags.get("out") or Path("outputs") / clip.stem / datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
     options, _ = evaluation({"out": str(out)})
     sample = one_clip(clip, own)
-    title = f"{sample.clip}: {len(named)} edits"
+    title = f"{sample.name}: {len(named)} edits"
     these = Comparison(tuple(chosen), chosen[0], even=False)
     return side_by_side(options, these, sample, title, (out, out), monitor)

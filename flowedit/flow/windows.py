@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from flowedit.flow.means import Means
 from flowedit.messages import InputError
 from flowedit.types import Backbone, Conditioning, Maps, Scale, Tokens, Velocity
 
@@ -110,8 +111,7 @@ class WindowMaps:
     def __init__(self, maps: Maps, windows: Sequence[Window]) -> None:
         self._maps, self._windows = maps, windows
         self._open: dict[Conditioning, WindowSum] = {}
-        self._sums: dict[Conditioning, Tensor] = {}
-        self._counts: dict[Conditioning, int] = {}
+        self._means = Means()
 
     def window(self, prompt: Conditioning) -> None:
         """Take the maps of a window whose velocity was just evaluated; after the last one they are the clip's."""
@@ -120,13 +120,11 @@ class WindowMaps:
             return
         whole = self._open.setdefault(prompt, WindowSum(self._windows)).add(maps)
         if whole is not None:
-            self._sums[prompt] = whole + self._sums[prompt] if prompt in self._sums else whole
-            self._counts[prompt] = self._counts.get(prompt, 0) + 1
+            self._means.add(prompt, whole)
 
     def take(self, prompt: Conditioning) -> Tensor | None:
         """Mean over the calls since the last take, (rows, K, F, H, W) float32 on the host; None without a call."""
-        total = self._sums.pop(prompt, None)
-        return None if total is None else total / self._counts.pop(prompt)
+        return self._means.take(prompt)
 
 
 class WindowedBackbone:

@@ -17,6 +17,7 @@ from flowedit.messages import InputError
 from flowedit.metrics.catalogue import MASK, METRICS, TRUTH, Metric
 from flowedit.metrics.part import CPU, Part
 from flowedit.metrics.pixels import blacken
+from flowedit.pretrained.raft import signed
 
 CHUNK, PIXELS = 16, 480_000
 """The most frames and pixels a call, beyond one frame: features weigh some hundred times as much as the frame."""
@@ -50,7 +51,7 @@ def lpips(frames: np.ndarray, reference: np.ndarray, net: Net, device: torch.dev
     """
     if frames.shape != reference.shape or min(frames.shape[1:3]) < LEAST:
         raise InputError(f"LPIPS needs frames of one shape, from 32x32 up, not {frames.shape} and {reference.shape}")
-    pairs = ((_signed(clip[some], device) for clip in (frames, reference)) for some in _chunks(frames))
+    pairs = ((signed(clip[some], device) for clip in (frames, reference)) for some in _chunks(frames))
     return _distances(net, device, pairs)
 
 
@@ -75,11 +76,6 @@ def _distances(net: Net, device: torch.device, pairs: Iterable[Iterable[Tensor]]
 def _chunks(frames: np.ndarray) -> list[slice]:
     size = max(1, min(CHUNK, PIXELS // (frames.shape[1] * frames.shape[2])))
     return [slice(start, start + size) for start in range(0, len(frames), size)]
-
-
-def _signed(frames: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 (F, H, W, 3) to float32 (F, 3, H, W) in [-1, 1], as lpips wants it."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 @cache

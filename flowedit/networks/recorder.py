@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from flowedit.flow.means import Means
 from flowedit.messages import InputError
 from flowedit.networks.attention import blockwise_lse, token_attention, with_lse
 from flowedit.types import Conditioning, Tokens
@@ -39,8 +40,7 @@ class Recorder:
             raise InputError(f"mask.normalise {normalise!r} is not one of {', '.join(NORMALISE)}")
         self._tokens = {p: _objects(t, p.embedding.device) for p, t in tokens.items() if len(t)}
         self._joint, self._whole = normalise == "joint", whole
-        self._sums: dict[Conditioning, Tensor] = {}
-        self._counts: dict[Conditioning, int] = {}
+        self._means = Means()
         self._prompt: Conditioning | None = None
         self._rows = slice(0, 0)
         self._blocks: list[Tensor] = []
@@ -52,10 +52,7 @@ class Recorder:
         yield parts
         if not parts:
             return
-        maps = unpatch(torch.cat(parts))
-        old = self._sums.get(prompt)
-        self._sums[prompt] = maps if old is None else old + maps
-        self._counts[prompt] = self._counts.get(prompt, 0) + 1
+        self._means.add(prompt, unpatch(torch.cat(parts)))
 
     @contextmanager
     def rows(self, prompt: Conditioning, rows: slice, parts: list[Tensor]) -> Iterator[None]:
@@ -77,8 +74,7 @@ class Recorder:
 
     def take(self, prompt: Conditioning) -> Tensor | None:
         """Mean over the calls since the last take, (rows, K, F, H, W) float32; None without a call."""
-        total = self._sums.pop(prompt, None)
-        return None if total is None else total / self._counts.pop(prompt)
+        return self._means.take(prompt)
 
     def told(self) -> dict[str, Any] | None:
         """What is read in the evaluation under way, in words that JSON has; None outside one."""

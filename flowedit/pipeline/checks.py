@@ -27,7 +27,8 @@ def check(settings: Settings, clip: Clip) -> Brief:
     """The brief; raises InputError or FileError for what can be refused without a backbone, so before a download."""
     if settings.target is None or not settings.target.strip():
         raise InputError(
-            "no target prompt: say what the clip should show (--target), or what to change (--instruction)"
+            'no target prompt: say what to change, flowedit edit CLIP "replace the fox with a panda", or what the clip '
+            "should show (--target)"
         )
     made = brief(settings)
     if settings.source is None and "source" in made.editor.sides:
@@ -89,20 +90,20 @@ def check_editor(made: Brief, steps: int) -> None:
         )
 
 
-def check_prompt(made: Brief, backbone: Backbone, name: str) -> list[str]:
+def check_prompt(made: Brief, backbone: Backbone, name: str, alone: bool = False) -> list[str]:
     """Notices about a prompt's characters that the backbone cannot read, and words that it never learned.
 
     Raises InputError for a prompt that is too long, an object word of which nothing can be read, and a word of the
-    edit that a small backbone never learned.
+    edit that a small backbone never learned; with `alone`, where nothing but the prompt says what to make, for any.
     """
-    prompt, spec = getattr(made.settings, name) or "", backbone.spec
-    notices = []
+    prompt, spec, notices = getattr(made.settings, name) or "", backbone.spec, []
+    called = "prompt" if alone else name
     if spec.world is not None:  # before its length: a small model spells what it never learned letter by letter
-        notices = _check_learned(made.settings, spec.name, Vocabulary(**spec.world), name, prompt)
+        notices = _check_learned(made.settings, spec.name, Vocabulary(**spec.world), name, prompt, alone)
     try:
         spans, lost = backbone.spans(prompt), backbone.unreadable(prompt)
     except ValueError as error:
-        raise InputError(f"{name}: {error}") from error
+        raise InputError(f"{called}: {error}") from error
     if spec.world is not None:
         return notices
     holes = {place for start, end in lost for place in range(start, end)}
@@ -110,20 +111,22 @@ def check_prompt(made: Brief, backbone: Backbone, name: str) -> list[str]:
         for start, end in words.occurrences(prompt, getattr(made.settings, f"{name}_words")):
             if holes >= set(range(start, end)):
                 raise InputError(f"{name}_words: {spec.name} cannot read {prompt[start:end]!r}: say it in English")
-    return [f"{name}: {spec.name} cannot read {prompt[a:b]!r}" for a, b in lost if spans and prompt[a:b].strip()]
+    return [f"{called}: {spec.name} cannot read {prompt[a:b]!r}" for a, b in lost if spans and prompt[a:b].strip()]
 
 
-def _check_learned(settings: Settings, backbone: str, known: Vocabulary, name: str, prompt: str) -> list[str]:
-    strange = unknown_words(prompt, known)
-    edited = _edit_words(settings, name)
+def _check_learned(
+    settings: Settings, backbone: str, known: Vocabulary, name: str, prompt: str, alone: bool
+) -> list[str]:
+    strange, called = unknown_words(prompt, known), "prompt" if alone else name
+    edited = _split(prompt) - set(words.JOINTS) if alone else _edit_words(settings, name)
     if bad := [word for word in strange if word.lower() in edited]:
         raise InputError(
-            f"{name}: {backbone} never learned {_quoted(bad)}. It knows {_all(known)}; for anything else name a "
+            f"{called}: {backbone} never learned {_quoted(bad)}. It knows {_all(known)}; for anything else name a "
             f"full-size backbone: {_offer()}"
         )
     if not strange:
         return []
-    what = f"{name}: {backbone} never learned {_quoted(strange)}, and what comes may be another thing."
+    what = f"{called}: {backbone} never learned {_quoted(strange)}, and what comes may be another thing."
     return [f"{what} It knows {_all(known)}"]
 
 

@@ -15,7 +15,8 @@ from flowedit.language import words
 from flowedit.language.tasks import TASKS
 from flowedit.machine import device_name, free_memory
 from flowedit.media import cuts
-from flowedit.messages import InputError, listed
+from flowedit.messages import NAN_ADVICE, InputError, listed
+from flowedit.metrics.health import Health
 from flowedit.pipeline.checks import changed
 from flowedit.pipeline.plan import Brief, Plan, native_size
 from flowedit.types import Backbone, BackboneSpec, Geometry
@@ -145,6 +146,17 @@ def of_shots(plan: Plan) -> list[str]:
     if (more := len(said) - cuts.MOST) > 0:
         notices.append(f"and {more} more notices of this kind, of other shots")
     return notices
+
+
+def of_health(made: Health, spec: BackboneSpec) -> list[str]:
+    """A word where what a trained model made is black, of one colour or noise, with what to try."""
+    sign = made.sign() if spec.trained else None
+    if sign is None:
+        return []
+    advice = "drop --size and --strength, lower --target-guidance-scale" if sign == "noise" else NAN_ADVICE
+    return [
+        f"what {spec.name} made is {sign}: {advice} (more: flowedit/pipeline/TROUBLESHOOTING.md, black or noisy result)"
+    ]
 
 
 def of_shape(settings: Settings, spec: BackboneSpec, geometry: Geometry, windows: Sequence[Window]) -> list[str]:

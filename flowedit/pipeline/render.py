@@ -16,6 +16,8 @@ from flowedit.media.pixels import Size, composite, feather, resize
 from flowedit.media.probe import Video
 from flowedit.media.sound import Sound
 from flowedit.media.writer import Writer
+from flowedit.metrics.health import Health
+from flowedit.pipeline.notices import of_health
 from flowedit.pipeline.plan import Plan
 from flowedit.pipeline.record import Edited, Session
 from flowedit.pipeline.source import Shot
@@ -48,18 +50,23 @@ def blends(plan: Plan, edits: Sequence[Edited], pixels: Frames | None) -> bool:
     return masked and plan.settings.composite is not False
 
 
-def rendered(plan: Plan, backbone: Backbone, edits: Sequence[Edited], pixels: Frames | None) -> Iterator[Rendered]:
-    """The frames of all shots in their order, at the source's size, a few at a time.
+def rendered(
+    plan: Plan, backbone: Backbone, edits: Sequence[Edited], pixels: Frames | None, session: Session
+) -> Iterator[Rendered]:
+    """The frames of all shots in their order, at the source's size, a few at a time; then a word if they show nothing.
 
     `pixels` uint8 (F, H, W), a user's mask at the source's size, takes the place of the edits' soft latent masks where
     it alone says what may change. Without either nothing is composited.
     """
+    made, given = Health(), Health()
     blended, originals = blends(plan, edits, pixels), plan.clip.read(plan.clip.selection.indices, chunk=1)
     for edited in edits:
         done, shot = 0, edited.shot
         for part in _rechunked(backbone.decode(edited.z), shot.geometry.source_frames):
             places = range(done, done + len(part))
             original = np.concatenate(list(islice(originals, len(part))))
+            made.add(part)
+            given.add(original)
             # Nothing was run at strength 0: the clip itself, not what the autoencoder makes of it.
             frames = fit.to_source(part, original, shot.fit) if plan.settings.strength else original
             mask = _pixel_mask(plan, edited, pixels, places)
@@ -67,6 +74,8 @@ def rendered(plan: Plan, backbone: Backbone, edits: Sequence[Edited], pixels: Fr
                 frames = composite(frames, original, mask)
             yield Rendered(edited, places, original, frames, mask)
             done += len(part)
+    if plan.settings.strength and given.sign() is None:
+        session.say(of_health(made, backbone.spec))
 
 
 def write_edit(
@@ -92,7 +101,7 @@ def write_edit(
                 folder / "mask_plain.mp4", clip.size, rate, crf=PLAIN_CRF, pixel_aspect=aspect, colour=colour
             )
             others["mask_plain.mp4"] = stack.enter_context(plain)
-        for part in rendered(plan, backbone, edits, pixels):
+        for part in rendered(plan, backbone, edits, pixels, session):
             edit.write(part.edit)
             shown = {"compare.mp4": pictures.grid([resize(part.source, size), resize(part.edit, size)], labels)}
             if part.mask is not None:
@@ -110,11 +119,14 @@ def write_clip(
     backbone: Backbone, geometry: Geometry, z: Tensor, path: Path, rate: Fraction | None, session: Session
 ) -> None:
     """A generated clip at its working size and, without a `rate`, at the backbone's own."""
+    made = Health()
     session.announce("decode, write", geometry.source_frames)
     with Writer(path, geometry.size, rate or Fraction(backbone.spec.fps)) as writer:
         for part in _rechunked(backbone.decode(z), geometry.source_frames):
             writer.write(part)
+            made.add(part)
             session.advance(len(part))
+    session.say(of_health(made, backbone.spec))
 
 
 def _mask_picture(plan: Plan, part: Rendered, mask: np.ndarray, size: Size) -> np.ndarray:

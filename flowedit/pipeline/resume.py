@@ -26,7 +26,7 @@ from torch import Tensor
 from flowedit.machine import digest, digest_file, digest_folder, versions, whole_file
 from flowedit.messages import Cancelled, InputError, NumericalError, OutOfMemoryError, listed
 from flowedit.pipeline.outputs import Staging
-from flowedit.pipeline.plan import Plan
+from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session, plain
 from flowedit.types import Backbone, Step
 
@@ -42,7 +42,7 @@ MEMORY = ("runtime.offload", "runtime.rows")
 Tensors = dict[str, Tensor]
 
 
-class Kept:
+class Journal:
     """The hidden folder of one edit: tensors and plain facts by name; without a folder nothing is kept or found."""
 
     def __init__(self, folder: Path | None = None, say: Callable[[Sequence[str]], None] = lambda texts: None) -> None:
@@ -90,7 +90,7 @@ class Kept:
             return None
         if not self._told:
             self._told = True
-            self._say(["an earlier run of this edit was not finished: this one goes on where it stopped"])
+            self._say(["an earlier run of this was not finished: this one goes on where it stopped"])
         return found
 
     def drop(self, pattern: str) -> None:
@@ -110,14 +110,14 @@ class Steps:
 
     def __init__(
         self,
-        kept: Kept,
+        journal: Journal,
         shot: int,
         recalls: Any,
         state: Callable[[], Tensors] = dict,
         restore: Callable[[Tensors], None] = lambda state: None,
         evaluations: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._kept, self._name, self._recalls = kept, f"shot-{shot:03}-step", recalls
+        self._journal, self._name, self._recalls = journal, f"shot-{shot:03}-step", recalls
         self._state, self._restore, self._evaluations = state, restore, evaluations
         self._unsaved: dict[int, Tensor] = {}
         self._states: dict[int, Tensor] = {}
@@ -127,13 +127,13 @@ class Steps:
         self._find()
 
     def _find(self) -> None:
-        if self._recalls is None or (found := self._kept.load(self._name)) is None:
+        if self._recalls is None or (found := self._journal.load(self._name)) is None:
             return
         tensors, facts = found
         last = int(facts["step"])
         for step in range(last):
             if step in self._recalls:
-                if (recalled := self._kept.load(f"{self._name}-{step:05}")) is None:
+                if (recalled := self._journal.load(f"{self._name}-{step:05}")) is None:
                     return  # the way is broken: it is gone again from its start
                 self._states[step] = recalled[0]["z"]
         self._states[last] = tensors.pop("z")
@@ -149,7 +149,7 @@ class Steps:
 
     def took(self, step: Step) -> None:
         """A step of this run: keep its state if it is time, after a look for NaN."""
-        if self._recalls is None or not self._kept.keeps:
+        if self._recalls is None or not self._journal.keeps:
             return  # no look at the device, and no state held, for nothing
         if step.index in self._recalls:
             self._unsaved[step.index] = step.z
@@ -158,23 +158,23 @@ class Steps:
             return
         step.check()
         for index, z in self._unsaved.items():
-            self._kept.save(f"{self._name}-{index:05}", {"z": z})
+            self._journal.save(f"{self._name}-{index:05}", {"z": z})
         self._unsaved.clear()
         done = self.evaluations + self._evaluations()
-        self._kept.save(self._name, {"z": step.z, **self._state()}, step=step.index, evaluations=done)
+        self._journal.save(self._name, {"z": step.z, **self._state()}, step=step.index, evaluations=done)
         now = time.monotonic()
         self._due = now + max(SECONDS, SHARE * (now - start))
 
 
 @contextmanager
-def unfinished(stage: Staging, key: Mapping[str, Any] | None, session: Session) -> Iterator[Kept]:
+def unfinished(stage: Staging, key: Mapping[str, Any] | None, session: Session) -> Iterator[Journal]:
     """What is kept of the edit of this key beside its result; gone once the block is done.
 
     It stays where the block was killed, interrupted or out of memory, and those errors say so. It goes where the same
     command would fail again, or was cancelled. A run beside another of the same edit keeps nothing.
     """
     if key is None:
-        yield Kept()
+        yield Journal()
         return
     from filelock import FileLock, Timeout
 
@@ -184,35 +184,35 @@ def unfinished(stage: Staging, key: Mapping[str, Any] | None, session: Session) 
         lock = FileLock(folder / ".lock")
         lock.acquire(timeout=0)  # a killed process loses its lock with its life
     except (OSError, Timeout):
-        yield Kept()
+        yield Journal()
         return
-    kept, stays = Kept(folder, session.say), True
+    journal, stays = Journal(folder, session.say), True
     try:
         session.say(_others(stage, folder, key))
         _sweep(folder, stage)
         (folder / "key.json").write_text(json.dumps(key), encoding="utf-8")
-        yield kept
+        yield journal
         stays = False
     except (Cancelled, InputError, NumericalError):
         stays = False
         raise
     except KeyboardInterrupt:
-        if kept.holds:
+        if journal.holds:
             raise KeyboardInterrupt(f"what is done is kept in {str(folder)!r}; the same command goes on") from None
         raise
     except OutOfMemoryError as error:
-        if kept.holds:
+        if journal.holds:
             raise OutOfMemoryError(
                 f"{error}. What is done so far is kept in {str(folder)!r}: with more memory free, or with less to "
                 "need (--runtime), the same command goes on from there; other settings start anew"
             ) from error
         raise
     except Exception:
-        if kept.holds:
+        if journal.holds:
             session.say([f"what is done is kept in {str(folder)!r}; the same command goes on"])
         raise
     finally:
-        stays = stays and kept.holds
+        stays = stays and journal.holds
         lock.release()
         if not stays:
             shutil.rmtree(folder, ignore_errors=True)
@@ -234,20 +234,20 @@ def forget_others(stage: Staging, key: Mapping[str, Any] | None) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def key_of(plan: Plan, backbone: Backbone, checkpoint: Path | None) -> dict[str, Any]:
-    """All that decides the result of an edit, as plain values by name: settings, clip, mask, backbone, versions."""
-    settings = plan.settings
+def key_of(made: Brief, backbone: Backbone, checkpoint: Path | None, clip: Path | None = None) -> dict[str, Any]:
+    """All that decides a result, as plain values by name: settings, clip if there is one, mask, backbone, versions."""
+    settings = made.settings
     values = _flat(plain(asdict(settings)))
     for name in ("clip", "out", "user_mask", "caption", "backbone.path", "runtime.cache", *MEMORY):
         values.pop(name, None)
-    run = plan.brief.editor.run
+    run = made.editor.run
     module = getattr(sys.modules.get(getattr(run, "__module__", "")), "__file__", None)
     described = {
         name: value for name, value in backbone.describe().items() if name not in ("folder", "offload", "rows")
     }
     return {
         **values,
-        "clip": digest_file(plan.clip.video.path),
+        "clip": None if clip is None else digest_file(clip),
         "user_mask": None if settings.user_mask is None else digest_file(Path(settings.user_mask)),
         "weights": None if checkpoint is None else digest_folder(checkpoint),
         **{f"backbone's {name}": value for name, value in described.items()},

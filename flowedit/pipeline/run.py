@@ -42,10 +42,10 @@ from flowedit.pipeline.plan import (
 from flowedit.pipeline.record import Edited, Session, describe_generation, describe_run
 from flowedit.pipeline.region import user_latent
 from flowedit.pipeline.render import blends, rendered, write_clip, write_edit
-from flowedit.pipeline.resume import Kept, forget_others, key_of, unfinished
+from flowedit.pipeline.resume import Journal, Steps, forget_others, key_of, unfinished
 from flowedit.pipeline.source import Clip, Shot, cut_places, loses_margins, open_clip, working_frames, working_mask
 from flowedit.pipeline.steer import bind, encode, run_editor, steer
-from flowedit.types import Backbone, EditedFrames, EditResult, Frames, GeneratedClip
+from flowedit.types import Backbone, EditedFrames, EditResult, Frames, GeneratedClip, Geometry
 
 CARRIES = 22.0
 """PSNR in dB of a clip after encoding and decoding, below which the user is told."""
@@ -204,12 +204,12 @@ def edit_clip(
     plan = prepared.plan
     inputs = filter(None, [str(clip.video.path), settings.user_mask])
     place = settings.out if out is None else str(out)
-    key = key_of(plan, backbone, checkpoint(settings, fetch=False)) if keep else None
+    key = key_of(plan.brief, backbone, checkpoint(settings, fetch=False), clip.video.path) if keep else None
     with (
         staging(place, clip.video.path.stem, EDIT, inputs) as stage,
-        unfinished(stage, key, session) as kept,
+        unfinished(stage, key, session) as journal,
     ):
-        edits = edit_shots(prepared, backbone, session, kept)
+        edits = edit_shots(prepared, backbone, session, journal)
         with session.meter.phase("decode and write"), torch.no_grad():
             write_edit(plan, backbone, edits, prepared.pixels, stage.folder, session)
         run = describe_run(plan, backbone, edits, session)
@@ -231,10 +231,10 @@ def edit_clip(
 def edit_array(settings: Settings, backbone: Backbone, clip: Clip, session: Session) -> EditedFrames:
     """One edit of frames in memory, to frames in memory; nothing is written."""
     prepared = prepare(settings, backbone, clip, session)
-    edits = edit_shots(prepared, backbone, session, Kept())
+    edits = edit_shots(prepared, backbone, session, Journal())
     with session.phase("decode", len(clip.selection.indices)), torch.no_grad():
         parts = []
-        for each in rendered(prepared.plan, backbone, edits, prepared.pixels):
+        for each in rendered(prepared.plan, backbone, edits, prepared.pixels, session):
             parts.append((each.edit, each.mask))
             session.advance(len(each.places))
     masks = [mask for _, mask in parts if mask is not None]
@@ -246,25 +246,27 @@ def edit_array(settings: Settings, backbone: Backbone, clip: Clip, session: Sess
     )
 
 
-def edit_shots(prepared: Prepared, backbone: Backbone, session: Session, kept: Kept) -> list[Edited]:
+def edit_shots(prepared: Prepared, backbone: Backbone, session: Session, journal: Journal) -> list[Edited]:
     """Every shot of the clip, encoded and edited; the autoencoder need not come back between their edits."""
     plan, edits = prepared.plan, []
-    encoded = _encoded(plan, backbone, session, kept)
+    encoded = _encoded(plan, backbone, session, journal)
     for number, (shot, x_src) in enumerate(zip(plan.shots, encoded, strict=True), 1):
         if session.stopped:  # a callback ended the whole edit: what follows stays as it is
             edits.append(Edited(shot, x_src, x_src.clone(), torch.zeros_like(x_src[:, :1]), None, 0, {}))
             continue
         session.shot = number
-        edits.append(_edited(prepared, backbone, shot, x_src, session, kept))
+        edits.append(_edited(prepared, backbone, shot, x_src, session, journal))
     if plan.settings.composite is True and not blends(plan, edits, prepared.pixels):
         session.say(["composite=true has no effect: there is no mask"])
     return edits
 
 
-def _edited(prepared: Prepared, backbone: Backbone, shot: Shot, x_src: Tensor, session: Session, kept: Kept) -> Edited:
+def _edited(
+    prepared: Prepared, backbone: Backbone, shot: Shot, x_src: Tensor, session: Session, journal: Journal
+) -> Edited:
     """One shot, edited, or as an earlier run had edited it."""
     plan, user, name = prepared.plan, None, f"shot-{session.shot:03}-edited"
-    if (found := kept.load(name)) is not None:
+    if (found := journal.load(name)) is not None:
         tensors, facts = found
         session.say(facts["said"])
         return Edited(
@@ -280,15 +282,15 @@ def _edited(prepared: Prepared, backbone: Backbone, shot: Shot, x_src: Tensor, s
         section = between(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
         user = user_latent(working_mask(shot, section), plan.spec, shot.geometry)
     own, said = own_latents(plan.spec, shot.geometry), len(session.notices)
-    done = steer(plan.brief, backbone, x_src, plan.grid, shot.windows, own, session, user, kept)
+    done = steer(plan.brief, backbone, x_src, plan.grid, shot.windows, own, session, user, journal)
     mask = None if done.mask is None else done.mask.cpu()
     edited = Edited(shot, x_src, done.z.cpu(), mask, done.objects, done.evaluations, dict(done.reports))
     if not session.stopped:
         parts = {"z": edited.z, "mask": mask, "objects": done.objects}
         tensors = {key: part for key, part in parts.items() if part is not None}
         facts = {"evaluations": done.evaluations, "reports": edited.reports, "said": session.notices[said:]}
-        kept.save(name, tensors, **facts)
-        kept.drop(f"shot-{session.shot:03}-step*")
+        journal.save(name, tensors, **facts)
+        journal.drop(f"shot-{session.shot:03}-step*")
     return edited
 
 
@@ -302,12 +304,12 @@ def _latents(edits: Sequence[Edited]) -> dict[str, Any]:
     }
 
 
-def _encoded(plan: Plan, backbone: Backbone, session: Session, kept: Kept) -> list[Tensor]:
+def _encoded(plan: Plan, backbone: Backbone, session: Session, journal: Journal) -> list[Tensor]:
     """The source latents of all shots, on the host."""
     encoded, told = [], backbone.spec.world is None
     for number, shot in enumerate(plan.shots, 1):
         name, lost = f"shot-{number:03}-encoded", []
-        if (found := kept.load(name)) is not None:
+        if (found := journal.load(name)) is not None:
             x_src, lost = found[0]["x_src"], list(found[1]["said"])
         else:
             frames = working_frames(plan.clip, shot)
@@ -319,7 +321,7 @@ def _encoded(plan: Plan, backbone: Backbone, session: Session, kept: Kept) -> li
         told = told or bool(lost)
         encoded.append(x_src.cpu())
         if found is None:
-            kept.save(name, {"x_src": x_src}, said=lost)
+            journal.save(name, {"x_src": x_src}, said=lost)
     return encoded
 
 
@@ -342,7 +344,8 @@ def _lost(backbone: Backbone, frames: Frames, x_src: Tensor) -> list[str]:
 def generate(settings: Settings, backbone: Backbone, session: Session | None = None) -> GeneratedClip:
     """A clip from the target prompt alone, by the same seam: random noise at strength 1.
 
-    Raises InputError for a lack of a prompt, another mode, or a grid that does not begin at pure noise.
+    One that was killed goes on where it was. Raises InputError for a lack of a prompt, a word that a small backbone
+    never learned, another mode, or a grid that does not begin at pure noise.
     """
     if not (settings.target or "").strip():
         raise InputError('no prompt: say what the clip shows: flowedit generate "a fox moves right over green grass"')
@@ -350,7 +353,7 @@ def generate(settings: Settings, backbone: Backbone, session: Session | None = N
         raise InputError("generation starts from noise: it needs mode=random_noise")
     session = session or Session(backbone.device)
     made, spec = brief(replace(settings, strength=1.0, source=None, source_words="", target_words="")), backbone.spec
-    session.say(check_prompt(made, backbone, "target"))
+    session.say(check_prompt(made, backbone, "target", alone=True))
     grid = tuple(make_grid(made.settings, backbone))
     if grid[0] != float(backbone.knots[0]):
         raise InputError(f"generation starts from pure noise: the grid must begin at {float(backbone.knots[0]):.6g}")
@@ -362,17 +365,36 @@ def generate(settings: Settings, backbone: Backbone, session: Session | None = N
     shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid)
     session.start(notices.of_start(settings, backbone, shape, made.cost * len(places)))
     session.say([*notices.of_shape(settings, spec, geometry, places), *spec.notices])
-    with staging(settings.out, "generate", GENERATE) as stage:
-        seen = windows.over(backbone, places)
-        with session.meter.phase("embed"):
-            _, velocities = bind(made, seen)
-        start, before = torch.zeros((1, *geometry.latent), device=seen.device), backbone.evaluations
-        with session.meter.phase("edit"), torch.no_grad():
-            z, _ = run_editor(made, start, velocities, grid, None, own_latents(spec, geometry), session)
-        evaluations = backbone.evaluations - before
+    key = key_of(made, backbone, checkpoint(settings, fetch=False))
+    with (
+        staging(settings.out, "generate", GENERATE) as stage,
+        unfinished(stage, key, session) as journal,
+    ):
+        z, evaluations = _generated(made, windows.over(backbone, places), geometry, grid, session, journal)
         with session.meter.phase("decode and write"), torch.no_grad():
             write_clip(backbone, geometry, z, stage.folder / "video.mp4", settings.rate, session)
         described = describe_generation(made, backbone, grid, evaluations, session)
         write_yaml(stage.folder / "run.yaml", described)
         folder = stage.commit()
+        forget_others(stage, key)
     return GeneratedClip(folder, folder / "video.mp4", described)
+
+
+def _generated(
+    made: Brief, seen: Backbone, geometry: Geometry, grid: tuple[float, ...], session: Session, journal: Journal
+) -> tuple[Tensor, int]:
+    """The latents of a clip that is made, and the batch rows that they took; or as an earlier run had made them."""
+    if (found := journal.load("made")) is not None:
+        return found[0]["z"].to(seen.device), int(found[1]["evaluations"])
+    with session.meter.phase("embed"):
+        _, velocities = bind(made, seen)
+    start, before = torch.zeros((1, *geometry.latent), device=seen.device), seen.evaluations
+    recalled = made.editor.recalls and made.editor.recalls(made.settings.mode, len(grid) - 1)
+    steps = Steps(journal, session.shot, recalled, evaluations=lambda: seen.evaluations - before)
+    with session.meter.phase("edit"), torch.no_grad():
+        own = own_latents(seen.spec, geometry)
+        z, _ = run_editor(made, start, velocities, grid, None, own, session, steps)
+    evaluations = steps.evaluations + seen.evaluations - before
+    if not session.stopped:
+        journal.save("made", {"z": z}, evaluations=evaluations)
+    return z, evaluations

@@ -15,7 +15,7 @@ from flowedit.messages import NAN_ADVICE, NumericalError
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.region import region
-from flowedit.pipeline.resume import Kept, Steps
+from flowedit.pipeline.resume import Journal, Steps
 from flowedit.types import Backbone, Conditioning, Frames, Mask, Side, Step, Stop, Velocity
 
 CHECK_SECONDS = 2.0
@@ -60,15 +60,15 @@ def steer(
     own: slice,
     session: Session,
     user: Tensor | None = None,
-    kept: Kept | None = None,
+    journal: Journal | None = None,
 ) -> Steered:
     """The source latent (1, C, f, h, w) through the brief's editor, with the prompts embedded first.
 
     A clip longer than its window stays on the host, and the network sees it in the windows at `places`. `own` are the
     latent frames that hold the clip's own frames, not those that the model's shape adds: means over time count no
-    others. `user` is a user's latent mask (1, 1, f, h, w). With `kept` the edit goes on after the steps that an earlier
-    run of it took, and its own are kept. Raises InputError for words that are not in their prompt, NumericalError for
-    NaN or Inf.
+    others. `user` is a user's latent mask (1, 1, f, h, w). With a `journal` the edit goes on after the steps that an
+    earlier run of it took, and its own are kept. Raises InputError for words that are not in their prompt,
+    NumericalError for NaN or Inf.
     """
     seen = windows.over(backbone, places)
     x_src, user = x_src.to(seen.device), None if user is None else user.to(seen.device)
@@ -79,7 +79,7 @@ def steer(
         velocities["target"] = where.guided(velocities["target"])
         recalled = brief.editor.recalls and brief.editor.recalls(brief.settings.mode, len(grid) - 1)
         steps = Steps(
-            kept or Kept(),
+            journal or Journal(),
             session.shot,
             recalled,
             where.state,
@@ -138,7 +138,7 @@ def run_editor(
         session.say([text])
 
     session.announce("edit", (len(grid) - 1) * editor.passes(settings.mode))
-    steps = steps or Steps(Kept(), session.shot, None)
+    steps = steps or Steps(Journal(), session.shot, None)
     listener = Listener(velocities, mask, session, steps, gather, x_src.device)
     inputs = EditorInputs(
         x_src=x_src,

@@ -1,7 +1,9 @@
 """One door to the model hub: the local cache first, safetensors only, and every failure in one line."""
 
 import errno
+import logging
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,20 +138,31 @@ def _fetch(place: str | Path, read: Callable[[bool], T]) -> T:
         return download(f"{place}{size} from the model hub", advice, lambda: read(False))
 
 
-@contextmanager
-def quiet(bars: bool = False) -> Iterator[None]:
-    """No messages of other libraries inside our own progress, and no bars but a download's."""
-    from transformers.utils import logging  # a second of import that a look into the cache should not cost
+_ALONE = threading.RLock()
 
-    shown, levels = logging.is_progress_bar_enabled(), [log.get_verbosity() for log in (logging, hub_logging)]
-    if not bars:
-        logging.disable_progress_bar()
-    for log in (logging, hub_logging):
-        log.set_verbosity_error()
-    try:
-        yield
-    finally:
-        for log, level in zip((logging, hub_logging), levels, strict=True):
-            log.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()
+
+@contextmanager
+def quiet(*others: Any, bars: bool = False) -> Iterator[None]:
+    """No messages of other libraries inside our own progress, and no bars but a download's: what matters we say.
+
+    `others` are the `logging` modules of more libraries than transformers and the hub's client. One thread at a time:
+    what loads a model changes states of the whole process as well, and another thread's model comes out empty.
+    """
+    from transformers.utils import logging as transformers_logging  # a second that a look into the cache need not cost
+
+    libraries = (transformers_logging, *others)
+    with _ALONE:
+        shown = [(each, each.is_progress_bar_enabled()) for each in libraries]
+        levels = [(each, each.get_verbosity()) for each in (*libraries, hub_logging)]
+        for each in () if bars else libraries:
+            each.disable_progress_bar()
+        for each, _ in levels:
+            each.set_verbosity(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for each, level in levels:
+                each.set_verbosity(level)
+            for each, had in shown:
+                if had:
+                    each.enable_progress_bar()

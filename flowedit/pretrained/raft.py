@@ -39,7 +39,7 @@ def load(device: torch.device) -> Flow:
         top, left = (_border(side) for side in a.shape[1:3])
         found = []
         for start in range(0, len(a), CHUNK):
-            pair = [pad(_signed(x[start : start + CHUNK], device), (*left, *top), mode="replicate") for x in (a, b)]
+            pair = [pad(signed(x[start : start + CHUNK], device), (*left, *top), mode="replicate") for x in (a, b)]
             found.append(model(*pair)[-1][:, :, top[0] :, left[0] :])
         return torch.cat(found)[:, :, : a.shape[1], : a.shape[2]].permute(0, 2, 3, 1).cpu().numpy()
 
@@ -52,8 +52,8 @@ def _border(side: int) -> tuple[int, int]:
     return more // 2, more - more // 2
 
 
-def _signed(frames: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 (n, H, W, 3) to float32 (n, 3, H, W) in [-1, 1]."""
+def signed(frames: np.ndarray, device: torch.device) -> Tensor:
+    """uint8 (n, H, W, 3) to float32 (n, 3, H, W) in [-1, 1], as networks of torchvision's kind want it."""
     return torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 

@@ -530,7 +530,8 @@ def test_a_kill_from_outside(tmp_path, clip_file, backbone_2b):
         left = {path.name: path.read_bytes() for path in (place / "out").iterdir() if path.is_file()}
         assert left == earlier
         assert len(list((place / "out").glob(".flowedit-*.partial"))) == (kind == signal.SIGKILL)
-        assert len(list((place / "out").glob(".out.*.unfinished"))) == 1
+        said = (place / "said").read_text(encoding="utf-8")
+        assert len(list((place / "out").glob(".out.*.unfinished"))) == 1, said
     said = (tmp_path / "SIGTERM" / "said").read_text(encoding="utf-8")
     assert said.splitlines()[-1].startswith("flowedit: interrupted; what is done is kept in")
     assert "Traceback" not in said

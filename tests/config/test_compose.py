@@ -131,12 +131,14 @@ def test_a_backbone_is_known_by_its_hub_id_and_in_any_case(given, name):
     assert made.mask == compose.compose({"backbone": name}).mask
 
 
-def test_another_id_is_looked_for_on_the_hub_and_nothing_else_is():
+def test_another_id_is_looked_for_on_the_hub_and_nothing_else_is(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tests").mkdir()
     other = compose.compose({"backbone": "someone/CogVideoX-tuned"}).backbone
     assert (other.name, other.repository, other.path) == ("someone/CogVideoX-tuned", "someone/CogVideoX-tuned", None)
     assert compose.compose({"backbone": "someone/CogVideoX-5b"}).backbone.repository == "someone/CogVideoX-5b"
     assert compose.compose({"backbone": "someone/x"}, ["backbone=cogvideox-2b"]).backbone.name == "cogvideox-2b"
-    for bad in ("none", "a/b/c", "../x", "./weights", "tests/nothing", "cogvideox-3b"):
+    for bad in ("none", "a/b/c", "../no-such-folder", "./weights", "tests/nothing", "cogvideox-3b"):
         with pytest.raises(flowedit.InputError, match="unknown backbone"):
             compose.compose({"backbone": bad})
 
@@ -156,3 +158,25 @@ def test_every_name_from_elsewhere_leads_to_a_key_and_is_none_itself():
     known = compose._keys(())
     assert set(ELSEWHERE.values()) <= set(known)
     assert not set(ELSEWHERE) & set(known)
+
+
+OVERRIDES = [
+    (),
+    ("mode=flowedit", "steps=3", "strength=0.5"),
+    ("task=add", "seed=1e3", "frames=null", "composite=true", "fps=1/3", "cuts=[2,3]", "source=a b", "target="),
+    ("backbone=folder", "backbone.path=/a/b c", "runtime.threads=2", "object_guidance_scales=[3,6.0]"),
+    ("mask.blocks=[0.1,0.2]", "mask.threshold=otsu", 'source="a, b"', "target='it is'", "mode.times=[1,0.5,0]"),
+    ("steps=1,2",), ("steps=${seed}",), ("mode.nothing=1",), ("steps.x=1",), ("mask={pool: 0.5}",), ("source=a, b",),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("overrides", OVERRIDES)
+def test_a_kept_composition_takes_values_as_hydra_does(overrides):
+    def made(by):
+        try:
+            return repr(by(overrides, "config"))
+        except flowedit.InputError as error:
+            return str(error)
+
+    assert made(compose.composed) == made(compose._composed)
+    assert made(compose.composed) == made(compose.composed)  # what was kept is not changed

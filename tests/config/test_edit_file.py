@@ -79,9 +79,9 @@ def test_what_is_for_scoring_is_read_beside_the_flags_and_ignored_by_the_edit(tm
     path.write_text(yaml.safe_dump(data | scoring), encoding="utf-8")
     row = edit_file.read_row(path, data | scoring)
     assert row.flags == {"source": "s", "target": "t", "steps": 3}
-    assert (row.video, row.clip, row.edit, row.kind) == (tmp_path / "a" / "dog.mp4", "a/dog", "to fox", "animal")
+    assert (row.clip, row.name, row.edit, row.kind) == (tmp_path / "a" / "dog.mp4", "a/dog", "to fox", "animal")
     assert (row.score_mask, row.truth) == (tmp_path / "masks" / "dog", tmp_path / "true.mp4")
-    assert edit_file.read_edit(path) == row.flags | {"clip": str(row.video)}
+    assert edit_file.read_edit(path) == row.flags | {"clip": str(row.clip)}
     alone = edit_file.read_row(path, data)
     assert (alone.score_mask, alone.truth, alone.edit, alone.kind) == (None, None, None, "")
 

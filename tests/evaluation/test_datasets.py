@@ -83,7 +83,7 @@ def refused(path, *says):
 def test_five_s_layout(bench):
     made = read(bench)
     assert made.name == "five"
-    assert [(p.clip, p.edit, p.kind, p.problem) for p in made.samples] == [
+    assert [(p.name, p.edit, p.kind, p.problem) for p in made.samples] == [
         ("dog", "edit1", "rigid replacement", None),
         ("cat", "edit1", "rigid replacement", None),
         ("dog", "edit3", "colour", None),
@@ -91,7 +91,7 @@ def test_five_s_layout(bench):
     ]
     dog = made.samples[0]
     assert dog.flags == SHOWN
-    assert (dog.video, dog.frames) == (bench / "videos" / "dog.mp4", bench / "images" / "dog")
+    assert (dog.clip, dog.frames) == (bench / "videos" / "dog.mp4", bench / "images" / "dog")
     assert (dog.mask, dog.mask_above, dog.truth) == (bench / "bmasks" / "dog", 0, None)
     assert (dog.questions.source, dog.questions.target) == ("a dog?", "a fox?")
     assert dog.questions.choice == "which? a) dog b) fox"
@@ -114,18 +114,18 @@ def test_the_evaluator_s_own_folder_is_the_prompt_cut_as_long_as_save_dir(bench)
 
 
 def test_a_video_that_is_there_as_images_is_written_once_and_to_the_same_bytes(bench, tmp_path):
-    (cat,) = (p for p in read(bench).samples if p.clip == "cat")
-    assert cat.video.parent == tmp_path / "workspace"
-    footage = open_footage(cat.video)
+    (cat,) = (p for p in read(bench).samples if p.name == "cat")
+    assert cat.clip.parent == tmp_path / "workspace"
+    footage = open_footage(cat.clip)
     assert (footage.count, footage.size, footage.fps) == (3, SIZE, 16)
     first = next(footage.read([0])).astype(int)
     assert np.abs(first - next(open_footage(cat.frames).read([0]))).max() <= 2
-    bytes_, time = cat.video.read_bytes(), cat.video.stat().st_mtime_ns
-    assert read(bench).samples[1].video.stat().st_mtime_ns == time
-    (elsewhere,) = (p.video for p in catalogue.read(bench, tmp_path / "b").samples if p.clip == "cat")
-    assert (elsewhere.name, elsewhere.read_bytes()) == (cat.video.name, bytes_)
+    bytes_, time = cat.clip.read_bytes(), cat.clip.stat().st_mtime_ns
+    assert read(bench).samples[1].clip.stat().st_mtime_ns == time
+    (elsewhere,) = (p.clip for p in catalogue.read(bench, tmp_path / "b").samples if p.name == "cat")
+    assert (elsewhere.name, elsewhere.read_bytes()) == (cat.clip.name, bytes_)
     cv2.imwrite(str(bench / "images" / "cat" / "00002.jpg"), np.zeros((*SIZE, 3), np.uint8))
-    assert read(bench).samples[1].video != cat.video, "other images, another file"
+    assert read(bench).samples[1].clip != cat.clip, "other images, another file"
     assert [f.suffix for f in (tmp_path / "workspace").iterdir()] == [".mp4", ".mp4"]
 
 
@@ -264,7 +264,7 @@ def test_a_list_of_edits(listed):
     made = read(path)
     assert made.name == "list"
     dog, cat = made.samples
-    assert (dog.clip, dog.edit, dog.kind, dog.mask, dog.truth, dog.questions) == (
+    assert (dog.name, dog.edit, dog.kind, dog.mask, dog.truth, dog.questions) == (
         "dog",
         "edit",
         "",
@@ -272,9 +272,9 @@ def test_a_list_of_edits(listed):
         None,
         None,
     )
-    assert (dog.video, dog.frames, dog.problem) == (path.parent / "dog.mp4", None, None)
+    assert (dog.clip, dog.frames, dog.problem) == (path.parent / "dog.mp4", None, None)
     assert dog.flags == SHOWN
-    assert (cat.clip, cat.edit, cat.kind, cat.problem) == ("more-cat", "to-fox", "animal", None)
+    assert (cat.name, cat.edit, cat.kind, cat.problem) == ("more-cat", "to-fox", "animal", None)
     assert (cat.mask, cat.mask_above, cat.truth) == (path.parent / "mask", 127, path.parent / "dog.mp4")
     assert cat.flags == SHOWN | {"steps": 7, "composite": False}
     assert cat.edit_places == ("more-cat/to-fox", "more-cat/to-fox.mp4")
@@ -282,7 +282,7 @@ def test_a_list_of_edits(listed):
 
 def test_one_mapping_is_a_list_of_one(listed):
     (sample,) = read(listed({"clip": "dog.mp4", **SHOWN})).samples
-    assert (sample.clip, sample.problem) == ("dog", None)
+    assert (sample.name, sample.problem) == ("dog", None)
 
 
 def test_what_is_wrong_with_one_row_stands_in_it_alone(listed):
@@ -357,16 +357,16 @@ def test_the_example_s_mask_is_the_true_one():
 def test_scenes_of_the_pocket_world(tmp_path):
     scenes = Scenes(7, 2, ("replace", "add"))
     made = catalogue.read("pocket", tmp_path / "a", scenes)
-    assert [(p.clip, p.edit, p.kind) for p in made.samples] == [
+    assert [(p.name, p.edit, p.kind) for p in made.samples] == [
         (seed, kind, kind) for seed in ("7", "8") for kind in ("replace", "add")
     ]
     world = pocket.packaged_world()
     for sample in made.samples:
-        true = edit(int(sample.clip), sample.edit, world.size, world.frames, world.vocabulary)
+        true = edit(int(sample.name), sample.edit, world.size, world.frames, world.vocabulary)
         assert sample.flags["source"] == true.source.caption
         assert sample.flags["target_words"] == ", ".join(true.target_words)
-        assert compose.compose(sample.flags).seed == int(sample.clip)
-        for path, frames in ((sample.video, true.source.frames), (sample.truth, true.target.frames)):
+        assert compose.compose(sample.flags).seed == int(sample.name)
+        for path, frames in ((sample.clip, true.source.frames), (sample.truth, true.target.frames)):
             footage = open_footage(path)
             assert (footage.count, footage.size, footage.fps) == (9, (64, 64), 8)
             (shown,) = footage.read(range(9))

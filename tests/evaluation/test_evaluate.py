@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from conftest import write_clip
 
@@ -337,6 +338,7 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(command, tmp_path, monke
     (tmp_path / "two.yaml").write_text(yaml.safe_dump([ROW, {**ROW, "edit": "b"}]))
     (tmp_path / "climbs.yaml").write_text(yaml.safe_dump([{**ROW, "clip": "../fox.mp4"}]))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flowedit.machine.find_device", lambda _: torch.device("cpu"))  # whatever this machine has
     monkeypatch.setattr(
         "flowedit.pipeline.run.load_backbone", lambda *_: pytest.fail("refused before a model is loaded")
     )

@@ -26,7 +26,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path):
     rng = random.Random(0)
     command = [
         sys.executable, "-c", RUN, "evaluate", str(file), "--modes", "inversion_free,random_noise",
-        "steps=3", "strength=1", "runtime.dtype=bfloat16", "runtime.device=cpu", "--out",
+        "--metrics", "psnr", "steps=3", "strength=1", "runtime.dtype=bfloat16", "runtime.device=cpu", "--out",
     ]  # fmt: skip
     start = time.monotonic()
     subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
@@ -43,7 +43,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path):
     subprocess.run([*command, str(tmp_path / "killed")], check=True, capture_output=True)
     tables = [_told(tmp_path / name / "table.csv") for name in ("whole", "killed")]
     assert tables[0] == tables[1]
-    assert len(tables[0]) > 20
+    assert len(tables[0]) > 15
     kept = [{path.name for path in (tmp_path / name / ".jobs").iterdir()} for name in ("whole", "killed")]
     assert kept[0] == kept[1]
 

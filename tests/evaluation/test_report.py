@@ -276,7 +276,7 @@ def test_videos_come_first_and_each_file_has_its_link(clips, tmp_path):
     linked = [a.replace("%20", " ") for a in re.findall(r'<a href="([^"#]+)">(?:file|mask)</a>', text)]
     shown = page_of(clips).exhibits[0]
     assert len(linked) == len(re.findall("<video ", text))
-    assert (tmp_path / linked[0]).samefile(shown.video)
+    assert (tmp_path / linked[0]).samefile(shown.clip)
     assert "Nothing is blended back." in plain(text)
 
 

@@ -62,6 +62,15 @@ def test_several_seeds_make_named_folders_a_table_and_a_page_and_go_on(tmp_path,
     assert (code, again) == (0, out), err
 
 
+def test_strengths_that_come_to_the_same_steps_are_one_edit_and_told(tmp_path, command):
+    args = ["edit", FOX, *PROMPTS, "--strength", "0.5,0.6", "--out", tmp_path / "out", "--frames", "5", "steps=2"]
+    code, _, err = command(*args, *FEW[2:])
+    assert code == 0, err
+    assert "strength-0.6 comes to the same edits as strength-0.5, and is left out" in err
+    assert (tmp_path / "out" / "strength-0.5" / "edit.mp4").is_file()
+    assert not (tmp_path / "out" / "strength-0.6").exists()
+
+
 def test_a_folder_of_a_user_is_not_written_over(tmp_path, command):
     (tmp_path / "out" / "seed-1").mkdir(parents=True)
     (tmp_path / "out" / "seed-1" / "edit.mp4").write_text("mine")

@@ -21,11 +21,10 @@ def run(*argv, **changes):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork") or sys.platform != "linux", reason="limits of a forked child, as Linux has")
-@pytest.mark.parametrize("first", [0, 10_000])
-def test_mutated_inputs_end_in_success_or_one_clear_line(first):
-    done = run("--cases", "110", "--seed", str(first))
+def test_mutated_inputs_end_in_success_or_one_clear_line():
+    done = run("--cases", "220", "--seed", "10000")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(rf"^110 cases from {first}: 0 faults", done.stdout, re.MULTILINE)
+    assert re.search(r"^220 cases from 10000: 0 faults", done.stdout, re.MULTILINE)
 
 
 FAULTS = {

@@ -18,6 +18,7 @@ from flowedit.media.probe import probe
 from flowedit.media.reader import read, select
 from flowedit.media.writer import Writer
 from flowedit.messages import InputError
+from flowedit.metrics.pixels import psnr
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
 
@@ -118,10 +119,6 @@ def by_pyav(words):
 def whole(path):
     video = probe(path)
     return np.concatenate(list(read(video, range(video.frames))))
-
-
-def psnr(one, other):
-    return 10 * np.log10(255**2 / np.mean((one.astype(float) - other) ** 2))
 
 
 # --- rates ---

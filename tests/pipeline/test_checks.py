@@ -72,3 +72,13 @@ def test_a_clip_that_the_autoencoder_cannot_carry_is_a_notice(editor, tmp_path):
         Path(__file__).parents[2] / "examples/fox.mp4", out=tmp_path / "fox", steps=2, strength=1, **FOX
     )
     assert not any("dB only" in text for text in plain.run["notices"])
+
+
+def test_a_clip_from_text_alone_needs_every_word_learned(editor, tmp_path):
+    """Nothing but the prompt says what to make: a word that means nothing to the model is refused, as an edit's is."""
+    for prompt in ("a wolf moves right over green grass", "a cheerful fox moves right over green grass"):
+        with pytest.raises(flowedit.InputError, match=r"pocket never learned '(wolf|cheerful)'\. It knows fox, "):
+            flowedit.generate(prompt, out=tmp_path / "out", **{"runtime.device": "cpu"})
+    assert not (tmp_path / "out").exists()
+    made = flowedit.generate("the fox moves right over green grass", steps=2, out=tmp_path / "out", frames=1)
+    assert any("never learned 'the'" in text for text in made.run["notices"])

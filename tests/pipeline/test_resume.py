@@ -203,6 +203,31 @@ def test_memory_that_runs_out_before_anything_is_kept_promises_nothing(editor, c
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("place", ["step", "decode"])
+def test_a_clip_from_text_goes_on_too(editor, backbone_2b, tmp_path, monkeypatch, place):
+    backbone, places = editor.backbone, {"out": str(tmp_path / "o")}
+    made = {"backbone": str(backbone_2b), "target": "a fox", "size": "48x32", "frames": 5, "steps": 3}
+    asked = flowedit.pipeline.api.generation(made | places)
+    whole = run.generate(flowedit.pipeline.api.generation(made | {"out": str(tmp_path / "whole")}), backbone)
+
+    def short(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        if place == "decode":
+            patch.setattr(run, "write_clip", short)
+        error = Killed if place == "step" else flowedit.OutOfMemoryError
+        with pytest.raises(error, match=None if place == "step" else "the same command goes on"):
+            run.generate(asked, backbone, run.Session(backbone.device, callback=killer(1) if place == "step" else None))
+    assert not (tmp_path / "o").exists()
+    seen = []
+    done = run.generate(asked, backbone, run.Session(backbone.device, callback=lambda step: seen.append(step.index)))
+    assert seen == ([2] if place == "step" else [])
+    assert done.video.read_bytes() == whole.video.read_bytes()
+    assert done.run["network_evaluations"] == whole.run["network_evaluations"]
+    assert sorted(os.listdir(tmp_path)) == ["o", "whole"]
+
+
 OTHERS = {
     "seed": {"seed": 1},
     "steps": {"steps": 4},
@@ -348,14 +373,14 @@ def test_a_state_is_kept_at_most_every_few_seconds(tmp_path, monkeypatch):
     monkeypatch.setattr(resume.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(resume, "SECONDS", 5.0)
     monkeypatch.setattr(resume, "SHARE", 50.0)
-    kept, saved = resume.Kept(tmp_path), []
+    journal, saved = resume.Journal(tmp_path), []
 
     def save(name, tensors, **facts):
         saved.append(clock[0])
         clock[0] += 2.0
 
-    monkeypatch.setattr(kept, "save", save)
-    steps = resume.Steps(kept, 1, ())
+    monkeypatch.setattr(journal, "save", save)
+    steps = resume.Steps(journal, 1, ())
     for index in range(300):
         clock[0] += 1.0
         steps.took(Step(index, 300, 0.5, torch.zeros(1), lambda: None))
@@ -400,7 +425,12 @@ sys.exit(main.main(argv))
 
 
 @pytest.mark.parametrize(
-    ("place", "kill"), [("encode", "SIGKILL"), ("step", "SIGKILL"), ("decode", "SIGKILL"), ("step", "SIGINT")]
+    ("place", "kill"),
+    [
+        ("step", "SIGKILL"),
+        ("step", "SIGINT"),
+        *(pytest.param(place, "SIGKILL", marks=pytest.mark.full) for place in ("encode", "decode")),
+    ],
 )
 def test_the_same_command_goes_on_after_a_kill(command, clip_file, backbone_2b, tmp_path, place, kill):
     flags = [f"--{key.replace('_', '-')}={value}" for key, value in {**FAST, **WORDS}.items()]
@@ -428,6 +458,6 @@ def test_the_same_command_goes_on_after_a_kill(command, clip_file, backbone_2b, 
 
 def test_where_nothing_is_kept_no_step_waits_or_holds_its_state(monkeypatch):
     monkeypatch.setattr(resume, "SECONDS", 0.0)
-    steps = resume.Steps(resume.Kept(), 0, range(3))
+    steps = resume.Steps(resume.Journal(), 0, range(3))
     steps.took(Step(0, 3, 1.0, torch.zeros(1), lambda: pytest.fail("waited for the device"), 0.5))
     assert not steps._unsaved

@@ -193,7 +193,7 @@ def _exhibits(planned: Sequence[tuple[SceneSpec, Job]], outcomes: Sequence[Outco
 
 def _columns(each: Exhibit) -> tuple[str, dict[str, np.ndarray]]:
     """A scene of the picture: its title, and its clips by column."""
-    files = {"source": each.video, **each.edits, "truth": each.truth}
+    files = {"source": each.clip, **each.edits, "truth": each.truth}
     clips = {}
     for name, path in files.items():
         assert path is not None

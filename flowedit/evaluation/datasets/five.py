@@ -118,10 +118,10 @@ def _sample(root: Path, where: str, row: Mapping[str, str], edit: str, nth: int)
             problems.append(str(error))
     clip, each = safe(name), edit if nth == 1 else f"{edit}-{nth}"
     return Sample(
-        clip=clip,
+        name=clip,
         edit=each,
         kind=KINDS[int(row["editing_type_id"]) - 1],
-        video=video,
+        clip=video,
         frames=images if pictures else None,
         flags={"source": source, "target": target, "source_words": source_words, "target_words": target_words},
         mask=masks,
@@ -172,7 +172,7 @@ def _relative(place: str) -> bool:
 
 def _filmed(sample: Sample, workspace: Path) -> Sample:
     """The sample with a video made from its images where the dataset has none; the file is named by what it shows."""
-    if sample.problem or sample.frames is None or sample.video.is_file():
+    if sample.problem or sample.frames is None or sample.clip.is_file():
         return sample
     digest = hashlib.sha256()
     try:
@@ -180,8 +180,8 @@ def _filmed(sample: Sample, workspace: Path) -> Sample:
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         footage = open_footage(sample.frames)
     except (OSError, ValueError) as error:
-        return replace(sample, problem=f"images/{sample.video.stem}: {error}")
-    path = workspace / f"{sample.clip}-{digest.hexdigest()[:12]}.mp4"
+        return replace(sample, problem=f"images/{sample.clip.stem}: {error}")
+    path = workspace / f"{sample.name}-{digest.hexdigest()[:12]}.mp4"
     if not path.is_file():
         workspace.mkdir(parents=True, exist_ok=True)
         try:
@@ -189,8 +189,8 @@ def _filmed(sample: Sample, workspace: Path) -> Sample:
                 for frames in footage.read(range(footage.count)):
                     out.write(frames)
         except ValueError as error:
-            return replace(sample, problem=f"images/{sample.video.stem}: {error}")
-    return replace(sample, video=path)
+            return replace(sample, problem=f"images/{sample.clip.stem}: {error}")
+    return replace(sample, clip=path)
 
 
 def _matches(name: str) -> bool:

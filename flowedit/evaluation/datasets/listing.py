@@ -33,26 +33,26 @@ def read(file: Path) -> Dataset:
 def _sample(file: Path, data: dict[Any, Any], number: int | None, where: str) -> Sample:
     row = read_row(file, data, number)
     user_mask = Path(row.flags["user_mask"]) if "user_mask" in row.flags else None
-    problems = missing(row.video, "video", str(data["clip"]))
-    if row.video.is_dir():
+    problems = missing(row.clip, "video", str(data["clip"]))
+    if row.clip.is_dir():
         problems = [f"video {data['clip']} is a folder"]
     for key, path in (("score_mask", row.score_mask), ("user_mask", user_mask), ("truth", row.truth)):
         check_inside(file.parent, path, f"{where}: {key}")
         problems += missing(path, key, str(data[key]) if path else "")
     sides = () if "instruction" in row.flags else ("source", "target")
     problems += [f"the {side} prompt is missing" for side in sides if not _said(row.flags.get(side))]
-    clip, edit = safe(row.clip), safe(row.edit or "edit")
+    name, edit = safe(row.name), safe(row.edit or "edit")
     return Sample(
-        clip=clip,
+        name=name,
         edit=edit,
         kind=row.kind,
-        video=row.video,
+        clip=row.clip,
         frames=None,
         flags=row.flags,
         mask=row.score_mask or user_mask,
         truth=row.truth,
         questions=None,
-        edit_places=own_places(clip, edit),
+        edit_places=own_places(name, edit),
         problem="; ".join(problems) or None,
     )
 

@@ -55,10 +55,10 @@ def _sample(seed: int, kind: str, workspace: Path, world: PackagedWorld) -> Samp
     true = edit(seed, kind, world.size, world.frames, world.vocabulary)
     folder = _written(true, f"{seed}-{kind}", workspace)
     return Sample(
-        clip=str(seed),
+        name=str(seed),
         edit=kind,
         kind=kind,
-        video=folder / "source.mp4",
+        clip=folder / "source.mp4",
         frames=None,
         flags={
             "source": true.source.caption,

@@ -46,15 +46,16 @@ class Scenes:
 
 @dataclass(frozen=True)
 class Sample:
-    """One edit of one video; (clip, edit) is unique in its dataset, and both are safe as names of files."""
+    """One edit of one clip; (name, edit) is unique in its dataset, and both are safe as names of files."""
 
-    clip: str
+    name: str
+    """The clip's."""
     edit: str
     kind: str
-    video: Path
+    clip: Path
     """The file that is edited."""
     frames: Path | None
-    """Where the source's frames are scored from, if not from `video`."""
+    """Where the source's frames are scored from, if not from `clip`."""
     flags: Mapping[str, Any]
     """For `config.compose`: prompts, words and what else the row sets; values are text or plain numbers."""
     mask: Path | None
@@ -71,7 +72,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples under one name, in the order of their rows; at least one, each (clip, edit) once."""
+    """Samples under one name, in the order of their rows; at least one, each (name, edit) once."""
 
     name: str
     samples: tuple[Sample, ...]
@@ -82,9 +83,9 @@ def dataset(name: str, where: str, samples: Iterable[tuple[str, Sample]]) -> Dat
     seen: dict[tuple[str, str], str] = {}
     found = []
     for place, sample in samples:
-        if other := seen.get((sample.clip, sample.edit)):
-            raise InputError(f"{place}: clip {sample.clip!r} has an edit {sample.edit!r} already, in {other}")
-        seen[sample.clip, sample.edit] = place
+        if other := seen.get((sample.name, sample.edit)):
+            raise InputError(f"{place}: clip {sample.name!r} has an edit {sample.edit!r} already, in {other}")
+        seen[sample.name, sample.edit] = place
         found.append(sample)
     if not found:
         raise InputError(f"{where} is empty: a dataset has at least one edit")

@@ -31,14 +31,14 @@ Pieces = list[tuple[str, bool]]
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One (clip, edit) with its prompts and videos; `edits` and `masks`, which are overlays, go by method."""
+    """One edit of the clip `name`, its prompts and videos; `edits` and `masks`, which are overlays, go by method."""
 
-    clip: str
+    name: str
     edit: str
     kind: str
     source: str
     target: str
-    video: Path | None
+    clip: Path | None
     truth: Path | None
     edits: Mapping[str, Path]
     masks: Mapping[str, Path]
@@ -135,7 +135,7 @@ def changes(source: str, target: str) -> tuple[Pieces, Pieces]:
 
 
 def _files(exhibit: Exhibit) -> list[Path]:
-    first = [path for path in (exhibit.video, exhibit.truth) if path is not None]
+    first = [path for path in (exhibit.clip, exhibit.truth) if path is not None]
     return list(dict.fromkeys([*first, *exhibit.edits.values(), *exhibit.masks.values()]))
 
 
@@ -151,7 +151,7 @@ def _render(page: Page, films: Sequence[Mapping[Path, Film]]) -> str:
         rows.setdefault((row.clip, row.edit), []).append(row)
     made, failed = summaries(page.rows, page.methods, page.by_kind), failures(page.rows)
     sections = [
-        _section(page.methods, exhibit, rows.get((exhibit.clip, exhibit.edit), []), own)
+        _section(page.methods, exhibit, rows.get((exhibit.name, exhibit.edit), []), own)
         for exhibit, own in zip(page.exhibits, films, strict=True)
     ]
     videos = [film for own in films for film in own.values() if film.src]
@@ -167,7 +167,7 @@ def _render(page: Page, films: Sequence[Mapping[Path, Film]]) -> str:
             marked=any(new for section in sections for _, new in [*section.source, *section.target]),
             # the summary of a single edit has said its values
             sections=[section._replace(table=None) for section in sections] if len(rows) == 1 else sections,
-            numbers={(each.exhibit.clip, each.exhibit.edit): number for number, each in enumerate(sections, 1)},
+            numbers={(each.exhibit.name, each.exhibit.edit): number for number, each in enumerate(sections, 1)},
             reasons=_reasons(failed),
             linked=sum(not film.src.startswith("data:") for film in videos),
             remarks=[text for text in (remark(made[0]) if made else "", *page.notes) if text],
@@ -188,7 +188,7 @@ def _section(methods: Sequence[str], exhibit: Exhibit, rows: Sequence[Row], film
     made, failed = summaries(rows, methods), failures(rows)
     panels = [
         VideoPanel(name, None, films[path], None)
-        for name, path in (("source", exhibit.video), ("truth", exhibit.truth))
+        for name, path in (("source", exhibit.clip), ("truth", exhibit.truth))
         if path is not None
     ]
     for method in dict.fromkeys([*methods, *exhibit.edits]):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -24,6 +24,11 @@ class Acceleration:
     compile: bool = False
     split_guidance: str | None = None
     context_parallel: int = 1
+
+    @classmethod
+    def of(cls, runtime: Any) -> "Acceleration":
+        """What these options of `runtime` say."""
+        return cls(**{each.name: getattr(runtime, each.name) for each in fields(cls)})
 
 
 PLAIN = Acceleration()

@@ -98,19 +98,7 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
         weights=runtime.weights,
         text_weights=runtime.text_weights,
         ladder=memory_presets(),
-        how=acceleration_of(settings),
-    )
-
-
-def acceleration_of(settings: Settings) -> Acceleration:
-    """What the settings make the transformer faster with."""
-    runtime = settings.runtime
-    return Acceleration(
-        attention=runtime.attention,
-        fuse=runtime.fuse,
-        compile=runtime.compile,
-        split_guidance=runtime.split_guidance,
-        context_parallel=runtime.context_parallel,
+        how=Acceleration.of(runtime),
     )
 
 
@@ -123,7 +111,7 @@ def follow(settings: Settings, processes: Processes) -> int:
             name=words["name"],
             device=str(processes.device),
             dtype=words["dtype"],
-            how=acceleration_of(settings),
+            how=Acceleration.of(settings.runtime),
         )
         assert isinstance(backbone, Adapter)  # no other tells
         return backbone.part()

@@ -78,7 +78,7 @@ class Architecture:
     """What the network is told for time t in [0, 1]."""
     attention: Callable[[Any], Sequence[torch.nn.Module]]
     """The network's attention modules that see text, one a block."""
-    blocks: Callable[[Any], Sequence[torch.nn.Module]]
+    repeated: Callable[[Any], Sequence[torch.nn.Module]]
     """The network's blocks, all alike."""
     encoder: Callable[[Any, int, tuple[int, ...]], Stream]
     """encoder(vae, frames, size): from frames to unscaled latents."""
@@ -164,7 +164,7 @@ class Adapter:
         )
         self._processes = parallel.needed(how.context_parallel)
         self.shared: parallel.Shared | None = None
-        made = acceleration.prepared(how, device, own.blocks)
+        made = acceleration.prepared(how, device, own.repeated)
         self.components.prepare = lambda network: self._shared_out(made(own.prepare(network)))
         self._second = None if how.split_guidance is None else second_device(how.split_guidance, device)
         self._counting = threading.Lock()
@@ -341,7 +341,7 @@ class Adapter:
         network, own = self.components.transformer, self.architecture
         modules, text = own.attention(network), own.text_queries
         with (
-            acceleration.uncompiled([own.blocks(network)[i] for i in block_indices(blocks, len(modules))]),
+            acceleration.uncompiled([own.repeated(network)[i] for i in block_indices(blocks, len(modules))]),
             self._guided.record(tokens, modules, blocks, normalise, text, self.shared) as maps,
         ):
             yield maps

@@ -72,7 +72,7 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
         call=call,
         timestep=lambda t: rectify.timestep(t, knots),
         attention=lambda network: [block.attn1 for block in network.transformer_blocks],
-        blocks=lambda network: network.transformer_blocks,
+        repeated=lambda network: network.transformer_blocks,
         prepare=dispatched,
         plan=split_plan,
         text_queries=config["max_text_seq_length"],  # joint attention: text, then video

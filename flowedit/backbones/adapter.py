@@ -324,11 +324,11 @@ class Adapter:
         lengths += [self.architecture.text_queries] if self.architecture.text_queries else []
         return self.shared.told({"lengths": lengths, "read": self._guided.told()}, [x, *others])
 
-    def part(self) -> parallel.Part:
+    def part(self) -> parallel.RankShare:
         """What a process that follows runs of this backbone."""
         network, own = self.components.place(self.components.transformer), self.architecture
         assert self.shared is not None
-        return parallel.Part(self.shared, partial(own.call, network), own.attention(network), own.text_queries)
+        return parallel.RankShare(self.shared, partial(own.call, network), own.attention(network), own.text_queries)
 
     @contextmanager
     def record(

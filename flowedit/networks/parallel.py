@@ -54,7 +54,7 @@ def check(asked: int) -> None:
         )
 
 
-class Processes:
+class Ranks:
     """The processes of one edit, joined: the first tells words and tensors, the others hear them."""
 
     def __init__(self, device: str) -> None:
@@ -117,27 +117,27 @@ class Processes:
         self.store.set(FAILED, "1")
 
 
-JOINED: list[Processes] = []
+JOINED: list[Ranks] = []
 """The processes of this run, once they are joined: there is one group in a process."""
 
 
-def join(asked: int, device: str) -> Processes | None:
+def join(asked: int, device: str) -> Ranks | None:
     """The processes that torchrun started, joined once; None for one alone.
 
     Raises InputError where they are not as many as `asked`, MachineError where there are too few GPUs.
     """
     check(asked)
     if asked > 1 and not JOINED:
-        JOINED.append(Processes(device))
+        JOINED.append(Ranks(device))
     return joined()
 
 
-def joined() -> Processes | None:
+def joined() -> Ranks | None:
     """The processes of this run; None for one alone."""
     return JOINED[0] if JOINED else None
 
 
-def needed(asked: int) -> Processes | None:
+def needed(asked: int) -> Ranks | None:
     """The processes that share the calls of a network; None for one alone.
 
     Raises InputError where they are not as many as `asked`, or nobody joined them.
@@ -151,7 +151,7 @@ def needed(asked: int) -> Processes | None:
 
 
 @contextmanager
-def leading(processes: Processes | None) -> Iterator[None]:
+def leading(processes: Ranks | None) -> Iterator[None]:
     """What the first process does: the others end with it, whether it fails or not."""
     if processes is None:
         yield
@@ -173,7 +173,7 @@ class Shared:
     Raises InputError for more processes than its heads can be spread over.
     """
 
-    def __init__(self, network: Any, processes: Processes, heads: int, plan: Mapping[str, Any]) -> None:
+    def __init__(self, network: Any, processes: Ranks, heads: int, plan: Mapping[str, Any]) -> None:
         from diffusers.hooks.context_parallel import apply_context_parallel
         from diffusers.models._modeling_parallel import ContextParallelConfig, ContextParallelOutput, ParallelConfig
         from torch.distributed.device_mesh import init_device_mesh
@@ -281,7 +281,7 @@ class Ordered:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class RankShare:
     """What a process that follows runs: the shared transformer, its call, and what is read in it."""
 
     shared: Shared
@@ -293,12 +293,12 @@ class Part:
     """How many of their first queries are text."""
 
 
-def follow(processes: Processes, load: Callable[[dict[str, Any]], Part]) -> int:
+def follow(processes: Ranks, load: Callable[[dict[str, Any]], RankShare]) -> int:
     """Run this process's parts until the first process ends, and give the exit code; an error is said in one line.
 
     `load` makes a part of what the first process says of its checkpoint.
     """
-    part: Part | None = None
+    part: RankShare | None = None
     try:
         while True:
             words, tensors = processes.hear()
@@ -320,7 +320,7 @@ def follow(processes: Processes, load: Callable[[dict[str, Any]], Part]) -> int:
 
 
 @torch.no_grad()
-def _part(part: Part, words: Mapping[str, Any], tensors: Sequence[Tensor]) -> None:
+def _part(part: RankShare, words: Mapping[str, Any], tensors: Sequence[Tensor]) -> None:
     """This process's part of one network call, and of what is read of it."""
     part.shared.even(*words["lengths"])
     read = words["read"]

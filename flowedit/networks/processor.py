@@ -8,7 +8,7 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor
 
-Table = tuple[Tensor, Tensor]
+RotaryTable = tuple[Tensor, Tensor]
 
 
 class DispatchedProcessor:
@@ -28,7 +28,7 @@ class DispatchedProcessor:
         hidden_states: Tensor,
         encoder_hidden_states: Tensor,
         attention_mask: Tensor | None = None,
-        image_rotary_emb: Table | None = None,
+        image_rotary_emb: RotaryTable | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Video (B, N, D) and text (B, L, D), normalised, to what attention adds to each.
 
@@ -52,7 +52,7 @@ class DispatchedProcessor:
         return out[:, text:], out[:, :text]
 
 
-def _placed(norm: Any, x: Tensor, text: int, table: Table | None) -> Tensor:
+def _placed(norm: Any, x: Tensor, text: int, table: RotaryTable | None) -> Tensor:
     """(B, heads, N, d) after its norm, and video after its rotation; text has no place."""
     x = x if norm is None else norm(x)
     if table is not None:

@@ -23,7 +23,7 @@ from flowedit.messages import InputError
 from flowedit.metrics.pixels import psnr
 from flowedit.networks import parallel, placement
 from flowedit.networks.acceleration import Acceleration
-from flowedit.networks.parallel import Part, Processes
+from flowedit.networks.parallel import Ranks, RankShare
 from flowedit.pipeline import instruction, notices
 from flowedit.pipeline.checks import check, check_editor, check_prompt
 from flowedit.pipeline.notices import Shape
@@ -102,10 +102,10 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
     )
 
 
-def follow(settings: Settings, processes: Processes) -> int:
+def follow(settings: Settings, processes: Ranks) -> int:
     """What a process does that another one leads (`runtime.context_parallel`); returns its exit code."""
 
-    def load(words: dict[str, Any]) -> Part:
+    def load(words: dict[str, Any]) -> RankShare:
         backbone = families.load(
             Path(words["path"]),
             name=words["name"],

@@ -197,7 +197,7 @@ def test_an_edit_by_two_processes_is_the_edit_by_one(backbone_2b, clip_file, tmp
         done = subprocess.run(command, capture_output=True, text=True, timeout=500, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert done.stdout.split() == [str(out / "edit.mp4")]
-        both[count] = open_footage(out / "edit.mp4")[:]
+        both[count] = next(open_footage(out / "edit.mp4").read(range(9)))
     assert psnr(both[2], both[1]) > 45
     assert [each.name for each in tmp_path.iterdir() if each.is_dir()] == ["1", "2"]
 

@@ -4,17 +4,20 @@ Axes: latents are float32 (B, C, F, H, W); frames are uint8 (F, H, W, 3) RGB. Ad
 Time: t in [0, 1], t = 1 is noise. z_t = (1 - t) x + t eps, u = dz/dt = eps - x. Grids run downwards, end at 0.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-import numpy as np
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # who asks what a model takes need not wait for torch
+    import numpy as np
+    import torch
+    from torch import Tensor
 
-Velocity = Callable[[Tensor, float], Tensor]
+Velocity = Callable[["Tensor", float], "Tensor"]
 """u = velocity(z, t): (B, C, F, H, W) float32 to the same; prompt and guidance are bound, rows are independent."""
 
 Side = Literal["source", "target"]
@@ -26,10 +29,10 @@ Scale = float | Sequence[float]
 Tokens = Sequence[int] | Sequence[Sequence[int]]
 """Indices of the tokens of one object in a prompt, or a list of those for each of several."""
 
-Noise = Callable[[int, int], Tensor]
+Noise = Callable[[int, int], "Tensor"]
 """eps = noise(step, draw): one standard normal sample of the latent's shape, a pure function of its arguments."""
 
-Mask = Tensor | Callable[[int], Tensor] | None
+Mask: TypeAlias = "Tensor | Callable[[int], Tensor] | None"
 """(1, 1, F, H, W) in [0, 1], 1 means edit; a callable is asked for step i after that step's velocities."""
 
 
@@ -55,7 +58,7 @@ class Step:
     """The number of the shot that is edited, from 1."""
 
 
-Callback = Callable[[Step], Tensor | None] | None
+Callback: TypeAlias = "Callable[[Step], Tensor | None] | None"
 """An editor's: called after each step; a tensor is the state that it goes on with in place of its own."""
 
 
@@ -204,7 +207,7 @@ class Quiet:
 QUIET = Quiet()
 
 
-def _notices(self: "EditResult | EditedFrames | GeneratedClip") -> tuple[str, ...]:
+def _notices(self: EditResult | EditedFrames | GeneratedClip) -> tuple[str, ...]:
     """What was said about it, a line each."""
     return tuple(self.run["notices"])
 

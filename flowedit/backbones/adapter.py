@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowedit.backbones import memory
+from flowedit.backbones import memory, presets, shapes
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.components import Components
-from flowedit.backbones.fallback import Fallback, Told, needs
-from flowedit.backbones.presets import MemoryPreset
+from flowedit.backbones.fallback import Fallback, Told
+from flowedit.backbones.options import RuntimeOptions
+from flowedit.backbones.presets import Load, MemoryPreset
 from flowedit.backbones.text import Reading, TextEncoder
 from flowedit.flow.guidance import scales
 from flowedit.messages import InputError
@@ -147,6 +148,17 @@ class Adapter:
                 "compute: take --backbone cogvideox-2b, which runs in float16, or runtime.device=cpu"
             )
         self.checkpoint, self.device, self.dtype = checkpoint, device, dtype
+        self._runtime = RuntimeOptions(
+            device=str(device),
+            dtype=str(dtype).removeprefix("torch."),  # type: ignore[arg-type]
+            offload=offload,  # type: ignore[arg-type]
+            weights=weights,  # type: ignore[arg-type]
+            text_weights=text_weights,  # type: ignore[arg-type]
+            rows=rows,  # type: ignore[arg-type]
+            tiling=tiling,
+            threads=None,
+            cache=None,
+        )
         self.architecture = own = architecture(checkpoint, dtype)
         idle = device.type == "cpu" and offload == "blocks"
         told = ("runtime.offload=blocks saves nothing on a CPU: the networks are in its memory anyway",) if idle else ()
@@ -184,25 +196,18 @@ class Adapter:
         """Read the weights of the transformer and the autoencoder; the text encoder's may never be needed."""
         self.components.ready()
 
-    def fit(
-        self, latent: tuple[int, int, int, int], rows: int, draws: int, objects: int, say: Callable[[str], None]
-    ) -> None:
+    def fit(self, load: Load, say: Callable[[str], None]) -> None:
         """Choose how the networks lie in memory, of what was left open: the fastest that fits into what is free.
 
-        `latent` (C, F, h, w) is what the network sees at once, `rows` the batch rows of a draw, `objects` those whose
-        attention is read. `say` hears of a lack of memory, and later of each fall to a smaller preset.
+        `say` hears of a lack of memory, and later of each fall to a smaller preset.
         """
-        parts, most = self.components, rows * draws
-        known: dict[str, Any] = {
-            "draws": draws,
-            "precision": (self.dtype.itemsize, self.architecture.vae[1].itemsize, parts.encoder_dtype.itemsize),
-            "weights": parts.weights,
-            "text_weights": parts.text_weights,
-            "tiling": parts.tiling,
-            "objects": objects,
-        }
-        blueprint = memory.of_folder(self.checkpoint.path)  # None for a family that it cannot reckon
-        self.memory.fit(None if blueprint is None else partial(needs, blueprint, latent, most, known), say)
+        blueprint = memory.of_folder(self.checkpoint.path)  # None for a family of which nobody knows what it needs
+
+        def needs(preset: MemoryPreset, free: float) -> float:
+            assert blueprint is not None
+            return presets.need(blueprint, load, self._runtime, preset, free).total
+
+        self.memory.fit(None if blueprint is None else needs, say)
 
     def geometry(self, frames: int, size: tuple[int, int]) -> Geometry:
         """The nearest valid shape of a clip of `frames` at about size (height, width).
@@ -210,17 +215,8 @@ class Adapter:
         `frame_step` k + 1 frames (the last is repeated), sides in multiples of the autoencoder's scale and the
         network's patches. Raises InputError for no frames, and for a side that the model has no positions for.
         """
-        spec, own = self.spec, self.architecture
-        if frames < 1:
-            raise InputError(f"a clip of {frames} frames has nothing to edit")
-        whole = 1 + own.frame_step * -(-(frames - 1) // own.frame_step)
-        height, width = (max(spec.multiple, round(s / spec.multiple) * spec.multiple) for s in size)
-        if spec.max_side is not None and max(height, width) > spec.max_side:
-            raise InputError(f"size {width}x{height} has a side over {spec.max_side}, the most that {spec.name} knows")
-        latents = 1 + (whole - 1) // spec.frames_per_latent + spec.leading_latents
-        return Geometry(
-            frames, whole, (height, width), (own.channels, latents, height // own.scale, width // own.scale)
-        )
+        own = self.architecture
+        return shapes.geometry(self.spec, own.channels, own.scale, own.frame_step, frames, size)
 
     @torch.no_grad()
     def encode(self, frames: Frames, progress: Callable[[int], None] | None = None) -> Tensor:

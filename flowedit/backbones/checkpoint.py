@@ -2,11 +2,10 @@
 
 import hashlib
 import inspect
-import logging
 import math
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -198,19 +197,11 @@ class Checkpoint:
         return layout.read_json(self.path / name)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> AbstractContextManager[None]:
     """`hub.quiet`, of diffusers too."""
-    from diffusers.utils import logging as diffusers_logging
+    from diffusers.utils import logging
 
-    trees = logging.getLogger("torch.utils._pytree")  # it warns of what torchao does, when diffusers imports that
-    level = trees.level
-    trees.setLevel(logging.ERROR)
-    try:
-        with hub.quiet(diffusers_logging):
-            yield
-    finally:
-        trees.setLevel(level)
+    return hub.quiet(logging)
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:

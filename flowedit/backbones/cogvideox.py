@@ -1,6 +1,7 @@
 """CogVideoX (Yang et al. 2024) as a rectified flow, through diffusers: 1.0 (sincos or rotary) and 1.5."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -8,20 +9,15 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from flowedit.backbones import shapes
 from flowedit.backbones.adapter import Adapter, Architecture
 from flowedit.backbones.checkpoint import Checkpoint, quiet
-from flowedit.backbones.families import FAMILIES, STRENGTH_SHIFT, Family
+from flowedit.backbones.families import FAMILIES, Family
 from flowedit.backbones.text import Reading
 from flowedit.flow import rectify
 from flowedit.messages import InputError
 from flowedit.networks.autoencoder import Stream, Tiles
 from flowedit.types import BackboneSpec
-
-NATIVE_15 = (96, 170)
-"""Latent (height, width) of 768 x 1360, CogVideoX 1.5's own size; its files hold 300 x 300, a bound of its table."""
-
-FPS, FPS_15 = 8, 16
-"""Frames a second of the clips that 1.0 and 1.5 learned from; no file says so."""
 
 
 def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
@@ -88,31 +84,16 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
 def _spec(
     checkpoint: Checkpoint, config: dict[str, Any], vae: dict[str, Any], schedule: dict[str, Any], dtype: torch.dtype
 ) -> BackboneSpec:
-    patch, patch_t = config["patch_size"], config["patch_size_t"] or 1
-    scale, sample = 2 ** (len(vae["block_out_channels"]) - 1), (config["sample_height"], config["sample_width"])
-    height, width = (min(sample[0], NATIVE_15[0]), min(sample[1], NATIVE_15[1])) if patch_t > 1 else sample
     notices = checkpoint.notices
     if checkpoint.dtype("transformer") is torch.bfloat16 and dtype is torch.float16:
         notices += (f"{checkpoint.name} was trained in bfloat16; in float16 it tends to give NaN",)
     if not schedule["rescale_betas_zero_snr"]:
         notices += (f"{checkpoint.name} was not trained to zero signal: strength 1 starts just below pure noise",)
-    return BackboneSpec(
+    return replace(
+        shapes.of_cogvideox(config, vae, any_size=checkpoint.world is not None),
         name=checkpoint.name,
         notices=notices,
         trained=checkpoint.trained,
-        trained_frames=config["sample_frames"],
-        fps=FPS_15 if patch_t > 1 else FPS,
-        latent_size=(height, width),
-        native_area=height * width * scale**2,
-        multiple=scale * patch,
-        frames_per_latent=int(vae["temporal_compression_ratio"]),
-        any_size=checkpoint.world is not None,  # the releases know one; our small ones are asked for at many
-        trained_step=16 if patch_t > 1 else 8,
-        strength_shift=None if checkpoint.world is not None else STRENGTH_SHIFT,
-        # The table of a "slice" grid ends at the sample size; beyond it there are no positions.
-        max_side=min(sample) * scale if patch_t > 1 else None,
-        patch_frames=patch_t,
-        leading_latents=patch_t - 1,
         world=checkpoint.world,
     )
 

@@ -1,13 +1,12 @@
 """A backbone's place in the device's memory: chosen before an edit, and smaller from where memory ran out."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
 import torch
 
-from flowedit.backbones import memory, presets
+from flowedit.backbones import presets
 from flowedit.backbones.components import Components
-from flowedit.backbones.memory import Blueprint
 from flowedit.backbones.presets import MemoryPreset
 from flowedit.machine import free_memory, out_of_memory
 from flowedit.networks.guided import GuidedNetwork
@@ -17,32 +16,6 @@ T = TypeVar("T")
 Phase = Literal["encode", "embed", "edit", "decode"]
 
 DOING = {"encode": "encoding", "embed": "reading the prompts", "edit": "a step", "decode": "decoding"}
-
-
-WEIGHTS = {"transformer", "autoencoder", "text encoder"}
-"""What `memory.phases` calls them."""
-
-
-def needs(
-    network: Blueprint, latent: tuple[int, int, int, int], rows: int, known: Mapping[str, Any], preset: MemoryPreset
-) -> float:
-    """GiB that must be free for an edit of a latent (C, F, h, w) under a preset, reckoned from the configuration.
-
-    `rows` are the most batch rows that a call has if nothing limits them, `known` what else `memory.phases` takes. The
-    text encoder counts for nothing where it streams by itself if it has no room.
-    """
-    found = memory.phases(
-        network,
-        latent,
-        rows=min(preset.rows or rows, rows),
-        offload=preset.offload,
-        text_here=preset.offload != "parts",
-        **known,
-    )
-    weights = {name: size for parts in found.values() for name, size in parts.items() if name in WEIGHTS}
-    if preset.offload == "none":  # all of them stay, whichever is at work
-        found = {phase: {**parts, **weights} for phase, parts in found.items()}
-    return max(memory.totals(found).values()) * memory.GAPS
 
 
 class Fallback:
@@ -67,9 +40,10 @@ class Fallback:
         self._usual = presets.usual(self._asked, offload, rows)
         self._lay(self._usual)
 
-    def fit(self, needs: Callable[[MemoryPreset], float] | None, say: Callable[[str], None]) -> None:
+    def fit(self, needs: Callable[[MemoryPreset, float], float] | None, say: Callable[[str], None]) -> None:
         """Take the fastest of the asked presets of which the GiB that it `needs` are free; `say` hears of what follows.
 
+        `needs` hears of a preset and of the GiB that are free, as the text encoder streams where it has no room whole.
         The usual preset stands for a network of which nobody knows what it needs (None), and on a device that does not
         tell its free memory.
         """
@@ -79,10 +53,11 @@ class Fallback:
             self._lay(self._usual)  # wherever an edit before fell to
             return
         free += self._components.on_device()
-        preset, fits = presets.fastest(self._asked, needs, free)
+        needed = {preset: needs(preset, free) for preset in self._asked}
+        preset, fits = presets.fastest(self._asked, needed.__getitem__, free)
         self._lay(preset)
         if not fits:
-            say(f"this edit needs about {needs(preset):.1f} GiB with runtime={preset.name}, and {free:.1f} are free")
+            say(f"this edit needs about {needed[preset]:.1f} GiB with runtime={preset.name}, and {free:.1f} are free")
 
     def encoder(self) -> Any:
         """The text encoder, ready to be called; one that has no room whole streams through the device."""

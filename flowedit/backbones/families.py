@@ -23,9 +23,6 @@ from flowedit.types import Backbone
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-STRENGTH_SHIFT = 3.0
-"""What strength means on every released model's own grid: the start of Wan's own, t = 3 s / (1 + 2 s)."""
-
 FULL_SIZE = 0.1
 """Parameters of a transformer, in billions, from which a CPU takes hours."""
 

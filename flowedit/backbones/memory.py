@@ -3,21 +3,18 @@
     phases(network, latent, rows=2) -> {"text": {...}, "encode": {...}, "edit": {...}, "decode": {...}}, in GiB
 
 The transformer's and the text encoder's terms were found by reading diffusers' blocks and hold to within a few per cent
-of what is counted (tests/backbones/test_memory.py); the autoencoder's are a walk through it (memory_autoencoder.py).
+of what is counted (tests/backbones/test_memory.py); those of the autoencoder are networks/autoencoder_memory.py.
 What CUDA takes for itself and the gaps between tensors are not counted: `SPARE` and `GAPS` are for them.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from flowedit.backbones import memory_autoencoder as autoencoder
-from flowedit.backbones.released import RELEASES
+from flowedit.backbones.released import RELEASES, Config
 from flowedit.messages import InputError
+from flowedit.networks import autoencoder_memory as autoencoder
 from flowedit.pretrained import layout
-
-Config = Mapping[str, Any]
 
 GIB = 2**30
 FLOAT = 4
@@ -41,13 +38,13 @@ RECORDED = 1024
 WAN_TEXT = 512
 """Tokens of text that Wan was trained with; no file of its says so."""
 
-PREFETCHED = 2
-"""Blocks that are on the device at once, of a network whose blocks wait in the host's memory: one at work, the next."""
+STREAMED = {"transformer": 2, "text_encoder": 1}
+"""Blocks that are on the device at once where blocks wait in the host's memory: one at work, and of one the next."""
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A checkpoint as its configuration files draw it: `config.json` of three parts, and bytes of a saved weight."""
+    """A checkpoint as its files draw it: `config.json` of three components, and the bytes of a saved weight."""
 
     pipeline: str
     transformer: Config
@@ -73,6 +70,13 @@ class Blueprint:
         if self.wan:
             return int(size[0]), int(size[1]), int(size[2])
         return (self.transformer.get("patch_size_t") or 1, size, size)
+
+    @property
+    def scale(self) -> int:
+        """Pixels a side of a latent site."""
+        return (
+            int(self.vae.get("scale_factor_spatial", 8)) if self.wan else 2 ** (len(self.vae["block_out_channels"]) - 1)
+        )
 
     @property
     def text_tokens(self) -> int:
@@ -143,14 +147,15 @@ def phases(
     tiling: bool = True,
     objects: int = 1,
     text_here: bool = True,
+    cpu: bool = False,
 ) -> dict[str, dict[str, float]]:
     """GiB that live tensors hold at most in each phase of an edit, by what holds them; a phase needs their sum.
 
     `latent` (C, F, H, W) is what the network sees at once, a window of it; `rows` are the batch rows of one network
-    call; `precision` is what `precisions` gives. `offload`: none (all networks stay, as on a CPU), parts (one at a time
-    is here), blocks (the others' blocks of it wait too). `weights`: saved, fp8 or int8; `text_weights`: saved or int8.
-    `objects` are those whose attention is read, 0 for none. `text_here`: false where the text encoder stays on the
-    host.
+    call; `precision` is what `precisions` gives. `offload`: none (all networks stay), parts (one at a time is here),
+    blocks (all blocks of it but those at work wait too). `weights`: saved, fp8 or int8; `text_weights`: saved or int8.
+    `objects` are those whose attention is read, 0 for none. `text_here`: false where the text encoder is not counted.
+    `cpu`: what is read stays, but for the text encoder.
     """
     own, of_vae, of_text = precision
     held = {
@@ -164,18 +169,16 @@ def phases(
         "edit": _edit(network, latent, rows, draws, own, weights, objects),
         "decode": {"tile": _tile(network, latent, True, tiling) * of_vae},
     }
-    here = {
-        "text": ("text encoder", "autoencoder"),
+    kept = {
         "encode": ("autoencoder",),
-        "edit": ("transformer", "autoencoder"),
-        "decode": ("autoencoder", "transformer"),
+        "text": ("text encoder", "autoencoder"),
+        "edit": ("transformer", "autoencoder", *(() if cpu else ("text encoder",))),
+        "decode": ("autoencoder", "transformer", *(() if cpu else ("text encoder",))),
     }
     found = {}
-    for phase, parts in here.items():
-        kept = parts if offload == "none" else parts[:1]
-        found[phase] = {part: held[part] / GIB for part in kept} | {
-            name: size / GIB for name, size in activations[phase].items()
-        }
+    for phase, parts in kept.items():
+        weighed = {part: held[part] for part in (parts if cpu or offload == "none" else parts[:1])}
+        found[phase] = {name: size / GIB for name, size in {**weighed, **activations[phase]}.items()}
     return found
 
 
@@ -184,9 +187,8 @@ def totals(found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {phase: sum(parts.values()) for phase, parts in found.items()}
 
 
-def needed(found: Mapping[str, Mapping[str, float]], cpu: bool = False) -> float:
-    """GiB that must be free: the largest phase, with the gaps between tensors, and what CUDA takes for itself."""
-    most = max(totals(found).values())
+def must_be_free(most: float, cpu: bool = False) -> float:
+    """GiB that must be free for a phase that holds so many: beside it the gaps between tensors, and CUDA's own."""
     return most if cpu else most * GAPS + SPARE
 
 
@@ -201,7 +203,7 @@ def _held(network: Blueprint, component: str, itemsize: int, weights: str, offlo
     """Bytes of a network's weights on the device."""
     rest, block, count = parameters(network, component)
     stored = itemsize if weights == "saved" else 1
-    return rest * itemsize + block * stored * (min(count, PREFETCHED) if offload == "blocks" else count)
+    return rest * itemsize + block * stored * (min(count, STREAMED[component]) if offload == "blocks" else count)
 
 
 def _cogvideox_parameters(network: Blueprint) -> tuple[float, float, int]:
@@ -296,7 +298,7 @@ def _places(network: Blueprint, tokens: int) -> float:
 def _tile(network: Blueprint, latent: tuple[int, int, int, int], decode: bool, tiling: bool) -> float:
     """Numbers alive while one tile of a clip goes through the autoencoder."""
     vae, frames = network.vae, latent[1] - (network.patch[0] - 1 if not network.wan else 0)
-    scale = 8 if network.wan else 2 ** (len(vae["block_out_channels"]) - 1)
+    scale = network.scale
     height, width = latent[2:] if not tiling else tile(network, (latent[2], latent[3]))
     if decode:
         chunks = (1, int(frames > 1)) if network.wan else _first_and_later(frames, 2)
@@ -312,9 +314,8 @@ def tile(network: Blueprint, size: tuple[int, int]) -> tuple[int, int]:
     if network.wan:
         own = (32, 32)
     else:
-        scale = 2 ** (len(vae["block_out_channels"]) - 1)
         pixels = (vae.get("sample_height", 480) // 2, vae.get("sample_width", 720) // 2)
-        own = (int(pixels[0] / scale), int(pixels[1] / scale))
+        own = (int(pixels[0] / network.scale), int(pixels[1] / network.scale))
         for i, overlap in enumerate((1 / 6, 1 / 5)):
             keep = own[i] - int(own[i] * overlap), pixels[i] - int(pixels[i] * overlap)
             if (
@@ -328,3 +329,13 @@ def tile(network: Blueprint, size: tuple[int, int]) -> tuple[int, int]:
 def _first_and_later(count: int, chunk: int) -> tuple[int, int]:
     """Frames of the first chunk, which takes the remainder too, and of a later one, 0 for none."""
     return (count, 0) if count < 2 * chunk else (chunk + count % chunk, chunk)
+
+
+def of_host() -> tuple[float | None, float | None]:
+    """GiB of the host's memory, free and in all; None where the system, which is no Linux, does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        told = {key: float(rest.split()[0]) * 1024 / GIB for key, _, rest in (line.partition(":") for line in lines)}
+        return told["MemAvailable"], told["MemTotal"]
+    except (OSError, KeyError, ValueError, IndexError):
+        return None, None

@@ -3,6 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from flowedit.backbones import memory
+from flowedit.backbones.memory import Blueprint
+from flowedit.backbones.options import RuntimeOptions
+
 OFFLOADS = ("none", "parts", "blocks")
 """What waits in the host's memory, the least first."""
 
@@ -77,3 +81,106 @@ def smaller(ladder: Sequence[MemoryPreset], now: MemoryPreset, networks_leave: b
         if preset.order > now.order and not (networks_leave and now.offload != "none"):
             return preset
     return None
+
+
+CPU = MemoryPreset("cpu")
+"""On the host, where what is read stays."""
+
+LARGE = 1e8
+"""Parameters of a transformer from which a CPU takes hours."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What an edit asks of a model: the latent (C, F, H, W) that the network sees at once, rows of a call, draws."""
+
+    latent: tuple[int, int, int, int]
+    rows: int = 2
+    """Most batch rows in one call: both sides of the guidance, times the draws."""
+    draws: int = 1
+    objects: int = 1
+    """Objects whose attention is read."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """GiB of each phase of an edit under a preset, and what must be free for all of it."""
+
+    preset: MemoryPreset
+    phases: Mapping[str, float]
+    total: float
+    streams: bool = False
+    """Whether the text encoder comes block by block, as it has no room whole."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A word on an edit: whether it fits, under which preset, and in words."""
+
+    fits: bool
+    preset: str | None
+    text: str
+
+
+def need(drawn: Blueprint, load: Load, runtime: RuntimeOptions, preset: MemoryPreset, free: float | None) -> Need:
+    """What an edit needs under a preset; with `free` GiB too few for the text encoder whole, it streams."""
+    on_host = preset.name == CPU.name
+
+    def totals(offload: str) -> dict[str, float]:
+        return memory.totals(
+            memory.phases(
+                drawn,
+                load.latent,
+                rows=min(preset.rows or load.rows, load.rows),
+                draws=load.draws,
+                precision=memory.precisions(drawn, runtime.dtype, on_host),
+                offload=offload,
+                weights=runtime.weights,
+                text_weights=runtime.text_weights,
+                tiling=runtime.tiling,
+                objects=load.objects,
+                cpu=on_host,
+            )
+        )
+
+    whole = totals(preset.offload)
+    streams = preset.offload == "parts" and not on_host and free is not None
+    if streams and memory.must_be_free(whole["text"]) > (free or 0.0):
+        whole["text"] = totals("blocks")["text"]
+        return Need(preset, whole, memory.must_be_free(max(whole.values())), streams=True)
+    return Need(preset, whole, memory.must_be_free(max(whole.values()), on_host))
+
+
+def needs(
+    ladder: Sequence[MemoryPreset], drawn: Blueprint, load: Load, runtime: RuntimeOptions, free: float | None
+) -> list[Need]:
+    """What an edit needs under every preset of the ladder that the runtime's options leave open, the largest first."""
+    left = asked(ladder, runtime.offload, runtime.rows)
+    return [need(drawn, load, runtime, preset, free) for preset in left if preset.name != USUAL.name]
+
+
+def verdict(found: Sequence[Need], free: float | None) -> Verdict:
+    """A word on a card with `free` GiB: the fastest of the presets that fits it."""
+    if free is None:
+        return Verdict(False, None, "not known: this system does not tell how much memory is free")
+    for each in found:
+        if each.total <= free:
+            plain = each.preset.rows == 0 and each.preset.offload != "blocks"
+            word = "fits" if plain else f"fits with {each.preset.name}"
+            streams = "; the text encoder streams" if each.streams else ""
+            return Verdict(True, each.preset.name, f"{word}: needs {each.total:.1f} of {free:.1f} GiB{streams}")
+    least = min(found, key=lambda each: each.total)
+    text = f"does not fit: needs {least.total:.1f} GiB with {least.preset.name}, {free:.1f} are free"
+    return Verdict(False, None, text)
+
+
+def verdict_of_host(drawn: Blueprint, needed: Need, free: float | None) -> Verdict:
+    """A word where there is no GPU; `needed` is that of CPU."""
+    rest, block, count = memory.parameters(drawn, "transformer")
+    if free is None:
+        return verdict([needed], None)
+    if needed.total > free:
+        text = f"does not fit: no GPU, and on the CPU it needs {needed.total:.1f} GiB of memory, {free:.1f} are free"
+        return Verdict(False, None, text)
+    hours = ", and takes hours there (runtime.device=cpu)" if rest + block * count >= LARGE else ""
+    return Verdict(True, CPU.name, f"fits the CPU: needs {needed.total:.1f} of {free:.1f} GiB{hours}")

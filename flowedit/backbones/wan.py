@@ -1,29 +1,22 @@
 """Wan 2.1 text-to-video (Wan Team 2025, arXiv 2503.20314), a rectified flow as it is, through diffusers."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from flowedit.backbones import shapes
 from flowedit.backbones.adapter import Adapter, Architecture
 from flowedit.backbones.checkpoint import Checkpoint
-from flowedit.backbones.families import FAMILIES, STRENGTH_SHIFT, Family
+from flowedit.backbones.families import FAMILIES, Family
 from flowedit.backbones.text import Reading
 from flowedit.messages import InputError
 from flowedit.networks.autoencoder import Stream, Tiles
-from flowedit.types import BackboneSpec
 
 LENGTH = 512
 """Tokens of text that it was trained with; no file of the checkpoint says so."""
-
-NATIVE = {1536: (480, 832)}
-"""(height, width) that a transformer of this width was trained at (the 1.3B model); no file says so either."""
-
-LARGEST = (720, 1280)
-"""The same for the 14B model, which knows 480p as well."""
-
-FRAMES = 81
 
 
 def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
@@ -56,27 +49,15 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
         mean, std = moments(z.device)
         return z.float() * std + mean
 
-    patch, scale, places = config["patch_size"][1], vae["scale_factor_spatial"], config["rope_max_seq_len"]
-    width = config["num_attention_heads"] * config["attention_head_dim"]
-    height, width = checkpoint.notes.get("native_size", NATIVE.get(width, LARGEST))
+    patch, scale = config["patch_size"][1], vae["scale_factor_spatial"]
     notices = checkpoint.notices
     if dtype is torch.float16:
         notices += (f"{checkpoint.name} was trained in bfloat16; float16 has a smaller range and may give NaN",)
-    spec = BackboneSpec(
+    spec = replace(
+        shapes.of_wan(config, vae, checkpoint.notes),
         name=checkpoint.name,
         notices=notices,
         trained=checkpoint.trained,
-        trained_frames=int(checkpoint.notes.get("native_frames", FRAMES)),
-        fps=16,
-        latent_size=(height // scale, width // scale),
-        native_area=height * width,
-        multiple=scale * patch,
-        frames_per_latent=int(vae["scale_factor_temporal"]),
-        trained_step=4,
-        strength_shift=STRENGTH_SHIFT,
-        # Its rotary table has so many places a side, and as many for latent frames.
-        max_side=places * scale * patch,
-        max_latents=places,
         # Flow-matching schedulers call it `shift`; a file that names neither leaves UniPC its default, 1.
         shift=float(schedule.get("shift") or schedule["flow_shift"] or 1.0),
         world=checkpoint.world,

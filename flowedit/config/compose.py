@@ -98,6 +98,14 @@ def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = (
 
     Raises InputError, in one line and with the nearest valid key or choice, for anything it does not know.
     """
+    return settings(plain(flags, overrides))
+
+
+def plain(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The configuration that `compose` makes settings of, as plain values; torch is not imported for it.
+
+    Raises InputError as `compose` does for keys and choices; values are not looked at.
+    """
     groups, texts, rest = _sorted_out(flags, overrides)
     written, several = _late(groups, rest)
     given: dict[str, Any] = dict(texts)
@@ -115,7 +123,7 @@ def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = (
     for key, value in given.items():
         group, _, name = key.rpartition(".")
         (values[group] if group else values)[name] = value
-    return settings(values)
+    return values
 
 
 def _late(groups: Sequence[str], rest: Iterable[tuple[str, Any]]) -> tuple[Mapping[str, str], Set[str]]:

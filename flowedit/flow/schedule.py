@@ -1,11 +1,15 @@
 """Grids of times: the model's own knots, uniform, shifted, or a user's; and where on a grid an edit starts."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from itertools import pairwise
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from flowedit.messages import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def model(knots: Tensor, steps: int) -> list[float]:

@@ -1,21 +1,24 @@
 """Overlapping windows in time: a long clip through a backbone that sees a few frames at once, as one velocity."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, cast
 
 from flowedit.flow.means import Means
 from flowedit.messages import InputError
 from flowedit.types import Backbone, Conditioning, Maps, Scale, Tokens, Velocity
 
+if TYPE_CHECKING:  # where windows lie is asked for without torch
+    import torch
+    from torch import Tensor
+
 Window = tuple[int, int]
 """[start, end), in latent frames of the clip."""
 
-HOST = torch.device("cpu")
+HOST = "cpu"
 
 
 def places(length: int, window: int, overlap: float, multiple: int = 1) -> list[Window]:
@@ -44,6 +47,8 @@ def weights(windows: Sequence[Window]) -> list[Tensor]:
     Towards a neighbour it falls as a raised cosine, sin^2(pi/2 (k + 1/2) / n) over the n frames of their overlap;
     then all are divided by their sum. Where one window alone covers, exactly 1.
     """
+    import torch
+
     raw = []
     for i, (start, end) in enumerate(windows):
         rise = windows[i - 1][1] - start if i else 0
@@ -73,6 +78,8 @@ class WindowSum:
 
     def add(self, part: Tensor) -> Tensor | None:
         """Add the next window's part; the clip's sum, float32, after the last one, and None before it."""
+        import torch
+
         if self._whole is None:
             shape = (*part.shape[:2], max(end for _, end in self._windows), *part.shape[3:])
             self._whole = torch.zeros(shape, dtype=torch.float32)
@@ -133,14 +140,19 @@ class WindowedBackbone:
     Its `device` is the host: the states of a long clip stay there.
     """
 
-    device = HOST
-
     def __init__(self, backbone: Backbone, windows: Sequence[Window]) -> None:
         self._backbone, self._windows = backbone, windows
         self._clip_maps: WindowMaps | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backbone, name)
+
+    @property
+    def device(self) -> torch.device:
+        """The host."""
+        import torch
+
+        return torch.device(HOST)
 
     def velocity(
         self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None

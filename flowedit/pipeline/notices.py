@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from flowedit.backbones.options import BackboneOptions
+from flowedit.backbones import memory, presets, shapes
+from flowedit.backbones.presets import MemoryPreset
 from flowedit.config.compose import compose
 from flowedit.config.compose import options as names
+from flowedit.config.defaults import memory_presets
 from flowedit.config.options import declared_by
 from flowedit.config.schema import Settings
 from flowedit.flow.windows import Window
@@ -18,8 +21,14 @@ from flowedit.media import cuts
 from flowedit.messages import NAN_ADVICE, InputError, listed
 from flowedit.metrics.health import Health
 from flowedit.pipeline.checks import changed
-from flowedit.pipeline.plan import Brief, Plan, native_size
+from flowedit.pipeline.plan import Brief, Plan, asked_size, load_of, native_size, seen_of, windows_of
 from flowedit.types import Backbone, BackboneSpec, Geometry
+
+if TYPE_CHECKING:
+    import torch
+
+SAID = 0.5
+"""GiB from which the memory that is expected is worth a word."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +40,61 @@ class Shape:
     windows: int
     shots: int
     grid: Sequence[float]
+    seen: tuple[int, int, int, int]
+    """The latent (C, F, H, W) of the longest window."""
 
     @classmethod
     def of(cls, plan: Plan) -> "Shape":
         """That of all shots of a plan."""
         geometry, windows = plan.geometry, sum(len(shot.windows) for shot in plan.shots)
-        return cls(geometry.size, geometry.source_frames, windows, len(plan.shots), plan.grid)
+        seen = seen_of(geometry, [window for shot in plan.shots for window in shot.windows])
+        return cls(geometry.size, geometry.source_frames, windows, len(plan.shots), plan.grid, seen)
 
 
-def of_download(chosen: BackboneOptions) -> str:
-    """What comes before a model that is not here yet can run."""
+def of_download(settings: Settings, place: "torch.device") -> str:
+    """What comes before a model that is not here yet can run, and whether it would fit."""
+    chosen = settings.backbone
     name, size = chosen.name or chosen.repository, chosen.download or "a download of unknown size"
     license = chosen.license or "see its page on the model hub"
-    return f"{name}: {size} to download first, from {chosen.repository} on the model hub; license: {license}"
+    come = f"{name}: {size} to download first, from {chosen.repository} on the model hub; license: {license}"
+    return "; ".join([come, *_of_fit(settings, place)])
+
+
+def _of_fit(settings: Settings, place: "torch.device") -> list[str]:
+    """Whether an edit with a model that is not here yet would fit this machine, as far as a release of it is known.
+
+    At the size and length that are asked for, or that it was trained at; `flowedit doctor` says more.
+    """
+    name = settings.backbone.name or ""
+    if (drawn := memory.released(name)) is None:
+        return []
+    spec = replace(shapes.of_blueprint(drawn, {}), name=name)
+    frames = min(settings.frames or spec.trained_frames, spec.trained_frames)
+    geometry = shapes.geometry_of(drawn, spec, frames, asked_size(settings, spec) or native_size(spec))
+    load = load_of(settings, seen_of(geometry, windows_of(settings, spec, geometry.latent[1])))
+    free, ladder = free_memory(place), memory_presets()
+    if place.type == "cpu":
+        free = memory.of_host()[0]
+        word = presets.verdict_of_host(drawn, presets.need(drawn, load, settings.runtime, presets.CPU, free), free)
+    else:
+        word = presets.verdict(presets.needs(ladder, drawn, load, settings.runtime, free), free)
+    height, width = geometry.size
+    return [f"at {width}x{height} it {word.text} (reckoned; flowedit doctor says more)"]
+
+
+def _expected(settings: Settings, backbone: Backbone, shape: Shape, about: Mapping[str, Any]) -> str:
+    """What an edit will hold at most, by the formula of backbones/memory.py; empty for what it does not know."""
+    try:
+        drawn = memory.of_folder(Path(about["folder"]))
+    except (KeyError, InputError, OSError):
+        return ""
+    if drawn is None:
+        return ""
+    laid = MemoryPreset("as laid", str(about.get("offload", "parts")), int(about.get("rows", 0)))
+    preset = presets.CPU if backbone.device.type == "cpu" else laid
+    needed = presets.need(drawn, load_of(settings, shape.seen), settings.runtime, preset, free_memory(backbone.device))
+    most = max(needed.phases.values())
+    return f"; expects {most:.1f} GiB of memory" if most >= SAID else ""
 
 
 def of_start(settings: Settings, backbone: Backbone, shape: Shape, evaluations: int) -> str:
@@ -57,12 +108,12 @@ def of_start(settings: Settings, backbone: Backbone, shape: Shape, evaluations: 
     frames = f"{shape.frames} frame{'' if shape.frames == 1 else 's'}"
     steps = len(shape.grid) - 1
     begins = f" from noise {shape.grid[0]:.3g}" if steps else ""
-    memory = f"; expects {settings.backbone.memory}" if settings.backbone.memory else ""
+    expected = _expected(settings, backbone, shape, backbone.describe())
     free = free_memory(backbone.device)
     laid = f" (offload {about['offload']}; {free:.1f} GiB free)" if free is not None and "offload" in about else ""
     return (
         f"{where}: {width}x{height}, {frames} in {windows}{shots}, {steps} step{'' if steps == 1 else 's'}"
-        f"{begins}, {evaluations} network evaluations{memory}{laid}"
+        f"{begins}, {evaluations} network evaluations{expected}{laid}"
     )
 
 

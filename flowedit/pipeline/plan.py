@@ -1,17 +1,23 @@
 """What an edit will do, resolved once: its objects, sides, scales, grid, windows, sizes and cost; the rest reads it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
+from flowedit.backbones.presets import Load
 from flowedit.config.schema import Settings
-from flowedit.editors.spec import EDITORS, Counts, EditorSpec
 from flowedit.flow import schedule, windows
 from flowedit.language import words
 from flowedit.media.fit import lay, working_size
 from flowedit.messages import InputError
 from flowedit.pipeline.source import Clip, Shot
 from flowedit.types import Backbone, BackboneSpec, Geometry, Side
+
+if TYPE_CHECKING:
+    from flowedit.editors.spec import EditorSpec
 
 MOST_STEPS = 1000
 """A model's own knots are no more."""
@@ -48,6 +54,8 @@ class Brief:
 
 def brief(settings: Settings) -> Brief:
     """The brief of these settings; raises InputError for another number of scales than of edited objects."""
+    from flowedit.editors.spec import EDITORS, Counts  # imports torch, which sizes and windows need not wait for
+
     editor = EDITORS[settings.mode.name]
     replaced = settings.user_mask is not None and settings.mask.user == "replace"
     attended = settings.mask.name != "none" and not replaced
@@ -246,6 +254,19 @@ def windows_of(settings: Settings, spec: BackboneSpec, latents: int) -> list[win
             f"{spec.name} knows at once: give that many or fewer, or auto"
         )
     return windows.places(latents, window, settings.window_overlap, spec.patch_frames)
+
+
+def seen_of(geometry: Geometry, places: Sequence[windows.Window]) -> tuple[int, int, int, int]:
+    """The latent (C, F, H, W) of the longest of the windows: what the network sees at once."""
+    channels, _, height, width = geometry.latent
+    return channels, max(end - start for start, end in places), height, width
+
+
+def load_of(settings: Settings, latent: tuple[int, int, int, int]) -> Load:
+    """What memory follows from: the latent (C, F, H, W) that the network sees at once, rows of a call, draws."""
+    scales = (settings.source_guidance_scale, settings.target_guidance_scale)
+    rows = (1 if set(scales) == {1.0} else 2) * settings.draws
+    return Load(latent, rows, settings.draws, 0 if settings.mask.name == "none" else 1)
 
 
 def own_latents(spec: BackboneSpec, geometry: Geometry) -> slice:

@@ -33,10 +33,12 @@ from flowedit.pipeline.plan import (
     Plan,
     asked_size,
     brief,
+    load_of,
     make_grid,
     make_plan,
     native_size,
     own_latents,
+    seen_of,
     windows_of,
 )
 from flowedit.pipeline.record import Edited, Session, describe_generation, describe_run
@@ -69,7 +71,7 @@ def checkpoint(settings: Settings, fetch: bool = True, say: Callable[[str], None
         if found is not None or not fetch:
             return found
         families.require_device(chosen.name or chosen.repository, chosen.parameters, device, place)
-        say(notices.of_download(chosen))
+        say(notices.of_download(settings, place))
         return families.download(chosen.repository, chosen.download or "size unknown")
     raise InputError("backbone=folder needs backbone.path=DIR (on the command line, --backbone DIR)")
 
@@ -165,9 +167,8 @@ def _fit(made: Brief, backbone: Backbone, latent: Sequence[int], session: Sessio
     """
     if (fit := getattr(backbone, "fit", None)) is None:
         return
-    rows = max(1 if set(made.scales[side]) == {1.0} else 2 for side in made.editor.sides)
-    objects = len(made.objects) or len(made.sides)
-    fit(tuple(latent), rows, made.settings.draws, objects, lambda text: session.say([text]))
+    channels, frames, height, width = latent
+    fit(load_of(made.settings, (channels, frames, height, width)), lambda text: session.say([text]))
 
 
 def edit_clip(
@@ -350,7 +351,7 @@ def generate(settings: Settings, backbone: Backbone, session: Session | None = N
     )
     places = tuple(windows_of(settings, spec, geometry.latent[1]))
     _fit(made, backbone, (geometry.latent[0], places[0][1] - places[0][0], *geometry.latent[2:]), session)
-    shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid)
+    shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid, seen_of(geometry, places))
     session.start(notices.of_start(settings, backbone, shape, made.cost * len(places)))
     session.say([*notices.of_shape(settings, spec, geometry, places), *spec.notices])
     key = key_of(made, backbone, checkpoint(settings, fetch=False))

@@ -49,6 +49,19 @@ def weights(folder: Path) -> Weights | None:
     return Weights(whole or tuple(found[variant]), variant)
 
 
+def cached(cache: Path, repository: str) -> Path | None:
+    """The folder of a repository in the hub's cache, whole; None if it is not there, or not whole.
+
+    What the hub's client would say, which takes a second to import.
+    """
+    place = cache / f"models--{repository.replace('/', '--')}"
+    try:
+        folder = place / "snapshots" / (place / "refs" / "main").read_text(encoding="utf-8").strip()
+        return None if lacking(folder) else folder
+    except (OSError, ValueError):
+        return None
+
+
 def lacking(folder: Path) -> list[str]:
     """The files of a checkpoint that are not in its folder, by their places in it; none of a whole one.
 

@@ -107,7 +107,7 @@ def test_every_option_is_declared(group):
 
 def test_options_know_their_range_and_need_no_torch():
     runtime = declare.options_of(options.RuntimeOptions)
-    assert [runtime["rows"].refusal(rows) for rows in (0, 4, -1)] == [None, None, "at least 0 (0: no limit)"]
+    assert [runtime["rows"].refusal(rows) for rows in (0, 4, -1)] == [None, None, "auto or at least 0 (0: no limit)"]
     assert [runtime["threads"].refusal(threads) for threads in (None, 1, 0)] == [None, None, "at least 1"]
     code = "import sys, flowedit.backbones.options; print([m for m in ('torch', 'diffusers') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

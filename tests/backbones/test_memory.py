@@ -6,8 +6,9 @@ import memory_table
 import pytest
 from fake_gpu import DEFAULT, edit, fake_gpu, released
 
-from flowedit.backbones import memory, memory_autoencoder
+from flowedit.backbones import memory
 from flowedit.backbones.released import RELEASES, network
+from flowedit.networks import autoencoder_memory
 
 NATIVE = {
     "cogvideox-2b": (16, 13, 60, 90),
@@ -37,7 +38,7 @@ def test_parameters_are_counted_exactly(name):
         parameters = {id(each): each.numel() for each in network(RELEASES[name].parts[component]).parameters()}
         rest, block, count = memory.parameters(own, component)
         assert rest + block * count == sum(parameters.values())
-    assert memory_autoencoder.weights(own.vae) == sum(each.numel() for each in network(RELEASES[name].vae).parameters())
+    assert autoencoder_memory.weights(own.vae) == sum(each.numel() for each in network(RELEASES[name].vae).parameters())
 
 
 LAYERS = 2

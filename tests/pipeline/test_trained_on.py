@@ -1,11 +1,13 @@
 """What a backbone was trained on decides how an edit runs by default, its noise, size and length; and it is said."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 from releases import write_words
 
-from flowedit.backbones import families
+from flowedit.backbones import families, memory, presets
 from flowedit.backbones.released import RELEASES
 from flowedit.config.compose import compose
 from flowedit.flow.windows import places
@@ -179,10 +181,18 @@ def test_the_line_counts_windows_and_shots_and_names_the_memory(clip_file, pocke
 
     settings = compose({**PROMPTS, "clip": str(clip_file), "steps": 5})
     made = make_plan(brief(settings), pocket, open_clip(settings), [2])
-    settings = replace(settings, backbone=replace(settings.backbone, memory="9 GiB of GPU memory"))
-    line = notices.of_start(settings, pocket, notices.Shape.of(made), made.evaluations)
+    shape = notices.Shape.of(made)
+    line = notices.of_start(settings, pocket, shape, made.evaluations)
     assert "12 frames in 3 windows, 2 shots" in line
-    assert "expects 9 GiB of GPU memory" in line
+    assert "expects" not in line  # half a gibibyte is not worth a word
+    channels, frames, height, width = shape.seen
+    large = replace(shape, seen=(channels, frames, 20 * height, 20 * width))
+    line = notices.of_start(settings, pocket, large, made.evaluations)
+    need = presets.need(
+        memory.of_folder(Path(pocket.describe()["folder"])), plan.load_of(settings, large.seen), settings.runtime,
+        presets.CPU, None,
+    )  # fmt: skip
+    assert f"expects {max(need.phases.values()):.1f} GiB of memory" in line
 
 
 def test_a_download_is_told_before_it_starts(monkeypatch, tmp_path):
@@ -194,5 +204,14 @@ def test_a_download_is_told_before_it_starts(monkeypatch, tmp_path):
     settings = compose({"backbone": "cogvideox-5b"}, ["runtime.device=cpu"])
     assert run.checkpoint(settings, say=heard.append) == tmp_path
     (line,) = heard
-    for part in ("21.5 GB", "zai-org/CogVideoX-5b", "CogVideoX License"):
+    for part in ("21.5 GB", "zai-org/CogVideoX-5b", "CogVideoX License", "at 720x480 it", "on the CPU", "reckoned"):
         assert part in line
+
+
+def test_before_a_download_a_card_is_told_what_fits(monkeypatch):
+    settings = compose({"backbone": "cogvideox-5b"})
+    for free, words in ((7.5, "it fits with gpu_12gb: needs 5.4 of 7.5 GiB"), (3.0, "it does not fit: needs 5.4 GiB")):
+        monkeypatch.setattr(notices, "free_memory", lambda _, free=free: free)
+        assert words in notices.of_download(settings, torch.device("cuda"))
+    unknown = replace(settings, backbone=replace(settings.backbone, name="someone/else"))
+    assert "fit" not in notices.of_download(unknown, torch.device("cuda"))

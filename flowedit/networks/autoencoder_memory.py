@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from math import log2
 from typing import Any
 
-Config = Mapping[str, Any]
-
 CACHED = 2
 """Frames that a causal convolution over three frames keeps."""
 
@@ -36,11 +34,11 @@ class _Walk:
         self.kept += numbers
 
 
-Way = Callable[[Config, int, tuple[int, int], _Walk], None]
+Way = Callable[[Mapping[str, Any], int, tuple[int, int], _Walk], None]
 """One way through a network: its configuration, frames and (height, width) of what goes in, and the walk."""
 
 
-def weights(vae: Config) -> float:
+def weights(vae: Mapping[str, Any]) -> float:
     """The parameters of an autoencoder, both ways."""
     total = 0.0
     for decode in (False, True):
@@ -50,7 +48,7 @@ def weights(vae: Config) -> float:
     return total
 
 
-def peak(vae: Config, decode: bool, chunks: tuple[int, int], size: tuple[int, int]) -> float:
+def peak(vae: Mapping[str, Any], decode: bool, chunks: tuple[int, int], size: tuple[int, int]) -> float:
     """The most numbers that are alive while a tile is encoded or decoded, without the weights.
 
     `chunks` are the frames of the first chunk, and of a later one or 0, and `size` (height, width) those of the tile:
@@ -68,12 +66,12 @@ def peak(vae: Config, decode: bool, chunks: tuple[int, int], size: tuple[int, in
     return max(first.peak, steady.peak)
 
 
-def is_cogvideox(vae: Config) -> bool:
+def is_cogvideox(vae: Mapping[str, Any]) -> bool:
     """Whether this is CogVideoX's autoencoder; else it is Wan's."""
     return "block_out_channels" in vae
 
 
-def _way(vae: Config, decode: bool) -> Way:
+def _way(vae: Mapping[str, Any], decode: bool) -> Way:
     if is_cogvideox(vae):
         return _cogvideox_decoder if decode else _cogvideox_encoder
     return _wan_decoder if decode else _wan_encoder
@@ -120,7 +118,7 @@ def _cogvideox_block(
         walk.at(outer + 2 * c_out * sites)
 
 
-def _cogvideox_encoder(vae: Config, frames: int, size: tuple[int, int], walk: _Walk) -> None:
+def _cogvideox_encoder(vae: Mapping[str, Any], frames: int, size: tuple[int, int], walk: _Walk) -> None:
     channels, area = vae["block_out_channels"], float(size[0] * size[1])
     _causal(walk, 0.0, vae["in_channels"], channels[0], frames * area, area)
     before = channels[0]
@@ -138,7 +136,7 @@ def _cogvideox_encoder(vae: Config, frames: int, size: tuple[int, int], walk: _W
     _causal(walk, 0.0, before, 2 * vae["latent_channels"], frames * area, area)
 
 
-def _cogvideox_decoder(vae: Config, frames: int, size: tuple[int, int], walk: _Walk) -> None:
+def _cogvideox_decoder(vae: Mapping[str, Any], frames: int, size: tuple[int, int], walk: _Walk) -> None:
     channels, z, area = vae["block_out_channels"][::-1], vae["latent_channels"], float(size[0] * size[1])
     _causal(walk, 0.0, z, channels[0], frames * area, area)
     before = channels[0]
@@ -188,7 +186,7 @@ def _wan_middle(walk: _Walk, c: int, frames: int, area: float) -> None:
     _wan_block(walk, c, c, frames, area)
 
 
-def _wan_encoder(vae: Config, frames: int, size: tuple[int, int], walk: _Walk) -> None:
+def _wan_encoder(vae: Mapping[str, Any], frames: int, size: tuple[int, int], walk: _Walk) -> None:
     widths, area = [vae["base_dim"] * each for each in (1, *vae["dim_mult"])], float(size[0] * size[1])
     walk.weights += (2 * vae["z_dim"]) ** 2 + 2 * vae["z_dim"]
     _wan_causal(walk, 0.0, vae.get("in_channels", 3), widths[0], frames * area, area)
@@ -210,7 +208,7 @@ def _wan_encoder(vae: Config, frames: int, size: tuple[int, int], walk: _Walk) -
     _wan_causal(walk, 0.0, before, 2 * vae["z_dim"], frames * area, area)
 
 
-def _wan_decoder(vae: Config, frames: int, size: tuple[int, int], walk: _Walk) -> None:
+def _wan_decoder(vae: Mapping[str, Any], frames: int, size: tuple[int, int], walk: _Walk) -> None:
     widths = [vae["base_dim"] * each for each in (vae["dim_mult"][-1], *vae["dim_mult"][::-1])]
     area, lengthens = float(size[0] * size[1]), vae["temperal_downsample"][::-1]
     walk.weights += vae["z_dim"] ** 2 + vae["z_dim"]

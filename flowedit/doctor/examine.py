@@ -1,0 +1,95 @@
+"""The whole examination: the machine, the models, the clip on them, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from flowedit.backbones import presets
+from flowedit.backbones.presets import CPU, Verdict
+from flowedit.config.defaults import memory_presets
+from flowedit.doctor import here, report
+from flowedit.doctor.here import Here
+from flowedit.doctor.models import Model, models, work
+from flowedit.doctor.report import Finding
+from flowedit.media.probe import Video, probe
+from flowedit.pipeline.plan import load_of
+
+UNKNOWN = Verdict(False, None, "not known: its files are not here, and no release of this name is")
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """What was found: the machine, the clip, each model, and the GiB that were judged by."""
+
+    here: Here
+    machine: bool
+    """Whether the machine itself was asked about."""
+    video: Video | None
+    found: tuple[Finding, ...]
+    free: float | None
+    asked: bool
+    """Whether a user named them."""
+
+
+def examine(
+    clip: str | None, flags: Mapping[str, str], overrides: Sequence[str], free: float | None, machine: bool
+) -> Examined:
+    """Look at the machine and at the models; `free` GiB of a card in place of this machine's own.
+
+    Raises InputError for a clip that is none, an unknown backbone, a folder that is no checkpoint, bad values.
+    """
+    asked = tuple(models(flags, overrides, here.hub()[0]))
+    video = None if clip is None else probe(clip)
+    seen = here.look()
+    own, on_host = seen.free if free is None else (free, False)
+    found = tuple(_finding(model, video, own, on_host) for model in asked)
+    return Examined(seen, machine, video, found, own, free is not None)
+
+
+def _finding(model: Model, video: Video | None, free: float | None, on_host: bool) -> Finding:
+    laid = work(model, video)
+    if laid is None or model.drawn is None:
+        return Finding(model, None, (), UNKNOWN)
+    settings, drawn = model.settings, model.drawn
+    load = load_of(settings, laid.seen)
+    found = presets.needs(memory_presets(), drawn, load, settings.runtime, None if on_host else free)
+    if not on_host:
+        return Finding(model, laid, found, presets.verdict(found, free))
+    host = presets.need(drawn, load, settings.runtime, CPU, free)
+    return Finding(model, laid, [host, *found], presets.verdict_of_host(drawn, host, free))
+
+
+def counted(found: Finding) -> Finding:
+    """The finding with the network evaluations of a clip; counting them imports the editors, and so torch."""
+    from flowedit.config.compose import settings
+    from flowedit.pipeline.plan import brief
+
+    if found.work is None:
+        return found
+    return replace(found, evaluations=len(found.work.windows) * brief(settings(found.model.values)).cost)
+
+
+def as_json(found: Examined) -> str:
+    """All of it for a program."""
+    every = [counted(each) if found.video is not None else each for each in found.found]
+    return report.words(report.plain(found.here if found.machine else None, found.video, every, found.free))
+
+
+def lines(found: Examined, width: int) -> Iterator[str]:
+    """All of it for a terminal; a clip's network evaluations come last, as counting them takes a second more."""
+    if found.machine:
+        yield from report.machine(found.here, width)
+        yield ""
+    if found.machine and found.video is None:
+        yield from report.overview(found.found, width)
+        yield from report.hint(found.here.gpu is None, found.asked, width)
+        return
+    for number, each in enumerate(found.found):
+        if number:
+            yield ""
+        yield from report.one(each, found.video, found.here.disk_free, width)
+    yield ""
+    yield from report.hint(found.here.gpu is None, found.asked, width)
+    if found.video is not None:
+        yield from report.costs([counted(each) for each in found.found], width)

@@ -1,0 +1,198 @@
+"""What `flowedit doctor` says: plain values for programs, and lines for a terminal, of any width from 60 columns up."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flowedit.backbones.presets import Need, Verdict
+from flowedit.doctor.here import Here
+from flowedit.doctor.models import Model, Work
+from flowedit.media.probe import Video
+
+PHASES = ("encode", "text", "edit", "decode")
+LABEL = 11
+"""Columns of what a line is about."""
+
+RECKONED = "GiB, reckoned from the configuration, within 15 % of what is counted; no model was loaded"
+"""What is said of every figure of memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """A model, how the clip lies on it, what that needs, and the word for it; `about` says why there is none."""
+
+    model: Model
+    work: Work | None
+    needs: Sequence[Need]
+    verdict: Verdict
+    evaluations: int | None = None
+    """Batch rows through the network, for a clip."""
+
+
+def plain(here: Here | None, video: Video | None, found: Sequence[Finding], free: float | None) -> dict[str, Any]:
+    """All of it as plain values for JSON; memory in GiB."""
+    told: dict[str, Any] = {} if here is None else {"machine": _machine(here)}
+    told["free_gib"] = free
+    if video is not None:
+        told["clip"] = {"path": str(video.path), "size": list(video.shown[::-1]), "frames": video.frames}
+    told["backbones"] = {each.model.name: _finding(each) for each in found}
+    return told
+
+
+def _machine(here: Here) -> dict[str, Any]:
+    return {
+        "gpu": None if here.gpu is None else vars(here.gpu),
+        "no_gpu": here.no_gpu,
+        "memory_free_gib": here.memory_free,
+        "memory_gib": here.memory_total,
+        "cache": str(here.cache),
+        "disk_free_gib": here.disk_free,
+        "system": here.system,
+        "versions": here.versions,
+        "decodes": list(here.decodes),
+        "encodes": here.encodes,
+        "hub": {"address": here.hub, "answer": here.hub_answer},
+        "extras": here.extras,
+    }
+
+
+def _finding(each: Finding) -> dict[str, Any]:
+    model, work = each.model, each.work
+    told: dict[str, Any] = {
+        "downloaded": model.folder is not None,
+        "download": model.download,
+        "fits": each.verdict.fits,
+        "preset": each.verdict.preset,
+        "verdict": each.verdict.text,
+        "reckoned": True,
+    }
+    if work is not None:
+        shape = work.geometry
+        told |= {
+            "size": [shape.size[1], shape.size[0]],
+            "frames": shape.source_frames,
+            "windows": len(work.windows),
+            "evaluations": each.evaluations,
+            "memory_gib": {need.preset.name: {**need.phases, "must_be_free": need.total} for need in each.needs},
+        }
+    return told
+
+
+def machine(here: Here, width: int) -> Iterator[str]:
+    """What this machine has, a label and a value a line."""
+    yield "this machine"
+    gpu, versions = here.gpu, here.versions
+    device = f"no GPU: {here.no_gpu}"
+    if gpu is not None:
+        device = f"{gpu.name}, {gpu.free:.1f} of {gpu.total:.1f} GiB free, driver {gpu.driver}"
+    yield from _line("device", device, width)
+    memory = "not told by this system"
+    if here.memory_free is not None and here.memory_total is not None:
+        memory = f"{here.memory_free:.1f} of {here.memory_total:.1f} GiB free, beside the GPU's"
+    yield from _line("memory", memory, width)
+    disk = "not told" if here.disk_free is None else f"{here.disk_free:.0f} GiB free for downloads, at {here.cache}"
+    yield from _line("disk", disk, width)
+    packages = ("flowedit", "torch", "diffusers", "transformers")
+    told = ", ".join(f"{name} {versions[name] or 'is missing'}" for name in packages)
+    yield from _line("versions", f"Python {versions['python']} on {here.system}; {told}", width)
+    readers = ", ".join(f"{name} {versions[name] or '(not installed)'}" for name in ("av", "decord"))
+    written = "H.264" if here.encodes else "nothing: this PyAV has no libx264"
+    yield from _line("video", f"{readers}; reads {', '.join(here.decodes)}; writes {written}", width)
+    yield from _line("hub", f"{here.hub_answer} ({here.hub})", width)
+    extras = [f"{name} {'is' if there else 'is not'} installed" for name, there in here.extras.items()]
+    lacks = [name for name, there in here.extras.items() if not there]
+    told = ", ".join(extras) + (f' (pip install "flowedit[{lacks[0]}]")' if lacks else "")
+    yield from _line("extras", told, width)
+
+
+def overview(found: Sequence[Finding], width: int) -> Iterator[str]:
+    """All models, two lines each: where it is and at what shape it works; and the word for it."""
+    yield "backbones, each at the size and length that it was trained at"
+    most = max(LABEL, *(2 + len(each.model.name) for each in found))
+    for each in found:
+        yield from _line(each.model.name, f"{_shape(each)}; {_place(each.model)}", width, most)
+        yield from _line("", each.verdict.text, width, most)
+    yield from textwrap.wrap(f"memory: {RECKONED}", width)
+
+
+def hint(no_gpu: bool, asked: bool, width: int) -> Iterator[str]:
+    """How to ask for a card that is not here, where the host was judged by; `asked`: whether a user named one."""
+    if no_gpu and not asked:
+        text = "judged for this machine's CPU: --memory 12 judges for a card with 12 GiB free"
+        yield from textwrap.wrap(text, width)
+
+
+def one(finding: Finding, video: Video | None, disk: float | None, width: int) -> Iterator[str]:
+    """One model: the clip on it, the download, memory by phase under each preset, and the word."""
+    model = finding.model
+    yield model.name
+    if video is not None:
+        seconds = float(video.frames / video.fps)
+        shown = f"{video.path.name}, {video.shown[1]}x{video.shown[0]}, {video.frames} frames, {seconds:.1f} s"
+        yield from _line("clip", shown, width)
+    yield from _line("runs", _shape(finding), width)
+    yield from _line("download", _place(model) + _room(model, disk), width)
+    if finding.needs:
+        yield from _line("memory", RECKONED, width)
+        yield from table(finding.needs)
+    yield from _line("verdict", finding.verdict.text, width)
+
+
+def costs(found: Sequence[Finding], width: int) -> Iterator[str]:
+    """The network evaluations of a clip on each model; how long one takes was measured on no card."""
+    told = [f"{each.evaluations} with {each.model.name}" for each in found if each.evaluations is not None]
+    if told:
+        text = f"network evaluations: {', '.join(told)}; how long one takes here is not known"
+        yield from textwrap.wrap(text, width, break_on_hyphens=False)
+
+
+def table(needs: Sequence[Need]) -> Iterator[str]:
+    """GiB of each phase under each preset, and what must be free."""
+    head = " ".join(f"{name:>7}" for name in PHASES)
+    yield f"  {'runtime':<{LABEL}}{head}   must be free"
+    for need in needs:
+        figures = " ".join(f"{need.phases[name]:>7.1f}" for name in PHASES)
+        yield f"  {need.preset.name:<{LABEL}}{figures} {need.total:>14.1f}"
+
+
+def _shape(finding: Finding) -> str:
+    if finding.work is None:
+        return "at a shape that its files, which are not here, would tell"
+    work = finding.work
+    height, width = work.geometry.size
+    frames, count = work.geometry.source_frames, len(work.windows)
+    inside = "" if count == 1 else f", in {count} windows"
+    return f"at {width}x{height}, {frames} frame{'' if frames == 1 else 's'}{inside}"
+
+
+def _place(model: Model) -> str:
+    if model.download is None:
+        return "nothing to download"
+    return f"{model.download} to download" if model.download != "unknown" else "a download of unknown size"
+
+
+def _room(model: Model, disk: float | None) -> str:
+    """Whether the disk has room for the download; empty where nothing is to say."""
+    found = re.search(r"([\d.]+) GB", model.download or "")
+    if found is None or disk is None or disk >= float(found[1]) * 1e9 / 2**30:
+        return ""
+    return f"; the disk has {disk:.0f} GiB free, too little"
+
+
+def _line(label: str, text: str, width: int, columns: int = LABEL) -> list[str]:
+    """A label of so many columns, and a text that goes on under itself."""
+    lead = f"  {label:<{columns}}"
+    return textwrap.wrap(
+        text, width, initial_indent=lead, subsequent_indent=" " * len(lead), break_long_words=False,
+        break_on_hyphens=False,
+    ) or [lead.rstrip()]  # fmt: skip
+
+
+def words(told: Mapping[str, Any]) -> str:
+    """Plain values as JSON."""
+    return json.dumps(told, indent=2)

@@ -158,6 +158,7 @@ class Adapter:
             tiling=tiling,
             threads=None,
             cache=None,
+            **vars(how),
         )
         self.architecture = own = architecture(checkpoint, dtype)
         idle = device.type == "cpu" and offload == "blocks"

@@ -1,9 +1,11 @@
 """The verbs of a backbone, for every family whose networks diffusers holds: what differs is an `Architecture`."""
 
-import os
+import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,15 @@ from flowedit.backbones.options import RuntimeOptions
 from flowedit.backbones.presets import Load, MemoryPreset
 from flowedit.backbones.text import Reading, TextEncoder
 from flowedit.flow.guidance import scales
-from flowedit.messages import InputError, first_line
-from flowedit.networks import autoencoder
+from flowedit.messages import InputError
+from flowedit.networks import acceleration, autoencoder, parallel
+from flowedit.networks.acceleration import Acceleration
 from flowedit.networks.autoencoder import Stream
 from flowedit.networks.guided import GuidedNetwork
 from flowedit.networks.lanes import Blocks, chosen
 from flowedit.networks.pairs import PairNetwork
+from flowedit.networks.recorder import block_indices
+from flowedit.networks.split import second_device
 from flowedit.types import (
     BackboneSpec,
     Chosen,
@@ -39,12 +44,14 @@ from flowedit.types import (
     Velocity,
 )
 
-BACKEND = "DIFFUSERS_ATTN_BACKEND"
-"""The variable by which diffusers' users choose how its networks attend; CogVideoX's do not listen to it."""
-
 
 def _state(z: Tensor, t: float) -> Tensor:
     return z
+
+
+def _own_plan(network: Any) -> Mapping[str, Any]:
+    plan: Mapping[str, Any] = network._cp_plan
+    return plan
 
 
 def _velocity(output: Tensor, x: Tensor, t: float) -> Tensor:
@@ -91,7 +98,11 @@ class Architecture:
     unscaled: Callable[[Tensor], Tensor]
     """Back again."""
     blocks: Blocks
-    """How its blocks take a sequence: what a region's own pass needs."""
+    """The network's blocks, and how they take a sequence: what a region's own pass needs."""
+    prepare: Callable[[Any], Any] = lambda network: network
+    """What the family does to a transformer that was just read."""
+    plan: Callable[[Any], Mapping[str, Any]] = _own_plan
+    """Where diffusers splits and joins the network's sequence for processes that share it."""
     text_queries: int = 0
     """How many of the first queries of those modules are text, not video."""
     state: Callable[[Tensor, float], Tensor] = _state
@@ -108,20 +119,6 @@ def computes_bfloat16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     except RuntimeError:  # no driver: what runs there says so better
         return True
-
-
-def _require_backend() -> None:
-    """Raise InputError for an attention backend in DIFFUSERS_ATTN_BACKEND that diffusers does not know or have."""
-    name = os.environ.get(BACKEND)
-    if name is None:
-        return
-    try:
-        from diffusers.models.attention_dispatch import attention_backend
-
-        with attention_backend(name):  # type: ignore[arg-type]  # a name serves as well
-            pass
-    except Exception as error:  # a ValueError when diffusers is imported, else whatever a missing package gives
-        raise InputError(f"{BACKEND}={name} does not work here: unset it ({first_line(error)})") from error
 
 
 def _precision_of_text(device: torch.device, dtype: torch.dtype) -> torch.dtype:
@@ -152,8 +149,9 @@ class Adapter:
         weights: str = "saved",
         text_weights: str = "saved",
         ladder: Sequence[MemoryPreset] = (),
+        how: Acceleration = acceleration.PLAIN,
     ) -> None:
-        _require_backend()
+        acceleration.check(how, offload, weights)  # before the weights are read
         if dtype is torch.bfloat16 and not computes_bfloat16(device):
             raise InputError(
                 f"{checkpoint.name} runs in bfloat16, which this GPU ({torch.cuda.get_device_name(device)}) does not "
@@ -170,6 +168,7 @@ class Adapter:
             tiling=tiling,
             threads=None,
             cache=None,
+            **vars(how),
         )
         self.architecture = own = architecture(checkpoint, dtype)
         idle = device.type == "cpu" and offload == "blocks"
@@ -186,8 +185,17 @@ class Adapter:
             weights=weights,
             text_weights=text_weights,
         )
-        self._guided = GuidedNetwork(self._output, own.patch, rows=0)
+        self._processes = parallel.needed(how.context_parallel)
+        self.shared: parallel.Shared | None = None
+        made = acceleration.prepared(how, device, own.blocks.of)
+        self.components.prepare = lambda network: self._shared_out(made(own.prepare(network)))
+        self._second = None if how.split_guidance is None else second_device(how.split_guidance, device)
+        self._counting = threading.Lock()
+        there = None if self._second is None else self._output_there
+        self._guided = GuidedNetwork(self._output, own.patch, rows=0, second=there)
         self._pair = PairNetwork(self._guided, own.blocks, lambda: self.components.transformer)
+        # Processes that share a call cannot do one again with less memory: each is in the middle of it.
+        ladder = ladder if self._processes is None else ()
         self.memory = Fallback(self.components, self._guided, device, ladder, offload, rows)
         self.text = TextEncoder(checkpoint, own.reading, device, text, cache, self.memory.encoder, text_weights)
 
@@ -271,6 +279,8 @@ class Adapter:
         """
         negative = self._negative(guidance_scale, negative)
         self.components.release_encoder()  # what is to be said has been embedded by now
+        if self._second is not None:
+            self._copy  # noqa: B018  (read before a thread asks for it)
 
         def velocity(z: Tensor, t: float) -> Tensor:
             x = self.architecture.state(z.float(), t)
@@ -287,8 +297,10 @@ class Adapter:
         """Both velocities in common network calls, the target's at the chosen sites, and u_src at all others.
 
         In every block the target attends to its own text and to the source's video, in which the chosen tokens are
-        its own.
+        its own. Raises InputError where several processes or devices share the calls.
         """
+        if self._processes is not None or self._second is not None:
+            raise InputError("mode.region=true runs in one process, on one device: leave one of them out")
         source, target = (
             each._replace(negative=self._negative(each.scale, each.negative)) for each in (source, target)
         )
@@ -298,7 +310,12 @@ class Adapter:
         def velocities(q: Tensor, p: Tensor, t: float, parts: Sequence[Chosen]) -> tuple[Tensor, Tensor]:
             (part,) = parts
             x_q, x_p = own.state(q.float(), t), own.state(p.float(), t)
-            v_q, v_p = self.memory.run("edit", lambda: self._pair(x_q, x_p, t, source, target, part.tokens))
+
+            def outputs() -> tuple[Tensor, Tensor]:
+                with acceleration.uncompiled(own.blocks.of(self.components.transformer)):  # so that hooks are heard
+                    return self._pair(x_q, x_p, t, source, target, part.tokens)
+
+            v_q, v_p = self.memory.run("edit", outputs)
             u_q, u_p = own.velocity(v_q, x_q, t), own.velocity(v_p, x_p, t)
             return u_q, torch.where(part.sites, u_p, u_q.repeat(len(u_p) // len(u_q), 1, 1, 1, 1))
 
@@ -313,23 +330,68 @@ class Adapter:
         return self.embed("") if set(scales(scale)) != {1.0} and negative is None else negative
 
     def _output(self, x: Tensor, t: float, embedding: Tensor) -> Tensor:
-        network = self.components.place(self.components.transformer)
-        timestep = torch.full((len(x),), self.architecture.timestep(t), device=self.device, dtype=torch.float32)
-        x, embedding = x.to(self.device, self.dtype), embedding.to(self.device, self.dtype)
-        with self.checkpoint.reporting("its transformer cannot be run"):
+        return self._run(self.components.place(self.components.transformer), self.device, x, t, embedding)
+
+    def _output_there(self, x: Tensor, t: float, embedding: Tensor) -> Tensor:
+        """The same by the copy on the second device, in a thread of its own."""
+        assert self._second is not None
+        return self._run(self._copy, self._second, x, t, embedding).to(self.device)
+
+    @cached_property
+    def _copy(self) -> Any:
+        """The transformer once more, for the second device."""
+        return self.components.another_transformer().to(self._second)
+
+    def _run(self, network: Any, device: torch.device, x: Tensor, t: float, embedding: Tensor) -> Tensor:
+        timestep = torch.full((len(x),), self.architecture.timestep(t), device=device, dtype=torch.float32)
+        x, embedding = x.to(device, self.dtype), embedding.to(device, self.dtype)
+        with self.checkpoint.reporting("its transformer cannot be run"), self._told(x, timestep, embedding):
             output = self.architecture.call(network, x, timestep, embedding)
-        self.evaluations += len(x)
+        with self._counting:
+            self.evaluations += len(x)
         return output.float()
 
+    def _shared_out(self, network: Any) -> Any:
+        """The transformer, its tokens spread over the processes of this edit, if there are others."""
+        if self._processes is None:
+            return network
+        own = self.architecture
+        if self._processes.rank == 0:
+            checkpoint, dtype = self.checkpoint, str(self.dtype).removeprefix("torch.")
+            self._processes.tell({"do": "load", "path": str(checkpoint.path), "name": checkpoint.name, "dtype": dtype})
+        heads: Any = own.attention(network)[0].heads
+        self.shared = parallel.Shared(network, self._processes, heads, own.plan(network))
+        return network
+
+    def _told(self, x: Tensor, *others: Tensor) -> AbstractContextManager[None]:
+        """A call of x (B, C, F, H, W), the timestep and the embedding, told to the other processes before it is run."""
+        if self.shared is None:
+            return nullcontext()
+        lengths = [math.prod(side // p for side, p in zip(x.shape[2:], self.architecture.patch, strict=True))]
+        lengths += [self.architecture.text_queries] if self.architecture.text_queries else []
+        return self.shared.told({"lengths": lengths, "read": self._guided.told()}, [x, *others])
+
+    def part(self) -> parallel.RankShare:
+        """What a process that follows runs of this backbone."""
+        network, own = self.components.place(self.components.transformer), self.architecture
+        assert self.shared is not None
+        return parallel.RankShare(self.shared, partial(own.call, network), own.attention(network), own.text_queries)
+
+    @contextmanager
     def record(
         self, tokens: Mapping[Conditioning, Tokens], blocks: Sequence[float], normalise: str = "joint"
-    ) -> AbstractContextManager[Maps]:
+    ) -> Iterator[Maps]:
         """Record the attention of video queries to each prompt's tokens, in blocks given as fractions of the depth.
 
         "joint" is the softmax over all keys of the module, padding included, as the model takes it.
         """
-        modules = self.architecture.attention(self.components.transformer)
-        return self._guided.record(tokens, modules, blocks, normalise, self.architecture.text_queries)
+        network, own = self.components.transformer, self.architecture
+        modules, text = own.attention(network), own.text_queries
+        with (
+            acceleration.uncompiled([own.blocks.of(network)[i] for i in block_indices(blocks, len(modules))]),
+            self._guided.record(tokens, modules, blocks, normalise, text, self.shared) as maps,
+        ):
+            yield maps
 
     def describe(self) -> dict[str, Any]:
         """What run.yaml keeps of a backbone."""

@@ -29,6 +29,8 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
     from diffusers import AutoencoderKLCogVideoX, CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
     from transformers import T5EncoderModel
 
+    from flowedit.networks.processor import dispatched, split_plan
+
     config = checkpoint.config("transformer", CogVideoXTransformer3DModel)
     if config["in_channels"] != config["out_channels"]:
         raise InputError(f"backbone {checkpoint.path} is an image-to-video CogVideoX; a text-to-video one is needed")
@@ -41,7 +43,7 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
     scale, factor = 2 ** (len(vae["block_out_channels"]) - 1), vae["scaling_factor"]
     with quiet():  # keys of an older diffusers
         knots = rectify.knots(CogVideoXDDIMScheduler.from_config(schedule).alphas_cumprod)
-    table = lru_cache(maxsize=1)(partial(rotary, config))
+    table = lru_cache(maxsize=2)(partial(rotary, config))
 
     def call(network: Any, x_t: Tensor, timestep: Tensor, embedding: Tensor) -> Tensor:
         turned = config["use_rotary_positional_embeddings"]
@@ -73,6 +75,8 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
             axis=0,
             attention=lambda block: block.attn1,
         ),
+        prepare=dispatched,
+        plan=split_plan,
         text_queries=config["max_text_seq_length"],  # joint attention: text, then video
         encoder=encoder,
         decoder=decoder,

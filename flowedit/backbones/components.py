@@ -1,5 +1,6 @@
 """A checkpoint's networks: read when first needed, and laid into the device's memory as `offload` says."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +26,9 @@ class Components:
     transformer and the text encoder are never there whole: their blocks stream through it.
     """
 
+    prepare: Callable[[Any], Any]
+    """What is done to the transformer once it is read."""
+
     def __init__(
         self,
         checkpoint: Checkpoint,
@@ -39,6 +43,7 @@ class Components:
     ) -> None:
         self._checkpoint, self._device, self.tiling = checkpoint, device, tiling
         self._transformer, self._vae, self._encoder = transformer, vae, encoder
+        self.prepare = lambda network: network
         self.weights, self.text_weights = weights, text_weights
         self.offload = "parts"
         self.text_streams = False
@@ -52,7 +57,11 @@ class Components:
     def transformer(self) -> Any:
         """The transformer, wherever it is."""
         self.release_encoder()  # before the memory is needed
-        network = self._checkpoint.model("transformer", *self._transformer)
+        return self.another_transformer()
+
+    def another_transformer(self) -> Any:
+        """The transformer, read anew, which stays where the caller puts it."""
+        network = self.prepare(self._checkpoint.model("transformer", *self._transformer))
         return placement.store(network, self.weights, self._transformer[1])
 
     @cached_property

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -18,8 +18,12 @@ from flowedit.declare import Registry
 from flowedit.machine import find_device, why_no_gpu
 from flowedit.messages import InputError, MachineError
 from flowedit.networks import imports
+from flowedit.networks.acceleration import PLAIN, Acceleration
 from flowedit.pretrained import hub, layout
 from flowedit.types import Backbone
+
+if TYPE_CHECKING:
+    from flowedit.networks.parallel import Ranks
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -32,7 +36,7 @@ class Opener(Protocol):
 
     `tiling`: code large frames by tiles. `cache`: folder of text embeddings, None for none. `rows` (most batch rows a
     network call, 0 for no limit), `offload`, `weights` and `text_weights` are those of RuntimeOptions, and `ladder` the
-    memory presets, the one that needs most first.
+    memory presets, the one that needs most first. `how`: what its transformer is made faster with.
     """
 
     def __call__(
@@ -49,6 +53,7 @@ class Opener(Protocol):
         weights: str,
         text_weights: str,
         ladder: Sequence[MemoryPreset],
+        how: Acceleration,
     ) -> Backbone: ...
 
 
@@ -105,6 +110,7 @@ def load(
     weights: str = "saved",
     text_weights: str = "saved",
     ladder: Sequence[MemoryPreset] = (),
+    how: Acceleration = PLAIN,
 ) -> Backbone:
     """The backbone in a checkpoint folder, opened by the family that reads its pipeline; weights follow when needed.
 
@@ -136,6 +142,7 @@ def load(
             weights=weights,
             text_weights=text_weights,
             ladder=ladder,
+            how=how,
         )
 
 
@@ -180,3 +187,16 @@ def download(repository: str, size: str) -> Path:
 def downloaded(repository: str) -> Path | None:
     """The checkpoint folder of a hub repository if it is here already, and whole."""
     return hub.cached_snapshot(repository, FILES, layout.lacking)
+
+
+def follow(how: Acceleration, processes: "Ranks") -> int:
+    """What a process does that another one leads (`runtime.context_parallel`); returns its exit code."""
+    from flowedit.networks import parallel
+
+    def part(words: Mapping[str, Any]) -> parallel.RankShare:
+        place = str(processes.device)
+        backbone: Any = load(Path(words["path"]), name=words["name"], device=place, dtype=words["dtype"], how=how)
+        made: parallel.RankShare = backbone.part()  # one without it tells nobody to follow
+        return made
+
+    return parallel.follow(processes, part)

@@ -29,10 +29,10 @@ class BackboneOptions:
 
 @dataclass(frozen=True)
 class RuntimeOptions:
-    """Where and how the networks run; only precision, stored weights and tiling change the result.
+    """Where and how the networks run; only precision, stored weights and tiling change more than the last bits.
 
     `offload` and `rows` are what the presets of conf/runtime choose; auto takes the fastest of them that fits into the
-    device's free memory.
+    device's free memory. A kernel of `attention` is as precise as it is.
     """
 
     device: str = option(
@@ -66,4 +66,22 @@ class RuntimeOptions:
         "folder of cached text embeddings; auto: ~/.cache/flowedit; null: none",
         typed="{auto,null,DIR}",
         written="text",
+    )
+    attention: str | None = option(
+        "kernel of attention by diffusers' name; null: that of DIFFUSERS_ATTN_BACKEND, or PyTorch's choice",
+        typed="{null,native,flash,sage,cudnn,NAME}",
+        written="text",
+    )
+    fuse: bool = option("one projection to queries, keys and values in place of three")
+    compile: bool = option("compile the transformer's blocks: the first step takes longer, the others less")
+    split_guidance: str | None = option(
+        "second device, which takes the unconditional rows while the first takes the others; null: none",
+        typed="{null,cuda:N,cpu}",
+        written="text",
+        needs="guided",
+    )
+    context_parallel: int = option(
+        "processes that share the tokens of each network call, started by torchrun; 1: this one alone",
+        typed="N",
+        least=1,
     )

@@ -75,6 +75,7 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
         reading=Reading(UMT5EncoderModel, LENGTH, cleaned=True, masked=True),
         call=_call,
         timestep=lambda t: len(knots) * max(t, float(knots[-1])),
+        plan=lambda network: {where: how for where, how in network._cp_plan.items() if where},  # "" is Wan 2.2's
         attention=lambda network: [block.attn2 for block in network.blocks],  # cross-attention: no query is text
         blocks=Blocks(
             of=lambda network: network.blocks,

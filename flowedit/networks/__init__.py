@@ -1,1 +1,1 @@
-"""How a network is run, whatever its family: attention and what is read of it, guided calls, streams of chunks."""
+"""How a network is run, whatever its family: attention and what is read of it, guided calls, chunks, and speed."""

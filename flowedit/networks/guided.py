@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
 from flowedit.flow.guidance import classifier_free, scales
+from flowedit.networks.parallel import Shared
 from flowedit.networks.recorder import Recorder, block_indices, recording
+from flowedit.networks.split import together
 from flowedit.types import Conditioning, Maps, Scale, Tokens
 
 Network = Callable[[Tensor, float, Tensor], Tensor]
@@ -18,11 +22,12 @@ Network = Callable[[Tensor, float, Tensor], Tensor]
 class GuidedNetwork:
     """A network with classifier-free guidance on its output; `rows` bounds a call's batch rows, 0 does not.
 
-    `patch` (frames, height, width) is how many latent sites a token of the network holds.
+    `patch` (frames, height, width) is how many latent sites a token of the network holds. With `second`, the same
+    network elsewhere, the unconditional rows go through that one at the same time.
     """
 
-    def __init__(self, network: Network, patch: tuple[int, int, int], rows: int) -> None:
-        self.network, self._patch, self.rows = network, patch, rows
+    def __init__(self, network: Network, patch: tuple[int, int, int], rows: int, second: Network | None = None) -> None:
+        self.network, self._patch, self.rows, self._second = network, patch, rows, second
         self.recorder: Recorder | None = None
         """What watches, inside `record`."""
 
@@ -37,16 +42,28 @@ class GuidedNetwork:
         """
         each_scale = scales(guidance_scale)
         sides = [prompt] if set(each_scale) == {1.0} or negative is None else [negative, prompt]
-        alone = 0 < self.rows < len(sides)
+        apart = self._second is not None and len(sides) == 2
+        alone = apart or 0 < self.rows < len(sides)
         parts: list[list[Tensor]] = [[] for _ in each_scale]
         calls = [[side] for side in sides] if alone else [sides]
         size = max(1, self.rows // len(calls[0])) if self.rows else len(x)
         with self.recorded(prompt, x) as maps:
             for rows in x.split(size):
-                out = torch.cat([self._call(call, prompt, rows, t, maps) for call in calls])
+                if apart:
+                    out = torch.cat(self._both(sides, rows, t, maps))
+                else:
+                    out = torch.cat([self._call(call, prompt, rows, t, maps) for call in calls])
                 for part, scale in zip(parts, each_scale, strict=True):
                     part.append(out if len(sides) == 1 else guide(out, scale))
         return torch.cat([rows for part in parts for rows in part])
+
+    def _both(self, sides: Sequence[Conditioning], x: Tensor, t: float, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The rows of the negative by the second network while those of the prompt go through the first."""
+        negative, prompt = sides
+        assert self._second is not None
+        there = partial(self._second, x, t, negative.embedding.expand(len(x), -1, -1))
+        out, other = together(lambda: self._call([prompt], prompt, x, t, maps), there)
+        return other, out
 
     def _call(
         self, sides: Sequence[Conditioning], prompt: Conditioning, x: Tensor, t: float, maps: list[Tensor]
@@ -67,14 +84,17 @@ class GuidedNetwork:
         blocks: Sequence[float],
         normalise: str,
         text: int,
+        shared: Shared | None = None,
     ) -> Iterator[Maps]:
         """Record attention to each prompt's tokens in those of the modules that fractions of the depth choose.
 
-        `text`: how many of a module's first queries are text, not video.
+        `text`: how many of a module's first queries are text, not video; `shared`: the network is, with others.
         """
-        self.recorder = Recorder(tokens, normalise)
+        self.recorder = recorder = Recorder(tokens, normalise, *([] if shared is None else [shared.whole(text)]))
+        self._read = block_indices(blocks, len(modules))
+        ear = recorder if shared is None else shared.ordered(recorder)
         try:
-            with recording([modules[i] for i in block_indices(blocks, len(modules))], self.recorder, text) as recorder:
+            with recording([modules[i] for i in self._read], ear, text):
                 yield recorder
         finally:
             self.recorder = None
@@ -87,6 +107,11 @@ class GuidedNetwork:
     def _grid(self, x: Tensor) -> tuple[int, int, int]:
         frames, height, width = (side // p for side, p in zip(x.shape[2:], self._patch, strict=True))
         return frames, height, width
+
+    def told(self) -> dict[str, Any] | None:
+        """What the call under way is read for, in words that JSON has; None for nothing."""
+        read = None if self.recorder is None else self.recorder.told()
+        return None if read is None else {**read, "modules": self._read}
 
     @contextmanager
     def recorded(self, prompt: Conditioning, x: Tensor, part: Tensor | None = None) -> Iterator[list[Tensor]]:

@@ -21,11 +21,25 @@ Unpatch = Callable[[Tensor], Tensor]
 """Attention of the video tokens (rows, K, N) to the latent grid (rows, K, F, H, W)."""
 
 
-class Glance:
-    """What one network evaluation shows of a prompt's tokens in some of its rows."""
+def _alone(maps: Tensor) -> Tensor:
+    return maps
 
-    def __init__(self, tokens: Sequence[Tensor], unpadded: int, joint: bool, rows: slice) -> None:
-        self._tokens, self._unpadded, self._joint, self._rows = tokens, unpadded, joint, rows
+
+class Glance:
+    """What one network evaluation shows of a prompt's tokens in some of its rows.
+
+    `whole` makes the maps (rows, K, n) that this process read those of all tokens and heads.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[Tensor],
+        unpadded: int,
+        joint: bool,
+        rows: slice,
+        whole: Callable[[Tensor], Tensor] = _alone,
+    ) -> None:
+        self._tokens, self._unpadded, self._joint, self._rows, self._whole = tokens, unpadded, joint, rows, whole
         self._blocks: list[Tensor] = []
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor:
@@ -49,21 +63,33 @@ class Glance:
                 "the attention of the words cannot be read: something put another attention function into the network; "
                 "leave diffusers' attention processors as they are, or edit without words (mask=none)"
             )
-        return torch.stack(self._blocks).mean(0)
+        return self._whole(torch.stack(self._blocks).mean(0))
+
+    def told(self) -> dict[str, Any]:
+        """What is read, in words that JSON has."""
+        return {
+            "tokens": [each.tolist() for each in self._tokens],
+            "unpadded": self._unpadded,
+            "normalise": "joint" if self._joint else "text",
+            "rows": [self._rows.start, self._rows.stop],
+        }
 
 
 class Recorder:
     """Gathers, for each watched prompt, the attention of its objects' tokens; rows of the batch (draws) stay apart.
 
     A velocity opens `call` around its network evaluations and `rows` around each of them, so that only
-    conditional rows are read, each with its own prompt's tokens. Prompts without tokens cost nothing.
+    conditional rows are read, each with its own prompt's tokens. Prompts without tokens cost nothing. `whole` makes
+    the maps (rows, K, n) that this process read those of all tokens and heads.
     """
 
-    def __init__(self, tokens: Mapping[Conditioning, Tokens], normalise: str) -> None:
+    def __init__(
+        self, tokens: Mapping[Conditioning, Tokens], normalise: str, whole: Callable[[Tensor], Tensor] = _alone
+    ) -> None:
         if normalise not in NORMALISE:
             raise InputError(f"mask.normalise {normalise!r} is not one of {', '.join(NORMALISE)}")
         self._tokens = {p: _objects(t, p.embedding.device) for p, t in tokens.items() if len(t)}
-        self._joint = normalise == "joint"
+        self._joint, self._whole = normalise == "joint", whole
         self._means = Means()
         self._reading: Glance | None = None
         self.inside = False
@@ -82,7 +108,7 @@ class Recorder:
         """A look at these rows of one evaluation for the prompt's tokens; None for a prompt without any."""
         if prompt not in self._tokens:
             return None
-        return Glance(self._tokens[prompt], len(prompt.spans), self._joint, rows)
+        return Glance(self._tokens[prompt], len(prompt.spans), self._joint, rows, self._whole)
 
     @contextmanager
     def rows(self, prompt: Conditioning, rows: slice, parts: list[Tensor]) -> Iterator[None]:
@@ -106,6 +132,10 @@ class Recorder:
     def take(self, prompt: Conditioning) -> Tensor | None:
         """Mean over the calls since the last take, (rows, K, F, H, W) float32; None without a call."""
         return self._means.take(prompt)
+
+    def told(self) -> dict[str, Any] | None:
+        """What is read in the evaluation under way, in words that JSON has; None outside one."""
+        return None if self._reading is None else self._reading.told()
 
     @property
     def active(self) -> bool:

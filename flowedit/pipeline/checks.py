@@ -34,11 +34,21 @@ def check(settings: Settings, clip: Clip) -> Brief:
     if settings.source is None and "source" in made.editor.sides:
         raise InputError("no source prompt: say what the clip shows (--source)")
     check_words(settings)
+    check_region(made)
     if settings.user_mask is not None and not Path(settings.user_mask).exists():
         raise FileMissingError(f"mask {settings.user_mask} does not exist: check its path")
     cuts.check(settings.cuts, len(clip.selection.indices))
     check_shape(clip)
     return made
+
+
+def check_region(made: Brief) -> None:
+    """Raise InputError for a region pass by several processes or devices: it packs the rows of one call of one."""
+    runtime = made.settings.runtime
+    shared = {"context_parallel": runtime.context_parallel > 1, "split_guidance": runtime.split_guidance is not None}
+    for name, chosen in shared.items():
+        if made.region is not None and chosen:
+            raise InputError(f"mode.region=true and runtime.{name} do not go together: leave one out")
 
 
 def check_shape(clip: Clip) -> None:

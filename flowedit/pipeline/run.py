@@ -24,6 +24,7 @@ from flowedit.media.probe import Video
 from flowedit.messages import FileError, InputError
 from flowedit.metrics.pixels import psnr
 from flowedit.networks import placement
+from flowedit.networks.acceleration import Acceleration
 from flowedit.pipeline import instruction, notices
 from flowedit.pipeline.checks import check, check_editor, check_prompt
 from flowedit.pipeline.notices import Shape
@@ -100,6 +101,7 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
         weights=runtime.weights,
         text_weights=runtime.text_weights,
         ladder=memory_presets(),
+        how=Acceleration.of(runtime),
     )
 
 

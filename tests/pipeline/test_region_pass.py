@@ -9,8 +9,10 @@ from flowedit.backbones import families
 from flowedit.config import compose
 from flowedit.config.defaults import memory_presets
 from flowedit.editors.region import around
+from flowedit.messages import InputError
 from flowedit.networks import placement
 from flowedit.pipeline import notices
+from flowedit.pipeline.checks import check_region
 from flowedit.pipeline.plan import brief, windows_of
 
 BASE = {
@@ -185,6 +187,15 @@ def test_an_option_of_the_region_without_one_is_told():
     assert any("mode.region=True has no effect: it needs a mask" in text for text in made[0])
     assert any("mode.region_margin=0.3 has no effect: it needs mode.region=true" in text for text in made[1])
     assert any("mode.region_refresh=3 has no effect: it needs an attention mask" in text for text in made[2])
+
+
+@pytest.mark.parametrize("name", ["context_parallel", "split_guidance"])
+def test_a_pass_that_others_would_share_is_refused_before_a_download(name):
+    shared = {f"runtime.{name}": {"context_parallel": 2, "split_guidance": "cuda:1"}[name]}
+    with pytest.raises(InputError, match=rf"^mode.region=true and runtime.{name} do not go together: leave one out$"):
+        check_region(brief(compose.compose(BASE | shared)))
+    check_region(brief(compose.compose(BASE | shared | {"mask": "none"})))  # no mask, no region
+    check_region(brief(compose.compose(BASE | shared | {"mode.region": False})))
 
 
 def test_the_start_line_and_a_backbone_without_the_pass_say_so():

@@ -66,7 +66,11 @@ def spread(count, lead, told=None):
     family = [FORK.Process(target=run, args=(rank,)) for rank in range(count)]
     for each in family:
         each.start()
-    made = here.recv() if here.poll(90) else None
+    there.close()  # so that the end of those that have it ends the wait
+    try:
+        made = here.recv() if here.poll(90) else None
+    except EOFError:  # the first one failed
+        made = None
     for each in family:
         each.join(30)
     codes = [each.exitcode for each in family]

@@ -116,7 +116,6 @@ def load(
 
     Raises InputError for a folder that holds none, a pipeline that no family reads, an unknown device or precision.
     """
-    imports.defer()
     checkpoint = Checkpoint(path, name)
     family = family_of(checkpoint)
     checkpoint.require_whole()
@@ -130,6 +129,7 @@ def load(
         precision = torch.float32
     else:
         precision = family.dtype or checkpoint.dtype("transformer")
+    imports.defer()
     with checkpoint.reporting("it cannot be opened"), quiet():
         return family.open(
             checkpoint,

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import av
@@ -140,7 +141,7 @@ def test_help_names_every_flag_and_true_defaults(command):
     code, out, _ = command("edit", "--help")
     assert code == 0
     said, edit = " ".join(out.split()), yaml.safe_load((folder() / "edit.yaml").read_text(encoding="utf-8"))
-    small = compose.composed(())
+    small = asdict(compose.compose({}))
     for name in flags.FLAGS:
         assert f"--{name.replace('_', '-')}" in said
         text = re.search(
@@ -283,7 +284,7 @@ def test_unreadable_clip(refused, edit, clip_file, place, monkeypatch):
         (("averaging=differential", "draws=2", "averaging.baseline_size=2"), "baseline_size"),
         (("stepz=4",), "'steps'"),
         (("hydra.run.dir=x",), "unknown key"),
-        (("runtime=gpu",), "default"),
+        (("runtime=gpu",), "gpu_8gb"),
         (("--source-words", "cat"), ("'cat' is not in the prompt", "a, dog, runs")),
         (("--target-words", "fox, dog"), ("'dog' is not in the prompt", "a, fox, runs")),
         (("--user-mask", "none.png"), "none.png does not exist"),

@@ -103,7 +103,7 @@ def test_help_begins_with_what_is_used_most(command):
     assert titles[:3] == ["positional arguments", "most used", "what to change"]
     first = out[out.index("most used:") : out.index("what to change:")]
     assert re.findall(r"^  (--[\w-]+)", first, re.MULTILINE) == [
-        "--source", "--backbone", "--mode", "--strength", "--out"
+        "--source", "--backbone", "--mode", "--quality", "--strength", "--edit-strength", "--out"
     ]  # fmt: skip
     for name in ("generate", "compare", "evaluate", "bench"):
         shown = command(name, "--help")[1]

@@ -43,7 +43,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path):
     subprocess.run([*command, str(tmp_path / "killed")], check=True, capture_output=True)
     tables = [_told(tmp_path / name / "table.csv") for name in ("whole", "killed")]
     assert tables[0] == tables[1]
-    assert len(tables[0]) > 15
+    assert {row[1] for row in tables[0]} >= {"inversion_free", "random_noise"}
     kept = [{path.name for path in (tmp_path / name / ".jobs").iterdir()} for name in ("whole", "killed")]
     assert kept[0] == kept[1]
 

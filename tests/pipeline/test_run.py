@@ -162,7 +162,7 @@ def test_what_a_user_should_hear_is_said_and_kept(editor, clip_file, tmp_path, o
         ({"task": "add", **WORDS}, "takes no source_words"),
         ({"task": "remove"}, "needs source_words, or a user mask"),
         ({"task": "add"}, "needs target_words, or a user mask"),
-        ({"task": "delete"}, "unknown task 'delete': one of add, auto, remove, replace"),
+        ({"task": "delete"}, "unknown task 'delete': one of add, auto, recolour, remove, replace"),
     ],
 )
 def test_words_that_do_not_fit_the_task_are_refused(editor, clip_file, tmp_path, options, said):

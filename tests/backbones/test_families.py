@@ -13,6 +13,7 @@ import torch
 from flowedit import declare
 from flowedit.backbones import families, options
 from flowedit.backbones.families import FAMILIES, Family
+from flowedit.networks.acceleration import PLAIN
 from flowedit.types import BackboneSpec
 
 
@@ -50,7 +51,7 @@ def test_a_family_that_a_script_adds_opens_its_checkpoints(folder, tmp_path, pip
     backbone = families.load(folder(pipeline), name="mine", device="cpu", rows=2, tiling=False, cache=tmp_path)
     assert isinstance(backbone, Toy)
     assert (backbone.spec.name, backbone.given) == ("mine", (2, False, tmp_path))
-    own = {"offload": "auto", "weights": "saved", "text_weights": "saved", "ladder": ()}
+    own = {"offload": "auto", "weights": "saved", "text_weights": "saved", "ladder": (), "how": PLAIN}
     assert (backbone.device.type, backbone.dtype, backbone.memory) == ("cpu", torch.float32, own)
     assert families.load(tmp_path, device="cpu", dtype="bfloat16").dtype is torch.bfloat16
 

@@ -94,7 +94,7 @@ SHARED = ("find cuts", "encode", "embed", "round trip")
 
 
 def costs(record: Mapping[str, Any]) -> dict[str, float]:
-    """Network evaluations, seconds, and the most memory of any phase, from a run.yaml.
+    """Network evaluations, whole and by tokens, seconds, and the most memory of any phase, from a run.yaml.
 
     Neither the reading of weights counts, nor what is done for the clip and not for the method: encoding it and
     embedding its prompts, which the next method finds, finding its cuts, and looking how well a small autoencoder

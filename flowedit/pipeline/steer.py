@@ -154,14 +154,14 @@ def velocities_of(
     times, found = guided_times(brief, grid), {}
     for side, each in guided.items():
         found[side] = backbone.velocity(*each)
-        if each.negative is not None and len(times) < brief.steps:
+        if each.negative is not None and len(brief.guided) < brief.steps:
             found[side] = at_times(found[side], backbone.velocity(*unguided(each)), times)
     return found
 
 
 def guided_times(brief: Brief, grid: Sequence[float]) -> list[float]:
     """The times of the steps whose velocities are guided."""
-    return [grid[i] for i in brief.guided]
+    return [grid[i] for i in brief.guided] if len(brief.guided) < brief.steps else list(grid)
 
 
 def unguided(guided: Guided) -> Guided:

@@ -195,7 +195,8 @@ class Beside:
     """Does one thing after another in a thread of its own, while what comes next is made; at most `most` wait.
 
     A context manager: a clean exit waits until all is done. The first error of the thread ends it; it is raised at the
-    next call, or on exit. An error of the block ends the thread after the thing that it is at.
+    next call, or on exit. An error of the block, or an interrupt while it waits at the end, ends the thread after the
+    thing that it is at.
     """
 
     def __init__(self, most: int = 2) -> None:
@@ -231,7 +232,16 @@ class Beside:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended = self._ended or error is not None
-        self._waiting.put(None)
-        self._thread.join()
+        try:
+            self._finish()
+        except BaseException:  # interrupted: the thread must not outlive the files that it writes
+            self._ended = True
+            self._finish()
+            raise
         if error is None:
             self._raise()
+
+    def _finish(self) -> None:
+        """Wait for the thread's end; asked for twice, the second sign lies unread."""
+        self._waiting.put(None)
+        self._thread.join()

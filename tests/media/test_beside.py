@@ -1,5 +1,8 @@
 """Work that is done beside other work: in order, no more than wished in waiting, and no error of it lost."""
 
+import os
+import signal
+import sys
 import threading
 
 import pytest
@@ -78,4 +81,26 @@ def test_an_error_of_the_block_is_its_own_and_what_waits_is_not_done():
     with pytest.raises(KeyboardInterrupt):
         give()
     assert done == []
+    assert "writer" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal to a process of one's own")
+def test_an_interrupt_at_the_end_waits_for_the_thing_that_is_written():
+    """Else the files are closed under the thread, which crashed the process."""
+    gate, done = threading.Event(), []
+
+    def work():
+        gate.wait(10)
+        done.append("written")
+
+    def give():
+        with Beside(2) as beside:
+            beside(work)
+            beside(lambda: done.append("not wished any more"))
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            threading.Timer(0.5, gate.set).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        give()
+    assert done == ["written"]
     assert "writer" not in {thread.name for thread in threading.enumerate()}

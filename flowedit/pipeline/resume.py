@@ -340,8 +340,8 @@ def _others(stage: Staging, own: Path, key: Mapping[str, Any]) -> Iterator[str]:
             names = []
         what = listed(names[:4]) or "settings"
         yield (
-            f"an edit with another {what} was not finished in {str(stage.final)!r}: its state is not used here, and "
-            "goes once this edit is done"
+            f"an unfinished edit in {str(stage.final)!r} differs in {what}: its state is not used here, and is removed "
+            "once this edit is done"
         )
 
 

@@ -278,7 +278,7 @@ def test_other_settings_take_no_foreign_state_and_say_which_differ(editor, clip_
     editor.edit(clip_file, out=out, monitor=ear, callback=lambda step: seen.append(step.index), **changed)
     assert seen[0] == 0
     (name,) = OTHERS[other]
-    assert any(f"an edit with another {name} was not finished" in text for text in ear.notices), ear.notices
+    assert any(f"differs in {name}: its state is not used" in text for text in ear.notices), ear.notices
     assert left(out) == []  # the result is another edit's now
 
 

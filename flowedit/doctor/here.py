@@ -19,10 +19,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flowedit.backbones import memory
-from flowedit.machine import versions
+from flowedit.machine import GIB, versions
 from flowedit.media.probe import codec_known
-
-GIB = 2**30
 
 PATIENCE = 0.5
 """Seconds that the hub is given to answer."""

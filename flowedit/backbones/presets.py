@@ -129,6 +129,16 @@ class Load:
     draws: int = 1
     objects: int = 1
     """Objects whose attention is read."""
+    packed: tuple[int, int] = (0, 0)
+    """(rows, lanes) of the widest call of a region pass: a row packs one whole row and others of the region.
+
+    How large a region becomes is known when it is there, so each lane counts whole.
+    """
+
+    def rows_within(self, most: int) -> int:
+        """Whole rows that one call holds where it may have `most` of them, 0 for no limit."""
+        plain, packed = (min(most or each, each) for each in (self.rows, self.packed[0]))
+        return max(plain, packed * self.packed[1])
 
 
 @dataclass(frozen=True)
@@ -160,7 +170,7 @@ def need(drawn: Blueprint, load: Load, runtime: RuntimeOptions, preset: MemoryPr
             memory.phases(
                 drawn,
                 load.latent,
-                rows=min(preset.rows or load.rows, load.rows),
+                rows=load.rows_within(preset.rows),
                 draws=load.draws,
                 precision=memory.precisions(drawn, runtime.dtype, on_host),
                 offload=offload,

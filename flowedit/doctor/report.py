@@ -121,9 +121,9 @@ def overview(found: Sequence[Finding], width: int) -> Iterator[str]:
     yield from textwrap.wrap(f"memory: {RECKONED}", width)
 
 
-def hint(no_gpu: bool, asked: bool, width: int) -> Iterator[str]:
+def hint(on_host: bool, asked: bool, width: int) -> Iterator[str]:
     """How to ask for a card that is not here, where the host was judged by; `asked`: whether a user named one."""
-    if no_gpu and not asked:
+    if on_host and not asked:
         text = "judged for this machine's CPU: --memory 12 judges for a card with 12 GiB free"
         yield from textwrap.wrap(text, width)
 

@@ -40,7 +40,7 @@ OFFLINE = {
     "temporal_flicker",
     "target_preference",
 }
-COSTS = {"network_evaluations", "seconds", "peak_memory_mib"}
+COSTS = {"network_evaluations", "token_evaluations", "seconds", "peak_memory_mib"}
 
 
 def dataset(folder, *extra):

@@ -258,7 +258,7 @@ def test_where_memory_runs_out_the_edit_goes_on_with_less(family, start, phase, 
 def test_a_second_edit_is_not_laid_worse_than_asked(backbone_5b):
     editor = loaded(backbone_5b, runtime="gpu_24gb")
     whole, _ = edited(editor)
-    Short(editor.backbone.components.transformer, 1, 2, 3)
+    Short(editor.backbone.components.transformer, 1, 2)
     edited(editor)
     assert placement.streams(editor.backbone.components.transformer)
     result, ear = edited(editor)

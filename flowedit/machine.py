@@ -34,6 +34,8 @@ ADVICE = (
 )
 
 
+GIB = 2**30
+
 WAIT = "OMP_WAIT_POLICY"
 """The variable that tells OpenMP's threads how to wait for each other."""
 
@@ -273,7 +275,7 @@ def free_memory(device: torch.device) -> float | None:
         return None
     try:
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # ours, and not in use
-        return (torch.cuda.mem_get_info(device)[0] + held) / 2**30
+        return (torch.cuda.mem_get_info(device)[0] + held) / GIB
     except (RuntimeError, AssertionError):  # no driver: what runs there says so better
         return None
 

@@ -18,7 +18,7 @@ from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.components import Components
 from flowedit.backbones.fallback import Fallback, Told
 from flowedit.backbones.options import RuntimeOptions
-from flowedit.backbones.presets import Load, MemoryPreset
+from flowedit.backbones.presets import Load, MemoryNeed, MemoryPreset
 from flowedit.backbones.text import Reading, TextEncoder
 from flowedit.flow.guidance import scales
 from flowedit.messages import InputError
@@ -195,7 +195,7 @@ class Adapter:
         self._guided = GuidedNetwork(self._output, own.patch, rows=0, second=there)
         self._pair = PairNetwork(self._guided, own.blocks, lambda: self.components.transformer)
         # Processes that share a call cannot do one again with less memory: each is in the middle of it.
-        ladder = ladder if self._processes is None else ()
+        ladder = presets.able(ladder, how) if self._processes is None else ()
         self.memory = Fallback(self.components, self._guided, device, ladder, offload, rows)
         self.text = TextEncoder(checkpoint, own.reading, device, text, cache, self.memory.encoder, text_weights)
 
@@ -215,9 +215,9 @@ class Adapter:
         """
         blueprint = memory.of_folder(self.checkpoint.path)  # None for a family of which nobody knows what it needs
 
-        def needs(preset: MemoryPreset, free: float) -> float:
+        def needs(preset: MemoryPreset, free: float | None) -> MemoryNeed:
             assert blueprint is not None
-            return presets.need(blueprint, load, self._runtime, preset, free).total
+            return presets.need(blueprint, load, self._runtime, preset, free)
 
         self.memory.fit(None if blueprint is None else needs, say)
 

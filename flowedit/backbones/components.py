@@ -6,16 +6,14 @@ from typing import Any
 
 import torch
 
+from flowedit.backbones import memory
 from flowedit.backbones.checkpoint import Checkpoint
-from flowedit.machine import free_memory
+from flowedit.machine import GIB, free_memory
 from flowedit.messages import InputError
 from flowedit.networks import placement
 
 NetworkKind = tuple[Any, torch.dtype]
 """The class of a network, and the precision that it is loaded in."""
-
-SPARE = 0.5
-"""GiB that a text encoder needs on a card beside its weights: its activations and gaps between tensors."""
 
 
 class Components:
@@ -124,12 +122,12 @@ class Components:
             return None
         if self.offload != "none":
             self._evict(but=encoder)
-        needed, free = placement.held(encoder) / 2**30 + SPARE, free_memory(self._device)
+        needed, free = memory.must_be_free(placement.held(encoder) / GIB), free_memory(self._device)
         return None if free is None or needed <= free else (needed, free)
 
     def on_device(self) -> float:
         """GiB of weights on the device."""
-        return sum(placement.held(each) for each in self._placed) / 2**30
+        return sum(placement.held(each) for each in self._placed) / GIB
 
     def clear(self) -> None:
         """Take everything off the device, what a call that failed left there as well."""

@@ -7,7 +7,7 @@ import torch
 
 from flowedit.backbones import presets
 from flowedit.backbones.components import Components
-from flowedit.backbones.presets import MemoryPreset
+from flowedit.backbones.presets import MemoryNeed, MemoryPreset
 from flowedit.machine import free_memory, out_of_memory
 from flowedit.networks.guided import GuidedNetwork
 
@@ -35,25 +35,27 @@ class Fallback:
         rows: int | str,
     ) -> None:
         self._components, self._guided, self._device = components, guided, device
-        self._ladder, self._asked = tuple(ladder), presets.asked(ladder, offload, rows)
+        self._asked, self._falls = presets.asked(ladder, offload, rows), presets.falls(ladder, offload, rows)
+        self._needs: Callable[[MemoryPreset, float | None], MemoryNeed] | None = None
         self._say: Callable[[str], None] = lambda text: None
         self._usual = presets.usual(self._asked, offload, rows)
         self._lay(self._usual)
 
-    def fit(self, needs: Callable[[MemoryPreset, float], float] | None, say: Callable[[str], None]) -> None:
+    def fit(self, needs: Callable[[MemoryPreset, float | None], MemoryNeed] | None, say: Callable[[str], None]) -> None:
         """Take the fastest of the asked presets of which the GiB that it `needs` are free; `say` hears of what follows.
 
         `needs` hears of a preset and of the GiB that are free, as the text encoder streams where it has no room whole.
+        A fall in a step passes by what needs no less in steps.
         The usual preset stands for a network of which nobody knows what it needs (None), and on a device that does not
         tell its free memory.
         """
-        self._say, self._components.text_streams = say, False
+        self._say, self._needs, self._components.text_streams = say, needs, False
         free = free_memory(self._device)
         if needs is None or free is None or len(self._asked) == 1:
             self._lay(self._usual)  # wherever an edit before fell to
             return
         free += self._components.on_device()
-        needed = {preset: needs(preset, free) for preset in self._asked}
+        needed = {preset: needs(preset, free).total for preset in self._asked}
         preset, fits = presets.fastest(self._asked, needed.__getitem__, free)
         self._lay(preset)
         if not fits:
@@ -105,7 +107,12 @@ class Fallback:
         self._guided.rows = preset.rows
 
     def _next(self, phase: Phase) -> MemoryPreset | None:
-        return presets.smaller(self._ladder, self.preset, networks_leave=phase != "edit")
+        if phase != "edit":
+            return presets.smaller(self._falls, self.preset, networks_leave=True)
+        asked = self._needs
+        return presets.smaller(
+            self._falls, self.preset, needs=None if asked is None else lambda preset: asked(preset, None).phases["edit"]
+        )
 
     def _text_can_stream(self, phase: Phase) -> bool:
         parts = self._components

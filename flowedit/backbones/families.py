@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from flowedit.backbones.checkpoint import FILES, Checkpoint, quiet
-from flowedit.backbones.presets import MemoryPreset
+from flowedit.backbones.presets import FULL_SIZE, MemoryPreset
 from flowedit.declare import Registry
 from flowedit.machine import find_device, why_no_gpu
 from flowedit.messages import InputError, MachineError
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from flowedit.networks.parallel import Ranks
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-FULL_SIZE = 0.1
-"""Parameters of a transformer, in billions, from which a CPU takes hours."""
 
 
 class Opener(Protocol):
@@ -148,7 +145,7 @@ def load(
 
 def require_device(name: str, parameters: float | None, device: str, place: torch.device) -> None:
     """Raise MachineError for a full-size model on a CPU that nobody asked for; `parameters` in billions or unknown."""
-    if device != "auto" or place.type != "cpu" or (parameters is not None and parameters < FULL_SIZE):
+    if device != "auto" or place.type != "cpu" or (parameters is not None and parameters * 1e9 < FULL_SIZE):
         return
     size = "is a full-size model" if parameters is None else f"has {parameters:.1f} billion parameters"
     raise MachineError(

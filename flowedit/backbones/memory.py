@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flowedit.backbones.released import RELEASES, Config
+from flowedit.machine import GIB
 from flowedit.messages import InputError
 from flowedit.networks import autoencoder_memory as autoencoder
 from flowedit.pretrained import layout
 
-GIB = 2**30
 FLOAT = 4
 """Bytes of a float32, in which states are kept."""
 

@@ -52,6 +52,27 @@ def asked(ladder: Sequence[MemoryPreset], offload: str, rows: int | str) -> tupl
     return tuple(sorted(dict.fromkeys(made), key=lambda preset: preset.order))
 
 
+def able(ladder: Sequence[MemoryPreset], runtime: object) -> tuple[MemoryPreset, ...]:
+    """Those of the ladder that go together with what else `runtime` says (`networks.acceleration.check`).
+
+    Compiled blocks, a second device and several processes each need the transformer whole.
+    """
+    shared = getattr(runtime, "context_parallel", 1) > 1
+    whole = getattr(runtime, "compile", False) or getattr(runtime, "split_guidance", None) is not None or shared
+    return tuple(preset for preset in ladder if not (whole and preset.offload == "blocks"))
+
+
+def falls(ladder: Sequence[MemoryPreset], offload: str, rows: int | str) -> tuple[MemoryPreset, ...]:
+    """Where an edit may fall to: the presets that were asked for; from a preset by name, those below it.
+
+    None below it takes more rows than it: `rows` is the most that a call has.
+    """
+    left = asked(ladder, offload, rows)
+    if "auto" in (offload, rows) or all((offload, rows) != (preset.offload, preset.rows) for preset in ladder):
+        return left
+    return tuple(preset for preset in ladder if rows == 0 or 0 < preset.rows <= int(rows))
+
+
 def usual(presets: Sequence[MemoryPreset], offload: str, rows: int | str) -> MemoryPreset:
     """The usual one of the presets that `asked` gives for these."""
     pair = _chosen(USUAL, offload, rows)
@@ -72,13 +93,21 @@ def fastest(
     return ladder[-1], False
 
 
-def smaller(ladder: Sequence[MemoryPreset], now: MemoryPreset, networks_leave: bool = False) -> MemoryPreset | None:
+def smaller(
+    ladder: Sequence[MemoryPreset],
+    now: MemoryPreset,
+    networks_leave: bool = False,
+    needs: Callable[[MemoryPreset], float] | None = None,
+) -> MemoryPreset | None:
     """The next of the ladder that needs less than `now`; None where there is none.
 
     With `networks_leave` only one by which networks leave the device: what is at work is another than the transformer.
+    `needs` gives the GiB of a preset where they are known: blocks that stream with all rows may need more than a whole
+    network with one.
     """
     for preset in ladder:
-        if preset.order > now.order and not (networks_leave and now.offload != "none"):
+        leave = now.offload == "none" and preset.offload != "none"
+        if preset.order > now.order and (leave or not networks_leave) and (not needs or needs(preset) < needs(now)):
             return preset
     return None
 
@@ -86,7 +115,7 @@ def smaller(ladder: Sequence[MemoryPreset], now: MemoryPreset, networks_leave: b
 CPU = MemoryPreset("cpu")
 """On the host, where what is read stays."""
 
-LARGE = 1e8
+FULL_SIZE = 1e8
 """Parameters of a transformer from which a CPU takes hours."""
 
 
@@ -100,6 +129,16 @@ class Load:
     draws: int = 1
     objects: int = 1
     """Objects whose attention is read."""
+    packed: tuple[int, int] = (0, 0)
+    """(rows, lanes) of the widest call of a region pass: a row packs one whole row and others of the region.
+
+    How large a region becomes is known when it is there, so each lane counts whole.
+    """
+
+    def rows_within(self, most: int) -> int:
+        """Whole rows that one call holds where it may have `most` of them, 0 for no limit."""
+        plain, packed = (min(most or each, each) for each in (self.rows, self.packed[0]))
+        return max(plain, packed * self.packed[1])
 
 
 @dataclass(frozen=True)
@@ -131,7 +170,7 @@ def need(drawn: Blueprint, load: Load, runtime: RuntimeOptions, preset: MemoryPr
             memory.phases(
                 drawn,
                 load.latent,
-                rows=min(preset.rows or load.rows, load.rows),
+                rows=load.rows_within(preset.rows),
                 draws=load.draws,
                 precision=memory.precisions(drawn, runtime.dtype, on_host),
                 offload=offload,
@@ -155,7 +194,7 @@ def needs(
     ladder: Sequence[MemoryPreset], drawn: Blueprint, load: Load, runtime: RuntimeOptions, free: float | None
 ) -> list[MemoryNeed]:
     """What an edit needs under every preset of the ladder that the runtime's options leave open, the largest first."""
-    left = asked(ladder, runtime.offload, runtime.rows)
+    left = asked(able(ladder, runtime), runtime.offload, runtime.rows)
     return [need(drawn, load, runtime, preset, free) for preset in left if preset.name != USUAL.name]
 
 
@@ -182,5 +221,5 @@ def verdict_of_host(drawn: Blueprint, needed: MemoryNeed, free: float | None) ->
     if needed.total > free:
         text = f"does not fit: no GPU, and on the CPU it needs {needed.total:.1f} GiB of memory, {free:.1f} are free"
         return MemoryVerdict(False, None, text)
-    hours = ", and takes hours there (runtime.device=cpu)" if rest + block * count >= LARGE else ""
+    hours = ", and takes hours there (runtime.device=cpu)" if rest + block * count >= FULL_SIZE else ""
     return MemoryVerdict(True, CPU.name, f"fits the CPU: needs {needed.total:.1f} of {free:.1f} GiB{hours}")

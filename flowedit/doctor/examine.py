@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from flowedit.backbones import presets
-from flowedit.backbones.presets import CPU, MemoryVerdict
-from flowedit.config.defaults import memory_presets
+from flowedit.backbones.presets import CPU, Load, MemoryVerdict
+from flowedit.config.defaults import default_of, memory_presets
 from flowedit.doctor import here, report
 from flowedit.doctor.here import Machine
 from flowedit.doctor.models import AskedModel, models, work
 from flowedit.doctor.report import Finding
 from flowedit.media.probe import Video, probe
-from flowedit.pipeline.plan import load_of
+from flowedit.pipeline.plan import Brief, brief, load_of
 
 UNKNOWN = MemoryVerdict(False, None, "not known: its files are not here, and no release of this name is")
 
@@ -42,8 +42,9 @@ def examine(
     """
     asked = tuple(models(flags, overrides, here.hub()[0]))
     video = None if clip is None else probe(clip)
-    seen = here.look()
-    own, on_host = seen.free if free is None else (free, False)
+    device = asked[0].settings.runtime.device
+    seen = here.look(device)
+    own, on_host = seen.free if free is None else (free, device == "cpu")
     found = tuple(_finding(model, video, own, on_host) for model in asked)
     return Examined(seen, machine, video, found, own, free is not None)
 
@@ -53,7 +54,7 @@ def _finding(model: AskedModel, video: Video | None, free: float | None, on_host
     if laid is None or model.drawn is None:
         return Finding(model, None, (), UNKNOWN)
     settings, drawn = model.settings, model.drawn
-    load = load_of(settings, laid.seen)
+    load = _load(model, laid.seen)
     found = presets.needs(memory_presets(), drawn, load, settings.runtime, None if on_host else free)
     if not on_host:
         return Finding(model, laid, found, presets.verdict(found, free))
@@ -61,15 +62,25 @@ def _finding(model: AskedModel, video: Video | None, free: float | None, on_host
     return Finding(model, laid, [host, *found], presets.verdict_of_host(drawn, host, free))
 
 
+def _load(model: AskedModel, latent: tuple[int, int, int, int]) -> Load:
+    """What memory follows from; what the settings alone do not tell is asked of the brief, which imports torch."""
+    settings, mode = model.settings, cast(Mapping[str, Any], model.settings.mode)
+    apart = settings.edit_strength is not None or settings.object_guidance_scales is not None
+    plain = mode.get("name", default_of("mode")[0]) == default_of("mode")[0] and not mode.get("region")
+    return load_of(settings if plain and not apart else _brief(model), latent)
+
+
+def _brief(model: AskedModel) -> Brief:
+    from flowedit.config.compose import compose
+
+    return brief(compose(model.flags, model.overrides))
+
+
 def counted(found: Finding) -> Finding:
     """The finding with the network evaluations of a clip; counting them imports the editors, and so torch."""
-    from flowedit.config.compose import compose
-    from flowedit.pipeline.plan import brief
-
     if found.work is None:
         return found
-    settings = compose(found.model.flags, found.model.overrides)
-    return replace(found, evaluations=len(found.work.windows) * brief(settings).cost)
+    return replace(found, evaluations=len(found.work.windows) * _brief(found.model).cost)
 
 
 def as_json(found: Examined) -> str:
@@ -85,13 +96,13 @@ def lines(found: Examined, width: int) -> Iterator[str]:
         yield ""
     if found.machine and found.video is None:
         yield from report.overview(found.found, width)
-        yield from report.hint(found.here.gpu is None, found.asked, width)
+        yield from report.hint(found.here.on_host, found.asked, width)
         return
     for number, each in enumerate(found.found):
         if number:
             yield ""
         yield from report.one(each, found.video, found.here.disk_free, width)
     yield ""
-    yield from report.hint(found.here.gpu is None, found.asked, width)
+    yield from report.hint(found.here.on_host, found.asked, width)
     if found.video is not None:
         yield from report.costs([counted(each) for each in found.found], width)

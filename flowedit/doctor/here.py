@@ -19,10 +19,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flowedit.backbones import memory
-from flowedit.machine import versions
+from flowedit.machine import GIB, versions
 from flowedit.media.probe import codec_known
-
-GIB = 2**30
 
 PATIENCE = 0.5
 """Seconds that the hub is given to answer."""
@@ -45,6 +43,8 @@ class Gpu:
     free: float
     total: float
     driver: str
+    uuid: str = ""
+    """The driver's own name of it."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,10 @@ class Machine:
     hub_answer: str
     """Whether it is reachable, in words."""
     extras: dict[str, bool]
+    device: str = "auto"
+    """That of `runtime`."""
+    told: bool = True
+    """Whether it is known which card, if any, networks would take."""
 
     @property
     def reachable(self) -> bool:
@@ -74,16 +78,26 @@ class Machine:
         return self.hub_answer == "reachable"
 
     @property
+    def on_host(self) -> bool:
+        """Whether networks would run on the host: as asked, or as there is no card and none was asked for."""
+        return self.device == "cpu" or (self.device == "auto" and self.gpu is None and self.told)
+
+    @property
     def free(self) -> tuple[float | None, bool]:
-        """GiB free where networks would run, and whether that is the host."""
-        return (self.memory_free, True) if self.gpu is None else (self.gpu.free, False)
+        """GiB free where networks would run, None where nobody tells; and whether that is the host."""
+        if self.on_host:
+            return self.memory_free, True
+        return None if self.gpu is None else self.gpu.free, False
 
 
-def look() -> Machine:
-    """Look at this machine; what waits for a network waits half a second at most, while the rest is looked at."""
+def look(device: str = "auto") -> Machine:
+    """Look at this machine, with the card that `runtime.device` names.
+
+    What waits for a network waits half a second at most, while the rest is looked at.
+    """
     cache, endpoint = hub()
     answer = _asked(endpoint)
-    gpu, why = _gpu()
+    gpu, why, told = _gpu(device)
     free, total = memory.of_host()
     return Machine(
         gpu=gpu,
@@ -99,6 +113,8 @@ def look() -> Machine:
         hub=endpoint,
         hub_answer=answer(),
         extras={name: importlib.util.find_spec(package) is not None for name, package in EXTRAS.items()},
+        device=device,
+        told=told,
     )
 
 
@@ -108,25 +124,47 @@ def _version(package: str) -> str | None:
     return None
 
 
-def _gpu() -> tuple[Gpu | None, str]:
-    """The first card that PyTorch would take, or why there is none."""
-    torch = _version("torch") or ""
-    if sys.platform == "darwin":
-        return None, "an Apple GPU is not taken by itself (runtime.device=mps does)"
-    if torch.endswith("+cpu"):
-        return None, f"this PyTorch ({torch}) was built without CUDA"
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if hidden is not None and not hidden.strip()[:1].isalnum():
-        return None, f"CUDA_VISIBLE_DEVICES={hidden!r} hides every GPU"
+def _gpu(device: str = "auto") -> tuple[Gpu | None, str, bool]:
+    """The card that PyTorch would take for a `runtime.device`, or why there is none; and whether that is known."""
+    if device in ("cpu", "mps"):
+        return None, f"runtime.device={device} asks for none", True
+    reason = _no_cuda()
+    if reason:
+        return None, reason, True
     try:
         cards = _cards()
     except (OSError, AttributeError):
-        return None, "no driver of NVIDIA's is here (cards of other makers are not looked at)"
+        return None, "no driver of NVIDIA's is here (cards of other makers are not looked at)", True
     if not cards:
-        return None, "the driver of NVIDIA's finds no card"
-    first = (hidden or "0").split(",")[0].strip()
-    place = int(first) if first.isdecimal() else 0
-    return (cards[place], "") if place < len(cards) else (None, f"CUDA_VISIBLE_DEVICES={hidden!r} names no card")
+        return None, "the driver of NVIDIA's finds no card", True
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [str(i) for i in range(len(cards))] if hidden is None else [each.strip() for each in hidden.split(",")]
+    number = int(device.partition(":")[2] or 0)
+    if number >= len(names):
+        return None, f"runtime.device={device} is not here", True
+    name = names[number]
+    if name.isdecimal():
+        found = cards[int(name) : int(name) + 1]
+    else:
+        found = [each for each in cards if each.uuid and each.uuid.lower().startswith(name.lower())]
+    if len(found) == 1:
+        return found[0], "", True
+    lost = name.isdecimal() or (name.startswith("GPU-") and not found and all(each.uuid for each in cards))
+    said = f"CUDA_VISIBLE_DEVICES={hidden!r} names"
+    return None, f"{said} no card" if lost else f"{said} a card that is not known by its number or UUID", lost
+
+
+def _no_cuda() -> str:
+    """Why this PyTorch would look at no card; empty where it would."""
+    torch = _version("torch") or ""
+    if sys.platform == "darwin":
+        return "an Apple GPU is not taken by itself (runtime.device=mps does)"
+    if torch.endswith("+cpu"):
+        return f"this PyTorch ({torch}) was built without CUDA"
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None and not hidden.strip()[:1].isalnum():
+        return f"CUDA_VISIBLE_DEVICES={hidden!r} hides every GPU"
+    return ""
 
 
 class _Memory(ctypes.Structure):
@@ -157,7 +195,10 @@ def _card(nvml: Any, index: int, driver: str) -> Gpu | None:
     if failed or nvml.nvmlDeviceGetMemoryInfo(card, ctypes.byref(memory)):
         return None
     nvml.nvmlDeviceGetName(card, name, len(name))
-    return Gpu(name.value.decode(errors="replace"), memory.free / GIB, memory.total / GIB, driver)
+    uuid = ctypes.create_string_buffer(96)
+    nvml.nvmlDeviceGetUUID(card, uuid, len(uuid))
+    free, total = memory.free / GIB, memory.total / GIB
+    return Gpu(name.value.decode(errors="replace"), free, total, driver, uuid.value.decode(errors="replace"))
 
 
 def _disk(folder: Path) -> float | None:

@@ -12,6 +12,7 @@ from typing import Any
 from flowedit.backbones.presets import MemoryNeed, MemoryVerdict
 from flowedit.doctor.here import Machine
 from flowedit.doctor.models import AskedModel, ClipWork
+from flowedit.machine import GIB
 from flowedit.media.probe import Video
 
 PHASES = ("encode", "text", "edit", "decode")
@@ -120,9 +121,9 @@ def overview(found: Sequence[Finding], width: int) -> Iterator[str]:
     yield from textwrap.wrap(f"memory: {RECKONED}", width)
 
 
-def hint(no_gpu: bool, asked: bool, width: int) -> Iterator[str]:
+def hint(on_host: bool, asked: bool, width: int) -> Iterator[str]:
     """How to ask for a card that is not here, where the host was judged by; `asked`: whether a user named one."""
-    if no_gpu and not asked:
+    if on_host and not asked:
         text = "judged for this machine's CPU: --memory 12 judges for a card with 12 GiB free"
         yield from textwrap.wrap(text, width)
 
@@ -179,7 +180,7 @@ def _place(model: AskedModel) -> str:
 def _room(model: AskedModel, disk: float | None) -> str:
     """Whether the disk has room for the download; empty where nothing is to say."""
     found = re.search(r"([\d.]+) GB", model.download or "")
-    if found is None or disk is None or disk >= float(found[1]) * 1e9 / 2**30:
+    if found is None or disk is None or disk >= float(found[1]) * 1e9 / GIB:
         return ""
     return f"; the disk has {disk:.0f} GiB free, too little"
 

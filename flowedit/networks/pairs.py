@@ -27,7 +27,7 @@ def sides(guided: Guided) -> list[Conditioning]:
     return [prompt] if set(scales(scale)) == {1.0} or negative is None else [negative, prompt]
 
 
-def groups(source: Sequence[Conditioning], target: Sequence[Conditioning]) -> list[RowGroup]:
+def groups(source: Sequence[object], target: Sequence[object]) -> list[RowGroup]:
     """Which row of the source each of the target's attends to: like to like.
 
     The conditional row attends to the source's conditional row. The negative one attends to the source's negative; to
@@ -65,15 +65,15 @@ class PairNetwork:
             return self._without_target(q, t, source, target)
         ours, theirs = sides(source), sides(target)
         found: list[list[list[Tensor]]] = [[[] for _ in ours], [[] for _ in theirs]]
-        calls = _calls(groups(ours, theirs), guided.rows)
-        size = max(1, guided.rows // len(calls[0])) if guided.rows else len(q)
+        packed = calls(groups(ours, theirs), guided.rows)
+        size = max(1, guided.rows // len(packed[0])) if guided.rows else len(q)
         with ExitStack() as stack:
             maps = [
                 stack.enter_context(guided.recorded(prompt, q, part))
                 for prompt, part in ((source.prompt, None), (target.prompt, tokens))
             ]
             for x_q, x_p in zip(q.split(size), p.split(size), strict=True):
-                for call in calls:
+                for call in packed:
                     self._call(call, x_q, x_p, t, ours, theirs, tokens, maps, found)
         return _guided(found[0], source), _guided(found[1], target)
 
@@ -128,7 +128,7 @@ class PairNetwork:
         return out, torch.zeros_like(out).repeat(len(scales(target.scale)), 1, 1, 1, 1)
 
 
-def _calls(found: Sequence[RowGroup], rows: int) -> list[list[RowGroup]]:
+def calls(found: Sequence[RowGroup], rows: int) -> list[list[RowGroup]]:
     """The groups of each call: all at once where they are alike and `rows` has room for them."""
     alike = len({len(each.targets) for each in found}) == 1
     return [list(found)] if alike and not 0 < rows < len(found) else [[each] for each in found]

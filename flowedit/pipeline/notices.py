@@ -21,7 +21,7 @@ from flowedit.media import cuts
 from flowedit.messages import NAN_ADVICE, InputError, listed
 from flowedit.metrics.health import Health
 from flowedit.pipeline.checks import changed
-from flowedit.pipeline.plan import Brief, Plan, asked_size, load_of, native_size, seen_of, windows_of
+from flowedit.pipeline.plan import Brief, Plan, asked_size, brief, load_of, native_size, seen_of, windows_of
 from flowedit.pipeline.region import has_region
 from flowedit.types import Backbone, BackboneSpec, Geometry
 
@@ -75,7 +75,7 @@ def _of_fit(settings: Settings, place: "torch.device") -> list[str]:
     spec = replace(shapes.of_blueprint(drawn, {}), name=name)
     frames = min(settings.frames or spec.trained_frames, spec.trained_frames)
     geometry = shapes.geometry_of(drawn, spec, frames, asked_size(settings, spec) or native_size(spec))
-    load = load_of(settings, seen_of(geometry, windows_of(settings, spec, geometry.latent[1])))
+    load = load_of(brief(settings), seen_of(geometry, windows_of(settings, spec, geometry.latent[1])))
     free, ladder = free_memory(place), memory_presets()
     if place.type == "cpu":
         free = memory.of_host()[0]
@@ -86,7 +86,7 @@ def _of_fit(settings: Settings, place: "torch.device") -> list[str]:
     return [f"at {width}x{height} it {word.text} (reckoned; flowedit doctor says more)"]
 
 
-def _expected(settings: Settings, backbone: Backbone, shape: Shape, about: Mapping[str, Any]) -> str:
+def _expected(made: Brief, backbone: Backbone, shape: Shape, about: Mapping[str, Any]) -> str:
     """What an edit will hold at most, by the formula of backbones/memory.py; empty for what it does not know."""
     try:
         drawn = memory.of_folder(Path(about["folder"]))
@@ -96,12 +96,13 @@ def _expected(settings: Settings, backbone: Backbone, shape: Shape, about: Mappi
         return ""
     laid = MemoryPreset("as laid", str(about.get("offload", "parts")), int(about.get("rows", 0)))
     preset = presets.CPU if backbone.device.type == "cpu" else laid
-    needed = presets.need(drawn, load_of(settings, shape.seen), settings.runtime, preset, free_memory(backbone.device))
+    load, free = load_of(made, shape.seen), free_memory(backbone.device)
+    needed = presets.need(drawn, load, made.settings.runtime, preset, free)
     most = max(needed.phases.values())
     return f"; expects {most:.1f} GiB of memory" if most >= SAID else ""
 
 
-def of_start(settings: Settings, backbone: Backbone, shape: Shape, evaluations: int, region: bool = False) -> str:
+def of_start(made: Brief, backbone: Backbone, shape: Shape, evaluations: int, region: bool = False) -> str:
     """One line before the networks run: where, how precisely, at what size, how often, and with what memory.
 
     `region`: whether the target is evaluated inside the mask alone.
@@ -115,7 +116,7 @@ def of_start(settings: Settings, backbone: Backbone, shape: Shape, evaluations: 
     frames = f"{shape.frames} frame{'' if shape.frames == 1 else 's'}"
     steps = len(shape.grid) - 1
     begins = f" from noise {shape.grid[0]:.3g}" if steps else ""
-    expected = _expected(settings, backbone, shape, backbone.describe())
+    expected = _expected(made, backbone, shape, about)
     less = " (the target's inside the mask alone)" if region else ""
     free = free_memory(backbone.device)
     laid = f" (offload {about['offload']}; {free:.1f} GiB free)" if free is not None and "offload" in about else ""

@@ -277,11 +277,30 @@ def seen_of(geometry: Geometry, places: Sequence[windows.Window]) -> tuple[int, 
     return channels, max(end - start for start, end in places), height, width
 
 
-def load_of(settings: Settings, latent: tuple[int, int, int, int]) -> Load:
-    """What memory follows from: the latent (C, F, H, W) that the network sees at once, rows of a call, draws."""
-    scales = (settings.source_guidance_scale, settings.target_guidance_scale)
-    rows = (1 if set(scales) == {1.0} else 2) * settings.draws
-    return Load(latent, rows, settings.draws, 0 if settings.mask.name == "none" else 1)
+def load_of(of: Brief | Settings, latent: tuple[int, int, int, int]) -> Load:
+    """What memory follows from: the latent (C, F, H, W) that the network sees at once, rows of a call, draws.
+
+    Settings alone do for an edit without a region pass, an edit strength, and scales of several objects.
+    """
+    if isinstance(of, Settings):
+        plain = {of.source_guidance_scale, of.target_guidance_scale} == {1.0}
+        return Load(latent, (1 if plain else 2) * of.draws, of.draws, 0 if of.mask.name == "none" else 1)
+    draws, objects = of.settings.draws, max(1, len(of.objects)) if of.sides else 0
+    source, target = (rows_of(of, side) for side in ("source", "target"))
+    rows = max(target, source if "source" in of.editor.sides else 1)
+    if of.region is None:
+        return Load(latent, rows * draws, draws, objects)
+    from flowedit.networks.pairs import calls, groups  # imports torch, as what made the brief did
+
+    ours, theirs = [object() for _ in range(source)], [object() for _ in range(target)]
+    found = calls(groups(ours, [*ours[-1:], *theirs[1:]] if of.from_source and target == 2 else theirs), 0)
+    lanes = 1 + max(len(group.targets) for call in found for group in call)
+    return Load(latent, rows * draws, draws, objects, (max(map(len, found)) * draws, lanes))
+
+
+def rows_of(of: Brief, side: Side) -> int:
+    """Batch rows of a velocity: two with guidance, and one at scale 1 and where no step is guided."""
+    return 2 if set(of.scales[side]) != {1.0} and of.guided else 1
 
 
 def own_latents(spec: BackboneSpec, geometry: Geometry) -> slice:

@@ -134,7 +134,7 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     channels, _, *sides = plan.geometry.latent
     _fit(made, backbone, (channels, seen, *sides), session)
     inside = made.region is not None and has_region(backbone)
-    session.start(notices.of_start(settings, backbone, Shape.of(plan), plan.evaluations, inside))
+    session.start(notices.of_start(made, backbone, Shape.of(plan), plan.evaluations, inside))
     session.say(notices.of_shots(plan))
     mask = None
     if settings.user_mask is not None:
@@ -154,7 +154,7 @@ def _fit(made: Brief, backbone: Backbone, latent: Sequence[int], session: Sessio
     if (fit := getattr(backbone, "fit", None)) is None:
         return
     channels, frames, height, width = latent
-    fit(load_of(made.settings, (channels, frames, height, width)), lambda text: session.say([text]))
+    fit(load_of(made, (channels, frames, height, width)), lambda text: session.say([text]))
 
 
 def edit_clip(
@@ -363,7 +363,7 @@ def generate(settings: Settings, backbone: Backbone, session: Session | None = N
     places = tuple(windows_of(settings, spec, geometry.latent[1]))
     _fit(made, backbone, (geometry.latent[0], places[0][1] - places[0][0], *geometry.latent[2:]), session)
     shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid, seen_of(geometry, places))
-    session.start(notices.of_start(settings, backbone, shape, made.cost * len(places)))
+    session.start(notices.of_start(made, backbone, shape, made.cost * len(places)))
     session.say([*notices.of_shape(settings, spec, geometry, places, given=False), *spec.notices])
     key = key_of(made, backbone, checkpoint(settings, fetch=False))
     with (

@@ -10,8 +10,10 @@ import torch
 from fake_gpu import CUDA, DEFAULT, WAYS, edit, fake_gpu, native, released
 from torch.nn.attention import SDPBackend
 
+from flowedit.backbones import memory, presets
 from flowedit.backbones.presets import Load, MemoryPreset
 from flowedit.backbones.released import RELEASES
+from flowedit.config import compose
 from flowedit.config.defaults import memory_presets
 from flowedit.messages import InputError
 from flowedit.networks import attention
@@ -193,6 +195,18 @@ def test_a_card_of_8_gib_takes_the_text_encoder_block_by_block(tmp_path, name):
         backbone.fit(Load(native(backbone).latent), said.append)
         backbone.embed("a fox")
         assert said == []
+
+
+@pytest.mark.parametrize(("gib", "streams"), [(9.6, True), (10.6, True), (11.0, False)])
+def test_the_text_encoder_streams_where_it_was_said_to(tmp_path, gib, streams):
+    """What is said beforehand and what the run finds keep one reserve."""
+    with fake_gpu(gib=gib):
+        backbone = released(tmp_path, "cogvideox-2b")
+        assert (backbone.components.encoder_lacks() is not None) == streams
+        load = Load(native(backbone).latent)
+    runtime = compose.compose({"backbone": "cogvideox-2b"}).runtime
+    need = presets.need(memory.released("cogvideox-2b"), load, runtime, MemoryPreset("", "parts"), gib)
+    assert need.streams == streams
 
 
 LADDER = memory_presets()

@@ -3,17 +3,21 @@
 import weakref
 from dataclasses import replace
 
+import fake_gpu as fake_gpu_module
 import memory_table
 import numpy as np
 import pytest
 import torch
-from fake_gpu import DEFAULT, edit, fake_gpu, released
+from fake_gpu import BOTH, DEFAULT, PROMPTS, WORDS, edit, fake_gpu, released
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flowedit.backbones import families, memory
+from flowedit.backbones import families, memory, presets
 from flowedit.backbones import released as releases
 from flowedit.backbones.released import RELEASES, network
+from flowedit.config import compose
 from flowedit.networks import autoencoder_memory
+from flowedit.pipeline import plan
+from flowedit.pipeline.plan import brief
 
 NATIVE = {
     "cogvideox-2b": (16, 13, 60, 90),
@@ -89,6 +93,76 @@ def test_another_size_length_and_number_of_rows_is_reckoned_too(tmp_path, name, 
     )
     assert found["edit"] == pytest.approx(phases["edit"]["peak_memory_mib"] / 1024, rel=WITHIN)
     assert found["text"] == pytest.approx(phases["embed"]["peak_memory_mib"] / 1024, rel=WITHIN)
+
+
+SCALES = {"source_guidance_scale": 3.5, "target_guidance_scale": 10.5}
+
+
+@pytest.mark.parametrize(
+    ("options", "packed"),
+    [
+        ({}, (2, 2)),
+        ({"draws": 2}, (4, 2)),
+        ({"source_guidance_scale": 1.0}, (1, 3)),
+        ({"target_guidance_scale": 1.0}, (1, 2)),
+        ({"source_guidance_scale": 1.0, "target_guidance_scale": 1.0}, (1, 2)),
+        ({"edit_strength": 2.0}, (1, 3)),
+    ],
+)
+def test_the_rows_of_a_region_pass_are_those_that_it_packs(options, packed):
+    made = brief(compose.compose({**PROMPTS, **WORDS, **SCALES, "mode.region": True, **options}))
+    load = plan.load_of(made, (16, 13, 60, 90))
+    assert load.packed == packed
+    assert load.rows_within(0) == max(load.rows, packed[0] * packed[1])
+    assert load.rows_within(1) == packed[1]
+    unmasked = replace(made.settings, mask=replace(made.settings.mask, name="none"))
+    assert plan.load_of(brief(unmasked), (16, 13, 60, 90)).packed == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "rows", "objects"),
+    [
+        ({}, 2, 1),
+        ({"source_guidance_scale": 1.0, "target_guidance_scale": 1.0}, 1, 1),
+        ({"source_guidance_scale": 1.0, "target_guidance_scale": 1.0, "edit_strength": 2.0}, 2, 1),
+        ({**BOTH, "target_guidance_scale": 1.0, "source_guidance_scale": 1.0, "object_guidance_scales": [5, 7]}, 2, 2),
+        ({**BOTH, "source_guidance_scale": 1.0, "object_guidance_scales": [1, 1]}, 1, 2),
+        ({"mode": "random_noise", "target_guidance_scale": 1.0}, 1, 1),
+        ({"mask": "none"}, 2, 0),
+    ],
+)
+def test_rows_and_objects_are_those_of_the_brief(options, rows, objects):
+    made = brief(compose.compose({**PROMPTS, **WORDS, **SCALES, **options}))
+    assert plan.load_of(made, (16, 13, 60, 90)) == presets.Load((16, 13, 60, 90), rows, 1, objects)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "options"),
+    [
+        ("cogvideox-2b", 0, {}),
+        ("cogvideox-5b", 1, {}),
+        ("cogvideox-5b", 0, {"source_guidance_scale": 1.0}),
+        ("wan2.1-t2v-1.3b", 0, {"draws": 2}),
+        ("wan2.1-t2v-1.3b", 1, {}),
+    ],
+)
+def test_the_widest_call_of_a_region_pass_is_reckoned(tmp_path, monkeypatch, name, rows, options):
+    """A region that is the whole clip is the worst; a smaller one needs less."""
+    peaks = {}
+    chosen = {**DEFAULT, **SCALES, "mode.region": True, "user_mask": "m.mp4", **options}
+    for share in (1.0, 0.2):
+        monkeypatch.setattr(fake_gpu_module, "SHARE", share)
+        with fake_gpu() as card:
+            backbone = released(tmp_path / str(share), name, rows=rows, layers=LAYERS)
+            shape = backbone.geometry(9, (480, 720))
+            peaks[share] = edit(card, backbone, shape, chosen, steps=2)[2]["edit"]["peak_memory_mib"] / 1024
+    own = memory.released(name)
+    own = replace(own, transformer={**own.transformer, "num_layers": LAYERS})
+    settings = compose.compose({**PROMPTS, **WORDS, **chosen})
+    load = plan.load_of(brief(settings), shape.latent)
+    found = presets.need(own, load, settings.runtime, presets.MemoryPreset("", "parts", rows), None).phases["edit"]
+    assert found == pytest.approx(peaks[1.0], rel=WITHIN)
+    assert peaks[0.2] < peaks[1.0]
 
 
 @pytest.mark.parametrize("name", ["cogvideox-2b", "wan2.1-t2v-1.3b"])

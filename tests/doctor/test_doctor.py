@@ -123,6 +123,20 @@ def test_more_draws_rows_and_no_tiles_need_more(doctor):
     assert plain["edit"] < usual["edit"]
 
 
+def test_what_the_brief_alone_knows_is_asked_of_it(doctor):
+    """A region pass packs the target's rows into the source's; an edit strength has scales of its own."""
+
+    def edit(*args):
+        told = ("--backbone", "cogvideox-2b", "--memory", "80", "--json", *args, "target=a panda")
+        return json.loads(doctor(*told))["backbones"]["cogvideox-2b"]["memory_gib"]["gpu_24gb"]["edit"]
+
+    words = ("source_words=fox", "target_words=panda", "source=a fox")
+    assert edit(*words, "mode.region=true") > 1.3 * edit(*words)
+    one = ("--source-guidance-scale", "1", "--target-guidance-scale", "1")
+    assert edit(*words, *one, "edit_strength=2") == edit(*words)
+    assert edit(*words, *one) < edit(*words)
+
+
 def test_a_chosen_runtime_is_the_only_one(doctor):
     out = json.loads(doctor("--backbone", "cogvideox-5b", "--runtime", "gpu_8gb", "--memory", "8", "--json"))
     told = out["backbones"]["cogvideox-5b"]
@@ -197,6 +211,7 @@ class Driver:
     """NVIDIA's library, with cards that are not there."""
 
     cards = (("NVIDIA A", 8, 10), ("NVIDIA B", 20, 24))
+    uuids = (b"GPU-0aaa-1", b"GPU-0bbb-2")
 
     def nvmlInit_v2(self):
         return 0
@@ -226,6 +241,10 @@ class Driver:
         text.value = self.cards[card.value - 1][0].encode()
         return 0
 
+    def nvmlDeviceGetUUID(self, card, text, size):
+        text.value = self.uuids[card.value - 1]
+        return 0
+
 
 @pytest.fixture
 def cards(monkeypatch):
@@ -237,14 +256,52 @@ def cards(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("visible", "name"), [(None, "NVIDIA A"), ("1", "NVIDIA B"), ("1,0", "NVIDIA B"), ("", None), ("-1", None)]
+    ("visible", "device", "name", "told"),
+    [
+        (None, "auto", "NVIDIA A", True),
+        ("1", "auto", "NVIDIA B", True),
+        ("1,0", "auto", "NVIDIA B", True),
+        ("", "auto", None, True),
+        ("-1", "auto", None, True),
+        ("7", "auto", None, True),
+        ("GPU-0bbb-2", "auto", "NVIDIA B", True),
+        ("GPU-0b", "auto", "NVIDIA B", True),  # as CUDA lets one abbreviate
+        ("GPU-0", "auto", None, False),  # of two
+        ("GPU-7", "auto", None, True),
+        ("MIG-1", "auto", None, False),
+        (None, "cuda:1", "NVIDIA B", True),
+        ("1,0", "cuda:1", "NVIDIA A", True),
+        ("1", "cuda:1", None, True),
+        (None, "cpu", None, True),
+    ],
 )
-def test_a_card_is_told_by_its_driver(cards, monkeypatch, visible, name):
+def test_a_card_is_told_by_its_driver(cards, monkeypatch, visible, device, name, told):
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    found, why = here._gpu()
-    assert (found and found.name) == name
+    found, why, known = here._gpu(device)
+    assert (found and found.name, known) == (name, told)
     assert bool(why) == (name is None)
+
+
+def test_a_card_that_is_not_known_gets_no_word(cards, doctor, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1")
+    out = " ".join(doctor().split())
+    assert "a card that is not known by its number or UUID" in out
+    assert "not known: this system does not tell how much memory is free" in out
+    assert "fits" not in out
+
+
+def test_a_runtime_on_the_cpu_is_judged_by_the_cpu(cards, doctor, monkeypatch):
+    monkeypatch.setattr(here.memory, "of_host", lambda: (100.0, 128.0))
+    out = doctor("--runtime", "cpu", "--backbone", "cogvideox-2b")
+    assert "fits the CPU: needs" in out
+    assert "of 100.0 GiB" in out
+    out = doctor("--runtime", "cpu", "--backbone", "cogvideox-2b", "--memory", "12")
+    assert "on the CPU it needs" in out
+    out = doctor("runtime.device=cuda:1", "--backbone", "cogvideox-2b")
+    assert "of 20.0 GiB" in out
+    out = doctor("runtime.device=cuda:5", "--backbone", "cogvideox-2b")
+    assert "verdict    not known" in out
 
 
 def test_a_card_is_what_is_judged_by(cards, doctor):
@@ -264,7 +321,7 @@ def test_no_card_is_told_with_its_reason(cards, monkeypatch, torch, library, say
     empty = type("Empty", (Driver,), {"cards": ()})
     monkeypatch.setattr(here, "_version", lambda package: torch)
     monkeypatch.setattr(here, "_library", {None: absent, "none": empty}.get(library, library))
-    found, why = here._gpu()
+    found, why, _ = here._gpu()
     assert found is None
     assert says in why
 

@@ -207,6 +207,6 @@ def test_the_start_line_and_a_backbone_without_the_pass_say_so():
     assert notices.of_pass(made, Plain()) == ["mode.region=true has no effect: toy evaluates whole frames alone"]
     assert notices.of_pass(brief(compose.compose(BASE | {"mask": "none"})), Plain()) == []
     shape = notices.Shape((64, 96), 9, 1, 1, (1.0, 0.0), (16, 3, 8, 12))
-    line = notices.of_start(made.settings, ToyBackbone(), shape, 12, region=True)
+    line = notices.of_start(made, ToyBackbone(), shape, 12, region=True)
     assert "12 network evaluations (the target's inside the mask alone)" in line
-    assert "alone" not in notices.of_start(made.settings, ToyBackbone(), shape, 12)
+    assert "alone" not in notices.of_start(made, ToyBackbone(), shape, 12)

@@ -182,16 +182,14 @@ def test_the_line_counts_windows_and_shots_and_names_the_memory(clip_file, pocke
     settings = compose({**PROMPTS, "clip": str(clip_file), "steps": 5})
     made = make_plan(brief(settings), pocket, open_clip(settings), [2])
     shape = notices.Shape.of(made)
-    line = notices.of_start(settings, pocket, shape, made.evaluations)
+    line = notices.of_start(brief(settings), pocket, shape, made.evaluations)
     assert "12 frames in 3 windows, 2 shots" in line
     assert "expects" not in line  # half a gibibyte is not worth a word
     channels, frames, height, width = shape.seen
     large = replace(shape, seen=(channels, frames, 20 * height, 20 * width))
-    line = notices.of_start(settings, pocket, large, made.evaluations)
-    need = presets.need(
-        memory.of_folder(Path(pocket.describe()["folder"])), plan.load_of(settings, large.seen), settings.runtime,
-        presets.CPU, None,
-    )  # fmt: skip
+    line = notices.of_start(brief(settings), pocket, large, made.evaluations)
+    drawn, load = memory.of_folder(Path(pocket.describe()["folder"])), plan.load_of(brief(settings), large.seen)
+    need = presets.need(drawn, load, settings.runtime, presets.CPU, None)
     assert f"expects {max(need.phases.values()):.1f} GiB of memory" in line
 
 

@@ -25,7 +25,7 @@ from flowedit.config.defaults import read
 from flowedit.config.folder import folder
 from flowedit.config.names import RENAMED, meant
 from flowedit.config.options import Declared, build, declared, hint_of, kinds_of
-from flowedit.config.quality import QualityOptions, at_quality
+from flowedit.config.quality import OverruledQuality, QualityOptions, at_quality
 from flowedit.config.schema import Settings
 from flowedit.declare import options_of
 from flowedit.language import grammar, tasks
@@ -136,7 +136,13 @@ def _valued(flags: Mapping[str, Any] | None, overrides: Iterable[str]) -> tuple[
     for key, value in given.items():
         group, _, name = key.rpartition(".")
         (values[group] if group else values)[name] = value
-    return values, {key for key, _ in rest}
+    return values, set_by_hand(groups, rest)
+
+
+def set_by_hand(texts: Iterable[str], rest: Iterable[tuple[str, Any]] = ()) -> set[str]:
+    """The keys that key=value texts and pairs set; a quality that is auto is not chosen."""
+    chosen = {text.partition("=")[0] for text in texts if text != f"quality={AUTO}"}
+    return chosen | {key for key, _ in rest}
 
 
 def _late(groups: Sequence[str], rest: Iterable[tuple[str, Any]]) -> tuple[Mapping[str, str], Set[str]]:
@@ -210,7 +216,10 @@ def settings(values: Mapping[str, Any], by_hand: Set[str] = frozenset()) -> Sett
 
     editor = EDITORS[str(values["mode"]["name"])]
     at = at_quality(values, editor.options, by_hand)
-    made: Settings = build(Settings, at, classes={"mode": editor.options})
+    classes: dict[str, Any] = {"mode": editor.options}
+    if "steps" in by_hand and any(key.partition(".")[0] == "quality" for key in by_hand):
+        classes["quality"] = OverruledQuality
+    made: Settings = build(Settings, at, classes=classes)
     return made
 
 

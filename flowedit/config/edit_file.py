@@ -112,7 +112,7 @@ def swept(overrides: Sequence[str]) -> Settings:
     values, row = _with_edit(compose.defaults(overrides))
     if values["task"] == compose.AUTO:
         values, row = _with_edit(compose.defaults([*overrides, f"task={compose.told(values)}"]))
-    return compose.settings(values, {*(text.partition("=")[0] for text in overrides), *row})
+    return compose.settings(values, compose.set_by_hand(overrides) | set(row))
 
 
 def _with_edit(values: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, Any]]:

@@ -22,6 +22,15 @@ class QualityOptions:
     )
 
 
+class OverruledQuality(QualityOptions):
+    """A quality that was chosen beside steps, which win: equal to any other, but a user is told."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, QualityOptions) and (self.name, self.share) == (other.name, other.share)
+
+    __hash__ = QualityOptions.__hash__
+
+
 def steps_at(whole: int, share: float, strength: float = 1.0) -> int:
     """ceil(share whole), of a grid of `whole` steps, but no fewer than this strength needs to run one of them."""
     least = math.ceil(1.0 / strength - 1e-9) if strength > 0 else 1
@@ -32,11 +41,12 @@ def at_quality(values: Mapping[str, Any], options: Any, by_hand: Container[str])
     """A composed configuration with its steps, and what else is counted in steps, brought to its quality.
 
     `options` is the class of the mode's options; what stands in `by_hand`, by its dotted key, was set by the user and
-    is left as it is, and with `steps` among it all else is too.
+    is left as it is, and with `steps` among it, or with a grid that is given, all else is too.
     """
     share, steps, strength = values["quality"]["share"], values["steps"], values["strength"]
     plain = all(isinstance(each, (int, float)) for each in (share, steps, strength))  # else it is refused later
-    if "steps" in by_hand or not plain or not 0 < share < 1:
+    counted = "steps" in by_hand or values["mode"].get("grid") == "given"
+    if counted or not plain or not 0 < share < 1:
         return dict(values)
     mode = dict(values["mode"])
     for name, declared in options_of(options).items():

@@ -124,7 +124,7 @@ class Settings:
         bench=True,
     )
     edit_strength: float | None = option(
-        "how hard the edit pulls away from the source prompt: 0 keeps the clip, 1 pulls by the target's guidance scale",
+        "how hard the edit pulls away from the source prompt: 0 not at all, 1 by the target's guidance scale",
         least=0,
         most=5,
         bench=True,

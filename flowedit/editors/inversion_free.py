@@ -129,7 +129,7 @@ class InversionFreeOptions(ModeOptions):
     noise: Literal["fresh", "antithetic", "correlated"] = option(
         "of steps and draws: fresh | antithetic (each second one is the negative of that before) | correlated "
         "(the less new noise, the later the step)",
-        needs="fresh_noise",
+        needs="several_noises",
     )
     coupling: float = option(
         "how far the target's state goes along with the edit: 1 by the whole change, 0 noised as the source is",
@@ -201,7 +201,7 @@ def _run(inputs: EditorInputs, options: InversionFreeOptions) -> Tensor:
     pull = decoupled(options.decoupling, options.decoupling_appearance, inputs.own) if options.decoupling else None
     noises = {
         "fresh": lambda: inputs.noise,
-        "antithetic": lambda: antithetic(inputs.noise, inputs.draws),
+        "antithetic": lambda: antithetic(inputs.noise, inputs.draws, _parts(options, len(inputs.grid) - 1).several),
         "correlated": lambda: correlated(inputs.noise, inputs.grid),
     }
     return inversion_free(
@@ -271,7 +271,11 @@ def _check(options: InversionFreeOptions, steps: int) -> None:
 def _facts(options: InversionFreeOptions, steps: int, draws: int) -> Mapping[str, tuple[bool, str]]:
     parts = _parts(options, steps)
     fresh = parts.several + parts.single
+    noises = fresh + (parts.fixed > 0) + (parts.last > 0)
+    if options.noise != "correlated":  # which goes from step to step
+        noises += (draws - 1) * parts.several
     return {
+        "several_noises": (noises > 1, "two fresh noises, in steps that follow each other or in draws"),
         "fresh_noise": (fresh > 0, "steps with fresh noise, more than mode.fixed_noise_steps"),
         "shared_noise": (draws > 1 or parts.fixed > 1, "two steps that share the noise, or several draws"),
     }

@@ -25,15 +25,20 @@ def gaussian(seed: int, shape: tuple[int, ...], device: torch.device | str = "cp
     return noise
 
 
-def antithetic(noise: Noise, draws: int = 1) -> Noise:
-    """Pairs (eps, -eps): over the draws of a step where there are several, else over steps 2 k and 2 k + 1.
+def antithetic(noise: Noise, draws: int = 1, several: int | None = None) -> Noise:
+    """Pairs (eps, -eps): over the draws of the steps that take several, over every two of the steps that take one.
 
-    What is odd in the noise cancels in the mean over a pair (Hammersley & Morton 1956).
+    `draws` are taken in each of the first `several` steps (None: in all), one in each step after them. What is odd
+    in the noise cancels in the mean over a pair (Hammersley & Morton 1956).
     """
+    first = 0 if draws == 1 else several
 
     def paired(step: int, draw: int) -> Tensor:
-        eps = noise(step, draw // 2) if draws > 1 else noise(step // 2, draw)
-        return -eps if (draw if draws > 1 else step) % 2 else eps
+        if first is None or step < first:
+            eps, place = noise(step, draw // 2), draw
+        else:
+            eps, place = noise(first + (step - first) // 2, draw), step - first
+        return -eps if place % 2 else eps
 
     return paired
 

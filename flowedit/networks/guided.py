@@ -41,7 +41,7 @@ class GuidedNetwork:
         they give the B rows of each after those of the one before, (K B, C, F, H, W).
         """
         each_scale = scales(guidance_scale)
-        sides = [prompt] if set(each_scale) == {1.0} or negative is None else [negative, prompt]
+        sides = sides_of(prompt, guidance_scale, negative)
         apart = self._second is not None and len(sides) == 2
         alone = apart or 0 < self.rows < len(sides)
         parts: list[list[Tensor]] = [[] for _ in each_scale]
@@ -132,6 +132,11 @@ class GuidedNetwork:
 
         with self.recorder.call(prompt, unpatch) as maps:
             yield maps
+
+
+def sides_of(prompt: Conditioning, scale: Scale, negative: Conditioning | None) -> list[Conditioning]:
+    """What is run of one prompt: its conditional row last, its negative before it where the guidance needs one."""
+    return [prompt] if set(scales(scale)) == {1.0} or negative is None else [negative, prompt]
 
 
 def guide(rows: Tensor, scale: float) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from flowedit.flow.guidance import scales
-from flowedit.networks.guided import GuidedNetwork, guide
+from flowedit.networks.guided import GuidedNetwork, guide, sides_of
 from flowedit.networks.lanes import Blocks, lanes
 from flowedit.networks.recorder import Glance
 from flowedit.types import Conditioning, Guided
@@ -19,12 +19,6 @@ class RowGroup(NamedTuple):
 
     source: int
     targets: tuple[int, ...]
-
-
-def sides(guided: Guided) -> list[Conditioning]:
-    """What is run of one prompt: its conditional row last, its negative before it where the guidance needs one."""
-    prompt, scale, negative = guided
-    return [prompt] if set(scales(scale)) == {1.0} or negative is None else [negative, prompt]
 
 
 def groups(source: Sequence[object], target: Sequence[object]) -> list[RowGroup]:
@@ -63,7 +57,7 @@ class PairNetwork:
         guided = self._guided
         if len(tokens) == 0:
             return self._without_target(q, t, source, target)
-        ours, theirs = sides(source), sides(target)
+        ours, theirs = sides_of(*source), sides_of(*target)
         found: list[list[list[Tensor]]] = [[[] for _ in ours], [[] for _ in theirs]]
         packed = calls(groups(ours, theirs), guided.rows)
         size = max(1, guided.rows // len(packed[0])) if guided.rows else len(q)

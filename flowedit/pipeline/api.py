@@ -12,6 +12,7 @@ import numpy as np
 
 from flowedit.config.compose import GROUPS, OPTIONS, compose, current
 from flowedit.config.compose import options as names
+from flowedit.config.quality import QualityOptions
 from flowedit.config.schema import Settings
 from flowedit.media.probe import Video, probe
 from flowedit.messages import InputError
@@ -272,7 +273,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
 
 
 def flattened(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options by the dotted names of conf/, and those groups that are objects of their options' class.
+    """Options by the dotted names of conf/, and those groups that are objects of their options' class, but quality.
 
     Raises InputError for an array, and for an option of a group that is given as an object.
     """
@@ -304,6 +305,10 @@ def flattened(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
             flat[key] = os.fspath(value) if isinstance(value, os.PathLike) else value
     if lost := [key for key in flat if key.partition(".")[0] in objects and "." in key]:
         raise InputError(f"{', '.join(lost)}: set it in the object that is given for {lost[0].partition('.')[0]}")
+    if "mode" in objects:
+        flat["mode.grid"] = objects["mode"].grid  # no quality scales steps beside a given one
+    if isinstance(quality := objects.pop("quality", None), QualityOptions):  # the steps are composed by it
+        flat |= {"quality": quality.name, "quality.share": quality.share}
     return flat, objects
 
 

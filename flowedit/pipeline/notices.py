@@ -12,6 +12,7 @@ from flowedit.config.compose import compose
 from flowedit.config.compose import options as names
 from flowedit.config.defaults import memory_presets
 from flowedit.config.options import declared_by
+from flowedit.config.quality import OverruledQuality
 from flowedit.config.schema import Settings
 from flowedit.flow.windows import Window
 from flowedit.language import words
@@ -127,9 +128,12 @@ def of_start(made: Brief, backbone: Backbone, shape: Shape, evaluations: int, re
 
 
 def of_pass(made: Brief, backbone: Backbone) -> list[str]:
-    """A region pass that the backbone does not have."""
-    if made.region is None or has_region(backbone):
+    """A region pass that the backbone does not have, or that passes compiled blocks by."""
+    if made.region is None:
         return []
+    if has_region(backbone):
+        compiled = made.settings.runtime.compile
+        return ["runtime.compile has no effect with mode.region=true, but in whole steps"] if compiled else []
     return [f"mode.region=true has no effect: {backbone.spec.name} evaluates whole frames alone"]
 
 
@@ -326,6 +330,7 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
         "instruction": (settings.instruction is not None, "an instruction"),
         "fresh_noise": (editor.draws, fresh),
         "shared_noise": (False, fresh),
+        "several_noises": (False, fresh),
         "several_draws": (settings.draws > 1, "several draws"),
         **editor.facts(settings.mode, made.steps, settings.draws),
     }
@@ -338,8 +343,8 @@ def of_unused(made: Brief, windows: int | None = None) -> list[str]:
     mode = settings.mode.preset or settings.mode.name
     backbone = settings.backbone.name if settings.backbone.name in names("backbone") else "folder"
     chosen = {"backbone": backbone, "mode": mode, "task": settings.task}
-    usual = compose(chosen | plain)
-    notices = [*_of_quality(settings, usual, chosen | plain)]
+    usual = compose(chosen | plain | {"mode.grid": settings.mode.grid})  # beside a given one no quality scales steps
+    notices = [*_of_quality(settings, usual, chosen | plain), *_of_edit_strength(made)]
     for key, option in declared_by(settings):
         if option.needs is None or value_at(settings, key) == value_at(usual, key):
             continue
@@ -350,11 +355,19 @@ def of_unused(made: Brief, windows: int | None = None) -> list[str]:
 
 def _of_quality(settings: Settings, usual: Settings, flags: Mapping[str, Any]) -> Iterator[str]:
     """A quality beside steps that are not its own."""
-    if settings.quality == usual.quality or settings.mode.grid == "given":
+    if settings.mode.grid == "given":
         return
     asked = {"quality": settings.quality.name, "quality.share": settings.quality.share, "strength": settings.strength}
-    if compose({**flags, **asked}).steps != settings.steps:
+    other = settings.quality != usual.quality and compose({**flags, **asked}).steps != settings.steps
+    if other or isinstance(settings.quality, OverruledQuality):
         yield f"quality={settings.quality.name} has no effect: steps={settings.steps} is set"
+
+
+def _of_edit_strength(made: Brief) -> Iterator[str]:
+    """An edit strength of 0 beside steps that never look at the source's state."""
+    last = min(getattr(made.settings.mode, "target_only_steps", 0), made.steps)
+    if made.settings.edit_strength == 0 and last:
+        yield f"edit_strength=0 does not keep the clip: mode.target_only_steps={last} goes by the prompt alone"
 
 
 def _missing(needs: str, settings: Settings, facts: Mapping[str, tuple[bool, str]]) -> str | None:

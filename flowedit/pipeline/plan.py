@@ -82,7 +82,7 @@ def brief(settings: Settings) -> Brief:
     from_source = pull is not None or editor.negative(settings.mode) == "source"
     steps = intervals(settings)
     rows = {side: 1 if set(of) == {1.0} else 2 for side, of in scales.items()}
-    # An edit strength acts in every step: at 0 none of them may leave the clip.
+    # An edit strength acts in every step: at 0 none of those that see both prompts may leave the clip.
     chosen = None if pull is not None else editor.guided
     guided = range(steps) if chosen is None else chosen(settings.mode, steps)
     counts = Counts(steps, rows["source"], rows["target"], settings.draws, guided)

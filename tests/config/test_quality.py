@@ -1,5 +1,7 @@
 """Quality: a share of the steps of any mode on any backbone, unless the user counts them himself."""
 
+from dataclasses import asdict, replace
+
 import pytest
 import yaml
 
@@ -52,6 +54,16 @@ def test_what_counts_steps_is_brought_along():
     assert compose.compose({"mode": "flowdirector_v2", "steps": 20}).mode.fixed_noise_steps == 8
 
 
+def test_a_given_grid_has_no_steps_for_a_quality_to_share():
+    given = {"mode.grid": "given", "mode.times": [1 - i / 10 for i in range(11)]}
+    settings = compose.compose({"mode": "flowdirector_v2", "quality": "draft"} | given)
+    assert (intervals(settings), settings.mode.fixed_noise_steps) == (10, 8)
+    for options in (given, given | {"mode": "flowdirector_v2", "quality": "draft"}):
+        texts = of_unused(brief(compose.compose(PROMPTS | options)))
+        assert not any(text.startswith(("steps", "mode.fixed")) for text in texts)
+    assert any("steps=7 has no effect" in text for text in of_unused(brief(compose.compose(given | {"steps": 7}))))
+
+
 @pytest.mark.parametrize(
     ("whole", "share", "strength", "steps"),
     [(40, 0.25, 0.8, 10), (50, 0.25, 0.8, 13), (33, 0.125, 1, 5), (1, 0.125, 1, 1), (40, 0.3, 1, 12),
@@ -69,6 +81,27 @@ def test_steps_that_are_set_win_and_a_quality_beside_them_is_told(flags, overrid
     assert compose.compose(PROMPTS | flags, overrides).steps == 20
     asked = "quality" in flags or overrides
     assert said(flags, overrides) == (["quality=draft has no effect: steps=20 is set"] if asked else [])
+
+
+@pytest.mark.parametrize("quality", [{"quality": "fast"}, {"quality": "best"}, {"quality.share": "0.325"}])
+@pytest.mark.parametrize("steps", [13, 40])
+def test_a_quality_that_was_chosen_beside_steps_is_told_even_where_it_is_the_usual_one(quality, steps):
+    settings = compose.compose(PROMPTS | quality | {"steps": steps})
+    name = quality.get("quality", "fast")
+    text = f"quality={name} has no effect: steps={steps} is set"
+    assert [each for each in of_unused(brief(replace(settings, seed=3))) if "quality" in each] == [text]
+    assert settings == compose.compose(PROMPTS | {"steps": steps, "quality": name})
+    assert edit_file.swept([f"{key}={value}" for key, value in quality.items()] + [f"steps={steps}"]) == replace(
+        settings, **dict.fromkeys(("source", "target")), source_words="", target_words=""
+    )
+
+
+def test_a_quality_of_its_own_says_nothing_beside_steps():
+    assert said({"steps": 20, "quality": "auto"}) == said({"steps": 20}) == said({"quality": "fast"}) == []
+    chosen, usual = (compose.compose({"steps": 20} | more) for more in ({"quality": "fast"}, {}))
+    assert (chosen, hash(chosen.quality), asdict(chosen)) == (usual, hash(usual.quality), asdict(usual))
+    assert usual == chosen
+    assert chosen.quality != compose.compose({"quality": "best"}).quality
 
 
 def test_a_quality_that_acts_is_not_told():
@@ -115,6 +148,22 @@ def test_an_edit_strength_is_a_guidance_from_the_source_prompt():
 def test_what_an_edit_strength_takes_the_place_of_is_told(flags, text):
     settings = compose.compose(PROMPTS | {"edit_strength": "2"} | flags)
     assert [each.replace("=2.0", "=2") for each in of_unused(brief(settings)) if "strength" in each] == [text]
+
+
+@pytest.mark.parametrize(
+    ("strength", "last", "heard"), [(0, 2, True), (0, 0, False), (0.5, 2, False), (None, 2, False)]
+)
+def test_an_edit_strength_of_zero_beside_steps_of_the_target_alone_is_told(strength, last, heard):
+    options = PROMPTS | {"edit_strength": strength, "mode.target_only_steps": last}
+    texts = [each for each in of_unused(brief(compose.compose(options))) if "keep the clip" in each]
+    told = ["edit_strength=0 does not keep the clip: mode.target_only_steps=2 goes by the prompt alone"]
+    assert texts == (told if heard else [])
+
+
+def test_a_recolouring_takes_the_steps_that_it_was_measured_at():
+    words = {"source": "a red fox", "target": "a blue fox", "source_words": "red fox", "target_words": "blue fox"}
+    settings = compose.compose(words)
+    assert (settings.task, settings.quality.name, settings.steps) == ("recolour", "best", 40)
 
 
 def test_an_edit_strength_out_of_range_is_refused():

@@ -9,6 +9,8 @@ from flowedit.config import compose
 from flowedit.config.options import declared
 from flowedit.config.schema import Settings
 from flowedit.editors.spec import EDITORS
+from flowedit.pipeline.notices import of_unused
+from flowedit.pipeline.plan import brief
 
 X = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0))
 BASE = {
@@ -145,6 +147,27 @@ def test_edit_strength_keeps_the_clip_at_zero_and_is_the_guided_edit_at_one():
     away = {"mode.target_negative": "source", "source_guidance_scale": 1.0}
     assert torch.equal(edit(edit_strength=1.0), edit(**away))
     assert torch.equal(edit(edit_strength=2.0, target_guidance_scale=3.0), edit(target_guidance_scale=6.0, **away))
+
+
+@pytest.mark.parametrize("draws", [1, 2])
+def test_antithetic_noise_moves_the_steps_that_take_one_draw(draws):
+    others = {"draws": draws, "mode.single_draw_steps": 20}
+    assert moved("inversion_free", "mode.noise", "antithetic", others) > 1e-3
+
+
+@pytest.mark.parametrize("noise", ["antithetic", "correlated"])
+@pytest.mark.parametrize("options", [
+    {"steps": 1, "strength": 1.0},
+    {"steps": 1, "strength": 1.0, "draws": 2},
+    {"steps": 2, "strength": 1.0},
+    {"steps": 4, "strength": 1.0, "mode.fixed_noise_steps": 9},
+    {"steps": 4, "strength": 1.0, "mode.fixed_noise_steps": 3},
+    {"steps": 4, "strength": 1.0, "draws": 2, "mode.single_draw_steps": 4, "mode.fixed_noise_steps": 4},
+])  # fmt: skip
+def test_a_noise_that_moves_nothing_is_told(noise, options):
+    settings = compose.compose(BASE | options | {"mode.noise": noise})
+    told = any(text.startswith(f"mode.noise={noise} has no effect") for text in of_unused(brief(settings)))
+    assert told == (moved("inversion_free", "mode.noise", noise, options) == 0)
 
 
 @pytest.mark.parametrize("scales", [{}, {"object_guidance_scales": [3.0, 8.0], **TWO}], ids=["one scale", "two scales"])

@@ -44,6 +44,19 @@ def test_antithetic_noise_cancels_in_pairs_and_no_two_pairs_are_the_same(draws):
     assert torch.equal(every[0], gaussian(0, (50,))(0, 0))
 
 
+def test_antithetic_noise_pairs_the_steps_that_take_one_draw():
+    noise = antithetic(gaussian(0, (50,)), 2, several=3)
+    for step in range(3):
+        assert torch.equal(noise(step, 0), -noise(step, 1))
+    single = [noise(step, 0) for step in range(3, 7)]
+    assert torch.equal(single[0], -single[1])
+    assert torch.equal(single[2], -single[3])
+    pairs = [noise(step, 0) for step in (0, 1, 2, 3, 5)]
+    assert len({tuple(pair.tolist()) for pair in pairs}) == 5
+    alone, one = antithetic(gaussian(0, (50,)), 2, several=0), antithetic(gaussian(0, (50,)))
+    assert all(torch.equal(alone(step, 0), one(step, 0)) for step in range(4))
+
+
 def test_correlated_noise_is_normal_and_keeps_the_share_that_its_time_says():
     grid, fresh = [1.0, 0.8, 0.4, 0.2, 0.1, 0.0], gaussian(0, (200_000,))
     noise = correlated(fresh, grid)

@@ -12,10 +12,13 @@ import pytest
 import torch
 
 import flowedit
+from flowedit.config.quality import QualityOptions
 from flowedit.config.schema import Settings
 from flowedit.media import probe as probes
 from flowedit.media import reader
 from flowedit.pipeline import api
+from flowedit.pipeline.notices import of_unused
+from flowedit.pipeline.plan import brief
 
 PROMPTS = {"source": "a red square moves", "target": "a blue panda moves"}
 WORDS = {"source_words": "square", "target_words": "panda"}
@@ -55,6 +58,23 @@ def test_a_group_is_a_name_a_dictionary_or_an_object():
     mask = replace(by_name.mask, name="attention", grow=0.25)
     assert api.settings_of({"mask": mask}).mask == mask
     assert api.settings_of({"mode": by_dictionary.mode}).mode == by_dictionary.mode
+
+
+def test_a_quality_as_an_object_is_its_name_and_share():
+    by_object = api.settings_of({"quality": QualityOptions(name="draft", share=0.125), **PROMPTS})
+    assert by_object == api.settings_of({"quality": "draft", **PROMPTS})
+    assert by_object.steps == 5
+    assert not any("quality" in text for text in of_unused(brief(by_object)))
+    assert api.settings_of({"quality": QualityOptions(name="fast", share=0.7)}).steps == 28
+    with pytest.raises(flowedit.Error, match=r"quality\.share: set it in the object"):
+        api.settings_of({"quality": by_object.quality, "quality.share": 1.0})
+    with pytest.raises(flowedit.Error, match=r"quality\.share 2\.0 is out of range"):
+        api.settings_of({"quality": QualityOptions(name="fast", share=2.0)})
+
+
+def test_a_given_grid_in_an_object_has_no_steps_for_a_quality_to_share():
+    mode = replace(api.settings_of({}).mode, grid="given", times=(1.0, 0.5, 0.0))
+    assert not any("steps" in text for text in of_unused(brief(api.settings_of({"mode": mode, **PROMPTS}))))
 
 
 @pytest.mark.parametrize(

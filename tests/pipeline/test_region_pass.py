@@ -1,5 +1,7 @@
 """Whole edits by the region pass: what stays to the bit, what is counted, and what the other options make of it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from edits import steered
@@ -206,6 +208,11 @@ def test_the_start_line_and_a_backbone_without_the_pass_say_so():
     assert notices.of_pass(made, ToyBackbone()) == []
     assert notices.of_pass(made, Plain()) == ["mode.region=true has no effect: toy evaluates whole frames alone"]
     assert notices.of_pass(brief(compose.compose(BASE | {"mask": "none"})), Plain()) == []
+    compiled = brief(compose.compose(BASE | {"runtime.compile": True}))
+    said = ["runtime.compile has no effect with mode.region=true, but in whole steps"]
+    assert notices.of_pass(compiled, ToyBackbone()) == said
+    assert "compile" not in " ".join(notices.of_pass(compiled, Plain()))
+    assert notices.of_pass(replace(compiled, region=None), ToyBackbone()) == []
     shape = notices.Shape((64, 96), 9, 1, 1, (1.0, 0.0), (16, 3, 8, 12))
     line = notices.of_start(made, ToyBackbone(), shape, 12, region=True)
     assert "12 network evaluations (the target's inside the mask alone)" in line

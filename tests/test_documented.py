@@ -19,7 +19,9 @@ from flowedit.pipeline import run
 
 pytestmark = pytest.mark.slow
 
-HOLLOW = ("...", "CLIP", "DATASET", "FiVE-Bench/", "--engine ray", "my_flowedit", "nudge", "--help")
+HOLLOW = (
+    "...", "CLIP", "DATASET", "FiVE-Bench/", "--engine ray", "my_flowedit", "nudge", "--help", "attention=sage", "cuda:1"
+)  # fmt: skip
 """What marks a line that is a form to fill in, or needs what a test has not: it is read, and not run."""
 
 STAND_INS = ("clip.mp4", "dog_mask.mp4", "long.mp4")

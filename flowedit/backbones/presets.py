@@ -55,10 +55,11 @@ def asked(ladder: Sequence[MemoryPreset], offload: str, rows: int | str) -> tupl
 def able(ladder: Sequence[MemoryPreset], runtime: object) -> tuple[MemoryPreset, ...]:
     """Those of the ladder that go together with what else `runtime` says (`networks.acceleration.check`).
 
-    Compiled blocks, a second device and several processes each need the transformer whole.
+    Compiled blocks and a second device need the transformer whole; several processes lie as is usual.
     """
-    shared = getattr(runtime, "context_parallel", 1) > 1
-    whole = getattr(runtime, "compile", False) or getattr(runtime, "split_guidance", None) is not None or shared
+    if getattr(runtime, "context_parallel", 1) > 1:
+        return tuple(preset for preset in ladder if (preset.offload, preset.rows) == (USUAL.offload, USUAL.rows))
+    whole = getattr(runtime, "compile", False) or getattr(runtime, "split_guidance", None) is not None
     return tuple(preset for preset in ladder if not (whole and preset.offload == "blocks"))
 
 

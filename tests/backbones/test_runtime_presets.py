@@ -149,6 +149,9 @@ def test_what_needs_a_whole_transformer_never_meets_blocks(backbone_5b, options,
     drawn = memory.released("cogvideox-5b")
     names = [each.preset.name for each in presets.needs(LADDER, drawn, Load((16, 13, 60, 90)), runtime, 80.0)]
     assert names == NAMES[:3]
+    shared = compose.compose({"backbone": "pocket", "runtime.context_parallel": 2}).runtime
+    (only,) = presets.needs(LADDER, drawn, Load((16, 13, 60, 90)), shared, 80.0)
+    assert only.preset.name == "gpu_24gb"
 
 
 def test_rows_that_were_chosen_stand_where_memory_runs_out(backbone_5b):

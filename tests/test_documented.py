@@ -20,7 +20,8 @@ from flowedit.pipeline import run
 pytestmark = pytest.mark.slow
 
 HOLLOW = (
-    "...", "CLIP", "DATASET", "FiVE-Bench/", "--engine ray", "my_flowedit", "nudge", "--help", "attention=sage", "cuda:1"
+    "...", "CLIP", "DATASET", "FiVE-Bench/", "--engine ray", "my_flowedit", "nudge", "--help",
+    "attention=sage", "cuda:1",
 )  # fmt: skip
 """What marks a line that is a form to fill in, or needs what a test has not: it is read, and not run."""
 

@@ -428,6 +428,7 @@ def test_a_callback_may_give_the_state_that_an_editor_goes_on_with():
 
 SCRIPT = """
 import json, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
 import flowedit
 from flowedit.cli import main
 from flowedit.pipeline import resume, run

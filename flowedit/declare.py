@@ -183,12 +183,7 @@ class Registry(Generic[T]):
             return
         self._read = True  # before the imports: a module of ours may read the registry while it is imported
         if self._package is not None:
-            import pkgutil  # here, as `flowedit --help` imports this module and reads no registry
-
-            package = importlib.import_module(self._package)
-            for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda each: each.name):
-                if not module.ispkg:
-                    importlib.import_module(f"{self._package}.{module.name}")
+            _import_all(self._package)
         from importlib.metadata import entry_points
 
         for point in entry_points(group=self.group):
@@ -205,3 +200,15 @@ class Registry(Generic[T]):
                 )
             else:
                 self._origins[point.name] = origin
+
+
+def _import_all(name: str) -> None:
+    """Import the modules of a package and of the packages in it, in the order of their names."""
+    import pkgutil  # here, as `flowedit --help` imports this module and reads no registry
+
+    package = importlib.import_module(name)
+    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda each: each.name):
+        if module.ispkg:
+            _import_all(f"{name}.{module.name}")
+        else:
+            importlib.import_module(f"{name}.{module.name}")

@@ -1,1 +1,1 @@
-"""One editing method a file, each a pure function of latents, velocities, a grid and a noise source."""
+"""Editing methods, each a pure function of latents, velocities, a grid and a noise source; and what they share."""

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from flowedit.backbones import families, text
 from flowedit.backbones.random_weights import save_random
 from flowedit.editors import averaging
-from flowedit.editors.inversion import inversion
-from flowedit.editors.inversion_free import inversion_free
-from flowedit.editors.random_noise import random_noise
+from flowedit.editors.straight.inversion_free import inversion_free
+from flowedit.editors.through_noise.inversion import inversion
+from flowedit.editors.through_noise.random_noise import random_noise
 from flowedit.flow import guidance, noise, schedule, solvers
 from flowedit.language import words
 

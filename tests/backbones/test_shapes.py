@@ -8,9 +8,9 @@ from jaxtyping import Float, jaxtyped
 from torch import Tensor
 
 from flowedit.editors import averaging, corrections
-from flowedit.editors.inversion import inversion
-from flowedit.editors.inversion_free import inversion_free
-from flowedit.editors.random_noise import random_noise
+from flowedit.editors.straight.inversion_free import inversion_free
+from flowedit.editors.through_noise.inversion import inversion
+from flowedit.editors.through_noise.random_noise import random_noise
 from flowedit.flow import noise, rectify, solvers
 from flowedit.masks import grids, shapes
 from flowedit.masks.maps import pool, smooth_time, threshold

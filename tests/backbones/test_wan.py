@@ -16,7 +16,7 @@ from flowedit.backbones import families
 from flowedit.backbones.random_weights import save_random
 from flowedit.backbones.text import clean
 from flowedit.config import compose
-from flowedit.editors.inversion_free import inversion_free
+from flowedit.editors.straight.inversion_free import inversion_free
 from flowedit.flow import guidance, noise, schedule, solvers
 from flowedit.language import words
 from flowedit.media import probe

@@ -11,9 +11,9 @@ from fields import Gaussian, noises
 
 from flowedit.editors import averaging
 from flowedit.editors.common import blend
-from flowedit.editors.inversion import inversion
-from flowedit.editors.inversion_free import inversion_free
-from flowedit.editors.random_noise import random_noise
+from flowedit.editors.straight.inversion_free import inversion_free
+from flowedit.editors.through_noise.inversion import inversion
+from flowedit.editors.through_noise.random_noise import random_noise
 from flowedit.flow.noise import antithetic
 from flowedit.flow.solvers import SOLVERS, solve
 

@@ -14,7 +14,7 @@ from fields import ToyBackbone
 import flowedit
 from flowedit.config import compose
 from flowedit.editors.corrections import decoupled
-from flowedit.editors.inversion_free import inversion_free
+from flowedit.editors.straight.inversion_free import inversion_free
 from flowedit.evaluation.methods import methods
 from flowedit.evaluation.options import EvaluationOptions, evaluation
 from flowedit.flow.noise import gaussian

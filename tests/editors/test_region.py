@@ -6,8 +6,8 @@ from fields import noises
 
 from flowedit.editors.averaging import differential
 from flowedit.editors.corrections import decoupled, direction_aware
-from flowedit.editors.inversion_free import inversion_free
 from flowedit.editors.region import RegionPass, around
+from flowedit.editors.straight.inversion_free import inversion_free
 from flowedit.masks.held import HeldMaps
 from flowedit.masks.shapes import soften
 from flowedit.types import Chosen

@@ -16,7 +16,7 @@ import flowedit
 from flowedit.config import compose
 from flowedit.editors.averaging import average_of
 from flowedit.editors.corrections import decoupled, direction_aware
-from flowedit.editors.inversion_free import inversion_free
+from flowedit.editors.straight.inversion_free import inversion_free
 from flowedit.flow import noise, windows
 from flowedit.media import probe
 from flowedit.pipeline import notices, plan, run

@@ -14,7 +14,7 @@ from masking import mask_options
 import flowedit
 from flowedit.backbones import families
 from flowedit.config import compose, edit_file
-from flowedit.editors.inversion_free import inversion_free
+from flowedit.editors.straight.inversion_free import inversion_free
 from flowedit.evaluation.methods import methods
 from flowedit.flow import guidance
 from flowedit.flow.solvers import SOLVERS

@@ -1,0 +1,1 @@
+"""Editors that go straight from the source, without noise first: one method a file."""

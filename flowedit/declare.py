@@ -21,7 +21,7 @@ class Option:
     `least` and `most` belong to the range, `above` and `below` do not; of a list they hold for each member, and null is
     always within. `check` is any other rule, true of a good value, and `expected` says the whole range in words.
     `needs` is what the option needs to have an effect: another option's value ("mode.grid=shifted",
-    "mode.decoupling>0"), or a fact of the edit by its name in `pipeline.notices.FACTS` ("attention").
+    "mode.decoupling>0"), or a fact of the edit by its name in `pipeline/notices/unused.py: facts_of` ("attention").
     `choices` names what gives the valid names: "editors" (with the presets), "backbones", "tasks", or a group of conf/.
     """
 

@@ -133,7 +133,7 @@ def test_a_line_runs_and_is_right(line, place, command, monkeypatch):
     if words[0] == "bench":
         return _reaches_its_scenes(words, command, monkeypatch)
     if "--caption" in words:
-        monkeypatch.setattr("flowedit.pipeline.instruction._caption", lambda *_: "a dog runs in a field")
+        monkeypatch.setattr("flowedit.pipeline.prompts.instruction._caption", lambda *_: "a dog runs in a field")
     code, out, err = command(*shortened(words))
     assert code == 0, err
     if SEVERAL.search(line):  # several edits: their table is printed, and each has its folder

@@ -9,7 +9,7 @@ from flowedit.config.compose import OPTIONS, compose, told
 from flowedit.config.schema import Settings
 from flowedit.evaluation.results.summary import REFERENCES
 from flowedit.messages import InputError
-from flowedit.pipeline.notices import of_unused
+from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief, network_evaluations, within
 
 PER_CLIP = (*(name for name, option in OPTIONS.items() if option.role == "clip"), "caption")

@@ -16,9 +16,9 @@ from flowedit.evaluation.results.summary import REFERENCES, UNEDITED
 from flowedit.media.probe import Prober, probe
 from flowedit.messages import FileMissingError, InputError, MachineError, one_line
 from flowedit.metrics import catalogue, scoring
-from flowedit.pipeline import instruction
-from flowedit.pipeline.captions import Captions
 from flowedit.pipeline.checks import check
+from flowedit.pipeline.prompts import instruction
+from flowedit.pipeline.prompts.captions import Captions
 from flowedit.pipeline.source import open_clip
 from flowedit.types import QUIET, Monitor
 

@@ -16,8 +16,9 @@ from flowedit.config.quality import QualityOptions
 from flowedit.config.schema import Settings
 from flowedit.media.probe import Video, probe
 from flowedit.messages import InputError
-from flowedit.pipeline import instruction, run
+from flowedit.pipeline import run
 from flowedit.pipeline.checks import check
+from flowedit.pipeline.generation import generate_clip
 from flowedit.pipeline.keywords import (
     ClipOptions,
     EditOptions,
@@ -29,6 +30,7 @@ from flowedit.pipeline.keywords import (
     shows,
 )
 from flowedit.pipeline.outputs import EDIT, GENERATE, check_place
+from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.record import Session, look
 from flowedit.pipeline.source import array_clip, open_clip, saved_mask
 from flowedit.types import QUIET, Backbone, EditedFrames, EditResult, GeneratedClip, Monitor, Step
@@ -244,7 +246,7 @@ def generate_settings(
     look(cancel)
     told = LoggingMonitor(monitor, log=False)
     backbone = run.load_backbone(settings, told.notice)
-    return run.generate(settings, backbone, Session(backbone.device, monitor, callback, cancel, told.notices))
+    return generate_clip(settings, backbone, Session(backbone.device, monitor, callback, cancel, told.notices))
 
 
 def edit_settings(

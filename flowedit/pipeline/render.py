@@ -18,7 +18,7 @@ from flowedit.media.probe import Video
 from flowedit.media.sound import Sound
 from flowedit.media.writer import Beside, Writer
 from flowedit.metrics.health import Health
-from flowedit.pipeline.notices import of_health
+from flowedit.pipeline.notices.shape import of_health
 from flowedit.pipeline.plan import Plan
 from flowedit.pipeline.record import Edited, Session
 from flowedit.pipeline.source import Shot

@@ -1,10 +1,10 @@
-"""One edit, from a clip to latents, through an editor, to a clip again; and a clip from a prompt alone."""
+"""One edit, from a clip to latents, through an editor, to a clip again."""
 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from flowedit import machine
 from flowedit.backbones import families
 from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
-from flowedit.flow import windows
 from flowedit.media import mask_file
 from flowedit.media.frames import between
 from flowedit.media.probe import Video
@@ -25,30 +24,28 @@ from flowedit.messages import FileError, InputError
 from flowedit.metrics.pixels import psnr
 from flowedit.networks import placement
 from flowedit.networks.acceleration import Acceleration
-from flowedit.pipeline import instruction, notices
 from flowedit.pipeline.checks import check, check_editor, check_prompt
-from flowedit.pipeline.notices import Shape
-from flowedit.pipeline.outputs import EDIT, GENERATE, staging, write_yaml
+from flowedit.pipeline.notices.shape import of_cuts, of_margins, of_shots
+from flowedit.pipeline.notices.start import Shape, of_download, of_pass, of_start
+from flowedit.pipeline.notices.unused import of_unused
+from flowedit.pipeline.notices.where import of_region
+from flowedit.pipeline.outputs import EDIT, staging, write_yaml
 from flowedit.pipeline.plan import (
     Brief,
     Plan,
-    asked_size,
-    brief,
     load_of,
     make_grid,
     make_plan,
-    native_size,
     own_latents,
-    seen_of,
-    windows_of,
 )
-from flowedit.pipeline.record import Edited, Session, describe_generation, describe_run
+from flowedit.pipeline.prompts import instruction
+from flowedit.pipeline.record import Edited, Session, describe_run
 from flowedit.pipeline.region import has_region, user_latent
-from flowedit.pipeline.render import blends, rendered, write_clip, write_edit
-from flowedit.pipeline.resume import Journal, Steps, forget_others, key_of, key_of_shot, unfinished
+from flowedit.pipeline.render import blends, rendered, write_edit
+from flowedit.pipeline.resume import Journal, forget_others, key_of, key_of_shot, unfinished
 from flowedit.pipeline.source import Clip, Shot, cut_places, loses_margins, open_clip, working_frames, working_mask
-from flowedit.pipeline.steer import bind, encode, run_editor, sent, steer
-from flowedit.types import Backbone, EditedFrames, EditResult, Evaluations, Frames, GeneratedClip, Geometry
+from flowedit.pipeline.steer import encode, steer
+from flowedit.types import Backbone, EditedFrames, EditResult, Evaluations, Frames
 
 CARRIES = 22.0
 """PSNR in dB of a clip after encoding and decoding, below which the user is told."""
@@ -72,7 +69,7 @@ def checkpoint(settings: Settings, fetch: bool = True, say: Callable[[str], None
         if found is not None or not fetch:
             return found
         families.require_device(chosen.name or chosen.repository, chosen.parameters, device, place)
-        say(notices.of_download(settings, place))
+        say(of_download(settings, place))
         return families.download(chosen.repository, chosen.download or "size unknown")
     raise InputError("backbone=folder needs backbone.path=DIR (on the command line, --backbone DIR)")
 
@@ -128,25 +125,25 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     check_editor(made, len(make_grid(settings, backbone)) - 1)
     with session.meter.phase("find cuts"):
         cuts = cut_places(settings, clip, session)
-    session.say(notices.of_cuts(cuts if settings.cuts == "auto" else (), float(clip.selection.fps)))
+    session.say(of_cuts(cuts if settings.cuts == "auto" else (), float(clip.selection.fps)))
     plan = make_plan(made, backbone, clip, cuts)
     seen = max(end - start for shot in plan.shots for start, end in shot.windows)
     channels, _, *sides = plan.geometry.latent
-    _fit(made, backbone, (channels, seen, *sides), session)
+    fit_memory(made, backbone, (channels, seen, *sides), session)
     inside = made.region is not None and has_region(backbone)
-    session.start(notices.of_start(made, backbone, Shape.of(plan), plan.evaluations, inside))
-    session.say(notices.of_shots(plan))
+    session.start(of_start(made, backbone, Shape.of(plan), plan.evaluations, inside))
+    session.say(of_shots(plan))
     mask = None
     if settings.user_mask is not None:
         mask, texts = mask_file.read_mask(settings.user_mask, clip.video, clip.selection.indices)
-        session.say([*texts, *notices.of_margins(loses_margins(plan.shots[0], mask))])
+        session.say([*texts, *of_margins(loses_margins(plan.shots[0], mask))])
     most = max(len(shot.windows) for shot in plan.shots)
-    session.say([*backbone.spec.notices, *notices.of_region(made)])
-    session.say([*notices.of_pass(made, backbone), *notices.of_unused(made, most)])
+    session.say([*backbone.spec.notices, *of_region(made)])
+    session.say([*of_pass(made, backbone), *of_unused(made, most)])
     return Prepared(plan, mask)
 
 
-def _fit(made: Brief, backbone: Backbone, latent: Sequence[int], session: Session) -> None:
+def fit_memory(made: Brief, backbone: Backbone, latent: Sequence[int], session: Session) -> None:
     """Let a backbone that has `fit`, as ours have, choose how it lies in memory for this edit, and hear what it says.
 
     `latent` (C, F, h, w) is what the network sees at once.
@@ -339,62 +336,3 @@ def _noted(note: Path | None) -> float | None:
         return None if note is None or not note.is_file() else float(machine.read_json(note))
     except (InputError, FileError, TypeError, ValueError):  # a damaged note is made anew
         return None
-
-
-def generate(settings: Settings, backbone: Backbone, session: Session | None = None) -> GeneratedClip:
-    """A clip from the target prompt alone, by the same seam: random noise at strength 1.
-
-    One that was killed goes on where it was. Raises InputError for a lack of a prompt, a word that a small backbone
-    never learned, another mode, or a grid that does not begin at pure noise.
-    """
-    if not (settings.target or "").strip():
-        raise InputError('no prompt: say what the clip shows: flowedit generate "a fox moves right over green grass"')
-    if settings.mode.name != "random_noise":
-        raise InputError("generation starts from noise: it needs mode=random_noise")
-    session = session or Session(backbone.device)
-    made, spec = brief(replace(settings, strength=1.0, source=None, source_words="", target_words="")), backbone.spec
-    session.say(check_prompt(made, backbone, "target", alone=True))
-    grid = tuple(make_grid(made.settings, backbone))
-    if grid[0] != float(backbone.knots[0]):
-        raise InputError(f"generation starts from pure noise: the grid must begin at {float(backbone.knots[0]):.6g}")
-    geometry = backbone.geometry(
-        settings.frames or spec.trained_frames, asked_size(settings, spec) or native_size(spec)
-    )
-    places = tuple(windows_of(settings, spec, geometry.latent[1]))
-    _fit(made, backbone, (geometry.latent[0], places[0][1] - places[0][0], *geometry.latent[2:]), session)
-    shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid, seen_of(geometry, places))
-    session.start(notices.of_start(made, backbone, shape, made.cost * len(places)))
-    session.say([*notices.of_shape(settings, spec, geometry, places, given=False), *spec.notices])
-    key = key_of(made, backbone, checkpoint(settings, fetch=False))
-    with (
-        staging(settings.out, "generate", GENERATE) as stage,
-        unfinished(stage, key, session) as journal,
-    ):
-        z, evaluations = _generated(made, windows.over(backbone, places), geometry, grid, session, journal)
-        with session.meter.phase("decode and write"), torch.no_grad():
-            write_clip(backbone, geometry, z, stage.folder / "video.mp4", settings.rate, session)
-        described = describe_generation(made, backbone, grid, evaluations, session)
-        write_yaml(stage.folder / "run.yaml", described)
-        folder = stage.commit()
-        forget_others(stage, key)
-    return GeneratedClip(folder, folder / "video.mp4", described)
-
-
-def _generated(
-    made: Brief, seen: Backbone, geometry: Geometry, grid: tuple[float, ...], session: Session, journal: Journal
-) -> tuple[Tensor, int]:
-    """The latents of a clip that is made, and the batch rows that they took; or as an earlier run had made them."""
-    if (found := journal.load("made")) is not None:
-        return found[0]["z"].to(seen.device), int(found[1]["evaluations"])
-    with session.meter.phase("embed"):
-        _, velocities = bind(made, seen, grid)
-    start, before = torch.zeros((1, *geometry.latent), device=seen.device), sent(seen)
-    recalled = made.editor.recalls and made.editor.recalls(made.settings.mode, len(grid) - 1)
-    steps = Steps(journal, session.shot, recalled, evaluations=lambda: sent(seen) - before)
-    with session.meter.phase("edit"), torch.no_grad():
-        own = own_latents(seen.spec, geometry)
-        z, _ = run_editor(made, start, velocities, grid, None, own, session, steps)
-    evaluations = (steps.evaluations + sent(seen) - before).rows
-    if not session.stopped:
-        journal.save("made", {"z": z}, evaluations=evaluations)
-    return z, evaluations

@@ -17,7 +17,7 @@ from flowedit.declare import Option, option, options_of
 from flowedit.editors.spec import EDITORS, ModeOptions
 from flowedit.evaluation.options import EngineOptions, EvaluationOptions
 from flowedit.messages import InputError
-from flowedit.pipeline.notices import facts_of
+from flowedit.pipeline.notices.unused import facts_of
 from flowedit.pipeline.plan import brief
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

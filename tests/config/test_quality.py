@@ -7,7 +7,7 @@ import yaml
 
 from flowedit.config import compose, edit_file
 from flowedit.config.quality import steps_at
-from flowedit.pipeline.notices import of_unused
+from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief, intervals, network_evaluations
 
 PROMPTS = {"source": "a fox", "target": "a panda", "source_words": "fox", "target_words": "panda"}

@@ -9,7 +9,7 @@ from flowedit.config import compose
 from flowedit.config.options import declared
 from flowedit.config.schema import Settings
 from flowedit.editors.spec import EDITORS
-from flowedit.pipeline.notices import of_unused
+from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief
 
 X = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0))

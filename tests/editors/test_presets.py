@@ -22,7 +22,7 @@ from flowedit.media import pixels, probe, reader
 from flowedit.media.writer import Writer
 from flowedit.pipeline import region
 from flowedit.pipeline.checks import check_editor
-from flowedit.pipeline.notices import of_unused
+from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief, make_grid, network_evaluations, own_latents
 from flowedit.types import Geometry
 

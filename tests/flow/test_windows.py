@@ -19,8 +19,9 @@ from flowedit.editors.corrections import decoupled, direction_aware
 from flowedit.editors.straight.inversion_free import inversion_free
 from flowedit.flow import noise, windows
 from flowedit.media import probe
-from flowedit.pipeline import notices, plan, run
+from flowedit.pipeline import generation, plan
 from flowedit.pipeline.api import settings_of
+from flowedit.pipeline.notices.shape import of_shape
 from flowedit.pipeline.steer import bind
 
 CPU = torch.device("cpu")
@@ -257,7 +258,7 @@ def test_what_is_said_of_windows(options, frames, said):
     geometry = toy.geometry(frames, (128, 192))
     whole = type(geometry)(frames, frames, geometry.size, (3, 1 + (frames - 1) // 4, 16, 24))
     settings = compose.compose(options)
-    heard += notices.of_shape(settings, toy.spec, whole, plan.windows_of(settings, toy.spec, whole.latent[1]))
+    heard += of_shape(settings, toy.spec, whole, plan.windows_of(settings, toy.spec, whole.latent[1]))
     assert (said is None) == (not heard)
     assert said is None or said in heard[0]
 
@@ -324,7 +325,7 @@ def test_an_overlap_without_windows_is_said(editor, clip_file, tmp_path):
 
 def test_generation_runs_in_windows_too(editor, tmp_path):
     flags = {**editor._options, "target": "a fox", "mode": "random_noise", "frames": 17, "out": str(tmp_path / "o")}
-    folder = run.generate(settings_of(flags), editor.backbone).folder
+    folder = generation.generate_clip(settings_of(flags), editor.backbone).folder
     told = yaml.safe_load((folder / "run.yaml").read_text())
     assert any("windows of 9 frames" in text for text in told["notices"])
     assert told["network_evaluations"] == 2 * 2 * len(windows.places(*_sizes(editor.backbone)))

@@ -48,7 +48,7 @@ def opened(place: Path) -> Iterator[Run]:
 def _composed(base: Path) -> None:
     """The configurations that most cases compose, so that the children find them."""
     from flowedit.config import compose
-    from flowedit.pipeline.notices import of_unused
+    from flowedit.pipeline.notices.unused import of_unused
     from flowedit.pipeline.plan import brief
 
     for name in ("tiny", "tiny5", "wan"):

@@ -17,7 +17,7 @@ from flowedit.config.schema import Settings
 from flowedit.media import probe as probes
 from flowedit.media import reader
 from flowedit.pipeline import api
-from flowedit.pipeline.notices import of_unused
+from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief
 
 PROMPTS = {"source": "a red square moves", "target": "a blue panda moves"}

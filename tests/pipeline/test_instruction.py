@@ -11,7 +11,7 @@ from flowedit.config import compose, edit_file
 from flowedit.evaluation.compare import one_clip
 from flowedit.evaluation.datasets import catalogue
 from flowedit.evaluation.plan import complete
-from flowedit.pipeline import instruction
+from flowedit.pipeline.prompts import instruction
 from flowedit.types import QUIET
 
 CAPTION = "a fox moves right over green grass"

@@ -24,7 +24,8 @@ from flowedit.masks.maps import strength
 from flowedit.media import pictures, probe, reader
 from flowedit.pipeline import region, steer
 from flowedit.pipeline.checks import check_editor, check_words
-from flowedit.pipeline.notices import of_region, of_unused
+from flowedit.pipeline.notices.unused import of_unused
+from flowedit.pipeline.notices.where import of_region
 from flowedit.pipeline.plan import brief, network_evaluations
 from flowedit.pipeline.record import of_objects
 

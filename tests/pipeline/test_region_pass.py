@@ -13,8 +13,9 @@ from flowedit.config.defaults import memory_presets
 from flowedit.editors.region import around
 from flowedit.messages import InputError
 from flowedit.networks import placement
-from flowedit.pipeline import notices
 from flowedit.pipeline.checks import check_region
+from flowedit.pipeline.notices.start import Shape, of_pass, of_start
+from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief, windows_of
 
 BASE = {
@@ -181,7 +182,7 @@ def test_where_memory_runs_out_in_the_pass_it_goes_on_with_less(backbone_5b):
 
 
 def test_an_option_of_the_region_without_one_is_told():
-    made = [notices.of_unused(brief(compose.compose(BASE | more))) for more in (
+    made = [of_unused(brief(compose.compose(BASE | more))) for more in (
         {"mask": "none"},
         {"mode.region": False, "mode.region_margin": 0.3},
         {"user_mask": "m.mp4"},
@@ -205,15 +206,15 @@ def test_the_start_line_and_a_backbone_without_the_pass_say_so():
         spec = ToyBackbone.spec
 
     made = brief(compose.compose(BASE))
-    assert notices.of_pass(made, ToyBackbone()) == []
-    assert notices.of_pass(made, Plain()) == ["mode.region=true has no effect: toy evaluates whole frames alone"]
-    assert notices.of_pass(brief(compose.compose(BASE | {"mask": "none"})), Plain()) == []
+    assert of_pass(made, ToyBackbone()) == []
+    assert of_pass(made, Plain()) == ["mode.region=true has no effect: toy evaluates whole frames alone"]
+    assert of_pass(brief(compose.compose(BASE | {"mask": "none"})), Plain()) == []
     compiled = brief(compose.compose(BASE | {"runtime.compile": True}))
     said = ["runtime.compile has no effect with mode.region=true, but in whole steps"]
-    assert notices.of_pass(compiled, ToyBackbone()) == said
-    assert "compile" not in " ".join(notices.of_pass(compiled, Plain()))
-    assert notices.of_pass(replace(compiled, region=None), ToyBackbone()) == []
-    shape = notices.Shape((64, 96), 9, 1, 1, (1.0, 0.0), (16, 3, 8, 12))
-    line = notices.of_start(made, ToyBackbone(), shape, 12, region=True)
+    assert of_pass(compiled, ToyBackbone()) == said
+    assert "compile" not in " ".join(of_pass(compiled, Plain()))
+    assert of_pass(replace(compiled, region=None), ToyBackbone()) == []
+    shape = Shape((64, 96), 9, 1, 1, (1.0, 0.0), (16, 3, 8, 12))
+    line = of_start(made, ToyBackbone(), shape, 12, region=True)
     assert "12 network evaluations (the target's inside the mask alone)" in line
-    assert "alone" not in notices.of_start(made, ToyBackbone(), shape, 12)
+    assert "alone" not in of_start(made, ToyBackbone(), shape, 12)

@@ -14,7 +14,7 @@ import torch
 
 import flowedit
 from flowedit.flow.solvers import heard
-from flowedit.pipeline import resume, run
+from flowedit.pipeline import generation, resume, run
 from flowedit.types import Step
 
 FAST = {
@@ -239,7 +239,9 @@ def test_a_clip_from_text_goes_on_too(editor, backbone_2b, tmp_path, monkeypatch
     backbone, places = editor.backbone, {"out": str(tmp_path / "o")}
     made = {"backbone": str(backbone_2b), "target": "a fox", "size": "48x32", "frames": 5, "steps": 3}
     asked = flowedit.pipeline.api.generation(made | places)
-    whole = run.generate(flowedit.pipeline.api.generation(made | {"out": str(tmp_path / "whole")}), backbone)
+    whole = generation.generate_clip(
+        flowedit.pipeline.api.generation(made | {"out": str(tmp_path / "whole")}), backbone
+    )
 
     def short(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -249,10 +251,14 @@ def test_a_clip_from_text_goes_on_too(editor, backbone_2b, tmp_path, monkeypatch
             patch.setattr(run, "write_clip", short)
         error = Killed if place == "step" else flowedit.OutOfMemoryError
         with pytest.raises(error, match=None if place == "step" else "the same command goes on"):
-            run.generate(asked, backbone, run.Session(backbone.device, callback=killer(1) if place == "step" else None))
+            generation.generate_clip(
+                asked, backbone, run.Session(backbone.device, callback=killer(1) if place == "step" else None)
+            )
     assert not (tmp_path / "o").exists()
     seen = []
-    done = run.generate(asked, backbone, run.Session(backbone.device, callback=lambda step: seen.append(step.index)))
+    done = generation.generate_clip(
+        asked, backbone, run.Session(backbone.device, callback=lambda step: seen.append(step.index))
+    )
     assert seen == ([2] if place == "step" else [])
     assert done.video.read_bytes() == whole.video.read_bytes()
     assert done.run["network_evaluations"] == whole.run["network_evaluations"]
@@ -431,7 +437,7 @@ import json, os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
 import flowedit
 from flowedit.cli import main
-from flowedit.pipeline import resume, run
+from flowedit.pipeline import generation, resume, run
 
 place, kill, argv = sys.argv[1], getattr(signal, sys.argv[2]), json.loads(sys.argv[3])
 resume.SECONDS = resume.SHARE = 0.0

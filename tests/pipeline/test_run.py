@@ -11,7 +11,7 @@ import yaml
 
 import flowedit
 from flowedit.media import probe, reader
-from flowedit.pipeline import run
+from flowedit.pipeline import generation, run
 from flowedit.pipeline.api import settings_of
 
 PROMPTS = {"source": "a red square moves", "target": "a blue panda moves"}
@@ -247,10 +247,10 @@ def test_what_is_fixed_when_loaded_cannot_change_later(editor, clip_file):
 def test_generation_needs_noise_and_starts_from_it(editor):
     settings = settings_of({**editor._options, "target": "a fox"})
     with pytest.raises(ValueError, match="mode=random_noise"):
-        run.generate(settings, editor.backbone)
+        generation.generate_clip(settings, editor.backbone)
     late = {"mode": "random_noise", "mode.grid": "given", "mode.times": [0.5, 0.0]}
     with pytest.raises(ValueError, match="pure noise"):
-        run.generate(settings_of({**editor._options, "target": "a fox", **late}), editor.backbone)
+        generation.generate_clip(settings_of({**editor._options, "target": "a fox", **late}), editor.backbone)
 
 
 def test_source_words_alone_need_a_step_that_evaluates_the_source(editor, clip_file, tmp_path):

@@ -17,7 +17,7 @@ from flowedit.media.probe import probe
 from flowedit.media.reader import read
 from flowedit.media.writer import Writer
 from flowedit.pipeline.api import settings_of
-from flowedit.pipeline.captions import Captions
+from flowedit.pipeline.prompts.captions import Captions
 from flowedit.types import QUIET
 
 ROOT = Path(__file__).parents[2]

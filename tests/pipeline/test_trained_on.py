@@ -11,7 +11,10 @@ from flowedit.backbones import families, memory, presets
 from flowedit.backbones.released import RELEASES
 from flowedit.config.compose import compose
 from flowedit.flow.windows import places
-from flowedit.pipeline import notices, plan
+from flowedit.pipeline import plan
+from flowedit.pipeline.notices import start
+from flowedit.pipeline.notices.shape import of_shape, of_shots
+from flowedit.pipeline.notices.start import Shape, of_download, of_start
 from flowedit.pipeline.plan import default_size, how_to_lay, make_grid, native_size
 
 PROMPTS = {"source": "a fox runs", "target": "a panda runs"}
@@ -107,7 +110,7 @@ def said(backbone, frames=49, options=()):
     settings = compose({**PROMPTS, **dict(options)})
     geometry = backbone.geometry(frames, settings.frame_size or native_size(backbone.spec))
     windows = plan.windows_of(settings, backbone.spec, geometry.latent[1])
-    return notices.of_shape(settings, backbone.spec, geometry, windows)
+    return of_shape(settings, backbone.spec, geometry, windows)
 
 
 @pytest.mark.parametrize("name", ["cogvideox-2b", "cogvideox-5b", "cogvideox1.5-5b"])
@@ -137,7 +140,7 @@ def test_a_portrait_clip_that_is_padded_is_told(backbones):
         settings = compose({**PROMPTS, "fit": fit})
         geometry = backbones["cogvideox-2b"].geometry(49, (480, 720))
         shot = plan.Shot(0, None, geometry, lay(PORTRAIT, (480, 720), how), tuple(places(13, 13, 0.0, 1)))
-        return notices.of_shots(plan.Plan(plan.brief(settings), spec, (1.0, 0.0), None, (shot,)))
+        return of_shots(plan.Plan(plan.brief(settings), spec, (1.0, 0.0), None, (shot,)))
 
     (text,) = [text for text in of("pad", "auto") if "padded" in text]
     assert "720x480" in text
@@ -181,13 +184,13 @@ def test_the_line_counts_windows_and_shots_and_names_the_memory(clip_file, pocke
 
     settings = compose({**PROMPTS, "clip": str(clip_file), "steps": 5})
     made = make_plan(brief(settings), pocket, open_clip(settings), [2])
-    shape = notices.Shape.of(made)
-    line = notices.of_start(brief(settings), pocket, shape, made.evaluations)
+    shape = Shape.of(made)
+    line = of_start(brief(settings), pocket, shape, made.evaluations)
     assert "12 frames in 3 windows, 2 shots" in line
     assert "expects" not in line  # half a gibibyte is not worth a word
     channels, frames, height, width = shape.seen
     large = replace(shape, seen=(channels, frames, 20 * height, 20 * width))
-    line = notices.of_start(brief(settings), pocket, large, made.evaluations)
+    line = of_start(brief(settings), pocket, large, made.evaluations)
     drawn, load = memory.of_folder(Path(pocket.describe()["folder"])), plan.load_of(brief(settings), large.seen)
     need = presets.need(drawn, load, settings.runtime, presets.CPU, None)
     assert f"expects {max(need.phases.values()):.1f} GiB of memory" in line
@@ -209,7 +212,7 @@ def test_a_download_is_told_before_it_starts(monkeypatch, tmp_path):
 def test_before_a_download_a_card_is_told_what_fits(monkeypatch):
     settings = compose({"backbone": "cogvideox-5b"})
     for free, words in ((7.5, "it fits with gpu_12gb: needs 5.4 of 7.5 GiB"), (3.0, "it does not fit: needs 5.4 GiB")):
-        monkeypatch.setattr(notices, "free_memory", lambda _, free=free: free)
-        assert words in notices.of_download(settings, torch.device("cuda"))
+        monkeypatch.setattr(start, "free_memory", lambda _, free=free: free)
+        assert words in of_download(settings, torch.device("cuda"))
     unknown = replace(settings, backbone=replace(settings.backbone, name="someone/else"))
-    assert "fit" not in notices.of_download(unknown, torch.device("cuda"))
+    assert "fit" not in of_download(unknown, torch.device("cuda"))

@@ -33,7 +33,7 @@ from transformers import (
 from flowedit.config import compose
 from flowedit.media import probe, reader
 from flowedit.metrics.semantic import clip_t
-from flowedit.pipeline import captions, instruction
+from flowedit.pipeline.prompts import captions, instruction
 from flowedit.pretrained import clip, dino, hub, raft, vlm
 from flowedit.types import QUIET
 

@@ -11,7 +11,7 @@ from flowedit.messages import InputError
 
 if TYPE_CHECKING:
     from flowedit.media.probe import Video
-    from flowedit.pipeline.captions import Captions
+    from flowedit.pipeline.prompts.captions import Captions
     from flowedit.types import Monitor
 
 
@@ -95,7 +95,7 @@ def _caption(
 ) -> str | None:
     if captions is not None:
         return captions.of(settings, instruction, video)
-    from flowedit.pipeline.captions import Captions
+    from flowedit.pipeline.prompts.captions import Captions
 
     with Captions(monitor) as own:
         return own.of(settings, instruction, video)

@@ -1,0 +1,1 @@
+"""What a user hears about an edit, a line each."""

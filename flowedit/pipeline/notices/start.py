@@ -1,0 +1,123 @@
+"""What is said before the networks run: a download, what it needs, and one line on what will run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowedit.backbones import memory, presets, shapes
+from flowedit.backbones.presets import MemoryPreset
+from flowedit.config.defaults import memory_presets
+from flowedit.config.schema import Settings
+from flowedit.machine import device_name, free_memory
+from flowedit.messages import InputError
+from flowedit.pipeline.plan import Brief, Plan, asked_size, brief, load_of, native_size, seen_of, windows_of
+from flowedit.pipeline.region import has_region
+from flowedit.types import Backbone
+
+if TYPE_CHECKING:
+    import torch
+
+SAID = 0.5
+"""GiB from which the memory that is expected is worth a word."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a clip is to the model: (height, width), frames, windows and shots, and the times that are run."""
+
+    size: tuple[int, int]
+    frames: int
+    windows: int
+    shots: int
+    grid: Sequence[float]
+    seen: tuple[int, int, int, int]
+    """The latent (C, F, H, W) of the longest window."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> "Shape":
+        """That of all shots of a plan."""
+        geometry, windows = plan.geometry, sum(len(shot.windows) for shot in plan.shots)
+        seen = seen_of(geometry, [window for shot in plan.shots for window in shot.windows])
+        return cls(geometry.size, geometry.source_frames, windows, len(plan.shots), plan.grid, seen)
+
+
+def of_download(settings: Settings, place: "torch.device") -> str:
+    """What comes before a model that is not here yet can run, and whether it would fit."""
+    chosen = settings.backbone
+    name, size = chosen.name or chosen.repository, chosen.download or "a download of unknown size"
+    license = chosen.license or "see its page on the model hub"
+    come = f"{name}: {size} to download first, from {chosen.repository} on the model hub; license: {license}"
+    return "; ".join([come, *_of_fit(settings, place)])
+
+
+def _of_fit(settings: Settings, place: "torch.device") -> list[str]:
+    """Whether an edit with a model that is not here yet would fit this machine, as far as a release of it is known.
+
+    At the size and length that are asked for, or that it was trained at; `flowedit doctor` says more.
+    """
+    name = settings.backbone.name or ""
+    if (drawn := memory.released(name)) is None:
+        return []
+    spec = replace(shapes.of_blueprint(drawn, {}), name=name)
+    frames = min(settings.frames or spec.trained_frames, spec.trained_frames)
+    geometry = shapes.geometry_of(drawn, spec, frames, asked_size(settings, spec) or native_size(spec))
+    load = load_of(brief(settings), seen_of(geometry, windows_of(settings, spec, geometry.latent[1])))
+    free, ladder = free_memory(place), memory_presets()
+    if place.type == "cpu":
+        free = memory.of_host()[0]
+        word = presets.verdict_of_host(drawn, presets.need(drawn, load, settings.runtime, presets.CPU, free), free)
+    else:
+        word = presets.verdict(presets.needs(ladder, drawn, load, settings.runtime, free), free)
+    height, width = geometry.size
+    return [f"at {width}x{height} it {word.text} (reckoned; flowedit doctor says more)"]
+
+
+def _expected(made: Brief, backbone: Backbone, shape: Shape, about: Mapping[str, Any]) -> str:
+    """What an edit will hold at most, by the formula of backbones/memory.py; empty for what it does not know."""
+    try:
+        drawn = memory.of_folder(Path(about["folder"]))
+    except (KeyError, InputError, OSError):
+        return ""
+    if drawn is None:
+        return ""
+    laid = MemoryPreset("as laid", str(about.get("offload", "parts")), int(about.get("rows", 0)))
+    preset = presets.CPU if backbone.device.type == "cpu" else laid
+    load, free = load_of(made, shape.seen), free_memory(backbone.device)
+    needed = presets.need(drawn, load, made.settings.runtime, preset, free)
+    most = max(needed.phases.values())
+    return f"; expects {most:.1f} GiB of memory" if most >= SAID else ""
+
+
+def of_start(made: Brief, backbone: Backbone, shape: Shape, evaluations: int, region: bool = False) -> str:
+    """One line before the networks run: where, how precisely, at what size, how often, and with what memory.
+
+    `region`: whether the target is evaluated inside the mask alone.
+    """
+    spec, (height, width) = backbone.spec, shape.size
+    about = backbone.describe()
+    dtype = about.get("dtype")
+    where = f"{spec.name} on {device_name(backbone.device)}" + (f" in {dtype}" if dtype else "")
+    windows = f"{shape.windows} window{'' if shape.windows == 1 else 's'}"
+    shots = f", {shape.shots} shots" if shape.shots > 1 else ""
+    frames = f"{shape.frames} frame{'' if shape.frames == 1 else 's'}"
+    steps = len(shape.grid) - 1
+    begins = f" from noise {shape.grid[0]:.3g}" if steps else ""
+    expected = _expected(made, backbone, shape, about)
+    less = " (the target's inside the mask alone)" if region else ""
+    free = free_memory(backbone.device)
+    laid = f" (offload {about['offload']}; {free:.1f} GiB free)" if free is not None and "offload" in about else ""
+    return (
+        f"{where}: {width}x{height}, {frames} in {windows}{shots}, {steps} step{'' if steps == 1 else 's'}"
+        f"{begins}, {evaluations} network evaluations{less}{expected}{laid}"
+    )
+
+
+def of_pass(made: Brief, backbone: Backbone) -> list[str]:
+    """A region pass that the backbone does not have, or that passes compiled blocks by."""
+    if made.region is None:
+        return []
+    if has_region(backbone):
+        compiled = made.settings.runtime.compile
+        return ["runtime.compile has no effect with mode.region=true, but in whole steps"] if compiled else []
+    return [f"mode.region=true has no effect: {backbone.spec.name} evaluates whole frames alone"]

@@ -1,0 +1,118 @@
+"""What is said on options that have no effect, and the facts that options need."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from flowedit.config.compose import compose
+from flowedit.config.compose import options as names
+from flowedit.config.options import declared_by
+from flowedit.config.quality import OverruledQuality
+from flowedit.config.schema import Settings
+from flowedit.language import words
+from flowedit.messages import InputError
+from flowedit.pipeline.plan import Brief
+
+if TYPE_CHECKING:
+    pass
+
+
+def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, str]]:
+    """Facts by the names that options `needs`: whether each holds for this edit, and how it is called.
+
+    `windows`: the most that a shot is run in, where that is known.
+    """
+    settings, editor, sides = made.settings, made.editor, made.sides
+    source, target = made.scales["source"], made.scales["target"]
+    guided, scale = source + target if "source" in editor.sides else target, "a guidance scale other than 1"
+    if made.from_source:
+        away = "mode.target_negative=prompt" if settings.edit_strength is None else "no edit_strength"
+        guided, scale = source, f"a source guidance scale other than 1, or {away}"
+    several = "several objects: two words or more that pair up"
+    user = settings.user_mask is not None
+    pairs = words.object_words(settings.source_words, settings.target_words)
+    fresh = "mode=inversion_free"
+    return {
+        "attention": (bool(sides), "an attention mask, and so words"),
+        "mask": (bool(sides) or user, "a mask"),
+        "user_mask": (user, "a user mask"),
+        "several_objects": (made.attended and bool(pairs), several),
+        "several_objects_scaled": (made.own_scales, several),
+        "common_scale": (not made.own_scales or user, "an object without a scale of its own"),
+        "noise": (editor.noise, "a mode that draws noise"),
+        "source_velocity": ("source" in editor.sides, "a mode that evaluates the source prompt"),
+        "guided_source": (
+            "source" in editor.sides and settings.edit_strength is None,
+            "a mode that evaluates the source prompt, and no edit_strength",
+        ),
+        "guided": (any(each != 1 for each in guided), scale),
+        "guided_side": (any(each != 1 for each in source + target), "a guidance scale other than 1"),
+        "guided_target": (any(each != 1 for each in target), "a target guidance scale other than 1"),
+        "own_negative": (settings.edit_strength is None, "no edit_strength, which steers away from the source"),
+        "grid_by_steps": (settings.mode.grid != "given", "a grid that is made, not given"),
+        "several_windows": (settings.window != "whole" and windows != 1, "a clip longer than its window"),
+        "instruction": (settings.instruction is not None, "an instruction"),
+        "fresh_noise": (editor.draws, fresh),
+        "shared_noise": (False, fresh),
+        "several_noises": (False, fresh),
+        "several_draws": (settings.draws > 1, "several draws"),
+        **editor.facts(settings.mode, made.steps, settings.draws),
+    }
+
+
+def of_unused(made: Brief, windows: int | None = None) -> list[str]:
+    """A line for every option that differs from its default while what it needs is not there."""
+    settings, facts = made.settings, facts_of(made, windows)
+    plain = {"averaging": "mean", "draws": 1}  # so that a preset whose averaging came to nothing is told as well
+    mode = settings.mode.preset or settings.mode.name
+    backbone = settings.backbone.name if settings.backbone.name in names("backbone") else "folder"
+    chosen = {"backbone": backbone, "mode": mode, "task": settings.task}
+    usual = compose(chosen | plain | {"mode.grid": settings.mode.grid})  # beside a given one no quality scales steps
+    notices = [*_of_quality(settings, usual, chosen | plain), *_of_edit_strength(made)]
+    for key, option in declared_by(settings):
+        if option.needs is None or value_at(settings, key) == value_at(usual, key):
+            continue
+        if missing := _missing(option.needs, settings, facts):
+            notices.append(f"{key.removesuffix('.name')}={value_at(settings, key)} has no effect: it needs {missing}")
+    return notices
+
+
+def _of_quality(settings: Settings, usual: Settings, flags: Mapping[str, Any]) -> Iterator[str]:
+    """A quality beside steps that are not its own."""
+    if settings.mode.grid == "given":
+        return
+    asked = {"quality": settings.quality.name, "quality.share": settings.quality.share, "strength": settings.strength}
+    other = settings.quality != usual.quality and compose({**flags, **asked}).steps != settings.steps
+    if other or isinstance(settings.quality, OverruledQuality):
+        yield f"quality={settings.quality.name} has no effect: steps={settings.steps} is set"
+
+
+def _of_edit_strength(made: Brief) -> Iterator[str]:
+    """An edit strength of 0 beside steps that never look at the source's state."""
+    last = min(getattr(made.settings.mode, "target_only_steps", 0), made.steps)
+    if made.settings.edit_strength == 0 and last:
+        yield f"edit_strength=0 does not keep the clip: mode.target_only_steps={last} goes by the prompt alone"
+
+
+def _missing(needs: str, settings: Settings, facts: Mapping[str, tuple[bool, str]]) -> str | None:
+    """The first of the needs, joined by "and", that does not hold, as a user reads it."""
+    for need in needs.split(" and "):
+        if found := re.fullmatch(r"([\w.]+)(=|>)(\S+)", need):
+            key, sign, wanted = found.groups()
+            value = value_at(settings, key)
+            good = value is not None and value > float(wanted) if sign == ">" else str(value).lower() == wanted
+            if not good:
+                return need.replace(">", " above ")
+        elif need not in facts:
+            raise InputError(f"an option needs {need!r}, which is no fact: one of {', '.join(facts)}, or KEY=VALUE")
+        elif not facts[need][0]:
+            return facts[need][1]
+    return None
+
+
+def value_at(settings: Settings, key: str) -> Any:
+    """The value of a dotted key; None for one that these settings have not, such as another mode's."""
+    value: Any = settings
+    for name in key.split("."):
+        value = getattr(value, name, None)
+    return value

@@ -1,0 +1,64 @@
+"""What is said on where an edit happens: words, masks, objects, the task."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from flowedit.config.schema import Settings
+from flowedit.language import words
+from flowedit.language.tasks import TASKS
+from flowedit.pipeline.checks import changed
+from flowedit.pipeline.plan import Brief
+
+if TYPE_CHECKING:
+    pass
+
+
+def of_region(made: Brief) -> list[str]:
+    """What a user should hear about where the edit happens."""
+    settings, sides, editor = made.settings, made.sides, made.editor
+    notices = [*_of_task(made), *_of_equal(settings)]
+    if "source" not in editor.sides and words.phrases(settings.source_words):
+        notices.append(f"mode={settings.mode.name} never looks at the source prompt: no mask comes from source_words")
+    if not made.attended:
+        if not settings.user_mask:
+            notices.append("mask=none and no user mask: a global edit, the whole frame may change")
+        elif settings.mask.name == "attention" and words.phrases(settings.source_words + settings.target_words):
+            notices.append("the user mask replaces that of the words (mask.user=join joins the two)")
+        return notices
+    if not sides:
+        what = "the user mask alone" if settings.user_mask else "a global edit, the whole frame may change"
+        notices.append(f"no words to read attention for: {what} (give --source-words or --target-words)")
+    elif len(sides) == 1 and "source" in editor.sides:
+        other = "target" if "source" in sides else "source"
+        if TASKS[settings.task].words is None:
+            notices.append(f"no {other}_words: the mask comes from the {next(iter(sides))} prompt alone")
+    return notices + _of_objects(made)
+
+
+def _of_equal(settings: Settings) -> Iterator[str]:
+    source, target = (" ".join((text or "").lower().split()).rstrip(".") for text in (settings.source, settings.target))
+    if source and source == target:
+        yield "source and target prompts say the same: nothing tells the edit what to change"
+
+
+def _of_objects(made: Brief) -> list[str]:
+    settings = made.settings
+    if made.objects:
+        named = ", ".join(map(str, made.objects))
+        return [f"{len(made.objects)} objects, a mask each: {named} (mask.objects=joined makes one of all)"]
+    counts = [len(words.phrases(text)) for text in (settings.source_words, settings.target_words)]
+    if settings.mask.objects == "apart" and all(counts) and max(counts) > 1 and not made.unseen:
+        return [f"{counts[0]} source words and {counts[1]} target words do not pair up: one mask for all of them"]
+    return []
+
+
+def _of_task(made: Brief) -> Iterator[str]:
+    settings = made.settings
+    task = TASKS[settings.task]
+    if task.words in made.sides:
+        yield task.notice
+    if task.words == "source":
+        old, _ = changed(settings)
+        kept = [phrase for phrase in words.phrases(settings.source_words) if phrase not in old]
+        if left := words.content(" ".join(old)) & words.content(settings.target or "") - words.content(" ".join(kept)):
+            yield f"the target prompt still says {', '.join(sorted(left))}: what is to go may stay"

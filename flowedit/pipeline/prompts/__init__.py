@@ -1,0 +1,1 @@
+"""What an edit is told: from an instruction or a clip to prompts and words."""

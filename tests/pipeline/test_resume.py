@@ -248,7 +248,7 @@ def test_a_clip_from_text_goes_on_too(editor, backbone_2b, tmp_path, monkeypatch
 
     with monkeypatch.context() as patch:
         if place == "decode":
-            patch.setattr(run, "write_clip", short)
+            patch.setattr(generation, "write_clip", short)
         error = Killed if place == "step" else flowedit.OutOfMemoryError
         with pytest.raises(error, match=None if place == "step" else "the same command goes on"):
             generation.generate_clip(

@@ -63,7 +63,8 @@ class Journal:
         """Keep these under a name; a disk that refuses them costs no more than that nothing is kept from there on."""
         if self._folder is None:
             return
-        whole = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+        # each in memory of its own, as tensors that share it are not written
+        whole = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in tensors.items()}
         metadata = {"facts": json.dumps(facts), "hash": _hash(whole, json.dumps(facts))}
         try:
             with whole_file(self._folder / f"{name}.safetensors", parents=False) as part:

@@ -41,7 +41,8 @@ class EditorInputs:
     x_src (1, C, F, H, W) float32; `velocities` by side, those that the spec asks for; `grid` falls and ends at 0;
     `own` are the latent frames that hold the clip's own frames; `average` joins the flows of `draws` noises. `pair`
     gives both velocities of a step at once, where the spec's `region` asks for it. `report(name, value, text)`
-    keeps a number for run.yaml and says the text.
+    keeps a number for run.yaml and says the text. What an editor carries from step to step beside its state it writes
+    to `memory` before a step's callback and reads after it: it is kept with the step, and comes back with it.
     """
 
     x_src: Tensor
@@ -56,6 +57,7 @@ class EditorInputs:
     pair: Pair | None = None
     callback: Callback = None
     report: Callable[[str, float, str], None] = lambda name, value, text: None
+    memory: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Counts(NamedTuple):

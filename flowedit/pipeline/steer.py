@@ -262,6 +262,7 @@ def run_editor(
         pair=listener.pair,
         callback=listener.callback(brief),
         report=report,
+        memory=steps.memory,
     )
     try:
         return editor.run(inputs, settings.mode), reports

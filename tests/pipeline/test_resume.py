@@ -101,6 +101,7 @@ KINDS = {
     ),
     "inversion": ({**WORDS, "mode": "inversion", "mode.reconstruction": True}, [1, 2, 4, 7]),
     "heun": ({**WORDS, "mode": "inversion", "mode.solver": "heun"}, [1, 3]),
+    "fireflow": ({**WORDS, "mode": "inversion", "mode.solver": "fireflow"}, [0, 2, 4]),
     "noise": ({**WORDS, "mode": "random_noise", "mode.solver": "midpoint"}, [1]),
     "windows": ({**WORDS, "mode": "inversion", "frames": 12, "window": 5, "steps": 2}, [0, 2]),
     "objects": (
@@ -133,7 +134,7 @@ def test_an_edit_that_was_killed_between_steps_goes_on_to_the_same_bytes(editor,
             clip_file, out=out, monitor=ear, callback=lambda step, seen=seen: seen.append(step.index), **options
         )
         assert any("goes on where it stopped" in text for text in ear.notices)
-        passes = {"inversion": 3, "heun": 2, "windows": 2}.get(kind, 1)
+        passes = {"inversion": 3, "heun": 2, "fireflow": 2, "windows": 2}.get(kind, 1)
         assert seen == list(range(at + 1, passes * options.get("steps", 3)))
         assert bytes_of(done.folder) == bytes_of(whole.folder)
         assert torch.equal(done.latents, whole.latents)

@@ -7,10 +7,11 @@ from typing import Literal
 from torch import Tensor
 
 from flowedit.declare import option
-from flowedit.editors.common import blend, counted, mask_at, on_host
+from flowedit.editors.common import counted
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
-from flowedit.flow.solvers import SOLVERS, Memory, Solver, euler, evaluations, heard, solve, way_down
-from flowedit.types import Callback, Mask, Noise, Step, Stop, Velocity
+from flowedit.editors.through_noise.ways import beside, up
+from flowedit.flow.solvers import SOLVERS, Memory, Solver, euler, evaluations, solve, way_down
+from flowedit.types import Callback, Mask, Noise, Stop, Velocity
 
 
 def inversion(
@@ -39,20 +40,9 @@ def inversion(
     """
     down, steps = down or method, len(grid) - 1
     total = steps * (2 if reconstruction is None else 3)
-    path = [x_src]  # the states of the way up; on the host, as they are as many as the steps
-
-    def remember(step: Step) -> Tensor:
-        state = heard(counted(callback, 0, total), step)
-        path.append(on_host(state))
-        return state
-
-    top = solve(source, x_src, list(reversed(grid)), method, None, remember, memory)
-
-    def keep_outside(step: int, t: float, z: Tensor) -> Tensor:
-        outside = path[steps - 1 - step].to(z.device, non_blocking=True)
-        return blend(z, outside, mask_at(mask, step, preserve), grid, step)
-
-    z = solve(target, top, grid, down, keep_outside, counted(callback, steps, total), memory)
+    top, path = up(source, x_src, grid, method, callback, total, memory)
+    outside = beside(path, mask, preserve, grid)
+    z = solve(target, top, grid, down, outside, counted(callback, steps, total), memory)
     if reconstruction is not None:
         try:
             again = solve(source, top, grid, down, None, counted(callback, 2 * steps, total), memory)

@@ -40,7 +40,7 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
         "several_objects_scaled": (made.own_scales, several),
         "common_scale": (not made.own_scales or user, "an object without a scale of its own"),
         "noise": (editor.noise, "a mode that draws noise"),
-        "source_velocity": ("source" in editor.sides, "a mode that evaluates the source prompt"),
+        "source_velocity": (made.reads_source, "a mode that evaluates the source prompt"),
         "guided_source": (
             "source" in editor.sides and settings.edit_strength is None,
             "a mode that evaluates the source prompt, and no edit_strength",

@@ -99,7 +99,7 @@ def _of_parts(made: Brief) -> Iterator[str]:
     """An editor that splits the target, without anything to split it by."""
     if made.editor.parts == "alone" and not made.settings.target_parts:
         name = made.settings.mode.preset or made.settings.mode.name
-        yield f"mode={name} has no target_parts and goes by the target alone: give them, or an instruction of two changes"
+        yield f"mode={name} goes by the target alone: give target_parts, or an instruction of two changes"
 
 
 def _missing(needs: str, settings: Settings, facts: Mapping[str, tuple[bool, str]]) -> str | None:

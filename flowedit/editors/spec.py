@@ -108,6 +108,8 @@ class EditorSpec:
     run: Callable[[EditorInputs, Any], Tensor]
     sides: tuple[Side, ...] = ("source", "target")
     """The prompts whose velocities it evaluates."""
+    unprompted: Callable[[Any], bool] = lambda options: False
+    """Whether its source velocity takes the empty prompt, and never sees the source's."""
     noise: bool = True
     """Whether it draws noise, so that a seed has an effect."""
     draws: bool = False

@@ -32,7 +32,7 @@ def check(settings: Settings, clip: Clip) -> Brief:
             "should show (--target)"
         )
     made = brief(settings)
-    if settings.source is None and "source" in made.editor.sides:
+    if settings.source is None and made.reads_source:
         raise InputError("no source prompt: say what the clip shows (--source)")
     check_words(settings)
     check_kind(made)

@@ -140,7 +140,10 @@ def guide(brief: Brief, backbone: Backbone) -> dict[Side, Guided]:
     scales for several objects the target's velocity has rows for each (see `Region.guided`).
     """
     settings, editor = brief.settings, brief.editor
-    texts: dict[Side, str] = {"target": settings.target or "", "source": settings.source or ""}
+    texts: dict[Side, str] = {
+        "target": settings.target or "",
+        "source": settings.source or "" if brief.reads_source else "",
+    }
     sides: list[Side] = [side for side in texts if side in editor.sides]
     prompts = {side: backbone.embed(texts[side]) for side in sides}
     made: dict[Side, Guided] = {}
@@ -287,6 +290,7 @@ def run_editor(
         pair=listener.pair,
         callback=listener.callback(brief),
         report=report,
+        memory=steps.memory,
         parts=tuple(listener.noted("target", each) for each in parts),
         keep=keep,
     )

@@ -116,12 +116,19 @@ def edit(options, mask=None):
     return edited(settings, backbone, X, X.shape[3:], mask)
 
 
-def test_every_preset_is_here_and_compare_still_takes_the_three_modes():
-    plain = {"random_noise", "inversion", "inversion_free"}
-    assert set(compose.options("mode")) == set(EDITORS) | set(NUMBERS)
+def test_every_file_of_modes_is_an_editor_s_or_a_preset_that_says_its_own_name():
+    names = set(compose.options("mode"))
+    assert set(EDITORS) | set(NUMBERS) <= names
+    for name in names:
+        mode = compose.compose({"mode": name, **FULL}).mode
+        assert mode.name in EDITORS
+        assert mode.name == name if mode.preset is None else mode.preset == name
+
+
+def test_compare_still_takes_the_three_modes():
     settings, _ = evaluation()
     assert isinstance(settings, EvaluationOptions)
-    assert set(settings.chosen_modes) == plain
+    assert set(settings.chosen_modes) == {"random_noise", "inversion", "inversion_free"}
 
 
 @pytest.mark.parametrize("preset", NUMBERS)

@@ -40,7 +40,7 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
         "several_objects_scaled": (made.own_scales, several),
         "common_scale": (not made.own_scales or user, "an object without a scale of its own"),
         "noise": (editor.noise, "a mode that draws noise"),
-        "source_velocity": ("source" in editor.sides, "a mode that evaluates the source prompt"),
+        "source_velocity": (made.reads_source, "a mode that evaluates the source prompt"),
         "guided_source": (
             "source" in editor.sides and settings.edit_strength is None,
             "a mode that evaluates the source prompt, and no edit_strength",
@@ -99,8 +99,7 @@ def _of_parts(made: Brief) -> Iterator[str]:
     """An editor that splits the target, without anything to split it by."""
     if made.editor.parts == "alone" and not made.settings.target_parts:
         name = made.settings.mode.preset or made.settings.mode.name
-        how = "give them, or an instruction of several changes"
-        yield f"mode={name} has no target_parts, and goes by the target alone: {how}"
+        yield f"mode={name} goes by the target alone: give target_parts, or an instruction of two changes"
 
 
 def _missing(needs: str, settings: Settings, facts: Mapping[str, tuple[bool, str]]) -> str | None:

@@ -152,3 +152,8 @@ def test_a_row_of_results_is_written_beside_the_edit_and_goes_with_it(backbone_2
     again = editor.edit(clip_file, out=tmp_path / "o", **{"mode.iterations": 2, "mode.row": False})
     assert not list(again.folder.glob("row_*.mp4"))
     assert (again.latents == made.latents).all()
+
+
+def test_a_method_whose_clips_may_bring_parts_is_not_said_to_lack_them():
+    (split,) = methods([], ["mode=splitflow mode.merge=average"])
+    assert split.notices == []

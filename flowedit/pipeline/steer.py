@@ -12,8 +12,7 @@ from flowedit.editors.averaging import average_of
 from flowedit.editors.common import INSIDE
 from flowedit.editors.region import RegionPass
 from flowedit.editors.spec import EditorInputs
-from flowedit.flow import noise, windows
-from flowedit.flow.guidance import at_times
+from flowedit.flow import guidance, noise, windows
 from flowedit.flow.guidance import scales as scales_of
 from flowedit.messages import NAN_ADVICE, NumericalError
 from flowedit.pipeline.plan import Brief
@@ -156,10 +155,22 @@ def velocities_of(
     """Each side's velocity on this grid, guided in the steps that the brief guides."""
     times, found = guided_times(brief, grid), {}
     for side, each in guided.items():
-        found[side] = backbone.velocity(*each)
+        found[side] = _ruled(brief, backbone, each, grid)
         if each.negative is not None and len(brief.guided) < brief.steps:
-            found[side] = at_times(found[side], backbone.velocity(*unguided(each)), times)
+            found[side] = guidance.at_times(found[side], backbone.velocity(*unguided(each)), times)
     return found
+
+
+def _ruled(brief: Brief, backbone: Backbone, guided: Guided, grid: Sequence[float]) -> Velocity:
+    """The guided velocity by the rule of the settings."""
+    rule = brief.settings.guidance_rule
+    if rule == "plain" or guided.negative is None:
+        return backbone.velocity(*guided)
+    both = backbone.velocity(guided.prompt, guidance.BOTH, guided.negative)
+    if rule == "zero_star":
+        return guidance.zero_star(both, guided.scale)
+    below = guidance.below(grid, float(backbone.knots[-1]))
+    return guidance.rectified(backbone.velocity(guided.prompt), both, guided.scale, below)
 
 
 def guided_times(brief: Brief, grid: Sequence[float]) -> list[float]:

@@ -49,6 +49,8 @@ class Brief:
     """Intervals of the grid that are run."""
     guided: range
     """Those of them whose velocities are guided."""
+    parts: tuple[str, ...]
+    """The parts of the target that the editor takes beside it."""
     cost: int
     """Batch rows that one window of one shot sends through the network; `run.yaml` counts those of all."""
 
@@ -93,12 +95,15 @@ def brief(settings: Settings) -> Brief:
     # An edit strength acts in every step: at 0 none of those that see both prompts may leave the clip.
     chosen = None if pull is not None else editor.guided
     guided = range(steps) if chosen is None else chosen(settings.mode, steps)
-    counts = Counts(steps, rows["source"], rows["target"], settings.draws, guided)
+    parts = settings.target_parts or ()
+    if editor.parts == "cumulative":  # the last of these is the target, which runs beside them anyway
+        parts = tuple(part for part in parts if part != settings.target)
+    counts = Counts(steps, rows["source"], rows["target"], settings.draws, guided, len(parts))
     cost = editor.cost(settings.mode, counts)
     own = settings.object_guidance_scales is not None and bool(objects)
     region = editor.region(settings.mode) if sides or settings.user_mask is not None else None
     return Brief(
-        settings, editor, attended, unseen, objects, sides, from_source, own, region, scales, steps, guided, cost
+        settings, editor, attended, unseen, objects, sides, from_source, own, region, scales, steps, guided, parts, cost
     )
 
 

@@ -85,6 +85,17 @@ NUMBERS = {
         4 * 35,
         FLOWEDIT | {"mode.shift": 5.0, "strength": 0.7, "source_guidance_scale": 5.0, "target_guidance_scale": 10.0},
     ),
+    "dfvedit": (
+        4 * 49,
+        FLOWEDIT
+        | {"mode.shift": 5.0, "strength": 0.98, "source_guidance_scale": 5.0, "target_guidance_scale": 15.0}
+        | {"mode.coupling": 0.0},
+    ),
+    "flowslider": (
+        3 * 20,
+        FLOWEDIT
+        | {"mode.shift": 3.0, "steps": 28, "strength": 0.715, "edit_strength": 1.0, "target_guidance_scale": 3.5},
+    ),
     "flowalign": (
         3 * 33,
         FLOWEDIT
@@ -391,6 +402,7 @@ def test_every_preset_runs_on_every_shape(request, clip_file, wide, tmp_path, pr
     run = yaml.safe_load((result.folder / "run.yaml").read_text(encoding="utf-8"))
     assert (run["settings"]["mode"]["name"], run["settings"]["mode"]["preset"]) == ("inversion_free", preset)
     cost = {"flowdirector_v1": 2 * 16, "flowdirector_v2": 2 * 12 + 4, "flowedit": 4, "wan_edit": 8, "flowalign": 9}
+    cost |= {"dfvedit": 8, "flowslider": 6}
     assert result.run["network_evaluations"] == cost[preset]
 
 

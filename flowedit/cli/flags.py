@@ -43,8 +43,8 @@ SECTIONS = {
     ),
     "where": ("mask", "user_mask", "composite"),
     "how": (
-        "steps", "seed", "source_guidance_scale", "target_guidance_scale", "object_guidance_scales", "draws",
-        "averaging",
+        "steps", "seed", "source_guidance_scale", "target_guidance_scale", "guidance_rule", "object_guidance_scales",
+        "draws", "averaging",
     ),
     "which frames": ("start", "frames", "fps", "size", "fit", "cuts", "window", "window_overlap"),
     "the machine": ("runtime",),

@@ -147,6 +147,11 @@ class Settings:
         bench=True,
         needs="common_scale",
     )
+    guidance_rule: Literal["plain", "zero_star", "rectified"] = option(
+        "how a guidance scale acts: plain | zero_star (CFG-Zero*) | rectified (Rectified-CFG++)",
+        bench=True,
+        needs="guided_side",
+    )
     object_guidance_scales: tuple[float, ...] | None = option(
         "of several objects: a target scale for each that is edited, in their order",
         least=0,

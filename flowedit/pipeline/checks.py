@@ -37,6 +37,7 @@ def check(settings: Settings, clip: Clip) -> Brief:
     check_words(settings)
     check_kind(made)
     check_region(made)
+    check_guidance(made)
     if settings.user_mask is not None and not Path(settings.user_mask).exists():
         raise FileMissingError(f"mask {settings.user_mask} does not exist: check its path")
     cuts.check(settings.cuts, len(clip.selection.indices))
@@ -74,6 +75,22 @@ def check_region(made: Brief) -> None:
     for name, chosen in shared.items():
         if made.region is not None and chosen:
             raise InputError(f"mode.region=true and runtime.{name} do not go together: leave one out")
+
+
+def check_guidance(made: Brief) -> None:
+    """Raise InputError for what a rule of guidance that is not affine in its scale, or looks ahead, cannot carry."""
+    settings, rule = made.settings, made.settings.guidance_rule
+    if rule == "plain":
+        return
+    for name, chosen in (("mode.region=true", made.region), ("edit_strength", settings.edit_strength)):
+        if chosen is not None:
+            raise InputError(f"{name} and guidance_rule={rule} do not go together: leave one out")
+    rises = made.editor.rises(settings.mode, made.steps) > 0
+    if rule == "rectified" and rises and set(made.scales["source"]) != {1.0}:
+        raise InputError(
+            f"guidance_rule=rectified looks ahead on the way down, and mode={settings.mode.name} goes up under "
+            "source_guidance_scale: set it to 1, or take guidance_rule=zero_star"
+        )
 
 
 def check_shape(clip: Clip) -> None:

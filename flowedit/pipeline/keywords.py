@@ -43,6 +43,7 @@ class MethodOptions(TypedDict, total=False):
     edit_strength: float | None
     source_guidance_scale: float
     target_guidance_scale: float
+    guidance_rule: Literal["plain", "zero_star", "rectified"]
     object_guidance_scales: tuple[float, ...] | list[float] | None
     draws: int
     seed: int

@@ -90,7 +90,8 @@ def brief(settings: Settings) -> Brief:
     }
     from_source = pull is not None or editor.negative(settings.mode) == "source"
     steps = intervals(settings)
-    rows = {side: 1 if set(of) == {1.0} else 2 for side, of in scales.items()}
+    both = 3 if settings.guidance_rule == "rectified" else 2
+    rows = {side: 1 if set(of) == {1.0} else both for side, of in scales.items()}
     # An edit strength acts in every step: at 0 none of those that see both prompts may leave the clip.
     chosen = None if pull is not None else editor.guided
     guided = range(steps) if chosen is None else chosen(settings.mode, steps)
@@ -136,8 +137,8 @@ def network_evaluations(settings: Settings) -> int:
 
     How many shots and windows a clip has depends on its frames and on the backbone, which are not known here; methods
     on one clip are compared by the cost of one window of one shot. A velocity with classifier-free guidance (a scale
-    other than 1) takes two rows; scales for several objects take no more rows than one, as a guided velocity is affine
-    in its scale. The rest is the editor's (`EditorSpec.cost`).
+    other than 1) takes two rows, or three by guidance_rule=rectified; scales for several objects take no more rows than
+    one, as a guided velocity is affine in its scale. The rest is the editor's (`EditorSpec.cost`).
     """
     return brief(settings).cost
 
@@ -315,7 +316,7 @@ def load_of(of: Brief | Settings, latent: tuple[int, int, int, int]) -> Load:
 
 
 def rows_of(of: Brief, side: Side) -> int:
-    """Batch rows of a velocity: two with guidance, and one at scale 1 and where no step is guided."""
+    """Batch rows of a call of a velocity: two with guidance, and one at scale 1 and where no step is guided."""
     return 2 if set(of.scales[side]) != {1.0} and of.guided else 1
 
 

@@ -47,6 +47,7 @@ MOVES = {
     "steps": (7, "inversion_free", {}),
     "draws": (2, "inversion_free", {}),
     "seed": (1, "inversion_free", {}),
+    "guidance_rule": ("zero_star", "inversion_free", {}),
     "object_guidance_scales": ([3.0, 8.0], "inversion_free", TWO),
     "mask.objects": ("joined", "inversion_free", TWO),
     "window": (5, "inversion_free", {}),
@@ -133,6 +134,7 @@ IN_OTHER_MODES = [
     ("random_noise", "mask.preserve", True),
     ("inversion", "mask.preserve", True),
     ("inversion", "edit_strength", 2.0),
+    *[(mode, "guidance_rule", "rectified") for mode in ("random_noise", "inversion_free", "dnaedit", "rf_inversion")],
     ("inversion_free", "mode.noise", "antithetic"),
     *[(mode, "window", "auto") for mode in ("random_noise", "inversion")],
 ]

@@ -101,7 +101,9 @@ class Settings:
         choices="task",
         default="replace",
     )
-    mask: MaskOptions = option("where a mask comes from", typed="{attention,none}", choices="mask", bench=True)
+    mask: MaskOptions = option(
+        "where a mask comes from", typed="{attention,difference,both,none}", choices="mask", bench=True
+    )
     averaging: AveragingOptions = option(
         "how a step's draws become one flow",
         typed="{mean,differential,differential_first}",

@@ -1,4 +1,4 @@
-"""The soft mask of each step from the attention of the objects' words."""
+"""The soft mask of each step from the attention of the objects' words, or from other maps that grow with the steps."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from flowedit.masks.maps import smooth_time, strength, threshold
 from flowedit.masks.options import MaskOptions
-from flowedit.masks.shapes import apart, contest, grow, union
+from flowedit.masks.shapes import apart, close, contest, grow, union
 
 
 class AttentionMask:
@@ -35,6 +35,7 @@ class AttentionMask:
     ) -> None:
         self._sides, self._options = list(sides), options
         self._pool, self._grow, self._decay = odd(options.pool * side), options.grow * side, options.decay / side
+        self._close = options.close * side
         self._own, self._user = own, user
         self._objects = len(kept)
         self._shown = [list(range(len(kept)))] * len(self._sides) if shown is None else [list(each) for each in shown]
@@ -129,7 +130,8 @@ class AttentionMask:
             for i, k in enumerate(places):
                 hard[:, k] = torch.maximum(hard[:, k], own[:, i])
                 strengths[:, k] = strong[:, i]
-        return contest(grow(hard, self._grow).transpose(0, 1), strengths.transpose(0, 1))
+        whole = grow(close(hard, self._close), self._grow)
+        return contest(whole.transpose(0, 1), strengths.transpose(0, 1))
 
     def gather(self) -> None:
         """Note each side's new maps: a step's mask is of all its evaluations, `weights` of the newest."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from flowedit.config.compose import compose
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
+from flowedit.editors.spec import EDITORS
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
 from flowedit.media import cuts
@@ -35,6 +36,7 @@ def check(settings: Settings, clip: Clip) -> Brief:
         raise InputError("no source prompt: say what the clip shows (--source)")
     check_words(settings)
     check_region(made)
+    check_difference(made)
     if settings.user_mask is not None and not Path(settings.user_mask).exists():
         raise FileMissingError(f"mask {settings.user_mask} does not exist: check its path")
     cuts.check(settings.cuts, len(clip.selection.indices))
@@ -49,6 +51,16 @@ def check_region(made: Brief) -> None:
     for name, chosen in shared.items():
         if made.region is not None and chosen:
             raise InputError(f"mode.region=true and runtime.{name} do not go together: leave one out")
+
+
+def check_difference(made: Brief) -> None:
+    """Raise InputError for a mask of the velocity difference in a mode that has not both velocities at a step."""
+    if made.difference and not made.editor.difference:
+        able = ", ".join(name for name, editor in EDITORS.items() if editor.difference)
+        raise InputError(
+            f"mask={made.settings.mask.name} needs both velocities in each step, which mode={made.settings.mode.name} "
+            f"has not: choose mask=attention or one of the modes {able}"
+        )
 
 
 def check_shape(clip: Clip) -> None:
@@ -75,8 +87,10 @@ def check_words(settings: Settings) -> None:
     edited = dict(zip(("source", "target"), changed(settings), strict=True))
     if useless := ", ".join(edited[task.wordless]):
         raise InputError(f"task={settings.task} takes no {task.wordless}_words, {useless!r}: {task.alone}")
-    if not edited[task.words] and settings.user_mask is None:
-        raise InputError(f"task={settings.task} needs {task.words}_words, or a user mask, that say where")
+    if not edited[task.words] and settings.user_mask is None and settings.mask.name not in ("difference", "both"):
+        raise InputError(
+            f"task={settings.task} needs {task.words}_words, a user mask, or mask=difference, that say where"
+        )
 
 
 def changed(settings: Settings) -> tuple[list[str], list[str]]:
@@ -93,6 +107,11 @@ def check_editor(made: Brief, steps: int) -> None:
     evaluated = editor.sides if editor.evaluated is None else editor.evaluated(settings.mode, steps)
     unseen = made.sides and not set(made.sides) & set(evaluated)
     lost = "source" not in evaluated and not all(each.target for each in made.objects)
+    if made.difference and steps and len(evaluated) < 2:
+        raise InputError(
+            f"the {steps} steps that are run follow the target alone: mask={settings.mask.name} needs steps that see "
+            "both prompts; give a lower mode.target_only_steps"
+        )
     if "source" in editor.sides and steps and (unseen or lost):
         raise InputError(
             f"the {steps} steps that are run follow the target alone: the source prompt is never evaluated and "

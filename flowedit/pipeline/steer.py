@@ -106,6 +106,10 @@ def steer(
         if passes is not None:
             velocities["target"] = passes.target
             where = replace(where, mask=passes.mask, **remembered(where, passes, seen.device))
+        pair = None if passes is None else passes.pair
+        if where.difference is not None:
+            velocities = {side: where.difference.heard(side, each) for side, each in velocities.items()}
+            pair = None if pair is None else where.difference.pair(pair)
         recalled = brief.editor.recalls and brief.editor.recalls(brief.settings.mode, len(grid) - 1)
         steps = Steps(
             journal or Journal(),
@@ -115,7 +119,6 @@ def steer(
             where.restore,
             lambda: sent(seen) - before,
         )
-        pair = None if passes is None else passes.pair
         z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, where.gather, pair)
     return Steered(z, where.final(), where.objects(), steps.evaluations + sent(seen) - before, reports)
 

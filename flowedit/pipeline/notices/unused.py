@@ -34,7 +34,8 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
     fresh = "mode=inversion_free"
     return {
         "attention": (bool(sides), "an attention mask, and so words"),
-        "mask": (bool(sides) or user, "a mask"),
+        "maps": (bool(sides) or made.difference, "an attention mask, and so words, or mask=difference"),
+        "mask": (made.masked, "a mask"),
         "user_mask": (user, "a user mask"),
         "several_objects": (made.attended and bool(pairs), several),
         "several_objects_scaled": (made.own_scales, several),

@@ -41,7 +41,7 @@ SECTIONS = {
     "what to change": (
         "instruction", "target", "source_words", "target_words", "negative_prompt", "task", "caption",
     ),
-    "where": ("mask", "user_mask", "composite"),
+    "where": ("mask", "user_mask", "box", "point", "composite"),
     "how": (
         "steps", "seed", "source_guidance_scale", "target_guidance_scale", "object_guidance_scales", "draws",
         "averaging",
@@ -142,11 +142,20 @@ def add_example(parser: argparse.ArgumentParser) -> None:
 def add_flag(parser: Any, name: str, option: Option, owner: Any, default: Any = UNSET) -> None:
     """One flag from its option's declaration, for a parser or a group of one."""
     shown = (option.typed or typed(hint_of(owner, name))).replace("%", "%%")
-    parser.add_argument(_dashed(name), metavar=shown, default=default, help=option.help)
+    action = _Joined if option.several else "store"
+    parser.add_argument(_dashed(name), metavar=shown, default=default, help=option.help, action=action)
 
 
 def _dashed(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+class _Joined(argparse.Action):
+    """A flag that may stand several times: its texts are joined by spaces."""
+
+    def __call__(self, parser: Any, space: Any, values: Any, option: str | None = None) -> None:
+        before = getattr(space, self.dest, UNSET)
+        setattr(space, self.dest, values if before is UNSET else f"{before} {values}")
 
 
 class _Old(argparse.Action):

@@ -11,6 +11,7 @@ from flowedit.backbones.options import BackboneOptions, RuntimeOptions
 from flowedit.config.options import check_ranges
 from flowedit.config.quality import QualityOptions
 from flowedit.declare import option
+from flowedit.masks.marks import Mark, marks
 from flowedit.masks.options import MaskOptions
 from flowedit.media.rates import frame_rate
 from flowedit.messages import InputError
@@ -154,6 +155,21 @@ class Settings:
     user_mask: str | None = option(
         "video, image or folder of frames; white is edited", typed="FILE|DIR", written="text", role="clip"
     )
+    box: str | None = option(
+        "a box around what is edited, followed through the clip, in pixels of the clip as shown; give it several times "
+        "for several",
+        typed="X,Y,W,H[@FRAME]",
+        written="text",
+        role="clip",
+        several=True,
+    )
+    point: str | None = option(
+        "a point on what is edited, in pixels: it grows to what moves with it and looks like it, and is followed too",
+        typed="X,Y[@FRAME]",
+        written="text",
+        role="clip",
+        several=True,
+    )
     composite: bool | Literal["auto"] = option(
         "blend the edit into the original pixels through the mask; auto is on with a mask", typed="{auto,true,false}"
     )
@@ -210,7 +226,17 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        self.rate, self.frame_size  # noqa: B018  (they raise on what they cannot read)
+        self.rate, self.frame_size, self.marks  # noqa: B018  (they raise on what they cannot read)
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Boxes and points."""
+        return marks(self.box, self.point)
+
+    @property
+    def marked(self) -> bool:
+        """Whether a user's mask says where: a file, boxes or points."""
+        return self.user_mask is not None or bool(self.marks)
 
     @property
     def rate(self) -> Fraction | None:

@@ -10,6 +10,7 @@ from flowedit.editors.averaging import check_draws
 from flowedit.editors.spec import EDITORS
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
+from flowedit.masks import marks
 from flowedit.media import cuts
 from flowedit.messages import FileMissingError, InputError
 from flowedit.pipeline.plan import Brief, brief
@@ -39,6 +40,7 @@ def check(settings: Settings, clip: Clip) -> Brief:
     check_difference(made)
     if settings.user_mask is not None and not Path(settings.user_mask).exists():
         raise FileMissingError(f"mask {settings.user_mask} does not exist: check its path")
+    marks.check(settings.marks, clip.video.shown, len(clip.selection.indices))
     cuts.check(settings.cuts, len(clip.selection.indices))
     check_shape(clip)
     return made
@@ -87,7 +89,7 @@ def check_words(settings: Settings) -> None:
     edited = dict(zip(("source", "target"), changed(settings), strict=True))
     if useless := ", ".join(edited[task.wordless]):
         raise InputError(f"task={settings.task} takes no {task.wordless}_words, {useless!r}: {task.alone}")
-    if not edited[task.words] and settings.user_mask is None and settings.mask.name not in ("difference", "both"):
+    if not edited[task.words] and not settings.marked and settings.mask.name not in ("difference", "both"):
         raise InputError(
             f"task={settings.task} needs {task.words}_words, a user mask, or mask=difference, that say where"
         )

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy as np
@@ -46,6 +46,8 @@ class MethodOptions(TypedDict, total=False):
     draws: int
     seed: int
     user_mask: Place | np.ndarray | None
+    box: str | Sequence[Any] | None
+    point: str | Sequence[Any] | None
     composite: bool | Literal["auto"]
     size: str | None
     cuts: tuple[int, ...] | list[int] | Literal["auto", "none"]

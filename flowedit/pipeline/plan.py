@@ -57,7 +57,7 @@ class Brief:
     @property
     def masked(self) -> bool:
         """Whether there is a mask: of attention, of the difference, or the user's."""
-        return bool(self.sides) or self.difference or self.settings.user_mask is not None
+        return bool(self.sides) or self.difference or self.settings.marked
 
     @property
     def edited(self) -> tuple[words.ObjectWords, ...]:
@@ -70,7 +70,7 @@ def brief(settings: Settings) -> Brief:
     from flowedit.editors.spec import EDITORS, Counts  # imports torch, which sizes and windows need not wait for
 
     editor = EDITORS[settings.mode.name]
-    replaced = settings.user_mask is not None and settings.mask.user == "replace"
+    replaced = settings.marked and settings.mask.user == "replace"
     attended = settings.mask.name in ("attention", "both") and not replaced
     difference = settings.mask.name in ("difference", "both") and not replaced
     apart = attended and settings.mask.objects == "apart"
@@ -96,7 +96,7 @@ def brief(settings: Settings) -> Brief:
     counts = Counts(steps, rows["source"], rows["target"], settings.draws, guided)
     cost = editor.cost(settings.mode, counts)
     own = settings.object_guidance_scales is not None and bool(objects)
-    region = editor.region(settings.mode) if sides or difference or settings.user_mask is not None else None
+    region = editor.region(settings.mode) if sides or difference or settings.marked else None
     return Brief(
         settings,
         editor,
@@ -127,7 +127,7 @@ def _target_scales(settings: Settings, objects: Sequence[words.ObjectWords]) -> 
             f"object_guidance_scales {list(scales)}: {len(changed)} numbers are needed, one for each object that is "
             f"edited ({named})"
         )
-    return scales if settings.user_mask is None else (*scales, settings.target_guidance_scale)
+    return (*scales, settings.target_guidance_scale) if settings.marked else scales
 
 
 def intervals(settings: Settings) -> int:

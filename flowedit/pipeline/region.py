@@ -1,9 +1,10 @@
 """Where an edit happens: attention maps and a user's mask to the mask that an editor asks for."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,7 +72,9 @@ def region(
         ]
         for side, phrases in named.items()
     }
-    recorder = backbone.record(tokens, settings.mask.blocks, settings.mask.normalise) if sides else nullcontext()
+    recorder: AbstractContextManager[Any] = (
+        backbone.record(tokens, settings.mask.blocks, settings.mask.normalise) if sides else nullcontext()
+    )
     with recorder as maps:
         seen = {side: HeldMaps(partial(maps.take, prompts[side])) for side in sides}
         partly: list[HeldMaps | DifferenceMap] = [seen["target"]] if made.region and "target" in seen else []

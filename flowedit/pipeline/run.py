@@ -17,6 +17,7 @@ from flowedit import machine
 from flowedit.backbones import families
 from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
+from flowedit.masks.tracking import Track
 from flowedit.media import mask_file
 from flowedit.media.frames import between
 from flowedit.media.probe import Video
@@ -25,6 +26,7 @@ from flowedit.metrics.pixels import psnr
 from flowedit.networks import placement
 from flowedit.networks.acceleration import Acceleration
 from flowedit.pipeline.checks import check, check_editor, check_prompt
+from flowedit.pipeline.marked import joined, tracks_of
 from flowedit.pipeline.notices.shape import of_cuts, of_margins, of_shots
 from flowedit.pipeline.notices.start import Shape, of_download, of_pass, of_start
 from flowedit.pipeline.notices.unused import of_unused
@@ -108,6 +110,8 @@ class Prepared:
 
     plan: Plan
     mask: Frames | None
+    tracks: tuple[Track, ...] = ()
+    """Boxes and points of the user, which are in the mask already."""
 
     @property
     def pixels(self) -> Frames | None:
@@ -133,14 +137,18 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     inside = made.region is not None and has_region(backbone)
     session.start(of_start(made, backbone, Shape.of(plan), plan.evaluations, inside))
     session.say(of_shots(plan))
-    mask = None
+    mask: Frames | None = None
+    texts: list[str] = []
     if settings.user_mask is not None:
         mask, texts = mask_file.read_mask(settings.user_mask, clip.video, clip.selection.indices)
+    if tracks := tracks_of(settings.marks, clip, plan.shots, session):
+        mask = joined(tracks, mask, clip.size, len(clip.selection.indices))
+    if mask is not None:
         session.say([*texts, *of_margins(loses_margins(plan.shots[0], mask))])
     most = max(len(shot.windows) for shot in plan.shots)
     session.say([*backbone.spec.notices, *of_region(made)])
     session.say([*of_pass(made, backbone), *of_unused(made, most)])
-    return Prepared(plan, mask)
+    return Prepared(plan, mask, tracks)
 
 
 def fit_memory(made: Brief, backbone: Backbone, latent: Sequence[int], session: Session) -> None:
@@ -184,7 +192,7 @@ def edit_clip(
     ):
         edits = edit_shots(prepared, backbone, session, journal, sources)
         with session.meter.phase("decode and write"), torch.no_grad():
-            write_edit(plan, backbone, edits, prepared.pixels, stage.folder, session)
+            write_edit(plan, backbone, edits, prepared.pixels, stage.folder, session, prepared.tracks)
         run = describe_run(plan, backbone, edits, session)
         write_yaml(stage.folder / "run.yaml", run)
         folder = stage.commit()

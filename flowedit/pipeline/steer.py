@@ -106,7 +106,7 @@ def steer(
         if passes is not None:
             velocities["target"] = passes.target
             where = replace(where, mask=passes.mask, **remembered(where, passes, seen.device))
-        pair = None if passes is None else passes.pair
+        pair: Pair | None = None if passes is None else passes.pair
         if where.difference is not None:
             velocities = {side: where.difference.heard(side, each) for side, each in velocities.items()}
             pair = None if pair is None else where.difference.pair(pair)

@@ -29,7 +29,7 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
         away = "mode.target_negative=prompt" if settings.edit_strength is None else "no edit_strength"
         guided, scale = source, f"a source guidance scale other than 1, or {away}"
     several = "several objects: two words or more that pair up"
-    user = settings.user_mask is not None
+    user = settings.marked
     pairs = words.object_words(settings.source_words, settings.target_words)
     fresh = "mode=inversion_free"
     return {

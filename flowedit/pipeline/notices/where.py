@@ -26,7 +26,7 @@ def of_region(made: Brief) -> list[str]:
             notices.append("mask=difference reads no words (mask=both joins the two)")
         return notices + _of_objects(made)
     if not made.attended:
-        if not settings.user_mask:
+        if not settings.marked:
             notices.append("mask=none and no user mask: a global edit, the whole frame may change")
         elif settings.mask.name in ("difference", "both") or (
             settings.mask.name == "attention" and words.phrases(settings.source_words + settings.target_words)
@@ -35,7 +35,7 @@ def of_region(made: Brief) -> list[str]:
             notices.append(f"the user mask replaces that of {of} (mask.user=join joins the two)")
         return notices
     if not sides:
-        what = "the user mask alone" if settings.user_mask else "a global edit, the whole frame may change"
+        what = "the user mask alone" if settings.marked else "a global edit, the whole frame may change"
         notices.append(f"no words to read attention for: {what} (give --source-words or --target-words)")
     elif len(sides) == 1 and "source" in editor.sides:
         other = "target" if "source" in sides else "source"

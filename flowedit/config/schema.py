@@ -215,6 +215,21 @@ class Settings:
         generate=True,
         data=False,
     )
+    save: str | None = option(
+        "what is kept of each step, in edit_steps/: steps (states, velocities, masks) | maps (attention) | sheet (a "
+        "contact sheet of the clean clip)",
+        typed="steps,maps,sheet",
+        written="text",
+        role="place",
+        data=False,
+    )
+    log: str | None = option(
+        "other programs' logs of the steps, in edit_logs/: tensorboard | wandb (offline) | wandb_online (sent)",
+        typed="tensorboard,wandb",
+        written="text",
+        role="place",
+        data=False,
+    )
     runtime: RuntimeOptions = option(
         "where and how the networks run: auto (the fastest that fits), or a preset for a size of GPU memory",
         typed="NAME",

@@ -62,9 +62,7 @@ class AttentionMask:
 
         M is their sum joined with the user's mask; where it is 0 all count alike. The step's mask is not changed by it.
         """
-        self.gather()
-        newest = [self._smooth(i, new[-1]) if new else self._maps[i] for i, new in enumerate(self._pending)]
-        soft = self._of_edited(apart(self._hard(newest), self._decay))
+        soft = self._of_edited(apart(self._hard(self.newest()), self._decay))
         if self._user is not None:
             soft = torch.cat([soft, (self._user - soft.sum(0, keepdim=True)).clamp_min(0.0)])
         total = soft.sum(0, keepdim=True)
@@ -132,6 +130,11 @@ class AttentionMask:
                 strengths[:, k] = strong[:, i]
         whole = grow(close(hard, self._close), self._grow)
         return contest(whole.transpose(0, 1), strengths.transpose(0, 1))
+
+    def newest(self) -> list[Tensor | None]:
+        """The last maps of each side, of whom the mask was made, smoothed; None before any."""
+        self.gather()
+        return [self._smooth(i, new[-1]) if new else self._maps[i] for i, new in enumerate(self._pending)]
 
     def gather(self) -> None:
         """Note each side's new maps: a step's mask is of all its evaluations, `weights` of the newest."""

@@ -13,6 +13,7 @@ from flowedit.language.tasks import TASKS
 from flowedit.masks import marks
 from flowedit.media import cuts
 from flowedit.messages import FileMissingError, InputError
+from flowedit.pipeline.logs import asked
 from flowedit.pipeline.plan import Brief, brief
 from flowedit.pipeline.source import Clip
 from flowedit.pocket import Vocabulary, unknown_words
@@ -43,6 +44,7 @@ def check(settings: Settings, clip: Clip) -> Brief:
     marks.check(settings.marks, clip.video.shown, len(clip.selection.indices))
     cuts.check(settings.cuts, len(clip.selection.indices))
     check_shape(clip)
+    asked.check(settings)
     return made
 
 

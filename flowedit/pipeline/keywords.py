@@ -63,6 +63,8 @@ class ClipOptions(MethodOptions, total=False):
     start: int
     fps: str | float | None
     out: Place | None
+    save: str | Sequence[str] | None
+    log: str | Sequence[str] | None
 
 
 class LoadOptions(ClipOptions, total=False):

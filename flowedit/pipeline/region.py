@@ -38,6 +38,8 @@ class Region:
     state: Callable[[], dict[str, Tensor]] = dict
     """What the mask remembers between two steps; `restore` takes it back."""
     restore: Callable[[Mapping[str, Tensor]], None] = lambda state: None
+    maps: Callable[[], dict[str, Tensor]] = dict
+    """The last maps that the mask was made from, by side, and `difference`."""
     difference: DifferenceMap | None = None
     """What is to hear the velocities, or the pair of them, for a mask of their difference."""
 
@@ -98,6 +100,10 @@ def region(
         def state() -> dict[str, Tensor]:
             return attention.state() | {name: each for held in partly for name, each in held.state().items()}
 
+        def maps_of() -> dict[str, Tensor]:
+            names = [*seen, *(["difference"] if made.difference else [])]
+            return {name: each for name, each in zip(names, attention.newest(), strict=True) if each is not None}
+
         attention = attention_mask.AttentionMask(
             takes,
             settings.mask,
@@ -117,6 +123,7 @@ def region(
             looks=looks,
             state=state,
             restore=restore,
+            maps=maps_of,
             difference=difference,
         )
 

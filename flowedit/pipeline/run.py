@@ -26,6 +26,9 @@ from flowedit.metrics.pixels import psnr
 from flowedit.networks import placement
 from flowedit.networks.acceleration import Acceleration
 from flowedit.pipeline.checks import check, check_editor, check_prompt
+from flowedit.pipeline.logs.asked import STEPS
+from flowedit.pipeline.logs.finish import finish, watching
+from flowedit.pipeline.logs.watcher import Watcher
 from flowedit.pipeline.marked import joined, tracks_of
 from flowedit.pipeline.notices.shape import of_cuts, of_margins, of_shots
 from flowedit.pipeline.notices.start import Shape, of_download, of_pass, of_start
@@ -190,10 +193,13 @@ def edit_clip(
         staging(place, clip.video.path.stem, EDIT, inputs) as stage,
         unfinished(stage, key, session) as journal,
     ):
+        watcher = watching(plan, session, journal.place(STEPS, stage.folder))
         edits = edit_shots(prepared, backbone, session, journal, sources)
         with session.meter.phase("decode and write"), torch.no_grad():
             write_edit(plan, backbone, edits, prepared.pixels, stage.folder, session, prepared.tracks)
         run = describe_run(plan, backbone, edits, session)
+        if watcher is not None:
+            finish(watcher, plan, backbone, edits, run, stage.folder)
         write_yaml(stage.folder / "run.yaml", run)
         folder = stage.commit()
         forget_others(stage, key)
@@ -264,6 +270,8 @@ def _edited(
     if prepared.mask is not None:
         section = between(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
         user = user_latent(working_mask(shot, section), plan.spec, shot.geometry)
+    if isinstance(session.watch, Watcher):
+        session.watch.begin(x_src)
     own, said = own_latents(plan.spec, shot.geometry), len(session.notices)
     done = steer(plan.brief, backbone, x_src, plan.grid, shot.windows, own, session, user, journal)
     mask = None if done.mask is None else done.mask.cpu()

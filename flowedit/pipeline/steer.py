@@ -119,7 +119,9 @@ def steer(
             where.restore,
             lambda: sent(seen) - before,
         )
-        z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, where.gather, pair)
+        z, reports = run_editor(
+            brief, x_src, velocities, grid, where.mask, own, session, steps, where.gather, pair, where.maps
+        )
     return Steered(z, where.final(), where.objects(), steps.evaluations + sent(seen) - before, reports)
 
 
@@ -237,6 +239,7 @@ def run_editor(
     steps: Steps | None = None,
     gather: Callable[[], None] = lambda: None,
     pair: Pair | None = None,
+    maps: Callable[[], Mapping[str, Tensor]] = dict,
 ) -> tuple[Tensor, dict[str, float]]:
     """The brief's editor on latents (1, C, F, h, w) float32, and what it reports; the clip's own frames at `own`.
 
@@ -251,7 +254,7 @@ def run_editor(
 
     session.announce("edit", (len(grid) - 1) * editor.passes(settings.mode))
     steps = steps or Steps(Journal(), session.shot, None)
-    listener = Listener(velocities, mask, session, steps, gather, x_src.device, pair)
+    listener = Listener(velocities, mask, session, steps, gather, x_src.device, pair, maps)
     inputs = EditorInputs(
         x_src=x_src,
         velocities=listener.velocities,
@@ -297,14 +300,16 @@ class Listener:
         gather: Callable[[], None],
         device: torch.device,
         pair: Pair | None = None,
+        maps: Callable[[], Mapping[str, Tensor]] = dict,
     ) -> None:
+        self._maps = maps
         self._session, self._steps, self._gather, self._device = session, steps, gather, device
         self.last_mask = None if callable(mask) else mask
         """The mask that the last step had, as far as it was asked for."""
         self._mask: Tensor | None = None
         self._last: dict[Side, Tensor] = {}
         self._over = steps.reached > 0
-        if session.callback is None and not self._over:
+        if session.callback is None and session.watch is None and not self._over:
             self.velocities, self.mask, self.pair = velocities, mask, pair
         else:
             self.pair = None if pair is None else self._paired(pair)
@@ -354,11 +359,13 @@ class Listener:
                 last = time.monotonic()
                 step.check()
             self._steps.took(step)
-            if session.callback is None:
+            if session.callback is None and session.watch is None:
                 return None
-            whole = replace(step, mask=self._mask, velocities=dict(self._last), shot=session.shot)
+            whole = replace(step, mask=self._mask, velocities=dict(self._last), maps=self._maps(), shot=session.shot)
             self._mask = None
-            if session.callback(whole):
+            if session.watch is not None:
+                session.watch(whole)
+            if session.callback is not None and session.callback(whole):
                 step.check()
                 raise Stop(brief.editor.clean(brief.settings.mode, whole), step.index, step.total)
             return None

@@ -25,7 +25,7 @@ BASE = {
 
 ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has tests of its own
     *("clip", "size", "frames", "start", "fps", "cuts", "fit", "out", "composite", "user_mask", "backbone", "runtime"),
-    *("box", "point"),
+    *("box", "point", "save", "log"),
     *("mode.name", "mask.name", "quality.name", "averaging.name", "mode.times", "mode.reconstruction", "mask.user"),
     *("source", "target", "instruction", "caption"),
     "mode.preset",  # a name for run.yaml

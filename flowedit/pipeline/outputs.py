@@ -13,10 +13,13 @@ import yaml
 
 from flowedit.messages import FileError, FileTakenError, NoFolderError
 
-EDIT = ("edit.mp4", "compare.mp4", "mask.mp4", "mask_plain.mp4", "edit_steps", "edit_logs", "run.yaml")
+ROW_FILES = tuple(f"row_{number}.mp4" for number in range(33))
+"""A row of results, of an editor that has one (`mode=flowopt`)."""
 
 FOLDERS = ("edit_steps", "edit_logs")
-"""Those of them that are folders."""
+"""Folders of an edit: what is saved of its steps, and other programs' logs."""
+
+EDIT = ("edit.mp4", "compare.mp4", "mask.mp4", "mask_plain.mp4", "run.yaml", *ROW_FILES, *FOLDERS)
 
 GENERATE = ("video.mp4", "run.yaml")
 

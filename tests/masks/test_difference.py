@@ -6,6 +6,7 @@ from edits import steered
 from fields import ToyBackbone
 
 from flowedit.config import compose
+from flowedit.editors.spec import EDITORS
 from flowedit.masks.difference import DifferenceMap
 from flowedit.masks.shapes import close
 from flowedit.messages import InputError
@@ -115,8 +116,19 @@ def test_several_objects_share_it_by_their_own_attention():
     assert made.objects.sum(0).max() <= 1 + 1e-5
 
 
+@pytest.mark.parametrize("mode", [name for name, spec in EDITORS.items() if spec.difference])
+def test_every_mode_that_says_so_has_it(mode):
+    made = edit(mode=mode, strength=1.0, quality="best")
+    hard = made.mask >= 0.999
+    inside = torch.zeros_like(hard)
+    inside[LocalBackbone.box] = True
+    assert hard[inside].float().mean() > 0.5
+    assert hard[~inside].float().mean() < 0.1
+    assert torch.isfinite(made.z).all()
+
+
 def test_modes_without_both_velocities_at_a_step_are_refused_by_name():
-    for mode in ("random_noise", "inversion"):
+    for mode in ("random_noise", "inversion", "rf_inversion", "steerflow", "dnaedit", "splitflow"):
         with pytest.raises(InputError, match=rf"mode={mode} has not: .*inversion_free"):
             check_difference(brief(compose.compose(BASE | {"mode": mode})))
     made = brief(compose.compose(BASE | {"mode.target_only_steps": 4}))

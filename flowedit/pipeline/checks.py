@@ -10,8 +10,10 @@ from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
+from flowedit.masks import marks
 from flowedit.media import cuts
 from flowedit.messages import FileMissingError, InputError, listed
+from flowedit.pipeline.logs import asked
 from flowedit.pipeline.plan import Brief, brief
 from flowedit.pipeline.source import Clip
 from flowedit.pocket import Vocabulary, unknown_words
@@ -38,10 +40,13 @@ def check(settings: Settings, clip: Clip) -> Brief:
     check_kind(made)
     check_region(made)
     check_guidance(made)
+    check_difference(made)
     if settings.user_mask is not None and not Path(settings.user_mask).exists():
         raise FileMissingError(f"mask {settings.user_mask} does not exist: check its path")
+    marks.check(settings.marks, clip.video.shown, len(clip.selection.indices))
     cuts.check(settings.cuts, len(clip.selection.indices))
     check_shape(clip)
+    asked.check(settings)
     return made
 
 
@@ -53,12 +58,12 @@ def check_kind(made: Brief) -> None:
     from flowedit.editors.spec import EDITORS  # imports torch, as what made the brief did
 
     settings, editor, name = made.settings, made.editor, made.settings.mode.name
-    masked, parts = bool(made.sides) or settings.user_mask is not None, settings.target_parts or ()
+    masked, parts = made.masked, settings.target_parts or ()
     if masked and not editor.masked:
         able = listed([other for other, each in EDITORS.items() if each.masked])
         raise InputError(f"mode={name} takes no mask: set mask=none and no user mask, or choose one of {able}")
     if editor.needs_mask and not masked:
-        raise InputError(f"mode={name} needs a mask: give words of what changes with mask=attention, or a user mask")
+        raise InputError(f"mode={name} needs a mask: give words of what changes, mask=difference, or a user mask")
     if parts and editor.parts == "none":
         able = listed([other for other, each in EDITORS.items() if each.parts != "none"])
         raise InputError(f"mode={name} takes no target_parts: leave them out, or choose one of {able}")
@@ -93,6 +98,18 @@ def check_guidance(made: Brief) -> None:
         )
 
 
+def check_difference(made: Brief) -> None:
+    """Raise InputError for a mask of the velocity difference in a mode that has not both velocities at a step."""
+    from flowedit.editors.spec import EDITORS  # imports torch, as what made the brief did
+
+    if made.difference and not made.editor.difference:
+        able = ", ".join(name for name, editor in EDITORS.items() if editor.difference)
+        raise InputError(
+            f"mask={made.settings.mask.name} needs both velocities in each step, which mode={made.settings.mode.name} "
+            f"has not: choose mask=attention or one of the modes {able}"
+        )
+
+
 def check_shape(clip: Clip) -> None:
     """Raise InputError for a clip in whose shape no model sees a picture."""
     (height, width), name = clip.video.shown, clip.video.path
@@ -117,8 +134,10 @@ def check_words(settings: Settings) -> None:
     edited = dict(zip(("source", "target"), changed(settings), strict=True))
     if useless := ", ".join(edited[task.wordless]):
         raise InputError(f"task={settings.task} takes no {task.wordless}_words, {useless!r}: {task.alone}")
-    if not edited[task.words] and settings.user_mask is None:
-        raise InputError(f"task={settings.task} needs {task.words}_words, or a user mask, that say where")
+    if not edited[task.words] and not settings.marked and settings.mask.name not in ("difference", "both"):
+        raise InputError(
+            f"task={settings.task} needs {task.words}_words, a user mask, or mask=difference, that say where"
+        )
 
 
 def changed(settings: Settings) -> tuple[list[str], list[str]]:
@@ -135,6 +154,11 @@ def check_editor(made: Brief, steps: int) -> None:
     evaluated = editor.sides if editor.evaluated is None else editor.evaluated(settings.mode, steps)
     unseen = made.sides and not set(made.sides) & set(evaluated)
     lost = "source" not in evaluated and not all(each.target for each in made.objects)
+    if made.difference and steps and len(evaluated) < 2:
+        raise InputError(
+            f"the {steps} steps that are run follow the target alone: mask={settings.mask.name} needs steps that see "
+            "both prompts; give a lower mode.target_only_steps"
+        )
     if "source" in editor.sides and steps and (unseen or lost):
         raise InputError(
             f"the {steps} steps that are run follow the target alone: the source prompt is never evaluated and "

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy as np
@@ -48,6 +48,8 @@ class MethodOptions(TypedDict, total=False):
     draws: int
     seed: int
     user_mask: Place | np.ndarray | None
+    box: str | Sequence[Any] | None
+    point: str | Sequence[Any] | None
     composite: bool | Literal["auto"]
     size: str | None
     cuts: tuple[int, ...] | list[int] | Literal["auto", "none"]
@@ -63,6 +65,8 @@ class ClipOptions(MethodOptions, total=False):
     start: int
     fps: str | float | None
     out: Place | None
+    save: str | Sequence[str] | None
+    log: str | Sequence[str] | None
 
 
 class LoadOptions(ClipOptions, total=False):

@@ -31,6 +31,8 @@ class Brief:
     editor: EditorSpec
     attended: bool
     """Whether the mask is to come from attention, if there are words."""
+    difference: bool
+    """Whether the mask is to come from the difference of the velocities, alone or with that of attention."""
     unseen: bool
     """Whether one of several objects has its words where no prompt is evaluated, and so no mask."""
     objects: tuple[words.ObjectWords, ...]
@@ -55,6 +57,11 @@ class Brief:
     """Batch rows that one window of one shot sends through the network; `run.yaml` counts those of all."""
 
     @property
+    def masked(self) -> bool:
+        """Whether there is a mask: of attention, of the difference, or the user's."""
+        return bool(self.sides) or self.difference or self.settings.marked
+
+    @property
     def reads_source(self) -> bool:
         """Whether the source prompt is evaluated."""
         return _reads_source(self.settings, self.editor)
@@ -70,8 +77,9 @@ def brief(settings: Settings) -> Brief:
     from flowedit.editors.spec import EDITORS, Counts  # imports torch, which sizes and windows need not wait for
 
     editor = EDITORS[settings.mode.name]
-    replaced = settings.user_mask is not None and settings.mask.user == "replace"
-    attended = settings.mask.name != "none" and not replaced
+    replaced = settings.marked and settings.mask.user == "replace"
+    attended = settings.mask.name in ("attention", "both") and not replaced
+    difference = settings.mask.name in ("difference", "both") and not replaced
     apart = attended and settings.mask.objects == "apart"
     pairs = words.object_words(settings.source_words, settings.target_words) if apart else ()
     reads_source = _reads_source(settings, editor)
@@ -101,9 +109,23 @@ def brief(settings: Settings) -> Brief:
     counts = Counts(steps, rows["source"], rows["target"], settings.draws, guided, len(parts))
     cost = editor.cost(settings.mode, counts)
     own = settings.object_guidance_scales is not None and bool(objects)
-    region = editor.region(settings.mode) if sides or settings.user_mask is not None else None
+    region = editor.region(settings.mode) if sides or difference or settings.marked else None
     return Brief(
-        settings, editor, attended, unseen, objects, sides, from_source, own, region, scales, steps, guided, parts, cost
+        settings,
+        editor,
+        attended,
+        difference,
+        unseen,
+        objects,
+        sides,
+        from_source,
+        own,
+        region,
+        scales,
+        steps,
+        guided,
+        parts,
+        cost,
     )
 
 
@@ -123,7 +145,7 @@ def _target_scales(settings: Settings, objects: Sequence[words.ObjectWords]) -> 
             f"object_guidance_scales {list(scales)}: {len(changed)} numbers are needed, one for each object that is "
             f"edited ({named})"
         )
-    return scales if settings.user_mask is None else (*scales, settings.target_guidance_scale)
+    return (*scales, settings.target_guidance_scale) if settings.marked else scales
 
 
 def intervals(settings: Settings) -> int:
@@ -301,7 +323,7 @@ def load_of(of: Brief | Settings, latent: tuple[int, int, int, int]) -> Load:
     """
     if isinstance(of, Settings):
         plain = {of.source_guidance_scale, of.target_guidance_scale} == {1.0}
-        return Load(latent, (1 if plain else 2) * of.draws, of.draws, 0 if of.mask.name == "none" else 1)
+        return Load(latent, (1 if plain else 2) * of.draws, of.draws, 1 if of.mask.name in ("attention", "both") else 0)
     draws, objects = of.settings.draws, max(1, len(of.objects)) if of.sides else 0
     source, target = (rows_of(of, side) for side in ("source", "target"))
     rows = max(target, source if "source" in of.editor.sides else 1)

@@ -107,22 +107,18 @@ def steer(
         if passes is not None:
             velocities["target"] = passes.target
             where = replace(where, mask=passes.mask, **remembered(where, passes, seen.device))
+        pair: Pair | None = None if passes is None else passes.pair
+        if where.difference is not None:
+            velocities = {side: where.difference.heard(side, each) for side, each in velocities.items()}
+            pair = None if pair is None else where.difference.pair(pair)
         recalled = brief.editor.recalls and brief.editor.recalls(brief.settings.mode, len(grid) - 1)
-        steps = Steps(
-            journal or Journal(),
-            session.shot,
-            recalled,
-            where.state,
-            where.restore,
-            lambda: sent(seen) - before,
-        )
-        pair = None if passes is None else passes.pair
+        kept, done = journal or Journal(), lambda: sent(seen) - before
+        steps = Steps(kept, session.shot, recalled, where.state, where.restore, done)
         row: dict[int, Tensor] = {}
-        z, reports = run_editor(
-            brief, x_src, velocities, grid, where.mask, own, session, steps, where.gather, pair, parts, row
-        )
-    kept = tuple(row[number] for number in sorted(row))
-    return Steered(z, where.final(), where.objects(), steps.evaluations + sent(seen) - before, reports, kept)
+        heard = (where.gather, pair, where.maps)
+        z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, *heard, parts, row)
+    results = tuple(row[number] for number in sorted(row))
+    return Steered(z, where.final(), where.objects(), steps.evaluations + sent(seen) - before, reports, results)
 
 
 def sent(backbone: Backbone) -> Evaluations:
@@ -187,6 +183,7 @@ def run_editor(
     steps: Steps | None = None,
     gather: Callable[[], None] = lambda: None,
     pair: Pair | None = None,
+    maps: Callable[[], Mapping[str, Tensor]] = dict,
     parts: Sequence[Velocity] = (),
     row: dict[int, Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
@@ -208,7 +205,7 @@ def run_editor(
 
     session.announce("edit", (len(grid) - 1) * editor.passes(settings.mode))
     steps = steps or Steps(Journal(), session.shot, None)
-    listener = Listener(velocities, mask, session, steps, gather, x_src.device, pair)
+    listener = Listener(velocities, mask, session, steps, gather, x_src.device, pair, maps)
     inputs = EditorInputs(
         x_src=x_src,
         velocities=listener.velocities,
@@ -257,14 +254,16 @@ class Listener:
         gather: Callable[[], None],
         device: torch.device,
         pair: Pair | None = None,
+        maps: Callable[[], Mapping[str, Tensor]] = dict,
     ) -> None:
+        self._maps = maps
         self._session, self._steps, self._gather, self._device = session, steps, gather, device
         self.last_mask = None if callable(mask) else mask
         """The mask that the last step had, as far as it was asked for."""
         self._mask: Tensor | None = None
         self._last: dict[Side, Tensor] = {}
         self._over = steps.reached > 0
-        if session.callback is None and not self._over:
+        if session.callback is None and session.watch is None and not self._over:
             self.velocities, self.mask, self.pair = velocities, mask, pair
         else:
             self.pair = None if pair is None else self._paired(pair)
@@ -316,11 +315,13 @@ class Listener:
                 last = time.monotonic()
                 step.check()
             self._steps.took(step)
-            if session.callback is None:
+            if session.callback is None and session.watch is None:
                 return None
-            whole = replace(step, mask=self._mask, velocities=dict(self._last), shot=session.shot)
+            whole = replace(step, mask=self._mask, velocities=dict(self._last), maps=self._maps(), shot=session.shot)
             self._mask = None
-            if session.callback(whole):
+            if session.watch is not None:
+                session.watch(whole)
+            if session.callback is not None and session.callback(whole):
                 step.check()
                 raise Stop(brief.editor.clean(brief.settings.mode, whole), step.index, step.total)
             return None

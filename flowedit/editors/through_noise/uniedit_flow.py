@@ -90,6 +90,7 @@ EDITORS.add(
         cost=_cost,
         passes=lambda options: 2,
         recalls=lambda options, steps: (*range(steps), 2 * steps - 1),
+        difference=True,
         rises=lambda options, steps: steps,
     ),
 )

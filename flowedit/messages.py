@@ -116,8 +116,23 @@ def first_line(error: BaseException) -> str:
     return said or "it gives no reason"
 
 
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+"""A number inside a name."""
+
+
+def _numbers(name: str) -> list[float]:
+    return [float(number) for number in NUMBER.findall(name)]
+
+
 def nearest(key: str, known: Iterable[str]) -> str:
-    """What to add to a complaint about an unknown key: the known one that it resembles, or nothing."""
+    """What to add to a complaint about an unknown key: the known one that it resembles, or nothing.
+
+    Where the numbers in it alone are wrong, those with the nearest ones, such as 'gpu_8gb' or 'gpu_12gb' for gpu_10gb.
+    """
+    known = list(known)
+    if alike := [name for name in known if NUMBER.sub("#", name) == NUMBER.sub("#", key)]:
+        away = {name: sum(abs(a - b) for a, b in zip(_numbers(name), _numbers(key), strict=True)) for name in alike}
+        return f"; did you mean {' or '.join(repr(name) for name in alike if away[name] == min(away.values()))}?"
     by_tail = {name.rpartition(".")[2]: name for name in known} | {name: name for name in known}
     near = difflib.get_close_matches(key, by_tail, 1, 0.65) or difflib.get_close_matches(
         key.rpartition(".")[2], by_tail, 1, 0.65

@@ -5,11 +5,27 @@ import pickle
 import pytest
 
 from flowedit.cli.progress import RichMonitor
-from flowedit.messages import FileError, InputError, cut, first_line, listed, one_line, printable
+from flowedit.messages import FileError, InputError, cut, first_line, listed, nearest, one_line, printable
 
 
 def test_words_in_a_row():
     assert [listed(["a", "b", "c"][:count]) for count in range(4)] == ["", "a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("gpu_10gb", "'gpu_8gb' or 'gpu_12gb'"),
+        ("gpu_11gb", "'gpu_12gb'"),
+        ("gpu_1000gb", "'gpu_80gb'"),
+        ("gpu_8", "'gpu_8gb'"),
+        ("cogvideox-7b", "'cogvideox-5b'"),
+        ("gqu_80gb", "'gpu_80gb'"),
+    ],
+)
+def test_a_wrong_number_leads_to_the_nearest_one(key, meant):
+    known = iter(["auto", "cpu", "gpu_8gb", "gpu_12gb", "gpu_24gb", "gpu_80gb", "cogvideox-2b", "cogvideox-5b"])
+    assert nearest(key, known) == f"; did you mean {meant}?"
 
 
 def test_a_value_of_ten_thousand_letters_loses_its_middle():

@@ -124,7 +124,8 @@ class Settings:
         bench=True,
     )
     edit_strength: float | None = option(
-        "how hard the edit pulls away from the source prompt: 0 not at all, 1 by the target's guidance scale",
+        "how hard the edit pulls away from the source prompt: 0 not at all, 1 as far as the target's guidance scale "
+        "says, 5 at most; unset (null): plain guidance, away from the negative prompt",
         least=0,
         most=5,
         bench=True,

@@ -111,8 +111,13 @@ def _target_scales(settings: Settings, objects: Sequence[words.ObjectWords]) -> 
 
 def intervals(settings: Settings) -> int:
     """How many intervals of the grid are run."""
-    steps = len(settings.mode.times or ()) - 1 if settings.mode.grid == "given" else settings.steps
+    steps = whole_grid(settings)
     return min(int(settings.strength * steps + 1e-9), steps)
+
+
+def whole_grid(settings: Settings) -> int:
+    """How many intervals the grid has at strength 1."""
+    return len(settings.mode.times or ()) - 1 if settings.mode.grid == "given" else settings.steps
 
 
 def network_evaluations(settings: Settings) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flowedit.editors.spec import ModeOptions
 
 _LATE = {"AveragingOptions": "flowedit.editors.averaging", "ModeOptions": "flowedit.editors.spec"}
-"""Options of rooms that import torch, which `flowedit --help` does without."""
+"""Options that stand beside the editors, all of which `flowedit --help` does without."""
 
 
 def __getattr__(name: str) -> type[ModeOptions] | type[AveragingOptions]:

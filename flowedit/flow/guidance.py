@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Container
 
-from torch import Tensor
-
+from flowedit.tensors import Tensor
 from flowedit.types import Scale, Velocity
 
 

@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from flowedit.declare import option
 from flowedit.editors.common import blend, counted, mask_at, on_host
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
 from flowedit.flow.solvers import SOLVERS, Solver, euler, evaluations, heard, solve
+from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Noise, Step, Stop, Velocity
 
 

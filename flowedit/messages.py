@@ -1,8 +1,10 @@
 """What users read: the errors, each in one line, the nearest name that is known, names in a row."""
 
 import difflib
+import logging
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 
 class Error(Exception):
@@ -95,6 +97,26 @@ def cut(text: str) -> str:
 
 def _middle(text: str, most: int) -> str:
     return f"{text[: 2 * most // 3]} … {text[-(most // 3 - 3) :]}"
+
+
+OF_TORCHAO = {
+    "torch.utils._pytree": "is an Enum subclass and is now natively supported",
+    "diffusers.quantizers.torchao.torchao_quantizer": "Unable to import `torchao` Tensor objects",
+}
+"""What torchao makes other libraries log when they are imported, by logger; none of it is a user's to mend.
+
+The second is about checkpoints that torchao itself saved, of which we read none.
+"""
+
+
+def hush_torchao() -> None:
+    """Let these lines, and no others, stay unsaid, whoever imports the libraries first."""
+    for name, text in OF_TORCHAO.items():
+        logging.getLogger(name).addFilter(partial(_other_than, text))
+
+
+def _other_than(text: str, record: logging.LogRecord) -> bool:
+    return text not in record.getMessage()
 
 
 def printable(text: str) -> str:

@@ -23,9 +23,6 @@ from flowedit.pipeline.plan import asked_size, default_size, native_size, seen_o
 from flowedit.pretrained import layout
 from flowedit.types import BackboneSpec, Geometry
 
-NOTES = "flowedit.json"
-"""What a checkpoint of ours says of itself."""
-
 USUAL_TASK = "replace"
 """What is none of the others, and so an edit of which nothing is said yet."""
 
@@ -126,18 +123,18 @@ def found(settings: Settings, cache: Path) -> AskedModel:
         drawn = memory.released(chosen.name or "") if place is None else None
     else:
         raise InputError("backbone=folder needs backbone.path=DIR (on the command line, --backbone DIR)")
-    notes: Mapping[str, Any] = {}
+    notes: dict[str, Any] = {}
     if place is not None:
         if lost := layout.lacking(place):
             raise InputError(f"backbone {str(place)!r} lacks {lost[0]}: download it again")
         drawn = memory.of_folder(place)
-        notes = layout.read_json(place / NOTES) if (place / NOTES).is_file() else {}
+        notes = layout.notes(place)
     name = chosen.name or (place.resolve().name if place is not None else str(chosen.repository))
-    return AskedModel(name, settings, place, drawn, None if drawn is None else _spec(drawn, notes, name))
+    return AskedModel(name, settings, place, drawn, None if drawn is None else _spec(drawn, notes, name, place))
 
 
-def _spec(drawn: Blueprint, notes: Mapping[str, Any], name: str) -> BackboneSpec:
-    world = notes if "classes" in notes else None
+def _spec(drawn: Blueprint, notes: dict[str, Any], name: str, place: Path | None) -> BackboneSpec:
+    world = None if place is None else layout.world(place, notes)
     return replace(shapes.of_blueprint(drawn, notes), name=name, world=world)
 
 

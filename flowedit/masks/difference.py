@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-import torch
-from torch import Tensor
-
+from flowedit.tensors import Tensor, torch
 from flowedit.types import Pair, Side, Velocity
 
 

@@ -1,5 +1,7 @@
 """A mask without words: where the target's velocity differs from the source's."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 
 from flowedit.tensors import Tensor, torch

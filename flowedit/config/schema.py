@@ -11,6 +11,7 @@ from flowedit.backbones.options import BackboneOptions, RuntimeOptions
 from flowedit.config.options import check_ranges
 from flowedit.config.quality import QualityOptions
 from flowedit.declare import option
+from flowedit.masks.marks import Mark, marks
 from flowedit.masks.options import MaskOptions
 from flowedit.media.rates import frame_rate
 from flowedit.messages import InputError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from flowedit.editors.spec import ModeOptions
 
 _LATE = {"AveragingOptions": "flowedit.editors.averaging", "ModeOptions": "flowedit.editors.spec"}
-"""Options of rooms that import torch, which `flowedit --help` does without."""
+"""Options that stand beside the editors, all of which `flowedit --help` does without."""
 
 
 def __getattr__(name: str) -> type[ModeOptions] | type[AveragingOptions]:
@@ -107,7 +108,9 @@ class Settings:
         choices="task",
         default="replace",
     )
-    mask: MaskOptions = option("where a mask comes from", typed="{attention,none}", choices="mask", bench=True)
+    mask: MaskOptions = option(
+        "where a mask comes from", typed="{attention,difference,both,none}", choices="mask", bench=True
+    )
     averaging: AveragingOptions = option(
         "how a step's draws become one flow",
         typed="{mean,differential,differential_first}",
@@ -130,7 +133,8 @@ class Settings:
         bench=True,
     )
     edit_strength: float | None = option(
-        "how hard the edit pulls away from the source prompt: 0 not at all, 1 by the target's guidance scale",
+        "how hard the edit pulls away from the source prompt: 0 not at all, 1 as far as the target's guidance scale "
+        "says, 5 at most; unset (null): plain guidance, away from the negative prompt",
         least=0,
         most=5,
         bench=True,
@@ -147,6 +151,11 @@ class Settings:
         bench=True,
         needs="common_scale",
     )
+    guidance_rule: Literal["plain", "zero_star", "rectified"] = option(
+        "how a guidance scale acts: plain | zero_star (CFG-Zero*) | rectified (Rectified-CFG++)",
+        bench=True,
+        needs="guided_side",
+    )
     object_guidance_scales: tuple[float, ...] | None = option(
         "of several objects: a target scale for each that is edited, in their order",
         least=0,
@@ -157,6 +166,21 @@ class Settings:
     seed: int = option("random seed; flowedit edit takes several, such as 1,2,3", least=0, generate=True, needs="noise")
     user_mask: str | None = option(
         "video, image or folder of frames; white is edited", typed="FILE|DIR", written="text", role="clip"
+    )
+    box: str | None = option(
+        "a box around what is edited, followed through the clip, in pixels of the clip as shown; give it several times "
+        "for several",
+        typed="X,Y,W,H[@FRAME]",
+        written="text",
+        role="clip",
+        several=True,
+    )
+    point: str | None = option(
+        "a point on what is edited, in pixels: it grows to what moves with it and looks like it, and is followed too",
+        typed="X,Y[@FRAME]",
+        written="text",
+        role="clip",
+        several=True,
     )
     composite: bool | Literal["auto"] = option(
         "blend the edit into the original pixels through the mask; auto is on with a mask", typed="{auto,true,false}"
@@ -203,6 +227,21 @@ class Settings:
         generate=True,
         data=False,
     )
+    save: str | None = option(
+        "what is kept of each step, in edit_steps/: steps (states, velocities, masks) | maps (attention) | sheet (a "
+        "contact sheet of the clean clip)",
+        typed="steps,maps,sheet",
+        written="text",
+        role="place",
+        data=False,
+    )
+    log: str | None = option(
+        "other programs' logs of the steps, in edit_logs/: tensorboard | wandb (offline) | wandb_online (sent)",
+        typed="tensorboard,wandb",
+        written="text",
+        role="place",
+        data=False,
+    )
     runtime: RuntimeOptions = option(
         "where and how the networks run: auto (the fastest that fits), or a preset for a size of GPU memory",
         typed="NAME",
@@ -214,7 +253,17 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        self.rate, self.frame_size  # noqa: B018  (they raise on what they cannot read)
+        self.rate, self.frame_size, self.marks  # noqa: B018  (they raise on what they cannot read)
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Boxes and points."""
+        return marks(self.box, self.point)
+
+    @property
+    def marked(self) -> bool:
+        """Whether a user's mask says where: a file, boxes or points."""
+        return self.user_mask is not None or bool(self.marks)
 
     @property
     def rate(self) -> Fraction | None:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from torch import Tensor
-
 from flowedit.declare import Registry, option
 from flowedit.editors.averaging import Average, mean
+from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Noise, Pair, Side, Step, Velocity
 
 
@@ -144,6 +143,8 @@ class EditorSpec:
     """How many of its first steps lead up to noise: stopped there, it has edited nothing yet."""
     region: Callable[[Any], tuple[float, int] | None] = lambda options: None
     """(margin in shorter sides of the latent, steps between two whole ones) of its region pass; None without one."""
+    difference: bool = False
+    """Whether a step evaluates both sides at one time before it asks for its mask, so that mask=difference is known."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of a plug-in: settings of the edit that its mode sets (strength, scales); ours stand in conf/mode."""
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-import torch
 from einops import rearrange
-from torch import Tensor
+
+from flowedit.tensors import Tensor, torch
 
 
 def distance(binary: Tensor) -> Tensor:
@@ -37,6 +37,14 @@ def soften(binary: Tensor, decay: float) -> Tensor:
 def grow(binary: Tensor, reach: float) -> Tensor:
     """1 at every site within `reach` sites of a 1 of its frame: (B, K, F, H, W) in {0, 1} to the same."""
     return binary if reach == 0 else (distance(binary) <= reach + 1e-4).to(binary.dtype)
+
+
+def close(binary: Tensor, reach: float) -> Tensor:
+    """Grown by `reach` sites and shrunk again: (B, K, F, H, W) in {0, 1} to the same, with narrow gaps filled.
+
+    What lies beyond the border counts as inside when it shrinks, so that nothing of a mask at the border is lost.
+    """
+    return binary if reach == 0 else (distance(1.0 - grow(binary, reach)) > reach + 1e-4).to(binary.dtype)
 
 
 def union(masks: Sequence[Tensor]) -> Tensor:

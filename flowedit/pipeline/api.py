@@ -14,10 +14,11 @@ from flowedit.config.compose import GROUPS, OPTIONS, compose, current
 from flowedit.config.compose import options as names
 from flowedit.config.quality import QualityOptions
 from flowedit.config.schema import Settings
+from flowedit.masks.marks import written
 from flowedit.media.probe import Video, probe
 from flowedit.messages import InputError
 from flowedit.pipeline import run
-from flowedit.pipeline.checks import check
+from flowedit.pipeline.checks import check, check_learned
 from flowedit.pipeline.generation import generate_clip
 from flowedit.pipeline.keywords import (
     ClipOptions,
@@ -199,6 +200,7 @@ def edit_frames(
     settings = instruction.complete(settings_of(_without_files(options)), told)
     clip = array_clip(array, fps, settings)
     check(settings, clip)  # before a download
+    check_learned(settings, run.here(settings))
     look(cancel)
     backbone = run.load_backbone(settings, told.notice)
     return run.edit_array(settings, backbone, clip, Session(backbone.device, told, callback, cancel, told.notices))
@@ -245,6 +247,7 @@ def generate_settings(
     check_place(settings.out, GENERATE)
     look(cancel)
     told = LoggingMonitor(monitor, log=False)
+    check_learned(settings, run.here(settings), alone=True)
     backbone = run.load_backbone(settings, told.notice)
     return generate_clip(settings, backbone, Session(backbone.device, monitor, callback, cancel, told.notices))
 
@@ -262,6 +265,7 @@ def edit_settings(
     told = LoggingMonitor(monitor, log=False)
     settings = instruction.complete(settings, told, video=video)
     check(settings, open_clip(settings, video))
+    check_learned(settings, run.here(settings))
     look(cancel)  # before minutes of loading
     backbone = run.load_backbone(settings, told.notice)
     session = Session(backbone.device, monitor, callback, cancel, told.notices)
@@ -299,6 +303,10 @@ def flattened(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
             flat[key] = saved_mask(value)
         elif key == "user_mask" and value is not None:
             flat[key] = path_of(value, key, "an image, a video or a folder, or one array")
+        elif key in ("box", "point"):
+            flat[key] = written(value.tolist() if isinstance(value, np.ndarray) else value)
+        elif key in ("save", "log") and isinstance(value, (list, tuple)):
+            flat[key] = ",".join(map(str, value))
         elif isinstance(value, np.ndarray):
             raise InputError(f"{key} is an array: it takes a text, a number or a path")
         elif "." in key:
@@ -334,7 +342,7 @@ def _kind(given: Any) -> str:
 
 def _without_files(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of an edit of frames in memory; raises InputError for those of files."""
-    if lost := [key for key in ("clip", "out") if options.get(key) is not None]:
+    if lost := [key for key in ("clip", "out", "save", "log") if options.get(key) is not None]:
         raise InputError(f"{', '.join(lost)}: frames in memory have no file; flowedit.edit(clip, ...) edits one")
     return dict(options)
 

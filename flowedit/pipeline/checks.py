@@ -10,12 +10,15 @@ from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
+from flowedit.masks import marks
 from flowedit.media import cuts
 from flowedit.messages import FileMissingError, InputError, listed
+from flowedit.pipeline.logs import asked
 from flowedit.pipeline.plan import Brief, brief
 from flowedit.pipeline.source import Clip
 from flowedit.pocket import Vocabulary, unknown_words
 from flowedit.pocket.world import GROUNDS, MOTIONS
+from flowedit.pretrained import layout
 from flowedit.types import Backbone
 
 STRIP = 16
@@ -37,10 +40,14 @@ def check(settings: Settings, clip: Clip) -> Brief:
     check_words(settings)
     check_kind(made)
     check_region(made)
+    check_guidance(made)
+    check_difference(made)
     if settings.user_mask is not None and not Path(settings.user_mask).exists():
         raise FileMissingError(f"mask {settings.user_mask} does not exist: check its path")
+    marks.check(settings.marks, clip.video.shown, len(clip.selection.indices))
     cuts.check(settings.cuts, len(clip.selection.indices))
     check_shape(clip)
+    asked.check(settings)
     return made
 
 
@@ -52,12 +59,12 @@ def check_kind(made: Brief) -> None:
     from flowedit.editors.spec import EDITORS  # imports torch, as what made the brief did
 
     settings, editor, name = made.settings, made.editor, made.settings.mode.name
-    masked, parts = bool(made.sides) or settings.user_mask is not None, settings.target_parts or ()
+    masked, parts = made.masked, settings.target_parts or ()
     if masked and not editor.masked:
         able = listed([other for other, each in EDITORS.items() if each.masked])
         raise InputError(f"mode={name} takes no mask: set mask=none and no user mask, or choose one of {able}")
     if editor.needs_mask and not masked:
-        raise InputError(f"mode={name} needs a mask: give words of what changes with mask=attention, or a user mask")
+        raise InputError(f"mode={name} needs a mask: give words of what changes, mask=difference, or a user mask")
     if parts and editor.parts == "none":
         able = listed([other for other, each in EDITORS.items() if each.parts != "none"])
         raise InputError(f"mode={name} takes no target_parts: leave them out, or choose one of {able}")
@@ -74,6 +81,34 @@ def check_region(made: Brief) -> None:
     for name, chosen in shared.items():
         if made.region is not None and chosen:
             raise InputError(f"mode.region=true and runtime.{name} do not go together: leave one out")
+
+
+def check_guidance(made: Brief) -> None:
+    """Raise InputError for what a rule of guidance that is not affine in its scale, or looks ahead, cannot carry."""
+    settings, rule = made.settings, made.settings.guidance_rule
+    if rule == "plain":
+        return
+    for name, chosen in (("mode.region=true", made.region), ("edit_strength", settings.edit_strength)):
+        if chosen is not None:
+            raise InputError(f"{name} and guidance_rule={rule} do not go together: leave one out")
+    rises = made.editor.rises(settings.mode, made.steps) > 0
+    if rule == "rectified" and rises and set(made.scales["source"]) != {1.0}:
+        raise InputError(
+            f"guidance_rule=rectified looks ahead on the way down, and mode={settings.mode.name} goes up under "
+            "source_guidance_scale: set it to 1, or take guidance_rule=zero_star"
+        )
+
+
+def check_difference(made: Brief) -> None:
+    """Raise InputError for a mask of the velocity difference in a mode that has not both velocities at a step."""
+    from flowedit.editors.spec import EDITORS  # imports torch, as what made the brief did
+
+    if made.difference and not made.editor.difference:
+        able = ", ".join(name for name, editor in EDITORS.items() if editor.difference)
+        raise InputError(
+            f"mask={made.settings.mask.name} needs both velocities in each step, which mode={made.settings.mode.name} "
+            f"has not: choose mask=attention or one of the modes {able}"
+        )
 
 
 def check_shape(clip: Clip) -> None:
@@ -100,8 +135,10 @@ def check_words(settings: Settings) -> None:
     edited = dict(zip(("source", "target"), changed(settings), strict=True))
     if useless := ", ".join(edited[task.wordless]):
         raise InputError(f"task={settings.task} takes no {task.wordless}_words, {useless!r}: {task.alone}")
-    if not edited[task.words] and settings.user_mask is None:
-        raise InputError(f"task={settings.task} needs {task.words}_words, or a user mask, that say where")
+    if not edited[task.words] and not settings.marked and settings.mask.name not in ("difference", "both"):
+        raise InputError(
+            f"task={settings.task} needs {task.words}_words, a user mask, or mask=difference, that say where"
+        )
 
 
 def changed(settings: Settings) -> tuple[list[str], list[str]]:
@@ -118,6 +155,11 @@ def check_editor(made: Brief, steps: int) -> None:
     evaluated = editor.sides if editor.evaluated is None else editor.evaluated(settings.mode, steps)
     unseen = made.sides and not set(made.sides) & set(evaluated)
     lost = "source" not in evaluated and not all(each.target for each in made.objects)
+    if made.difference and steps and len(evaluated) < 2:
+        raise InputError(
+            f"the {steps} steps that are run follow the target alone: mask={settings.mask.name} needs steps that see "
+            "both prompts; give a lower mode.target_only_steps"
+        )
     if "source" in editor.sides and steps and (unseen or lost):
         raise InputError(
             f"the {steps} steps that are run follow the target alone: the source prompt is never evaluated and "
@@ -159,6 +201,15 @@ def check_prompt(made: Brief, backbone: Backbone, name: str, alone: bool = False
             if holes >= set(range(start, end)):
                 raise InputError(f"{name}_words: {spec.name} cannot read {prompt[start:end]!r}: say it in English")
     return [f"{called}: {spec.name} cannot read {prompt[a:b]!r}" for a, b in lost if spans and prompt[a:b].strip()]
+
+
+def check_learned(settings: Settings, folder: Path | None, alone: bool = False) -> None:
+    """What `check_prompt` refuses of words that a small backbone never learned, by its folder, before it is opened."""
+    if folder is None or (world := layout.world(folder, layout.notes(folder))) is None:
+        return
+    backbone = (settings.backbone.path is None and settings.backbone.name) or folder.resolve().name
+    for name in ("target",) if alone else ("source", "target", "negative_prompt"):
+        _check_learned(settings, backbone, Vocabulary(**world), name, getattr(settings, name) or "", alone)
 
 
 def _check_learned(

@@ -57,6 +57,10 @@ class Journal:
         """Whether what is saved is kept at all."""
         return self._folder is not None
 
+    def place(self, name: str, otherwise: Path) -> Path:
+        """Where files of this name are made that a killed edit goes on with: in the folder, or else in another one."""
+        return (otherwise if self._folder is None else self._folder) / name
+
     @property
     def holds(self) -> bool:
         """Whether there is something in it to go on from."""

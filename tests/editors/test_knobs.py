@@ -25,6 +25,7 @@ BASE = {
 
 ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has tests of its own
     *("clip", "size", "frames", "start", "fps", "cuts", "fit", "out", "composite", "user_mask", "backbone", "runtime"),
+    *("box", "point", "save", "log"),
     *("mode.name", "mask.name", "quality.name", "averaging.name", "mode.times", "mode.reconstruction", "mask.user"),
     *("source", "target", "instruction", "caption"),
     "mode.preset",  # a name for run.yaml
@@ -47,6 +48,7 @@ MOVES = {
     "steps": (7, "inversion_free", {}),
     "draws": (2, "inversion_free", {}),
     "seed": (1, "inversion_free", {}),
+    "guidance_rule": ("zero_star", "inversion_free", {}),
     "object_guidance_scales": ([3.0, 8.0], "inversion_free", TWO),
     "mask.objects": ("joined", "inversion_free", TWO),
     "window": (5, "inversion_free", {}),
@@ -110,6 +112,7 @@ MOVES = {
     "mask.threshold": ("mean", "inversion_free", {}),
     "mask.quantile": (0.5, "inversion_free", {"mask.threshold": "quantile"}),
     "mask.pool": (0.4, "inversion_free", {}),
+    "mask.close": (0.2, "inversion_free", {"mask.threshold": "quantile"}),
     "mask.grow": (0.1, "inversion_free", {}),
     "mask.decay": (3.0, "inversion_free", {}),
     "mask.smooth_frames": (1.0, "inversion_free", {}),
@@ -128,11 +131,13 @@ IN_OTHER_MODES = [
     *[("inversion", k, MOVES[k][0]) for k in ("steps", "strength", "source_guidance_scale")],
     *[("inversion", k, MOVES[k][0]) for k in ("mask.decay", "mask.pool", "source_words", "target_words", "mode.grid")],
     *[(mode, "object_guidance_scales", [3.0, 8.0]) for mode in ("random_noise", "inversion")],
+    *[("inversion_free", "mask", name) for name in ("difference", "both", "none")],
     *[("inversion", "mode.solver", solver) for solver in ("midpoint", "fireflow", "uni_inv")],
     ("random_noise", "mode.solver", "fireflow"),
     ("random_noise", "mask.preserve", True),
     ("inversion", "mask.preserve", True),
     ("inversion", "edit_strength", 2.0),
+    *[(mode, "guidance_rule", "rectified") for mode in ("random_noise", "inversion_free", "dnaedit", "rf_inversion")],
     ("inversion_free", "mode.noise", "antithetic"),
     *[(mode, "window", "auto") for mode in ("random_noise", "inversion")],
 ]

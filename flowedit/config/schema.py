@@ -152,7 +152,7 @@ class Settings:
         needs="common_scale",
     )
     guidance_rule: Literal["plain", "zero_star", "rectified"] = option(
-        "how a guidance scale acts: plain | zero_star (CFG-Zero*) | rectified (Rectified-CFG++)",
+        "how a guidance scale acts: plain | zero_star (CFG Zero*) | rectified (Rectified CFG++)",
         bench=True,
         needs="guided_side",
     )

@@ -116,7 +116,8 @@ def test_edits_lie_under_readable_names(done):
 
 def test_the_folder_holds_tables_a_page_and_the_runs(done):
     out = done[0] / "out"
-    names = {"rows.jsonl", "table.csv", "table.json", "table.txt", "index.html", "run.yaml", ".jobs", "edits"}
+    names = {"rows.jsonl", "table.csv", "table.json", "table.tex", "table.txt"}
+    names |= {"index.html", "run.yaml", ".jobs", "edits"}
     assert {path.name for path in out.iterdir()} == names
     with (out / "table.csv").open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))

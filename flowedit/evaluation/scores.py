@@ -190,6 +190,7 @@ def _wanted(sample: Sample, names: Sequence[str], named: bool) -> tuple[str, ...
         "mask": sample.mask,
         "truth": sample.truth,
         "questions": sample.questions,
+        "pairs": None if sample.still else True,
         "target": (flags.get("source") and flags.get("target")) or None,
     }
     needs = {name: METRICS[name].needs for name in names}

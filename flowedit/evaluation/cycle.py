@@ -17,10 +17,13 @@ OTHER_WAY = {"add": "remove", "remove": "add"}
 def back(settings: Settings, edit: Path) -> Settings:
     """The settings that edit the file `edit` back to its source; it is read whole, as it shows the chosen frames alone.
 
-    Raises InputError for a user mask beside a part of the clip, as its frames are not those of the edit.
+    Sub-prompts of the target have none of the source to go back by, and are left out.
+
+    Raises InputError for a user mask or a box beside a part of the clip, as their frames are not those of the edit.
     """
-    if settings.user_mask is not None and (settings.start or settings.frames is not None or settings.fps is not None):
-        raise InputError("an edit of a part of a clip is not edited back inside a user mask: leave start, frames, fps")
+    part = settings.start or settings.frames is not None or settings.fps is not None
+    if part and (settings.user_mask is not None or settings.box):
+        raise InputError("an edit of a part of a clip is not edited back inside a user mask or box: leave out the part")
     return replace(
         settings,
         clip=str(edit),
@@ -28,6 +31,7 @@ def back(settings: Settings, edit: Path) -> Settings:
         target=settings.source,
         source_words=settings.target_words,
         target_words=settings.source_words,
+        target_parts=None,
         instruction=None,
         caption=None,
         task=OTHER_WAY.get(settings.task, settings.task),

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-
+from flowedit.tensors import Tensor, torch
 from flowedit.types import Callback, Mask, Step
 
 INSIDE = 0.5

@@ -24,7 +24,7 @@ def test_the_prompts_and_words_are_swapped_and_the_edit_is_read_whole(tmp_path):
     assert (made.seed, made.mode, made.steps) == (3, settings.mode, settings.steps)
     gone = compose.compose({"source": "a fox", "target": "grass", "source_words": "fox", "task": "remove"})
     assert back(gone, tmp_path / "e.mp4").task == "add"
-    with pytest.raises(ValueError, match="not edited back inside a user mask"):
+    with pytest.raises(ValueError, match="not edited back inside a user mask or box"):
         back(compose.compose({**flags, "user_mask": "m.png", "frames": "5"}), tmp_path / "e.mp4")
 
 

@@ -22,8 +22,8 @@ from rich.table import Table
 
 from flowedit.config import compose, edit_file
 from flowedit.config.folder import folder
-from flowedit.evaluation import sweep
 from flowedit.evaluation.results import tables
+from flowedit.evaluation.sweeps import edit as sweep
 
 BEGUN = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 

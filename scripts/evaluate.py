@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 
 from flowedit.config import compose
 from flowedit.config.folder import folder
-from flowedit.evaluation import sweep
 from flowedit.evaluation.options import evaluation
+from flowedit.evaluation.sweeps import edit as sweep
 
 MADE: dict[str, Any] = {}
 """The results of each point of a sweep by its name, such as steps-20; a failed edit in one ends no other.

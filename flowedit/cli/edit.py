@@ -19,7 +19,7 @@ from flowedit.cli.flags import (
     texts_of,
     with_instruction,
 )
-from flowedit.evaluation import sweep
+from flowedit.evaluation.sweeps import edit as sweep
 from flowedit.messages import InputError
 
 ABOUT = {

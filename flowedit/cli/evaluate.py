@@ -1,6 +1,7 @@
 """The commands that run many edits: `flowedit compare`, `evaluate` and `bench`."""
 
 import argparse
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from flowedit.cli.flags import (
 from flowedit.config.defaults import read
 from flowedit.declare import options_of
 from flowedit.evaluation.options import EngineOptions, EvaluationOptions
-from flowedit.messages import InputError
+from flowedit.messages import FileError, InputError
 
 if TYPE_CHECKING:
     from flowedit.evaluation.files import Results
@@ -37,7 +38,7 @@ ABOUT = {
 
 OWN = options_of(EvaluationOptions)
 """The declarations of an evaluation's own options."""
-EVALUATE = tuple(name for name, option in OWN.items() if option.flag and name not in ("also", "edits"))
+EVALUATE = tuple(name for name, option in OWN.items() if option.flag and name not in ("also", "edits", "sweep"))
 COMPARE = tuple(name for name in EVALUATE if name in ("modes", "metrics", "evaluations", "out"))
 BENCH = tuple(name for name in EVALUATE if name not in ("do", "metrics", "protocol", "flow"))
 """Flags of each command, beside those that add a method or another's edits."""
@@ -63,6 +64,8 @@ EPILOGS = {
 examples:
   flowedit compare --example fox
   flowedit compare examples/fox.mp4 "replace the fox with a panda" --source "a fox moves right over green grass"
+  flowedit compare --example fox --modes all --evaluations 48 --export table.tex
+  flowedit compare --example fox --modes inversion_free --sweep strength=0.5,0.7,0.9 --sweep seed=0,1,2
 {CODES.format(what="edits or scores")}""",
     "evaluate": f"""\
 DATASET: a YAML list of edits, a folder in FiVE-Bench's layout, or pocket (scenes whose true edits are known)
@@ -91,6 +94,8 @@ def compare_parser() -> argparse.ArgumentParser:
     mask = "video, image or folder of frames; white may change, the rest is scored as background"
     parser.add_argument("--score-mask", metavar="FILE|DIR", help=mask)
     _add_rest(parser, "CLIP | key=value", "a video file or an edit's YAML file")
+    _add_sweep(parser)
+    _add_export(parser)
     parser.set_defaults(run=_compare)
     return parser
 
@@ -102,6 +107,8 @@ def evaluate_parser() -> argparse.ArgumentParser:
     _add(parser, "evaluate", (*EVALUATE, *ENGINE))
     parser.add_argument("--edits", metavar=OWN["edits"].typed, action="append", help=OWN["edits"].help)
     _add_rest(parser, "DATASET | key=value", "what to edit, see below")
+    _add_sweep(parser)
+    _add_export(parser)
     parser.set_defaults(run=_evaluate)
     return parser
 
@@ -127,7 +134,41 @@ def _add(parser: argparse.ArgumentParser, name: str, flags: Sequence[str]) -> No
         option = OWN[flag] if flag in OWN and flag != "engine" else engine["name" if flag == "engine" else flag]
         usual = OUT[name] if flag == "out" else _usual(name, flag)
         text = option.help + (f" (default {usual})" if usual else "")
-        parser.add_argument(f"--{flag.replace('_', '-')}", metavar=option.typed, help=text.replace("%", "%%"))
+        names = ("--modes", "--methods") if flag == "modes" else (f"--{flag.replace('_', '-')}",)
+        parser.add_argument(*names, dest=flag, metavar=option.typed, help=text.replace("%", "%%"))
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sweep", metavar=OWN["sweep"].typed, action="append", help=OWN["sweep"].help)
+
+
+TABLES = (".csv", ".json", ".tex")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    text = "write the table here too: FILE ends in .csv, .json or .tex (LaTeX with booktabs); may be given again"
+    parser.add_argument("--export", metavar="FILE", action="append", default=[], help=text)
+
+
+def _exports(options: argparse.Namespace) -> list[Path]:
+    """Where the table is to be copied to; raises InputError or FileError before any work."""
+    files = [Path(text) for text in options.export]
+    for file in files:
+        if file.suffix.lower() not in TABLES:
+            raise InputError(f"--export {str(file)!r} ends in none of {', '.join(TABLES)}: name a file that does")
+        if file.is_dir() or not file.absolute().parent.is_dir():
+            raise FileError(f"--export {str(file)!r} cannot be written: give a file in a folder that exists")
+    return files
+
+
+def _exported(made: "Results", files: Sequence[Path]) -> None:
+    for file in files:
+        table = made.folder / f"table{file.suffix.lower()}"
+        try:
+            if file.absolute() != table.absolute():
+                shutil.copyfile(table, file)
+        except OSError as error:
+            raise FileError(f"--export {str(file)!r} cannot be written: {error.strerror or error}") from error
 
 
 def _usual(name: str, flag: str) -> str:
@@ -159,7 +200,8 @@ def _compare(options: argparse.Namespace) -> int:
     if asked and options.instruction is UNSET:
         options.instruction = asked["instruction"]
     settings, rest = evaluation(_evaluation_flags(options, COMPARE), overrides, "compare")
-    for key in (name for name in OWN if name not in (*COMPARE, "also", "engine", "flow")):
+    files = _exports(options)
+    for key in (name for name in OWN if name not in (*COMPARE, "also", "sweep", "engine", "flow")):
         if any(text.startswith(f"{key}=") for text in overrides):
             raise InputError(f"compare has no {key}: it edits one clip (flowedit evaluate has it)")
     with monitor_of(options.quiet) as monitor:
@@ -170,6 +212,7 @@ def _compare(options: argparse.Namespace) -> int:
         if options.dry_run:
             return _list(evaluate.job_table(settings, chosen, pair))
         made = compare.compare(settings, chosen, pair, monitor)
+    _exported(made, files)
     return tell(made)
 
 
@@ -187,6 +230,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.edits:
         flags["edits"] = options.edits
     settings, rest = evaluation(flags, overrides)
+    files = _exports(options)
     with monitor_of(options.quiet) as monitor:
         from flowedit.evaluation import evaluate, plan
 
@@ -194,6 +238,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         if options.dry_run:
             return _list(evaluate.job_table(settings, chosen))
         made = evaluate.evaluate(settings, chosen, monitor)
+    _exported(made, files)
     return tell(made)
 
 
@@ -214,6 +259,8 @@ def _bench(options: argparse.Namespace) -> int:
 def _evaluation_flags(options: argparse.Namespace, flags: Sequence[str]) -> dict[str, Any]:
     """What was given of an evaluation's flags, as conf/evaluate.yaml has them."""
     made: dict[str, Any] = {} if options.also is None else {"also": options.also}
+    if getattr(options, "sweep", None):
+        made["sweep"] = options.sweep
     for name in flags:
         value = getattr(options, name)
         if value is None or name == "workers":

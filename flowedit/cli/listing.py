@@ -59,16 +59,23 @@ def _marked(registry: Any, rows: Iterable[tuple[str, tuple[str, ...]]]) -> Itera
 def _editors() -> Iterator[tuple[str, ...]]:
     from flowedit.editors.spec import EDITORS
 
-    yield from _marked(EDITORS, [(name, (spec.about,)) for name, spec in EDITORS.items()])
+    yield from _marked(EDITORS, [(name, (_with_good_at(name, spec.about),)) for name, spec in EDITORS.items()])
 
 
 def _presets() -> Iterator[tuple[str, ...]]:
     from flowedit.config.folder import folder
 
     for path in sorted((folder() / "mode").glob("*.yaml")):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        if any(line.strip().startswith("preset:") for line in lines):
-            yield path.stem, next(line for line in lines if line.startswith("# ") and "@package" not in line)[2:]
+        if any(line.strip().startswith("preset:") for line in path.read_text(encoding="utf-8").splitlines()):
+            yield path.stem, _with_good_at(path.stem, "")
+
+
+def _with_good_at(mode: str, about: str) -> str:
+    """What a mode is, with its paper where its file says it, and what it is good at."""
+    from flowedit.config.mode_lines import GOOD_AT, mode_lines
+
+    lines = mode_lines(mode)
+    return (lines.what or about) + (f" {GOOD_AT}{lines.good_at}" if lines.good_at else "")
 
 
 def _backbones() -> Iterator[tuple[str, ...]]:

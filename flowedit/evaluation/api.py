@@ -19,7 +19,7 @@ from flowedit.types import Monitor
 
 OWN = tuple(options_of(EvaluationOptions))
 CLIP = tuple(name for name, option in OPTIONS.items() if option.role == "clip")
-LISTS = ("modes", "also", "metrics", "kinds", "edits")
+LISTS = ("modes", "also", "sweep", "metrics", "kinds", "edits")
 ALONE = ("dataset", "do", "edits", "protocol", "first_seed", "scenes", "kinds", "engine")
 """Options of an evaluation that one clip has not."""
 
@@ -27,6 +27,7 @@ ALONE = ("dataset", "do", "edits", "protocol", "first_seed", "scenes", "kinds", 
 class _ComparedOptions(MethodOptions, total=False):
     modes: Sequence[str]
     also: Sequence[str]
+    sweep: Sequence[str]
     metrics: Sequence[str]
     evaluations: int | Literal["own", "equal"]
     flow: Literal["dis", "raft"]
@@ -54,7 +55,8 @@ def compare(
 ) -> Results:
     """One clip, or an edit's YAML file, by several methods at equal cost: `compare("clip.mp4", source=..., ...)`.
 
-    `modes` are the methods, `also` more of them as texts of overrides; the other options are those of `flowedit.edit`
+    `modes` are the methods ("all" for every one), `also` more of them as texts of overrides, `sweep` values that each
+    takes (`["seed=0,1,2"]`); the other options are those of `flowedit.edit`
     and hold for all. The result names the folder, whose index.html shows it all, and holds the scores as rows.
     Raises flowedit.Error, in one line, before a model is loaded.
     """

@@ -8,6 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from flowedit.config.edit_file import SUFFIXES, over
 from flowedit.evaluation import files, places
 from flowedit.evaluation.datasets import listing
@@ -16,15 +18,14 @@ from flowedit.evaluation.engine.store import open_store
 from flowedit.evaluation.files import Results
 from flowedit.evaluation.gather import carry_out
 from flowedit.evaluation.options import EvaluationOptions
-from flowedit.evaluation.plan import Comparison, PlannedEdit, apart, at_budget, complete, plan
+from flowedit.evaluation.plan import Comparison, PlannedEdit, apart, at_budget, complete, plan, willing
 from flowedit.evaluation.report.page import Exhibit
+from flowedit.evaluation.sweeps.lattice import Lattice
 from flowedit.media import probe, reader
 from flowedit.media.pictures import grid
 from flowedit.media.pixels import resize
 from flowedit.media.writer import Writer
 from flowedit.messages import FileMissingError, InputError
-from flowedit.pipeline.checks import check
-from flowedit.pipeline.source import open_clip
 from flowedit.types import Monitor
 
 
@@ -57,46 +58,43 @@ def compare(options: EvaluationOptions, comparison: Comparison, sample: Sample, 
     Beside an evaluation's files it leaves grid.mp4, the source and all edits. Raises as `evaluate` does, and
     ValueError for what is wrong with the clip.
     """
-    chosen, names = at_budget(options, comparison)
+    comparison = at_budget(options, comparison)
     out = Path(options.out or Path("outputs") / "compare" / sample.name)
-    title = f"{sample.name}: {len(names)} methods"
-    comparison = replace(comparison, methods=tuple(chosen))
-    return side_by_side(options, comparison, sample, title, (out, out / places.EDITS), monitor)
+    return side_by_side(options, comparison, sample, "methods", (out, out / places.EDITS), monitor)
 
 
 def side_by_side(
     options: EvaluationOptions,
     comparison: Comparison,
     sample: Sample,
-    title: str,
+    what: str,
     folders: tuple[Path, Path],
     monitor: Monitor,
 ) -> Results:
     """One clip by the methods of the comparison as they are; `folders` are that of the results and that of the edits.
 
-    Raises as `compare` does.
+    `what` is how the page's title calls them, such as "methods". Raises as `compare` does.
     """
-    chosen, (out, edits) = list(comparison.methods), folders
-    names = tuple(method.name for method in chosen)
-    dataset = complete(Dataset(sample.name, (sample,)), chosen, monitor)
+    out, edits = folders
+    dataset = complete(Dataset(sample.name, (sample,)), comparison.methods, monitor)
     (sample,) = dataset.samples
     if sample.problem is not None:
         raise InputError(sample.problem)
     look = functools.cache(probe.probe)
-    for method in chosen:
-        settled = method.on({**sample.flags, "clip": str(sample.clip.absolute())})
-        check(settled, open_clip(settled, look(Path(str(settled.clip)))))
+    comparison = willing(comparison, sample, look)
     options = replace(options, engine=replace(options.engine, workers=options.engine.workers or 1))
     files.check_place(out)
-    planned = plan(dataset, chosen, options, None, look=look, say=monitor.notice)
-    planned, chosen, names = apart(planned, chosen, names, monitor)
+    planned = plan(dataset, comparison.methods, options, None, look=look, say=monitor.notice)
+    planned, comparison = apart(planned, comparison)
+    names = comparison.names
     with open_store(out) as store:
         shown = places.layout(planned, edits, flat=True)
         made = carry_out(planned, options, comparison, store, monitor, None, monitor, look, shown)
-        write_grid(planned, made.exhibits[0], out / "grid.mp4", monitor, look)
+        write_grid(planned, made.exhibits[0], comparison.lattices, out / "grid.mp4", monitor, look)
         header = {"clip": str(sample.clip), "evaluation": files.about(options)}
-        files.write(out, title, files.facts(options), made, chosen, names, header, monitor)
-    return Results(out, made.rows, names, False, files.notes(chosen))
+        title = f"{sample.name}: {len(names)} {what}"
+        files.write(out, title, files.facts(options), made, comparison, names, header, monitor)
+    return Results(out, made.rows, names, False, files.notes(comparison))
 
 
 LEAST, MOST = 192, 360
@@ -106,11 +104,16 @@ CHUNK = 8
 
 
 def write_grid(
-    planned: Sequence[PlannedEdit], exhibit: Exhibit, path: Path, monitor: Monitor, look: probe.Prober
+    planned: Sequence[PlannedEdit],
+    exhibit: Exhibit,
+    lattices: Sequence[Lattice],
+    path: Path,
+    monitor: Monitor,
+    look: probe.Prober,
 ) -> None:
     """Write the frames that the edits show, at the source's rate; nothing where no edit was made.
 
-    `look` probes a clip.
+    The rows are those of the `lattices` of a sweep, each after the source. `look` probes a clip.
     """
     settings = next((p.settings for p in planned if p.settings is not None and p.method in exhibit.edits), None)
     if settings is None or exhibit.clip is None:
@@ -118,20 +121,38 @@ def write_grid(
         return
     info = look(Path(str(settings.clip)))
     chosen = reader.select(info, settings.start, settings.frames, settings.rate)
-    edits = [look(file) for file in exhibit.edits.values()]
-    count = min(len(chosen.indices), *(file.frames for file in edits))
+    edits = {name: look(file) for name, file in exhibit.edits.items()}
+    count = min(len(chosen.indices), *(file.frames for file in edits.values()))
     height = min(max(info.size[0], LEAST), MOST)
     width = max(1, round(height * float(info.size[1] * info.pixel_aspect) / info.size[0]))
-    labels = ["source", *exhibit.edits]
-    columns = len(labels) if len(labels) < 4 else math.ceil(math.sqrt(len(labels)))
-    monitor.phase("grid", count)
-    readers = [reader.read(info, chosen.indices[:count], CHUNK)]
-    readers += [reader.read(file, list(range(count)), CHUNK) for file in edits]
-    grids = (
-        grid([resize(part, (height, width)) for part in parts], labels, columns) for parts in zip(*readers, strict=True)
+    cells = _cells(list(edits), lattices)
+    columns = (
+        1 + len(lattices[0].columns) if lattices else len(cells) if len(cells) < 4 else math.isqrt(len(cells) - 1) + 1
     )
+    monitor.phase("grid", count)
+    readers = {"source": reader.read(info, chosen.indices[:count], CHUNK)}
+    readers |= {name: reader.read(file, list(range(count)), CHUNK) for name, file in edits.items()}
+
+    def pictures(parts: Mapping[str, np.ndarray]) -> np.ndarray:
+        sized = {name: resize(part, (height, width)) for name, part in parts.items()}
+        blank = np.zeros_like(sized["source"])
+        return grid([sized.get(name, blank) for name, _ in cells], [label for _, label in cells], columns)
+
+    grids = (pictures(dict(zip(readers, parts, strict=True))) for parts in zip(*readers.values(), strict=True))
     first = next(grids)
     with Writer(path, first.shape[1:3], chosen.fps) as writer:
-        for pictures in chain([first], grids):
-            writer.write(pictures)
-            monitor.advance(len(pictures))
+        for frames in chain([first], grids):
+            writer.write(frames)
+            monitor.advance(len(frames))
+
+
+def _cells(edits: Sequence[str], lattices: Sequence[Lattice]) -> list[tuple[str, str]]:
+    """The places of the grid in turn: what is shown, by its name, and its label; a name without an edit is blank."""
+    if not lattices:
+        return [(name, name) for name in ("source", *edits)]
+    made = []
+    for lattice in lattices:
+        for row, names in zip(lattice.rows, lattice.cells, strict=True):
+            labels = [" ".join(filter(None, [lattice.title, row, column])) for column in lattice.columns]
+            made += [("source", "source"), *zip(names, labels, strict=True)]
+    return made

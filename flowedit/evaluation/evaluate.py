@@ -29,13 +29,15 @@ def evaluate(options: EvaluationOptions, comparison: Comparison, monitor: Monito
     Raises ValueError, OSError or ConnectionError, in one line and before a model is loaded, for what holds for all;
     what is wrong with one edit alone is a row.
     """
-    chosen, names = at_budget(options, comparison)
+    comparison = at_budget(options, comparison)
     out = Path(options.out or Path("outputs") / "evaluate" / Path(_named(options)).stem)
     files.check_place(out if point is None else out / point)
-    dataset = complete(_dataset(options, out / "clips"), chosen, monitor)
+    dataset = complete(_dataset(options, out / "clips"), comparison.methods, monitor)
     threads, look = 1, functools.cache(probe.probe)
-    planned = plan(dataset, chosen, options, threads, options.do != "score", look, comparison.base, monitor.notice)
-    planned, chosen, names = apart(planned, chosen, names, monitor)
+    fetch, base = options.do != "score", comparison.base
+    planned = plan(dataset, comparison.methods, options, threads, fetch, look, base, monitor.notice)
+    planned, comparison = apart(planned, comparison)
+    names = (*comparison.names, *options.others)
     place = out if point is None else out / point
     with open_store(out) as store:
         shown = places.layout(planned, place / places.EDITS)
@@ -43,8 +45,8 @@ def evaluate(options: EvaluationOptions, comparison: Comparison, monitor: Monito
         header = {"dataset": _named(options), "evaluation": files.about(options)}
         title = f"{dataset.name}: {len(dataset.samples)} edits, {len(names)} methods"
         by_kind = options.protocol == "five"
-        files.write(place, title, files.facts(options), made, chosen, names, header, monitor, by_kind)
-    return Results(place, made.rows, names, by_kind, files.notes(chosen))
+        files.write(place, title, files.facts(options), made, comparison, names, header, monitor, by_kind)
+    return Results(place, made.rows, names, by_kind, files.notes(comparison))
 
 
 def job_table(options: EvaluationOptions, comparison: Comparison, sample: Sample | None = None) -> Table:
@@ -53,15 +55,16 @@ def job_table(options: EvaluationOptions, comparison: Comparison, sample: Sample
     The cost is that of one window: a clip longer than its window takes it as many times as it has windows, which only
     the backbone can say. Raises as they do.
     """
-    chosen, _ = at_budget(options, comparison)
+    comparison = at_budget(options, comparison)
     with tempfile.TemporaryDirectory(prefix="flowedit-") as place:
         dataset = _dataset(options, Path(place)) if sample is None else Dataset(sample.name, (sample,))
-        dataset = complete(dataset, chosen, QUIET, ask=False)
+        dataset = complete(dataset, comparison.methods, QUIET, ask=False)
         kind = "evaluate" if sample is None else "compare"
         stem = Path(_named(options)).stem if sample is None else sample.name
         store = Store(Path(options.out or Path("outputs") / kind / stem))
-        planned = plan(dataset, chosen, options, 1 if sample is None else None, fetch=False, base=comparison.base)
-        planned, _, _ = apart([p for p in planned if p.method != UNEDITED], chosen, (), QUIET)
+        threads = 1 if sample is None else None
+        planned = plan(dataset, comparison.methods, options, threads, fetch=False, base=comparison.base)
+        planned, comparison = apart([p for p in planned if p.method != UNEDITED], comparison)
         table = Table(box=box.SIMPLE, title_justify="left")
         for name in ("clip", "edit", "method", "network evaluations", "state"):
             table.add_column(name, overflow="fold", justify="right" if name == "network evaluations" else "left")
@@ -75,6 +78,7 @@ def job_table(options: EvaluationOptions, comparison: Comparison, sample: Sample
             table.add_row(p.sample.name, p.sample.edit, p.method, cost, state)
         scored = len(metrics(options)) if options.do != "edit" else 0
         table.title = f"{len(planned)} edits, {left} network evaluations to go (of one window), {scored} metrics each"
+        table.caption, table.caption_justify = "\n".join(comparison.told) or None, "left"
     return table
 
 

@@ -1,8 +1,8 @@
-"""What an evaluation leaves beside its jobs: rows.jsonl, table.csv, table.json, table.txt, index.html and run.yaml."""
+"""What an evaluation leaves beside its jobs: rows.jsonl, table.csv, .json, .tex and .txt, index.html and run.yaml."""
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 import yaml
 from rich.console import RenderableType
 
+from flowedit.config.mode_lines import mode_lines
 from flowedit.evaluation.gather import Evaluation
 from flowedit.evaluation.methods import PER_CLIP, Method
 from flowedit.evaluation.options import EvaluationOptions
-from flowedit.evaluation.report.page import Page, write_page
-from flowedit.evaluation.results import rows, tables
+from flowedit.evaluation.plan import Comparison
+from flowedit.evaluation.report.page import MethodNote, Page, write_page
+from flowedit.evaluation.results import latex, rows, tables
 from flowedit.evaluation.results.rows import Row, failures
 from flowedit.evaluation.results.summary import summaries
 from flowedit.machine import versions
@@ -23,7 +25,7 @@ from flowedit.pipeline.outputs import staging, write_yaml
 from flowedit.pipeline.record import plain
 from flowedit.types import Monitor
 
-FILES = ("rows.jsonl", "table.csv", "table.json", "table.txt", "index.html", "run.yaml")
+FILES = ("rows.jsonl", "table.csv", "table.json", "table.tex", "table.txt", "index.html", "run.yaml")
 
 COLUMNS = ("kind", "method", "metric", "mean", "low", "high", "n", "failed")
 
@@ -67,11 +69,19 @@ def facts(options: EvaluationOptions) -> dict[str, str]:
     return values
 
 
-def notes(chosen: Sequence[Method]) -> tuple[str, ...]:
-    """What to bear in mind of the methods' edits, a sentence each."""
-    if any(method.settings.composite is False for method in chosen):
-        return ("Edits are scored as the model made them, nothing of the source is blended back (composite=false).",)
-    return ()
+PLAIN = "Edits are scored as the model made them, nothing of the source is blended back (composite=false)."
+
+
+def notes(comparison: Comparison) -> tuple[str, ...]:
+    """What to bear in mind of the methods' edits, and which are left out, a sentence each."""
+    plain = any(method.settings.composite is False for method in comparison.methods)
+    return ((PLAIN,) if plain else ()) + comparison.told
+
+
+def method_notes(chosen: Sequence[Method]) -> tuple[MethodNote, ...]:
+    """Each mode and preset once: what it is, with its paper, and what it is good at."""
+    modes = dict.fromkeys(method.mode for method in chosen)
+    return tuple(MethodNote(mode, *mode_lines(mode)) for mode in modes if mode_lines(mode).what)
 
 
 def about(options: EvaluationOptions) -> dict[str, Any]:
@@ -84,7 +94,7 @@ def write(
     title: str,
     lines: Mapping[str, str],
     evaluation: Evaluation,
-    chosen: Sequence[Method],
+    comparison: Comparison,
     names: Sequence[str],
     header: Mapping[str, Any],
     monitor: Monitor,
@@ -97,8 +107,8 @@ def write(
     `lines` open the page and `header` opens run.yaml; `names` are all methods in order; `also` are more tables, at the
     end of table.txt.
     """
-    more = dict(extra or {})
-    runs = {method.name: method_settings(method) for method in chosen}
+    more, said = dict(extra or {}), notes(comparison)
+    runs = {method.name: method_settings(method) for method in comparison.methods}
     made = {"versions": versions(), "methods": runs}
     with staging(str(out), "evaluate", (*FILES, *more)) as stage:
         rows.write(evaluation.rows, stage.folder / "rows.jsonl")
@@ -108,17 +118,15 @@ def write(
             writer.writeheader()
             writer.writerows(cells)
         (stage.folder / "table.json").write_text(rows.dumps(cells, indent=1) + "\n", encoding="utf-8")
-        tables.show([*tables.tables(evaluation.rows, names, by_kind, notes(chosen)), *also], stage.folder / "table.txt")
+        (stage.folder / "table.tex").write_text(latex.tables(evaluation.rows, names, by_kind), encoding="utf-8")
+        tables.show([*tables.tables(evaluation.rows, names, by_kind, said), *also], stage.folder / "table.txt")
         for name, data in more.items():
             (stage.folder / name).write_bytes(data)
         write_yaml(stage.folder / "run.yaml", {**header, **made})
         texts = {name: _yaml({"settings": run, "versions": made["versions"]}) for name, run in runs.items()}
-        write_page(
-            Page(title, lines, evaluation.rows, names, evaluation.exhibits, texts, by_kind, notes(chosen)),
-            stage.folder / "index.html",
-            monitor,
-            out,
-        )
+        page = Page(title, lines, evaluation.rows, names, evaluation.exhibits, texts, by_kind, said)
+        page = replace(page, about=method_notes(comparison.methods), lattices=comparison.lattices)
+        write_page(page, stage.folder / "index.html", monitor, out)
         stage.commit()
 
 

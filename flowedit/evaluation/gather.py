@@ -47,6 +47,7 @@ def carry_out(
     finds each edit in.
     """
     for text in (
+        *comparison.told,
         *(text for method in comparison.methods for text in method.notices),
         *(_uneven(planned, options.evaluations == "own") if comparison.even else ()),
     ):

@@ -1,14 +1,15 @@
 """What is compared: modes of the configuration, and any of them with overrides."""
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from flowedit.config.compose import OPTIONS, compose, prompts, told
+from flowedit.config.compose import options as choices
 from flowedit.config.schema import Settings
 from flowedit.evaluation.results.summary import REFERENCES
-from flowedit.messages import InputError
+from flowedit.messages import InputError, one_line
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief, network_evaluations, within
 
@@ -29,6 +30,10 @@ class Method:
     flags: Mapping[str, Any]
     overrides: tuple[str, ...]
     budget: "int | Method | None" = None
+    mode: str = ""
+    """The mode or preset that it is of."""
+    asked: bool = True
+    """Whether a user named it: what all brings in is left out, with a notice, where it cannot do what is asked."""
 
     @property
     def notices(self) -> list[str]:
@@ -66,23 +71,51 @@ class Method:
         return replace(settings, **seed, **own)
 
 
+ALL = "all"
+"""In place of a mode: every mode and preset that there is, after those that are named."""
+
+FIRST = ("inversion_free", "inversion", "random_noise")
+"""The modes that are compared where none is named; of all they come first."""
+
+Lost = dict[str, str]
+"""The methods that cannot do what is asked, by name, and why."""
+
+
 def methods(
     modes: Sequence[str],
     also: Iterable[str] = (),
     flags: Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     refused: Mapping[str, str] | None = None,
-) -> list[Method]:
+    points: Sequence[Sequence[str]] = ((),),
+) -> tuple[list[Method], Lost]:
     """One method a mode, and one for each text of overrides in `also`, on the first mode unless it names another.
 
     `flags` and `overrides` hold for all; the name of one in `also` is its mode and what it sets beside it; `refused`
-    maps keys to the reason why they cannot be set. Raises ValueError for those, for an unknown mode, key or value,
-    and for two methods of one name.
+    maps keys to the reason why they cannot be set. Every method is made once for each of the `points` of a sweep,
+    which are more overrides. The mode `all` stands for every other mode and preset: of these, those that cannot take
+    the settings are lost, with the reason. Raises ValueError for any other such mode, for an unknown key or value, and
+    for two methods of one name.
     """
     given = dict(flags or {})
     texts = [shlex.split(text) for text in also]
-    _refuse(overrides, {"mode": "choose with --modes", "mode.name": "choose with --modes"})
-    made = [_method(mode, mode, given, overrides) for mode in modes]
+    for pairs in (overrides, *points):
+        _refuse(pairs, {"mode": "choose with --modes", "mode.name": "choose with --modes"})
+    for pairs in (overrides, *texts, *points):
+        _refuse(pairs, refused or {})
+    named = [mode for mode in modes if mode != ALL]
+    made: list[Method] = []
+    lost: Lost = {}
+    for mode in named:
+        made += [_method(" ".join([mode, *point]), mode, given, [*overrides, *point]) for point in points]
+    for mode in _others(named) if ALL in modes else ():
+        try:
+            own = [_method(" ".join([mode, *point]), mode, given, [*overrides, *point]) for point in points]
+        except ValueError as error:
+            lost[mode] = one_line(error)
+            continue
+        made += [replace(method, asked=False) for method in own]
+    modes = named or [method.mode for method in made[:1]]
     for pairs in texts:
         chosen = [pair.partition("=")[2] for pair in pairs if pair.startswith("mode=")]
         rest = [pair for pair in pairs if not pair.startswith("mode=")]
@@ -90,22 +123,54 @@ def methods(
         if not chosen and not modes:
             raise InputError(f"{' '.join(pairs)!r} names no mode: begin with one, such as mode=inversion_free")
         mode = chosen[-1] if chosen else modes[0]
-        made.append(_method(" ".join([mode, *rest]), mode, given, [*overrides, *rest]))
+        for point in points:
+            made.append(_method(" ".join([mode, *rest, *point]), mode, given, [*overrides, *rest, *point]))
     names = [method.name for method in made]
     if twice := {name for name in names if names.count(name) > 1 or name in REFERENCES}:
         raise InputError(f"method {', '.join(sorted(twice))} is named more than once: give each a name of its own")
-    _refuse([pair for pairs in texts for pair in pairs] + list(overrides), refused or {})
-    return made
+    if not made and lost:
+        raise InputError(next(iter(lost.values())))
+    return made, lost
 
 
-def equalise(chosen: Sequence[Method], budget: int | None = None) -> list[Method]:
+def _others(named: Sequence[str]) -> list[str]:
+    known = choices("mode")
+    return [mode for mode in dict.fromkeys([*(name for name in FIRST if name in known), *known]) if mode not in named]
+
+
+def equalise(chosen: Sequence[Method], budget: int | None = None) -> tuple[list[Method], Lost]:
     """The methods at one number of network evaluations, by default what the first one takes at its own steps.
 
-    Raises ValueError for a budget that does not pay one step of a method, and for a given grid, whose steps stand.
+    Those that nobody named and that the budget does not pay one step of are lost, with the reason. Raises ValueError
+    for any other such method, and for a given grid, whose steps stand.
     """
     most = network_evaluations(chosen[0].settings) if budget is None else budget
     like = chosen[0] if budget is None else budget
-    return [replace(method, budget=like, settings=within(method.settings, most)) for method in chosen]
+    return able(chosen, lambda method: replace(method, budget=like, settings=within(method.settings, most)))
+
+
+def able(chosen: Sequence[Method], turn: Callable[[Method], Method]) -> tuple[list[Method], Lost]:
+    """What `turn` makes of each method, and those that nobody named and that it refuses, with the reason.
+
+    Raises ValueError as `turn` does for a method that was named, and where nothing is left.
+    """
+    made: list[Method] = []
+    lost: Lost = {}
+    for method in chosen:
+        try:
+            made.append(turn(method))
+        except ValueError as error:
+            if method.asked:
+                raise
+            lost[method.name] = one_line(error)
+    if not made and lost:
+        raise InputError(next(iter(lost.values())))
+    return made, lost
+
+
+def cannot(lost: Mapping[str, str]) -> list[str]:
+    """What users hear of the methods that all left out."""
+    return [f"{name} is left out: {reason}" for name, reason in lost.items()]
 
 
 def twins(ids: Mapping[str, Sequence[str | None]]) -> dict[str, str]:
@@ -129,7 +194,7 @@ def left_out(found: Mapping[str, str]) -> list[str]:
 
 def _method(name: str, mode: str, flags: Mapping[str, Any], overrides: Sequence[str]) -> Method:
     whole = {**flags, "mode": mode}
-    return Method(name, compose(whole, overrides), whole, tuple(overrides))
+    return Method(name, compose(whole, overrides), whole, tuple(overrides), mode=mode)
 
 
 def _refuse(overrides: Iterable[str], reasons: Mapping[str, str]) -> None:

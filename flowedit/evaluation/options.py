@@ -45,14 +45,18 @@ class EvaluationOptions:
     )
     do: Literal["edit", "score", "both"] = option("edit, score, or both", typed="{edit,score,both}")
     modes: tuple[str, ...] | None = option(
-        "modes or presets, of which the first is compared with; null: inversion_free,inversion,random_noise, or none "
-        "if only the edits of others are scored",
+        "modes or presets, of which the first is compared with; all: every one that can do what is asked; null: "
+        "inversion_free,inversion,random_noise, or none if only the edits of others are scored",
         typed="A,B",
     )
     also: tuple[str, ...] = option(
         'one more method, as a text of overrides: "mode=inversion mode.solver=heun"; without mode= it is the first '
         "mode with these set",
         typed="OVERRIDES",
+    )
+    sweep: tuple[str, ...] = option(
+        "several values of any key of an edit, for each method; given twice, all pairs: a grid of videos",
+        typed="KEY=A,B",
     )
     edits: tuple[str, ...] = option(
         "the edits of another method, to be scored beside ours",

@@ -1,7 +1,7 @@
 """What an evaluation will do: every sample of a dataset by every method, each a job, a file of others, or a reason."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ from flowedit.config.schema import Settings
 from flowedit.evaluation.datasets.sample import Dataset, Sample
 from flowedit.evaluation.edit_job import edit_job
 from flowedit.evaluation.engine.job import Job
-from flowedit.evaluation.methods import PER_CLIP, Method, equalise, left_out, methods, twins
+from flowedit.evaluation.methods import PER_CLIP, Lost, Method, able, cannot, equalise, left_out, methods, twins
 from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.results.summary import REFERENCES, UNEDITED
+from flowedit.evaluation.sweeps.lattice import Lattice, lattices, points, swept
 from flowedit.media.probe import Prober, probe
 from flowedit.messages import FileMissingError, InputError, MachineError, one_line
 from flowedit.metrics import catalogue, scoring
@@ -34,6 +35,17 @@ class Comparison:
     base: Method
     even: bool = True
     """Whether its methods are meant to cost the same, so that users hear where they do not."""
+    lost: Lost = field(default_factory=dict)
+    """The methods that all brought in and that cannot take the settings, with the reason."""
+    lattices: tuple[Lattice, ...] = ()
+    """Where a sweep's methods stand beside each other."""
+    told: tuple[str, ...] = ()
+    """What users hear of the methods that are left out."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of its methods."""
+        return tuple(method.name for method in self.methods)
 
     @property
     def device(self) -> str:
@@ -68,7 +80,9 @@ def comparison(options: EvaluationOptions, flags: Mapping[str, Any], overrides: 
     Raises ValueError as `methods` does, and for names that are there twice or that references have.
     """
     refused = dict.fromkeys((key for key in PER_CLIP if key != "caption"), "each clip brings its own")
-    chosen = methods(options.chosen_modes, options.also, {"composite": False, **flags}, overrides, refused)
+    sweep = swept(options.sweep, flags)
+    given = {"composite": False, **flags}
+    chosen, lost = methods(options.chosen_modes, options.also, given, overrides, refused, points(sweep))
     names = [*(method.name for method in chosen), *(text.partition("=")[0] for text in options.edits)]
     if not names:
         raise InputError("nothing to evaluate: name modes, or the edits of another method (--edits NAME=DIR)")
@@ -78,19 +92,35 @@ def comparison(options: EvaluationOptions, flags: Mapping[str, Any], overrides: 
         if not Path(place).is_dir():
             raise FileMissingError(f"edits of {name}: {place!r} is not a folder: give that of its edits")
     base = Method("base", compose.compose(flags, overrides), dict(flags), tuple(overrides))
-    return Comparison(tuple(chosen), base)
+    return Comparison(tuple(chosen), base, lost=lost, lattices=lattices([method.name for method in chosen], sweep))
 
 
-def at_budget(options: EvaluationOptions, comparison: Comparison) -> tuple[list[Method], tuple[str, ...]]:
-    """The methods at the network evaluations that are asked for, and the names of all, those of others last.
+def at_budget(options: EvaluationOptions, comparison: Comparison) -> Comparison:
+    """The comparison with its methods at the network evaluations that are asked for.
 
     Raises ValueError for what `metrics` and `equalise` refuse.
     """
     metrics(options)
     ours = list(comparison.methods)
-    if options.evaluations != "own" and ours:
-        ours = equalise(ours, None if options.evaluations == "equal" else options.evaluations)
-    return ours, (*(method.name for method in ours), *options.others)
+    if options.evaluations == "own" or not ours:
+        return comparison
+    ours, lost = equalise(ours, None if options.evaluations == "equal" else options.evaluations)
+    return replace(comparison, methods=tuple(ours), lost={**comparison.lost, **lost})
+
+
+def willing(comparison: Comparison, sample: Sample, look: Prober) -> Comparison:
+    """The comparison with the methods that can edit this sample; raises ValueError for one that was named and cannot.
+
+    `look` probes a clip.
+    """
+
+    def checked(method: Method) -> Method:
+        settled = method.on({**sample.flags, "clip": str(sample.clip.absolute())})
+        check(settled, open_clip(settled, look(Path(str(settled.clip)))))
+        return method
+
+    ours, lost = able(comparison.methods, checked)
+    return replace(comparison, methods=tuple(ours), lost={**comparison.lost, **lost})
 
 
 def metrics(options: EvaluationOptions) -> tuple[str, ...]:
@@ -157,18 +187,20 @@ def plan(
     return planned
 
 
-def apart(
-    planned: Sequence[PlannedEdit], chosen: Sequence[Method], names: Sequence[str], monitor: Monitor
-) -> tuple[list[PlannedEdit], list[Method], tuple[str, ...]]:
-    """The planned edits, our methods and all names without the methods that come to another one's jobs; told so."""
-    ids = {each.name: [p.job.id if p.job else None for p in planned if p.method == each.name] for each in chosen}
-    lost = twins(ids)
-    for text in left_out(lost):
-        monitor.notice(text)
+def apart(planned: Sequence[PlannedEdit], comparison: Comparison) -> tuple[list[PlannedEdit], Comparison]:
+    """The planned edits and the comparison without the methods that come to another one's jobs.
+
+    What all brought in and what no sample can be edited by goes, too. `told` has the notices.
+    """
+    of = {each.name: [p for p in planned if p.method == each.name] for each in comparison.methods}
+    same = twins({name: [p.job.id if p.job else None for p in own] for name, own in of.items()})
+    idle = {each.name for each in comparison.methods if not each.asked and all(p.failure for p in of[each.name])}
+    idle = idle if len(idle) < len(of) else set()
+    lost = {**comparison.lost, **{name: of[name][0].failure or "" for name in idle if of[name]}}
+    kept = tuple(each for each in comparison.methods if each.name not in same and each.name not in idle)
     return (
-        [p for p in planned if p.method not in lost],
-        [each for each in chosen if each.name not in lost],
-        tuple(name for name in names if name not in lost),
+        [p for p in planned if p.method not in same and p.method not in idle],
+        replace(comparison, methods=kept, lost=lost, told=(*left_out(same), *cannot(lost))),
     )
 
 

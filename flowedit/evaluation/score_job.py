@@ -52,10 +52,15 @@ def score_id(spec: ScoreSpec, edit: str) -> str:
     questions = (
         None if spec.questions is None else [spec.questions.source, spec.questions.target, spec.questions.choice]
     )
-    files = [None if file is None else digest_file(file) for file in (spec.source, spec.mask, spec.truth)]
+    files = [None if file is None else digest_file(file) for file in (spec.source, _there(spec.mask), spec.truth)]
     frames = None if spec.indices is None else list(spec.indices)
     how = [spec.mask_above, spec.target, questions, list(spec.metrics), spec.stride, spec.flow]
     return digest("score", versions(), edit, *files, frames, *how)
+
+
+def _there(mask: Path | None) -> Path | None:
+    """A mask that is missing costs the metrics that need one, and no others."""
+    return mask if mask is not None and mask.exists() else None
 
 
 def score_job(spec: ScoreSpec, edits: Sequence[tuple[str, Path]], label: str) -> Job:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flowedit.evaluation.cycle import back_job
 from flowedit.evaluation.datasets.sample import Sample
 from flowedit.evaluation.engine import drive
 from flowedit.evaluation.engine.job import Job
@@ -58,9 +59,10 @@ def found(planned: Sequence[PlannedEdit], made: set[PlannedEdit], run: Run) -> d
     there = [p for p in planned if p.failure is None and (p.file is not None or p in made)]
     names = metrics(run.options)
     asked = [name for name in names if METRICS[name].model is not None]
-    seen = [name for name in names if METRICS[name].model is None]
+    seen = [name for name in names if METRICS[name].model is None and not METRICS[name].back]
+    back = [name for name in names if METRICS[name].back]
     of: dict[PlannedEdit, list[Found]] = {p: [] for p in there}
-    for scored in (_by_model(there, asked, run), _by_frames(there, seen, run)):
+    for scored in (_by_model(there, asked, run), _by_frames(there, seen, run), _by_cycle(there, back, run)):
         for p, each in scored.items():
             of[p].append(each)
     return of
@@ -94,16 +96,45 @@ def _by_model(there: Sequence[PlannedEdit], names: Sequence[str], run: Run) -> d
     return scored
 
 
-def _by_frames(there: Sequence[PlannedEdit], names: Sequence[str], run: Run) -> dict[PlannedEdit, Found]:
-    """What the frames say, those of edits of one clip beside each other."""
+def _by_cycle(there: Sequence[PlannedEdit], names: Sequence[str], run: Run) -> dict[PlannedEdit, Found]:
+    """What the frames of our edits say when they are edited back; the clip unedited and others' edits are not."""
+    scored: dict[PlannedEdit, Found] = {}
+    jobs: dict[PlannedEdit, Job] = {}
+    for p in there if names else ():
+        if p.job is None or p.settings is None:
+            continue
+        try:
+            jobs[p] = back_job(p.settings, _file(p, run.store), p.label, p.job.threads, run.monitor.notice)
+        except (OSError, ValueError) as error:
+            scored[p] = Found(tuple(names), None, one_line(error))
+    outcomes = run.carry_out(list(jobs.values()), "cycle") if jobs else []
+    files = {}
+    for (p, job), outcome in zip(jobs.items(), outcomes, strict=True):
+        if outcome.result is None:
+            scored[p] = Found(tuple(names), None, outcome.failure)
+        else:
+            files[p] = run.store.folder(job.id) / "edit.mp4", job.id
+    return scored | (_by_frames(list(files), names, run, files) if files else {})
+
+
+def _by_frames(
+    there: Sequence[PlannedEdit],
+    names: Sequence[str],
+    run: Run,
+    files: Mapping[PlannedEdit, tuple[Path, str]] | None = None,
+) -> dict[PlannedEdit, Found]:
+    """What the frames say, edits of one clip beside each other; `files`, with their ids, take the edits' place."""
     store = run.store
     specs: dict[PlannedEdit, tuple[ScoreSpec, str]] = {}
+    shown: dict[PlannedEdit, Path] = {}
     scored: dict[PlannedEdit, Found] = {}
     for p in there if names else ():
         own = _wanted(p.sample, names, bool(run.options.metrics))
         try:
-            spec, file = _spec(p, own, run), _file(p, store)
-            specs[p] = spec, score_id(spec, p.job.id if p.job is not None else digest_file(file))
+            file = _file(p, store) if files is None else files[p][0]
+            id = files[p][1] if files is not None else p.job.id if p.job is not None else digest_file(file)
+            spec = _spec(p, own, run)
+            specs[p], shown[p] = (spec, score_id(spec, id)), file
         except (OSError, ValueError) as error:
             scored[p] = Found(own, None, one_line(error))
     _forget_failures(store, (id for _, id in specs.values()))
@@ -111,7 +142,7 @@ def _by_frames(there: Sequence[PlannedEdit], names: Sequence[str], run: Run) -> 
     for p, (spec, id) in specs.items():
         if store.result(id) is None:
             groups.setdefault(spec, []).append(p)
-    jobs, lost = [_job(group, specs, store) for group in groups.values()], dict[str, str]()
+    jobs, lost = [_job(group, specs, shown) for group in groups.values()], dict[str, str]()
     outcomes = run.carry_out(jobs, "score")
     # what ends a job is most often of one edit, which is not to cost the others their scores
     again = [
@@ -130,8 +161,12 @@ def _by_frames(there: Sequence[PlannedEdit], names: Sequence[str], run: Run) -> 
     return scored
 
 
-def _job(group: Sequence[PlannedEdit], specs: Mapping[PlannedEdit, tuple[ScoreSpec, str]], store: Store) -> Job:
-    edits = {specs[p][1]: _file(p, store) for p in group}
+def _job(
+    group: Sequence[PlannedEdit],
+    specs: Mapping[PlannedEdit, tuple[ScoreSpec, str]],
+    shown: Mapping[PlannedEdit, Path],
+) -> Job:
+    edits = {specs[p][1]: shown[p] for p in group}
     label = group[0].label if len(edits) == 1 else f"{group[0].sample.name}, {group[0].sample.edit}"
     return score_job(specs[group[0]][0], list(edits.items()), f"{label}: scores")
 
@@ -190,6 +225,7 @@ def _wanted(sample: Sample, names: Sequence[str], named: bool) -> tuple[str, ...
         "mask": sample.mask,
         "truth": sample.truth,
         "questions": sample.questions,
+        "pairs": None if sample.still else True,
         "target": (flags.get("source") and flags.get("target")) or None,
     }
     needs = {name: METRICS[name].needs for name in names}

@@ -61,6 +61,8 @@ class Metric:
     needs: frozenset[Need] = frozenset()
     download: str | None = None
     """What is fetched when the metric first runs, and its size."""
+    back: bool = False
+    """Whether it is of the edit edited back, with the prompts swapped, in place of the edit: a second edit."""
     default: bool = False
     """Whether it runs without being asked for."""
     five: bool = False

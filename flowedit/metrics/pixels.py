@@ -167,5 +167,17 @@ METRICS.add(
     "background_mse_five",
     Metric("background MSE (FiVE)", "source", "lower", decimals=5, part=_mse_five, needs=MASK, five=True),
 )
+METRICS.add(
+    "cycle_psnr",
+    Metric(
+        "cycle PSNR",
+        "source",
+        "higher",
+        part=_errors,
+        join=_psnr,
+        back=True,
+        about="PSNR against the source of the edit edited back, with the prompts swapped.",
+    ),
+)
 METRICS.add("psnr", Metric("PSNR", "source", "higher", part=_errors, join=_psnr, default=True))
 METRICS.add("mse", Metric("MSE", "source", "lower", decimals=5, part=_errors, join=_mse))

@@ -187,7 +187,9 @@ def within(settings: Settings, budget: int) -> Settings:
         if cost > most:
             best, most = tried, cost
     if best is None:
-        raise InputError(f"{budget} network evaluations do not pay one step of {settings.mode.name}")
+        raise InputError(
+            f"{budget} network evaluations do not pay one step of {settings.mode.preset or settings.mode.name}"
+        )
     return best
 
 

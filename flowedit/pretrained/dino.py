@@ -41,6 +41,15 @@ class Dino:
             hook.remove()
         return torch.cat(found).numpy()
 
+    @torch.no_grad()
+    def tokens(self, frames: np.ndarray) -> np.ndarray:
+        """uint8 (n, H, W, 3) RGB to the class tokens of the last layer, float32 (n, d)."""
+        found = []
+        for start in range(0, len(frames), CHUNK):
+            shown = pixels(frames[start : start + CHUNK], self.model.device)
+            found.append(self.model(shown, interpolate_pos_encoding=True).last_hidden_state[:, 0].float().cpu())
+        return torch.cat(found).numpy()
+
 
 @cache
 def load(device: torch.device, place: str | Path = "facebook/dino-vitb8") -> Dino:

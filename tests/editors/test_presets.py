@@ -182,7 +182,7 @@ def test_what_a_user_sets_wins_over_a_preset(options, expected):
 
 
 def test_presets_are_compared_like_modes():
-    made = methods(["flowdirector_v2", "inversion"], ["mode=flowalign", "averaging=mean draws=1"], FULL)
+    made, _ = methods(["flowdirector_v2", "inversion"], ["mode=flowalign", "averaging=mean draws=1"], FULL)
     assert [method.name for method in made] == [
         "flowdirector_v2",
         "inversion",

@@ -169,7 +169,8 @@ def test_the_command_leaves_rows_tables_and_a_picture(command, tmp_path):
     assert all([*line] == [*Row._fields] for line in lines)
     assert {line["method"] for line in lines} == {"random_noise", "inversion", FLOOR, CEILING}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "rows.jsonl", "table.txt", "table.csv", "table.json", "examples.png", "index.html", "run.yaml", ".jobs",
+        "rows.jsonl", "table.txt", "table.csv", "table.json", "table.tex",
+        "examples.png", "index.html", "run.yaml", ".jobs",
     }  # fmt: skip
     assert copy.read_bytes() == (tmp_path / "out" / "rows.jsonl").read_bytes()
     for word in ("object accuracy", "ceiling", "floor", "paired differences from random_noise", "nearest to"):
@@ -249,7 +250,7 @@ def test_methods_are_compared_at_equal_cost_on_request(command, tmp_path):
 
 
 def test_also_takes_quoted_values_and_the_last_mode():
-    (_, other) = methods(["inversion"], ["mode=inversion mode=random_noise 'negative_prompt=a fox'"], FAST)
+    (_, other), _ = methods(["inversion"], ["mode=inversion mode=random_noise 'negative_prompt=a fox'"], FAST)
     assert other.name == "random_noise negative_prompt=a fox"
     assert other.settings.negative_prompt == "a fox"
 

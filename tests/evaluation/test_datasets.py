@@ -145,6 +145,34 @@ def test_brackets_are_the_object_s_words(bench, prompt, bare, words):
     assert (sample.flags["source"], sample.flags["source_words"], sample.problem) == (bare, words, None)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ("dog", "fox")),
+        ({"source_object": "a dog", "target_object": "the fox"}, ("a dog", "the fox")),
+        ({"source_prompt": "a [dog] on grass", "source_object": "grass"}, ("dog", "")),
+        ({"editing_type_id": 6, "target_object": "grass"}, ("dog", "")),
+        ({"source_object": "a wolf"}, ("", "fox")),
+        ({"source_object": None, "target_object": ...}, ("", "")),
+    ],
+)
+def test_without_brackets_the_objects_columns_have_the_words(bench, changes, words):
+    plain = {"source_prompt": "a dog on grass", "target_prompt": "a fox on grass"}
+    write(bench, edit1=[row(**({**plain, "source_object": "dog", "target_object": "fox"} | changes))], edit3=[])
+    (sample,) = read(bench).samples
+    assert (sample.flags["source_words"], sample.flags["target_words"], sample.problem) == (*words, None)
+
+
+def test_a_negative_prompt_and_an_instruction_are_the_row_s(bench):
+    asked = row("cat", target_prompt=..., instruction="replace the dog with a fox")
+    write(bench, edit1=[row(negative_prompt="blurry", instruction="make it a fox"), asked], edit3=[])
+    dog, cat = read(bench).samples
+    assert dog.flags == {**SHOWN, "negative_prompt": "blurry"}
+    assert compose.compose(dog.flags).negative_prompt == "blurry"
+    assert cat.flags == {"source": "a dog on grass", "instruction": "replace the dog with a fox"}
+    assert cat.problem is None
+
+
 def test_words_that_no_longer_stand_in_their_prompt_are_the_row_s_problem(bench):
     write(bench, edit1=[row(target_prompt="an under[dog]"), row("cat")], edit3=[])
     bad, good = read(bench).samples
@@ -175,13 +203,14 @@ def test_what_is_wrong_with_one_row_of_five_stands_in_it_alone(bench):
     ]
     write(bench, edit1=rows, edit3=[])
     problems = [p.problem for p in read(bench).samples]
-    assert problems[0] == "mask bmasks/bird is missing"
+    assert problems[0] is None, "a missing mask costs what needs it, and not the edit"
     assert problems[1] == "video videos/fish.mp4 is missing, and images/fish has no frames"
     assert problems[2] == "the target prompt is missing"
     assert problems[3] == "the source prompt is missing"
     assert "00002.jpg is not an image" in problems[4]
     assert problems[5] is None
-    assert not list((bench.parent / "workspace").iterdir()), "nothing is half written"
+    made = [file.name.partition("-")[0] for file in (bench.parent / "workspace").iterdir()]
+    assert made == ["bird"], "nothing is half written"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
 from flowedit.evaluation.datasets.sample import Dataset, Sample, Scenes
 from flowedit.evaluation.gather import Evaluation
 from flowedit.evaluation.options import evaluation
-from flowedit.evaluation.plan import metrics
+from flowedit.evaluation.plan import Comparison, metrics
 from flowedit.evaluation.results.rows import Row
 from flowedit.metrics import scoring
 from flowedit.metrics.catalogue import METRICS, Metric, column_order, default_names
@@ -60,7 +60,7 @@ def test_a_metric_is_scored_tabled_and_shown_by_its_own_label_and_decimals(brigh
     assert sources[-1] == "brightness"  # ours first, whatever was added when
     assert "brightness" in metrics(evaluation({}, [])[0])
     rows = [Row("fox", "edit", "", name, "brightness", value) for name, value in (("one", 40.25), ("two", 50.0))]
-    files.write(tmp_path, "title", {}, Evaluation(tuple(rows), ()), [], ["one", "two"], {}, QUIET)
+    files.write(tmp_path, "title", {}, Evaluation(tuple(rows), ()), Comparison((), None), ["one", "two"], {}, QUIET)
     assert "mean brightness ↓" in (tmp_path / "table.txt").read_text(encoding="utf-8")
     assert "40.2" in (tmp_path / "table.txt").read_text(encoding="utf-8")
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
@@ -76,7 +76,7 @@ def test_rows_of_a_metric_that_is_gone_do_not_stop_the_others(tmp_path):
         Row("fox", "edit", "", "two", "brightness", None, "too dark"),
         Row("fox", "edit", "", "one", "psnr", 30.0),
     ]
-    files.write(tmp_path, "title", {}, Evaluation(tuple(rows), ()), [], ["one", "two"], {}, QUIET)
+    files.write(tmp_path, "title", {}, Evaluation(tuple(rows), ()), Comparison((), None), ["one", "two"], {}, QUIET)
     text = (tmp_path / "table.txt").read_text(encoding="utf-8")
     assert "PSNR ↑" in text
     assert "too dark" in text

@@ -6,9 +6,10 @@ import pytest
 import yaml
 from test_evaluate import FEW, FOX, ROW, dataset
 
-from flowedit.evaluation import places, sweep
+from flowedit.evaluation import places
 from flowedit.evaluation.results import rows
 from flowedit.evaluation.results.summary import UNEDITED
+from flowedit.evaluation.sweeps import edit as sweep
 from flowedit.media.footage import open_footage
 from flowedit.metrics.catalogue import METRICS, Metric
 

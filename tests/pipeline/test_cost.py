@@ -68,12 +68,12 @@ def test_the_cost_is_what_the_network_counts(backbone, options):
 
 
 def test_modes_of_equal_cost_follow_from_the_first():
-    chosen = equalise(methods(["inversion_free", "inversion", "random_noise"]))
+    chosen, _ = equalise(methods(["inversion_free", "inversion", "random_noise"])[0])
     assert [network_evaluations(method.settings) for method in chosen] == [96, 96, 96]
-    half = equalise(methods(["inversion_free", "random_noise"]), 50)
+    half, _ = equalise(methods(["inversion_free", "random_noise"])[0], 50)
     assert [network_evaluations(method.settings) for method in half] == [48, 50]
     with pytest.raises(ValueError, match="do not pay one step"):
-        equalise(methods(["inversion_free"]), 2)
+        equalise(methods(["inversion_free"])[0], 2)
 
 
 def test_a_budget_buys_the_fewest_steps_that_use_it():
@@ -86,18 +86,18 @@ def test_a_budget_buys_the_fewest_steps_that_use_it():
 
 
 def test_a_clip_brings_its_own_and_a_method_wins():
-    plain, strong = methods(["inversion"], ["strength=0.5 seed=9"])
+    (plain, strong), _ = methods(["inversion"], ["strength=0.5 seed=9"])
     flags = {"clip": "a.mp4", "source": "a fox", "target": "a panda", "seed": 3, "strength": 1.0}
     assert (plain.on(flags).strength, plain.on(flags).seed, plain.on(flags).clip) == (1.0, 3, "a.mp4")
     assert (strong.on(flags).strength, strong.on(flags).seed) == (0.5, 9)
-    assert equalise([plain], 30)[0].on(flags).steps == 10
+    assert equalise([plain], 30)[0][0].on(flags).steps == 10
     assert plain.on({"seed": "12", "source": "a fox"}).seed == 12  # text from a data file is read as a number, or
     with pytest.raises(ValueError, match="seed 'abc' is not a whole number"):
         plain.on({"seed": "abc"})
 
 
 def test_equal_cost_follows_each_clips_own_options():
-    chosen = equalise(methods(["inversion_free", "random_noise"]))
+    chosen, _ = equalise(methods(["inversion_free", "random_noise"])[0])
     made = [method.on({"steps": 10}) for method in chosen]
     assert made[0].steps == 10
     assert [network_evaluations(settings) for settings in made] == [24, 24]

@@ -564,7 +564,7 @@ def test_what_has_no_effect_is_said(options, said):
 
 def test_a_method_of_a_bench_may_have_scales_for_objects_that_its_clips_bring():
     for options in (["object_guidance_scales=3"], ["object_guidance_scales=[3,5]"], ["mask.objects=joined"]):
-        (method,) = methods(["inversion_free"], overrides=options)
+        (method,), _ = methods(["inversion_free"], overrides=options)
         assert method.notices == []
 
 

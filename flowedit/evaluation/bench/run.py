@@ -20,8 +20,9 @@ from flowedit.evaluation.engine.drive import Outcome
 from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.engine.store import Store, open_store
 from flowedit.evaluation.gather import Evaluation
-from flowedit.evaluation.methods import PER_CLIP, Method, equalise, left_out, methods, twins
+from flowedit.evaluation.methods import PER_CLIP, Lost, Method, able, cannot, equalise, left_out, methods, twins
 from flowedit.evaluation.options import EvaluationOptions
+from flowedit.evaluation.plan import Comparison
 from flowedit.evaluation.report.page import Exhibit
 from flowedit.evaluation.results import rows, tables
 from flowedit.evaluation.results.rows import JOB, Row, failures
@@ -40,7 +41,7 @@ REFUSED = {
     "runtime.threads": "each worker of a bench has one thread",
 }
 
-UNHEARD = ("dataset", "do", "edits", "metrics", "protocol", "flow")
+UNHEARD = ("dataset", "do", "edits", "sweep", "metrics", "protocol", "flow")
 """Keys of an evaluation that mean nothing here."""
 
 PICTURES, SHOWN = 6, 40
@@ -79,30 +80,33 @@ def report(
     """
     if bad := [key for key in UNHEARD if any(text.startswith(f"{key}=") for text in overrides)]:
         raise InputError(f"{bad[0]}: flowedit bench has its own; leave it out")
-    chosen = methods(options.chosen_modes, options.also, flags, overrides, REFUSED)
+    chosen, lost = methods(options.chosen_modes, options.also, flags, overrides, REFUSED)
     if not chosen:
         raise InputError("no mode to compare: --modes inversion_free,inversion")
     if options.evaluations != "own":
-        chosen = equalise(chosen, None if options.evaluations == "equal" else options.evaluations)
+        chosen, unpaid = equalise(chosen, None if options.evaluations == "equal" else options.evaluations)
+        lost |= unpaid
     scenes = Scenes(options.first_seed, options.scenes, options.kinds or tuple(KINDS))
     if json is not None:
         _check_copy(Path(json))
-    _check(chosen, monitor)
+    chosen, unable = _check(chosen, monitor)
+    lost |= unable
     out = OUT if options.out is None else Path(options.out)
     with open_store(out) as store:
         planned = scene_jobs(chosen, scenes.first_seed, scenes.count, scenes.kinds)
-        lost = twins({each.name: [job.id for spec, job in planned if spec.method == each] for each in chosen})
-        for text in left_out(lost):
+        same = twins({each.name: [job.id for spec, job in planned if spec.method == each] for each in chosen})
+        told = (*left_out(same), *cannot(lost))
+        for text in told:
             monitor.notice(text)
-        chosen = [each for each in chosen if each.name not in lost]
-        planned = [(spec, job) for spec, job in planned if spec.method is None or spec.method.name not in lost]
+        chosen = [each for each in chosen if each.name not in same]
+        planned = [(spec, job) for spec, job in planned if spec.method is None or spec.method.name not in same]
         jobs = [job for _, job in planned]
         with pools.open_pool(options.engine, len(jobs), chosen[0].settings.runtime.device) as pool:
             outcomes = drive.run(jobs, pool, store, monitor, name="bench", retries=options.engine.retries)
         made = _gathered(planned, outcomes, tuple(method.name for method in chosen), out)
         about = {"first_seed": scenes.first_seed, "scenes": scenes.count, "kinds": list(scenes.kinds)}
         about["failures"] = [row._asdict() for row in made.failures]
-        _write(made, about, chosen, planned, outcomes, store, monitor)
+        _write(made, about, Comparison(tuple(chosen), chosen[0], told=told), planned, outcomes, store, monitor)
     if json is not None:
         rows.write(made.rows, Path(json))
     return made
@@ -114,7 +118,7 @@ def bench_tables(made: Bench) -> Iterator[RenderableType]:
     yield from _more(made)
 
 
-def _check(chosen: Sequence[Method], monitor: Monitor) -> None:
+def _check(chosen: Sequence[Method], monitor: Monitor) -> tuple[list[Method], Lost]:
     """Refuse what a bench cannot run before it runs, and notice the options without effect."""
     first = chosen[0].settings
     if len({(method.settings.backbone, method.settings.runtime) for method in chosen}) > 1:
@@ -123,10 +127,15 @@ def _check(chosen: Sequence[Method], monitor: Monitor) -> None:
         raise InputError(f"{first.backbone.name} {STRANGE}")  # before a download
     backbone = Editor(settings=first).backbone
     vocabulary_of(backbone)
-    for method in chosen:
+
+    def checked(method: Method) -> Method:
         check_editor(brief(method.settings), len(make_grid(method.settings, backbone)) - 1)
-        for text in method.notices:
-            monitor.notice(text)
+        return method
+
+    ours, lost = able(chosen, checked)
+    for text in (text for method in ours for text in method.notices):
+        monitor.notice(text)
+    return ours, lost
 
 
 def _gathered(
@@ -149,7 +158,7 @@ def _gathered(
 def _write(
     made: Bench,
     about: Mapping[str, Any],
-    chosen: Sequence[Method],
+    comparison: Comparison,
     planned: Sequence[tuple[SceneSpec, Job]],
     outcomes: Sequence[Outcome],
     store: Store,
@@ -166,7 +175,7 @@ def _write(
         "PocketBench",
         facts,
         Evaluation(made.rows, tuple(seen)),
-        chosen,
+        comparison,
         made.methods,
         about,
         monitor,

@@ -1,23 +1,20 @@
 """FiVE-Bench's layout on disk: images/, bmasks/ and videos/ by video, and edit_prompt/edit1_FiVE.json to edit6."""
 
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
-from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from flowedit.config.edit_file import inside
 from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
-from flowedit.evaluation.datasets.sample import Dataset, Sample, check_inside, dataset, missing, own_places, safe
+from flowedit.evaluation.datasets.material import filmed, read_json, words_of
+from flowedit.evaluation.datasets.sample import Dataset, Sample, check_inside, dataset, own_places, safe
 from flowedit.language.words import occurrences
-from flowedit.media.footage import frame_files, open_footage
-from flowedit.media.writer import Writer
-from flowedit.messages import FileError, InputError
+from flowedit.media.footage import frame_files
+from flowedit.messages import InputError
 
 PROMPTS = "edit_prompt/*.json"
 
@@ -28,10 +25,10 @@ NEEDED = ("video_name", "editing_type_id", "source_prompt", "target_prompt")
 
 QUESTIONS = ("source_yes_no_question", "target_yes_no_question", "multiple_choice_question")
 
-KEYS = (*NEEDED, "save_dir", *QUESTIONS)
+OBJECTS = ("source_object", "target_object")
+"""The object of each side in words, where no brackets stand in the prompts."""
 
-FPS = Fraction(16)
-"""Of a video that is there as images alone."""
+KEYS = (*NEEDED, "save_dir", *QUESTIONS, *OBJECTS, "negative_prompt", "instruction")
 
 
 def read(root: Path, workspace: Path) -> Dataset:
@@ -45,16 +42,13 @@ def read(root: Path, workspace: Path) -> Dataset:
         inside(root, file.relative_to(root).as_posix(), repr(str(file)), "the dataset's folder")
         rows += _file(root, file)
     made = dataset(root.resolve().name, repr(str(root)), rows)
-    return replace(made, samples=tuple(_filmed(sample, workspace) for sample in made.samples))
+    return replace(
+        made, samples=tuple(filmed(sample, workspace, f"images/{sample.clip.stem}") for sample in made.samples)
+    )
 
 
 def _file(root: Path, file: Path) -> list[tuple[str, Sample]]:
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{str(file)!r} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{str(file)!r} is not JSON: {' '.join(str(error).split())[:200]}") from error
+    data = read_json(file)
     if not isinstance(data, list):
         raise InputError(f"{str(file)!r} is not a list: FiVE-Bench's files are lists of edits")
     edit = safe(file.stem.removesuffix("_FiVE"))
@@ -103,27 +97,37 @@ def _sample(root: Path, where: str, row: Mapping[str, str], edit: str, nth: int)
     for folder in (images, masks):
         check_inside(root, folder, f"{where}: frame")
     pictures = images.is_dir() and bool(frame_files(images))
-    problems = missing(masks, "mask", f"bmasks/{name}")
+    problems = []
     if not video.is_file() and not pictures:
         problems.append(f"video videos/{name}.mp4 is missing, and images/{name} has no frames")
     source, source_words = _unbracketed(row["source_prompt"])
     target, target_words = _unbracketed(row["target_prompt"])
-    for side, prompt, words in (("source", source, source_words), ("target", target, target_words)):
-        if not prompt.strip():
+    kind = KINDS[int(row["editing_type_id"]) - 1]
+    if not source_words and not target_words:
+        source_words = words_of(source, row["source_object"])
+        # what is there in place of a removed object is no object
+        target_words = "" if kind == "removal" else words_of(target, row["target_object"])
+    flags = {"source": source, "target": target, "source_words": source_words, "target_words": target_words}
+    if row["instruction"].strip() and not target.strip():
+        flags = {"source": source, "instruction": row["instruction"]}
+    if row["negative_prompt"].strip():
+        flags["negative_prompt"] = row["negative_prompt"]
+    for side in ("source", "target") if "target" in flags else ("source",):
+        if not flags[side].strip():
             problems.append(f"the {side} prompt is missing")
             continue
         try:
-            occurrences(prompt, words, f"{side}_words")
+            occurrences(flags[side], flags.get(f"{side}_words", ""), f"{side}_words")
         except ValueError as error:
             problems.append(str(error))
     clip, each = safe(name), edit if nth == 1 else f"{edit}-{nth}"
     return Sample(
         name=clip,
         edit=each,
-        kind=KINDS[int(row["editing_type_id"]) - 1],
+        kind=kind,
         clip=video,
         frames=images if pictures else None,
-        flags={"source": source, "target": target, "source_words": source_words, "target_words": target_words},
+        flags=flags,
         mask=masks,
         truth=None,
         questions=_questions(row),
@@ -168,29 +172,6 @@ def _encodes(text: str) -> bool:
 def _relative(place: str) -> bool:
     path = PurePosixPath(place)
     return "\0" not in place and not path.is_absolute() and ".." not in path.parts
-
-
-def _filmed(sample: Sample, workspace: Path) -> Sample:
-    """The sample with a video made from its images where the dataset has none; the file is named by what it shows."""
-    if sample.problem or sample.frames is None or sample.clip.is_file():
-        return sample
-    digest = hashlib.sha256()
-    try:
-        for file in frame_files(sample.frames):
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-        footage = open_footage(sample.frames)
-    except (OSError, ValueError) as error:
-        return replace(sample, problem=f"images/{sample.clip.stem}: {error}")
-    path = workspace / f"{sample.name}-{digest.hexdigest()[:12]}.mp4"
-    if not path.is_file():
-        workspace.mkdir(parents=True, exist_ok=True)
-        try:
-            with Writer(path, footage.size, FPS, crf=0) as out:
-                for frames in footage.read(range(footage.count)):
-                    out.write(frames)
-        except ValueError as error:
-            return replace(sample, problem=f"images/{sample.clip.stem}: {error}")
-    return replace(sample, clip=path)
 
 
 def _matches(name: str) -> bool:

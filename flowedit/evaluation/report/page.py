@@ -16,6 +16,7 @@ from flowedit.evaluation.report.grids import Table, differences, means
 from flowedit.evaluation.report.preview import Film
 from flowedit.evaluation.results.rows import JOB, Row, failures
 from flowedit.evaluation.results.summary import REFERENCES, remark, summaries
+from flowedit.evaluation.sweeps.lattice import Lattice
 from flowedit.machine import whole_file
 from flowedit.media import probe
 from flowedit.messages import FileError
@@ -56,6 +57,17 @@ class Page:
     runs: Mapping[str, str]
     by_kind: bool = False
     notes: Sequence[str] = ()
+    about: Sequence["MethodNote"] = ()
+    lattices: Sequence[Lattice] = ()
+    """The rows and columns that a sweep's videos stand in; without them they follow each other."""
+
+
+class MethodNote(NamedTuple):
+    """A mode or preset: what it is, with its paper, and what it is good at."""
+
+    name: str
+    what: str
+    good_at: str
 
 
 class VideoPanel(NamedTuple):

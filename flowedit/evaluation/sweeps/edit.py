@@ -74,6 +74,7 @@ def sweep(
     from flowedit.evaluation.methods import PER_CLIP, Method
     from flowedit.evaluation.options import evaluation
     from flowedit.evaluation.plan import Comparison
+    from flowedit.evaluation.sweeps.lattice import arranged
 
     clip = Path(str(flags["clip"]))
     own = {key: value for key, value in flags.items() if key in PER_CLIP and key != "clip"}
@@ -82,10 +83,13 @@ def sweep(
     chosen = []
     for name, point in named.items():
         whole = {**rest, **point}
-        chosen.append(Method(name, compose(whole, overrides), whole, tuple(overrides)))
+        settings = compose(whole, overrides)
+        mode = settings.mode.preset or settings.mode.name
+        chosen.append(Method(name, settings, whole, tuple(overrides), mode=mode))
     out = Path(flags.get("out") or Path("outputs") / clip.stem / datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
     options, _ = evaluation({"out": str(out)})
     sample = one_clip(clip, own)
-    title = f"{sample.name}: {len(named)} edits"
-    these = Comparison(tuple(chosen), chosen[0], even=False)
-    return side_by_side(options, these, sample, title, (out, out), monitor)
+    keys = next(iter(named.values()))
+    varied = {key: list(dict.fromkeys(point[key] for point in named.values())) for key in keys}
+    these = Comparison(tuple(chosen), chosen[0], even=False, lattices=arranged(list(named), [""], varied))
+    return side_by_side(options, these, sample, "edits", (out, out), monitor)

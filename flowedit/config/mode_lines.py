@@ -1,0 +1,25 @@
+"""What a mode or preset is, with its paper, and what it is good at: the first two comments of its file in conf/mode."""
+
+from functools import cache
+from typing import NamedTuple
+
+from flowedit.config.folder import folder
+
+GOOD_AT = "Good at: "
+
+
+class ModeLines(NamedTuple):
+    """One line each, without the comment's sign; empty for what has no file, as a plug-in's mode."""
+
+    what: str
+    good_at: str
+
+
+@cache
+def mode_lines(name: str) -> ModeLines:
+    """The lines of a mode or preset by its name."""
+    path = folder() / "mode" / f"{name}.yaml"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    notes = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ") and "@package" not in line]
+    what = next((note for note in notes if not note.startswith(GOOD_AT)), "")
+    return ModeLines(what, next((note.removeprefix(GOOD_AT) for note in notes if note.startswith(GOOD_AT)), ""))

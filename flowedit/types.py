@@ -54,6 +54,8 @@ class Step:
     """The time of the state z."""
     mask: Tensor | None = None
     velocities: Mapping[Side, Tensor] = field(default_factory=dict)
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+    """Maps (rows, K, F, H, W) of K objects that the mask was made from: attention's by side, and `difference`."""
     shot: int = 1
     """The number of the shot that is edited, from 1."""
 

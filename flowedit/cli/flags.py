@@ -30,7 +30,7 @@ METHOD = tuple(name for name in FLAGS if OPTIONS[name].bench)
 CLIP = tuple(name for name in FLAGS if OPTIONS[name].role == "clip")
 """Flags that belong to a clip and not to a method."""
 PROMPTS = tuple(name for name in FLAGS if OPTIONS[name].written == "prompt")
-SHARED = tuple(name for name in FLAGS if name not in (*CLIP, "mode", "composite", "out"))
+SHARED = tuple(name for name in FLAGS if name not in (*CLIP, "mode", "composite", "out", "save", "log"))
 """Flags that hold for every method of a comparison."""
 UNSET = object()
 
@@ -39,12 +39,12 @@ SWITCHES = ("--debug", "--quiet", "--dry-run", "--help")
 SECTIONS = {
     "most used": ("source", "backbone", "mode", "quality", "strength", "edit_strength", "out"),
     "what to change": (
-        "instruction", "target", "source_words", "target_words", "negative_prompt", "task", "caption",
+        "instruction", "target", "target_parts", "source_words", "target_words", "negative_prompt", "task", "caption",
     ),
-    "where": ("mask", "user_mask", "composite"),
+    "where": ("mask", "user_mask", "box", "point", "composite"),
     "how": (
-        "steps", "seed", "source_guidance_scale", "target_guidance_scale", "object_guidance_scales", "draws",
-        "averaging",
+        "steps", "seed", "source_guidance_scale", "target_guidance_scale", "guidance_rule", "object_guidance_scales",
+        "draws", "averaging",
     ),
     "which frames": ("start", "frames", "fps", "size", "fit", "cuts", "window", "window_overlap"),
     "the machine": ("runtime",),
@@ -142,11 +142,33 @@ def add_example(parser: argparse.ArgumentParser) -> None:
 def add_flag(parser: Any, name: str, option: Option, owner: Any, default: Any = UNSET) -> None:
     """One flag from its option's declaration, for a parser or a group of one."""
     shown = (option.typed or typed(hint_of(owner, name))).replace("%", "%%")
-    parser.add_argument(_dashed(name), metavar=shown, default=default, help=option.help)
+    if option.written == "prompts":
+        parser.add_argument(_dashed(name), metavar=shown, default=default, help=option.help, nargs="+", action=_Several)
+        return
+    action = _Joined if option.several else "store"
+    parser.add_argument(_dashed(name), metavar=shown, default=default, help=option.help, action=action)
 
 
 def _dashed(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+class _Joined(argparse.Action):
+    """A flag that may stand several times: its texts are joined by spaces."""
+
+    def __call__(self, parser: Any, space: Any, values: Any, option: str | None = None) -> None:
+        before = getattr(space, self.dest, UNSET)
+        setattr(space, self.dest, values if before is UNSET else f"{before} {values}")
+
+
+class _Several(argparse.Action):
+    """Texts one after the other, up to the next flag; key=value and files among them were meant for themselves."""
+
+    def __call__(self, parser: Any, space: Any, values: Any, option: str | None = None) -> None:
+        for text in values:
+            if re.match(r"[A-Za-z_][\w.]*=", text) or Path(text).is_file():
+                raise InputError(f"{text!r} follows {option}, which takes all texts up to the next flag: put it before")
+        setattr(space, self.dest, [part for text in values for part in text.split("|")])
 
 
 class _Old(argparse.Action):

@@ -1,4 +1,4 @@
-"""The soft mask of each step from the attention of the objects' words."""
+"""The soft mask of each step from the attention of the objects' words, or from other maps that grow with the steps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from flowedit.masks.maps import smooth_time, strength, threshold
 from flowedit.masks.options import MaskOptions
-from flowedit.masks.shapes import apart, contest, grow, union
+from flowedit.masks.shapes import apart, close, contest, grow, union
 from flowedit.tensors import Tensor, torch
 
 
@@ -35,6 +35,7 @@ class AttentionMask:
     ) -> None:
         self._sides, self._options = list(sides), options
         self._pool, self._grow, self._decay = odd(options.pool * side), options.grow * side, options.decay / side
+        self._close = options.close * side
         self._own, self._user = own, user
         self._objects = len(kept)
         self._shown = [list(range(len(kept)))] * len(self._sides) if shown is None else [list(each) for each in shown]
@@ -61,9 +62,7 @@ class AttentionMask:
 
         M is their sum joined with the user's mask; where it is 0 all count alike. The step's mask is not changed by it.
         """
-        self.gather()
-        newest = [self._smooth(i, new[-1]) if new else self._maps[i] for i, new in enumerate(self._pending)]
-        soft = self._of_edited(apart(self._hard(newest), self._decay))
+        soft = self._of_edited(apart(self._hard(self.newest()), self._decay))
         if self._user is not None:
             soft = torch.cat([soft, (self._user - soft.sum(0, keepdim=True)).clamp_min(0.0)])
         total = soft.sum(0, keepdim=True)
@@ -129,7 +128,13 @@ class AttentionMask:
             for i, k in enumerate(places):
                 hard[:, k] = torch.maximum(hard[:, k], own[:, i])
                 strengths[:, k] = strong[:, i]
-        return contest(grow(hard, self._grow).transpose(0, 1), strengths.transpose(0, 1))
+        whole = grow(close(hard, self._close), self._grow)
+        return contest(whole.transpose(0, 1), strengths.transpose(0, 1))
+
+    def newest(self) -> list[Tensor | None]:
+        """The last maps of each side, of whom the mask was made, smoothed; None before any."""
+        self.gather()
+        return [self._smooth(i, new[-1]) if new else self._maps[i] for i, new in enumerate(self._pending)]
 
     def gather(self) -> None:
         """Note each side's new maps: a step's mask is of all its evaluations, `weights` of the newest."""

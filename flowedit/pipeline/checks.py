@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from flowedit.config.compose import compose
@@ -9,8 +10,10 @@ from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
+from flowedit.masks import marks
 from flowedit.media import cuts
-from flowedit.messages import FileMissingError, InputError
+from flowedit.messages import FileMissingError, InputError, listed
+from flowedit.pipeline.logs import asked
 from flowedit.pipeline.plan import Brief, brief
 from flowedit.pipeline.source import Clip
 from flowedit.pocket import Vocabulary, unknown_words
@@ -32,15 +35,43 @@ def check(settings: Settings, clip: Clip) -> Brief:
             "should show (--target)"
         )
     made = brief(settings)
-    if settings.source is None and "source" in made.editor.sides:
+    if settings.source is None and made.reads_source:
         raise InputError("no source prompt: say what the clip shows (--source)")
     check_words(settings)
+    check_kind(made)
     check_region(made)
+    check_guidance(made)
+    check_difference(made)
     if settings.user_mask is not None and not Path(settings.user_mask).exists():
         raise FileMissingError(f"mask {settings.user_mask} does not exist: check its path")
+    marks.check(settings.marks, clip.video.shown, len(clip.selection.indices))
     cuts.check(settings.cuts, len(clip.selection.indices))
     check_shape(clip)
+    asked.check(settings)
     return made
+
+
+def check_kind(made: Brief) -> None:
+    """Raise InputError for a mask or parts of the target that the editor does not take, with those that do.
+
+    And for an editor that is nothing without a mask, for parts beside scales of several objects, and for empty parts.
+    """
+    from flowedit.editors.spec import EDITORS  # imports torch, as what made the brief did
+
+    settings, editor, name = made.settings, made.editor, made.settings.mode.name
+    masked, parts = made.masked, settings.target_parts or ()
+    if masked and not editor.masked:
+        able = listed([other for other, each in EDITORS.items() if each.masked])
+        raise InputError(f"mode={name} takes no mask: set mask=none and no user mask, or choose one of {able}")
+    if editor.needs_mask and not masked:
+        raise InputError(f"mode={name} needs a mask: give words of what changes, mask=difference, or a user mask")
+    if parts and editor.parts == "none":
+        able = listed([other for other, each in EDITORS.items() if each.parts != "none"])
+        raise InputError(f"mode={name} takes no target_parts: leave them out, or choose one of {able}")
+    if parts and made.own_scales:
+        raise InputError("target_parts and object_guidance_scales do not go together: leave one out")
+    if not all(part.strip() for part in parts):
+        raise InputError("target_parts has an empty prompt: give each part of the target as a whole prompt")
 
 
 def check_region(made: Brief) -> None:
@@ -50,6 +81,34 @@ def check_region(made: Brief) -> None:
     for name, chosen in shared.items():
         if made.region is not None and chosen:
             raise InputError(f"mode.region=true and runtime.{name} do not go together: leave one out")
+
+
+def check_guidance(made: Brief) -> None:
+    """Raise InputError for what a rule of guidance that is not affine in its scale, or looks ahead, cannot carry."""
+    settings, rule = made.settings, made.settings.guidance_rule
+    if rule == "plain":
+        return
+    for name, chosen in (("mode.region=true", made.region), ("edit_strength", settings.edit_strength)):
+        if chosen is not None:
+            raise InputError(f"{name} and guidance_rule={rule} do not go together: leave one out")
+    rises = made.editor.rises(settings.mode, made.steps) > 0
+    if rule == "rectified" and rises and set(made.scales["source"]) != {1.0}:
+        raise InputError(
+            f"guidance_rule=rectified looks ahead on the way down, and mode={settings.mode.name} goes up under "
+            "source_guidance_scale: set it to 1, or take guidance_rule=zero_star"
+        )
+
+
+def check_difference(made: Brief) -> None:
+    """Raise InputError for a mask of the velocity difference in a mode that has not both velocities at a step."""
+    from flowedit.editors.spec import EDITORS  # imports torch, as what made the brief did
+
+    if made.difference and not made.editor.difference:
+        able = ", ".join(name for name, editor in EDITORS.items() if editor.difference)
+        raise InputError(
+            f"mask={made.settings.mask.name} needs both velocities in each step, which mode={made.settings.mode.name} "
+            f"has not: choose mask=attention or one of the modes {able}"
+        )
 
 
 def check_shape(clip: Clip) -> None:
@@ -76,8 +135,10 @@ def check_words(settings: Settings) -> None:
     edited = dict(zip(("source", "target"), changed(settings), strict=True))
     if useless := ", ".join(edited[task.wordless]):
         raise InputError(f"task={settings.task} takes no {task.wordless}_words, {useless!r}: {task.alone}")
-    if not edited[task.words] and settings.user_mask is None:
-        raise InputError(f"task={settings.task} needs {task.words}_words, or a user mask, that say where")
+    if not edited[task.words] and not settings.marked and settings.mask.name not in ("difference", "both"):
+        raise InputError(
+            f"task={settings.task} needs {task.words}_words, a user mask, or mask=difference, that say where"
+        )
 
 
 def changed(settings: Settings) -> tuple[list[str], list[str]]:
@@ -94,11 +155,28 @@ def check_editor(made: Brief, steps: int) -> None:
     evaluated = editor.sides if editor.evaluated is None else editor.evaluated(settings.mode, steps)
     unseen = made.sides and not set(made.sides) & set(evaluated)
     lost = "source" not in evaluated and not all(each.target for each in made.objects)
+    if made.difference and steps and len(evaluated) < 2:
+        raise InputError(
+            f"the {steps} steps that are run follow the target alone: mask={settings.mask.name} needs steps that see "
+            "both prompts; give a lower mode.target_only_steps"
+        )
     if "source" in editor.sides and steps and (unseen or lost):
         raise InputError(
             f"the {steps} steps that are run follow the target alone: the source prompt is never evaluated and "
             "source_words give no mask; give target_words, or a lower mode.target_only_steps"
         )
+
+
+def check_prompts(made: Brief, backbone: Backbone) -> list[str]:
+    """`check_prompt` of both sides, the negative prompt and the parts of the target."""
+    said = [text for name in ("source", "target", "negative_prompt") for text in check_prompt(made, backbone, name)]
+    for number, part in enumerate(made.settings.target_parts or (), 1):
+        alone = replace(made, settings=replace(made.settings, target=part, target_words=""), sides={})
+        try:
+            said += [f"target_parts, part {number}: {text}" for text in check_prompt(alone, backbone, "target")]
+        except InputError as error:
+            raise InputError(f"target_parts, part {number}: {error}") from error
+    return said
 
 
 def check_prompt(made: Brief, backbone: Backbone, name: str, alone: bool = False) -> list[str]:

@@ -29,6 +29,8 @@ class Brief:
     editor: EditorSpec
     attended: bool
     """Whether the mask is to come from attention, if there are words."""
+    difference: bool
+    """Whether the mask is to come from the difference of the velocities, alone or with that of attention."""
     unseen: bool
     """Whether one of several objects has its words where no prompt is evaluated, and so no mask."""
     objects: tuple[words.ObjectWords, ...]
@@ -47,8 +49,20 @@ class Brief:
     """Intervals of the grid that are run."""
     guided: range
     """Those of them whose velocities are guided."""
+    parts: tuple[str, ...]
+    """The parts of the target that the editor takes beside it."""
     cost: int
     """Batch rows that one window of one shot sends through the network; `run.yaml` counts those of all."""
+
+    @property
+    def masked(self) -> bool:
+        """Whether there is a mask: of attention, of the difference, or the user's."""
+        return bool(self.sides) or self.difference or self.settings.marked
+
+    @property
+    def reads_source(self) -> bool:
+        """Whether the source prompt is evaluated."""
+        return _reads_source(self.settings, self.editor)
 
     @property
     def edited(self) -> tuple[words.ObjectWords, ...]:
@@ -59,35 +73,60 @@ class Brief:
 def brief(settings: Settings) -> Brief:
     """The brief of these settings; raises InputError for another number of scales than of edited objects."""
     editor = EDITORS[settings.mode.name]
-    replaced = settings.user_mask is not None and settings.mask.user == "replace"
-    attended = settings.mask.name != "none" and not replaced
+    replaced = settings.marked and settings.mask.user == "replace"
+    attended = settings.mask.name in ("attention", "both") and not replaced
+    difference = settings.mask.name in ("difference", "both") and not replaced
     apart = attended and settings.mask.objects == "apart"
     pairs = words.object_words(settings.source_words, settings.target_words) if apart else ()
-    unseen = "source" not in editor.sides and not all(each.target for each in pairs)
+    reads_source = _reads_source(settings, editor)
+    unseen = not reads_source and not all(each.target for each in pairs)
     objects = () if unseen else pairs
     sides: dict[Side, str] = {}
     if attended and not unseen:
         texts: dict[Side, str] = {"source": settings.source_words, "target": settings.target_words}
-        sides = {side: text for side, text in texts.items() if side in editor.sides and words.phrases(text)}
+        seen = [side for side in editor.sides if side == "target" or reads_source]
+        sides = {side: text for side, text in texts.items() if side in seen and words.phrases(text)}
     # V_fid + s V_steer of FlowSlider (arXiv 2604.02088): u(p, src) - u(q, src) and g [u(p, tgt) - u(p, src)].
-    pull = settings.edit_strength if "source" in editor.sides else None
+    pull = settings.edit_strength if reads_source else None
     scales: dict[Side, tuple[float, ...]] = {
         "source": (settings.source_guidance_scale if pull is None else 1.0,),
         "target": tuple((1.0 if pull is None else pull) * each for each in _target_scales(settings, objects)),
     }
     from_source = pull is not None or editor.negative(settings.mode) == "source"
     steps = intervals(settings)
-    rows = {side: 1 if set(of) == {1.0} else 2 for side, of in scales.items()}
+    both = 3 if settings.guidance_rule == "rectified" else 2
+    rows = {side: 1 if set(of) == {1.0} else both for side, of in scales.items()}
     # An edit strength acts in every step: at 0 none of those that see both prompts may leave the clip.
     chosen = None if pull is not None else editor.guided
     guided = range(steps) if chosen is None else chosen(settings.mode, steps)
-    counts = Counts(steps, rows["source"], rows["target"], settings.draws, guided)
+    parts = settings.target_parts or ()
+    if editor.parts == "cumulative":  # the last of these is the target, which runs beside them anyway
+        parts = tuple(part for part in parts if part != settings.target)
+    counts = Counts(steps, rows["source"], rows["target"], settings.draws, guided, len(parts))
     cost = editor.cost(settings.mode, counts)
     own = settings.object_guidance_scales is not None and bool(objects)
-    region = editor.region(settings.mode) if sides or settings.user_mask is not None else None
+    region = editor.region(settings.mode) if sides or difference or settings.marked else None
     return Brief(
-        settings, editor, attended, unseen, objects, sides, from_source, own, region, scales, steps, guided, cost
+        settings,
+        editor,
+        attended,
+        difference,
+        unseen,
+        objects,
+        sides,
+        from_source,
+        own,
+        region,
+        scales,
+        steps,
+        guided,
+        parts,
+        cost,
     )
+
+
+def _reads_source(settings: Settings, editor: EditorSpec) -> bool:
+    return "source" in editor.sides and not editor.unprompted(settings.mode)
 
 
 def _target_scales(settings: Settings, objects: Sequence[words.ObjectWords]) -> tuple[float, ...]:
@@ -102,7 +141,7 @@ def _target_scales(settings: Settings, objects: Sequence[words.ObjectWords]) -> 
             f"object_guidance_scales {list(scales)}: {len(changed)} numbers are needed, one for each object that is "
             f"edited ({named})"
         )
-    return scales if settings.user_mask is None else (*scales, settings.target_guidance_scale)
+    return (*scales, settings.target_guidance_scale) if settings.marked else scales
 
 
 def intervals(settings: Settings) -> int:
@@ -121,8 +160,8 @@ def network_evaluations(settings: Settings) -> int:
 
     How many shots and windows a clip has depends on its frames and on the backbone, which are not known here; methods
     on one clip are compared by the cost of one window of one shot. A velocity with classifier-free guidance (a scale
-    other than 1) takes two rows; scales for several objects take no more rows than one, as a guided velocity is affine
-    in its scale. The rest is the editor's (`EditorSpec.cost`).
+    other than 1) takes two rows, or three by guidance_rule=rectified; scales for several objects take no more rows than
+    one, as a guided velocity is affine in its scale. The rest is the editor's (`EditorSpec.cost`).
     """
     return brief(settings).cost
 
@@ -292,7 +331,7 @@ def load_of(of: Brief, latent: tuple[int, int, int, int]) -> Load:
 
 
 def rows_of(of: Brief, side: Side) -> int:
-    """Batch rows of a velocity: two with guidance, and one at scale 1 and where no step is guided."""
+    """Batch rows of a call of a velocity: two with guidance, and one at scale 1 and where no step is guided."""
     return 2 if set(of.scales[side]) != {1.0} and of.guided else 1
 
 

@@ -36,6 +36,8 @@ class Session:
         self.notices: list[str] = list(said)
         self.shot, self.stopped = 1, False
         self.summary: str | None = None
+        self.watch: Callable[[Step], None] | None = None
+        """Hears each step before the callback, and saves what is asked of it."""
         self._monitor, self._cancel = QUIET if monitor is None else monitor, cancel
 
     def say(self, texts: Iterable[str]) -> None:
@@ -82,7 +84,8 @@ def look(cancel: threading.Event | None) -> None:
 class Edited:
     """A shot and what became of it: latents (1, C, f, h, w) and the soft mask (1, 1, f, h, w) or None, on the host.
 
-    `objects` are the soft masks of several objects, kept ones too, (K, 1, f, h, w).
+    `objects` are the soft masks of several objects, kept ones too, (K, 1, f, h, w); `row` what else the editor kept,
+    latents as z.
     """
 
     shot: Shot
@@ -92,6 +95,7 @@ class Edited:
     objects: Tensor | None
     sent: Evaluations
     reports: dict[str, float]
+    row: tuple[Tensor, ...] = ()
 
 
 def describe_run(plan: Plan, backbone: Backbone, edits: Sequence[Edited], session: Session) -> dict[str, Any]:

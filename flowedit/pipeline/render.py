@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from itertools import islice
@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from flowedit.masks import grids
+from flowedit.masks.tracking import Track
 from flowedit.media import fit, pictures
 from flowedit.media.pixels import Size, composite, feather, resize
 from flowedit.media.probe import Video
@@ -19,6 +20,7 @@ from flowedit.media.sound import Sound
 from flowedit.media.writer import Beside, Writer
 from flowedit.metrics.health import Health
 from flowedit.pipeline.notices.shape import of_health
+from flowedit.pipeline.outputs import ROW_FILES
 from flowedit.pipeline.plan import Plan
 from flowedit.pipeline.record import Edited, Session
 from flowedit.pipeline.source import Shot
@@ -80,7 +82,13 @@ def rendered(
 
 
 def write_edit(
-    plan: Plan, backbone: Backbone, edits: Sequence[Edited], pixels: Frames | None, folder: Path, session: Session
+    plan: Plan,
+    backbone: Backbone,
+    edits: Sequence[Edited],
+    pixels: Frames | None,
+    folder: Path,
+    session: Session,
+    tracks: Sequence[Track] = (),
 ) -> None:
     """edit.mp4, compare.mp4 and, with a mask, mask.mp4 and mask_plain.mp4, as `rendered` gives them."""
     clip, selection = plan.clip, plan.clip.selection
@@ -107,7 +115,7 @@ def write_edit(
             edit.write(part.edit)
             shown = {"compare.mp4": pictures.grid([resize(part.source, size), resize(part.edit, size)], labels)}
             if part.mask is not None:
-                shown["mask.mp4"] = _mask_picture(plan, part, part.mask, size)
+                shown["mask.mp4"] = _mask_picture(plan, part, part.mask, size, tracks)
             if plainly is not None:
                 shown["mask_plain.mp4"] = plainly
             for name, picture in shown.items():
@@ -119,6 +127,21 @@ def write_edit(
             for part in rendered(plan, backbone, edits, pixels, session):
                 # here, as a user's mask is read once and in order
                 beside(partial(write, part, _plain_mask(plan, part, pixels) if masked else None))
+                session.advance(len(part.places))
+
+
+def write_row(plan: Plan, backbone: Backbone, edits: Sequence[Edited], folder: Path, session: Session) -> None:
+    """row_0.mp4, row_1.mp4 ... of the latents that an editor kept beside the edit, in their order; mostly none.
+
+    A shot that was stopped has none of them, and then there are no files.
+    """
+    for number in range(min(len(edited.row) for edited in edits)):
+        session.announce(f"decode, write result {number} of the row", len(plan.clip.selection.indices))
+        video, kept = plan.clip.video, [replace(edited, z=edited.row[number]) for edited in edits]
+        path, rate = folder / ROW_FILES[number], plan.clip.selection.fps
+        with Writer(path, plan.clip.size, rate, pixel_aspect=video.pixel_aspect, colour=video.colour) as writer:
+            for part in rendered(plan, backbone, kept, None, session):
+                writer.write(part.edit)
                 session.advance(len(part.places))
 
 
@@ -136,19 +159,24 @@ def write_clip(
     session.say(of_health(made, backbone.spec))
 
 
-def _mask_picture(plan: Plan, part: Rendered, mask: np.ndarray, size: Size) -> np.ndarray:
-    """The mask drawn over the source; of several objects each in its colour, under a strip with their words."""
+def _mask_picture(plan: Plan, part: Rendered, mask: np.ndarray, size: Size, tracks: Sequence[Track]) -> np.ndarray:
+    """The mask drawn over the source; of several objects each in its colour, under a strip with their words.
+
+    Boxes and points that were followed are outlined, with the way that their middle goes.
+    """
     if part.edited.objects is None:
-        return resize(pictures.overlay(part.source, mask), size)
+        drawn = resize(pictures.overlay(part.source, mask), size)
+        return pictures.followed(drawn, part.edited.shot.first + part.places.start, tracks)
     objects, enlarged = plan.brief.objects, -(-LEGIBLE // size[1])
     size = size[0] * enlarged, size[1] * enlarged
     masks = [_at_source(plan, part.edited.shot, each[None], part.places) for each in part.edited.objects]
     labels = [str(each).replace("→", "to") for each in objects]  # the font has no arrow
-    if plan.settings.user_mask is not None:
+    if plan.settings.marked:
         changed = np.sum([m for m, each in zip(masks, objects, strict=True) if not each.kept], 0)
         masks, labels = [*masks, np.clip(mask - changed, 0, 1)], [*labels, "user mask"]
     outlined = [k < len(objects) and objects[k].kept for k in range(len(masks))]
-    return pictures.overlays(resize(part.source, size), [resize(m, size) for m in masks], labels, outlined)
+    source = pictures.followed(resize(part.source, size), part.edited.shot.first + part.places.start, tracks)
+    return pictures.overlays(source, [resize(m, size) for m in masks], labels, outlined)
 
 
 def _plain_mask(plan: Plan, part: Rendered, pixels: Frames | None) -> np.ndarray:

@@ -17,6 +17,7 @@ from flowedit import machine
 from flowedit.backbones import families
 from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
+from flowedit.masks.tracking import Track
 from flowedit.media import mask_file
 from flowedit.media.frames import between
 from flowedit.media.probe import Video
@@ -24,7 +25,11 @@ from flowedit.messages import FileError, InputError
 from flowedit.metrics.pixels import psnr
 from flowedit.networks import placement
 from flowedit.networks.acceleration import Acceleration
-from flowedit.pipeline.checks import check, check_editor, check_prompt
+from flowedit.pipeline.checks import check, check_editor, check_prompts
+from flowedit.pipeline.logs.asked import STEPS
+from flowedit.pipeline.logs.finish import finish, watching
+from flowedit.pipeline.logs.watcher import Watcher
+from flowedit.pipeline.marked import joined, tracks_of
 from flowedit.pipeline.notices.shape import of_cuts, of_margins, of_shots
 from flowedit.pipeline.notices.start import Shape, of_download, of_pass, of_start
 from flowedit.pipeline.notices.unused import of_unused
@@ -41,11 +46,14 @@ from flowedit.pipeline.plan import (
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.record import Edited, Session, describe_run
 from flowedit.pipeline.region import has_region, user_latent
-from flowedit.pipeline.render import blends, rendered, write_edit
+from flowedit.pipeline.render import blends, rendered, write_edit, write_row
 from flowedit.pipeline.resume import Journal, forget_others, key_of, key_of_shot, unfinished
 from flowedit.pipeline.source import Clip, Shot, cut_places, loses_margins, open_clip, working_frames, working_mask
 from flowedit.pipeline.steer import encode, steer
 from flowedit.types import Backbone, EditedFrames, EditResult, Evaluations, Frames
+
+ROW = "row-"
+"""The start of the names of latents that an editor kept beside its edit."""
 
 CARRIES = 22.0
 """PSNR in dB of a clip after encoding and decoding, below which the user is told."""
@@ -114,6 +122,8 @@ class Prepared:
 
     plan: Plan
     mask: Frames | None
+    tracks: tuple[Track, ...] = ()
+    """Boxes and points of the user, which are in the mask already."""
 
     @property
     def pixels(self) -> Frames | None:
@@ -126,8 +136,7 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     session.look()
     made = check(settings, clip)
     session.say([*clip.video.notices, *instruction.explain(settings)])
-    for name in ("source", "target", "negative_prompt"):
-        session.say(check_prompt(made, backbone, name))
+    session.say(check_prompts(made, backbone))
     check_editor(made, len(make_grid(settings, backbone)) - 1)
     with session.meter.phase("find cuts"):
         cuts = cut_places(settings, clip, session)
@@ -139,14 +148,18 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     inside = made.region is not None and has_region(backbone)
     session.start(of_start(made, backbone, Shape.of(plan), plan.evaluations, inside))
     session.say(of_shots(plan))
-    mask = None
+    mask: Frames | None = None
+    texts: list[str] = []
     if settings.user_mask is not None:
         mask, texts = mask_file.read_mask(settings.user_mask, clip.video, clip.selection.indices)
+    if tracks := tracks_of(settings.marks, clip, plan.shots, session):
+        mask = joined(tracks, mask, clip.size, len(clip.selection.indices))
+    if mask is not None:
         session.say([*texts, *of_margins(loses_margins(plan.shots[0], mask))])
     most = max(len(shot.windows) for shot in plan.shots)
     session.say([*backbone.spec.notices, *of_region(made)])
     session.say([*of_pass(made, backbone), *of_unused(made, most)])
-    return Prepared(plan, mask)
+    return Prepared(plan, mask, tracks)
 
 
 def fit_memory(made: Brief, backbone: Backbone, latent: Sequence[int], session: Session) -> None:
@@ -188,10 +201,14 @@ def edit_clip(
         staging(place, clip.video.path.stem, EDIT, inputs) as stage,
         unfinished(stage, key, session) as journal,
     ):
+        watcher = watching(plan, session, journal.place(STEPS, stage.folder))
         edits = edit_shots(prepared, backbone, session, journal, sources)
         with session.meter.phase("decode and write"), torch.no_grad():
-            write_edit(plan, backbone, edits, prepared.pixels, stage.folder, session)
+            write_edit(plan, backbone, edits, prepared.pixels, stage.folder, session, prepared.tracks)
+            write_row(plan, backbone, edits, stage.folder, session)
         run = describe_run(plan, backbone, edits, session)
+        if watcher is not None:
+            finish(watcher, plan, backbone, edits, run, stage.folder)
         write_yaml(stage.folder / "run.yaml", run)
         folder = stage.commit()
         forget_others(stage, key)
@@ -258,16 +275,20 @@ def _edited(
             tensors.get("objects"),
             Evaluations(*facts["evaluations"]),
             dict(facts["reports"]),
+            tuple(tensors[key] for key in sorted(tensors) if key.startswith(ROW)),
         )
     if prepared.mask is not None:
         section = between(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
         user = user_latent(working_mask(shot, section), plan.spec, shot.geometry)
+    if isinstance(session.watch, Watcher):
+        session.watch.begin(x_src)
     own, said = own_latents(plan.spec, shot.geometry), len(session.notices)
     done = steer(plan.brief, backbone, x_src, plan.grid, shot.windows, own, session, user, journal)
     mask = None if done.mask is None else done.mask.cpu()
-    edited = Edited(shot, x_src, done.z.cpu(), mask, done.objects, done.sent, dict(done.reports))
+    edited = Edited(shot, x_src, done.z.cpu(), mask, done.objects, done.sent, dict(done.reports), done.row)
     if not session.stopped:
-        parts = {"z": edited.z, "mask": mask, "objects": done.objects}
+        row = {f"{ROW}{number:03}": z for number, z in enumerate(done.row)}
+        parts = {"z": edited.z, "mask": mask, "objects": done.objects, **row}
         tensors = {key: part for key, part in parts.items() if part is not None}
         facts = {"evaluations": astuple(done.sent), "reports": edited.reports, "said": session.notices[said:]}
         journal.save(name, tensors, **facts)

@@ -13,17 +13,15 @@ from flowedit.editors.common import INSIDE
 from flowedit.editors.region import RegionPass
 from flowedit.editors.spec import EditorInputs
 from flowedit.flow import noise, windows
-from flowedit.flow.guidance import at_times
-from flowedit.flow.guidance import scales as scales_of
 from flowedit.messages import NAN_ADVICE, NumericalError
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.region import Region, has_region, region
 from flowedit.pipeline.resume import Journal, Steps
+from flowedit.pipeline.velocities import guide, guided_times, parts_of, unguided, velocities_of
 from flowedit.types import (
     Backbone,
     Chosen,
-    Conditioning,
     Evaluations,
     Frames,
     Guided,
@@ -45,7 +43,8 @@ class Steered:
     """An edited latent (1, C, f, h, w), its soft mask (1, 1, f, h, w) or None, and what the edit of it was.
 
     `objects` are the soft masks of several objects, kept ones too, (K, 1, f, h, w), or None. `sent` is what went
-    through the network, `reports` what the editor measured, by name.
+    through the network, `reports` what the editor measured, by name; `row` are latents that it kept beside the edit,
+    as z, on the host.
     """
 
     z: Tensor
@@ -53,6 +52,7 @@ class Steered:
     objects: Tensor | None
     sent: Evaluations
     reports: Mapping[str, float] = field(default_factory=dict)
+    row: tuple[Tensor, ...] = ()
 
     @property
     def evaluations(self) -> int:
@@ -99,6 +99,7 @@ def steer(
         guided = guide(brief, seen)
         prompts = {side: each.prompt for side, each in guided.items()}
         velocities = velocities_of(brief, seen, guided, grid)
+        parts = parts_of(brief, seen, guided, grid)
     before = sent(seen)
     with session.meter.phase("edit"), region(brief, seen, prompts, x_src.shape[3:], own, user) as where:
         velocities["target"] = where.guided(velocities["target"])
@@ -106,75 +107,23 @@ def steer(
         if passes is not None:
             velocities["target"] = passes.target
             where = replace(where, mask=passes.mask, **remembered(where, passes, seen.device))
+        pair: Pair | None = None if passes is None else passes.pair
+        if where.difference is not None:
+            velocities = {side: where.difference.heard(side, each) for side, each in velocities.items()}
+            pair = None if pair is None else where.difference.pair(pair)
         recalled = brief.editor.recalls and brief.editor.recalls(brief.settings.mode, len(grid) - 1)
-        steps = Steps(
-            journal or Journal(),
-            session.shot,
-            recalled,
-            where.state,
-            where.restore,
-            lambda: sent(seen) - before,
-        )
-        pair = None if passes is None else passes.pair
-        z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, where.gather, pair)
-    return Steered(z, where.final(), where.objects(), steps.evaluations + sent(seen) - before, reports)
+        kept, done = journal or Journal(), lambda: sent(seen) - before
+        steps = Steps(kept, session.shot, recalled, where.state, where.restore, done)
+        row: dict[int, Tensor] = {}
+        heard = (where.gather, pair, where.maps)
+        z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, *heard, parts, row)
+    results = tuple(row[number] for number in sorted(row))
+    return Steered(z, where.final(), where.objects(), steps.evaluations + sent(seen) - before, reports, results)
 
 
 def sent(backbone: Backbone) -> Evaluations:
     """What went through the network so far."""
     return Evaluations(backbone.evaluations, getattr(backbone, "token_evaluations", backbone.evaluations))
-
-
-def guide(brief: Brief, backbone: Backbone) -> dict[Side, Guided]:
-    """The embedded prompts of the sides that the mode evaluates, with what guides them.
-
-    Where the target is steered away from the source prompt, its guidance goes from it, at the target's own state
-    (FlowAlign, Kim et al. 2025): u(p, src) + g [u(p, tgt) - u(p, src)], g times the edit strength if there is one. With
-    scales for several objects the target's velocity has rows for each (see `Region.guided`).
-    """
-    settings, editor = brief.settings, brief.editor
-    texts: dict[Side, str] = {"target": settings.target or "", "source": settings.source or ""}
-    sides: list[Side] = [side for side in texts if side in editor.sides]
-    prompts = {side: backbone.embed(texts[side]) for side in sides}
-    made: dict[Side, Guided] = {}
-    for side in sides:
-        scales = brief.scales[side]
-        negative = None
-        if set(scales) != {1.0}:
-            from_source = side == "target" and brief.from_source
-            negative = prompts["source"] if from_source else backbone.embed(settings.negative_prompt)
-        made[side] = Guided(prompts[side], scales[0] if len(scales) == 1 else scales, negative)
-    return made
-
-
-def velocities_of(
-    brief: Brief, backbone: Backbone, guided: Mapping[Side, Guided], grid: Sequence[float]
-) -> dict[Side, Velocity]:
-    """Each side's velocity on this grid, guided in the steps that the brief guides."""
-    times, found = guided_times(brief, grid), {}
-    for side, each in guided.items():
-        found[side] = backbone.velocity(*each)
-        if each.negative is not None and len(brief.guided) < brief.steps:
-            found[side] = at_times(found[side], backbone.velocity(*unguided(each)), times)
-    return found
-
-
-def guided_times(brief: Brief, grid: Sequence[float]) -> list[float]:
-    """The times of the steps whose velocities are guided."""
-    return [grid[i] for i in brief.guided] if len(brief.guided) < brief.steps else list(grid)
-
-
-def unguided(guided: Guided) -> Guided:
-    """The prompt alone, with as many rows."""
-    return Guided(guided.prompt, (1.0,) * len(scales_of(guided.scale)))
-
-
-def bind(
-    brief: Brief, backbone: Backbone, grid: Sequence[float]
-) -> tuple[dict[Side, Conditioning], dict[Side, Velocity]]:
-    """The embedded prompts and the velocities of the sides that the mode evaluates, on this grid."""
-    guided = guide(brief, backbone)
-    return {side: each.prompt for side, each in guided.items()}, velocities_of(brief, backbone, guided, grid)
 
 
 def region_pass(
@@ -234,10 +183,14 @@ def run_editor(
     steps: Steps | None = None,
     gather: Callable[[], None] = lambda: None,
     pair: Pair | None = None,
+    maps: Callable[[], Mapping[str, Tensor]] = dict,
+    parts: Sequence[Velocity] = (),
+    row: dict[int, Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """The brief's editor on latents (1, C, F, h, w) float32, and what it reports; the clip's own frames at `own`.
 
-    `steps` are kept, and those that are kept already are not taken again; `gather` is called after each.
+    `steps` are kept, and those that are kept already are not taken again; `gather` is called after each. `row` takes
+    what the editor keeps beside the edit.
     """
     settings, editor = brief.settings, brief.editor
     reports: dict[str, float] = {}
@@ -246,9 +199,13 @@ def run_editor(
         reports[name] = value
         session.say([text])
 
+    def keep(number: int, z: Tensor) -> None:
+        if row is not None:
+            row[number] = z.cpu()
+
     session.announce("edit", (len(grid) - 1) * editor.passes(settings.mode))
     steps = steps or Steps(Journal(), session.shot, None)
-    listener = Listener(velocities, mask, session, steps, gather, x_src.device, pair)
+    listener = Listener(velocities, mask, session, steps, gather, x_src.device, pair, maps)
     inputs = EditorInputs(
         x_src=x_src,
         velocities=listener.velocities,
@@ -262,6 +219,9 @@ def run_editor(
         pair=listener.pair,
         callback=listener.callback(brief),
         report=report,
+        memory=steps.memory,
+        parts=tuple(listener.noted("target", each) for each in parts),
+        keep=keep,
     )
     try:
         return editor.run(inputs, settings.mode), reports
@@ -294,21 +254,25 @@ class Listener:
         gather: Callable[[], None],
         device: torch.device,
         pair: Pair | None = None,
+        maps: Callable[[], Mapping[str, Tensor]] = dict,
     ) -> None:
+        self._maps = maps
         self._session, self._steps, self._gather, self._device = session, steps, gather, device
         self.last_mask = None if callable(mask) else mask
         """The mask that the last step had, as far as it was asked for."""
         self._mask: Tensor | None = None
         self._last: dict[Side, Tensor] = {}
         self._over = steps.reached > 0
-        if session.callback is None and not self._over:
+        if session.callback is None and session.watch is None and not self._over:
             self.velocities, self.mask, self.pair = velocities, mask, pair
         else:
             self.pair = None if pair is None else self._paired(pair)
-            self.velocities = {side: self._noted(side, velocity) for side, velocity in velocities.items()}
+            self.velocities = {side: self.noted(side, velocity) for side, velocity in velocities.items()}
             self.mask = None if mask is None else self._asked(mask)
 
-    def _noted(self, side: Side, velocity: Velocity) -> Velocity:
+    def noted(self, side: Side, velocity: Velocity) -> Velocity:
+        """The velocity, whose last value is this side's."""
+
         def noted(z: Tensor, t: float) -> Tensor:
             if self._over:
                 return torch.zeros_like(z)
@@ -351,11 +315,13 @@ class Listener:
                 last = time.monotonic()
                 step.check()
             self._steps.took(step)
-            if session.callback is None:
+            if session.callback is None and session.watch is None:
                 return None
-            whole = replace(step, mask=self._mask, velocities=dict(self._last), shot=session.shot)
+            whole = replace(step, mask=self._mask, velocities=dict(self._last), maps=self._maps(), shot=session.shot)
             self._mask = None
-            if session.callback(whole):
+            if session.watch is not None:
+                session.watch(whole)
+            if session.callback is not None and session.callback(whole):
                 step.check()
                 raise Stop(brief.editor.clean(brief.settings.mode, whole), step.index, step.total)
             return None

@@ -14,6 +14,7 @@ from fields import ToyBackbone
 import flowedit
 from flowedit.config import compose
 from flowedit.editors.corrections import decoupled
+from flowedit.editors.spec import EDITORS
 from flowedit.editors.straight.inversion_free import inversion_free
 from flowedit.evaluation.methods import methods
 from flowedit.evaluation.options import EvaluationOptions, evaluation
@@ -84,6 +85,17 @@ NUMBERS = {
         4 * 35,
         FLOWEDIT | {"mode.shift": 5.0, "strength": 0.7, "source_guidance_scale": 5.0, "target_guidance_scale": 10.0},
     ),
+    "dfvedit": (
+        4 * 49,
+        FLOWEDIT
+        | {"mode.shift": 5.0, "strength": 0.98, "source_guidance_scale": 5.0, "target_guidance_scale": 15.0}
+        | {"mode.coupling": 0.0},
+    ),
+    "flowslider": (
+        3 * 20,
+        FLOWEDIT
+        | {"mode.shift": 3.0, "steps": 28, "strength": 0.715, "edit_strength": 1.0, "target_guidance_scale": 3.5},
+    ),
     "flowalign": (
         3 * 33,
         FLOWEDIT
@@ -104,12 +116,19 @@ def edit(options, mask=None):
     return edited(settings, backbone, X, X.shape[3:], mask)
 
 
-def test_every_preset_is_here_and_compare_still_takes_the_three_modes():
-    plain = {"random_noise", "inversion", "inversion_free"}
-    assert set(compose.options("mode")) == plain | set(NUMBERS)
+def test_every_file_of_modes_is_an_editor_s_or_a_preset_that_says_its_own_name():
+    names = set(compose.options("mode"))
+    assert set(EDITORS) | set(NUMBERS) <= names
+    for name in names:
+        mode = compose.compose({"mode": name, **FULL}).mode
+        assert mode.name in EDITORS
+        assert mode.name == name if mode.preset is None else mode.preset == name
+
+
+def test_compare_still_takes_the_three_modes():
     settings, _ = evaluation()
     assert isinstance(settings, EvaluationOptions)
-    assert set(settings.chosen_modes) == plain
+    assert set(settings.chosen_modes) == {"random_noise", "inversion", "inversion_free"}
 
 
 @pytest.mark.parametrize("preset", NUMBERS)
@@ -383,6 +402,7 @@ def test_every_preset_runs_on_every_shape(request, clip_file, wide, tmp_path, pr
     run = yaml.safe_load((result.folder / "run.yaml").read_text(encoding="utf-8"))
     assert (run["settings"]["mode"]["name"], run["settings"]["mode"]["preset"]) == ("inversion_free", preset)
     cost = {"flowdirector_v1": 2 * 16, "flowdirector_v2": 2 * 12 + 4, "flowedit": 4, "wan_edit": 8, "flowalign": 9}
+    cost |= {"dfvedit": 8, "flowslider": 6}
     assert result.run["network_evaluations"] == cost[preset]
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 from test_evaluate import COSTS, dataset
@@ -39,7 +40,8 @@ def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path, command):
             time.sleep(0.02)
         time.sleep(rng.uniform(0.0, 1.0))
         # All its processes at once, as a machine that stops, or it alone: its workers end with it.
-        os.killpg(process.pid, signal.SIGKILL) if kill % 2 else process.kill()
+        with suppress(ProcessLookupError):  # it may have ended before
+            os.killpg(process.pid, signal.SIGKILL) if kill % 2 else process.kill()
         process.wait()
     subprocess.run(killed, check=True, capture_output=True)
     tables = [_told(tmp_path / name / "table.csv") for name in ("whole", "killed")]

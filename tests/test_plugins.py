@@ -90,47 +90,52 @@ def flowedit(site, tmp_path_factory):
     return run
 
 
-def test_list_marks_what_a_package_brings(flowedit):
-    said, options = flowedit(["list", "editors", "backbones", "metrics", "datasets"], ["list", "options"])
+@pytest.fixture(scope="module")
+def said(flowedit):
+    """What all of it says, run once in one process: list, edit, compare, evaluate, and two mistakes."""
+    place, fox = flowedit.place, ROOT / "examples" / "fox.mp4"
+    (place / "two.clips").mkdir()
+    shutil.copy(fox, place / "two.clips" / "fox.mp4")
+    start = ["edit", fox, *FOX, "--mode", "nudge"]
+    small = ["--size", "32x32", "--frames", "5", "--backbone", "toy"]
+    methods = ["--modes", "nudge,inversion_free", "--evaluations", "own", "--metrics", "psnr,brightness", "--quiet"]
+    names = ("list", "options", "edit", "toy", "compare", "evaluate", "far", "misspelt")
+    commands = (
+        ["list", "editors", "backbones", "metrics", "datasets"],
+        ["list", "options"],
+        [*start, *WORDS, "mode.amount=0.25", "--out", place / "edit", "--quiet"],
+        [*start, *WORDS, *small, "--steps", "2", "--out", place / "toy", "--quiet"],
+        ["compare", fox, *FOX, *WORDS, *methods, "--out", place / "compare", "--steps", "4", "--also",
+         "mode=nudge mode.amount=2", "runtime.threads=1", "engine.workers=1"],
+        ["evaluate", place / "two.clips", "--modes", "nudge", "--metrics", "brightness", *small, "--workers", "1",
+         "--out", place / "evaluate", "--quiet"],
+    )  # fmt: skip
+    mistakes = ([*start, "mode.amount=3"], [*start, "mode.amont=1"])
+    return dict(zip(names, flowedit(*commands, refused=mistakes), strict=True))
+
+
+def test_list_marks_what_a_package_brings(said):
     for name in ("nudge", "toy", "brightness", "clips"):
-        line = next(line for line in said.splitlines() if line.split()[:1] == [name])
+        line = next(line for line in said["list"].splitlines() if line.split()[:1] == [name])
         assert "[plug-in my-flowedit]" in line, line
-    assert "ToyPipeline" in said
-    assert "mode.amount" in options
+    assert "ToyPipeline" in said["list"]
+    assert "mode.amount" in said["options"]
 
 
-def test_edit_takes_its_editor_its_options_and_its_backbone(flowedit):
-    out, toy = flowedit.place / "edit", flowedit.place / "toy"
-    start = ["edit", ROOT / "examples" / "fox.mp4", *FOX, "--mode", "nudge"]
-    fast = ["--size", "32x32", "--frames", "5", "--steps", "2", "--backbone", "toy", "--out", toy, "--quiet"]
-    _, _, far, misspelt = flowedit(
-        [*start, *WORDS, "mode.amount=0.25", "--out", out, "--quiet"],
-        [*start, *WORDS, *fast],
-        refused=([*start, "mode.amount=3"], [*start, "mode.amont=1"]),
-    )
-    run = yaml.safe_load((out / "run.yaml").read_text())
+def test_edit_takes_its_editor_its_options_and_its_backbone(said, flowedit):
+    run = yaml.safe_load((flowedit.place / "edit" / "run.yaml").read_text())
     assert run["settings"]["mode"]["name"] == "nudge"
     assert run["settings"]["mode"]["amount"] == 0.25
     assert run["network_evaluations"] == 4  # two rows a side
-    assert yaml.safe_load((toy / "run.yaml").read_text())["settings"]["backbone"]["name"] == "toy"
-    assert "mode.amount 3.0 is out of range: 0 to 2" in far
-    assert "did you mean 'mode.amount'" in misspelt
+    toy = yaml.safe_load((flowedit.place / "toy" / "run.yaml").read_text())
+    assert toy["settings"]["backbone"]["name"] == "toy"
+    assert "mode.amount 3.0 is out of range: 0 to 2" in said["far"]
+    assert "did you mean 'mode.amount'" in said["misspelt"]
 
 
-def test_compare_and_evaluate_take_all_of_it(flowedit):
-    out = flowedit.place / "compare"
-    methods = ["--modes", "nudge,inversion_free", "--evaluations", "own", "--metrics", "psnr,brightness", "--quiet"]
-    clips = flowedit.place / "two.clips"
-    clips.mkdir()
-    shutil.copy(ROOT / "examples" / "fox.mp4", clips / "fox.mp4")
-    said, _ = flowedit(
-        ["compare", ROOT / "examples" / "fox.mp4", *FOX, *WORDS, *methods, "--out", out, "--steps", "4", "--also",
-         "mode=nudge mode.amount=2", "runtime.threads=1"],
-        ["evaluate", clips, "--modes", "nudge", "--metrics", "brightness", "--backbone", "toy", "--size", "32x32",
-         "--frames", "5", "--workers", "1", "--out", flowedit.place / "evaluate", "--quiet"],
-    )  # fmt: skip
-    assert "brightness" in said
-    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+def test_compare_and_evaluate_take_all_of_it(said, flowedit):
+    assert "brightness" in said["compare"]
+    rows = [json.loads(line) for line in (flowedit.place / "compare" / "rows.jsonl").read_text().splitlines()]
     bright = {row["method"]: row["value"] for row in rows if row["metric"] == "brightness"}
     assert set(bright) == {"unedited", "nudge", "inversion_free", "nudge mode.amount=2"}
     assert all(0 < value < 255 for value in bright.values())

@@ -66,7 +66,7 @@ def _finding(model: AskedModel, video: Video | None, free: float | None, on_host
 
 def edit_of(settings: Settings) -> Brief:
     """The edit that memory and cost are reckoned for; one object of one word where no words are given yet."""
-    if settings.mask.name != "none" and not settings.source_words and not settings.target_words:
+    if settings.mask.name in ("attention", "both") and not settings.source_words and not settings.target_words:
         settings = replace(settings, source_words="object", target_words="object")
     return brief(settings)
 

@@ -67,7 +67,19 @@ def done(tmp_path_factory):
         {"target": None},
         {"source_words": "wolf"},
     )
-    code = main(["evaluate", str(file), "--modes", "inversion_free,inversion", "--out", str(place / "out"), *FEW])
+    code = main(
+        [
+            "evaluate",
+            str(file),
+            "--modes",
+            "inversion_free,inversion",
+            "--workers",
+            "1",
+            "--out",
+            str(place / "out"),
+            *FEW,
+        ]
+    )
     return place, code, rows.read(place / "out" / "rows.jsonl")
 
 
@@ -261,7 +273,7 @@ def test_flow_has_no_meaning_at_every_8th_frame(tmp_path, command):
 def test_compare_is_one_page_at_equal_cost(tmp_path, command):
     code, out, err = command(
         "compare", ROOT / "examples" / "fox.yaml", "--evaluations", 8, "--out", tmp_path / "out",
-        "strength=1", "runtime.dtype=bfloat16", "runtime.device=cpu", "seed=3",
+        "strength=1", "runtime.dtype=bfloat16", "runtime.device=cpu", "seed=3", "engine.workers=1",
     )  # fmt: skip
     assert code == 0, err
     made = rows.read(tmp_path / "out" / "rows.jsonl")
@@ -280,7 +292,7 @@ def test_compare_takes_a_clip_flags_and_any_configuration(tmp_path, command, cli
     code, _, err = command(
         "compare", clip_file, "--source", "a dog", "--target", "a fox", "--backbone", backbone_2b, "--size", "48x32",
         "--frames", 3, "--modes", "random_noise", "--also", "mode=inversion strength=0.5", "--evaluations", "own",
-        "--steps", 2, "--out", tmp_path / "out", "--metrics", "psnr", "runtime.device=cpu",
+        "--steps", 2, "--out", tmp_path / "out", "--metrics", "psnr", "runtime.device=cpu", "engine.workers=1",
     )  # fmt: skip
     assert code == 0, err
     made = rows.read(tmp_path / "out" / "rows.jsonl")
@@ -394,7 +406,7 @@ def test_flags_win_over_a_file_and_so_does_their_mask(tmp_path, command):
     white = np.full((64, 64), 255, np.uint8)
     cv2.imwrite(str(tmp_path / "white.png"), white)
     file.write_text(yaml.safe_dump([{**ROW, "user_mask": "mask.mp4"}]), encoding="utf-8")
-    args = ["compare", file, "--modes", "random_noise", "--metrics", "background_psnr", *FEW[1:]]
+    args = ["compare", file, "--modes", "random_noise", "--metrics", "background_psnr", "engine.workers=1", *FEW[1:]]
     for mask, code_wanted in ((None, 0), (tmp_path / "white.png", 2)):
         more = [] if mask is None else ["--user-mask", mask]
         code, out, err = command(*args, *more, "--out", tmp_path / f"out{code_wanted}", "evaluations=own", "steps=2")

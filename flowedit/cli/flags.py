@@ -44,7 +44,7 @@ SECTIONS = {
     "where": ("mask", "user_mask", "composite"),
     "how": (
         "steps", "seed", "source_guidance_scale", "target_guidance_scale", "object_guidance_scales", "draws",
-        "averaging",
+        "averaging", "attention",
     ),
     "which frames": ("start", "frames", "fps", "size", "fit", "cuts", "window", "window_overlap"),
     "the machine": ("runtime",),

@@ -99,13 +99,14 @@ def usual(name: str) -> dict[str, Any]:
 
     Read without Hydra, whose import and compositions take most of a second for all backbones.
     """
-    groups = ("mask", "runtime", "mode", "averaging")
+    groups = ("mask", "attention", "runtime", "mode", "averaging")
     chosen = {group: read(f"{group}/{default_of(group)[0]}") for group in groups}
     file, mode = read(f"backbone/{name}"), default_of("mode")[0]
     top = [chosen["mode"], file if "backbone" in file else {}, read(f"backbone_mode/{name}_{mode}")]
     values = {key: value for each in (read("edit"), *top) for key, value in each.items()}
     alone = {"mode": {}, "averaging": {}, "backbone": {"name": name} | file.get("backbone", file)}
-    return values | {"mask": chosen["mask"], "runtime": chosen["runtime"], "task": "replace"} | alone
+    looked_at = {group: chosen[group] for group in ("mask", "attention", "runtime")}
+    return values | looked_at | {"task": "replace"} | alone
 
 
 def found(settings: Settings, flags: Mapping[str, Any], overrides: Sequence[str], cache: Path) -> AskedModel:

@@ -61,13 +61,22 @@ class AttentionMask:
 
         M is their sum joined with the user's mask; where it is 0 all count alike. The step's mask is not changed by it.
         """
-        self.gather()
-        newest = [self._smooth(i, new[-1]) if new else self._maps[i] for i, new in enumerate(self._pending)]
-        soft = self._of_edited(apart(self._hard(newest), self._decay))
+        soft = self._of_edited(apart(self._hard(self._newest()), self._decay))
         if self._user is not None:
             soft = torch.cat([soft, (self._user - soft.sum(0, keepdim=True)).clamp_min(0.0)])
         total = soft.sum(0, keepdim=True)
         return torch.where(total > 0, soft / total, torch.full_like(soft, 1.0 / len(soft)))
+
+    def now(self) -> tuple[Tensor, Tensor] | None:
+        """The soft mask (1, 1, F, H, W) and each object's hard sites (K, 1, F, H, W) by the newest maps.
+
+        None before any. No step's mask is changed by it.
+        """
+        newest = self._newest()
+        if all(maps is None for maps in newest):
+            return None
+        hard = self._hard(newest)
+        return self._together(hard), hard
 
     def vote(self) -> Tensor | None:
         """The soft mask of the sites that at least half of the steps had; None before the first step. Ours."""
@@ -136,6 +145,11 @@ class AttentionMask:
         for new, side in zip(self._pending, self._sides, strict=True):
             if (maps := side()) is not None:
                 new.append(maps)
+
+    def _newest(self) -> list[Tensor | None]:
+        """The newest maps of each side."""
+        self.gather()
+        return [self._smooth(i, new[-1]) if new else self._maps[i] for i, new in enumerate(self._pending)]
 
     def _smooth(self, side: int, new: Tensor) -> Tensor:
         """New maps of a side, smoothed over frames and with those of the steps before."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from flowedit.flow.guidance import scales
+from flowedit.networks.control.kept import counterparts
 from flowedit.networks.guided import GuidedNetwork, guide, sides_of
 from flowedit.networks.lanes import Blocks, lanes
 from flowedit.networks.recorder import Glance
@@ -22,15 +23,11 @@ class RowGroup(NamedTuple):
 
 
 def groups(source: Sequence[object], target: Sequence[object]) -> list[RowGroup]:
-    """Which row of the source each of the target's attends to: like to like.
+    """Which row of the source each of the target's attends to: see `counterparts`.
 
-    The conditional row attends to the source's conditional row. The negative one attends to the source's negative; to
-    its conditional row where its negative is the source prompt itself (`target_negative=source`), and where the source
-    has no guidance: that row is the only one that shows the clip. A negative row of the source that no row of the
-    target attends to goes alone.
+    A negative row of the source that no row of the target attends to goes alone.
     """
-    last = len(source) - 1
-    reads = [last if row == len(target) - 1 or each is source[last] else 0 for row, each in enumerate(target)]
+    reads = counterparts(source, target)
     return [RowGroup(i, tuple(row for row, of in enumerate(reads) if of == i)) for i in range(len(source))]
 
 

@@ -24,7 +24,7 @@ from flowedit.messages import FileError, InputError
 from flowedit.metrics.pixels import psnr
 from flowedit.networks import placement
 from flowedit.networks.acceleration import Acceleration
-from flowedit.pipeline.checks import check, check_editor, check_prompt
+from flowedit.pipeline.checks import check, check_attending, check_editor, check_prompt
 from flowedit.pipeline.notices.shape import of_cuts, of_margins, of_shots
 from flowedit.pipeline.notices.start import Shape, of_download, of_pass, of_start
 from flowedit.pipeline.notices.unused import of_unused
@@ -119,6 +119,7 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     """Everything that can be refused is refused here, before the networks run; and what is to be said is said."""
     session.look()
     made = check(settings, clip)
+    check_attending(made, backbone)
     session.say([*clip.video.notices, *instruction.explain(settings)])
     for name in ("source", "target", "negative_prompt"):
         session.say(check_prompt(made, backbone, name))

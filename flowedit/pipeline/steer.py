@@ -16,9 +16,10 @@ from flowedit.flow import noise, windows
 from flowedit.flow.guidance import at_times
 from flowedit.flow.guidance import scales as scales_of
 from flowedit.messages import NAN_ADVICE, NumericalError
+from flowedit.networks.control.bound import remembers
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session
-from flowedit.pipeline.region import Region, has_region, region
+from flowedit.pipeline.region import Region, attending, control_of, has_region, region
 from flowedit.pipeline.resume import Journal, Steps
 from flowedit.types import (
     Backbone,
@@ -106,7 +107,10 @@ def steer(
         if passes is not None:
             velocities["target"] = passes.target
             where = replace(where, mask=passes.mask, **remembered(where, passes, seen.device))
+        control = control_of(brief, prompts, where, grid)
         recalled = brief.editor.recalls and brief.editor.recalls(brief.settings.mode, len(grid) - 1)
+        if control is not None and remembers(control):
+            recalled = None  # what attention holds is too much to keep: an edit that was killed starts again
         steps = Steps(
             journal or Journal(),
             session.shot,
@@ -116,7 +120,8 @@ def steer(
             lambda: sent(seen) - before,
         )
         pair = None if passes is None else passes.pair
-        z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, where.gather, pair)
+        with attending(seen, control):
+            z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, where.gather, pair)
     return Steered(z, where.final(), where.objects(), steps.evaluations + sent(seen) - before, reports)
 
 

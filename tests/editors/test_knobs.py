@@ -25,7 +25,16 @@ BASE = {
 
 ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has tests of its own
     *("clip", "size", "frames", "start", "fps", "cuts", "fit", "out", "composite", "user_mask", "backbone", "runtime"),
-    *("mode.name", "mask.name", "quality.name", "averaging.name", "mode.times", "mode.reconstruction", "mask.user"),
+    *(
+        "mode.name",
+        "mask.name",
+        "quality.name",
+        "averaging.name",
+        "attention.name",
+        "mode.times",
+        "mode.reconstruction",
+        "mask.user",
+    ),
     *("source", "target", "instruction", "caption"),
     "mode.preset",  # a name for run.yaml
     "task",  # chooses other settings; which words it takes is tested in test_run
@@ -82,6 +91,21 @@ MOVES = {
     "averaging.baseline": ("first", "inversion_free", {"averaging": "differential"}),
     "averaging.baseline_size": (1, "inversion_free", {"averaging": "differential"}),
     "averaging.weight": (1.0, "inversion_free", {"averaging": "differential"}),
+    "attention.queries": (1.0, "inversion_free", {}),
+    "attention.keys": (1.0, "inversion_free", {}),
+    "attention.values": (1.0, "inversion_free", {}),
+    "attention.keys_inside": (0.0, "inversion_free", {"attention.keys": 1.0}),
+    "attention.values_inside": (0.0, "inversion_free", {"attention.values": 1.0}),
+    "attention.keys_steps": ([0.5, 1.0], "inversion_free", {"attention.keys": 1.0}),
+    "attention.values_steps": ([0.0, 0.5], "inversion_free", {"attention.values": 1.0}),
+    "attention.fade": (5.0, "inversion_free", {"attention.values": 1.0}),
+    "attention.adapt": (2.0, "inversion_free", {"attention.values": 1.0}),
+    "attention.blocks": ([0.5, 1.0], "inversion_free", {"attention.values": 1.0}),
+    "attention.anchor_words": (0.5, "inversion_free", {}),
+    "attention.anchor_sites": (0.5, "inversion_free", {}),
+    "attention.anchor_until": (0.3, "inversion_free", {"attention.anchor_words": 0.5}),
+    "attention.word_weight": (5.0, "inversion_free", {}),
+    "attention.objects": ("apart", "inversion_free", TWO),
 }
 IN_OTHER_MODES = [
     ("random_noise", "mode.solver", "midpoint"),
@@ -95,6 +119,8 @@ IN_OTHER_MODES = [
     ("inversion", "mask.preserve", True),
     ("inversion", "edit_strength", 2.0),
     ("inversion_free", "mode.noise", "antithetic"),
+    *[("inversion", f"attention.{name}", 1.0) for name in ("queries", "keys", "values")],
+    *[(mode, "attention.word_weight", 5.0) for mode in ("inversion", "random_noise")],
     *[(mode, "window", "auto") for mode in ("random_noise", "inversion")],
 ]
 

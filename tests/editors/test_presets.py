@@ -91,6 +91,8 @@ NUMBERS = {
         | {"source_guidance_scale": 1.0, "target_guidance_scale": 13.5, "mode.target_negative": "source"}
         | {"mode.decoupling": 0.01, "mode.decoupling_appearance": 0.0},
     ),
+}
+ATTENTION = {  # what they do to the network is seen in tests/pipeline/test_attending.py
     "rf_solver_edit": (
         25 * 2 * (1 + 2),
         {"mode.name": "inversion", "mode.solver": "midpoint", "mask.name": "none", "steps": 25, "strength": 1.0}
@@ -140,15 +142,15 @@ def edit(options, mask=None):
 
 def test_every_preset_is_here_and_compare_still_takes_the_three_modes():
     plain = {"random_noise", "inversion", "inversion_free"}
-    assert set(compose.options("mode")) == plain | set(NUMBERS)
+    assert set(compose.options("mode")) == plain | set(NUMBERS) | set(ATTENTION)
     settings, _ = evaluation()
     assert isinstance(settings, EvaluationOptions)
     assert set(settings.chosen_modes) == plain
 
 
-@pytest.mark.parametrize("preset", NUMBERS)
+@pytest.mark.parametrize("preset", NUMBERS | ATTENTION)
 def test_a_preset_carries_the_published_numbers(preset):
-    cost, numbers = NUMBERS[preset]
+    cost, numbers = (NUMBERS | ATTENTION)[preset]
     settings = compose.compose({"mode": preset, **FULL})
     assert {key: at(settings, key) for key in numbers} == numbers
     assert (settings.mode.name, settings.mode.preset) == (numbers.get("mode.name", "inversion_free"), preset)
@@ -156,7 +158,7 @@ def test_a_preset_carries_the_published_numbers(preset):
     assert of_unused(brief(settings)) == []
 
 
-@pytest.mark.parametrize("preset", NUMBERS)
+@pytest.mark.parametrize("preset", NUMBERS | ATTENTION)
 def test_a_preset_keeps_its_numbers_on_wan(preset):
     on = [compose.compose({"mode": preset, **FULL, "backbone": name}) for name in ("cogvideox-2b", "wan2.1-t2v-1.3b")]
     assert on[0].backbone != on[1].backbone

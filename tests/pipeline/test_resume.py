@@ -107,6 +107,7 @@ KINDS = {
     ),
     "region": ({**WORDS, **REGION}, [0, 1]),
     "region of a window": ({**WORDS, **REGION, "frames": 12, "window": 5}, [1]),
+    "attention": ({**WORDS, "attention": "structure", "attention.word_weight": 2.0}, [1]),
     "no mask": ({}, [0]),
 }
 

@@ -35,8 +35,9 @@ class Option:
     expected: str | None = None
     needs: str | None = None
     choices: str | None = None
-    written: Literal["value", "text", "prompt"] = "value"
-    """value: in Hydra's grammar; text: to the letter, null for none; prompt: to the letter, whatever it is."""
+    written: Literal["value", "text", "prompt", "prompts"] = "value"
+    """value: in Hydra's grammar; text: to the letter, null for none; prompt: to the letter, whatever it is; prompts: a
+    list of them, or one text with | between them."""
     role: Literal["clip", "method", "place"] = "method"
     """clip: each clip brings its own; method: it makes a method; place: it only says where something lies."""
     flag: bool = True

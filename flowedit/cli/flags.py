@@ -39,7 +39,7 @@ SWITCHES = ("--debug", "--quiet", "--dry-run", "--help")
 SECTIONS = {
     "most used": ("source", "backbone", "mode", "quality", "strength", "edit_strength", "out"),
     "what to change": (
-        "instruction", "target", "source_words", "target_words", "negative_prompt", "task", "caption",
+        "instruction", "target", "target_parts", "source_words", "target_words", "negative_prompt", "task", "caption",
     ),
     "where": ("mask", "user_mask", "composite"),
     "how": (
@@ -142,11 +142,24 @@ def add_example(parser: argparse.ArgumentParser) -> None:
 def add_flag(parser: Any, name: str, option: Option, owner: Any, default: Any = UNSET) -> None:
     """One flag from its option's declaration, for a parser or a group of one."""
     shown = (option.typed or typed(hint_of(owner, name))).replace("%", "%%")
+    if option.written == "prompts":
+        parser.add_argument(_dashed(name), metavar=shown, default=default, help=option.help, nargs="+", action=_Several)
+        return
     parser.add_argument(_dashed(name), metavar=shown, default=default, help=option.help)
 
 
 def _dashed(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+class _Several(argparse.Action):
+    """Texts one after the other, up to the next flag; key=value and files among them were meant for themselves."""
+
+    def __call__(self, parser: Any, space: Any, values: Any, option: str | None = None) -> None:
+        for text in values:
+            if re.match(r"[A-Za-z_][\w.]*=", text) or Path(text).is_file():
+                raise InputError(f"{text!r} follows {option}, which takes all texts up to the next flag: put it before")
+        setattr(space, self.dest, [part for text in values for part in text.split("|")])
 
 
 class _Old(argparse.Action):

@@ -168,11 +168,11 @@ def check_keys(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] 
 
 def _sorted_out(
     flags: Mapping[str, Any] | None, overrides: Iterable[str]
-) -> tuple[list[str], dict[str, str | None], list[tuple[str, Any]]]:
+) -> tuple[list[str], dict[str, Any], list[tuple[str, Any]]]:
     """Choices of groups, values taken to the letter, and the others, all by keys that are known."""
     pairs = [(current(key), value) for key, value in (flags or {}).items() if value is not None]
     pairs += [split(text) for text in overrides]
-    texts: dict[str, str | None] = {}
+    texts: dict[str, Any] = {}
     chosen: dict[str, str] = {}
     rest: list[tuple[str, Any]] = []
     for key, value in pairs:
@@ -182,7 +182,7 @@ def _sorted_out(
         elif key in GROUPS:
             chosen[key] = one_of(key, str(value), options(key))
         elif WRITTEN.get(key, "value") != "value":
-            texts[key] = _text(key, str(value), WRITTEN[key])
+            texts[key] = _text(key, value, WRITTEN[key])
             if key == "backbone.path":
                 chosen["backbone"] = "folder"
         else:
@@ -235,13 +235,25 @@ def defaults(overrides: Iterable[str] = ()) -> dict[str, Any]:
     return composed(tuple(overrides))
 
 
-def _text(key: str, value: str, written: str) -> str | None:
+def _text(key: str, value: Any, written: str) -> Any:
+    """What is written for a text, to the letter; of prompts all of them, None for none."""
+    if written == "prompts":
+        found = prompts(value)
+        return None if found is None else tuple(_text(key, part, "prompt") for part in found)
+    value = str(value)
     try:
         value.encode()
     except UnicodeEncodeError:
         if written == "prompt":
             raise InputError(f"{key} {value!r} is not text in UTF-8") from None
     return None if value == "null" and written != "prompt" else value
+
+
+def prompts(value: Any) -> tuple[str, ...] | None:
+    """Several prompts: a list of them, or one text with | between them; None for none."""
+    several = value if isinstance(value, (list, tuple)) else "" if value is None else str(value).split("|")
+    found = tuple(str(part).strip() for part in several)
+    return None if found in (("null",), ("",), ()) else found
 
 
 def split(text: str) -> tuple[str, str]:

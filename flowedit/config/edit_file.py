@@ -59,7 +59,9 @@ def read_edit(path: Path) -> dict[str, Any]:
 
 def over(row: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
     """A file's flags with others over them; an instruction among these takes the place of a target, words and task."""
-    made = () if flags.get("instruction") is None else ("target", "source_words", "target_words", "task")
+    made = (
+        () if flags.get("instruction") is None else ("target", "target_parts", "source_words", "target_words", "task")
+    )
     return {key: value for key, value in row.items() if key not in made} | dict(flags)
 
 
@@ -227,7 +229,9 @@ def _plain(where: str, key: str, value: Any) -> None:
     Numbers may stand in a list where several are meant (compose.LISTS). A data file must not reach Hydra's grammar,
     which reads the environment.
     """
-    if compose.WRITTEN.get(key, "value") != "value" or key in SCORING:
+    if compose.WRITTEN.get(key) == "prompts" and isinstance(value, list):
+        good, kind = all(isinstance(each, str) for each in value), "a list of texts (quote each)"
+    elif compose.WRITTEN.get(key, "value") != "value" or key in SCORING:
         good, kind = isinstance(value, str), "text (quote it)"
     elif key in compose.LISTS and isinstance(value, list):
         good, kind = all(type(each) in (int, float) for each in value), "a list of numbers"

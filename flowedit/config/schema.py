@@ -49,6 +49,12 @@ class Settings:
     )
     source: str | None = option("what the clip shows", written="prompt", role="clip")
     target: str | None = option("what it should show", written="prompt", role="clip")
+    target_parts: tuple[str, ...] | None = option(
+        "the target part by part, for modes that go so: a prompt for each change, alone or with those before it",
+        typed='"A" "B"',
+        written="prompts",
+        role="clip",
+    )
     instruction: str | None = option(
         "what to change, in plain English, in place of target and words; may follow the clip",
         written="prompt",

@@ -1,5 +1,6 @@
 """Corrections of an inversion-free edit: of its flow by the source velocity, and of its state by the source."""
 
+import math
 from collections.abc import Callable
 
 import torch.nn.functional as F
@@ -13,6 +14,9 @@ Correction = Callable[[Tensor, Tensor], Tensor]
 
 Decoupling = Callable[[Tensor], Tensor]
 """The foreseen change of the clean clip (1, C, F, H, W) to what is taken off the state after a step."""
+
+LENGTH = 21
+"""Latent frames of the clips whose flow `amplified` takes as it is strong by itself: Wan's 81 frames."""
 
 TINY = 1e-12
 """Keeps a site whose source velocity is zero from dividing by zero; the papers do not say their own."""
@@ -37,6 +41,35 @@ def direction_aware(alpha: float, patch: int = 1) -> Correction:
         return (flow - parallel).where(along >= 0, flow + alpha * parallel)
 
     return correct
+
+
+def amplified(gamma: float) -> Correction:
+    """(1 + gamma_F C) V, C the channel mean of V between its least and its most in the clip, in [0, 1].
+
+    gamma_F = gamma log F / log 21 for F latent frames: the longer a clip, the weaker its flow, where it is weak
+    anyhow. At F = 1 nothing changes. The result is a function (1, C, F, H, W), (1, C, F, H, W) to the first. Source:
+    adaptive magnitude modulation, FlowAnchor (arXiv 2604.22586), gamma = 1; C is signed, as in another
+    implementation of it.
+    """
+
+    def correct(flow: Tensor, source: Tensor) -> Tensor:
+        strength = gamma * math.log(flow.shape[2]) / math.log(LENGTH)
+        mean = flow.mean(1, keepdim=True)
+        low, high = mean.amin(), mean.amax()
+        return flow * (1.0 + strength * (mean - low) / (high - low + TINY))
+
+    return correct
+
+
+def in_turn(*corrections: Correction) -> Correction | None:
+    """One correction after the other; None for none."""
+
+    def correct(flow: Tensor, source: Tensor) -> Tensor:
+        for each in corrections:
+            flow = each(flow, source)
+        return flow
+
+    return correct if corrections else None
 
 
 def decoupled(zeta: float, phi: float, own: slice = slice(None)) -> Decoupling:

@@ -41,7 +41,9 @@ class EditorInputs:
     x_src (1, C, F, H, W) float32; `velocities` by side, those that the spec asks for; `grid` falls and ends at 0;
     `own` are the latent frames that hold the clip's own frames; `average` joins the flows of `draws` noises. `pair`
     gives both velocities of a step at once, where the spec's `region` asks for it. `report(name, value, text)`
-    keeps a number for run.yaml and says the text.
+    keeps a number for run.yaml and says the text. What an editor carries from step to step beside its state it writes
+    to `memory` before a step's callback and reads after it: it is kept with the step, and comes back with it. `parts`
+    are the target's velocity under each of `target_parts`; `keep(number, z)` keeps one of a row of results.
     """
 
     x_src: Tensor
@@ -56,12 +58,15 @@ class EditorInputs:
     pair: Pair | None = None
     callback: Callback = None
     report: Callable[[str, float, str], None] = lambda name, value, text: None
+    memory: dict[str, Tensor] = field(default_factory=dict)
+    parts: tuple[Velocity, ...] = ()
+    keep: Callable[[int, Tensor], None] = lambda number, z: None
 
 
 class Counts(NamedTuple):
     """What an edit's cost depends on: intervals of the grid, rows of a velocity of each side, draws a step.
 
-    `guided` are the steps in which a velocity has its rows; in the others it has one.
+    `guided` are the steps in which a velocity has its rows; in the others it has one. `parts` counts `target_parts`.
     """
 
     steps: int
@@ -69,6 +74,7 @@ class Counts(NamedTuple):
     target: int
     draws: int
     guided: range
+    parts: int = 0
 
 
 def one_way(options: Any, counts: Counts) -> int:
@@ -80,6 +86,11 @@ def along_the_path(options: Any, step: Step) -> Tensor:
     """The clean latent that a state on the path foresees, x = z - t u, by the last velocity of the target."""
     u = step.velocities.get("target", step.velocities.get("source"))
     return step.z if u is None else step.z - step.t_next * u
+
+
+def as_it_is(options: Any, step: Step) -> Tensor:
+    """The clean latent of an editor whose state is one."""
+    return step.z
 
 
 @dataclass(frozen=True)
@@ -97,10 +108,18 @@ class EditorSpec:
     run: Callable[[EditorInputs, Any], Tensor]
     sides: tuple[Side, ...] = ("source", "target")
     """The prompts whose velocities it evaluates."""
+    unprompted: Callable[[Any], bool] = lambda options: False
+    """Whether its source velocity takes the empty prompt, and never sees the source's."""
     noise: bool = True
     """Whether it draws noise, so that a seed has an effect."""
     draws: bool = False
     """Whether a step may average several draws."""
+    masked: bool = True
+    """Whether it takes a mask."""
+    needs_mask: bool = False
+    """Whether it does nothing of its own without one."""
+    parts: Literal["none", "alone", "cumulative"] = "none"
+    """Whether it takes `target_parts`: the target with one change alone each, or with one change more each."""
     cost: Callable[[Any, Counts], int] = one_way
     passes: Callable[[Any], int] = lambda options: 1
     """How many times it goes through the grid; for progress."""

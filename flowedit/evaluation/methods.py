@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowedit.config.compose import OPTIONS, compose, told
+from flowedit.config.compose import OPTIONS, compose, prompts, told
 from flowedit.config.schema import Settings
 from flowedit.evaluation.results.summary import REFERENCES
 from flowedit.messages import InputError
@@ -55,7 +55,13 @@ class Method:
         seed = {} if taken or type(flags.get("seed")) is not int else {"seed": flags["seed"]}
         other = any(key not in (*PER_CLIP, *seed) for key in flags) or told(flags) != self.settings.task
         settings = compose({**flags, **self.flags}, self.overrides) if other else self.settings
-        return replace(settings, **seed, **{key: value for key, value in flags.items() if key in PER_CLIP})
+        own = {key: value for key, value in flags.items() if key in PER_CLIP}
+        if "target_parts" in own:
+            from flowedit.editors.spec import EDITORS  # imports torch, as what made the settings did
+
+            takes = EDITORS[settings.mode.name].parts != "none"  # the clip brings them for the methods that take them
+            own["target_parts"] = prompts(own["target_parts"]) if takes else None
+        return replace(settings, **seed, **own)
 
 
 def methods(

@@ -9,16 +9,22 @@ from torch import Tensor
 from flowedit.messages import NumericalError
 from flowedit.types import Callback, Step, Velocity
 
-Solver = Callable[[Velocity, Tensor, float, float], Tensor]
-"""solver(velocity, z, t, t_next): the state at t_next from z at t, any shape."""
+Memory = dict[str, Tensor]
+"""What a solver carries from one step to the next, by name; empty before the first."""
+
+Solver = Callable[[Velocity, Tensor, float, float, Memory], Tensor]
+"""solver(velocity, z, t, t_next, memory): the state at t_next from z at t, any shape."""
 
 Project = Callable[[int, float, Tensor], Tensor]
 """project(i, t_next, z): what takes the place of the state z that step i reached at t_next."""
 
+LAST = "velocity"
+"""The name of the last velocity in a solver's memory."""
+
 SOLVERS: dict[str, Solver] = {}
 
 
-def euler(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
+def euler(velocity: Velocity, z: Tensor, t: float, t_next: float, memory: Memory) -> Tensor:
     """z + h u(z, t), h = t_next - t; order 1."""
     return z + (t_next - t) * velocity(z, t)
 
@@ -26,8 +32,11 @@ def euler(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
 SOLVERS["euler"] = euler
 
 
-def midpoint(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
-    """z + h u(z + h/2 u(z, t), t + h/2); order 2, two evaluations (RF-Solver, Wang et al. 2024, is this)."""
+def midpoint(velocity: Velocity, z: Tensor, t: float, t_next: float, memory: Memory) -> Tensor:
+    """z + h u(z + h/2 u(z, t), t + h/2); order 2, two evaluations.
+
+    RF-Solver (Wang et al. 2024, arXiv 2411.04746) is this: its second term is a difference of u(z + h/2 u, t + h/2).
+    """
     h = t_next - t
     return z + h * velocity(z + 0.5 * h * velocity(z, t), t + 0.5 * h)
 
@@ -35,7 +44,7 @@ def midpoint(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
 SOLVERS["midpoint"] = midpoint
 
 
-def heun(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
+def heun(velocity: Velocity, z: Tensor, t: float, t_next: float, memory: Memory) -> Tensor:
     """z + h/2 (u(z, t) + u(z + h u(z, t), t_next)); order 2, Euler into t = 0 (Karras et al. 2022)."""
     h, u = t_next - t, velocity(z, t)
     if t_next == 0.0:
@@ -46,11 +55,48 @@ def heun(velocity: Velocity, z: Tensor, t: float, t_next: float) -> Tensor:
 SOLVERS["heun"] = heun
 
 
+def fireflow(velocity: Velocity, z: Tensor, t: float, t_next: float, memory: Memory) -> Tensor:
+    """z + h v, v = u(z + h/2 v_last, t + h/2), v_last that of the step before, u(z, t) in the first; order 2.
+
+    One evaluation a step, and one more. Source: FireFlow (Deng et al. 2024, arXiv 2412.07517), algorithm 1.
+    """
+    h = t_next - t
+    last = memory[LAST] if LAST in memory else velocity(z, t)
+    memory[LAST] = v = velocity(z + 0.5 * h * last, t + 0.5 * h)
+    return z + h * v
+
+
+SOLVERS["fireflow"] = fireflow
+
+
+def uni_inv(velocity: Velocity, z: Tensor, t: float, t_next: float, memory: Memory) -> Tensor:
+    """z + h v, v = u(z + h v_last, t_next), v_last that of the step before, u(z, t) in the first; order 1.
+
+    An explicit form of the implicit step z_next = z + h u(z_next, t_next), which an Euler step from t_next to t undoes:
+    up by this and down by Euler ends at the start to order 2. One evaluation a step, and one more. Source: Uni-Inv of
+    UniEdit-Flow (Jiao et al. 2025, arXiv 2504.13109), algorithm 1.
+    """
+    h = t_next - t
+    last = memory[LAST] if LAST in memory else velocity(z, t)
+    memory[LAST] = v = velocity(z + h * last, t_next)
+    return z + h * v
+
+
+SOLVERS["uni_inv"] = uni_inv
+
+
+def way_down(name: str) -> str:
+    """The solver that goes down again what the one of this name went up: its own kind, but Euler after Uni-Inv."""
+    return "euler" if name == "uni_inv" else name
+
+
 def evaluations(name: str, steps: int, down: bool) -> int:
     """Velocities of so many intervals by the solver of this name; Heun takes one into t = 0, on the way down."""
-    if name == "euler":
+    if name == "euler" or steps == 0:
         return steps
-    return 2 * steps - (1 if name == "heun" and down and steps else 0)
+    if name in ("fireflow", "uni_inv"):
+        return steps + 1
+    return 2 * steps - (1 if name == "heun" and down else 0)
 
 
 class Watch:
@@ -93,15 +139,17 @@ def solve(
     solver: Solver = euler,
     project: Project | None = None,
     callback: Callback = None,
+    memory: Memory | None = None,
 ) -> Tensor:
     """The state at grid[-1] of dz/dt = u(z, t) from z at grid[0], any shape; one time in the grid returns z.
 
-    `project(i, t_next, z)` replaces the state after step i, and so may the callback. Raises FloatingPointError when a
-    state is not finite.
+    `project(i, t_next, z)` replaces the state after step i, and so may the callback. The solver remembers in `memory`,
+    and nothing of what it knew before. Raises FloatingPointError when a state is not finite.
     """
-    watch, total = Watch(), len(grid) - 1
+    watch, total, memory = Watch(), len(grid) - 1, {} if memory is None else memory
+    memory.pop(LAST, None)
     for i, (t, t_next) in enumerate(pairwise(grid)):
-        z = solver(velocity, z, t, t_next)
+        z = solver(velocity, z, t, t_next, memory)
         if project is not None:
             z = project(i, t_next, z)
         watch.add(z, t)

@@ -91,6 +91,19 @@ def resolve(instruction: Instruction, caption: str | None = None) -> Prompts:
     return _replaced(source, changes)
 
 
+def parts(instruction: Instruction, source: str, cumulative: bool = False) -> tuple[str, ...]:
+    """The target of each of several changes by itself, or `cumulative`, with those before it; () for one change.
+
+    The last of the cumulative ones is the whole target.
+    """
+    changes = instruction.changes
+    if len(changes) < 2:
+        return ()
+    first = (0 if cumulative else i for i in range(len(changes)))
+    own = [Instruction(instruction.text, changes[start : i + 1]) for i, start in enumerate(first)]
+    return tuple(resolve(each, source).target for each in own)
+
+
 def plain(instruction: Instruction) -> str:
     """The source prompt of an instruction alone, of a clip of which nothing else is known."""
     changes = instruction.changes

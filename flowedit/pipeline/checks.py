@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from flowedit.config.compose import compose
@@ -11,7 +12,7 @@ from flowedit.editors.spec import EDITORS
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
 from flowedit.media import cuts
-from flowedit.messages import FileMissingError, InputError
+from flowedit.messages import FileMissingError, InputError, listed
 from flowedit.pipeline.plan import Brief, brief
 from flowedit.pipeline.source import Clip
 from flowedit.pocket import Vocabulary, unknown_words
@@ -32,9 +33,10 @@ def check(settings: Settings, clip: Clip) -> Brief:
             "should show (--target)"
         )
     made = brief(settings)
-    if settings.source is None and "source" in made.editor.sides:
+    if settings.source is None and made.reads_source:
         raise InputError("no source prompt: say what the clip shows (--source)")
     check_words(settings)
+    check_kind(made)
     check_region(made)
     check_attention(made)
     if settings.user_mask is not None and not Path(settings.user_mask).exists():
@@ -42,6 +44,29 @@ def check(settings: Settings, clip: Clip) -> Brief:
     cuts.check(settings.cuts, len(clip.selection.indices))
     check_shape(clip)
     return made
+
+
+def check_kind(made: Brief) -> None:
+    """Raise InputError for a mask or parts of the target that the editor does not take, with those that do.
+
+    And for an editor that is nothing without a mask, for parts beside scales of several objects, and for empty parts.
+    """
+    from flowedit.editors.spec import EDITORS  # imports torch, as what made the brief did
+
+    settings, editor, name = made.settings, made.editor, made.settings.mode.name
+    masked, parts = bool(made.sides) or settings.user_mask is not None, settings.target_parts or ()
+    if masked and not editor.masked:
+        able = listed([other for other, each in EDITORS.items() if each.masked])
+        raise InputError(f"mode={name} takes no mask: set mask=none and no user mask, or choose one of {able}")
+    if editor.needs_mask and not masked:
+        raise InputError(f"mode={name} needs a mask: give words of what changes with mask=attention, or a user mask")
+    if parts and editor.parts == "none":
+        able = listed([other for other, each in EDITORS.items() if each.parts != "none"])
+        raise InputError(f"mode={name} takes no target_parts: leave them out, or choose one of {able}")
+    if parts and made.own_scales:
+        raise InputError("target_parts and object_guidance_scales do not go together: leave one out")
+    if not all(part.strip() for part in parts):
+        raise InputError("target_parts has an empty prompt: give each part of the target as a whole prompt")
 
 
 def check_region(made: Brief) -> None:
@@ -145,6 +170,18 @@ def check_editor(made: Brief, steps: int) -> None:
             f"the {steps} steps that are run follow the target alone: the source prompt is never evaluated and "
             "source_words give no mask; give target_words, or a lower mode.target_only_steps"
         )
+
+
+def check_prompts(made: Brief, backbone: Backbone) -> list[str]:
+    """`check_prompt` of both sides, the negative prompt and the parts of the target."""
+    said = [text for name in ("source", "target", "negative_prompt") for text in check_prompt(made, backbone, name)]
+    for number, part in enumerate(made.settings.target_parts or (), 1):
+        alone = replace(made, settings=replace(made.settings, target=part, target_words=""), sides={})
+        try:
+            said += [f"target_parts, part {number}: {text}" for text in check_prompt(alone, backbone, "target")]
+        except InputError as error:
+            raise InputError(f"target_parts, part {number}: {error}") from error
+    return said
 
 
 def check_prompt(made: Brief, backbone: Backbone, name: str, alone: bool = False) -> list[str]:

@@ -28,6 +28,7 @@ class MethodOptions(TypedDict, total=False):
 
     source: str | None
     target: str | None
+    target_parts: tuple[str, ...] | list[str] | None
     instruction: str | None
     caption: Place | None
     source_words: str

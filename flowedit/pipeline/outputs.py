@@ -13,7 +13,10 @@ import yaml
 
 from flowedit.messages import FileError, FileTakenError, NoFolderError
 
-EDIT = ("edit.mp4", "compare.mp4", "mask.mp4", "mask_plain.mp4", "run.yaml")
+ROW_FILES = tuple(f"row_{number}.mp4" for number in range(33))
+"""A row of results, of an editor that has one (`mode=flowopt`)."""
+
+EDIT = ("edit.mp4", "compare.mp4", "mask.mp4", "mask_plain.mp4", "run.yaml", *ROW_FILES)
 
 GENERATE = ("video.mp4", "run.yaml")
 

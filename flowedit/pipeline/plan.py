@@ -49,8 +49,15 @@ class Brief:
     """Intervals of the grid that are run."""
     guided: range
     """Those of them whose velocities are guided."""
+    parts: tuple[str, ...]
+    """The parts of the target that the editor takes beside it."""
     cost: int
     """Batch rows that one window of one shot sends through the network; `run.yaml` counts those of all."""
+
+    @property
+    def reads_source(self) -> bool:
+        """Whether the source prompt is evaluated."""
+        return _reads_source(self.settings, self.editor)
 
     @property
     def edited(self) -> tuple[words.ObjectWords, ...]:
@@ -67,14 +74,16 @@ def brief(settings: Settings) -> Brief:
     attended = settings.mask.name != "none" and not replaced
     apart = attended and settings.mask.objects == "apart"
     pairs = words.object_words(settings.source_words, settings.target_words) if apart else ()
-    unseen = "source" not in editor.sides and not all(each.target for each in pairs)
+    reads_source = _reads_source(settings, editor)
+    unseen = not reads_source and not all(each.target for each in pairs)
     objects = () if unseen else pairs
     sides: dict[Side, str] = {}
     if attended and not unseen:
         texts: dict[Side, str] = {"source": settings.source_words, "target": settings.target_words}
-        sides = {side: text for side, text in texts.items() if side in editor.sides and words.phrases(text)}
+        seen = [side for side in editor.sides if side == "target" or reads_source]
+        sides = {side: text for side, text in texts.items() if side in seen and words.phrases(text)}
     # V_fid + s V_steer of FlowSlider (arXiv 2604.02088): u(p, src) - u(q, src) and g [u(p, tgt) - u(p, src)].
-    pull = settings.edit_strength if "source" in editor.sides else None
+    pull = settings.edit_strength if reads_source else None
     scales: dict[Side, tuple[float, ...]] = {
         "source": (settings.source_guidance_scale if pull is None else 1.0,),
         "target": tuple((1.0 if pull is None else pull) * each for each in _target_scales(settings, objects)),
@@ -85,13 +94,20 @@ def brief(settings: Settings) -> Brief:
     # An edit strength acts in every step: at 0 none of those that see both prompts may leave the clip.
     chosen = None if pull is not None else editor.guided
     guided = range(steps) if chosen is None else chosen(settings.mode, steps)
-    counts = Counts(steps, rows["source"], rows["target"], settings.draws, guided)
+    parts = settings.target_parts or ()
+    if editor.parts == "cumulative":  # the last of these is the target, which runs beside them anyway
+        parts = tuple(part for part in parts if part != settings.target)
+    counts = Counts(steps, rows["source"], rows["target"], settings.draws, guided, len(parts))
     cost = editor.cost(settings.mode, counts)
     own = settings.object_guidance_scales is not None and bool(objects)
     region = editor.region(settings.mode) if sides or settings.user_mask is not None else None
     return Brief(
-        settings, editor, attended, unseen, objects, sides, from_source, own, region, scales, steps, guided, cost
+        settings, editor, attended, unseen, objects, sides, from_source, own, region, scales, steps, guided, parts, cost
     )
+
+
+def _reads_source(settings: Settings, editor: EditorSpec) -> bool:
+    return "source" in editor.sides and not editor.unprompted(settings.mode)
 
 
 def _target_scales(settings: Settings, objects: Sequence[words.ObjectWords]) -> tuple[float, ...]:

@@ -82,7 +82,8 @@ def look(cancel: threading.Event | None) -> None:
 class Edited:
     """A shot and what became of it: latents (1, C, f, h, w) and the soft mask (1, 1, f, h, w) or None, on the host.
 
-    `objects` are the soft masks of several objects, kept ones too, (K, 1, f, h, w).
+    `objects` are the soft masks of several objects, kept ones too, (K, 1, f, h, w); `row` what else the editor kept,
+    latents as z.
     """
 
     shot: Shot
@@ -92,6 +93,7 @@ class Edited:
     objects: Tensor | None
     sent: Evaluations
     reports: dict[str, float]
+    row: tuple[Tensor, ...] = ()
 
 
 def describe_run(plan: Plan, backbone: Backbone, edits: Sequence[Edited], session: Session) -> dict[str, Any]:

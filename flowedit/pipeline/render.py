@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from itertools import islice
@@ -19,6 +19,7 @@ from flowedit.media.sound import Sound
 from flowedit.media.writer import Beside, Writer
 from flowedit.metrics.health import Health
 from flowedit.pipeline.notices.shape import of_health
+from flowedit.pipeline.outputs import ROW_FILES
 from flowedit.pipeline.plan import Plan
 from flowedit.pipeline.record import Edited, Session
 from flowedit.pipeline.source import Shot
@@ -119,6 +120,21 @@ def write_edit(
             for part in rendered(plan, backbone, edits, pixels, session):
                 # here, as a user's mask is read once and in order
                 beside(partial(write, part, _plain_mask(plan, part, pixels) if masked else None))
+                session.advance(len(part.places))
+
+
+def write_row(plan: Plan, backbone: Backbone, edits: Sequence[Edited], folder: Path, session: Session) -> None:
+    """row_0.mp4, row_1.mp4 ... of the latents that an editor kept beside the edit, in their order; mostly none.
+
+    A shot that was stopped has none of them, and then there are no files.
+    """
+    for number in range(min(len(edited.row) for edited in edits)):
+        session.announce(f"decode, write result {number} of the row", len(plan.clip.selection.indices))
+        video, kept = plan.clip.video, [replace(edited, z=edited.row[number]) for edited in edits]
+        path, rate = folder / ROW_FILES[number], plan.clip.selection.fps
+        with Writer(path, plan.clip.size, rate, pixel_aspect=video.pixel_aspect, colour=video.colour) as writer:
+            for part in rendered(plan, backbone, kept, None, session):
+                writer.write(part.edit)
                 session.advance(len(part.places))
 
 

@@ -40,6 +40,9 @@ END = ".unfinished"
 MEMORY = ("runtime.offload", "runtime.rows")
 """Where an edit lies in memory decides no more than the last bits of its numbers: with less it goes on."""
 
+OWN = "memory."
+"""What the names of the editor's own tensors begin with, beside the state and the mask's."""
+
 Tensors = dict[str, Tensor]
 
 
@@ -122,7 +125,7 @@ class Steps:
 
     `recalls`: the steps whose states the editor needs again after later ones, or None for one that takes no state from
     its callback: nothing is kept for it. `state` gives what the mask knows, `restore` takes it back; `evaluations`
-    counts what this run sent through the network.
+    counts what this run sent through the network. `memory` is the editor's (`EditorInputs.memory`).
     """
 
     def __init__(
@@ -139,6 +142,8 @@ class Steps:
         self._unsaved: dict[int, Tensor] = {}
         self._states: dict[int, Tensor] = {}
         self._mask: Tensors = {}
+        self._memory: Tensors = {}
+        self.memory: Tensors = {}
         self._due = time.monotonic() + SECONDS
         self.reached, self.evaluations = 0, Evaluations()
         self._find()
@@ -154,13 +159,17 @@ class Steps:
                     return  # the way is broken: it is gone again from its start
                 self._states[step] = recalled[0]["z"]
         self._states[last] = tensors.pop("z")
+        remembered = {key for key in tensors if key.startswith(OWN)}
+        self._memory = {key.removeprefix(OWN): tensors.pop(key) for key in remembered}
         self._mask = tensors
         self.reached, self.evaluations = last + 1, Evaluations(*facts["evaluations"])
 
     def again(self, step: Step) -> Tensor | None:
-        """The state after one of the first `reached` steps, as far as the editor needs it; the last with the mask's."""
+        """The state after one of the first `reached` steps, if the editor needs it; with the last all the rest."""
         if step.index == self.reached - 1:
             self._restore(self._mask)
+            self.memory.clear()
+            self.memory.update({key: value.to(step.z.device) for key, value in self._memory.items()})
         state = self._states.pop(step.index, None)
         return None if state is None else state.to(step.z.device)
 
@@ -178,7 +187,9 @@ class Steps:
             self._journal.save(f"{self._name}-{index:05}", {"z": z})
         self._unsaved.clear()
         done = self.evaluations + self._evaluations()
-        self._journal.save(self._name, {"z": step.z, **self._state()}, step=step.index, evaluations=astuple(done))
+        remembered = {OWN + key: value for key, value in self.memory.items()}
+        kept = {"z": step.z, **self._state(), **remembered}
+        self._journal.save(self._name, kept, step=step.index, evaluations=astuple(done))
         now = time.monotonic()
         self._due = now + max(SECONDS, SHARE * (now - start))
 

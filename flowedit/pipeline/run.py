@@ -24,7 +24,7 @@ from flowedit.messages import FileError, InputError
 from flowedit.metrics.pixels import psnr
 from flowedit.networks import placement
 from flowedit.networks.acceleration import Acceleration
-from flowedit.pipeline.checks import check, check_attending, check_editor, check_prompt
+from flowedit.pipeline.checks import check, check_attending, check_editor, check_prompts
 from flowedit.pipeline.notices.shape import of_cuts, of_margins, of_shots
 from flowedit.pipeline.notices.start import Shape, of_download, of_pass, of_start
 from flowedit.pipeline.notices.unused import of_unused
@@ -41,11 +41,14 @@ from flowedit.pipeline.plan import (
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.record import Edited, Session, describe_run
 from flowedit.pipeline.region import has_region, user_latent
-from flowedit.pipeline.render import blends, rendered, write_edit
+from flowedit.pipeline.render import blends, rendered, write_edit, write_row
 from flowedit.pipeline.resume import Journal, forget_others, key_of, key_of_shot, unfinished
 from flowedit.pipeline.source import Clip, Shot, cut_places, loses_margins, open_clip, working_frames, working_mask
 from flowedit.pipeline.steer import encode, steer
 from flowedit.types import Backbone, EditedFrames, EditResult, Evaluations, Frames
+
+ROW = "row-"
+"""The start of the names of latents that an editor kept beside its edit."""
 
 CARRIES = 22.0
 """PSNR in dB of a clip after encoding and decoding, below which the user is told."""
@@ -121,8 +124,7 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     made = check(settings, clip)
     check_attending(made, backbone)
     session.say([*clip.video.notices, *instruction.explain(settings)])
-    for name in ("source", "target", "negative_prompt"):
-        session.say(check_prompt(made, backbone, name))
+    session.say(check_prompts(made, backbone))
     check_editor(made, len(make_grid(settings, backbone)) - 1)
     with session.meter.phase("find cuts"):
         cuts = cut_places(settings, clip, session)
@@ -186,6 +188,7 @@ def edit_clip(
         edits = edit_shots(prepared, backbone, session, journal, sources)
         with session.meter.phase("decode and write"), torch.no_grad():
             write_edit(plan, backbone, edits, prepared.pixels, stage.folder, session)
+            write_row(plan, backbone, edits, stage.folder, session)
         run = describe_run(plan, backbone, edits, session)
         write_yaml(stage.folder / "run.yaml", run)
         folder = stage.commit()
@@ -253,6 +256,7 @@ def _edited(
             tensors.get("objects"),
             Evaluations(*facts["evaluations"]),
             dict(facts["reports"]),
+            tuple(tensors[key] for key in sorted(tensors) if key.startswith(ROW)),
         )
     if prepared.mask is not None:
         section = between(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
@@ -260,9 +264,10 @@ def _edited(
     own, said = own_latents(plan.spec, shot.geometry), len(session.notices)
     done = steer(plan.brief, backbone, x_src, plan.grid, shot.windows, own, session, user, journal)
     mask = None if done.mask is None else done.mask.cpu()
-    edited = Edited(shot, x_src, done.z.cpu(), mask, done.objects, done.sent, dict(done.reports))
+    edited = Edited(shot, x_src, done.z.cpu(), mask, done.objects, done.sent, dict(done.reports), done.row)
     if not session.stopped:
-        parts = {"z": edited.z, "mask": mask, "objects": done.objects}
+        row = {f"{ROW}{number:03}": z for number, z in enumerate(done.row)}
+        parts = {"z": edited.z, "mask": mask, "objects": done.objects, **row}
         tensors = {key: part for key, part in parts.items() if part is not None}
         facts = {"evaluations": astuple(done.sent), "reports": edited.reports, "said": session.notices[said:]}
         journal.save(name, tensors, **facts)

@@ -46,7 +46,8 @@ class Steered:
     """An edited latent (1, C, f, h, w), its soft mask (1, 1, f, h, w) or None, and what the edit of it was.
 
     `objects` are the soft masks of several objects, kept ones too, (K, 1, f, h, w), or None. `sent` is what went
-    through the network, `reports` what the editor measured, by name.
+    through the network, `reports` what the editor measured, by name; `row` are latents that it kept beside the edit,
+    as z, on the host.
     """
 
     z: Tensor
@@ -54,6 +55,7 @@ class Steered:
     objects: Tensor | None
     sent: Evaluations
     reports: Mapping[str, float] = field(default_factory=dict)
+    row: tuple[Tensor, ...] = ()
 
     @property
     def evaluations(self) -> int:
@@ -100,6 +102,7 @@ def steer(
         guided = guide(brief, seen)
         prompts = {side: each.prompt for side, each in guided.items()}
         velocities = velocities_of(brief, seen, guided, grid)
+        parts = parts_of(brief, seen, guided, grid)
     before = sent(seen)
     with session.meter.phase("edit"), region(brief, seen, prompts, x_src.shape[3:], own, user) as where:
         velocities["target"] = where.guided(velocities["target"])
@@ -108,9 +111,8 @@ def steer(
             velocities["target"] = passes.target
             where = replace(where, mask=passes.mask, **remembered(where, passes, seen.device))
         control = control_of(brief, prompts, where, grid)
-        recalled = brief.editor.recalls and brief.editor.recalls(brief.settings.mode, len(grid) - 1)
-        if control is not None and remembers(control):
-            recalled = None  # what attention holds is too much to keep: an edit that was killed starts again
+        recalls = None if remembers(control) else brief.editor.recalls  # what it holds is too much to keep on disk
+        recalled = recalls and recalls(brief.settings.mode, len(grid) - 1)
         steps = Steps(
             journal or Journal(),
             session.shot,
@@ -120,9 +122,13 @@ def steer(
             lambda: sent(seen) - before,
         )
         pair = None if passes is None else passes.pair
+        row: dict[int, Tensor] = {}
         with attending(seen, control):
-            z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, where.gather, pair)
-    return Steered(z, where.final(), where.objects(), steps.evaluations + sent(seen) - before, reports)
+            z, reports = run_editor(
+                brief, x_src, velocities, grid, where.mask, own, session, steps, where.gather, pair, parts, row
+            )
+    kept = tuple(row[number] for number in sorted(row))
+    return Steered(z, where.final(), where.objects(), steps.evaluations + sent(seen) - before, reports, kept)
 
 
 def sent(backbone: Backbone) -> Evaluations:
@@ -138,7 +144,10 @@ def guide(brief: Brief, backbone: Backbone) -> dict[Side, Guided]:
     scales for several objects the target's velocity has rows for each (see `Region.guided`).
     """
     settings, editor = brief.settings, brief.editor
-    texts: dict[Side, str] = {"target": settings.target or "", "source": settings.source or ""}
+    texts: dict[Side, str] = {
+        "target": settings.target or "",
+        "source": settings.source or "" if brief.reads_source else "",
+    }
     sides: list[Side] = [side for side in texts if side in editor.sides]
     prompts = {side: backbone.embed(texts[side]) for side in sides}
     made: dict[Side, Guided] = {}
@@ -156,12 +165,23 @@ def velocities_of(
     brief: Brief, backbone: Backbone, guided: Mapping[Side, Guided], grid: Sequence[float]
 ) -> dict[Side, Velocity]:
     """Each side's velocity on this grid, guided in the steps that the brief guides."""
-    times, found = guided_times(brief, grid), {}
-    for side, each in guided.items():
-        found[side] = backbone.velocity(*each)
-        if each.negative is not None and len(brief.guided) < brief.steps:
-            found[side] = at_times(found[side], backbone.velocity(*unguided(each)), times)
-    return found
+    return {side: velocity_of(brief, backbone, each, grid) for side, each in guided.items()}
+
+
+def velocity_of(brief: Brief, backbone: Backbone, guided: Guided, grid: Sequence[float]) -> Velocity:
+    """One velocity on this grid, guided in the steps that the brief guides."""
+    velocity = backbone.velocity(*guided)
+    if guided.negative is None or len(brief.guided) == brief.steps:
+        return velocity
+    return at_times(velocity, backbone.velocity(*unguided(guided)), guided_times(brief, grid))
+
+
+def parts_of(
+    brief: Brief, backbone: Backbone, guided: Mapping[Side, Guided], grid: Sequence[float]
+) -> tuple[Velocity, ...]:
+    """The target's velocity under each of `target_parts`, guided as the target is."""
+    prompts = [backbone.embed(part) for part in brief.parts]
+    return tuple(velocity_of(brief, backbone, guided["target"]._replace(prompt=each), grid) for each in prompts)
 
 
 def guided_times(brief: Brief, grid: Sequence[float]) -> list[float]:
@@ -239,10 +259,13 @@ def run_editor(
     steps: Steps | None = None,
     gather: Callable[[], None] = lambda: None,
     pair: Pair | None = None,
+    parts: Sequence[Velocity] = (),
+    row: dict[int, Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """The brief's editor on latents (1, C, F, h, w) float32, and what it reports; the clip's own frames at `own`.
 
-    `steps` are kept, and those that are kept already are not taken again; `gather` is called after each.
+    `steps` are kept, and those that are kept already are not taken again; `gather` is called after each. `row` takes
+    what the editor keeps beside the edit.
     """
     settings, editor = brief.settings, brief.editor
     reports: dict[str, float] = {}
@@ -250,6 +273,10 @@ def run_editor(
     def report(name: str, value: float, text: str) -> None:
         reports[name] = value
         session.say([text])
+
+    def keep(number: int, z: Tensor) -> None:
+        if row is not None:
+            row[number] = z.cpu()
 
     session.announce("edit", (len(grid) - 1) * editor.passes(settings.mode))
     steps = steps or Steps(Journal(), session.shot, None)
@@ -267,6 +294,9 @@ def run_editor(
         pair=listener.pair,
         callback=listener.callback(brief),
         report=report,
+        memory=steps.memory,
+        parts=tuple(listener.noted("target", each) for each in parts),
+        keep=keep,
     )
     try:
         return editor.run(inputs, settings.mode), reports
@@ -310,10 +340,12 @@ class Listener:
             self.velocities, self.mask, self.pair = velocities, mask, pair
         else:
             self.pair = None if pair is None else self._paired(pair)
-            self.velocities = {side: self._noted(side, velocity) for side, velocity in velocities.items()}
+            self.velocities = {side: self.noted(side, velocity) for side, velocity in velocities.items()}
             self.mask = None if mask is None else self._asked(mask)
 
-    def _noted(self, side: Side, velocity: Velocity) -> Velocity:
+    def noted(self, side: Side, velocity: Velocity) -> Velocity:
+        """The velocity, whose last value is this side's."""
+
         def noted(z: Tensor, t: float) -> Tensor:
             if self._over:
                 return torch.zeros_like(z)

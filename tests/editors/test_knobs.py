@@ -37,10 +37,13 @@ ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has t
     ),
     *("source", "target", "instruction", "caption"),
     "mode.preset",  # a name for run.yaml
+    "mode.row",  # says what is written beside the edit; tested in test_straight
     "task",  # chooses other settings; which words it takes is tested in test_run
 }
 
 TWO = {"source_words": "fox, red", "target_words": "panda, big"}
+
+PARTS = {"target_parts": ["a big fox runs", "a red panda runs"]}
 
 # key: (another value, the mode, what else must be set for it to matter)
 MOVES = {
@@ -59,6 +62,30 @@ MOVES = {
     "window_overlap": (0.7, "inversion_free", {"window": 9}),
     "mode.grid": ("uniform", "inversion_free", {}),
     "mode.shift": (2.0, "inversion_free", {"mode.grid": "shifted"}),
+    "target_parts": (["a big fox runs", "a red panda runs"], "splitflow", {}),
+    "mode.split_steps": (2, "splitflow", PARTS),
+    "mode.merge": ("average", "splitflow", PARTS),
+    "mode.decay_steps": (3, "flowdc", {}),
+    "mode.across": (0.8, "flowdc", {}),
+    "mode.across_end": (0.2, "flowdc", {}),
+    "mode.look_step": (0, "flowdc", {}),
+    "mode.look_draws": (1, "flowdc", {}),
+    "mode.side_by_side_steps": (0, "flowdc", PARTS),
+    "mode.streams": (2, "dynaedit", {}),
+    "mode.select_steps": (1, "dynaedit", {}),
+    "mode.temperature": (10.0, "dynaedit", {}),
+    "mode.coupling_end": (0.2, "dvrf", {}),
+    "mode.pull": (False, "dvrf", {}),
+    "mode.rate": ("grid", "dvrf", {}),
+    "mode.slack": (0.5, "sam_flow", {}),
+    "mode.ring": (0.3, "sam_flow", {"mask.threshold": "quantile", "mask.decay": 20.0}),
+    "mode.ring_end": (0.4, "sam_flow", {"mask.threshold": "quantile", "mask.decay": 20.0}),
+    "mode.ring_weight": (1.0, "sam_flow", {"mask.threshold": "quantile", "mask.decay": 20.0}),
+    "mode.ring_blend": (1.0, "sam_flow", {"mask.threshold": "quantile", "mask.decay": 20.0}),
+    "mode.step_size": (0.1, "flowopt", {}),
+    "mode.guide": ("difference", "streamgve", {}),
+    "mode.iterations": (2, "flowopt", {}),
+    "mode.amplify": (1.0, "inversion_free", {}),
     "mode.solver": ("heun", "inversion", {}),
     "mode.target_only_steps": (1, "inversion_free", {}),
     "mode.fixed_noise_steps": (2, "inversion_free", {}),
@@ -66,6 +93,16 @@ MOVES = {
     "mode.noise": ("correlated", "inversion_free", {}),
     "mode.coupling": (0.5, "inversion_free", {}),
     "mode.guidance_interval": ([0.0, 0.5], "inversion_free", {}),
+    "mode.up_prompt": ("source", "rf_inversion", {}),
+    "mode.up_pull": (0.1, "rf_inversion", {}),
+    "mode.down_pull": (0.3, "rf_inversion", {}),
+    "mode.pull_share": (0.5, "rf_inversion", {}),
+    "mode.pull_decay": (2.0, "rf_inversion", {"mode.pull_share": 0.5}),
+    "mode.stochastic": (True, "rf_inversion", {}),
+    "mode.omega": (2.0, "uniedit_flow", {}),
+    "mode.alpha": (1.0, "steerflow", {}),
+    "mode.closing": (0.3, "steerflow", {}),
+    "mode.target_share": (0.3, "dnaedit", {}),
     "quality.share": (0.5, "inversion_free", {"steps": None}),
     "edit_strength": (2.0, "inversion_free", {}),
     "mode.target_negative": ("source", "inversion_free", {}),
@@ -115,6 +152,8 @@ IN_OTHER_MODES = [
     *[("inversion", k, MOVES[k][0]) for k in ("steps", "strength", "source_guidance_scale")],
     *[("inversion", k, MOVES[k][0]) for k in ("mask.decay", "mask.pool", "source_words", "target_words", "mode.grid")],
     *[(mode, "object_guidance_scales", [3.0, 8.0]) for mode in ("random_noise", "inversion")],
+    *[("inversion", "mode.solver", solver) for solver in ("midpoint", "fireflow", "uni_inv")],
+    ("random_noise", "mode.solver", "fireflow"),
     ("random_noise", "mask.preserve", True),
     ("inversion", "mask.preserve", True),
     ("inversion", "edit_strength", 2.0),

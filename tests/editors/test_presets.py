@@ -14,6 +14,7 @@ from fields import ToyBackbone
 import flowedit
 from flowedit.config import compose
 from flowedit.editors.corrections import decoupled
+from flowedit.editors.spec import EDITORS
 from flowedit.editors.straight.inversion_free import inversion_free
 from flowedit.evaluation.methods import methods
 from flowedit.evaluation.options import EvaluationOptions, evaluation
@@ -84,6 +85,17 @@ NUMBERS = {
         4 * 35,
         FLOWEDIT | {"mode.shift": 5.0, "strength": 0.7, "source_guidance_scale": 5.0, "target_guidance_scale": 10.0},
     ),
+    "dfvedit": (
+        4 * 49,
+        FLOWEDIT
+        | {"mode.shift": 5.0, "strength": 0.98, "source_guidance_scale": 5.0, "target_guidance_scale": 15.0}
+        | {"mode.coupling": 0.0},
+    ),
+    "flowslider": (
+        3 * 20,
+        FLOWEDIT
+        | {"mode.shift": 3.0, "steps": 28, "strength": 0.715, "edit_strength": 1.0, "target_guidance_scale": 3.5},
+    ),
     "flowalign": (
         3 * 33,
         FLOWEDIT
@@ -101,8 +113,14 @@ ATTENTION = {  # what they do to the network is seen in tests/pipeline/test_atte
         | {"attention.keys": 0.0, "attention.queries": 0.0, "attention.blocks": (pytest.approx(41 / 60, abs=1e-3), 1)},
     ),
     "adaedit": (
-        15 * 2 * (1 + 2),
-        {"mode.name": "inversion", "steps": 15, "strength": 1.0, "target_guidance_scale": 4.0}
+        (15 + 1) * (1 + 2),
+        {
+            "mode.name": "inversion",
+            "mode.solver": "fireflow",
+            "steps": 15,
+            "strength": 1.0,
+            "target_guidance_scale": 4.0,
+        }
         | {"attention.keys": 1.0, "attention.values": 1.0, "attention.queries": 0.0, "attention.fade": 5.0}
         | {f"attention.{name}_inside": pytest.approx(1 - 0.9) for name in ("keys", "values")}
         | {f"attention.{name}_steps": (0.0, pytest.approx(4 / 15, abs=0.01)) for name in ("keys", "values")},
@@ -125,7 +143,7 @@ ATTENTION = {  # what they do to the network is seen in tests/pipeline/test_atte
         23 * 4,
         {"steps": 25, "strength": 0.92, "mode.grid": "shifted", "attention.anchor_words": 0.3}
         | {"attention.anchor_sites": 0.3, "attention.anchor_until": 0.6, "attention.blocks": (0.0, 1.0)}
-        | {"attention.values": 0.0, "attention.word_weight": 1.0},
+        | {"attention.values": 0.0, "attention.word_weight": 1.0, "mode.amplify": 1.0},
     ),
 }
 
@@ -140,12 +158,19 @@ def edit(options, mask=None):
     return edited(settings, backbone, X, X.shape[3:], mask)
 
 
-def test_every_preset_is_here_and_compare_still_takes_the_three_modes():
-    plain = {"random_noise", "inversion", "inversion_free"}
-    assert set(compose.options("mode")) == plain | set(NUMBERS) | set(ATTENTION)
+def test_every_file_of_modes_is_an_editor_s_or_a_preset_that_says_its_own_name():
+    names = set(compose.options("mode"))
+    assert set(EDITORS) | set(NUMBERS) | set(ATTENTION) <= names
+    for name in names:
+        mode = compose.compose({"mode": name, **FULL}).mode
+        assert mode.name in EDITORS
+        assert mode.name == name if mode.preset is None else mode.preset == name
+
+
+def test_compare_still_takes_the_three_modes():
     settings, _ = evaluation()
     assert isinstance(settings, EvaluationOptions)
-    assert set(settings.chosen_modes) == plain
+    assert set(settings.chosen_modes) == {"random_noise", "inversion", "inversion_free"}
 
 
 @pytest.mark.parametrize("preset", NUMBERS | ATTENTION)
@@ -419,6 +444,7 @@ def test_every_preset_runs_on_every_shape(request, clip_file, wide, tmp_path, pr
     run = yaml.safe_load((result.folder / "run.yaml").read_text(encoding="utf-8"))
     assert (run["settings"]["mode"]["name"], run["settings"]["mode"]["preset"]) == ("inversion_free", preset)
     cost = {"flowdirector_v1": 2 * 16, "flowdirector_v2": 2 * 12 + 4, "flowedit": 4, "wan_edit": 8, "flowalign": 9}
+    cost |= {"dfvedit": 8, "flowslider": 6}
     assert result.run["network_evaluations"] == cost[preset]
 
 

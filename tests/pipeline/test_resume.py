@@ -6,15 +6,22 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from fields import ToyBackbone
 
 import flowedit
+from flowedit.config import compose
+from flowedit.editors.spec import EditorSpec, ModeOptions
 from flowedit.flow.solvers import heard
 from flowedit.pipeline import generation, resume, run
+from flowedit.pipeline.plan import brief
+from flowedit.pipeline.steer import steer
 from flowedit.types import Step
 
 FAST = {
@@ -94,6 +101,7 @@ KINDS = {
     ),
     "inversion": ({**WORDS, "mode": "inversion", "mode.reconstruction": True}, [1, 2, 4, 7]),
     "heun": ({**WORDS, "mode": "inversion", "mode.solver": "heun"}, [1, 3]),
+    "fireflow": ({**WORDS, "mode": "inversion", "mode.solver": "fireflow"}, [0, 2, 4]),
     "noise": ({**WORDS, "mode": "random_noise", "mode.solver": "midpoint"}, [1]),
     "windows": ({**WORDS, "mode": "inversion", "frames": 12, "window": 5, "steps": 2}, [0, 2]),
     "objects": (
@@ -127,7 +135,7 @@ def test_an_edit_that_was_killed_between_steps_goes_on_to_the_same_bytes(editor,
             clip_file, out=out, monitor=ear, callback=lambda step, seen=seen: seen.append(step.index), **options
         )
         assert any("goes on where it stopped" in text for text in ear.notices)
-        passes = {"inversion": 3, "heun": 2, "windows": 2}.get(kind, 1)
+        passes = {"inversion": 3, "heun": 2, "fireflow": 2, "windows": 2}.get(kind, 1)
         assert seen == list(range(at + 1, passes * options.get("steps", 3)))
         assert bytes_of(done.folder) == bytes_of(whole.folder)
         assert torch.equal(done.latents, whole.latents)
@@ -135,6 +143,39 @@ def test_an_edit_that_was_killed_between_steps_goes_on_to_the_same_bytes(editor,
             assert done.run[name] == whole.run[name]
         assert editor.backbone.evaluations - before < whole.run["network_evaluations"]
         assert left(out) == []
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_what_an_editor_remembers_comes_back_with_its_step(tmp_path, at):
+    """Momentum: each step goes along the mean of its velocity and the one before, which is no function of the state."""
+
+    def momentum(inputs, options):
+        z, target, memory = inputs.x_src, inputs.velocities["target"], inputs.memory
+        for i, (t, t_next) in enumerate(pairwise(inputs.grid)):
+            u = target(z, t)
+            z = z + (t_next - t) * (u + memory.get("last", u)) / 2
+            memory["last"] = u
+            z = heard(inputs.callback, Step(i, len(inputs.grid) - 1, t, z, lambda: None, t_next))
+        return z
+
+    options = EditorSpec("momentum", ModeOptions, momentum, sides=("target",), recalls=lambda options, steps: ())
+    settings = compose.compose({"source": "a fox", "target": "a panda", "mode": "random_noise", "mask": "none"})
+    made = replace(brief(settings), editor=options)
+    x, grid = torch.randn((1, 3, 2, 4, 4), generator=torch.Generator().manual_seed(0)), (1.0, 0.9, 0.6, 0.4, 0.1, 0.0)
+
+    def run_in(folder, callback=None):
+        backbone, journal = ToyBackbone(), resume.Journal(folder)
+        session = run.Session(backbone.device, callback=callback)
+        return steer(made, backbone, x, grid, ((0, 2),), slice(None), session, journal=journal)
+
+    whole = run_in(None)
+    with pytest.raises(Killed):
+        run_in(tmp_path, killer(at))
+    seen = []
+    done = run_in(tmp_path, lambda step: seen.append(step.index))
+    assert seen == list(range(at + 1, 5))
+    assert torch.equal(done.z, whole.z)
+    assert done.evaluations == whole.evaluations == 2 * 5
 
 
 def test_shots_that_are_done_are_not_edited_again(editor, clip_file, tmp_path):

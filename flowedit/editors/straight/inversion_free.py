@@ -10,7 +10,7 @@ from torch import Tensor
 from flowedit.declare import option
 from flowedit.editors.averaging import Average, mean
 from flowedit.editors.common import INSIDE, blend, counted, mask_at
-from flowedit.editors.corrections import Correction, Decoupling, decoupled, direction_aware
+from flowedit.editors.corrections import Correction, Decoupling, amplified, decoupled, direction_aware, in_turn
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, along_the_path
 from flowedit.flow.noise import antithetic, correlated
 from flowedit.flow.rectify import interpolate
@@ -183,6 +183,11 @@ class InversionFreeOptions(ModeOptions):
         most=1000,
         needs="mode.direction_aware=true",
     )
+    amplify: float = option(
+        "how much the flow is strengthened where its channels' mean is highest, and more in a longer clip",
+        least=0,
+        most=100,
+    )
     decoupling: float = option(
         "share of the foreseen change that each step takes back inside the mask, to keep the source's motion",
         least=0,
@@ -197,7 +202,8 @@ class InversionFreeOptions(ModeOptions):
 
 
 def _run(inputs: EditorInputs, options: InversionFreeOptions) -> Tensor:
-    correct = direction_aware(options.direction_alpha, options.direction_patch) if options.direction_aware else None
+    directed = [direction_aware(options.direction_alpha, options.direction_patch)] if options.direction_aware else []
+    correct = in_turn(*directed, *([amplified(options.amplify)] if options.amplify else []))
     pull = decoupled(options.decoupling, options.decoupling_appearance, inputs.own) if options.decoupling else None
     noises = {
         "fresh": lambda: inputs.noise,

@@ -7,10 +7,11 @@ from typing import Literal
 from torch import Tensor
 
 from flowedit.declare import option
-from flowedit.editors.common import blend, counted, mask_at, on_host
+from flowedit.editors.common import counted
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
-from flowedit.flow.solvers import SOLVERS, Solver, euler, evaluations, heard, solve
-from flowedit.types import Callback, Mask, Noise, Step, Stop, Velocity
+from flowedit.editors.through_noise.ways import beside, up
+from flowedit.flow.solvers import SOLVERS, Memory, Solver, euler, evaluations, solve, way_down
+from flowedit.types import Callback, Mask, Noise, Stop, Velocity
 
 
 def inversion(
@@ -21,38 +22,30 @@ def inversion(
     noise: Noise | None = None,
     *,
     method: Solver = euler,
+    down: Solver | None = None,
     mask: Mask = None,
     preserve: bool = False,
     reconstruction: Callable[[float], None] | None = None,
     callback: Callback = None,
+    memory: Memory | None = None,
 ) -> Tensor:
     """z(t0) by dz/dt = u_src(z, t) up the grid from X_src, then down it under u_tgt (Song et al. 2021; DDIM inversion).
 
-    x_src (1, C, F, H, W) float32; the result likewise. Outside the mask the way down follows the stored way up;
+    x_src (1, C, F, H, W) float32; the result likewise. `method` is the solver of the way up, and of the way down too
+    unless `down` is given; `memory` is where they remember. Outside the mask the way down follows the stored way up;
     `preserve` counts sites with M < 0.5 as outside.
     `reconstruction` asks for one more way down, under u_src, and receives its root mean square error in the latent.
     `noise` is not used: the path is deterministic; it stands here so that all editors are called alike.
     A grid of one time returns the source. Raises FloatingPointError on NaN or Inf.
     """
-    steps = len(grid) - 1
+    down, steps = down or method, len(grid) - 1
     total = steps * (2 if reconstruction is None else 3)
-    path = [x_src]  # the states of the way up; on the host, as they are as many as the steps
-
-    def remember(step: Step) -> Tensor:
-        state = heard(counted(callback, 0, total), step)
-        path.append(on_host(state))
-        return state
-
-    top = solve(source, x_src, list(reversed(grid)), method, None, remember)
-
-    def keep_outside(step: int, t: float, z: Tensor) -> Tensor:
-        outside = path[steps - 1 - step].to(z.device, non_blocking=True)
-        return blend(z, outside, mask_at(mask, step, preserve), grid, step)
-
-    z = solve(target, top, grid, method, keep_outside, counted(callback, steps, total))
+    top, path = up(source, x_src, grid, method, callback, total, memory)
+    outside = beside(path, mask, preserve, grid)
+    z = solve(target, top, grid, down, outside, counted(callback, steps, total), memory)
     if reconstruction is not None:
         try:
-            again = solve(source, top, grid, method, None, counted(callback, 2 * steps, total))
+            again = solve(source, top, grid, down, None, counted(callback, 2 * steps, total), memory)
         except Stop:  # the edit is done: only its report is lost
             return z
         reconstruction(float((again - x_src).square().mean().sqrt()))
@@ -63,7 +56,9 @@ def inversion(
 class InversionOptions(ModeOptions):
     """The options of `inversion`."""
 
-    solver: Literal["euler", "midpoint", "heun"] = option("of both ways: euler (DDIM) | midpoint | heun")
+    solver: Literal["euler", "midpoint", "heun", "fireflow", "uni_inv"] = option(
+        "of both ways: euler (DDIM) | midpoint (RF-Solver) | heun | fireflow | uni_inv (Uni-Inv up, euler down)"
+    )
     reconstruction: bool = option("one more way down under the source prompt, to report the error of the inversion")
 
 
@@ -79,15 +74,18 @@ def _run(inputs: EditorInputs, options: InversionOptions) -> Tensor:
         inputs.grid,
         inputs.noise,
         method=SOLVERS[options.solver],
+        down=SOLVERS[way_down(options.solver)],
         mask=inputs.mask,
         preserve=inputs.preserve,
         reconstruction=report if options.reconstruction else None,
         callback=inputs.callback,
+        memory=inputs.memory,
     )
 
 
 def _cost(options: InversionOptions, counts: Counts) -> int:
-    up, down = (evaluations(options.solver, counts.steps, down) for down in (False, True))
+    up = evaluations(options.solver, counts.steps, down=False)
+    down = evaluations(way_down(options.solver), counts.steps, down=True)
     return up * counts.source + down * counts.target + (down * counts.source if options.reconstruction else 0)
 
 

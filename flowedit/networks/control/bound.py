@@ -8,8 +8,10 @@ from flowedit.networks.control.options import AttentionOptions
 from flowedit.types import Conditioning, Control, Share
 
 
-def remembers(control: Control) -> bool:
+def remembers(control: Control | None) -> bool:
     """Whether a step under it depends on what steps before it left in it."""
+    if control is None:
+        return False
     shares = control.queries, control.keys, control.values
     takes = any(max(each.inside, each.outside) > 0 for each in shares)
     return takes and (control.path or control.adapt > 0)

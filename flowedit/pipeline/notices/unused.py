@@ -41,7 +41,7 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
         "several_objects_scaled": (made.own_scales, several),
         "common_scale": (not made.own_scales or user, "an object without a scale of its own"),
         "noise": (editor.noise, "a mode that draws noise"),
-        "source_velocity": ("source" in editor.sides, "a mode that evaluates the source prompt"),
+        "source_velocity": (made.reads_source, "a mode that evaluates the source prompt"),
         "guided_source": (
             "source" in editor.sides and settings.edit_strength is None,
             "a mode that evaluates the source prompt, and no edit_strength",
@@ -63,6 +63,7 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
         "fresh_noise": (editor.draws, fresh),
         "shared_noise": (False, fresh),
         "several_noises": (False, fresh),
+        "target_parts": (bool(settings.target_parts), "target_parts"),
         "several_draws": (settings.draws > 1, "several draws"),
         **editor.facts(settings.mode, made.steps, settings.draws),
     }
@@ -76,7 +77,7 @@ def of_unused(made: Brief, windows: int | None = None) -> list[str]:
     backbone = settings.backbone.name if settings.backbone.name in names("backbone") else "folder"
     chosen = {"backbone": backbone, "mode": mode, "task": settings.task}
     usual = compose(chosen | plain | {"mode.grid": settings.mode.grid})  # beside a given one no quality scales steps
-    notices = [*_of_quality(settings, usual, chosen | plain), *_of_edit_strength(made)]
+    notices = [*_of_quality(settings, usual, chosen | plain), *_of_edit_strength(made), *_of_parts(made)]
     for key, option in declared_by(settings):
         if option.needs is None or value_at(settings, key) == value_at(usual, key):
             continue
@@ -100,6 +101,13 @@ def _of_edit_strength(made: Brief) -> Iterator[str]:
     last = min(getattr(made.settings.mode, "target_only_steps", 0), made.steps)
     if made.settings.edit_strength == 0 and last:
         yield f"edit_strength=0 does not keep the clip: mode.target_only_steps={last} goes by the prompt alone"
+
+
+def _of_parts(made: Brief) -> Iterator[str]:
+    """An editor that splits the target, without anything to split it by."""
+    if made.editor.parts == "alone" and not made.settings.target_parts:
+        name = made.settings.mode.preset or made.settings.mode.name
+        yield f"mode={name} goes by the target alone: give target_parts, or an instruction of two changes"
 
 
 def _missing(needs: str, settings: Settings, facts: Mapping[str, tuple[bool, str]]) -> str | None:

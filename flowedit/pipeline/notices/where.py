@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def of_region(made: Brief) -> list[str]:
     """What a user should hear about where the edit happens."""
-    settings, sides, editor = made.settings, made.sides, made.editor
+    settings, sides = made.settings, made.sides
     notices = [*_of_task(made), *_of_equal(settings)]
-    if "source" not in editor.sides and words.phrases(settings.source_words):
+    if not made.reads_source and words.phrases(settings.source_words):
         notices.append(f"mode={settings.mode.name} never looks at the source prompt: no mask comes from source_words")
     if not made.attended:
         if not settings.user_mask:
@@ -28,7 +28,7 @@ def of_region(made: Brief) -> list[str]:
     if not sides:
         what = "the user mask alone" if settings.user_mask else "a global edit, the whole frame may change"
         notices.append(f"no words to read attention for: {what} (give --source-words or --target-words)")
-    elif len(sides) == 1 and "source" in editor.sides:
+    elif len(sides) == 1 and made.reads_source:
         other = "target" if "source" in sides else "source"
         if TASKS[settings.task].words is None:
             notices.append(f"no {other}_words: the mask comes from the {next(iter(sides))} prompt alone")

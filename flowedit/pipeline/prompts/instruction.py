@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 MADE = ("target", "source_words", "target_words")
-"""What an instruction decides, and so nobody else does."""
+"""What an instruction decides, and so nobody else does; `target_parts`, too, but they may be given."""
 
 
 def complete(
@@ -49,7 +49,16 @@ def complete(
                 f"{getattr(made, key)!r}: give one of the two"
             )
     prompts = {key: getattr(made, key) for key in ("source", *MADE)}
-    return replace(settings, **prompts, caption=model)
+    parts = settings.target_parts or _parts(settings, instruction, made) or None
+    return replace(settings, **prompts, target_parts=parts, caption=model)
+
+
+def _parts(settings: Settings, instruction: grammar.Instruction, made: rewrite.Prompts) -> tuple[str, ...]:
+    """The target of each of several changes, as the mode takes them; () for a mode that takes none, and for one."""
+    from flowedit.editors.spec import EDITORS  # imports torch, as what made the settings did
+
+    kind = EDITORS[settings.mode.name].parts
+    return () if kind == "none" else rewrite.parts(instruction, made.source, cumulative=kind == "cumulative")
 
 
 def explain(settings: Settings) -> list[str]:

@@ -1,0 +1,49 @@
+"""The way up to noise, kept state by state, and how a way down follows it outside a mask."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from flowedit.editors.common import blend, counted, mask_at, on_host
+from flowedit.flow.solvers import Memory, Project, Solver, heard, solve
+from flowedit.types import Callback, Mask, Step, Velocity
+
+
+def up(
+    velocity: Velocity,
+    x_src: Tensor,
+    grid: Sequence[float],
+    solver: Solver,
+    callback: Callback,
+    total: int,
+    memory: Memory | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """The state at grid[0] of dz/dt = u(z, t) from X_src at 0, and all states of the way, that at grid[i] the i-th.
+
+    x_src (1, C, F, H, W). The path is on the host, as its states are as many as the steps; its last is x_src itself.
+    The steps are the first of `total`.
+    """
+    path = [x_src]
+
+    def remember(step: Step) -> Tensor:
+        state = heard(counted(callback, 0, total), step)
+        path.append(on_host(state))
+        return state
+
+    top = solve(velocity, x_src, list(reversed(grid)), solver, None, remember, memory)
+    return top, path[::-1]
+
+
+def at(path: Sequence[Tensor], index: int, like: Tensor) -> Tensor:
+    """The path's state at grid[index], where the tensor `like` is; no step waits for it."""
+    return path[index].to(like.device, non_blocking=True)
+
+
+def beside(path: Sequence[Tensor], mask: Mask, preserve: bool, grid: Sequence[float]) -> Project:
+    """Outside the mask the way down follows the path; `preserve` counts sites with M < 0.5 as outside."""
+
+    def keep_outside(step: int, t: float, z: Tensor) -> Tensor:
+        m = mask_at(mask, step, preserve)
+        return z if m is None else blend(z, at(path, step + 1, z), m, grid, step)
+
+    return keep_outside

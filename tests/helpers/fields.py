@@ -107,7 +107,7 @@ class ToyBackbone:
             self._controller.rows([prompt], range(len(z)))
             changed = self._attentions[1](self._attentions[0](x))
         moved = (changed - plain)[:, 6:].mT.unflatten(2, sites.shape[2:])[:, :3]
-        return 10.0 * moved.repeat_interleave(4, 3).repeat_interleave(4, 4)
+        return torch.tanh(10.0 * moved).repeat_interleave(4, 3).repeat_interleave(4, 4)
 
     @contextmanager
     def attend(self, control):

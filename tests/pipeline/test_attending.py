@@ -9,6 +9,7 @@ from fields import ToyBackbone
 
 from flowedit.backbones import families
 from flowedit.config import compose
+from flowedit.editors.spec import EDITORS
 from flowedit.messages import InputError
 from flowedit.networks.control.bound import remembers
 from flowedit.pipeline.checks import check_attending, check_attention
@@ -68,6 +69,17 @@ def test_each_preset_runs_on_each_family_and_its_control_moves_the_edit(request,
     idle = {"attention.queries": 0, "attention.keys": 0, "attention.values": 0}
     idle |= {"attention.anchor_words": 0, "attention.anchor_sites": 0}
     assert torch.equal(steered(compose.compose(BASE | whole | idle), backbone, x).z, plain)
+
+
+@pytest.mark.parametrize("mode", [name for name, each in EDITORS.items() if "source" in each.sides])
+def test_every_editor_that_sees_the_source_takes_of_it(mode):
+    x = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0))
+    options = BASE | {"mode": mode}
+    moved, plain = (
+        steered(compose.compose(options | {"attention.values": value}), ToyBackbone(2.0), x).z for value in (1.0, 0.0)
+    )
+    assert torch.isfinite(moved).all()
+    assert (moved - plain).norm() / plain.norm() > 1e-3
 
 
 @pytest.mark.parametrize("mode", ["inversion", "inversion_free"])

@@ -296,7 +296,8 @@ def seen_of(geometry: Geometry, places: Sequence[windows.Window]) -> tuple[int, 
 def load_of(of: Brief | Settings, latent: tuple[int, int, int, int]) -> Load:
     """What memory follows from: the latent (C, F, H, W) that the network sees at once, rows of a call, draws.
 
-    Settings alone do for an edit without a region pass, an edit strength, and scales of several objects.
+    Settings alone do for an edit without a region pass, an edit strength, scales of several objects, and a control of
+    attention.
     """
     if isinstance(of, Settings):
         plain = {of.source_guidance_scale, of.target_guidance_scale} == {1.0}
@@ -305,7 +306,9 @@ def load_of(of: Brief | Settings, latent: tuple[int, int, int, int]) -> Load:
     source, target = (rows_of(of, side) for side in ("source", "target"))
     rows = max(target, source if "source" in of.editor.sides else 1)
     if of.region is None:
-        return Load(latent, rows * draws, draws, objects)
+        rising = of.editor.rises(of.settings.mode, of.steps) > 0  # what is taken then waits on the host
+        taken = 0.0 if rising else of.settings.attention.tensors * source * draws
+        return Load(latent, rows * draws, draws, objects, taken=taken)
     from flowedit.networks.pairs import calls, groups  # imports torch, as what made the brief did
 
     ours, theirs = [object() for _ in range(source)], [object() for _ in range(target)]

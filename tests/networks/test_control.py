@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from flowedit.backbones import families
+from flowedit.backbones import families, memory
 from flowedit.flow import windows
 from flowedit.messages import InputError
 from flowedit.networks.attention import blockwise_lse
@@ -401,6 +401,24 @@ def test_of_a_path_each_time_takes_the_nearest_of_the_way_up(backbone):
             assert torch.equal(target(p, t), want)
         source(p, 0.6)  # the first of a time counts: what a mode evaluates on the way down is not the way up
         assert torch.equal(target(p, 0.6), wants[0.6])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_held_is_what_memory_reckons_with(request, kind):
+    folder = request.getfixturevalue(f"backbone_{kind}")
+    backbone = opened(request, kind)
+    (q, _), negative = states(backbone), backbone.embed("dark")
+    made = control(backbone, q, keys=ALL, values=ALL)
+    with backbone.attend(made) as controller:
+        backbone.velocity(made.source, 2.0, negative)(q, 0.6)
+        (held,) = controller._held._windows[None].values()
+        storages = {part.untyped_storage().data_ptr(): part for parts in held._parts.values() for part in parts}
+        size = sum(part.untyped_storage().nbytes() for part in storages.values())
+    drawn, latent = memory.of_folder(folder), tuple(q.shape[1:])
+    want = [
+        memory.phases(drawn, latent, rows=4, precision=(4, 4, 4), taken=taken)["edit"]["control"] for taken in (8, 16)
+    ]
+    assert size == pytest.approx((want[1] - want[0]) * 2**30)  # two kinds of four rows
 
 
 def test_a_share_follows_the_variance_of_what_is_foreseen_inside(backbone):

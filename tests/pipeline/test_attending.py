@@ -14,7 +14,7 @@ from flowedit.messages import InputError
 from flowedit.networks.control.bound import remembers
 from flowedit.pipeline.checks import check_attending, check_attention
 from flowedit.pipeline.notices.unused import of_unused
-from flowedit.pipeline.plan import brief
+from flowedit.pipeline.plan import brief, load_of
 from flowedit.pipeline.region import Region, control_of
 from flowedit.pipeline.run import checkpoint
 
@@ -169,6 +169,13 @@ def test_objects_have_their_own_words_and_steps_are_shares_of_the_grid():
     assert (one.words, one.edited, one.path) == ([[2]], [True], False)
     assert torch.equal(one.regions(), masks[:1])
     assert control_of(made(), prompts, where, grid) is None
+
+
+def test_memory_reckons_with_what_is_taken_where_it_stays_on_the_device():
+    options = {"attention": "structure", "attention.blocks": [0.5, 1.0], "source_guidance_scale": 2.0, "draws": 3}
+    assert load_of(made(mode="inversion_free", **options), (4, 3, 8, 12)).taken == 0.5 * 3 * 2 * 3
+    assert load_of(made(mode="inversion_free"), (4, 3, 8, 12)).taken == 0
+    assert load_of(made(mode="inversion", attention="values"), (4, 3, 8, 12)).taken == 0
 
 
 @pytest.mark.parametrize(("options", "expected"), [

@@ -92,6 +92,12 @@ class AttentionOptions:
         return max(self.queries, self.keys, self.values) > 0
 
     @property
+    def tensors(self) -> float:
+        """How many of queries, keys and values are taken, each counted by its share of the blocks."""
+        first, end = self.blocks
+        return (end - first) * sum(share > 0 for share in (self.queries, self.keys, self.values))
+
+    @property
     def anchors(self) -> bool:
         """Whether attention is drawn between an object's words and its sites."""
         return max(self.anchor_words, self.anchor_sites) > 0

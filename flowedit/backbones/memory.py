@@ -158,8 +158,8 @@ def phases(
     `latent` (C, F, H, W) is what the network sees at once, a window of it; `rows` are the batch rows of one network
     call; `precision` is what `precisions` gives. `offload`: none (all networks stay), parts (one at a time is here),
     blocks (all blocks of it but those at work wait too). `weights`: saved, fp8 or int8; `text_weights`: saved or int8.
-    `objects` are those whose attention is read, 0 for none; `taken` is that of `Load`. `text_here`: false where the text
-    encoder is not counted. `cpu`: what is read stays, but for the text encoder.
+    `objects` are those whose attention is read, 0 for none; `taken` is that of `Load`. `text_here`: false where the
+    text encoder is not counted. `cpu`: what is read stays, but for the text encoder.
     """
     own, of_vae, of_text = precision
     held = {

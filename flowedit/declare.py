@@ -46,6 +46,8 @@ class Option:
     """Whether `flowedit generate` has one too."""
     bench: bool = False
     """Whether `flowedit bench` has one too."""
+    several: bool = False
+    """Whether its flag may stand several times; its texts are joined by spaces."""
     counts_steps: bool = False
     """Whether it counts steps of the grid, so that a quality of fewer steps has fewer of these too."""
     data: bool = True

@@ -54,6 +54,8 @@ class Step:
     """The time of the state z."""
     mask: Tensor | None = None
     velocities: Mapping[Side, Tensor] = field(default_factory=dict)
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+    """Maps (rows, K, F, H, W) of K objects that the mask was made from: attention's by side, and `difference`."""
     shot: int = 1
     """The number of the shot that is edited, from 1."""
 
@@ -161,7 +163,7 @@ class Control:
 
     `grid` are the times of the edit, which tell a velocity's step. `mask()` gives the newest mask (1, 1, F, H, W), 1
     where is edited, `regions()` that of each of K objects (K, 1, F, H, W), both asked for before a velocity of the
-    target, None where all is inside. `words` are each object's tokens in the target prompt.
+    target, None where all is inside. `words` are each object's tokens in the target prompt, `edited` those not kept.
     """
 
     source: Conditioning | None
@@ -184,7 +186,6 @@ class Control:
     regions: Callable[[], Tensor | None] = lambda: None
     words: Sequence[Sequence[int]] = ()
     edited: Sequence[bool] = ()
-    """Which of the objects are edited, and not kept."""
     path: bool = False
     """Whether the source's velocities are all evaluated before the target's: then those of many times are held."""
 

@@ -269,7 +269,7 @@ class Adapter:
             output = self.memory.run("edit", lambda: self._guided(x, t, prompt, guidance_scale, negative))
             u = self.architecture.velocity(output, x, t)
             if self._guided.controller is not None:
-                self._guided.controller.foresaw(prompt, lambda: z - t * u[: len(z)])
+                self._guided.controller.foresaw(prompt, lambda: z - t * u[-len(z) :])
             return u
 
         return velocity

@@ -35,6 +35,8 @@ LEFT = {
     "compare.mp4": "source beside edit",
     "mask.mp4": "where the clip may change, drawn over the source",
     "mask_plain.mp4": "the same in white on black: --user-mask takes it",
+    "edit_steps": "what was saved of each step",
+    "edit_logs": "other programs' logs of the steps",
     "row_0.mp4": "the free end of a row of results: row_1.mp4, row_2.mp4 ... keep more and more of the clip",
     "run.yaml": "all settings, notices, seconds and memory",
 }

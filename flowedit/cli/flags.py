@@ -30,7 +30,7 @@ METHOD = tuple(name for name in FLAGS if OPTIONS[name].bench)
 CLIP = tuple(name for name in FLAGS if OPTIONS[name].role == "clip")
 """Flags that belong to a clip and not to a method."""
 PROMPTS = tuple(name for name in FLAGS if OPTIONS[name].written == "prompt")
-SHARED = tuple(name for name in FLAGS if name not in (*CLIP, "mode", "composite", "out"))
+SHARED = tuple(name for name in FLAGS if name not in (*CLIP, "mode", "composite", "out", "save", "log"))
 """Flags that hold for every method of a comparison."""
 UNSET = object()
 
@@ -41,10 +41,10 @@ SECTIONS = {
     "what to change": (
         "instruction", "target", "target_parts", "source_words", "target_words", "negative_prompt", "task", "caption",
     ),
-    "where": ("mask", "user_mask", "composite"),
+    "where": ("mask", "user_mask", "box", "point", "composite"),
     "how": (
-        "steps", "seed", "source_guidance_scale", "target_guidance_scale", "object_guidance_scales", "draws",
-        "averaging", "attention",
+        "steps", "seed", "source_guidance_scale", "target_guidance_scale", "guidance_rule", "object_guidance_scales",
+        "draws", "averaging", "attention",
     ),
     "which frames": ("start", "frames", "fps", "size", "fit", "cuts", "window", "window_overlap"),
     "the machine": ("runtime",),
@@ -145,11 +145,20 @@ def add_flag(parser: Any, name: str, option: Option, owner: Any, default: Any = 
     if option.written == "prompts":
         parser.add_argument(_dashed(name), metavar=shown, default=default, help=option.help, nargs="+", action=_Several)
         return
-    parser.add_argument(_dashed(name), metavar=shown, default=default, help=option.help)
+    action = _Joined if option.several else "store"
+    parser.add_argument(_dashed(name), metavar=shown, default=default, help=option.help, action=action)
 
 
 def _dashed(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+class _Joined(argparse.Action):
+    """A flag that may stand several times: its texts are joined by spaces."""
+
+    def __call__(self, parser: Any, space: Any, values: Any, option: str | None = None) -> None:
+        before = getattr(space, self.dest, UNSET)
+        setattr(space, self.dest, values if before is UNSET else f"{before} {values}")
 
 
 class _Several(argparse.Action):

@@ -11,6 +11,7 @@ from flowedit.backbones.options import BackboneOptions, RuntimeOptions
 from flowedit.config.options import check_ranges
 from flowedit.config.quality import QualityOptions
 from flowedit.declare import option
+from flowedit.masks.marks import Mark, marks
 from flowedit.masks.options import MaskOptions
 from flowedit.media.rates import frame_rate
 from flowedit.messages import InputError
@@ -108,7 +109,9 @@ class Settings:
         choices="task",
         default="replace",
     )
-    mask: MaskOptions = option("where a mask comes from", typed="{attention,none}", choices="mask", bench=True)
+    mask: MaskOptions = option(
+        "where a mask comes from", typed="{attention,difference,both,none}", choices="mask", bench=True
+    )
     averaging: AveragingOptions = option(
         "how a step's draws become one flow",
         typed="{mean,differential,differential_first}",
@@ -154,6 +157,11 @@ class Settings:
         bench=True,
         needs="common_scale",
     )
+    guidance_rule: Literal["plain", "zero_star", "rectified"] = option(
+        "how a guidance scale acts: plain | zero_star (CFG-Zero*) | rectified (Rectified-CFG++)",
+        bench=True,
+        needs="guided_side",
+    )
     object_guidance_scales: tuple[float, ...] | None = option(
         "of several objects: a target scale for each that is edited, in their order",
         least=0,
@@ -164,6 +172,21 @@ class Settings:
     seed: int = option("random seed; flowedit edit takes several, such as 1,2,3", least=0, generate=True, needs="noise")
     user_mask: str | None = option(
         "video, image or folder of frames; white is edited", typed="FILE|DIR", written="text", role="clip"
+    )
+    box: str | None = option(
+        "a box around what is edited, followed through the clip, in pixels of the clip as shown; give it several times "
+        "for several",
+        typed="X,Y,W,H[@FRAME]",
+        written="text",
+        role="clip",
+        several=True,
+    )
+    point: str | None = option(
+        "a point on what is edited, in pixels: it grows to what moves with it and looks like it, and is followed too",
+        typed="X,Y[@FRAME]",
+        written="text",
+        role="clip",
+        several=True,
     )
     composite: bool | Literal["auto"] = option(
         "blend the edit into the original pixels through the mask; auto is on with a mask", typed="{auto,true,false}"
@@ -210,6 +233,21 @@ class Settings:
         generate=True,
         data=False,
     )
+    save: str | None = option(
+        "what is kept of each step, in edit_steps/: steps (states, velocities, masks) | maps (attention) | sheet (a "
+        "contact sheet of the clean clip)",
+        typed="steps,maps,sheet",
+        written="text",
+        role="place",
+        data=False,
+    )
+    log: str | None = option(
+        "other programs' logs of the steps, in edit_logs/: tensorboard | wandb (offline) | wandb_online (sent)",
+        typed="tensorboard,wandb",
+        written="text",
+        role="place",
+        data=False,
+    )
     runtime: RuntimeOptions = option(
         "where and how the networks run: auto (the fastest that fits), or a preset for a size of GPU memory",
         typed="NAME",
@@ -221,7 +259,17 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        self.rate, self.frame_size  # noqa: B018  (they raise on what they cannot read)
+        self.rate, self.frame_size, self.marks  # noqa: B018  (they raise on what they cannot read)
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Boxes and points."""
+        return marks(self.box, self.point)
+
+    @property
+    def marked(self) -> bool:
+        """Whether a user's mask says where: a file, boxes or points."""
+        return self.user_mask is not None or bool(self.marks)
 
     @property
     def rate(self) -> Fraction | None:

@@ -144,6 +144,8 @@ class EditorSpec:
     """How many of its first steps lead up to noise: stopped there, it has edited nothing yet."""
     region: Callable[[Any], tuple[float, int] | None] = lambda options: None
     """(margin in shorter sides of the latent, steps between two whole ones) of its region pass; None without one."""
+    difference: bool = False
+    """Whether a step evaluates both sides at one time before it asks for its mask, so that mask=difference is known."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of a plug-in: settings of the edit that its mode sets (strength, scales); ours stand in conf/mode."""
 

@@ -1,7 +1,9 @@
-"""Classifier-free guidance, and a scale that differs from site to site."""
+"""Classifier-free guidance, two other rules of it, and a scale that differs from site to site."""
 
-from collections.abc import Callable, Container
+from bisect import bisect_left
+from collections.abc import Callable, Container, Sequence
 
+import torch
 from torch import Tensor
 
 from flowedit.types import Scale, Velocity
@@ -15,6 +17,54 @@ def classifier_free(negative: Tensor, conditional: Tensor, scale: float) -> Tens
 def scales(scale: Scale) -> tuple[float, ...]:
     """One guidance scale or several as a tuple."""
     return (float(scale),) if isinstance(scale, (int, float)) else tuple(scale)
+
+
+BOTH = (0.0, 1.0)
+"""The scales whose guided velocities are u_neg and u_cond: both of them by one pass of the network."""
+
+TINY = 1e-12
+
+
+def zero_star(both: Velocity, scale: Scale) -> Velocity:
+    """u = s u_neg + g (u_cond - s u_neg), s = <u_cond, u_neg> / |u_neg|^2 of each row, in the flow's own velocity.
+
+    `both` gives (2 B, C, F, H, W), as a velocity of scales BOTH does; the result (K B, C, F, H, W) for K scales. Where
+    both are alike s = 1; at g = 1 it is u_cond. s scales a velocity u = eps - x, for which the rule was found: of a
+    model that predicts v at x_t, s v_neg would be another one, as u is not proportional to v. Source: CFG-Zero* (Fan et
+    al. 2025, arXiv 2503.18886), without its zeros for the first steps, which an edit needs.
+    """
+
+    def velocity(z: Tensor, t: float) -> Tensor:
+        negative, conditional = both(z, t).chunk(2)
+        dims = tuple(range(1, z.ndim))
+        size = negative.square().sum(dims, keepdim=True)
+        s = (conditional * negative).sum(dims, keepdim=True) / size.clamp_min(TINY)
+        return torch.cat([classifier_free(s * negative, conditional, g) for g in scales(scale)])
+
+    return velocity
+
+
+def rectified(plain: Velocity, both: Velocity, scale: Scale, below: Callable[[float], float]) -> Velocity:
+    """u = u_cond(z, t) + (g - 1) [u_cond(z', t') - u_neg(z', t')], z' = z + (t' - t) u_cond(z, t), t' = below(t).
+
+    `plain` is u_cond, `both` as in `zero_star`: three rows of the network, in two calls, where classifier-free guidance
+    takes two in one. Gives (K B, C, F, H, W) for K scales. At g = 1 it is u_cond; of velocities that are constant it is
+    classifier-free guidance. Source: Rectified-CFG++ (Saini et al. 2025, arXiv 2510.07631) as in its code, whose weight
+    is g - 1 here, even over time.
+    """
+
+    def velocity(z: Tensor, t: float) -> Tensor:
+        conditional, t_next = plain(z, t), below(t)
+        negative, ahead = both(z + (t_next - t) * conditional, t_next).chunk(2)
+        return torch.cat([conditional + (g - 1.0) * (ahead - negative) for g in scales(scale)])
+
+    return velocity
+
+
+def below(grid: Sequence[float], least: float) -> Callable[[float], float]:
+    """The next time of a falling grid below t, but not below `least`, the smallest that a model was trained at."""
+    rising = sorted(grid)
+    return lambda t: min(t, max(rising[max(0, bisect_left(rising, t) - 1)], least))
 
 
 def regional(velocity: Velocity, weights: Callable[[], Tensor]) -> Velocity:

@@ -58,7 +58,7 @@ SOLVERS["heun"] = heun
 def fireflow(velocity: Velocity, z: Tensor, t: float, t_next: float, memory: Memory) -> Tensor:
     """z + h v, v = u(z + h/2 v_last, t + h/2), v_last that of the step before, u(z, t) in the first; order 2.
 
-    One evaluation a step, and one more. Source: FireFlow (Deng et al. 2024, arXiv 2412.07517), algorithm 1.
+    One evaluation a step, and one more. Source: FireFlow (Deng et al. 2024, arXiv 2412.07517).
     """
     h = t_next - t
     last = memory[LAST] if LAST in memory else velocity(z, t)
@@ -74,7 +74,7 @@ def uni_inv(velocity: Velocity, z: Tensor, t: float, t_next: float, memory: Memo
 
     An explicit form of the implicit step z_next = z + h u(z_next, t_next), which an Euler step from t_next to t undoes:
     up by this and down by Euler ends at the start to order 2. One evaluation a step, and one more. Source: Uni-Inv of
-    UniEdit-Flow (Jiao et al. 2025, arXiv 2504.13109), algorithm 1.
+    UniEdit-Flow (Jiao et al. 2025, arXiv 2504.13109).
     """
     h = t_next - t
     last = memory[LAST] if LAST in memory else velocity(z, t)

@@ -1,4 +1,4 @@
-"""The soft mask of each step from the attention of the objects' words."""
+"""The soft mask of each step from the attention of the objects' words, or from other maps that grow with the steps."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from flowedit.masks.maps import smooth_time, strength, threshold
 from flowedit.masks.options import MaskOptions
-from flowedit.masks.shapes import apart, contest, grow, union
+from flowedit.masks.shapes import apart, close, contest, grow, union
 
 
 class AttentionMask:
@@ -35,6 +35,7 @@ class AttentionMask:
     ) -> None:
         self._sides, self._options = list(sides), options
         self._pool, self._grow, self._decay = odd(options.pool * side), options.grow * side, options.decay / side
+        self._close = options.close * side
         self._own, self._user = own, user
         self._objects = len(kept)
         self._shown = [list(range(len(kept)))] * len(self._sides) if shown is None else [list(each) for each in shown]
@@ -61,7 +62,7 @@ class AttentionMask:
 
         M is their sum joined with the user's mask; where it is 0 all count alike. The step's mask is not changed by it.
         """
-        soft = self._of_edited(apart(self._hard(self._newest()), self._decay))
+        soft = self._of_edited(apart(self._hard(self.newest()), self._decay))
         if self._user is not None:
             soft = torch.cat([soft, (self._user - soft.sum(0, keepdim=True)).clamp_min(0.0)])
         total = soft.sum(0, keepdim=True)
@@ -72,7 +73,7 @@ class AttentionMask:
 
         None before any. No step's mask is changed by it.
         """
-        newest = self._newest()
+        newest = self.newest()
         if all(maps is None for maps in newest):
             return None
         hard = self._hard(newest)
@@ -138,18 +139,19 @@ class AttentionMask:
             for i, k in enumerate(places):
                 hard[:, k] = torch.maximum(hard[:, k], own[:, i])
                 strengths[:, k] = strong[:, i]
-        return contest(grow(hard, self._grow).transpose(0, 1), strengths.transpose(0, 1))
+        whole = grow(close(hard, self._close), self._grow)
+        return contest(whole.transpose(0, 1), strengths.transpose(0, 1))
+
+    def newest(self) -> list[Tensor | None]:
+        """The last maps of each side, of whom the mask was made, smoothed; None before any."""
+        self.gather()
+        return [self._smooth(i, new[-1]) if new else self._maps[i] for i, new in enumerate(self._pending)]
 
     def gather(self) -> None:
         """Note each side's new maps: a step's mask is of all its evaluations, `weights` of the newest."""
         for new, side in zip(self._pending, self._sides, strict=True):
             if (maps := side()) is not None:
                 new.append(maps)
-
-    def _newest(self) -> list[Tensor | None]:
-        """The newest maps of each side."""
-        self.gather()
-        return [self._smooth(i, new[-1]) if new else self._maps[i] for i, new in enumerate(self._pending)]
 
     def _smooth(self, side: int, new: Tensor) -> Tensor:
         """New maps of a side, smoothed over frames and with those of the steps before."""

@@ -10,9 +10,12 @@ Threshold = Literal["mean", "quantile", "otsu"]
 
 @dataclass(frozen=True, kw_only=True)
 class MaskOptions:
-    """How a mask is made; `pool`, `grow` and `decay` are in units of the shorter side of the latent."""
+    """How a mask is made; `pool`, `close`, `grow` and `decay` are in units of the shorter side of the latent."""
 
-    name: Literal["attention", "none"] = option("where a mask comes from: attention (of the object's words) | none")
+    name: Literal["attention", "difference", "both", "none"] = option(
+        "where a mask comes from: attention (of the object's words) | difference (of the two velocities, without "
+        "words) | both (joined) | none"
+    )
     blocks: tuple[float, ...] = option(
         "where attention is read, as fractions of the depth: 0.6 is block 18 of 30",
         least=0,
@@ -26,27 +29,34 @@ class MaskOptions:
     )
     threshold: Threshold = option(
         "what a site's attention must exceed: mean (of the whole clip) | quantile | otsu (of each frame)",
-        needs="attention",
+        needs="maps",
     )
     quantile: float = option(
         "for threshold=quantile: the share of a frame's sites that lie below",
         least=0,
         below=1,
-        needs="attention and mask.threshold=quantile",
+        needs="maps and mask.threshold=quantile",
     )
     pool: float = option(
         "averaging window, in shorter sides of the latent: 0.18 is 11 of 60",
         least=0,
         most=1,
         expected="0 (no pooling) to 1",
-        needs="attention",
+        needs="maps",
+    )
+    close: float = option(
+        "gaps in the mask narrower than twice this are filled, in shorter sides of the latent",
+        least=0,
+        most=1,
+        expected="0 (none) to 1",
+        needs="maps",
     )
     grow: float = option(
         "how far the mask is widened, in shorter sides of the latent",
         least=0,
         most=1,
         expected="0 (not at all) to 1",
-        needs="attention",
+        needs="maps",
     )
     decay: float = option(
         "soft edge exp(-decay d), d in shorter sides of the latent: 15 is 0.25 a site of 60",
@@ -55,17 +65,17 @@ class MaskOptions:
         needs="mask",
     )
     smooth_frames: float = option(
-        "Gaussian over latent frames: its standard deviation, in frames", least=0, most=100, needs="attention"
+        "Gaussian over latent frames: its standard deviation, in frames", least=0, most=100, needs="maps"
     )
     smooth_steps: float = option(
-        "share of the earlier steps' maps that stays in a step's map", least=0, below=1, needs="attention"
+        "share of the earlier steps' maps that stays in a step's map", least=0, below=1, needs="maps"
     )
     over_draws: Literal["mean", "union"] = option(
         "several draws: averaged before the threshold (mean) or joined after it (union)", needs="attention"
     )
     preserve: bool = option("set sites with a mask below 0.5 back to the source after each step", needs="mask")
     user: Literal["replace", "join"] = option(
-        "a user mask replaces the attention's, or joins it (join)", needs="user_mask"
+        "a user mask replaces the mask that is read, or joins it (join)", needs="user_mask"
     )
     objects: Literal["apart", "joined"] = option(
         "several objects: a mask for each (apart), or one of all words (joined)", needs="several_objects"

@@ -39,6 +39,14 @@ def grow(binary: Tensor, reach: float) -> Tensor:
     return binary if reach == 0 else (distance(binary) <= reach + 1e-4).to(binary.dtype)
 
 
+def close(binary: Tensor, reach: float) -> Tensor:
+    """Grown by `reach` sites and shrunk again: (B, K, F, H, W) in {0, 1} to the same, with narrow gaps filled.
+
+    What lies beyond the border counts as inside when it shrinks, so that nothing of a mask at the border is lost.
+    """
+    return binary if reach == 0 else (distance(1.0 - grow(binary, reach)) > reach + 1e-4).to(binary.dtype)
+
+
 def union(masks: Sequence[Tensor]) -> Tensor:
     """max over masks and over their rows: several (B, K, F, H, W) to one (1, K, F, H, W).
 

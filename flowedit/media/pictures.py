@@ -1,6 +1,8 @@
 """Clips made to be looked at: labelled, side by side, with a mask drawn over them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, takewhile
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -77,6 +79,53 @@ def overlays(
             swatch[2:-2, 2:-2] = STRIP
         _write(cell[:, margin + side :], label)
     return np.concatenate([np.broadcast_to(strip, (count, *strip.shape)), frames], axis=1)
+
+
+class Followed(Protocol):
+    """What is outlined: `box(frame, (height, width))` is x, y, width, height in pixels, or None."""
+
+    def box(self, frame: int, size: tuple[int, int]) -> tuple[float, float, float, float] | None: ...
+
+
+def followed(frames: np.ndarray, first: int, tracks: Sequence[Followed]) -> np.ndarray:
+    """Frames uint8 (F, H, W, 3), the first of them number `first`, each with the outlines of what is followed there.
+
+    A line goes where the outline's middle is in the whole stretch that it is followed through.
+    """
+    if not tracks:
+        return frames
+    frames, size = frames.copy(), (frames.shape[1], frames.shape[2])
+    thickness = max(round(min(size) / 200), 1)
+    for k, track in enumerate(tracks):
+        colour = COLOURS[(k + 1) % len(COLOURS)]
+        boxes = {first + place: track.box(first + place, size) for place in range(len(frames))}
+        path = [_middle(box) for box in _whole(track, next((f for f, box in boxes.items() if box), None), size)]
+        for frame, box in zip(frames, boxes.values(), strict=True):
+            if box is None:
+                continue
+            x, y, across, down = box
+            cv2.polylines(frame, [np.array(path, np.int32)], False, colour, thickness, cv2.LINE_AA)
+            cv2.rectangle(frame, (round(x), round(y)), (round(x + across), round(y + down)), colour, thickness)
+            cv2.circle(frame, _middle(box), 2 * thickness, colour, -1)
+    return frames
+
+
+def _whole(track: Followed, frame: int | None, size: tuple[int, int]) -> list[tuple[float, float, float, float]]:
+    """All outlines of a stretch that holds this frame, in their order."""
+    if frame is None:
+        return []
+    before = list(_until_none(lambda k: track.box(frame - k, size)))
+    return before[:0:-1] + list(_until_none(lambda k: track.box(frame + k, size)))
+
+
+def _until_none(box: Callable[[int], tuple[float, float, float, float] | None]) -> Iterator[Any]:
+    """box(0), box(1), ... up to the first None."""
+    return takewhile(lambda each: each is not None, map(box, count()))
+
+
+def _middle(box: tuple[float, float, float, float]) -> tuple[int, int]:
+    x, y, across, down = box
+    return round(x + across / 2), round(y + down / 2)
 
 
 def _labelled(frames: np.ndarray, label: str, width: int) -> np.ndarray:

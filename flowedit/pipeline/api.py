@@ -14,6 +14,7 @@ from flowedit.config.compose import GROUPS, OPTIONS, compose, current
 from flowedit.config.compose import options as names
 from flowedit.config.quality import QualityOptions
 from flowedit.config.schema import Settings
+from flowedit.masks.marks import written
 from flowedit.media.probe import Video, probe
 from flowedit.messages import InputError
 from flowedit.pipeline import run
@@ -299,6 +300,10 @@ def flattened(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
             flat[key] = saved_mask(value)
         elif key == "user_mask" and value is not None:
             flat[key] = path_of(value, key, "an image, a video or a folder, or one array")
+        elif key in ("box", "point"):
+            flat[key] = written(value.tolist() if isinstance(value, np.ndarray) else value)
+        elif key in ("save", "log") and isinstance(value, (list, tuple)):
+            flat[key] = ",".join(map(str, value))
         elif isinstance(value, np.ndarray):
             raise InputError(f"{key} is an array: it takes a text, a number or a path")
         elif "." in key:
@@ -334,7 +339,7 @@ def _kind(given: Any) -> str:
 
 def _without_files(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of an edit of frames in memory; raises InputError for those of files."""
-    if lost := [key for key in ("clip", "out") if options.get(key) is not None]:
+    if lost := [key for key in ("clip", "out", "save", "log") if options.get(key) is not None]:
         raise InputError(f"{', '.join(lost)}: frames in memory have no file; flowedit.edit(clip, ...) edits one")
     return dict(options)
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from flowedit.config.compose import compose
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
-from flowedit.editors.spec import EDITORS
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
+from flowedit.masks import marks
 from flowedit.media import cuts
 from flowedit.messages import FileMissingError, InputError, listed
+from flowedit.pipeline.logs import asked
 from flowedit.pipeline.plan import Brief, brief
 from flowedit.pipeline.source import Clip
 from flowedit.pocket import Vocabulary, unknown_words
@@ -39,10 +40,14 @@ def check(settings: Settings, clip: Clip) -> Brief:
     check_kind(made)
     check_region(made)
     check_attention(made)
+    check_guidance(made)
+    check_difference(made)
     if settings.user_mask is not None and not Path(settings.user_mask).exists():
         raise FileMissingError(f"mask {settings.user_mask} does not exist: check its path")
+    marks.check(settings.marks, clip.video.shown, len(clip.selection.indices))
     cuts.check(settings.cuts, len(clip.selection.indices))
     check_shape(clip)
+    asked.check(settings)
     return made
 
 
@@ -54,12 +59,12 @@ def check_kind(made: Brief) -> None:
     from flowedit.editors.spec import EDITORS  # imports torch, as what made the brief did
 
     settings, editor, name = made.settings, made.editor, made.settings.mode.name
-    masked, parts = bool(made.sides) or settings.user_mask is not None, settings.target_parts or ()
+    masked, parts = made.masked, settings.target_parts or ()
     if masked and not editor.masked:
         able = listed([other for other, each in EDITORS.items() if each.masked])
         raise InputError(f"mode={name} takes no mask: set mask=none and no user mask, or choose one of {able}")
     if editor.needs_mask and not masked:
-        raise InputError(f"mode={name} needs a mask: give words of what changes with mask=attention, or a user mask")
+        raise InputError(f"mode={name} needs a mask: give words of what changes, mask=difference, or a user mask")
     if parts and editor.parts == "none":
         able = listed([other for other, each in EDITORS.items() if each.parts != "none"])
         raise InputError(f"mode={name} takes no target_parts: leave them out, or choose one of {able}")
@@ -84,15 +89,16 @@ def check_attention(made: Brief) -> None:
     if not options.active:
         return
     if options.takes and "source" not in made.editor.sides:
+        from flowedit.editors.spec import EDITORS  # imports torch, as what made the brief did
+
         able = ", ".join(name for name, each in EDITORS.items() if "source" in each.sides)
         raise InputError(
             f"attention={options.name} takes of the source's attention, and mode={settings.mode.name} never looks at "
             f"the source: take one of the modes {able}"
         )
-    masked = bool(made.sides) or settings.user_mask is not None
     outside = options.takes and (options.values == 0 or options.values_inside == 0)
     outside = outside and (max(options.queries, options.keys) == 0 or options.keys_inside == 0)
-    if not masked and (options.bends or outside):
+    if not made.masked and (options.bends or outside):
         raise InputError(
             f"attention={options.name} acts where a mask says, and there is none: give --source-words or "
             "--target-words, or --user-mask"
@@ -108,6 +114,7 @@ def check_attention(made: Brief) -> None:
         "mode.region=true": made.region is not None,
         "runtime.context_parallel": runtime.context_parallel > 1,
         "runtime.split_guidance": runtime.split_guidance is not None,
+        "guidance_rule=rectified": settings.guidance_rule == "rectified",  # which looks at a later time in between
     }
     for name, chosen in clashes.items():
         if chosen:
@@ -120,6 +127,34 @@ def check_attending(made: Brief, backbone: Backbone) -> None:
         raise InputError(
             f"{backbone.spec.name} offers no control of its attention: leave attention={made.settings.attention.name} "
             "out, or take a CogVideoX or a Wan"
+        )
+
+
+def check_guidance(made: Brief) -> None:
+    """Raise InputError for what a rule of guidance that is not affine in its scale, or looks ahead, cannot carry."""
+    settings, rule = made.settings, made.settings.guidance_rule
+    if rule == "plain":
+        return
+    for name, chosen in (("mode.region=true", made.region), ("edit_strength", settings.edit_strength)):
+        if chosen is not None:
+            raise InputError(f"{name} and guidance_rule={rule} do not go together: leave one out")
+    rises = made.editor.rises(settings.mode, made.steps) > 0
+    if rule == "rectified" and rises and set(made.scales["source"]) != {1.0}:
+        raise InputError(
+            f"guidance_rule=rectified looks ahead on the way down, and mode={settings.mode.name} goes up under "
+            "source_guidance_scale: set it to 1, or take guidance_rule=zero_star"
+        )
+
+
+def check_difference(made: Brief) -> None:
+    """Raise InputError for a mask of the velocity difference in a mode that has not both velocities at a step."""
+    from flowedit.editors.spec import EDITORS  # imports torch, as what made the brief did
+
+    if made.difference and not made.editor.difference:
+        able = ", ".join(name for name, editor in EDITORS.items() if editor.difference)
+        raise InputError(
+            f"mask={made.settings.mask.name} needs both velocities in each step, which mode={made.settings.mode.name} "
+            f"has not: choose mask=attention or one of the modes {able}"
         )
 
 
@@ -147,8 +182,10 @@ def check_words(settings: Settings) -> None:
     edited = dict(zip(("source", "target"), changed(settings), strict=True))
     if useless := ", ".join(edited[task.wordless]):
         raise InputError(f"task={settings.task} takes no {task.wordless}_words, {useless!r}: {task.alone}")
-    if not edited[task.words] and settings.user_mask is None:
-        raise InputError(f"task={settings.task} needs {task.words}_words, or a user mask, that say where")
+    if not edited[task.words] and not settings.marked and settings.mask.name not in ("difference", "both"):
+        raise InputError(
+            f"task={settings.task} needs {task.words}_words, a user mask, or mask=difference, that say where"
+        )
 
 
 def changed(settings: Settings) -> tuple[list[str], list[str]]:
@@ -165,6 +202,11 @@ def check_editor(made: Brief, steps: int) -> None:
     evaluated = editor.sides if editor.evaluated is None else editor.evaluated(settings.mode, steps)
     unseen = made.sides and not set(made.sides) & set(evaluated)
     lost = "source" not in evaluated and not all(each.target for each in made.objects)
+    if made.difference and steps and len(evaluated) < 2:
+        raise InputError(
+            f"the {steps} steps that are run follow the target alone: mask={settings.mask.name} needs steps that see "
+            "both prompts; give a lower mode.target_only_steps"
+        )
     if "source" in editor.sides and steps and (unseen or lost):
         raise InputError(
             f"the {steps} steps that are run follow the target alone: the source prompt is never evaluated and "

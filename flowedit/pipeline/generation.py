@@ -26,7 +26,8 @@ from flowedit.pipeline.record import Session, describe_generation
 from flowedit.pipeline.render import write_clip
 from flowedit.pipeline.resume import Journal, Steps, forget_others, key_of, unfinished
 from flowedit.pipeline.run import checkpoint, fit_memory
-from flowedit.pipeline.steer import bind, run_editor, sent
+from flowedit.pipeline.steer import run_editor, sent
+from flowedit.pipeline.velocities import bind
 from flowedit.types import Backbone, GeneratedClip, Geometry
 
 

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy as np
@@ -45,10 +45,13 @@ class MethodOptions(TypedDict, total=False):
     edit_strength: float | None
     source_guidance_scale: float
     target_guidance_scale: float
+    guidance_rule: Literal["plain", "zero_star", "rectified"]
     object_guidance_scales: tuple[float, ...] | list[float] | None
     draws: int
     seed: int
     user_mask: Place | np.ndarray | None
+    box: str | Sequence[Any] | None
+    point: str | Sequence[Any] | None
     composite: bool | Literal["auto"]
     size: str | None
     cuts: tuple[int, ...] | list[int] | Literal["auto", "none"]
@@ -64,6 +67,8 @@ class ClipOptions(MethodOptions, total=False):
     start: int
     fps: str | float | None
     out: Place | None
+    save: str | Sequence[str] | None
+    log: str | Sequence[str] | None
 
 
 class LoadOptions(ClipOptions, total=False):

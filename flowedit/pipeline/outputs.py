@@ -16,7 +16,10 @@ from flowedit.messages import FileError, FileTakenError, NoFolderError
 ROW_FILES = tuple(f"row_{number}.mp4" for number in range(33))
 """A row of results, of an editor that has one (`mode=flowopt`)."""
 
-EDIT = ("edit.mp4", "compare.mp4", "mask.mp4", "mask_plain.mp4", "run.yaml", *ROW_FILES)
+FOLDERS = ("edit_steps", "edit_logs")
+"""Folders of an edit: what is saved of its steps, and other programs' logs."""
+
+EDIT = ("edit.mp4", "compare.mp4", "mask.mp4", "mask_plain.mp4", "run.yaml", *ROW_FILES, *FOLDERS)
 
 GENERATE = ("video.mp4", "run.yaml")
 
@@ -39,12 +42,14 @@ class Staging:
         if self.fixed and self.final.exists():
             made = {path.name for path in self.folder.iterdir()}
             for name in self._files:
+                if (self.final / name).is_dir() and name in FOLDERS:
+                    shutil.rmtree(self.final / name)
                 if name in made:
                     os.replace(self.folder / name, self.final / name)
                 else:
                     (self.final / name).unlink(missing_ok=True)
             return self.final
-        os.chmod(self.folder, 0o777 & ~_umask())  # a temporary folder is private; the result need not be
+        os.chmod(self.folder, 0o777 & ~umask())  # a temporary folder is private; the result need not be
         final, count = self.final, 1
         while True:
             try:
@@ -101,7 +106,7 @@ def check_place(out: str | None, files: Sequence[str], inputs: Iterable[str] = (
     if os.path.lexists(above) and not above.is_dir():
         raise NoFolderError(f"out {str(final)!r} cannot be made: {str(above)!r} is not a folder")
     taken = [name for name in files if (final / name).exists()]
-    if folders := [name for name in taken if (final / name).is_dir()]:
+    if folders := [name for name in taken if name not in FOLDERS and (final / name).is_dir()]:
         raise FileTakenError(f"out {str(final)!r} holds a folder named {folders[0]}: choose another folder")
     for path in inputs:
         if any((final / name).samefile(path) for name in taken):
@@ -117,7 +122,8 @@ def _remove_empty(path: Path) -> None:
         path.rmdir()
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The bits that new files of this process lack."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

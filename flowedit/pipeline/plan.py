@@ -31,6 +31,8 @@ class Brief:
     editor: EditorSpec
     attended: bool
     """Whether the mask is to come from attention, if there are words."""
+    difference: bool
+    """Whether the mask is to come from the difference of the velocities, alone or with that of attention."""
     unseen: bool
     """Whether one of several objects has its words where no prompt is evaluated, and so no mask."""
     objects: tuple[words.ObjectWords, ...]
@@ -55,6 +57,11 @@ class Brief:
     """Batch rows that one window of one shot sends through the network; `run.yaml` counts those of all."""
 
     @property
+    def masked(self) -> bool:
+        """Whether there is a mask: of attention, of the difference, or the user's."""
+        return bool(self.sides) or self.difference or self.settings.marked
+
+    @property
     def reads_source(self) -> bool:
         """Whether the source prompt is evaluated."""
         return _reads_source(self.settings, self.editor)
@@ -70,8 +77,9 @@ def brief(settings: Settings) -> Brief:
     from flowedit.editors.spec import EDITORS, Counts  # imports torch, which sizes and windows need not wait for
 
     editor = EDITORS[settings.mode.name]
-    replaced = settings.user_mask is not None and settings.mask.user == "replace"
-    attended = settings.mask.name != "none" and not replaced
+    replaced = settings.marked and settings.mask.user == "replace"
+    attended = settings.mask.name in ("attention", "both") and not replaced
+    difference = settings.mask.name in ("difference", "both") and not replaced
     apart = attended and settings.mask.objects == "apart"
     pairs = words.object_words(settings.source_words, settings.target_words) if apart else ()
     reads_source = _reads_source(settings, editor)
@@ -90,7 +98,8 @@ def brief(settings: Settings) -> Brief:
     }
     from_source = pull is not None or editor.negative(settings.mode) == "source"
     steps = intervals(settings)
-    rows = {side: 1 if set(of) == {1.0} else 2 for side, of in scales.items()}
+    both = 3 if settings.guidance_rule == "rectified" else 2
+    rows = {side: 1 if set(of) == {1.0} else both for side, of in scales.items()}
     # An edit strength acts in every step: at 0 none of those that see both prompts may leave the clip.
     chosen = None if pull is not None else editor.guided
     guided = range(steps) if chosen is None else chosen(settings.mode, steps)
@@ -100,9 +109,23 @@ def brief(settings: Settings) -> Brief:
     counts = Counts(steps, rows["source"], rows["target"], settings.draws, guided, len(parts))
     cost = editor.cost(settings.mode, counts)
     own = settings.object_guidance_scales is not None and bool(objects)
-    region = editor.region(settings.mode) if sides or settings.user_mask is not None else None
+    region = editor.region(settings.mode) if sides or difference or settings.marked else None
     return Brief(
-        settings, editor, attended, unseen, objects, sides, from_source, own, region, scales, steps, guided, parts, cost
+        settings,
+        editor,
+        attended,
+        difference,
+        unseen,
+        objects,
+        sides,
+        from_source,
+        own,
+        region,
+        scales,
+        steps,
+        guided,
+        parts,
+        cost,
     )
 
 
@@ -122,7 +145,7 @@ def _target_scales(settings: Settings, objects: Sequence[words.ObjectWords]) -> 
             f"object_guidance_scales {list(scales)}: {len(changed)} numbers are needed, one for each object that is "
             f"edited ({named})"
         )
-    return scales if settings.user_mask is None else (*scales, settings.target_guidance_scale)
+    return (*scales, settings.target_guidance_scale) if settings.marked else scales
 
 
 def intervals(settings: Settings) -> int:
@@ -136,8 +159,8 @@ def network_evaluations(settings: Settings) -> int:
 
     How many shots and windows a clip has depends on its frames and on the backbone, which are not known here; methods
     on one clip are compared by the cost of one window of one shot. A velocity with classifier-free guidance (a scale
-    other than 1) takes two rows; scales for several objects take no more rows than one, as a guided velocity is affine
-    in its scale. The rest is the editor's (`EditorSpec.cost`).
+    other than 1) takes two rows, or three by guidance_rule=rectified; scales for several objects take no more rows than
+    one, as a guided velocity is affine in its scale. The rest is the editor's (`EditorSpec.cost`).
     """
     return brief(settings).cost
 
@@ -301,7 +324,7 @@ def load_of(of: Brief | Settings, latent: tuple[int, int, int, int]) -> Load:
     """
     if isinstance(of, Settings):
         plain = {of.source_guidance_scale, of.target_guidance_scale} == {1.0}
-        return Load(latent, (1 if plain else 2) * of.draws, of.draws, 0 if of.mask.name == "none" else 1)
+        return Load(latent, (1 if plain else 2) * of.draws, of.draws, 1 if of.mask.name in ("attention", "both") else 0)
     draws, objects = of.settings.draws, max(1, len(of.objects)) if of.sides else 0
     source, target = (rows_of(of, side) for side in ("source", "target"))
     rows = max(target, source if "source" in of.editor.sides else 1)
@@ -318,7 +341,7 @@ def load_of(of: Brief | Settings, latent: tuple[int, int, int, int]) -> Load:
 
 
 def rows_of(of: Brief, side: Side) -> int:
-    """Batch rows of a velocity: two with guidance, and one at scale 1 and where no step is guided."""
+    """Batch rows of a call of a velocity: two with guidance, and one at scale 1 and where no step is guided."""
     return 2 if set(of.scales[side]) != {1.0} and of.guided else 1
 
 

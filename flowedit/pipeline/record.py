@@ -36,6 +36,8 @@ class Session:
         self.notices: list[str] = list(said)
         self.shot, self.stopped = 1, False
         self.summary: str | None = None
+        self.watch: Callable[[Step], None] | None = None
+        """Hears each step before the callback, and saves what is asked of it."""
         self._monitor, self._cancel = QUIET if monitor is None else monitor, cancel
 
     def say(self, texts: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from flowedit.editors.common import INSIDE
 from flowedit.flow import guidance
 from flowedit.language import words
 from flowedit.masks import attention_mask, grids, shapes
+from flowedit.masks.difference import DifferenceMap, of_objects
 from flowedit.masks.held import HeldMaps
 from flowedit.networks.control.bound import bound
 from flowedit.pipeline.plan import Brief
@@ -52,6 +53,10 @@ class Region:
     restore: Callable[[Mapping[str, Tensor]], None] = lambda state: None
     now: Callable[[], tuple[Tensor, Tensor] | None] = lambda: None
     """The newest mask, before a step asks for its own, and each object's sites (K, 1, F, h, w); None before any."""
+    maps: Callable[[], dict[str, Tensor]] = dict
+    """The last maps that the mask was made from, by side, and `difference`."""
+    difference: DifferenceMap | None = None
+    """What is to hear the velocities, or the pair of them, for a mask of their difference."""
 
 
 @contextmanager
@@ -71,7 +76,7 @@ def region(
     """
     settings, sides, found = made.settings, made.sides, made.objects
     decay = settings.mask.decay / min(size)
-    if not sides:
+    if not sides and not made.difference:
         mask = None if user is None else _softened(user, decay)
         yield Region(mask, lambda: mask, now=lambda: None if mask is None else (mask, mask))
         return
@@ -84,27 +89,44 @@ def region(
         ]
         for side, phrases in named.items()
     }
-    with backbone.record(tokens, settings.mask.blocks, settings.mask.normalise) as maps:
+    recorder: AbstractContextManager[Any] = (
+        backbone.record(tokens, settings.mask.blocks, settings.mask.normalise) if sides else nullcontext()
+    )
+    with recorder as maps:
         seen = {side: HeldMaps(partial(maps.take, prompts[side])) for side in sides}
-        target = seen.get("target") if made.region else None
+        partly: list[HeldMaps | DifferenceMap] = [seen["target"]] if made.region and "target" in seen else []
+        difference = DifferenceMap() if made.difference else None
+        takes: list[Callable[[], Tensor | None]] = list(seen.values())
+        shown = [[k for k, phrase in enumerate(phrases) if phrase] for phrases in named.values()]
+        if difference is not None:
+            partly.append(difference)
+            changed = [k for k, each in enumerate(found) if not each.kept] if found else [0]
+            takes, shown = [*takes, of_objects(difference, len(changed))], [*shown, changed]
 
         def looks(part: Tensor | None) -> None:
-            if target is not None:
-                target.part = part
+            for each in partly:
+                each.part = part
 
         def restore(state: Mapping[str, Tensor]) -> None:
             attention.restore(state, backbone.device)
-            if target is not None:
-                target.restore(state, backbone.device)
+            for each in partly:
+                each.restore(state, backbone.device)
+
+        def state() -> dict[str, Tensor]:
+            return attention.state() | {name: each for held in partly for name, each in held.state().items()}
+
+        def maps_of() -> dict[str, Tensor]:
+            names = [*seen, *(["difference"] if made.difference else [])]
+            return {name: each for name, each in zip(names, attention.newest(), strict=True) if each is not None}
 
         attention = attention_mask.AttentionMask(
-            list(seen.values()),
+            takes,
             settings.mask,
             min(size),
             own=own,
             user=None if user is None else _softened(user, decay),
             kept=[each.kept for each in found] or [False],
-            shown=[[k for k, phrase in enumerate(phrases) if phrase] for phrases in named.values()],
+            shown=shown,
         )
         guided = partial(guidance.regional, weights=attention.weights) if made.own_scales else Region.guided
         yield Region(
@@ -114,9 +136,11 @@ def region(
             objects=attention.object_votes if found else Region.objects,
             gather=attention.gather,
             looks=looks,
-            state=lambda: attention.state() | ({} if target is None else target.state()),
+            state=state,
             restore=restore,
             now=attention.now,
+            maps=maps_of,
+            difference=difference,
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from flowedit.masks import grids
+from flowedit.masks.tracking import Track
 from flowedit.media import fit, pictures
 from flowedit.media.pixels import Size, composite, feather, resize
 from flowedit.media.probe import Video
@@ -81,7 +82,13 @@ def rendered(
 
 
 def write_edit(
-    plan: Plan, backbone: Backbone, edits: Sequence[Edited], pixels: Frames | None, folder: Path, session: Session
+    plan: Plan,
+    backbone: Backbone,
+    edits: Sequence[Edited],
+    pixels: Frames | None,
+    folder: Path,
+    session: Session,
+    tracks: Sequence[Track] = (),
 ) -> None:
     """edit.mp4, compare.mp4 and, with a mask, mask.mp4 and mask_plain.mp4, as `rendered` gives them."""
     clip, selection = plan.clip, plan.clip.selection
@@ -108,7 +115,7 @@ def write_edit(
             edit.write(part.edit)
             shown = {"compare.mp4": pictures.grid([resize(part.source, size), resize(part.edit, size)], labels)}
             if part.mask is not None:
-                shown["mask.mp4"] = _mask_picture(plan, part, part.mask, size)
+                shown["mask.mp4"] = _mask_picture(plan, part, part.mask, size, tracks)
             if plainly is not None:
                 shown["mask_plain.mp4"] = plainly
             for name, picture in shown.items():
@@ -152,19 +159,24 @@ def write_clip(
     session.say(of_health(made, backbone.spec))
 
 
-def _mask_picture(plan: Plan, part: Rendered, mask: np.ndarray, size: Size) -> np.ndarray:
-    """The mask drawn over the source; of several objects each in its colour, under a strip with their words."""
+def _mask_picture(plan: Plan, part: Rendered, mask: np.ndarray, size: Size, tracks: Sequence[Track]) -> np.ndarray:
+    """The mask drawn over the source; of several objects each in its colour, under a strip with their words.
+
+    Boxes and points that were followed are outlined, with the way that their middle goes.
+    """
     if part.edited.objects is None:
-        return resize(pictures.overlay(part.source, mask), size)
+        drawn = resize(pictures.overlay(part.source, mask), size)
+        return pictures.followed(drawn, part.edited.shot.first + part.places.start, tracks)
     objects, enlarged = plan.brief.objects, -(-LEGIBLE // size[1])
     size = size[0] * enlarged, size[1] * enlarged
     masks = [_at_source(plan, part.edited.shot, each[None], part.places) for each in part.edited.objects]
     labels = [str(each).replace("→", "to") for each in objects]  # the font has no arrow
-    if plan.settings.user_mask is not None:
+    if plan.settings.marked:
         changed = np.sum([m for m, each in zip(masks, objects, strict=True) if not each.kept], 0)
         masks, labels = [*masks, np.clip(mask - changed, 0, 1)], [*labels, "user mask"]
     outlined = [k < len(objects) and objects[k].kept for k in range(len(masks))]
-    return pictures.overlays(resize(part.source, size), [resize(m, size) for m in masks], labels, outlined)
+    source = pictures.followed(resize(part.source, size), part.edited.shot.first + part.places.start, tracks)
+    return pictures.overlays(source, [resize(m, size) for m in masks], labels, outlined)
 
 
 def _plain_mask(plan: Plan, part: Rendered, pixels: Frames | None) -> np.ndarray:

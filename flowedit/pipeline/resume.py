@@ -57,6 +57,10 @@ class Journal:
         """Whether what is saved is kept at all."""
         return self._folder is not None
 
+    def place(self, name: str, otherwise: Path) -> Path:
+        """Where files of this name are made that a killed edit goes on with: in the folder, or else in another one."""
+        return (otherwise if self._folder is None else self._folder) / name
+
     @property
     def holds(self) -> bool:
         """Whether there is something in it to go on from."""
@@ -66,7 +70,8 @@ class Journal:
         """Keep these under a name; a disk that refuses them costs no more than that nothing is kept from there on."""
         if self._folder is None:
             return
-        whole = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+        # each in memory of its own, as tensors that share it are not written
+        whole = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in tensors.items()}
         metadata = {"facts": json.dumps(facts), "hash": _hash(whole, json.dumps(facts))}
         try:
             with whole_file(self._folder / f"{name}.safetensors", parents=False) as part:

@@ -17,6 +17,7 @@ from flowedit import machine
 from flowedit.backbones import families
 from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
+from flowedit.masks.tracking import Track
 from flowedit.media import mask_file
 from flowedit.media.frames import between
 from flowedit.media.probe import Video
@@ -25,6 +26,10 @@ from flowedit.metrics.pixels import psnr
 from flowedit.networks import placement
 from flowedit.networks.acceleration import Acceleration
 from flowedit.pipeline.checks import check, check_attending, check_editor, check_prompts
+from flowedit.pipeline.logs.asked import STEPS
+from flowedit.pipeline.logs.finish import finish, watching
+from flowedit.pipeline.logs.watcher import Watcher
+from flowedit.pipeline.marked import joined, tracks_of
 from flowedit.pipeline.notices.shape import of_cuts, of_margins, of_shots
 from flowedit.pipeline.notices.start import Shape, of_download, of_pass, of_start
 from flowedit.pipeline.notices.unused import of_unused
@@ -111,6 +116,8 @@ class Prepared:
 
     plan: Plan
     mask: Frames | None
+    tracks: tuple[Track, ...] = ()
+    """Boxes and points of the user, which are in the mask already."""
 
     @property
     def pixels(self) -> Frames | None:
@@ -136,14 +143,18 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     inside = made.region is not None and has_region(backbone)
     session.start(of_start(made, backbone, Shape.of(plan), plan.evaluations, inside))
     session.say(of_shots(plan))
-    mask = None
+    mask: Frames | None = None
+    texts: list[str] = []
     if settings.user_mask is not None:
         mask, texts = mask_file.read_mask(settings.user_mask, clip.video, clip.selection.indices)
+    if tracks := tracks_of(settings.marks, clip, plan.shots, session):
+        mask = joined(tracks, mask, clip.size, len(clip.selection.indices))
+    if mask is not None:
         session.say([*texts, *of_margins(loses_margins(plan.shots[0], mask))])
     most = max(len(shot.windows) for shot in plan.shots)
     session.say([*backbone.spec.notices, *of_region(made)])
     session.say([*of_pass(made, backbone), *of_unused(made, most)])
-    return Prepared(plan, mask)
+    return Prepared(plan, mask, tracks)
 
 
 def fit_memory(made: Brief, backbone: Backbone, latent: Sequence[int], session: Session) -> None:
@@ -185,11 +196,14 @@ def edit_clip(
         staging(place, clip.video.path.stem, EDIT, inputs) as stage,
         unfinished(stage, key, session) as journal,
     ):
+        watcher = watching(plan, session, journal.place(STEPS, stage.folder))
         edits = edit_shots(prepared, backbone, session, journal, sources)
         with session.meter.phase("decode and write"), torch.no_grad():
-            write_edit(plan, backbone, edits, prepared.pixels, stage.folder, session)
+            write_edit(plan, backbone, edits, prepared.pixels, stage.folder, session, prepared.tracks)
             write_row(plan, backbone, edits, stage.folder, session)
         run = describe_run(plan, backbone, edits, session)
+        if watcher is not None:
+            finish(watcher, plan, backbone, edits, run, stage.folder)
         write_yaml(stage.folder / "run.yaml", run)
         folder = stage.commit()
         forget_others(stage, key)
@@ -261,6 +275,8 @@ def _edited(
     if prepared.mask is not None:
         section = between(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
         user = user_latent(working_mask(shot, section), plan.spec, shot.geometry)
+    if isinstance(session.watch, Watcher):
+        session.watch.begin(x_src)
     own, said = own_latents(plan.spec, shot.geometry), len(session.notices)
     done = steer(plan.brief, backbone, x_src, plan.grid, shot.windows, own, session, user, journal)
     mask = None if done.mask is None else done.mask.cpu()

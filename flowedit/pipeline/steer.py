@@ -13,18 +13,16 @@ from flowedit.editors.common import INSIDE
 from flowedit.editors.region import RegionPass
 from flowedit.editors.spec import EditorInputs
 from flowedit.flow import noise, windows
-from flowedit.flow.guidance import at_times
-from flowedit.flow.guidance import scales as scales_of
 from flowedit.messages import NAN_ADVICE, NumericalError
 from flowedit.networks.control.bound import remembers
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.region import Region, attending, control_of, has_region, region
 from flowedit.pipeline.resume import Journal, Steps
+from flowedit.pipeline.velocities import guide, guided_times, parts_of, unguided, velocities_of
 from flowedit.types import (
     Backbone,
     Chosen,
-    Conditioning,
     Evaluations,
     Frames,
     Guided,
@@ -110,96 +108,26 @@ def steer(
         if passes is not None:
             velocities["target"] = passes.target
             where = replace(where, mask=passes.mask, **remembered(where, passes, seen.device))
+        pair: Pair | None = None if passes is None else passes.pair
+        if where.difference is not None:
+            velocities = {side: where.difference.heard(side, each) for side, each in velocities.items()}
+            pair = None if pair is None else where.difference.pair(pair)
         control = control_of(brief, prompts, where, grid)
         recalls = None if remembers(control) else brief.editor.recalls  # what it holds is too much to keep on disk
         recalled = recalls and recalls(brief.settings.mode, len(grid) - 1)
-        steps = Steps(
-            journal or Journal(),
-            session.shot,
-            recalled,
-            where.state,
-            where.restore,
-            lambda: sent(seen) - before,
-        )
-        pair = None if passes is None else passes.pair
+        kept, done = journal or Journal(), lambda: sent(seen) - before
+        steps = Steps(kept, session.shot, recalled, where.state, where.restore, done)
         row: dict[int, Tensor] = {}
+        heard = (where.gather, pair, where.maps)
         with attending(seen, control):
-            z, reports = run_editor(
-                brief, x_src, velocities, grid, where.mask, own, session, steps, where.gather, pair, parts, row
-            )
-    kept = tuple(row[number] for number in sorted(row))
-    return Steered(z, where.final(), where.objects(), steps.evaluations + sent(seen) - before, reports, kept)
+            z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, *heard, parts, row)
+    results = tuple(row[number] for number in sorted(row))
+    return Steered(z, where.final(), where.objects(), steps.evaluations + sent(seen) - before, reports, results)
 
 
 def sent(backbone: Backbone) -> Evaluations:
     """What went through the network so far."""
     return Evaluations(backbone.evaluations, getattr(backbone, "token_evaluations", backbone.evaluations))
-
-
-def guide(brief: Brief, backbone: Backbone) -> dict[Side, Guided]:
-    """The embedded prompts of the sides that the mode evaluates, with what guides them.
-
-    Where the target is steered away from the source prompt, its guidance goes from it, at the target's own state
-    (FlowAlign, Kim et al. 2025): u(p, src) + g [u(p, tgt) - u(p, src)], g times the edit strength if there is one. With
-    scales for several objects the target's velocity has rows for each (see `Region.guided`).
-    """
-    settings, editor = brief.settings, brief.editor
-    texts: dict[Side, str] = {
-        "target": settings.target or "",
-        "source": settings.source or "" if brief.reads_source else "",
-    }
-    sides: list[Side] = [side for side in texts if side in editor.sides]
-    prompts = {side: backbone.embed(texts[side]) for side in sides}
-    made: dict[Side, Guided] = {}
-    for side in sides:
-        scales = brief.scales[side]
-        negative = None
-        if set(scales) != {1.0}:
-            from_source = side == "target" and brief.from_source
-            negative = prompts["source"] if from_source else backbone.embed(settings.negative_prompt)
-        made[side] = Guided(prompts[side], scales[0] if len(scales) == 1 else scales, negative)
-    return made
-
-
-def velocities_of(
-    brief: Brief, backbone: Backbone, guided: Mapping[Side, Guided], grid: Sequence[float]
-) -> dict[Side, Velocity]:
-    """Each side's velocity on this grid, guided in the steps that the brief guides."""
-    return {side: velocity_of(brief, backbone, each, grid) for side, each in guided.items()}
-
-
-def velocity_of(brief: Brief, backbone: Backbone, guided: Guided, grid: Sequence[float]) -> Velocity:
-    """One velocity on this grid, guided in the steps that the brief guides."""
-    velocity = backbone.velocity(*guided)
-    if guided.negative is None or len(brief.guided) == brief.steps:
-        return velocity
-    return at_times(velocity, backbone.velocity(*unguided(guided)), guided_times(brief, grid))
-
-
-def parts_of(
-    brief: Brief, backbone: Backbone, guided: Mapping[Side, Guided], grid: Sequence[float]
-) -> tuple[Velocity, ...]:
-    """The target's velocity under each of `target_parts`, guided as the target is."""
-    prompts = [backbone.embed(part) for part in brief.parts]
-    return tuple(velocity_of(brief, backbone, guided["target"]._replace(prompt=each), grid) for each in prompts)
-
-
-def guided_times(brief: Brief, grid: Sequence[float]) -> list[float]:
-    """The times of the steps whose velocities are guided."""
-    return [grid[i] for i in brief.guided] if len(brief.guided) < brief.steps else list(grid)
-
-
-def unguided(guided: Guided) -> Guided:
-    """The prompt alone, with as many rows."""
-    return Guided(guided.prompt, (1.0,) * len(scales_of(guided.scale)))
-
-
-def bind(
-    brief: Brief, backbone: Backbone, grid: Sequence[float]
-) -> tuple[dict[Side, Conditioning], dict[Side, Velocity]]:
-    """The embedded prompts and the velocities of the sides that the mode evaluates, on this grid."""
-    guided = guide(brief, backbone)
-    return {side: each.prompt for side, each in guided.items()}, velocities_of(brief, backbone, guided, grid)
 
 
 def region_pass(
@@ -259,6 +187,7 @@ def run_editor(
     steps: Steps | None = None,
     gather: Callable[[], None] = lambda: None,
     pair: Pair | None = None,
+    maps: Callable[[], Mapping[str, Tensor]] = dict,
     parts: Sequence[Velocity] = (),
     row: dict[int, Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
@@ -280,7 +209,7 @@ def run_editor(
 
     session.announce("edit", (len(grid) - 1) * editor.passes(settings.mode))
     steps = steps or Steps(Journal(), session.shot, None)
-    listener = Listener(velocities, mask, session, steps, gather, x_src.device, pair)
+    listener = Listener(velocities, mask, session, steps, gather, x_src.device, pair, maps)
     inputs = EditorInputs(
         x_src=x_src,
         velocities=listener.velocities,
@@ -329,14 +258,16 @@ class Listener:
         gather: Callable[[], None],
         device: torch.device,
         pair: Pair | None = None,
+        maps: Callable[[], Mapping[str, Tensor]] = dict,
     ) -> None:
+        self._maps = maps
         self._session, self._steps, self._gather, self._device = session, steps, gather, device
         self.last_mask = None if callable(mask) else mask
         """The mask that the last step had, as far as it was asked for."""
         self._mask: Tensor | None = None
         self._last: dict[Side, Tensor] = {}
         self._over = steps.reached > 0
-        if session.callback is None and not self._over:
+        if session.callback is None and session.watch is None and not self._over:
             self.velocities, self.mask, self.pair = velocities, mask, pair
         else:
             self.pair = None if pair is None else self._paired(pair)
@@ -388,11 +319,13 @@ class Listener:
                 last = time.monotonic()
                 step.check()
             self._steps.took(step)
-            if session.callback is None:
+            if session.callback is None and session.watch is None:
                 return None
-            whole = replace(step, mask=self._mask, velocities=dict(self._last), shot=session.shot)
+            whole = replace(step, mask=self._mask, velocities=dict(self._last), maps=self._maps(), shot=session.shot)
             self._mask = None
-            if session.callback(whole):
+            if session.watch is not None:
+                session.watch(whole)
+            if session.callback is not None and session.callback(whole):
                 step.check()
                 raise Stop(brief.editor.clean(brief.settings.mode, whole), step.index, step.total)
             return None

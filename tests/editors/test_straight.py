@@ -129,7 +129,7 @@ def test_splitflow_without_parts_is_flowedit_and_says_so():
         compose.compose(base | {"mode": mode, "target_guidance_scale": 13.5}) for mode in ("splitflow", "flowedit")
     )
     assert torch.allclose(steered(split, ToyBackbone(), x).z, steered(plain, ToyBackbone(), x).z, atol=1e-4)
-    assert any("mode=splitflow has no target_parts" in text for text in of_unused(brief(split)))
+    assert any("mode=splitflow goes by the target alone" in text for text in of_unused(brief(split)))
 
 
 def gram_schmidt(v, ways):

@@ -22,7 +22,7 @@ from flowedit.media import probe
 from flowedit.pipeline import generation, plan
 from flowedit.pipeline.api import settings_of
 from flowedit.pipeline.notices.shape import of_shape
-from flowedit.pipeline.steer import bind
+from flowedit.pipeline.velocities import bind
 
 CPU = torch.device("cpu")
 BASE = {

@@ -3,7 +3,8 @@
 from flowedit.pipeline.plan import brief, make_grid, windows_of
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.region import region
-from flowedit.pipeline.steer import bind, run_editor, steer
+from flowedit.pipeline.steer import run_editor, steer
+from flowedit.pipeline.velocities import bind
 
 
 def steered(settings, backbone, x, own=slice(None), user=None, callback=None):

@@ -114,6 +114,7 @@ REFUSED = [
     ({"attention.objects": "apart"}, "attention.objects=apart needs two objects or more"),
     ({"attention": "values", "mode.region": True}, "a control of attention and mode.region=true do not go together"),
     ({"attention": "values", "runtime.split_guidance": "cuda:1"}, "and runtime.split_guidance do not go together"),
+    ({"attention": "values", "guidance_rule": "rectified"}, "and guidance_rule=rectified do not go together"),
     ({"attention": "anchor", "runtime.context_parallel": 2}, "and runtime.context_parallel do not go together"),
 ]
 

@@ -22,7 +22,7 @@ from flowedit.language import tasks, words
 from flowedit.masks import attention_mask, shapes
 from flowedit.masks.maps import strength
 from flowedit.media import pictures, probe, reader
-from flowedit.pipeline import region, steer
+from flowedit.pipeline import region, velocities
 from flowedit.pipeline.checks import check_editor, check_words
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.notices.where import of_region
@@ -499,7 +499,7 @@ def test_a_user_mask_that_joins_is_guided_by_the_target_s_scale():
     assert brief(chosen).scales["target"] == (2.0, 8.0, 3.0)
     field, user = Seeing(), torch.zeros(1, 1, 2, 8, 8)
     user[..., 7, :] = 1
-    prompts, _ = steer.bind(brief(chosen), field, (1.0, 0.0))
+    prompts, _ = velocities.bind(brief(chosen), field, (1.0, 0.0))
     with region.region(brief(chosen), field, prompts, (8, 8), slice(None), user) as where:
         u = torch.cat([torch.full_like(X, scale) for scale in brief(chosen).scales["target"]])
         mixed = where.guided(lambda z, t: u)(X, 0.5)

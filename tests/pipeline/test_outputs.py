@@ -58,7 +58,7 @@ def test_an_edit_leaves_these_files_alone(first):
         "mask_plain.mp4",
         "run.yaml",
     }
-    assert first.stat().st_mode & 0o777 == 0o777 & ~outputs._umask()
+    assert first.stat().st_mode & 0o777 == 0o777 & ~outputs.umask()
 
 
 def test_the_edit_has_the_source_shape_rate_and_sound(first, clip_file):

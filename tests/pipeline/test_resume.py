@@ -37,7 +37,7 @@ FAST = {
     "window": "whole",
 }
 WORDS = {"source_words": "square", "target_words": "panda"}
-FILES = ("edit.mp4", "compare.mp4", "mask.mp4", "mask_plain.mp4")
+FILES = ("edit.mp4", "compare.mp4", "mask.mp4", "mask_plain.mp4", "row_0.mp4", "row_1.mp4")
 
 
 class Killed(BaseException):
@@ -102,6 +102,11 @@ KINDS = {
     "inversion": ({**WORDS, "mode": "inversion", "mode.reconstruction": True}, [1, 2, 4, 7]),
     "heun": ({**WORDS, "mode": "inversion", "mode.solver": "heun"}, [1, 3]),
     "fireflow": ({**WORDS, "mode": "inversion", "mode.solver": "fireflow"}, [0, 2, 4]),
+    "splitflow": ({"mode": "splitflow", "target_parts": ["a blue panda", "a cat"], "mode.split_steps": 2}, [0, 1]),
+    "flowdc": ({"mode": "flowdc", "target_parts": ["a blue panda"], "mode.side_by_side_steps": 2}, [0, 1]),
+    "dynaedit": ({"mode": "dynaedit", "mode.select_steps": 1}, [0, 1]),
+    "sam_flow": ({**WORDS, "mode": "sam_flow", "draws": 1, "mask.threshold": "quantile"}, [0, 1]),
+    "flowopt": ({"mode": "flowopt", "mode.iterations": 1}, [1, 2, 5, 7]),
     "noise": ({**WORDS, "mode": "random_noise", "mode.solver": "midpoint"}, [1]),
     "windows": ({**WORDS, "mode": "inversion", "frames": 12, "window": 5, "steps": 2}, [0, 2]),
     "objects": (
@@ -117,6 +122,8 @@ KINDS = {
     "region of a window": ({**WORDS, **REGION, "frames": 12, "window": 5}, [1]),
     "attention": ({**WORDS, "attention": "structure", "attention.word_weight": 2.0}, [1]),
     "no mask": ({}, [0]),
+    "difference": ({"mask": "difference", "mask.threshold": "quantile"}, [0, 1]),
+    "both, in a region": ({**WORDS, **REGION, "mask": "both"}, [1]),
 }
 
 
@@ -135,7 +142,7 @@ def test_an_edit_that_was_killed_between_steps_goes_on_to_the_same_bytes(editor,
             clip_file, out=out, monitor=ear, callback=lambda step, seen=seen: seen.append(step.index), **options
         )
         assert any("goes on where it stopped" in text for text in ear.notices)
-        passes = {"inversion": 3, "heun": 2, "fireflow": 2, "windows": 2}.get(kind, 1)
+        passes = {"inversion": 3, "heun": 2, "fireflow": 2, "windows": 2, "flowopt": 3}.get(kind, 1)
         assert seen == list(range(at + 1, passes * options.get("steps", 3)))
         assert bytes_of(done.folder) == bytes_of(whole.folder)
         assert torch.equal(done.latents, whole.latents)

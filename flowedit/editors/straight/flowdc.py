@@ -121,6 +121,7 @@ EDITORS.add(
         cost=_cost,
         clean=as_it_is,
         recalls=lambda options, steps: (),
+        difference=True,
         parts="cumulative",
     ),
 )

@@ -82,6 +82,7 @@ EDITORS.add(
         cost=_cost,
         clean=as_it_is,
         recalls=lambda options, steps: (),
+        difference=True,
         needs_mask=True,
     ),
 )

@@ -11,14 +11,14 @@ from flowedit.editors.spec import EditorInputs
 from flowedit.flow.solvers import Watch, heard
 from flowedit.types import Step
 
-Flow = Callable[[int, float, Tensor], Tensor]
+Flows = Callable[[int, float, Tensor], Tensor]
 """V = flow(i, t, z): the flows of step i at time t from the states z, (K, C, F, H, W) to the same or fewer rows."""
 
 Settle = Callable[[int, Tensor], Tensor]
 """What takes the place of the states that step i reached, (K, C, F, H, W) to the same or fewer rows."""
 
 
-def walk(inputs: EditorInputs, flow: Flow, beside: int = 0, settle: Settle = lambda i, z: z) -> Tensor:
+def walk(inputs: EditorInputs, flow: Flows, beside: int = 0, settle: Settle = lambda i, z: z) -> Tensor:
     """Z += (t_next - t) M V(i, t, Z) along the grid from Z = X_src; the state is a clean latent (1, C, F, H, W).
 
     `beside` more states start with it; the edit is the last row of all. Where a flow or `settle` gives fewer rows, the

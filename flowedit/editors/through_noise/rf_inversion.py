@@ -37,7 +37,7 @@ def rf_inversion(
     every step but the first is z + (t - t_next) [-2 v - z / (1 - t)] + sqrt(2 t / (1 - t) (t - t_next)) noise(i, 0), of
     the same marginals; where t - t_next > 1 - t it is not stable. Outside the mask the way down follows the way up, as
     in inversion. A grid of one time returns the source. Raises FloatingPointError on NaN or Inf. Source: RF-Inversion
-    (Rout et al. 2024, arXiv 2410.10792), algorithms 1 and 2; its code evaluates the way up at evenly spaced times and
+    (Rout et al. 2024, arXiv 2410.10792); its code evaluates the way up at evenly spaced times and
     steps by others, and leaves out its last step: ours evaluates where it stands, on the whole grid.
     """
     if len(grid) == 1:

@@ -33,7 +33,7 @@ def uniedit_flow(
     where g is. x_src (1, C, F, H, W) float32; the result likewise. Where g = 0 the way down undoes the way up to order
     2. Uni-Inv remembers in `memory`. Outside the mask the way
     down follows the way up, as in inversion. A grid of one time returns the source. Raises FloatingPointError on NaN
-    or Inf. Source: UniEdit-Flow (Jiao et al. 2025, arXiv 2504.13109), algorithms 1 and 2; |g| as in its code for FLUX,
+    or Inf. Source: UniEdit-Flow (Jiao et al. 2025, arXiv 2504.13109); |g| as in its code for FLUX,
     where that for videos takes the mean of g with its signs.
     """
     steps = len(grid) - 1
@@ -90,6 +90,7 @@ EDITORS.add(
         cost=_cost,
         passes=lambda options: 2,
         recalls=lambda options, steps: (*range(steps), 2 * steps - 1),
+        difference=True,
         rises=lambda options, steps: steps,
     ),
 )

@@ -30,12 +30,13 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
         away = "mode.target_negative=prompt" if settings.edit_strength is None else "no edit_strength"
         guided, scale = source, f"a source guidance scale other than 1, or {away}"
     several = "several objects: two words or more that pair up"
-    user = settings.user_mask is not None
+    user = settings.marked
     pairs = words.object_words(settings.source_words, settings.target_words)
     fresh = "mode=inversion_free"
     return {
         "attention": (bool(sides), "an attention mask, and so words"),
-        "mask": (bool(sides) or user, "a mask"),
+        "maps": (bool(sides) or made.difference, "an attention mask, and so words, or mask=difference"),
+        "mask": (made.masked, "a mask"),
         "user_mask": (user, "a user mask"),
         "several_objects": (made.attended and bool(pairs), several),
         "several_objects_scaled": (made.own_scales, several),

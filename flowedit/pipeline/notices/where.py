@@ -19,14 +19,23 @@ def of_region(made: Brief) -> list[str]:
     notices = [*_of_task(made), *_of_equal(settings)]
     if not made.reads_source and words.phrases(settings.source_words):
         notices.append(f"mode={settings.mode.name} never looks at the source prompt: no mask comes from source_words")
+    if made.difference:
+        others = f"the masks of {' and '.join(sides)} words and " if sides else ""
+        notices.append(f"{others}the velocity difference: the mask is known after the first step, and grows surer")
+        if not made.attended and words.phrases(settings.source_words + settings.target_words):
+            notices.append("mask=difference reads no words (mask=both joins the two)")
+        return notices + _of_objects(made)
     if not made.attended:
-        if not settings.user_mask:
+        if not settings.marked:
             notices.append("mask=none and no user mask: a global edit, the whole frame may change")
-        elif settings.mask.name == "attention" and words.phrases(settings.source_words + settings.target_words):
-            notices.append("the user mask replaces that of the words (mask.user=join joins the two)")
+        elif settings.mask.name in ("difference", "both") or (
+            settings.mask.name == "attention" and words.phrases(settings.source_words + settings.target_words)
+        ):
+            of = "the velocity difference" if settings.mask.name == "difference" else "the words"
+            notices.append(f"the user mask replaces that of {of} (mask.user=join joins the two)")
         return notices
     if not sides:
-        what = "the user mask alone" if settings.user_mask else "a global edit, the whole frame may change"
+        what = "the user mask alone" if settings.marked else "a global edit, the whole frame may change"
         notices.append(f"no words to read attention for: {what} (give --source-words or --target-words)")
     elif len(sides) == 1 and made.reads_source:
         other = "target" if "source" in sides else "source"

@@ -1,0 +1,145 @@
+"""A mask without words: the sum of the velocity differences, where it comes from, what it survives."""
+
+import pytest
+import torch
+from edits import steered
+from fields import ToyBackbone
+
+from flowedit.config import compose
+from flowedit.editors.spec import EDITORS
+from flowedit.masks.difference import DifferenceMap
+from flowedit.masks.shapes import close
+from flowedit.messages import InputError
+from flowedit.pipeline.checks import check_difference, check_editor
+from flowedit.pipeline.plan import brief
+
+X = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0))
+BASE = {
+    "source": "a red fox runs",
+    "target": "a big panda runs",
+    "steps": 6,
+    "window": "whole",
+    "mask": "difference",
+}
+
+
+class LocalBackbone(ToyBackbone):
+    """The target's prompt acts in a box of the frame alone."""
+
+    box = (slice(None), slice(None), slice(None), slice(4, 11), slice(6, 15))
+
+    def velocity(self, prompt, guidance_scale=1.0, negative=None):
+        own, plain = super().velocity(prompt, guidance_scale, negative), super().velocity(self.embed(""))
+
+        def velocity(z, t):
+            u = plain(z, t)
+            u[self.box] = own(z, t)[self.box]
+            return u
+
+        return velocity
+
+
+def edit(backbone=None, user=None, callback=None, **options):
+    settings = compose.compose({**BASE, **options})
+    return steered(settings, backbone or LocalBackbone(), X, user=user, callback=callback)
+
+
+def test_the_map_is_the_sum_of_magnitudes_over_channels_and_steps():
+    g = torch.Generator().manual_seed(1)
+    pairs = [(torch.randn((2, 3, 2, 4, 5), generator=g), torch.randn((2, 3, 2, 4, 5), generator=g)) for _ in range(4)]
+    heard, current = DifferenceMap(), {}
+    source = heard.heard("source", lambda z, t: current["source"])
+    target = heard.heard("target", lambda z, t: current["target"])
+    for t, (one, other) in enumerate(pairs):
+        current |= {"source": one, "target": other}
+        source(None, float(t))
+        target(None, float(t))
+    wanted = sum((b - a).abs().mean((0, 1), keepdim=True) for a, b in pairs)
+    assert torch.allclose(heard(), wanted, atol=1e-6)
+    assert heard() is None  # nothing new
+
+
+def test_velocities_of_two_times_are_no_pair():
+    heard = DifferenceMap()
+    heard.heard("source", lambda z, t: torch.zeros(1, 3, 1, 2, 2))(None, 0.5)
+    heard.heard("target", lambda z, t: torch.ones(1, 3, 1, 2, 2))(None, 0.4)
+    assert heard() is None
+
+
+def test_outside_a_part_the_last_whole_difference_counts_again():
+    heard, part = DifferenceMap(), torch.zeros((1, 1, 1, 1, 2), dtype=torch.bool)
+    part[..., 0] = True
+    pair = heard.pair(lambda q, p, t, step: (torch.zeros_like(q), q))
+    pair(torch.full((1, 1, 1, 1, 2), 2.0), None, 1.0, 0)
+    heard.part = part
+    pair(torch.full((1, 1, 1, 1, 2), 5.0), None, 0.9, 1)
+    assert heard().flatten().tolist() == [7.0, 4.0]
+
+
+def test_it_finds_where_the_target_differs_without_a_word():
+    made = edit(strength=1.0)
+    inside = torch.zeros_like(made.mask, dtype=torch.bool)
+    inside[LocalBackbone.box] = True
+    hard = made.mask >= 0.999
+    overlap = (hard & inside).sum() / (hard | inside).sum()
+    assert overlap > 0.8
+    assert made.evaluations == edit(mask="none", strength=1.0).evaluations  # it costs no evaluation
+
+
+@pytest.mark.parametrize("options", [{"draws": 3}, {"window": 9, "window_overlap": 0.5}, {"mode.region": True}])
+def test_it_goes_with_draws_windows_and_the_region_pass(options):
+    made = edit(strength=1.0, **options)
+    hard = made.mask >= 0.999
+    assert hard[..., 4:11, 6:15].float().mean() > 0.8
+    assert hard.float().mean() < 0.35
+    assert torch.isfinite(made.z).all()
+
+
+def test_it_joins_the_words_mask_and_the_users():
+    words = {"source_words": "fox", "target_words": "panda", "steps": 1, "strength": 1.0}  # later states differ
+    alone, both = (edit(mask=name, **words).mask for name in ("attention", "both"))
+    assert (both >= alone - 1e-6).all()
+    assert (both > alone + 0.5).any()
+    user = torch.zeros_like(alone)
+    user[..., :2, :2] = 1.0
+    joined = edit(user=user, user_mask="m.png", **{**words, "mask.user": "join"}).mask
+    assert (joined[..., :2, :2] == 1).all()
+    assert (joined >= edit(**words).mask - 1e-6).all()
+    replaced = edit(user=user, user_mask="m.png").mask
+    assert (replaced >= 0.999).sum() == user.sum()
+
+
+def test_several_objects_share_it_by_their_own_attention():
+    options = {"source_words": "fox, red", "target_words": "panda, big"}
+    made = edit(mask="both", **options)
+    assert made.objects.shape[0] == 2
+    assert made.objects.sum(0).max() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("mode", [name for name, spec in EDITORS.items() if spec.difference])
+def test_every_mode_that_says_so_has_it(mode):
+    made = edit(mode=mode, strength=1.0, quality="best")
+    hard = made.mask >= 0.999
+    inside = torch.zeros_like(hard)
+    inside[LocalBackbone.box] = True
+    assert hard[inside].float().mean() > 0.5
+    assert hard[~inside].float().mean() < 0.1
+    assert torch.isfinite(made.z).all()
+
+
+def test_modes_without_both_velocities_at_a_step_are_refused_by_name():
+    for mode in ("random_noise", "inversion", "rf_inversion", "steerflow", "dnaedit", "splitflow"):
+        with pytest.raises(InputError, match=rf"mode={mode} has not: .*inversion_free"):
+            check_difference(brief(compose.compose(BASE | {"mode": mode})))
+    made = brief(compose.compose(BASE | {"mode.target_only_steps": 4}))
+    with pytest.raises(InputError, match="follow the target alone"):
+        check_editor(made, 4)
+
+
+def test_closing_fills_a_gap_and_keeps_the_border():
+    binary = torch.zeros((1, 1, 1, 9, 12))
+    binary[..., 2:7, 0:4] = binary[..., 2:7, 6:9] = 1
+    closed = close(binary, 1.0)
+    assert (closed[..., 3:6, 4:6] == 1).all()
+    assert (closed >= binary).all()
+    assert closed.sum() < binary.sum() + 2 * 5 + 1

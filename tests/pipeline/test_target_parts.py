@@ -1,0 +1,159 @@
+"""Parts of the target, masks and rows of results: from every edge to the editor, and what is refused before a model."""
+
+import numpy as np
+import pytest
+import yaml
+
+import flowedit
+from flowedit.config import compose, edit_file
+from flowedit.evaluation.methods import methods
+from flowedit.media import probe, reader
+from flowedit.messages import InputError
+from flowedit.pipeline.checks import check_kind
+from flowedit.pipeline.plan import brief
+from flowedit.pipeline.prompts import instruction
+from flowedit.types import QUIET
+
+CAPTION = "a red fox and a blue car move right over green grass"
+ONE = "a red panda and a blue car move right over green grass"
+TWO = "a red fox and a blue bus move right over green grass"
+BOTH = "a red panda and a blue bus move right over green grass"
+TEXT = "replace the fox with a panda and the car with a bus"
+
+
+@pytest.fixture
+def caught(monkeypatch):
+    """The settings that come to be checked; nothing runs."""
+    seen = []
+
+    def stop(settings, *_):
+        seen.append(settings)
+        raise ValueError("caught")
+
+    monkeypatch.setattr("flowedit.pipeline.api.check", stop)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "args", [("--target-parts", ONE, TWO), ("--target-parts", f"{ONE} | {TWO}"), (f"target_parts={ONE}|{TWO}",)]
+)
+def test_the_command_line_takes_them_one_after_the_other_or_in_one_text(command, caught, clip_file, args):
+    command("edit", clip_file, "--source", CAPTION, "--target", BOTH, "--mode", "splitflow", *args, "--quiet")
+    assert caught[-1].target_parts == (ONE, TWO)
+
+
+@pytest.mark.parametrize("swallowed", ["CLIP", "mode.shift=2"])
+def test_what_a_list_of_parts_would_swallow_is_answered(command, clip_file, swallowed):
+    text = str(clip_file) if swallowed == "CLIP" else swallowed
+    code, _, said = command("edit", "--target-parts", ONE, text, "--target", BOTH)
+    assert code == 1
+    assert "takes all texts up to the next flag: put it before" in said
+
+
+def test_a_file_and_python_take_a_list(caught, clip_file, tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(clip_file.read_bytes())
+    path = tmp_path / "edit.yaml"
+    row = {"clip": "clip.mp4", "source": CAPTION, "target": BOTH, "target_parts": [ONE, TWO], "mode": "splitflow"}
+    path.write_text(yaml.safe_dump(row), encoding="utf-8")
+    assert compose.compose(edit_file.read_edit(path)).target_parts == (ONE, TWO)
+    path.write_text(yaml.safe_dump(row | {"target_parts": [ONE, 3]}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"target_parts .* is not a list of texts"):
+        edit_file.read_edit(path)
+    with pytest.raises(ValueError, match="caught"):
+        flowedit.edit(clip_file, source=CAPTION, target=BOTH, target_parts=[ONE, TWO], mode="splitflow")
+    assert caught[-1].target_parts == (ONE, TWO)
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "parts", "seen"),
+    [
+        ("splitflow", TEXT, (ONE, TWO), (ONE, TWO)),
+        ("flowdc", TEXT, (ONE, BOTH), (ONE,)),  # the last is the target, which runs anyway
+        ("inversion_free", TEXT, None, ()),
+        ("splitflow", "replace the fox with a panda", None, ()),
+        ("splitflow", "make the fox white and the car black", None, None),
+    ],
+)
+def test_an_instruction_of_several_changes_is_split_as_the_mode_takes_it(mode, text, parts, seen):
+    asked = compose.compose({"mode": mode, "source": CAPTION, "instruction": text})
+    made = instruction.complete(asked, QUIET)
+    if seen is None:
+        parts = tuple(made.target.replace(new, old) for new, old in (("black", "blue"), ("white", "red")))
+        seen = parts
+    assert made.target_parts == parts
+    assert brief(made).parts == seen
+
+
+def test_given_parts_stand_beside_an_instruction():
+    asked = {"mode": "splitflow", "source": CAPTION, "instruction": TEXT, "target_parts": [ONE]}
+    assert instruction.complete(compose.compose(asked), QUIET).target_parts == (ONE,)
+
+
+WORDS = {"source_words": "fox", "target_words": "panda"}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"target_parts": [ONE]}, "mode=inversion_free takes no target_parts: .* flowdc and splitflow"),
+        ({"mode": "splitflow", "target_parts": [ONE, " "]}, "an empty prompt"),
+        ({"mode": "flowopt", "mask": "attention", **WORDS}, "mode=flowopt takes no mask: .* choose one of .*flowdc"),
+        ({"mode": "flowopt", "user_mask": "mask.png"}, "mode=flowopt takes no mask"),
+        ({"mode": "sam_flow"}, "mode=sam_flow needs a mask: give words"),
+        (
+            {
+                **{"mode": "splitflow", "mask": "attention", "target_parts": [ONE], "object_guidance_scales": [3, 4]},
+                **{"source_words": "fox, car", "target_words": "panda, bus"},
+            },
+            "do not go together",
+        ),
+    ],
+)
+def test_what_an_editor_does_not_take_is_refused_with_those_that_do(options, says):
+    with pytest.raises(InputError, match=says):
+        check_kind(brief(compose.compose({"source": CAPTION, "target": BOTH} | options)))
+
+
+def test_words_alone_refuse_no_editor_that_takes_no_mask():
+    check_kind(brief(compose.compose({"mode": "flowopt", "source": CAPTION, "target": BOTH, **WORDS})))
+
+
+def test_in_a_comparison_parts_go_to_the_methods_that_take_them():
+    clip = {"source": CAPTION, "target": BOTH, "target_parts": f"{ONE}|{TWO}"}
+    free, split = methods(["inversion_free", "splitflow"])
+    assert free.on(clip).target_parts is None
+    assert split.on(clip).target_parts == (ONE, TWO)
+
+
+FAST = {"size": "48x32", "frames": 5, "steps": 2, "strength": 1.0, "cuts": "none", "runtime.device": "cpu"}
+
+
+def test_a_part_with_a_word_that_was_never_learned_is_named(clip_file, tmp_path):
+    asked = {"mode": "splitflow", "source": "a fox moves right over green grass", **FAST}
+    with pytest.raises(InputError, match=r"target_parts, part 2: .*never learned 'wolf'"):
+        flowedit.edit(
+            clip_file, out=tmp_path / "o", **asked, target="a panda moves right over green grass",
+            target_parts=["a panda moves right over green grass", "a wolf moves right over green grass"],
+        )  # fmt: skip
+
+
+def test_a_row_of_results_is_written_beside_the_edit_and_goes_with_it(backbone_2b, clip_file, tmp_path):
+    asked = {"backbone": backbone_2b, "mode": "flowopt", "source": "a fox", "target": "a panda", **FAST}
+    editor = flowedit.load(**asked)
+    made = editor.edit(clip_file, out=tmp_path / "o", **{"mode.iterations": 2})
+    files = sorted(path.name for path in made.folder.glob("row_*.mp4"))
+    assert files == ["row_0.mp4", "row_1.mp4", "row_2.mp4"]
+    assert {probe.probe(made.folder / name).frames for name in files} == {5}
+    assert (made.folder / "row_0.mp4").read_bytes() != (made.folder / "row_2.mp4").read_bytes()
+    last, edit = (
+        np.concatenate(list(reader.read(probe.probe(path), range(5)))) for path in (made.folder / files[2], made.video)
+    )
+    assert (last == edit).all()
+    again = editor.edit(clip_file, out=tmp_path / "o", **{"mode.iterations": 2, "mode.row": False})
+    assert not list(again.folder.glob("row_*.mp4"))
+    assert (again.latents == made.latents).all()
+
+
+def test_a_method_whose_clips_may_bring_parts_is_not_said_to_lack_them():
+    (split,) = methods([], ["mode=splitflow mode.merge=average"])
+    assert split.notices == []

@@ -11,6 +11,7 @@ from flowedit.messages import (
     InputError,
     NumericalError,
     OutOfMemoryError,
+    hush_torchao,
     nearest,
 )
 
@@ -55,6 +56,7 @@ _HOMES = {
 }
 
 wait_asleep()  # here, as torch reads it once, when it is imported
+hush_torchao()  # and both libraries speak once, then
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,10 @@
 """What users read: the errors, each in one line, the nearest name that is known, names in a row."""
 
 import difflib
+import logging
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 
 class Error(Exception):
@@ -97,6 +99,26 @@ def _middle(text: str, most: int) -> str:
     return f"{text[: 2 * most // 3]} … {text[-(most // 3 - 3) :]}"
 
 
+OF_TORCHAO = {
+    "torch.utils._pytree": "is an Enum subclass and is now natively supported",
+    "diffusers.quantizers.torchao.torchao_quantizer": "Unable to import `torchao` Tensor objects",
+}
+"""What torchao makes other libraries log when they are imported, by logger; none of it is a user's to mend.
+
+The second is about checkpoints that torchao itself saved, of which we read none.
+"""
+
+
+def hush_torchao() -> None:
+    """Let these lines, and no others, stay unsaid, whoever imports the libraries first."""
+    for name, text in OF_TORCHAO.items():
+        logging.getLogger(name).addFilter(partial(_other_than, text))
+
+
+def _other_than(text: str, record: logging.LogRecord) -> bool:
+    return text not in record.getMessage()
+
+
 def printable(text: str) -> str:
     """A text in one line, with what no terminal should be told (escapes, halves of characters) spelt out."""
     line = " ".join(text.split())
@@ -116,8 +138,23 @@ def first_line(error: BaseException) -> str:
     return said or "it gives no reason"
 
 
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+"""A number inside a name."""
+
+
+def _numbers(name: str) -> list[float]:
+    return [float(number) for number in NUMBER.findall(name)]
+
+
 def nearest(key: str, known: Iterable[str]) -> str:
-    """What to add to a complaint about an unknown key: the known one that it resembles, or nothing."""
+    """What to add to a complaint about an unknown key: the known one that it resembles, or nothing.
+
+    Where the numbers in it alone are wrong, those with the nearest ones, such as 'gpu_8gb' or 'gpu_12gb' for gpu_10gb.
+    """
+    known = list(known)
+    if alike := [name for name in known if NUMBER.sub("#", name) == NUMBER.sub("#", key)]:
+        away = {name: sum(abs(a - b) for a, b in zip(_numbers(name), _numbers(key), strict=True)) for name in alike}
+        return f"; did you mean {' or '.join(repr(name) for name in alike if away[name] == min(away.values()))}?"
     by_tail = {name.rpartition(".")[2]: name for name in known} | {name: name for name in known}
     near = difflib.get_close_matches(key, by_tail, 1, 0.65) or difflib.get_close_matches(
         key.rpartition(".")[2], by_tail, 1, 0.65

@@ -34,7 +34,7 @@ def test_a_room_holds_at_most_fifteen_modules(room):
 
 def test_the_ground_is_few_files_and_the_rooms_are_fifteen():
     assert {path.name for path in HOUSE.glob("*.py")} == {
-        "__init__.py", "__main__.py", "declare.py", "machine.py", "messages.py", "types.py"
+        "__init__.py", "__main__.py", "declare.py", "machine.py", "messages.py", "tensors.py", "types.py"
     }  # fmt: skip
     assert {room.name for room in ROOMS if room.parent == HOUSE} == {
         "backbones", "cli", "config", "doctor", "editors", "evaluation", "flow", "language", "masks", "media",
@@ -122,6 +122,45 @@ def test_the_package_imports_nothing_heavy():
     code = f"import sys, flowedit, flowedit.cli.main; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+WATCH = """
+import importlib, sys, traceback
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            frames = traceback.extract_stack()
+            ours = [each for each in frames if "flowedit" in each.filename and "tensors.py" not in each.filename]
+            sys.exit(f"{ours[-1].filename}, line {ours[-1].lineno}, loads torch: {ours[-1].line}")
+
+sys.meta_path.insert(0, Watch())
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+
+
+def test_editors_flow_and_masks_are_imported_without_torch():
+    """So that options and costs of all methods are known at once: `from flowedit.tensors import F, Tensor, torch`.
+
+    An annotation such as torch.device needs `from __future__ import annotations`; a constant of torch is made when it
+    is first used.
+    """
+    rooms = [path for path in MODULES if path.relative_to(HOUSE).parts[0] in ("editors", "flow", "masks")]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in rooms]
+    done = subprocess.run([sys.executable, "-c", WATCH, *names], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_tensors_are_torch_s_own():
+    import torch
+
+    from flowedit import tensors
+
+    assert isinstance(torch.zeros(1), tensors.Tensor)
+    assert not isinstance(1, tensors.Tensor)
+    assert tensors.torch.float32 is torch.float32
+    assert tensors.F.pad is torch.nn.functional.pad
 
 
 def test_importers_see_its_types():

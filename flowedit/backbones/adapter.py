@@ -154,8 +154,8 @@ class Adapter:
         )
         self.architecture = own = architecture(checkpoint, dtype)
         idle = device.type == "cpu" and offload == "blocks"
-        told = ("runtime.offload=blocks saves nothing on a CPU: the networks are in its memory anyway",) if idle else ()
-        self.spec, self.evaluations = replace(own.spec, notices=(*own.spec.notices, *told)), 0
+        vain = f"{presets.called(ladder, offload, rows)} saves nothing on a CPU: the networks are in its memory anyway"
+        self.spec, self.evaluations = replace(own.spec, notices=(*own.spec.notices, *[vain] * idle)), 0
         text = precision_of_text(device, dtype)
         self.components = Components(
             checkpoint,

@@ -58,7 +58,7 @@ class Checkpoint:
     @cached_property
     def notes(self) -> dict[str, Any]:
         """flowedit.json, where a checkpoint of ours says what it was trained on; empty for others."""
-        return self._json("flowedit.json") if (self.path / "flowedit.json").is_file() else {}
+        return layout.notes(self.path)
 
     @property
     def trained(self) -> bool:
@@ -73,13 +73,7 @@ class Checkpoint:
     @property
     def world(self) -> dict[str, Any] | None:
         """What a checkpoint of the pocket world learned, by kind of word; None for all others."""
-        kinds = ("classes", "grounds", "motions", "sizes", "tints")
-        if not set(kinds) <= set(self.notes):
-            return None
-        for kind in kinds:
-            if not isinstance(self.notes[kind], list) or not all(isinstance(word, str) for word in self.notes[kind]):
-                raise InputError(f"backbone {str(self.path)!r}: {kind} in flowedit.json is not a list of words")
-        return {kind: self.notes[kind] for kind in kinds}
+        return layout.world(self.path, self.notes)
 
     def require(self, component: str, *any_of: str) -> None:
         """Raise InputError unless one of the files is in the component's folder."""

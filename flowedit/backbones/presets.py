@@ -63,6 +63,12 @@ def able(ladder: Sequence[MemoryPreset], runtime: object) -> tuple[MemoryPreset,
     return tuple(preset for preset in ladder if not (whole and preset.offload == "blocks"))
 
 
+def called(ladder: Sequence[MemoryPreset], offload: str, rows: int | str) -> str:
+    """What a user may have typed for these: the preset of the ladder that says both, or the offload alone."""
+    names = [preset.name for preset in ladder if (preset.offload, preset.rows) == (offload, rows)]
+    return f"runtime={names[0]} (offload={offload})" if names else f"runtime.offload={offload}"
+
+
 def falls(ladder: Sequence[MemoryPreset], offload: str, rows: int | str) -> tuple[MemoryPreset, ...]:
     """Where an edit may fall to: the presets that were asked for; from a preset by name, those below it.
 

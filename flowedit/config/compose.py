@@ -43,7 +43,7 @@ GROUPS = tuple(name for name, option in OPTIONS.items() if option.choices)
 """Options that are groups of conf/."""
 
 LATE = ("mode", "averaging")
-"""Groups whose options are declared in rooms that import torch, which a mistyped key need not wait for."""
+"""Groups whose options are declared beside the editors, all of which a mistyped key need not wait for."""
 
 
 def _forms(declarations: Iterable[Declared]) -> tuple[dict[str, str], set[str]]:
@@ -110,15 +110,6 @@ def compose(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = (
     return settings(*_valued(flags, overrides))
 
 
-def plain(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """The configuration that `compose` makes settings of, as plain values; torch is not imported for it.
-
-    Its steps are those of the mode, at any quality. Raises InputError as `compose` does for keys and choices; values
-    are not looked at.
-    """
-    return _valued(flags, overrides)[0]
-
-
 def _valued(flags: Mapping[str, Any] | None, overrides: Iterable[str]) -> tuple[dict[str, Any], Set[str]]:
     """The configuration as plain values, and the keys that were set by hand."""
     groups, texts, rest = _sorted_out(flags, overrides)
@@ -160,7 +151,7 @@ def _late(groups: Sequence[str], rest: Iterable[tuple[str, Any]]) -> tuple[Mappi
 
 
 def check_keys(flags: Mapping[str, Any] | None = None, overrides: Iterable[str] = ()) -> None:
-    """What `compose` refuses of keys, groups and tasks, without the import of torch that checking values takes."""
+    """What `compose` refuses of keys, groups and tasks, without importing all editors, as checking values does."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RenamedWarning)
         _sorted_out(flags, overrides)
@@ -214,7 +205,7 @@ def settings(values: Mapping[str, Any], by_hand: Set[str] = frozenset()) -> Sett
 
     Raises ValueError for a value out of range.
     """
-    from flowedit.editors.spec import EDITORS  # imports torch, which a mistyped key need not wait for
+    from flowedit.editors.spec import EDITORS  # all of them, which a mistyped key need not wait for
 
     editor = EDITORS[str(values["mode"]["name"])]
     at = at_quality(values, editor.options, by_hand)

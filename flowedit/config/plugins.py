@@ -41,7 +41,7 @@ def _found(group: str, _path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
 
 
 def _editors(load: bool) -> Any:
-    """The registry of editors; without `load` empty while nobody has imported it, as that takes torch."""
+    """The registry of editors; without `load` empty while nobody has imported it."""
     if not load and "flowedit.editors.spec" not in sys.modules:
         return {}
     from flowedit.editors.spec import EDITORS

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flowedit.editors.spec import ModeOptions
 
 _LATE = {"AveragingOptions": "flowedit.editors.averaging", "ModeOptions": "flowedit.editors.spec"}
-"""Options of rooms that import torch, which `flowedit --help` does without."""
+"""Options that stand beside the editors, all of which `flowedit --help` does without."""
 
 
 def __getattr__(name: str) -> type[ModeOptions] | type[AveragingOptions]:
@@ -140,7 +140,8 @@ class Settings:
         bench=True,
     )
     edit_strength: float | None = option(
-        "how hard the edit pulls away from the source prompt: 0 not at all, 1 by the target's guidance scale",
+        "how hard the edit pulls away from the source prompt: 0 not at all, 1 as far as the target's guidance scale "
+        "says, 5 at most; unset (null): plain guidance, away from the negative prompt",
         least=0,
         most=5,
         bench=True,

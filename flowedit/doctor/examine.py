@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from flowedit.backbones import presets
-from flowedit.backbones.presets import CPU, Load, MemoryVerdict
-from flowedit.config.defaults import default_of, memory_presets
+from flowedit.backbones.presets import CPU, MemoryVerdict
+from flowedit.config.defaults import memory_presets
+from flowedit.config.schema import Settings
 from flowedit.doctor import here, report
 from flowedit.doctor.here import Machine
 from flowedit.doctor.models import AskedModel, models, work
@@ -53,56 +54,40 @@ def _finding(model: AskedModel, video: Video | None, free: float | None, on_host
     laid = work(model, video)
     if laid is None or model.drawn is None:
         return Finding(model, None, (), UNKNOWN)
-    settings, drawn = model.settings, model.drawn
-    load = _load(model, laid.seen)
+    settings, drawn, made = model.settings, model.drawn, edit_of(model.settings)
+    load = load_of(made, laid.seen)
+    cost = None if video is None else len(laid.windows) * made.cost
     found = presets.needs(memory_presets(), drawn, load, settings.runtime, None if on_host else free)
     if not on_host:
-        return Finding(model, laid, found, presets.verdict(found, free))
+        return Finding(model, laid, found, presets.verdict(found, free), cost)
     host = presets.need(drawn, load, settings.runtime, CPU, free)
-    return Finding(model, laid, [host, *found], presets.verdict_of_host(drawn, host, free))
+    return Finding(model, laid, [host, *found], presets.verdict_of_host(drawn, host, free), cost)
 
 
-def _load(model: AskedModel, latent: tuple[int, int, int, int]) -> Load:
-    """What memory follows from; what the settings alone do not tell is asked of the brief, which imports torch."""
-    settings, mode = model.settings, cast(Mapping[str, Any], model.settings.mode)
-    apart = settings.edit_strength is not None or settings.object_guidance_scales is not None
-    plain = mode.get("name", default_of("mode")[0]) == default_of("mode")[0] and not mode.get("region")
-    return load_of(settings if plain and not apart else _brief(model), latent)
-
-
-def _brief(model: AskedModel) -> Brief:
-    from flowedit.config.compose import compose
-
-    return brief(compose(model.flags, model.overrides))
-
-
-def counted(found: Finding) -> Finding:
-    """The finding with the network evaluations of a clip; counting them imports the editors, and so torch."""
-    if found.work is None:
-        return found
-    return replace(found, evaluations=len(found.work.windows) * _brief(found.model).cost)
+def edit_of(settings: Settings) -> Brief:
+    """The edit that memory and cost are reckoned for; one object of one word where no words are given yet."""
+    if settings.mask.name != "none" and not settings.source_words and not settings.target_words:
+        settings = replace(settings, source_words="object", target_words="object")
+    return brief(settings)
 
 
 def as_json(found: Examined) -> str:
     """All of it for a program."""
-    every = [counted(each) if found.video is not None else each for each in found.found]
-    return report.words(report.plain(found.here if found.machine else None, found.video, every, found.free))
+    return report.words(report.plain(found.here if found.machine else None, found.video, found.found, found.free))
 
 
 def lines(found: Examined, width: int) -> Iterator[str]:
-    """All of it for a terminal; a clip's network evaluations come last, as counting them takes a second more."""
-    if found.machine:
-        yield from report.machine(found.here, width)
+    """All of it for a terminal; of all backbones a line or two each, of one that was asked for everything."""
+    if not found.machine:
+        for each in found.found:
+            yield from report.one(each, found.video, found.here.disk_free, width)
         yield ""
-    if found.machine and found.video is None:
-        yield from report.overview(found.found, width)
         yield from report.hint(found.here.on_host, found.asked, width)
         return
-    for number, each in enumerate(found.found):
-        if number:
-            yield ""
-        yield from report.one(each, found.video, found.here.disk_free, width)
+    yield from report.machine(found.here, width)
     yield ""
+    if found.video is None:
+        yield from report.overview(found.found, width)
+    else:
+        yield from report.summary(found.found, found.video, found.here.disk_free, width)
     yield from report.hint(found.here.on_host, found.asked, width)
-    if found.video is not None:
-        yield from report.costs([counted(each) for each in found.found], width)

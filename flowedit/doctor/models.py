@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -10,10 +11,9 @@ from typing import Any
 
 from flowedit.backbones import memory, shapes
 from flowedit.backbones.memory import Blueprint
-from flowedit.config import plugins
+from flowedit.config import compose, plugins
 from flowedit.config.defaults import default_of, read
 from flowedit.config.folder import folder
-from flowedit.config.options import build
 from flowedit.config.schema import Settings
 from flowedit.flow.windows import Window
 from flowedit.media.probe import Video
@@ -23,8 +23,8 @@ from flowedit.pipeline.plan import asked_size, default_size, native_size, seen_o
 from flowedit.pretrained import layout
 from flowedit.types import BackboneSpec, Geometry
 
-NOTES = "flowedit.json"
-"""What a checkpoint of ours says of itself."""
+USUAL_TASK = "replace"
+"""What is none of the others, and so an edit of which nothing is said yet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +33,6 @@ class AskedModel:
 
     name: str
     settings: Settings
-    flags: Mapping[str, Any]
-    overrides: Sequence[str]
-    """What was asked of it, as `config.compose` takes it."""
     folder: Path | None
     drawn: Blueprint | None
     spec: BackboneSpec | None
@@ -66,51 +63,52 @@ def named() -> list[str]:
     return sorted((name for name in every if name != "folder"), key=lambda name: name != "pocket")
 
 
-def compose_plain(flags: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """The plain values of the configuration that these compose."""
-    from flowedit.config import compose
-
-    return compose.plain(flags, overrides)
-
-
-def without_mode(values: Mapping[str, Any]) -> Settings:
-    """Settings whose mode and averaging are plain values, which are not looked at: their rooms import torch."""
-    made: Settings = build(Settings, values, classes={"mode": dict, "averaging": dict})
-    return made
-
-
 def models(flags: Mapping[str, Any], overrides: Sequence[str], cache: Path) -> Iterator[AskedModel]:
     """The backbone that is asked about, or all with a name; `cache` is the hub's.
 
     Raises InputError for an unknown one, a folder that is no checkpoint, and values that an edit refuses.
     """
     if "backbone" in flags:
-        yield found(without_mode(compose_plain(flags, overrides)), flags, overrides, cache)
+        yield found(compose.compose(flags, overrides), cache)
         return
     for name in named():
-        each = {**flags, "backbone": name}
         alone = not flags and not overrides and read(f"backbone/{name}")
-        values = usual(name) if alone else compose_plain(each, overrides)
-        yield found(without_mode(values), each, overrides, cache)
+        made = compose.settings(usual(name)) if alone else compose.compose({**flags, "backbone": name}, overrides)
+        yield found(made, cache)
 
 
 def usual(name: str) -> dict[str, Any]:
-    """The plain values of a named backbone's default edit, as far as memory follows from them.
+    """The configuration of a named backbone's default edit, as `config.compose` has it, as plain values.
 
-    Read without Hydra, whose import and compositions take most of a second for all backbones.
+    Read without Hydra, whose compositions take most of a second for all backbones.
     """
-    groups = ("mask", "attention", "runtime", "mode", "averaging")
-    chosen = {group: read(f"{group}/{default_of(group)[0]}") for group in groups}
-    file, mode = read(f"backbone/{name}"), default_of("mode")[0]
-    top = [chosen["mode"], file if "backbone" in file else {}, read(f"backbone_mode/{name}_{mode}")]
-    values = {key: value for each in (read("edit"), *top) for key, value in each.items()}
-    alone = {"mode": {}, "averaging": {}, "backbone": {"name": name} | file.get("backbone", file)}
-    looked_at = {group: chosen[group] for group in ("mask", "attention", "runtime")}
-    return values | looked_at | {"task": "replace"} | alone
+    chosen = {group: default_of(group)[0] for group in ("mask", "averaging", "attention", "runtime", "mode", "quality")}
+    mode, own = chosen["mode"], read(f"backbone/{name}")
+    layers = [
+        read("edit"),
+        *({group: read(f"{group}/{chosen[group]}")} for group in ("mask", "averaging", "attention", "runtime")),
+        read(f"mode/{mode}"),
+        own if "backbone" in own else {"backbone": own},
+        read(f"backbone_mode/{name}_{mode}"),
+        read(f"backbone_mode_task/{name}_{mode}_{USUAL_TASK}"),
+        {"task": USUAL_TASK},
+        read(f"quality/{chosen['quality']}"),
+    ]
+    merged: dict[str, Any] = functools.reduce(_over, layers, {})
+    return {key: value for key, value in merged.items() if key != "defaults"}
 
 
-def found(settings: Settings, flags: Mapping[str, Any], overrides: Sequence[str], cache: Path) -> AskedModel:
-    """The backbone of these settings, which were asked for so, as far as files that are here say."""
+def _over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """One configuration over another, group by group."""
+    both = {
+        key: _over(under[key], value) if isinstance(value, dict) and isinstance(under.get(key), dict) else value
+        for key, value in over.items()
+    }
+    return {**under, **both}
+
+
+def found(settings: Settings, cache: Path) -> AskedModel:
+    """The backbone of these settings, as far as files that are here say."""
     chosen = settings.backbone
     place: Path | None = None
     drawn = None
@@ -125,20 +123,19 @@ def found(settings: Settings, flags: Mapping[str, Any], overrides: Sequence[str]
         drawn = memory.released(chosen.name or "") if place is None else None
     else:
         raise InputError("backbone=folder needs backbone.path=DIR (on the command line, --backbone DIR)")
-    notes: Mapping[str, Any] = {}
+    notes: dict[str, Any] = {}
     if place is not None:
         if lost := layout.lacking(place):
             raise InputError(f"backbone {str(place)!r} lacks {lost[0]}: download it again")
         drawn = memory.of_folder(place)
-        notes = layout.read_json(place / NOTES) if (place / NOTES).is_file() else {}
+        notes = layout.notes(place)
     name = chosen.name or (place.resolve().name if place is not None else str(chosen.repository))
-    return AskedModel(
-        name, settings, flags, overrides, place, drawn, None if drawn is None else _spec(drawn, notes, name)
-    )
+    return AskedModel(name, settings, place, drawn, None if drawn is None else _spec(drawn, notes, name, place))
 
 
-def _spec(drawn: Blueprint, notes: Mapping[str, Any], name: str) -> BackboneSpec:
-    return replace(shapes.of_blueprint(drawn, notes), name=name)
+def _spec(drawn: Blueprint, notes: dict[str, Any], name: str, place: Path | None) -> BackboneSpec:
+    world = None if place is None else layout.world(place, notes)
+    return replace(shapes.of_blueprint(drawn, notes), name=name, world=world)
 
 
 def work(model: AskedModel, video: Video | None) -> ClipWork | None:

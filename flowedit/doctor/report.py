@@ -116,9 +116,40 @@ def overview(found: Sequence[Finding], width: int) -> Iterator[str]:
     yield "backbones, each at the size and length that it was trained at"
     most = max(LABEL, *(2 + len(each.model.name) for each in found))
     for each in found:
-        yield from _line(each.model.name, f"{_shape(each)}; {_place(each.model)}", width, most)
+        told = [_shape(each), _place(each.model), *filter(None, [_world(each.model)])]
+        yield from _line(each.model.name, "; ".join(told), width, most)
         yield from _line("", each.verdict.text, width, most)
     yield from textwrap.wrap(f"memory: {RECKONED}", width)
+
+
+def summary(found: Sequence[Finding], video: Video, disk: float | None, width: int) -> Iterator[str]:
+    """A clip on all models, a line each, of the columns for which there is room; and how to ask for more."""
+    yield f"the edit of {_clip(video)}"
+    rows = [HEAD, *(_row(each) for each in found)]
+    sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    shown = [i for i in range(len(sizes)) if 2 * (i + 1) + sum(sizes[: i + 1]) <= width]
+    for row in rows:
+        yield "  " + "  ".join(row[i].ljust(sizes[i]) for i in shown).rstrip()
+    for each in found:
+        told = [text for text in (_world(each.model), _room(each.model, disk)) if text]
+        if told:
+            yield from textwrap.wrap(f"{each.model.name}: {'; '.join(told)}", width, break_on_hyphens=False)
+    yield from textwrap.wrap("how long a network evaluation takes here is not known; memory is reckoned", width)
+    more = f"flowedit doctor {video.path.name} --backbone NAME: windows, and memory by phase under each preset"
+    yield from textwrap.wrap(more, width, break_on_hyphens=False)
+
+
+HEAD = ("backbone", "verdict", "size", "evaluations", "to download")
+
+
+def _row(each: Finding) -> tuple[str, ...]:
+    """A model's part of the table: the word for it alone, the working size, the cost and the download."""
+    size = "not known"
+    if each.work is not None:
+        height, width = each.work.geometry.size
+        size = f"{width}x{height}"
+    cost = "not known" if each.evaluations is None else str(each.evaluations)
+    return each.model.name, each.verdict.text.partition(":")[0], size, cost, each.model.download or "nothing"
 
 
 def hint(on_host: bool, asked: bool, width: int) -> Iterator[str]:
@@ -133,23 +164,19 @@ def one(finding: Finding, video: Video | None, disk: float | None, width: int) -
     model = finding.model
     yield model.name
     if video is not None:
-        seconds = float(video.frames / video.fps)
-        shown = f"{video.path.name}, {video.shown[1]}x{video.shown[0]}, {video.frames} frames, {seconds:.1f} s"
-        yield from _line("clip", shown, width)
+        yield from _line("clip", _clip(video), width)
     yield from _line("runs", _shape(finding), width)
-    yield from _line("download", _place(model) + _room(model, disk), width)
+    if (small := _world(model)) is not None:
+        yield from _line("knows", small, width)
+    yield from _line("download", "; ".join(filter(None, [_place(model), _room(model, disk)])), width)
+    if finding.evaluations is not None:
+        yield from _line(
+            "takes", f"{finding.evaluations} network evaluations; how long one takes here is not known", width
+        )
     if finding.needs:
         yield from _line("memory", RECKONED, width)
         yield from table(finding.needs)
     yield from _line("verdict", finding.verdict.text, width)
-
-
-def costs(found: Sequence[Finding], width: int) -> Iterator[str]:
-    """The network evaluations of a clip on each model; how long one takes was measured on no card."""
-    told = [f"{each.evaluations} with {each.model.name}" for each in found if each.evaluations is not None]
-    if told:
-        text = f"network evaluations: {', '.join(told)}; how long one takes here is not known"
-        yield from textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 def table(needs: Sequence[MemoryNeed]) -> Iterator[str]:
@@ -159,6 +186,16 @@ def table(needs: Sequence[MemoryNeed]) -> Iterator[str]:
     for need in needs:
         figures = " ".join(f"{need.phases[name]:>7.1f}" for name in PHASES)
         yield f"  {need.preset.name:<{LABEL}}{figures} {need.total:>14.1f}"
+
+
+def _clip(video: Video) -> str:
+    seconds = float(video.frames / video.fps)
+    return f"{video.path.name}, {video.shown[1]}x{video.shown[0]}, {video.frames} frames, {seconds:.1f} s"
+
+
+def _world(model: AskedModel) -> str | None:
+    """What a model of a drawn world knows, and what a user should hear of it; None of all others."""
+    return None if model.spec is None or model.spec.world is None else "only its own drawn world, no real clips"
 
 
 def _shape(finding: Finding) -> str:
@@ -182,7 +219,7 @@ def _room(model: AskedModel, disk: float | None) -> str:
     found = re.search(r"([\d.]+) GB", model.download or "")
     if found is None or disk is None or disk >= float(found[1]) * 1e9 / GIB:
         return ""
-    return f"; the disk has {disk:.0f} GiB free, too little"
+    return f"the disk has {disk:.0f} GiB free, too little"
 
 
 def _line(label: str, text: str, width: int, columns: int = LABEL) -> list[str]:

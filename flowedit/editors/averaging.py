@@ -4,11 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from flowedit.declare import option
 from flowedit.messages import InputError
+from flowedit.tensors import Tensor, torch
 
 Average = Callable[[Tensor], Tensor]
 """Candidate flows (n, C, F, H, W) of one clip to one flow (1, C, F, H, W)."""

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-
 from flowedit.flow.host import on_host as on_host
+from flowedit.tensors import Tensor, torch
 from flowedit.types import Callback, Mask, Step
 
 INSIDE = 0.5

@@ -3,11 +3,10 @@
 import math
 from collections.abc import Callable
 
-import torch.nn.functional as F
 from einops import reduce
-from torch import Tensor
 
 from flowedit.messages import InputError
+from flowedit.tensors import F, Tensor
 
 Correction = Callable[[Tensor, Tensor], Tensor]
 """The flow (1, C, F, H, W) and the source velocity, alike, to the flow that is followed."""

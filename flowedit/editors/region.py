@@ -1,12 +1,12 @@
 """The region pass: the target is evaluated where the mask is, and the rest of the clip stays as it is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Callable, Mapping, Sequence
 
 from flowedit.editors.common import INSIDE
 from flowedit.masks.shapes import grow
+from flowedit.tensors import Tensor, torch
 from flowedit.types import Chosen, PairVelocity, Velocity
 
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from torch import Tensor
-
 from flowedit.declare import Registry, option
 from flowedit.editors.averaging import Average, mean
+from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Noise, Pair, Side, Step, Velocity
 
 

@@ -35,8 +35,9 @@ class Method:
         """Options of this method that have no effect."""
         count = len(self.settings.object_guidance_scales or ".")
         source, target = (", ".join([*(f"{side}{i}" for i in range(count)), "kept"]) for side in "ab")
-        prompts = {"source": "a", "target": "a", "target_parts": ("b", "c")}
-        filled = replace(self.settings, **prompts, source_words=source, target_words=target)
+        filled = replace(
+            self.settings, source="a", target="a", target_parts=("b", "c"), source_words=source, target_words=target
+        )
         return [f"{self.name}: {text}" for text in of_unused(brief(filled))]
 
     def on(self, flags: Mapping[str, Any]) -> Settings:

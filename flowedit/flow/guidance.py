@@ -3,9 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable, Container, Sequence
 
-import torch
-from torch import Tensor
-
+from flowedit.tensors import Tensor, torch
 from flowedit.types import Scale, Velocity
 
 

@@ -1,7 +1,6 @@
 """The way of a state to the host's memory."""
 
-import torch
-from torch import Tensor
+from flowedit.tensors import Tensor, torch
 
 
 def on_host(z: Tensor) -> Tensor:

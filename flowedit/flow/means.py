@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from flowedit.tensors import Tensor
 from flowedit.types import Conditioning
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Means:

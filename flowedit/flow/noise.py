@@ -1,12 +1,12 @@
 """Noise as a pure function of seed, step and draw, made on the CPU so that a seed means the same on every device."""
 
+from __future__ import annotations
+
 import hashlib
 import math
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
+from flowedit.tensors import Tensor, torch
 from flowedit.types import Noise
 
 

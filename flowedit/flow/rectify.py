@@ -7,10 +7,9 @@ A deterministic DDIM step (Song et al. 2021, eq. 12, sigma = 0) is exactly one E
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from flowedit.messages import InputError
+from flowedit.tensors import Tensor, torch
 
 
 def interpolate(x: Tensor, eps: Tensor, t: float) -> Tensor:

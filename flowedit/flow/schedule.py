@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from flowedit.messages import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from flowedit.tensors import Tensor
 
 
 def model(knots: Tensor, steps: int) -> list[float]:

@@ -3,10 +3,8 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-import torch
-from torch import Tensor
-
 from flowedit.messages import NumericalError
+from flowedit.tensors import Tensor, torch
 from flowedit.types import Callback, Step, Velocity
 
 Memory = dict[str, Tensor]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from flowedit.flow.means import Means
 from flowedit.messages import InputError
+from flowedit.tensors import Tensor, torch
 from flowedit.types import (
     Attending,
     AttendingBackbone,
@@ -24,10 +25,6 @@ from flowedit.types import (
     Tokens,
     Velocity,
 )
-
-if TYPE_CHECKING:  # where windows lie is asked for without torch
-    import torch
-    from torch import Tensor
 
 Window = tuple[int, int]
 """[start, end), in latent frames of the clip."""
@@ -61,8 +58,6 @@ def weights(windows: Sequence[Window]) -> list[Tensor]:
     Towards a neighbour it falls as a raised cosine, sin^2(pi/2 (k + 1/2) / n) over the n frames of their overlap;
     then all are divided by their sum. Where one window alone covers, exactly 1.
     """
-    import torch
-
     raw = []
     for i, (start, end) in enumerate(windows):
         rise = windows[i - 1][1] - start if i else 0
@@ -92,8 +87,6 @@ class WindowSum:
 
     def add(self, part: Tensor) -> Tensor | None:
         """Add the next window's part; the clip's sum, float32, after the last one, and None before it."""
-        import torch
-
         if self._whole is None:
             shape = (*part.shape[:2], max(end for _, end in self._windows), *part.shape[3:])
             self._whole = torch.zeros(shape, dtype=torch.float32)
@@ -170,8 +163,6 @@ class WindowedBackbone:
     @property
     def device(self) -> torch.device:
         """The host."""
-        import torch
-
         return torch.device(HOST)
 
     def velocity(

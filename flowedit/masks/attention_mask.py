@@ -1,13 +1,13 @@
 """The soft mask of each step from the attention of the objects' words, or from other maps that grow with the steps."""
 
-from collections.abc import Callable, Mapping, Sequence
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Callable, Mapping, Sequence
 
 from flowedit.masks.maps import smooth_time, strength, threshold
 from flowedit.masks.options import MaskOptions
 from flowedit.masks.shapes import apart, close, contest, grow, union
+from flowedit.tensors import Tensor, torch
 
 
 class AttentionMask:

@@ -1,10 +1,10 @@
 """A mask without words: where the target's velocity differs from the source's."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 
-import torch
-from torch import Tensor
-
+from flowedit.tensors import Tensor, torch
 from flowedit.types import Pair, Side, Velocity
 
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-import torch
-import torch.nn.functional as F
 from einops import rearrange
-from torch import Tensor
+
+from flowedit.tensors import F, Tensor, torch
 
 
 def to_latent(mask: Tensor, frames_per_latent: int, size: tuple[int, int]) -> Tensor:

@@ -1,9 +1,10 @@
 """Attention maps of a part of the sites, completed by those that were last seen of the others."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 
-import torch
-from torch import Tensor
+from flowedit.tensors import Tensor, torch
 
 
 class HeldMaps:

@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 
-import torch
-import torch.nn.functional as F
 from einops import rearrange
-from torch import Tensor
 
 from flowedit.messages import InputError
+from flowedit.tensors import F, Tensor, torch
 
 TINY = 1e-30
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-import torch
 from einops import rearrange
-from torch import Tensor
+
+from flowedit.tensors import Tensor, torch
 
 
 def distance(binary: Tensor) -> Tensor:

@@ -144,7 +144,10 @@ def _unreadable(path: Path, error: Exception) -> str:
 def _inspect(path: Path, container: Any) -> Video:
     stream = container.streams.best("video")
     kind = container.format.name
-    if kind.endswith("_pipe") or kind in ("image2", "tty", "hls", "concat", "dash"):
+    if kind.endswith("_pipe") or kind == "image2":
+        pixels = getattr(stream, "codec_context", None)
+        raise InputError(refusals.of_still(path, (pixels.height, pixels.width) if pixels else (0, 0)))
+    if kind in ("tty", "hls", "concat", "dash"):
         raise InputError(f"{path} is not a video but {container.format.long_name}: give a video file")
     if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
         raise InputError(f"{path} has no video stream, or one without frames: give a video file")

@@ -140,6 +140,17 @@ def ffmpeg(source: Iterable[str], filters: Iterable[str], size: tuple[int, int],
     return shlex.join(["ffmpeg", *source, "-vf", chain, "-c:v", "libx264", "-crf", "12", typed(target)])
 
 
+def of_still(path: Path, size: tuple[int, int]) -> str:
+    """Why a still image is no clip, and the command that makes a second of it; size: (height, width), 0 if unknown."""
+    made = ffmpeg(
+        ["-loop", "1", "-framerate", "8", "-t", "1", "-i", typed(path)],
+        [],
+        size if all(size) else (1, 1),
+        path.with_suffix(".mp4"),
+    )
+    return f"{path} is a still image, and flowedit edits videos: make a clip of it first: {made}"
+
+
 def typed(path: Path) -> str:
     """A path that ffmpeg takes neither for an option nor for a protocol."""
     text = str(path)

@@ -2,33 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from flowedit.flow.guidance import scales
-from flowedit.networks.control.kept import counterparts
+from flowedit.flow.rows import RowGroup, calls, groups
 from flowedit.networks.guided import GuidedNetwork, guide, sides_of
 from flowedit.networks.lanes import Blocks, lanes
 from flowedit.networks.recorder import Glance
 from flowedit.types import Conditioning, Guided
-
-
-class RowGroup(NamedTuple):
-    """A row of the source, and the target's rows that attend to it."""
-
-    source: int
-    targets: tuple[int, ...]
-
-
-def groups(source: Sequence[object], target: Sequence[object]) -> list[RowGroup]:
-    """Which row of the source each of the target's attends to: see `counterparts`.
-
-    A negative row of the source that no row of the target attends to goes alone.
-    """
-    reads = counterparts(source, target)
-    return [RowGroup(i, tuple(row for row, of in enumerate(reads) if of == i)) for i in range(len(source))]
 
 
 class PairNetwork:
@@ -117,12 +101,6 @@ class PairNetwork:
             with self._guided.recorded(target.prompt, q) as maps:
                 recorder.blank(target.prompt, len(q), self._guided.tokens(q), maps)
         return out, torch.zeros_like(out).repeat(len(scales(target.scale)), 1, 1, 1, 1)
-
-
-def calls(found: Sequence[RowGroup], rows: int) -> list[list[RowGroup]]:
-    """The groups of each call: all at once where they are alike and `rows` has room for them."""
-    alike = len({len(each.targets) for each in found}) == 1
-    return [list(found)] if alike and not 0 < rows < len(found) else [[each] for each in found]
 
 
 def _guided(found: Sequence[Sequence[Tensor]], guided: Guided) -> Tensor:

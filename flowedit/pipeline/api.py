@@ -18,7 +18,7 @@ from flowedit.masks.marks import written
 from flowedit.media.probe import Video, probe
 from flowedit.messages import InputError
 from flowedit.pipeline import run
-from flowedit.pipeline.checks import check
+from flowedit.pipeline.checks import check, check_learned
 from flowedit.pipeline.generation import generate_clip
 from flowedit.pipeline.keywords import (
     ClipOptions,
@@ -200,6 +200,7 @@ def edit_frames(
     settings = instruction.complete(settings_of(_without_files(options)), told)
     clip = array_clip(array, fps, settings)
     check(settings, clip)  # before a download
+    check_learned(settings, run.here(settings))
     look(cancel)
     backbone = run.load_backbone(settings, told.notice)
     return run.edit_array(settings, backbone, clip, Session(backbone.device, told, callback, cancel, told.notices))
@@ -246,6 +247,7 @@ def generate_settings(
     check_place(settings.out, GENERATE)
     look(cancel)
     told = LoggingMonitor(monitor, log=False)
+    check_learned(settings, run.here(settings), alone=True)
     backbone = run.load_backbone(settings, told.notice)
     return generate_clip(settings, backbone, Session(backbone.device, monitor, callback, cancel, told.notices))
 
@@ -263,6 +265,7 @@ def edit_settings(
     told = LoggingMonitor(monitor, log=False)
     settings = instruction.complete(settings, told, video=video)
     check(settings, open_clip(settings, video))
+    check_learned(settings, run.here(settings))
     look(cancel)  # before minutes of loading
     backbone = run.load_backbone(settings, told.notice)
     session = Session(backbone.device, monitor, callback, cancel, told.notices)

@@ -18,6 +18,7 @@ from flowedit.pipeline.plan import Brief, brief
 from flowedit.pipeline.source import Clip
 from flowedit.pocket import Vocabulary, unknown_words
 from flowedit.pocket.world import GROUNDS, MOTIONS
+from flowedit.pretrained import layout
 from flowedit.types import Backbone
 
 STRIP = 16
@@ -248,6 +249,15 @@ def check_prompt(made: Brief, backbone: Backbone, name: str, alone: bool = False
             if holes >= set(range(start, end)):
                 raise InputError(f"{name}_words: {spec.name} cannot read {prompt[start:end]!r}: say it in English")
     return [f"{called}: {spec.name} cannot read {prompt[a:b]!r}" for a, b in lost if spans and prompt[a:b].strip()]
+
+
+def check_learned(settings: Settings, folder: Path | None, alone: bool = False) -> None:
+    """What `check_prompt` refuses of words that a small backbone never learned, by its folder, before it is opened."""
+    if folder is None or (world := layout.world(folder, layout.notes(folder))) is None:
+        return
+    backbone = (settings.backbone.path is None and settings.backbone.name) or folder.resolve().name
+    for name in ("target",) if alone else ("source", "target", "negative_prompt"):
+        _check_learned(settings, backbone, Vocabulary(**world), name, getattr(settings, name) or "", alone)
 
 
 def _check_learned(

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from flowedit.backbones.presets import Load
 from flowedit.config.schema import Settings
+from flowedit.editors.spec import EDITORS, Counts, EditorSpec
 from flowedit.flow import schedule, windows
+from flowedit.flow.rows import calls, groups
 from flowedit.language import words
 from flowedit.media.fit import lay, working_size
 from flowedit.messages import InputError
 from flowedit.pipeline.source import Clip, Shot
 from flowedit.types import Backbone, BackboneSpec, Geometry, Side
-
-if TYPE_CHECKING:
-    from flowedit.editors.spec import EditorSpec
 
 MOST_STEPS = 1000
 """A model's own knots are no more."""
@@ -74,8 +72,6 @@ class Brief:
 
 def brief(settings: Settings) -> Brief:
     """The brief of these settings; raises InputError for another number of scales than of edited objects."""
-    from flowedit.editors.spec import EDITORS, Counts  # imports torch, which sizes and windows need not wait for
-
     editor = EDITORS[settings.mode.name]
     replaced = settings.marked and settings.mask.user == "replace"
     attended = settings.mask.name in ("attention", "both") and not replaced
@@ -150,8 +146,13 @@ def _target_scales(settings: Settings, objects: Sequence[words.ObjectWords]) -> 
 
 def intervals(settings: Settings) -> int:
     """How many intervals of the grid are run."""
-    steps = len(settings.mode.times or ()) - 1 if settings.mode.grid == "given" else settings.steps
+    steps = whole_grid(settings)
     return min(int(settings.strength * steps + 1e-9), steps)
+
+
+def whole_grid(settings: Settings) -> int:
+    """How many intervals the grid has at strength 1."""
+    return len(settings.mode.times or ()) - 1 if settings.mode.grid == "given" else settings.steps
 
 
 def network_evaluations(settings: Settings) -> int:
@@ -316,15 +317,8 @@ def seen_of(geometry: Geometry, places: Sequence[windows.Window]) -> tuple[int, 
     return channels, max(end - start for start, end in places), height, width
 
 
-def load_of(of: Brief | Settings, latent: tuple[int, int, int, int]) -> Load:
-    """What memory follows from: the latent (C, F, H, W) that the network sees at once, rows of a call, draws.
-
-    Settings alone do for an edit without a region pass, an edit strength, scales of several objects, and a control of
-    attention.
-    """
-    if isinstance(of, Settings):
-        plain = {of.source_guidance_scale, of.target_guidance_scale} == {1.0}
-        return Load(latent, (1 if plain else 2) * of.draws, of.draws, 1 if of.mask.name in ("attention", "both") else 0)
+def load_of(of: Brief, latent: tuple[int, int, int, int]) -> Load:
+    """What memory follows from: the latent (C, F, H, W) that the network sees at once, rows of a call, draws."""
     draws, objects = of.settings.draws, max(1, len(of.objects)) if of.sides else 0
     source, target = (rows_of(of, side) for side in ("source", "target"))
     rows = max(target, source if "source" in of.editor.sides else 1)
@@ -332,8 +326,6 @@ def load_of(of: Brief | Settings, latent: tuple[int, int, int, int]) -> Load:
         rising = of.editor.rises(of.settings.mode, of.steps) > 0  # what is taken then waits on the host
         taken = 0.0 if rising else of.settings.attention.tensors * source * draws
         return Load(latent, rows * draws, draws, objects, taken=taken)
-    from flowedit.networks.pairs import calls, groups  # imports torch, as what made the brief did
-
     ours, theirs = [object() for _ in range(source)], [object() for _ in range(target)]
     found = calls(groups(ours, [*ours[-1:], *theirs[1:]] if of.from_source and target == 2 else theirs), 0)
     lanes = 1 + max(len(group.targets) for call in found for group in call)

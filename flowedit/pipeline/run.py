@@ -59,6 +59,14 @@ CARRIES = 22.0
 """PSNR in dB of a clip after encoding and decoding, below which the user is told."""
 
 
+def here(settings: Settings) -> Path | None:
+    """The folder of a backbone that is no model of the hub."""
+    chosen = settings.backbone
+    if chosen.path is not None:
+        return Path(chosen.path)
+    return None if chosen.packaged is None else Path(str(files("flowedit"))) / chosen.packaged
+
+
 def checkpoint(settings: Settings, fetch: bool = True, say: Callable[[str], None] = lambda text: None) -> Path | None:
     """The folder of the backbone that the settings name, downloaded first if it lies on the hub.
 
@@ -68,10 +76,8 @@ def checkpoint(settings: Settings, fetch: bool = True, say: Callable[[str], None
     """
     chosen, device = settings.backbone, settings.runtime.device
     place = machine.find_device(device)  # before a download
-    if chosen.path is not None:
-        return Path(chosen.path)
-    if chosen.packaged is not None:
-        return Path(str(files("flowedit"))) / chosen.packaged
+    if (given := here(settings)) is not None:
+        return given
     if chosen.repository is not None:
         found = families.downloaded(chosen.repository)
         if found is not None or not fetch:

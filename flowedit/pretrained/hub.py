@@ -158,13 +158,9 @@ def quiet(*others: Any, bars: bool = False) -> Iterator[None]:
             each.disable_progress_bar()
         for each, _ in levels:
             each.set_verbosity(logging.CRITICAL)
-        trees = logging.getLogger("torch.utils._pytree")  # it warns of what torchao does, once diffusers imports that
-        level = trees.level
-        trees.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            trees.setLevel(level)
             for each, level in levels:
                 each.set_verbosity(level)
             for each, had in shown:

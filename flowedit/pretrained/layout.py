@@ -25,6 +25,13 @@ NEEDED = {"scheduler": ("scheduler_config.json",), "tokenizer": ("spiece.model",
 """One of which a component needs that has no weights; all others need config.json, and weights."""
 
 
+NOTES = "flowedit.json"
+"""What a checkpoint of ours says of itself."""
+
+WORLD = ("classes", "grounds", "motions", "sizes", "tints")
+"""Kinds of words that a checkpoint of the pocket world learned."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """The safetensors files of a component, and the variant that a loader must be told of; None for the plain ones."""
@@ -60,6 +67,24 @@ def cached(cache: Path, repository: str) -> Path | None:
         return None if lacking(folder) else folder
     except (OSError, ValueError):
         return None
+
+
+def notes(folder: Path) -> dict[str, Any]:
+    """What a checkpoint of ours says of itself; empty for others. Raises InputError for a file that is no JSON."""
+    return read_json(folder / NOTES) if (folder / NOTES).is_file() else {}
+
+
+def world(folder: Path, said: dict[str, Any]) -> dict[str, Any] | None:
+    """What a checkpoint of the pocket world learned, by kind of word, as its notes have said; None of all others.
+
+    Raises InputError for a kind that is no list of words.
+    """
+    if not set(WORLD) <= set(said):
+        return None
+    for kind in WORLD:
+        if not isinstance(said[kind], list) or not all(isinstance(word, str) for word in said[kind]):
+            raise InputError(f"backbone {str(folder)!r}: {kind} in {NOTES} is not a list of words")
+    return {kind: said[kind] for kind in WORLD}
 
 
 def lacking(folder: Path) -> list[str]:

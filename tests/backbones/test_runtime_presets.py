@@ -154,6 +154,12 @@ def test_what_needs_a_whole_transformer_never_meets_blocks(backbone_5b, options,
     assert only.preset.name == "gpu_24gb"
 
 
+def test_what_was_typed_is_named():
+    assert presets.called(LADDER, "blocks", 1) == "runtime=gpu_8gb (offload=blocks)"
+    assert presets.called(LADDER, "blocks", "auto") == "runtime.offload=blocks"
+    assert presets.called((), "blocks", 1) == "runtime.offload=blocks"
+
+
 def test_rows_that_were_chosen_stand_where_memory_runs_out(backbone_5b):
     whole, _ = edited(loaded(backbone_5b, runtime="gpu_24gb"))
     editor = loaded(backbone_5b, **{"runtime.rows": 1})
@@ -169,7 +175,9 @@ def test_every_preset_gives_the_same_edit_and_reads_attention(family, name):
     folder, (whole, _) = family
     result, ear = edited(loaded(folder, runtime=name))
     assert_same(result, whole)
-    assert any("saves nothing on a CPU" in text for text in ear.notices) == (name in ("gpu_12gb", "gpu_8gb"))
+    vain = [text for text in ear.notices if "saves nothing on a CPU" in text]
+    assert len(vain) == (name in ("gpu_12gb", "gpu_8gb"))
+    assert all(text.startswith(f"runtime={name} (offload=blocks) ") for text in vain)
     if name != "auto":
         own = LADDER[NAMES.index(name)]
         assert (result.run["backbone"]["offload"], result.run["backbone"]["rows"]) == (own.offload, own.rows)

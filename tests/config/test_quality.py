@@ -166,6 +166,14 @@ def test_a_recolouring_takes_the_steps_that_it_was_measured_at():
     assert (settings.task, settings.quality.name, settings.steps) == ("recolour", "best", 40)
 
 
+def test_the_help_of_an_edit_strength_says_its_range_and_what_leaves_it_out():
+    from flowedit.cli.edit import edit_parser
+
+    told = " ".join(edit_parser().format_help().partition("--edit-strength X")[2].partition("--out")[0].split())
+    for part in ("0 not at all", "1 as far as the target's guidance scale says", "5 at most", "unset (null): plain"):
+        assert part in told
+
+
 def test_an_edit_strength_out_of_range_is_refused():
     with pytest.raises(ValueError, match=r"edit_strength 6\.0 is out of range: 0 to 5"):
         compose.compose({"edit_strength": 6.0})

@@ -36,16 +36,19 @@ def doctor(command):
     return run
 
 
-def test_all_of_it_without_torch():
+def test_all_of_it_without_torch(clip_file):
     code = (
         "import sys; from flowedit.doctor import here; here._asked = lambda address: lambda: '';"
         "from flowedit.cli import main; main.main(['doctor']);"
         "main.main(['doctor', '--backbone', 'cogvideox-5b', '--memory', '12', '--frames', '20']);"
+        f"main.main(['doctor', {str(clip_file)!r}]);"
+        f"main.main(['doctor', {str(clip_file)!r}, '--mode', 'flowdirector_v2', '--backbone', 'pocket']);"
         "print([name for name in ('torch', 'diffusers', 'transformers') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "verdict    fits with" in done.stdout
+    assert done.stdout.count("evaluations") > 1
 
 
 def test_the_machine_and_every_backbone(doctor):
@@ -58,11 +61,8 @@ def test_the_machine_and_every_backbone(doctor):
 
 
 @pytest.mark.parametrize("name", ["pocket", *RELEASES])
-def test_the_usual_edit_is_read_as_hydra_composes_it(name, tmp_path):
-    composed = compose.compose({"backbone": name})
-    read = models.without_mode(models.usual(name))
-    assert (read.backbone, read.runtime) == (composed.backbone, composed.runtime)
-    assert plan.load_of(read, (1, 1, 1, 1)) == plan.load_of(composed, (1, 1, 1, 1))
+def test_the_usual_edit_is_read_as_hydra_composes_it(name):
+    assert compose.settings(models.usual(name)) == compose.compose({"backbone": name})
 
 
 @pytest.mark.parametrize("name", RELEASES)
@@ -82,19 +82,39 @@ def test_a_clip_lies_on_a_model_as_an_edit_lays_it(name, tmp_path, clip_file):
     assert (laid.geometry, laid.windows) == (shot.geometry, shot.windows)
     told = {key: value for key, value in vars(model.spec).items() if key not in ("notices", "shift")}
     assert told == {key: value for key, value in vars(opened.spec).items() if key in told}
-    found = examine.counted(report.Finding(model, laid, (), examine.UNKNOWN))
-    assert found.evaluations == made.evaluations
+    assert len(laid.windows) * examine.edit_of(model.settings).cost == made.evaluations
 
 
 def test_a_clip_on_one_model(doctor, clip_file):
     out = doctor(clip_file, "--backbone", "cogvideox-5b", "--memory", "12")
-    for part in ("720x480", "12 frames", "21.5 GB to download", "fits with gpu_12gb", "network evaluations: 160 with"):
+    for part in ("720x480", "12 frames", "21.5 GB to download", "fits with gpu_12gb", "160 network evaluations;"):
         assert part in out
     for phase in report.PHASES:
         assert phase in out
     fewer = doctor(clip_file, "--backbone", "cogvideox-5b", "--steps", "10", "--frames", "5")
     assert "5 frames" in fewer
-    assert "network evaluations: 32 with" in fewer
+    assert "32 network evaluations;" in fewer
+
+
+def test_a_clip_on_all_models_is_a_line_each(doctor, clip_file):
+    out = doctor(clip_file, "--memory", "12")
+    head, *rows = out.partition(f"the edit of {clip_file.name}, ")[2].splitlines()[1 : 2 + len(RELEASES) + 1]
+    assert head.split() == ["backbone", "verdict", "size", "evaluations", "to", "download"]
+    assert [row.split()[0] for row in rows] == models.named()
+    by_name = {row.split()[0]: " ".join(row.split()[1:]) for row in rows}
+    assert by_name["pocket"] == "fits 80x56 192 nothing"
+    assert by_name["cogvideox-5b"] == "fits with gpu_12gb 720x480 160 21.5 GB"
+    assert "\npocket: only its own drawn world, no real clips\n" in out
+    for phase in ("encode", "must be free", "windows; "):
+        assert phase not in out
+    told = json.loads(doctor(clip_file, "--memory", "12", "--json"))["backbones"]["cogvideox-5b"]
+    assert (told["evaluations"], told["size"], told["preset"]) == (160, [720, 480], "gpu_12gb")
+
+
+def test_the_pocket_model_is_said_to_know_its_own_world(doctor):
+    assert "nothing to download; only its own drawn world, no real clips" in " ".join(doctor().split())
+    assert "\n  knows      only its own drawn world" in doctor("--backbone", "pocket")
+    assert "knows" not in doctor("--backbone", "cogvideox-2b")
 
 
 @pytest.mark.parametrize(
@@ -135,6 +155,16 @@ def test_what_the_brief_alone_knows_is_asked_of_it(doctor):
     one = ("--source-guidance-scale", "1", "--target-guidance-scale", "1")
     assert edit(*words, *one, "edit_strength=2") == edit(*words)
     assert edit(*words, *one) < edit(*words)
+
+
+def test_an_edit_without_words_is_reckoned_with_one_object(doctor):
+    def edit(*args):
+        told = json.loads(doctor("--backbone", "cogvideox-2b", "--memory", "80", "--json", *args))
+        return told["backbones"]["cogvideox-2b"]["memory_gib"]["gpu_24gb"]["edit"]
+
+    words = ("source=a fox", "target=a panda", "source_words=fox", "target_words=panda")
+    assert edit() == edit(*words) > edit("--mask", "none")
+    assert edit("mode.region=true") == edit(*words, "mode.region=true")
 
 
 def test_a_chosen_runtime_is_the_only_one(doctor):
@@ -199,10 +229,16 @@ def test_a_folder_whose_words_are_not_whole_is_one_line(doctor, tmp_path):
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_lines_fit_the_terminal(width, tmp_path):
+def test_lines_fit_the_terminal(width, clip_file):
     found = examine.examine(None, {}, [], None, machine=True)
     told = list(examine.lines(found, width))
     assert max(map(len, told)) <= width
+    laid = examine.examine(str(clip_file), {}, [], None, machine=True)
+    assert max(map(len, examine.lines(laid, width))) <= width
+    narrow = list(report.summary(laid.found, laid.video, 1.0, 60))
+    assert max(map(len, narrow)) <= 60
+    assert "evaluations" in narrow[1]
+    assert "to download" not in narrow[1]
     one = examine.examine(None, {"backbone": "cogvideox1.5-5b"}, [], 12.0, machine=False)
     assert max(map(len, examine.lines(one, width))) <= width
 

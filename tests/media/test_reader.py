@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -202,7 +203,13 @@ def test_probe_refuses_missing_folder_picture_and_sound(tmp_path):
         stream.height, stream.width, stream.pix_fmt = 64, 96, "rgb24"
         out.mux(stream.encode(av.VideoFrame.from_ndarray(moving(1)[0], format="rgb24")))
         out.mux(stream.encode(None))
-    refused(lambda: probe(tmp_path / "a.png"), ValueError, "is not a video but")
+    refused(lambda: probe(tmp_path / "a.png"), ValueError, "a.png is a still image", "a.mp4", "format=yuv420p")
+    for name in ("photo.jpg", "photo.webp", "photo.bmp", "photo.tiff"):
+        cv2.imwrite(str(tmp_path / name), moving(1)[0, :63])
+        refused(
+            lambda name=name: probe(tmp_path / name), ValueError, "is a still image", "make a clip of it first: ffmpeg"
+        )
+    refused(lambda: probe(tmp_path / "photo.bmp"), ValueError, "format=yuv444p")  # of an odd height
     with av.open(str(tmp_path / "a.wav"), "w") as out:
         stream = out.add_stream("pcm_s16le", rate=48000, layout="mono")
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 480), np.int16), layout="mono")

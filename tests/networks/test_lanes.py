@@ -10,9 +10,9 @@ from torch.overrides import TorchFunctionMode
 from flowedit.backbones import families
 from flowedit.flow import windows
 from flowedit.flow.guidance import classifier_free
+from flowedit.flow.rows import RowGroup, groups
 from flowedit.messages import InputError
 from flowedit.networks.lanes import chosen
-from flowedit.networks.pairs import RowGroup, groups
 from flowedit.networks.recorder import plain_inputs
 from flowedit.types import Guided
 

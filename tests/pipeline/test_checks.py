@@ -48,6 +48,33 @@ def test_an_edit_word_that_was_never_learned_is_an_error_that_says_what_to_do(ed
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda clip: flowedit.edit(clip, source=FOX["source"], target="a wolf moves right over green grass"),
+        lambda clip: flowedit.edit(clip, source=FOX["source"], instruction="replace the fox with a wolf"),
+        lambda clip: flowedit.edit_frames(np.zeros((9, 64, 64, 3), np.uint8), source="a wolf", target="a fox"),
+        lambda clip: flowedit.generate("a wolf moves right"),
+    ],
+)
+def test_such_a_word_is_refused_before_the_model_is_opened(clip_file, monkeypatch, made):
+    from flowedit.pipeline import run
+
+    monkeypatch.setattr(run, "load_backbone", lambda *_: pytest.fail("the model was opened"))
+    with pytest.raises(flowedit.InputError, match="pocket never learned 'wolf'"):
+        made(clip_file)
+
+
+def test_a_folder_of_another_world_refuses_nothing(backbone_2b, tmp_path):
+    from flowedit.config.compose import compose
+    from flowedit.pipeline.checks import check_learned
+
+    asked = compose({"source": "a dog", "target": "a wolf"})
+    check_learned(asked, backbone_2b)
+    check_learned(asked, tmp_path / "none")
+    check_learned(asked, None)
+
+
 def test_articles_and_prepositions_are_no_edit(editor, clip_file, tmp_path):
     side = {"source": "the fox moves right over green grass", "target": "this panda moves right in a dark night"}
     words = {"source_words": "the fox", "target_words": "this panda"}
@@ -89,3 +116,24 @@ def test_a_clip_from_text_alone_needs_every_word_learned(editor, tmp_path):
     made = flowedit.generate("the fox moves right over green grass", steps=2, out=tmp_path / "out", frames=2)
     assert any("never learned 'the'" in text for text in made.run["notices"])
     assert any("2 frames: the model makes " in text for text in made.run["notices"])
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "shy"),
+    [
+        ("a blue fox moves right over green grass", {}, "blue"),
+        ("a green fox moves right over green grass", {}, None),  # green is in the source: the grass
+        ("a red fox moves right over green grass", {}, None),
+        ("a blue panda moves right over green grass", {}, None),  # a replacement
+        ("a blue fox moves right over green grass", {"backbone": "cogvideox-2b"}, None),
+    ],
+)
+def test_a_colour_that_pocket_often_loses_is_told(target, more, shy):
+    from flowedit.config.compose import compose
+    from flowedit.pipeline.notices.where import of_region
+    from flowedit.pipeline.plan import brief
+
+    words = {"source_words": "fox", "target_words": "panda" if "panda" in target else "fox"}
+    heard = of_region(brief(compose({"source": FOX["source"], "target": target, **words, **more})))
+    told = [f"pocket often keeps the old colour where {shy} is asked for; red comes out best"] if shy else []
+    assert [text for text in heard if "colour" in text] == told

@@ -171,7 +171,15 @@ def test_an_edit_says_in_one_line_what_it_is_about_to_do(clip_file, backbone_2b,
         clip_file, **PROMPTS, backbone=backbone_2b, steps=5, size="96x64", frames=9, out=tmp_path / "out", monitor=heard
     )
     (line,) = heard.lines
-    for part in (backbone_2b.name, "the CPU", "float32", "96x64", "9 frames in 1 window", "4 steps", "noise 0.98"):
+    for part in (
+        backbone_2b.name,
+        "the CPU",
+        "float32",
+        "96x64",
+        "9 frames in 1 window",
+        "4 of 5 steps (strength 0.8)",
+        "noise 0.98",
+    ):
         assert part in line
     assert f"{result.run['network_evaluations']} network evaluations" in line
     assert result.run["summary"] == line
@@ -186,7 +194,7 @@ def test_the_line_counts_windows_and_shots_and_names_the_memory(clip_file, pocke
     made = make_plan(brief(settings), pocket, open_clip(settings), [2])
     shape = Shape.of(made)
     line = of_start(brief(settings), pocket, shape, made.evaluations)
-    assert "12 frames in 3 windows, 2 shots" in line
+    assert "12 frames in 3 windows, 2 shots, 4 of 5 steps (strength 0.8) from noise 0.881, " in line
     assert "expects" not in line  # half a gibibyte is not worth a word
     channels, frames, height, width = shape.seen
     large = replace(shape, seen=(channels, frames, 20 * height, 20 * width))
@@ -194,6 +202,22 @@ def test_the_line_counts_windows_and_shots_and_names_the_memory(clip_file, pocke
     drawn, load = memory.of_folder(Path(pocket.describe()["folder"])), plan.load_of(brief(settings), large.seen)
     need = presets.need(drawn, load, settings.runtime, presets.CPU, None)
     assert f"expects {max(need.phases.values()):.1f} GiB of memory" in line
+
+
+def test_the_line_says_what_a_strength_cuts_the_grid_to(clip_file, pocket):
+    from flowedit.pipeline.plan import brief, make_plan
+    from flowedit.pipeline.source import open_clip
+
+    def said(**keys):
+        settings = compose({**PROMPTS, "clip": str(clip_file), **keys})
+        made = make_plan(brief(settings), pocket, open_clip(settings), [])
+        return of_start(brief(settings), pocket, Shape.of(made), made.evaluations)
+
+    assert ", 16 of 20 steps (strength 0.8) from noise 0." in said(steps=20, strength=0.8)
+    assert ", 20 steps from noise 1, " in said(steps=20, strength=1)
+    assert ", 0 of 20 steps (strength 0), 0 network evaluations" in said(steps=20, strength=0)
+    given = {"mode.grid": "given", "mode.times": [1.0, 0.5, 0.0]}
+    assert ", 1 of 2 steps (strength 0.5) from noise 0.5, " in said(strength=0.5, **given)
 
 
 def test_a_download_is_told_before_it_starts(monkeypatch, tmp_path):

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from flowedit.declare import option
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is
 from flowedit.editors.straight.walk import walk
 from flowedit.flow.rectify import interpolate
+from flowedit.tensors import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from flowedit.declare import option
 from flowedit.editors.averaging import cosine
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is
 from flowedit.editors.straight.walk import walk
 from flowedit.flow.noise import correlated
 from flowedit.flow.rectify import interpolate
+from flowedit.tensors import Tensor, torch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from flowedit.declare import option
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is
 from flowedit.editors.straight.walk import walk
 from flowedit.flow.rectify import interpolate
+from flowedit.tensors import Tensor, torch
 from flowedit.types import Velocity
 
 LOOK = 1_000_000

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from torch import Tensor
-
 from flowedit.declare import option
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
 from flowedit.flow.solvers import Watch, heard
+from flowedit.tensors import Tensor
 from flowedit.types import Step
 
 

@@ -4,9 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import torch
-from torch import Tensor
-
 from flowedit.declare import option
 from flowedit.editors.averaging import Average, mean
 from flowedit.editors.common import INSIDE, blend, counted, mask_at
@@ -16,6 +13,7 @@ from flowedit.flow.noise import antithetic, correlated
 from flowedit.flow.rectify import interpolate
 from flowedit.flow.solvers import Watch, euler, heard, solve
 from flowedit.messages import InputError
+from flowedit.tensors import Tensor, torch
 from flowedit.types import Callback, Mask, Noise, Pair, Side, Step, Velocity
 
 

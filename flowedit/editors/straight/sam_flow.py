@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
-from torch import Tensor
-
 from flowedit.declare import option
 from flowedit.editors.common import INSIDE, mask_at
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is
 from flowedit.flow.rectify import interpolate
 from flowedit.flow.solvers import Watch, heard
 from flowedit.masks.shapes import grow
+from flowedit.tensors import Tensor, torch
 from flowedit.types import Step
 
 

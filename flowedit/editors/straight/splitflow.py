@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from flowedit.declare import option
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is
 from flowedit.editors.straight.walk import walk
 from flowedit.flow.rectify import interpolate
+from flowedit.tensors import F, Tensor, torch
 
 
 @dataclass(frozen=True, kw_only=True)

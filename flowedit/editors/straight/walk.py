@@ -3,12 +3,10 @@
 from collections.abc import Callable
 from itertools import pairwise
 
-import torch
-from torch import Tensor
-
 from flowedit.editors.common import INSIDE, mask_at
 from flowedit.editors.spec import EditorInputs
 from flowedit.flow.solvers import Watch, heard
+from flowedit.tensors import Tensor, torch
 from flowedit.types import Step
 
 Flows = Callable[[int, float, Tensor], Tensor]

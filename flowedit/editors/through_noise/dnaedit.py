@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from flowedit.declare import option
 from flowedit.editors.common import counted
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
 from flowedit.editors.through_noise.ways import at, beside, up
 from flowedit.flow.solvers import Memory, solve
+from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Noise, Velocity
 
 REFERENCE, NOISE = "reference", "noise"

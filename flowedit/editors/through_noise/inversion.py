@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from flowedit.declare import option
 from flowedit.editors.common import counted
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
 from flowedit.editors.through_noise.ways import beside, up
 from flowedit.flow.solvers import SOLVERS, Memory, Solver, euler, evaluations, solve, way_down
+from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Noise, Stop, Velocity
 
 

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from flowedit.declare import option
 from flowedit.editors.common import blend, mask_at
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
 from flowedit.flow.rectify import interpolate
 from flowedit.flow.solvers import SOLVERS, Memory, Solver, euler, evaluations, solve
+from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Noise, Velocity
 
 

@@ -3,15 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from flowedit.declare import option
 from flowedit.editors.common import counted, mask_at
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
 from flowedit.editors.through_noise.ways import at, up
 from flowedit.flow.solvers import Memory, evaluations, solve, uni_inv
+from flowedit.tensors import F, Tensor, torch
 from flowedit.types import Callback, Mask, Velocity
 
 SLOPE, LOW, HIGH = 15.0, 0.05, 0.95

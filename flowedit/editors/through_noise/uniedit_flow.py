@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from flowedit.declare import option
 from flowedit.editors.common import counted
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
 from flowedit.editors.through_noise.ways import beside, up
 from flowedit.flow.solvers import Memory, euler, evaluations, solve, uni_inv
+from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Velocity
 
 TINY = 1e-12

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from flowedit.editors.common import blend, counted, mask_at, on_host
 from flowedit.flow.solvers import Memory, Project, Solver, heard, solve
+from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Step, Velocity
 
 

@@ -12,9 +12,10 @@ from einops import reduce
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from flowedit.flow.rows import counterparts
 from flowedit.messages import InputError
 from flowedit.networks.control.bend import Bend, bent_attention
-from flowedit.networks.control.kept import Held, Seen, counterparts
+from flowedit.networks.control.kept import Held, Seen
 from flowedit.networks.recorder import native, plain_inputs
 from flowedit.types import Conditioning, Control, Share
 

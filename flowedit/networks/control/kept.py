@@ -9,17 +9,6 @@ from flowedit.flow.host import on_host
 from flowedit.types import Conditioning
 
 
-def counterparts(source: Sequence[object], target: Sequence[object]) -> list[int]:
-    """Which of the source's rows each of the target's looks at: like at like, by their prompts.
-
-    The conditional row, the last, looks at the source's conditional one. The negative one looks at the source's
-    negative; at its conditional row where its negative is the source prompt itself (`target_negative=source`), and
-    where the source has no guidance: that row is the only one that shows the clip.
-    """
-    last = len(source) - 1
-    return [last if row == len(target) - 1 or each is source[last] else 0 for row, each in enumerate(target)]
-
-
 class Seen:
     """Queries, keys and values of one velocity of the source, by row of its guidance, block and name.
 

@@ -11,7 +11,17 @@ from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
 from flowedit.machine import device_name, free_memory
 from flowedit.messages import InputError
-from flowedit.pipeline.plan import Brief, Plan, asked_size, brief, load_of, native_size, seen_of, windows_of
+from flowedit.pipeline.plan import (
+    Brief,
+    Plan,
+    asked_size,
+    brief,
+    load_of,
+    native_size,
+    seen_of,
+    whole_grid,
+    windows_of,
+)
 from flowedit.pipeline.region import has_region
 from flowedit.types import Backbone
 
@@ -101,15 +111,17 @@ def of_start(made: Brief, backbone: Backbone, shape: Shape, evaluations: int, re
     windows = f"{shape.windows} window{'' if shape.windows == 1 else 's'}"
     shots = f", {shape.shots} shots" if shape.shots > 1 else ""
     frames = f"{shape.frames} frame{'' if shape.frames == 1 else 's'}"
-    steps = len(shape.grid) - 1
+    steps, whole = len(shape.grid) - 1, whole_grid(made.settings)
+    cut = "" if steps == whole else f"{steps} of "
+    strength = "" if steps == whole else f" (strength {made.settings.strength:g})"
     begins = f" from noise {shape.grid[0]:.3g}" if steps else ""
     expected = _expected(made, backbone, shape, about)
     less = " (the target's inside the mask alone)" if region else ""
     free = free_memory(backbone.device)
     laid = f" (offload {about['offload']}; {free:.1f} GiB free)" if free is not None and "offload" in about else ""
     return (
-        f"{where}: {width}x{height}, {frames} in {windows}{shots}, {steps} step{'' if steps == 1 else 's'}"
-        f"{begins}, {evaluations} network evaluations{less}{expected}{laid}"
+        f"{where}: {width}x{height}, {frames} in {windows}{shots}, {cut}{whole} step{'' if whole == 1 else 's'}"
+        f"{strength}{begins}, {evaluations} network evaluations{less}{expected}{laid}"
     )
 
 

@@ -1,16 +1,13 @@
 """What is said on where an edit happens: words, masks, objects, the task."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from flowedit.config.schema import Settings
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
 from flowedit.pipeline.checks import changed
 from flowedit.pipeline.plan import Brief
-
-if TYPE_CHECKING:
-    pass
+from flowedit.pocket.world import SHY_TINTS
 
 
 def of_region(made: Brief) -> list[str]:
@@ -66,6 +63,10 @@ def _of_task(made: Brief) -> Iterator[str]:
     task = TASKS[settings.task]
     if task.words in made.sides:
         yield task.notice
+    new = words.content(settings.target or "") - words.content(settings.source or "")
+    shy = [tint for tint in SHY_TINTS if tint in new]
+    if settings.task == "recolour" and settings.backbone.packaged is not None and shy:
+        yield f"{settings.backbone.name} often keeps the old colour where {shy[0]} is asked for; red comes out best"
     if task.words == "source":
         old, _ = changed(settings)
         kept = [phrase for phrase in words.phrases(settings.source_words) if phrase not in old]

@@ -144,6 +144,60 @@ class Maps(Protocol):
 
 
 @dataclass(frozen=True)
+class Share:
+    """How much of the source's queries, keys or values the target takes: inside the mask and outside, 0 to 1 each.
+
+    `steps` are the first and the end of those in which it does. A `fade` above 0 multiplies the share by
+    1 / (1 + e^(fade (r - 0.7))), r from 0 in the first of them to 1 in the last (AdaEdit, arXiv 2603.21615).
+    """
+
+    inside: float = 0.0
+    outside: float = 0.0
+    steps: tuple[int, int] = (0, 0)
+    fade: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Control:
+    """What the target's attention is made to do, in the velocities of `target`; those of `source` show it how.
+
+    `grid` are the times of the edit, which tell a velocity's step. `mask()` gives the newest mask (1, 1, F, H, W), 1
+    where is edited, `regions()` that of each of K objects (K, 1, F, H, W), both asked for before a velocity of the
+    target, None where all is inside. `words` are each object's tokens in the target prompt, `edited` those not kept.
+    """
+
+    source: Conditioning | None
+    target: Conditioning
+    grid: Sequence[float]
+    queries: Share = field(default_factory=Share)
+    keys: Share = field(default_factory=Share)
+    values: Share = field(default_factory=Share)
+    blocks: tuple[float, float] = (0.0, 1.0)
+    """From and to which fraction of the depth."""
+    adapt: float = 0.0
+    """Above 0 the shares are multiplied by var / adapt, at most 1: the variance over 10 steps of the foreseen clip."""
+    anchor_words: float = 0.0
+    anchor_sites: float = 0.0
+    anchor_until: float = 0.0
+    word_weight: float = 1.0
+    apart: bool = False
+    """Whether a site of one object does not see the words of another."""
+    mask: Callable[[], Tensor | None] = lambda: None
+    regions: Callable[[], Tensor | None] = lambda: None
+    words: Sequence[Sequence[int]] = ()
+    edited: Sequence[bool] = ()
+    path: bool = False
+    """Whether the source's velocities are all evaluated before the target's: then those of many times are held."""
+
+
+class Attending(Protocol):
+    """A control at work."""
+
+    def window(self, start: int, end: int) -> None:
+        """The next velocities are of these latent frames of the clip."""
+
+
+@dataclass(frozen=True)
 class BackboneSpec:
     """What is known of a backbone before it runs: the shapes that it takes, and what it was trained on."""
 
@@ -243,6 +297,13 @@ class RegionBackbone(Backbone, Protocol):
 
     def pair_velocity(self, source: Guided, target: Guided) -> PairVelocity:
         """Outside the chosen sites the target attends to the keys and values of the source."""
+
+
+class AttendingBackbone(Backbone, Protocol):
+    """A backbone whose attention can be controlled; a plug-in may be none."""
+
+    def attend(self, control: Control) -> AbstractContextManager[Attending]:
+        """Inside, the velocities of the control's target are made under it; afterwards all is as before."""
 
 
 class Monitor(Protocol):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from flowedit.backbones import memory, presets, shapes
 from flowedit.backbones.checkpoint import Checkpoint
-from flowedit.backbones.components import Components
+from flowedit.backbones.components import Components, precision_of_text, require_bfloat16
 from flowedit.backbones.fallback import Fallback, Told
 from flowedit.backbones.options import RuntimeOptions
 from flowedit.backbones.presets import Load, MemoryNeed, MemoryPreset
@@ -31,9 +31,11 @@ from flowedit.networks.pairs import PairNetwork
 from flowedit.networks.recorder import block_indices
 from flowedit.networks.split import second_device
 from flowedit.types import (
+    Attending,
     BackboneSpec,
     Chosen,
     Conditioning,
+    Control,
     Frames,
     Geometry,
     Guided,
@@ -111,22 +113,6 @@ class Architecture:
     """u = dz/dt from the network's output (K B, ...), guided, at x (B, ...) and t; of a flow model that output."""
 
 
-def computes_bfloat16(device: torch.device) -> bool:
-    """Whether the device itself computes in bfloat16, not by way of float32: NVIDIA's do since Ampere."""
-    if device.type != "cuda" or torch.version.hip is not None:
-        return True
-    try:
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    except RuntimeError:  # no driver: what runs there says so better
-        return True
-
-
-def _precision_of_text(device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    """bfloat16 for float16, of which transformers keeps a quarter in float32, which takes 2 GB more; else as given."""
-    exact = dtype is torch.float16 and device.type == "cuda" and computes_bfloat16(device)
-    return torch.bfloat16 if exact else dtype
-
-
 class Adapter:
     """A checkpoint behind the `Backbone` seam; its components are loaded when first needed.
 
@@ -152,11 +138,7 @@ class Adapter:
         how: Acceleration = acceleration.PLAIN,
     ) -> None:
         acceleration.check(how, offload, weights)  # before the weights are read
-        if dtype is torch.bfloat16 and not computes_bfloat16(device):
-            raise InputError(
-                f"{checkpoint.name} runs in bfloat16, which this GPU ({torch.cuda.get_device_name(device)}) does not "
-                "compute: take --backbone cogvideox-2b, which runs in float16, or runtime.device=cpu"
-            )
+        require_bfloat16(checkpoint.name, device, dtype)
         self.checkpoint, self.device, self.dtype = checkpoint, device, dtype
         self._runtime = RuntimeOptions(
             device=str(device),
@@ -174,7 +156,7 @@ class Adapter:
         idle = device.type == "cpu" and offload == "blocks"
         vain = f"{presets.called(ladder, offload, rows)} saves nothing on a CPU: the networks are in its memory anyway"
         self.spec, self.evaluations = replace(own.spec, notices=(*own.spec.notices, *[vain] * idle)), 0
-        text = _precision_of_text(device, dtype)
+        text = precision_of_text(device, dtype)
         self.components = Components(
             checkpoint,
             device,
@@ -285,7 +267,10 @@ class Adapter:
         def velocity(z: Tensor, t: float) -> Tensor:
             x = self.architecture.state(z.float(), t)
             output = self.memory.run("edit", lambda: self._guided(x, t, prompt, guidance_scale, negative))
-            return self.architecture.velocity(output, x, t)
+            u = self.architecture.velocity(output, x, t)
+            if self._guided.controller is not None:
+                self._guided.controller.foresaw(prompt, lambda: z - t * u[-len(z) :])
+            return u
 
         return velocity
 
@@ -392,6 +377,22 @@ class Adapter:
             self._guided.record(tokens, modules, blocks, normalise, text, self.shared) as maps,
         ):
             yield maps
+
+    @contextmanager
+    def attend(self, control: Control) -> Iterator[Attending]:
+        """Inside, the velocities of the control's target are made under it.
+
+        Raises InputError where several processes or devices share the calls, and for blocks that are not there.
+        """
+        if self._processes is not None or self._second is not None:
+            raise InputError("attention control runs in one process, on one device: leave one of them out")
+        network, own = self.components.transformer, self.architecture
+        modules = own.blocks.modules(network, own.text_queries)
+        with (
+            acceleration.uncompiled(own.blocks.of(network)),
+            self._guided.attend(control, modules, len(own.blocks.of(network))) as controller,
+        ):
+            yield controller
 
     def describe(self) -> dict[str, Any]:
         """What run.yaml keeps of a backbone."""

@@ -16,6 +16,31 @@ NetworkKind = tuple[Any, torch.dtype]
 """The class of a network, and the precision that it is loaded in."""
 
 
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the device itself computes in bfloat16, not by way of float32: NVIDIA's do since Ampere."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return True
+    try:
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    except RuntimeError:  # no driver: what runs there says so better
+        return True
+
+
+def require_bfloat16(name: str, device: torch.device, dtype: torch.dtype) -> None:
+    """Raise InputError for a model in bfloat16 on a device that does not compute in it."""
+    if dtype is torch.bfloat16 and not computes_bfloat16(device):
+        raise InputError(
+            f"{name} runs in bfloat16, which this GPU ({torch.cuda.get_device_name(device)}) does not "
+            "compute: take --backbone cogvideox-2b, which runs in float16, or runtime.device=cpu"
+        )
+
+
+def precision_of_text(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """bfloat16 for float16, of which transformers keeps a quarter in float32, which takes 2 GB more; else as given."""
+    exact = dtype is torch.float16 and device.type == "cuda" and computes_bfloat16(device)
+    return torch.bfloat16 if exact else dtype
+
+
 class Components:
     """The transformer, the autoencoder and the text encoder of a checkpoint.
 

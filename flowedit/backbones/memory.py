@@ -149,6 +149,7 @@ def phases(
     text_weights: str = "saved",
     tiling: bool = True,
     objects: int = 1,
+    taken: float = 0.0,
     text_here: bool = True,
     cpu: bool = False,
 ) -> dict[str, dict[str, float]]:
@@ -157,8 +158,8 @@ def phases(
     `latent` (C, F, H, W) is what the network sees at once, a window of it; `rows` are the batch rows of one network
     call; `precision` is what `precisions` gives. `offload`: none (all networks stay), parts (one at a time is here),
     blocks (all blocks of it but those at work wait too). `weights`: saved, fp8 or int8; `text_weights`: saved or int8.
-    `objects` are those whose attention is read, 0 for none. `text_here`: false where the text encoder is not counted.
-    `cpu`: what is read stays, but for the text encoder.
+    `objects` are those whose attention is read, 0 for none; `taken` is that of `Load`. `text_here`: false where the
+    text encoder is not counted. `cpu`: what is read stays, but for the text encoder.
     """
     own, of_vae, of_text = precision
     held = {
@@ -169,7 +170,7 @@ def phases(
     activations = {
         "text": _text(network.text_encoder, network.text_tokens, of_text) if text_here else {},
         "encode": {"tile": _tile(network, latent, False, tiling) * of_vae},
-        "edit": _edit(network, latent, rows, draws, own, weights, objects),
+        "edit": _edit(network, latent, rows, draws, own, weights, objects, taken),
         "decode": {"tile": _tile(network, latent, True, tiling) * of_vae},
     }
     kept = {
@@ -257,8 +258,12 @@ def _edit(
     itemsize: int,
     weights: str,
     objects: int,
+    taken: float,
 ) -> dict[str, float]:
-    """One network call of so many rows: what a block holds, its tables of places, the recorder's, and the states."""
+    """One network call of so many rows: what a block holds, its tables of places, the recorder's, and the states.
+
+    A control of attention holds what is taken of the source, and mixes the target's queries, keys and values.
+    """
     config, d, tokens = network.transformer, network.width, network.tokens(latent)
     text, heads = network.text_tokens, config["num_attention_heads"]
     seen = tokens if network.wan else tokens + text
@@ -272,6 +277,7 @@ def _edit(
         "attention": rows * heads * seen * FLOAT,
         "places": _places(network, tokens),
         "recorder": (keys + objects * state / FLOAT / latent[0]) * FLOAT if objects else 0.0,
+        "control": (taken * config["num_layers"] + 3 * rows) * seen * d * itemsize if taken else 0.0,
         "latents": (STATES + STATES_OF_DRAW * draws) * state,
         "cast": 0.0 if weights == "saved" else widest * itemsize,
     }

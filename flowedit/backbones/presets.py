@@ -142,6 +142,9 @@ class Load:
     How large a region becomes is known when it is there, so each lane counts whole.
     """
 
+    taken: float = 0.0
+    """Queries, keys or values of a row of the source that a control of attention holds, each of all blocks."""
+
     def rows_within(self, most: int) -> int:
         """Whole rows that one call holds where it may have `most` of them, 0 for no limit."""
         plain, packed = (min(most or each, each) for each in (self.rows, self.packed[0]))
@@ -185,6 +188,7 @@ def need(drawn: Blueprint, load: Load, runtime: RuntimeOptions, preset: MemoryPr
                 text_weights=runtime.text_weights,
                 tiling=runtime.tiling,
                 objects=load.objects,
+                taken=load.taken,
                 cpu=on_host,
             )
         )

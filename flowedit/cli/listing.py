@@ -138,16 +138,20 @@ def _options() -> Iterator[tuple[str, ...]]:
         for backbone in (("backbone=folder",), ())
     ]
     for each in declared(Settings):
-        if each.key in ("mode", "backbone", "quality", "task", "mask", "averaging", "runtime"):
+        if each.key in ("mode", "backbone", "quality", "task", "mask", "averaging", "attention", "runtime"):
             yield (
                 each.key,
                 each.option.typed or "NAME",
                 default_of(each.key)[0],
                 f"{each.option.help}: {_names(each.key)}",
             )
-        elif each.key not in ("mode.name", "mode.preset", "mask.name", "quality.name") and not each.key.startswith(
-            "backbone."
-        ):
+        elif each.key not in (
+            "mode.name",
+            "mode.preset",
+            "mask.name",
+            "quality.name",
+            "attention.name",
+        ) and not each.key.startswith("backbone."):
             yield each.key, each.typed, _both(usual, each.key), _help(each.option)
     common = {each.key for each in declared(Settings)}
     for name, spec in EDITORS.items():

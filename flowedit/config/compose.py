@@ -31,6 +31,7 @@ from flowedit.declare import options_of
 from flowedit.language import grammar, tasks
 from flowedit.masks.options import MaskOptions
 from flowedit.messages import InputError, RenamedWarning, nearest
+from flowedit.networks.control.options import AttentionOptions
 
 AUTO = "auto"
 """The task that is told from prompts and words."""
@@ -57,6 +58,7 @@ _OWNERS = {
     "backbone.": BackboneOptions,
     "runtime.": RuntimeOptions,
     "mask.": MaskOptions,
+    "attention.": AttentionOptions,
     "quality.": QualityOptions,
 }
 

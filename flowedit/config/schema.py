@@ -15,6 +15,7 @@ from flowedit.masks.marks import Mark, marks
 from flowedit.masks.options import MaskOptions
 from flowedit.media.rates import frame_rate
 from flowedit.messages import InputError
+from flowedit.networks.control.options import AttentionOptions
 
 if TYPE_CHECKING:
     from flowedit.editors.averaging import AveragingOptions
@@ -115,6 +116,12 @@ class Settings:
         "how a step's draws become one flow",
         typed="{mean,differential,differential_first}",
         choices="averaging",
+        bench=True,
+    )
+    attention: AttentionOptions = option(
+        "what the target takes of the source's attention, or how it looks at its words",
+        typed="NAME",
+        choices="attention",
         bench=True,
     )
     steps: int = option(

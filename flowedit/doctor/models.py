@@ -82,11 +82,11 @@ def usual(name: str) -> dict[str, Any]:
 
     Read without Hydra, whose compositions take most of a second for all backbones.
     """
-    chosen = {group: default_of(group)[0] for group in ("mask", "averaging", "runtime", "mode", "quality")}
+    chosen = {group: default_of(group)[0] for group in ("mask", "averaging", "attention", "runtime", "mode", "quality")}
     mode, own = chosen["mode"], read(f"backbone/{name}")
     layers = [
         read("edit"),
-        *({group: read(f"{group}/{chosen[group]}")} for group in ("mask", "averaging", "runtime")),
+        *({group: read(f"{group}/{chosen[group]}")} for group in ("mask", "averaging", "attention", "runtime")),
         read(f"mode/{mode}"),
         own if "backbone" in own else {"backbone": own},
         read(f"backbone_mode/{name}_{mode}"),

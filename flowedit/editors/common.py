@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from flowedit.flow.host import on_host as on_host
 from flowedit.tensors import Tensor, torch
 from flowedit.types import Callback, Mask, Step
 
@@ -40,13 +41,3 @@ def counted(callback: Callback, offset: int, total: int) -> Callback:
         return callback(replace(step, index=step.index + offset, total=total))
 
     return shifted
-
-
-def on_host(z: Tensor) -> Tensor:
-    """z in the host's memory, of any shape; `z.to(device, non_blocking=True)` brings it back.
-
-    No step waits for the copy: the device makes it in its turn, as it does the way back.
-    """
-    if z.device.type != "cuda":
-        return z.cpu()
-    return torch.empty_like(z, device="cpu").pin_memory().copy_(z, non_blocking=True)

@@ -11,16 +11,23 @@ class RowGroup(NamedTuple):
     targets: tuple[int, ...]
 
 
-def groups(source: Sequence[object], target: Sequence[object]) -> list[RowGroup]:
-    """Which row of the source each of the target's attends to: like to like.
+def counterparts(source: Sequence[object], target: Sequence[object]) -> list[int]:
+    """Which of the source's rows each of the target's looks at: like at like, by their prompts.
 
-    The conditional row attends to the source's conditional row. The negative one attends to the source's negative; to
-    its conditional row where its negative is the source prompt itself (`target_negative=source`), and where the source
-    has no guidance: that row is the only one that shows the clip. A negative row of the source that no row of the
-    target attends to goes alone.
+    The conditional row, the last, looks at the source's conditional one. The negative one looks at the source's
+    negative; at its conditional row where its negative is the source prompt itself (`target_negative=source`), and
+    where the source has no guidance: that row is the only one that shows the clip.
     """
     last = len(source) - 1
-    reads = [last if row == len(target) - 1 or each is source[last] else 0 for row, each in enumerate(target)]
+    return [last if row == len(target) - 1 or each is source[last] else 0 for row, each in enumerate(target)]
+
+
+def groups(source: Sequence[object], target: Sequence[object]) -> list[RowGroup]:
+    """Which row of the source each of the target's attends to: see `counterparts`.
+
+    A negative row of the source that no row of the target attends to goes alone.
+    """
+    reads = counterparts(source, target)
     return [RowGroup(i, tuple(row for row, of in enumerate(reads) if of == i)) for i in range(len(source))]
 
 

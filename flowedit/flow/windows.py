@@ -11,9 +11,12 @@ from flowedit.flow.means import Means
 from flowedit.messages import InputError
 from flowedit.tensors import Tensor, torch
 from flowedit.types import (
+    Attending,
+    AttendingBackbone,
     Backbone,
     Chosen,
     Conditioning,
+    Control,
     Guided,
     Maps,
     PairVelocity,
@@ -97,17 +100,22 @@ class WindowSum:
 
 
 def windowed(
-    velocity: Velocity, windows: Sequence[Window], device: torch.device, after: Callable[[], None] = lambda: None
+    velocity: Velocity,
+    windows: Sequence[Window],
+    device: torch.device,
+    after: Callable[[], None] = lambda: None,
+    before: Callable[[int, int], None] = lambda start, end: None,
 ) -> Velocity:
     """u(z, t) = sum_i w_i velocity(z[:, :, a_i:b_i], t): a field on windows to one on the clip, which is on the host.
 
-    (B, C, F, H, W) float32 to the same. One window at a time is on the device, and `after` is called after each. A
-    velocity that treats each frame by itself is not changed.
+    (B, C, F, H, W) float32 to the same. One window at a time is on the device; `before` hears of each, and `after`
+    is called after it. A velocity that treats each frame by itself is not changed.
     """
 
     def whole(z: Tensor, t: float) -> Tensor:
         total, u = WindowSum(windows), None
         for start, end in windows:
+            before(start, end)
             u = total.add(velocity(z[:, :, start:end].to(device), t))
             after()
         assert u is not None
@@ -147,6 +155,7 @@ class WindowedBackbone:
     def __init__(self, backbone: Backbone, windows: Sequence[Window]) -> None:
         self._backbone, self._windows = backbone, windows
         self._clip_maps: WindowMaps | None = None
+        self._attending: Attending | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backbone, name)
@@ -166,7 +175,20 @@ class WindowedBackbone:
             if self._clip_maps is not None:
                 self._clip_maps.window(prompt)
 
-        return windowed(inner, self._windows, self._backbone.device, after)
+        def before(start: int, end: int) -> None:
+            if self._attending is not None:
+                self._attending.window(start, end)
+
+        return windowed(inner, self._windows, self._backbone.device, after, before)
+
+    @contextmanager
+    def attend(self, control: Control) -> Iterator[Attending]:
+        """As the backbone's, each window's control its own: what it takes is of that window, and so are its masks."""
+        with cast(AttendingBackbone, self._backbone).attend(control) as self._attending:
+            try:
+                yield self._attending
+            finally:
+                self._attending = None
 
     def choose(self, region: Tensor) -> Sequence[Chosen]:
         """As the backbone's, of each window."""

@@ -68,6 +68,17 @@ class AttentionMask:
         total = soft.sum(0, keepdim=True)
         return torch.where(total > 0, soft / total, torch.full_like(soft, 1.0 / len(soft)))
 
+    def now(self) -> tuple[Tensor, Tensor] | None:
+        """The soft mask (1, 1, F, H, W) and each object's hard sites (K, 1, F, H, W) by the newest maps.
+
+        None before any. No step's mask is changed by it.
+        """
+        newest = self.newest()
+        if all(maps is None for maps in newest):
+            return None
+        hard = self._hard(newest)
+        return self._together(hard), hard
+
     def vote(self) -> Tensor | None:
         """The soft mask of the sites that at least half of the steps had; None before the first step. Ours."""
         hard = self._elected()

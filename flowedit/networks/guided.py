@@ -1,7 +1,7 @@
 """Guided network calls for every adapter: sides and draws in batches, at most so many rows, watched by the recorder."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -10,10 +10,11 @@ from einops import rearrange
 from torch import Tensor
 
 from flowedit.flow.guidance import classifier_free, scales
+from flowedit.networks.control.controller import Controller, Module, controlling
 from flowedit.networks.parallel import Shared
 from flowedit.networks.recorder import Recorder, block_indices, recording
 from flowedit.networks.split import together
-from flowedit.types import Conditioning, Maps, Scale, Tokens
+from flowedit.types import Conditioning, Control, Maps, Scale, Tokens
 
 Network = Callable[[Tensor, float, Tensor], Tensor]
 """One call: x (B, C, F, H, W) float32 at time t with embeddings (B, L, D), to the output, float32 like x."""
@@ -30,6 +31,8 @@ class GuidedNetwork:
         self.network, self._patch, self.rows, self._second = network, patch, rows, second
         self.recorder: Recorder | None = None
         """What watches, inside `record`."""
+        self.controller: Controller | None = None
+        """What controls, inside `attend`."""
 
     @torch.no_grad()
     def __call__(
@@ -47,12 +50,12 @@ class GuidedNetwork:
         parts: list[list[Tensor]] = [[] for _ in each_scale]
         calls = [[side] for side in sides] if alone else [sides]
         size = max(1, self.rows // len(calls[0])) if self.rows else len(x)
-        with self.recorded(prompt, x) as maps:
-            for rows in x.split(size):
+        with self.recorded(prompt, x) as maps, self._controlled(prompt, sides, t):
+            for start, rows in zip(range(0, len(x), size), x.split(size), strict=True):
                 if apart:
                     out = torch.cat(self._both(sides, rows, t, maps))
                 else:
-                    out = torch.cat([self._call(call, prompt, rows, t, maps) for call in calls])
+                    out = torch.cat([self._call(call, prompt, rows, t, maps, start) for call in calls])
                 for part, scale in zip(parts, each_scale, strict=True):
                     part.append(out if len(sides) == 1 else guide(out, scale))
         return torch.cat([rows for part in parts for rows in part])
@@ -66,15 +69,47 @@ class GuidedNetwork:
         return other, out
 
     def _call(
-        self, sides: Sequence[Conditioning], prompt: Conditioning, x: Tensor, t: float, maps: list[Tensor]
+        self,
+        sides: Sequence[Conditioning],
+        prompt: Conditioning,
+        x: Tensor,
+        t: float,
+        maps: list[Tensor],
+        start: int = 0,
     ) -> Tensor:
-        """One network call, the rows of each side after those of the one before; the prompt's rows, last, are read."""
+        """One network call, the rows of each side after those of the one before; the prompt's rows, last, are read.
+
+        x are the draws from `start` on.
+        """
         embedding = torch.cat([side.embedding.expand(len(x), -1, -1) for side in sides])
         batch = torch.cat([x] * len(sides))
-        if self.recorder is None or sides[-1] is not prompt:
+        read: AbstractContextManager[None] = nullcontext()
+        if self.recorder is not None and sides[-1] is prompt:
+            read = self.recorder.rows(prompt, slice(len(batch) - len(x), len(batch)), maps)
+        if self.controller is not None:
+            self.controller.rows(sides, range(start, start + len(x)))
+        with read:
             return self.network(batch, t, embedding)
-        with self.recorder.rows(prompt, slice(len(batch) - len(x), len(batch)), maps):
-            return self.network(batch, t, embedding)
+
+    def _controlled(
+        self, prompt: Conditioning, sides: Sequence[Conditioning], t: float
+    ) -> AbstractContextManager[None]:
+        """One velocity at t, under the control, if there is one."""
+        return nullcontext() if self.controller is None else self.controller.velocity(prompt, sides, t)
+
+    @contextmanager
+    def attend(self, control: Control, modules: Sequence[Module], depth: int) -> Iterator[Controller]:
+        """Control the attention of these modules, of `depth` blocks, inside the block."""
+
+        def watched() -> bool:
+            return self.recorder is not None and self.recorder.active and self.recorder.inside
+
+        self.controller = controller = Controller(control, modules, depth, self._patch, watched)
+        try:
+            with controlling(controller):
+                yield controller
+        finally:
+            self.controller = None
 
     @contextmanager
     def record(

@@ -17,6 +17,7 @@ from einops import reduce, repeat
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from flowedit.networks.control.controller import Module
 from flowedit.networks.recorder import Glance, native, plain_inputs
 
 HIDDEN, TEXT, TIME = "hidden_states", "encoder_hidden_states", "temb"
@@ -40,6 +41,15 @@ class Blocks:
     """A block's attention whose keys are the video's (and the text's, where both attend together)."""
     text_attention: Callable[[Any], torch.nn.Module] | None = None
     """A block's attention to the text alone; None where text and video attend together, text first."""
+
+    def modules(self, network: Any, text: int) -> list[Module]:
+        """The attention modules that a control may take over, with `text` text tokens in front of the video's."""
+        found = []
+        for i, block in enumerate(self.of(network)):
+            found.append(Module(i, self.attention(block), True, self.text_attention is None, text))
+            if self.text_attention is not None:
+                found.append(Module(i, self.text_attention(block), False, True, 0))
+        return found
 
 
 def chosen(region: Tensor, patch: tuple[int, int, int]) -> tuple[Tensor, Tensor]:

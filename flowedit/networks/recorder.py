@@ -235,7 +235,8 @@ def recording(modules: Sequence[torch.nn.Module], recorder: R, text: int) -> Ite
         if taps:
             taps.pop().__exit__(None, None, None)
 
-    hooks = [module.register_forward_pre_hook(enter) for module in modules]
+    # In front: a control of the same modules, whoever came first, gets their attention before what reads it.
+    hooks = [module.register_forward_pre_hook(enter, prepend=True) for module in modules]
     hooks += [module.register_forward_hook(leave, always_call=True) for module in modules]
     try:
         with native(modules):

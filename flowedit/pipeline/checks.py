@@ -40,6 +40,7 @@ def check(settings: Settings, clip: Clip) -> Brief:
     check_words(settings)
     check_kind(made)
     check_region(made)
+    check_attention(made)
     check_guidance(made)
     check_difference(made)
     if settings.user_mask is not None and not Path(settings.user_mask).exists():
@@ -81,6 +82,53 @@ def check_region(made: Brief) -> None:
     for name, chosen in shared.items():
         if made.region is not None and chosen:
             raise InputError(f"mode.region=true and runtime.{name} do not go together: leave one out")
+
+
+def check_attention(made: Brief) -> None:
+    """Raise InputError for a control of attention that has nothing to work on, or does not go with what runs it."""
+    settings, options, runtime = made.settings, made.settings.attention, made.settings.runtime
+    if not options.active:
+        return
+    if options.takes and "source" not in made.editor.sides:
+        from flowedit.editors.spec import EDITORS  # imports torch, as what made the brief did
+
+        able = ", ".join(name for name, each in EDITORS.items() if "source" in each.sides)
+        raise InputError(
+            f"attention={options.name} takes of the source's attention, and mode={settings.mode.name} never looks at "
+            f"the source: take one of the modes {able}"
+        )
+    outside = options.takes and (options.values == 0 or options.values_inside == 0)
+    outside = outside and (max(options.queries, options.keys) == 0 or options.keys_inside == 0)
+    if not made.masked and (options.bends or outside):
+        raise InputError(
+            f"attention={options.name} acts where a mask says, and there is none: give --source-words or "
+            "--target-words, or --user-mask"
+        )
+    if options.bends and not words.phrases(settings.target_words):
+        raise InputError("attention to words needs target_words: those of the target prompt that name what is new")
+    if options.objects == "apart" and len(made.objects) < 2:
+        raise InputError(
+            "attention.objects=apart needs two objects or more, each with a mask of its own: give words that pair up, "
+            'such as --source-words "fox, car" --target-words "panda, bus"'
+        )
+    clashes = {
+        "mode.region=true": made.region is not None,
+        "runtime.context_parallel": runtime.context_parallel > 1,
+        "runtime.split_guidance": runtime.split_guidance is not None,
+        "guidance_rule=rectified": settings.guidance_rule == "rectified",  # which looks at a later time in between
+    }
+    for name, chosen in clashes.items():
+        if chosen:
+            raise InputError(f"a control of attention and {name} do not go together: leave one out")
+
+
+def check_attending(made: Brief, backbone: Backbone) -> None:
+    """Raise InputError for a control of attention on a backbone of a plug-in whose attention cannot be reached."""
+    if made.settings.attention.active and not hasattr(backbone, "attend"):
+        raise InputError(
+            f"{backbone.spec.name} offers no control of its attention: leave attention={made.settings.attention.name} "
+            "out, or take a CogVideoX or a Wan"
+        )
 
 
 def check_guidance(made: Brief) -> None:

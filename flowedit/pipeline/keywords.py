@@ -12,6 +12,7 @@ from flowedit.config.quality import QualityOptions
 from flowedit.editors.averaging import AveragingOptions
 from flowedit.editors.spec import ModeOptions
 from flowedit.masks.options import MaskOptions
+from flowedit.networks.control.options import AttentionOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 Place = str | os.PathLike[str]
@@ -21,8 +22,8 @@ Place = str | os.PathLike[str]
 class MethodOptions(TypedDict, total=False):
     """The options of an edit, by the names of conf/ and of the flags (`flowedit list options` says what each is).
 
-    A group of options (mode, mask, averaging) is a name, a dictionary of its options, or an object of its options
-    class. Dotted names work as well: `**{"mask.preserve": True}`.
+    A group of options (mode, mask, averaging, attention) is a name, a dictionary of its options, or an object of its
+    options class. Dotted names work as well: `**{"mask.preserve": True}`.
     """
 
     source: str | None
@@ -38,6 +39,7 @@ class MethodOptions(TypedDict, total=False):
     task: str
     mask: str | Mapping[str, Any] | MaskOptions
     averaging: str | Mapping[str, Any] | AveragingOptions
+    attention: str | Mapping[str, Any] | AttentionOptions
     steps: int
     strength: float
     edit_strength: float | None

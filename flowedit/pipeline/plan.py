@@ -325,7 +325,9 @@ def load_of(of: Brief, latent: tuple[int, int, int, int]) -> Load:
     source, target = (rows_of(of, side) for side in ("source", "target"))
     rows = max(target, source if "source" in of.editor.sides else 1)
     if of.region is None:
-        return Load(latent, rows * draws, draws, objects)
+        rising = of.editor.rises(of.settings.mode, of.steps) > 0  # what is taken then waits on the host
+        taken = 0.0 if rising else of.settings.attention.tensors * source * draws
+        return Load(latent, rows * draws, draws, objects, taken=taken)
     ours, theirs = [object() for _ in range(source)], [object() for _ in range(target)]
     found = calls(groups(ours, [*ours[-1:], *theirs[1:]] if of.from_source and target == 2 else theirs), 0)
     lanes = 1 + max(len(group.targets) for call in found for group in call)

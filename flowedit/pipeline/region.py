@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -15,8 +15,21 @@ from flowedit.language import words
 from flowedit.masks import attention_mask, grids, shapes
 from flowedit.masks.difference import DifferenceMap, of_objects
 from flowedit.masks.held import HeldMaps
+from flowedit.networks.control.bound import bound
 from flowedit.pipeline.plan import Brief
-from flowedit.types import Backbone, BackboneSpec, Conditioning, Frames, Geometry, Mask, Side, Tokens, Velocity
+from flowedit.types import (
+    AttendingBackbone,
+    Backbone,
+    BackboneSpec,
+    Conditioning,
+    Control,
+    Frames,
+    Geometry,
+    Mask,
+    Side,
+    Tokens,
+    Velocity,
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,8 @@ class Region:
     state: Callable[[], dict[str, Tensor]] = dict
     """What the mask remembers between two steps; `restore` takes it back."""
     restore: Callable[[Mapping[str, Tensor]], None] = lambda state: None
+    now: Callable[[], tuple[Tensor, Tensor] | None] = lambda: None
+    """The newest mask, before a step asks for its own, and each object's sites (K, 1, F, h, w); None before any."""
     maps: Callable[[], dict[str, Tensor]] = dict
     """The last maps that the mask was made from, by side, and `difference`."""
     difference: DifferenceMap | None = None
@@ -63,7 +78,7 @@ def region(
     decay = settings.mask.decay / min(size)
     if not sides and not made.difference:
         mask = None if user is None else _softened(user, decay)
-        yield Region(mask, lambda: mask)
+        yield Region(mask, lambda: mask, now=lambda: None if mask is None else (mask, mask))
         return
     named = {side: [getattr(each, side) for each in found] or [text] for side, text in sides.items()}
     tokens: dict[Conditioning, Tokens] = {
@@ -123,9 +138,43 @@ def region(
             looks=looks,
             state=state,
             restore=restore,
+            now=attention.now,
             maps=maps_of,
             difference=difference,
         )
+
+
+def control_of(
+    made: Brief, prompts: Mapping[Side, Conditioning], where: Region, grid: Sequence[float]
+) -> Control | None:
+    """What the edit's attention is made to do on this grid; None for nothing.
+
+    Each object that has a mask of its own has its own words; else all target words belong to the one mask.
+    """
+    target, named = prompts["target"], made.objects or (words.ObjectWords("", made.settings.target_words, False),)
+
+    def sight(which: int) -> Tensor | None:
+        seen = where.now()
+        if seen is None:
+            return None
+        return seen[which] if which == 0 or made.objects else seen[0]
+
+    return bound(
+        made.settings.attention,
+        prompts.get("source"),
+        target,
+        grid,
+        path=made.editor.rises(made.settings.mode, len(grid) - 1) > 0,
+        words=[words.token_indices(target.prompt, each.target, target.spans, "target_words") for each in named],
+        edited=[not each.kept for each in named],
+        mask=lambda: sight(0),
+        regions=lambda: sight(1),
+    )
+
+
+def attending(backbone: Backbone, control: Control | None) -> AbstractContextManager[Any]:
+    """The backbone under this control, if there is one."""
+    return nullcontext() if control is None else cast(AttendingBackbone, backbone).attend(control)
 
 
 def has_region(backbone: Backbone) -> bool:

@@ -25,7 +25,7 @@ from flowedit.messages import FileError, InputError
 from flowedit.metrics.pixels import psnr
 from flowedit.networks import placement
 from flowedit.networks.acceleration import Acceleration
-from flowedit.pipeline.checks import check, check_editor, check_prompts
+from flowedit.pipeline.checks import check, check_attending, check_editor, check_prompts
 from flowedit.pipeline.logs.asked import STEPS
 from flowedit.pipeline.logs.finish import finish, watching
 from flowedit.pipeline.logs.watcher import Watcher
@@ -135,6 +135,7 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     """Everything that can be refused is refused here, before the networks run; and what is to be said is said."""
     session.look()
     made = check(settings, clip)
+    check_attending(made, backbone)
     session.say([*clip.video.notices, *instruction.explain(settings)])
     session.say(check_prompts(made, backbone))
     check_editor(made, len(make_grid(settings, backbone)) - 1)

@@ -14,9 +14,10 @@ from flowedit.editors.region import RegionPass
 from flowedit.editors.spec import EditorInputs
 from flowedit.flow import noise, windows
 from flowedit.messages import NAN_ADVICE, NumericalError
+from flowedit.networks.control.bound import remembers
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session
-from flowedit.pipeline.region import Region, has_region, region
+from flowedit.pipeline.region import Region, attending, control_of, has_region, region
 from flowedit.pipeline.resume import Journal, Steps
 from flowedit.pipeline.velocities import guide, guided_times, parts_of, unguided, velocities_of
 from flowedit.types import (
@@ -111,12 +112,15 @@ def steer(
         if where.difference is not None:
             velocities = {side: where.difference.heard(side, each) for side, each in velocities.items()}
             pair = None if pair is None else where.difference.pair(pair)
-        recalled = brief.editor.recalls and brief.editor.recalls(brief.settings.mode, len(grid) - 1)
+        control = control_of(brief, prompts, where, grid)
+        recalls = None if remembers(control) else brief.editor.recalls  # what it holds is too much to keep on disk
+        recalled = recalls and recalls(brief.settings.mode, len(grid) - 1)
         kept, done = journal or Journal(), lambda: sent(seen) - before
         steps = Steps(kept, session.shot, recalled, where.state, where.restore, done)
         row: dict[int, Tensor] = {}
         heard = (where.gather, pair, where.maps)
-        z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, *heard, parts, row)
+        with attending(seen, control):
+            z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, *heard, parts, row)
     results = tuple(row[number] for number in sorted(row))
     return Steered(z, where.final(), where.objects(), steps.evaluations + sent(seen) - before, reports, results)
 

@@ -26,6 +26,7 @@ OURS = {name: spec.options for name, spec in EDITORS.items()}
 PLACES = {
     "edit.yaml": (Settings, "", None),
     "mask/attention.yaml": (hint_of(Settings, "mask"), "mask.", None),
+    "attention/none.yaml": (hint_of(Settings, "attention"), "attention.", None),
     "runtime/auto.yaml": (hint_of(Settings, "runtime"), "runtime.", None),
     "averaging/differential.yaml": (hint_of(Settings, "averaging"), "averaging.", "averaging"),
     "evaluate.yaml": (EvaluationOptions, "", None),

@@ -26,7 +26,8 @@ BASE = {
 ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has tests of its own
     *("clip", "size", "frames", "start", "fps", "cuts", "fit", "out", "composite", "user_mask", "backbone", "runtime"),
     *("box", "point", "save", "log"),
-    *("mode.name", "mask.name", "quality.name", "averaging.name", "mode.times", "mode.reconstruction", "mask.user"),
+    *("mode.name", "mask.name", "quality.name", "averaging.name", "attention.name"),
+    *("mode.times", "mode.reconstruction", "mask.user"),
     *("source", "target", "instruction", "caption"),
     "mode.preset",  # a name for run.yaml
     "mode.row",  # says what is written beside the edit; tested in test_straight
@@ -122,6 +123,21 @@ MOVES = {
     "averaging.baseline": ("first", "inversion_free", {"averaging": "differential"}),
     "averaging.baseline_size": (1, "inversion_free", {"averaging": "differential"}),
     "averaging.weight": (1.0, "inversion_free", {"averaging": "differential"}),
+    "attention.queries": (1.0, "inversion_free", {}),
+    "attention.keys": (1.0, "inversion_free", {}),
+    "attention.values": (1.0, "inversion_free", {}),
+    "attention.keys_inside": (0.0, "inversion_free", {"attention.keys": 1.0}),
+    "attention.values_inside": (0.0, "inversion_free", {"attention.values": 1.0}),
+    "attention.keys_steps": ([0.5, 1.0], "inversion_free", {"attention.keys": 1.0}),
+    "attention.values_steps": ([0.0, 0.5], "inversion_free", {"attention.values": 1.0}),
+    "attention.fade": (5.0, "inversion_free", {"attention.values": 1.0}),
+    "attention.adapt": (2.0, "inversion_free", {"attention.values": 1.0}),
+    "attention.blocks": ([0.5, 1.0], "inversion_free", {"attention.values": 1.0}),
+    "attention.anchor_words": (0.5, "inversion_free", {}),
+    "attention.anchor_sites": (0.5, "inversion_free", {}),
+    "attention.anchor_until": (0.3, "inversion_free", {"attention.anchor_words": 0.5}),
+    "attention.word_weight": (5.0, "inversion_free", {}),
+    "attention.objects": ("apart", "inversion_free", TWO),
 }
 IN_OTHER_MODES = [
     ("random_noise", "mode.solver", "midpoint"),
@@ -139,6 +155,8 @@ IN_OTHER_MODES = [
     ("inversion", "edit_strength", 2.0),
     *[(mode, "guidance_rule", "rectified") for mode in ("random_noise", "inversion_free", "dnaedit", "rf_inversion")],
     ("inversion_free", "mode.noise", "antithetic"),
+    *[("inversion", f"attention.{name}", 1.0) for name in ("queries", "keys", "values")],
+    *[(mode, "attention.word_weight", 5.0) for mode in ("inversion", "random_noise")],
     *[(mode, "window", "auto") for mode in ("random_noise", "inversion")],
 ]
 

@@ -104,6 +104,48 @@ NUMBERS = {
         | {"mode.decoupling": 0.01, "mode.decoupling_appearance": 0.0},
     ),
 }
+ATTENTION = {  # what they do to the network is seen in tests/pipeline/test_attending.py
+    "rf_solver_edit": (
+        25 * 2 * (1 + 2),
+        {"mode.name": "inversion", "mode.solver": "midpoint", "mask.name": "none", "steps": 25, "strength": 1.0}
+        | {"mode.grid": "shifted", "mode.shift": 7.0, "source_guidance_scale": 1.0, "target_guidance_scale": 6.0}
+        | {"attention.values": 1.0, "attention.values_inside": 1.0, "attention.values_steps": (0.0, 5 / 25)}
+        | {"attention.keys": 0.0, "attention.queries": 0.0, "attention.blocks": (pytest.approx(41 / 60, abs=1e-3), 1)},
+    ),
+    "adaedit": (
+        (15 + 1) * (1 + 2),
+        {
+            "mode.name": "inversion",
+            "mode.solver": "fireflow",
+            "steps": 15,
+            "strength": 1.0,
+            "target_guidance_scale": 4.0,
+        }
+        | {"attention.keys": 1.0, "attention.values": 1.0, "attention.queries": 0.0, "attention.fade": 5.0}
+        | {f"attention.{name}_inside": pytest.approx(1 - 0.9) for name in ("keys", "values")}
+        | {f"attention.{name}_steps": (0.0, pytest.approx(4 / 15, abs=0.01)) for name in ("keys", "values")},
+    ),
+    "consistedit": (
+        50 * 4,
+        {"steps": 50, "strength": 1.0, "source_guidance_scale": 6.0, "target_guidance_scale": 6.0}
+        | {"attention.queries": 1.0, "attention.keys": 1.0, "attention.values": 1.0, "attention.fade": 0.0}
+        | {"attention.keys_inside": 1.0, "attention.values_inside": 0.0, "attention.keys_steps": (0.0, 0.3)}
+        | {"attention.values_steps": (0.0, 1.0), "attention.blocks": (0.0, 1.0)},
+    ),
+    "kv_lock": (
+        50 * 4,
+        {"steps": 50, "strength": 1.0, "attention.adapt": 0.01, "attention.queries": 0.0}
+        | {f"attention.{name}": 1.0 for name in ("keys", "values")}
+        | {f"attention.{name}_inside": 0.0 for name in ("keys", "values")}
+        | {f"attention.{name}_steps": (1 - 20 / 50, 1.0) for name in ("keys", "values")},
+    ),
+    "flowanchor": (
+        23 * 4,
+        {"steps": 25, "strength": 0.92, "mode.grid": "shifted", "attention.anchor_words": 0.3}
+        | {"attention.anchor_sites": 0.3, "attention.anchor_until": 0.6, "attention.blocks": (0.0, 1.0)}
+        | {"attention.values": 0.0, "attention.word_weight": 1.0, "mode.amplify": 1.0},
+    ),
+}
 
 
 def at(settings, key):
@@ -118,7 +160,7 @@ def edit(options, mask=None):
 
 def test_every_file_of_modes_is_an_editor_s_or_a_preset_that_says_its_own_name():
     names = set(compose.options("mode"))
-    assert set(EDITORS) | set(NUMBERS) <= names
+    assert set(EDITORS) | set(NUMBERS) | set(ATTENTION) <= names
     for name in names:
         mode = compose.compose({"mode": name, **FULL}).mode
         assert mode.name in EDITORS
@@ -131,17 +173,17 @@ def test_compare_still_takes_the_three_modes():
     assert set(settings.chosen_modes) == {"random_noise", "inversion", "inversion_free"}
 
 
-@pytest.mark.parametrize("preset", NUMBERS)
+@pytest.mark.parametrize("preset", NUMBERS | ATTENTION)
 def test_a_preset_carries_the_published_numbers(preset):
-    cost, numbers = NUMBERS[preset]
+    cost, numbers = (NUMBERS | ATTENTION)[preset]
     settings = compose.compose({"mode": preset, **FULL})
     assert {key: at(settings, key) for key in numbers} == numbers
-    assert (settings.mode.name, settings.mode.preset) == ("inversion_free", preset)
+    assert (settings.mode.name, settings.mode.preset) == (numbers.get("mode.name", "inversion_free"), preset)
     assert network_evaluations(settings) == cost
     assert of_unused(brief(settings)) == []
 
 
-@pytest.mark.parametrize("preset", NUMBERS)
+@pytest.mark.parametrize("preset", NUMBERS | ATTENTION)
 def test_a_preset_keeps_its_numbers_on_wan(preset):
     on = [compose.compose({"mode": preset, **FULL, "backbone": name}) for name in ("cogvideox-2b", "wan2.1-t2v-1.3b")]
     assert on[0].backbone != on[1].backbone

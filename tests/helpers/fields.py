@@ -4,9 +4,11 @@ import math
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 
 from flowedit.flow import rectify
 from flowedit.flow.guidance import classifier_free, scales
+from flowedit.networks.control.controller import Controller, Module, controlling
 from flowedit.types import BackboneSpec, Chosen, Conditioning, Geometry
 
 
@@ -53,7 +55,7 @@ class ToyBackbone:
 
     def __init__(self, coupling=0.0):
         self.device, self._coupling = torch.device("cpu"), coupling
-        self.evaluations, self._maps = 0, None
+        self.evaluations, self._maps, self._controller = 0, None, None
         alphas = torch.cos(torch.linspace(0.02, 0.5 * math.pi, 1000, dtype=torch.float64)) ** 2
         self.knots = rectify.knots(alphas)
 
@@ -81,6 +83,9 @@ class ToyBackbone:
 
         def velocity(z, t):
             u = one(z, t, prompt)
+            if self._controller is not None:
+                u = u + self._controlled(prompt, z, t)
+                self._controller.foresaw(prompt, lambda: z - t * u)
             if self._maps is not None:
                 self._maps.add(prompt, z)
             wanted = scales(guidance_scale)
@@ -92,6 +97,27 @@ class ToyBackbone:
             return torch.cat([classifier_free(away, u, scale) for scale in wanted])
 
         return velocity
+
+    def _controlled(self, prompt, z, t):
+        """What a control changes of a small joint attention: nothing where it does nothing."""
+        sites = F.avg_pool3d(torch.cat([z, z.mean(1, keepdim=True)], 1), (1, 4, 4))
+        x = torch.cat([prompt.embedding.expand(len(z), -1, -1).repeat(1, 2, 1), sites.flatten(2).mT], 1)
+        plain = self._attentions[1](self._attentions[0](x))
+        with self._controller.velocity(prompt, [prompt], t):
+            self._controller.rows([prompt], range(len(z)))
+            changed = self._attentions[1](self._attentions[0](x))
+        moved = (changed - plain)[:, 6:].mT.unflatten(2, sites.shape[2:])[:, :3]
+        return torch.tanh(10.0 * moved).repeat_interleave(4, 3).repeat_interleave(4, 4)
+
+    @contextmanager
+    def attend(self, control):
+        self._attentions = [ToyAttention(), ToyAttention()]
+        places = [Module(i, each, True, True, 6) for i, each in enumerate(self._attentions)]
+        try:
+            with controlling(Controller(control, places, 2, (1, 4, 4))) as self._controller:
+                yield self._controller
+        finally:
+            self._controller = None
 
     def choose(self, region):
         """A token is a site."""
@@ -124,6 +150,14 @@ class ToyBackbone:
 
     def describe(self):
         return {}
+
+
+class ToyAttention(torch.nn.Module):
+    """One head of attention over (B, N, 4)."""
+
+    def forward(self, x):
+        q, k, v = ((x.roll(i, 2) * (1 + 0.3 * i))[:, None] for i in range(3))
+        return x + F.scaled_dot_product_attention(q, k, v)[:, 0]
 
 
 class ToyMaps:

@@ -120,6 +120,7 @@ KINDS = {
     ),
     "region": ({**WORDS, **REGION}, [0, 1]),
     "region of a window": ({**WORDS, **REGION, "frames": 12, "window": 5}, [1]),
+    "attention": ({**WORDS, "attention": "structure", "attention.word_weight": 2.0}, [1]),
     "no mask": ({}, [0]),
     "difference": ({"mask": "difference", "mask.threshold": "quantile"}, [0, 1]),
     "both, in a region": ({**WORDS, **REGION, "mask": "both"}, [1]),

@@ -23,6 +23,7 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
     `windows`: the most that a shot is run in, where that is known.
     """
     settings, editor, sides = made.settings, made.editor, made.sides
+    attention = settings.attention
     source, target = made.scales["source"], made.scales["target"]
     guided, scale = source + target if "source" in editor.sides else target, "a guidance scale other than 1"
     if made.from_source:
@@ -52,6 +53,13 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
         "own_negative": (settings.edit_strength is None, "no edit_strength, which steers away from the source"),
         "grid_by_steps": (settings.mode.grid != "given", "a grid that is made, not given"),
         "several_windows": (settings.window != "whole" and windows != 1, "a clip longer than its window"),
+        "source_attention": ("source" in editor.sides, "a mode that evaluates the source prompt"),
+        "taken": (attention.takes, "attention.queries, keys or values above 0"),
+        "taken_keys": (max(attention.queries, attention.keys) > 0, "attention.queries or attention.keys above 0"),
+        "anchored": (attention.anchors, "attention.anchor_words or attention.anchor_sites above 0"),
+        "controlled": (attention.active, "a control of attention"),
+        "target_words": (bool(words.phrases(settings.target_words)), "target_words"),
+        "several_masks": (len(made.objects) > 1, several),
         "instruction": (settings.instruction is not None, "an instruction"),
         "fresh_noise": (editor.draws, fresh),
         "shared_noise": (False, fresh),

@@ -1,0 +1,147 @@
+"""Attention whose logits towards the text are bent, exactly and without the N x N matrix."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from flowedit.networks.attention import BLOCK, blockwise_lse, with_lse
+
+
+@dataclass(frozen=True, eq=False)
+class Bend:
+    """What is done to the logits A of video queries towards text keys, in this order; each object has sites and words.
+
+    Inside of object o, towards its words W_o, the other words of the prompt, and any query towards a word j of W_o:
+
+        A_ij += anchor_words (max_k A_ik - A_ij), j in W_o;  A_ij -= anchor_words (A_ij - min_k A_ik), j not in W_o
+        A_pj += anchor_sites (max_p A_pj - A_pj), p inside;  A_pj -= anchor_sites (A_pj - min_p A_pj), p outside
+        A_ij += log(weight), i inside, j in W_o;  A_ij = -inf, i in another object alone, j in W_o (`apart`)
+
+    max and min over k go over the prompt's own tokens, those over p over the video. The first two are FlowAnchor's
+    spatial-aware attention refinement (arXiv 2604.22586), whose second rule reads what the first one left; the third is
+    StreamGVE's (arXiv 2605.21466); the last IDAttn's (arXiv 2602.08749).
+    """
+
+    sites: Tensor
+    """(K, n) bool: the video tokens of each object."""
+    words: Sequence[Tensor]
+    """The text tokens of each object, int64; none for one that goes."""
+    unpadded: int
+    """How many of the text keys are the prompt's own."""
+    edited: Sequence[bool]
+    """Which objects are edited: the others are kept, and only `apart` looks at them."""
+    anchor_words: float = 0.0
+    anchor_sites: float = 0.0
+    weight: float = 1.0
+    apart: bool = False
+
+    @property
+    def objects(self) -> list[tuple[Tensor, Tensor]]:
+        """Sites and words of the edited objects that have words."""
+        every = zip(self.sites, self.words, self.edited, strict=True)
+        return [(sites, words) for sites, words, edited in every if edited and len(words)]
+
+    @property
+    def foreign(self) -> Tensor:
+        """(K, n) bool: the tokens that belong to other objects alone."""
+        return self.sites.any(0) & ~self.sites
+
+
+def bent_attention(q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int, bend: Bend) -> Tensor:
+    """softmax(A) v with bent logits A towards the text: q, k, v (B, H, N, d) to (B, H, N, d).
+
+    With `text` > 0 text and video attend together, the first `text` tokens being text; the block of video queries and
+    text keys is made a part at a time and joined to the rest by log-sum-exp. With 0 all keys are text, all queries
+    video. Memory O(N text), never N x N.
+    """
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    if not text:
+        return torch.cat([_softmax(logits, v)[0] for logits in bent_logits(q, k, scale, bend)], dim=2).to(v.dtype)
+    queries = q[:, :, text:]
+    rest, lse = with_lse(queries, k[:, :, text:], v[:, :, text:], scale)
+    if lse is None:
+        lse = blockwise_lse(queries, k[:, :, text:], scale)
+    parts, start = [_text_attention(q[:, :, :text], k, v, scale, text, bend)], 0
+    for logits in bent_logits(queries, k[:, :, :text], scale, bend):
+        here = slice(start, start + logits.shape[2])
+        said, said_lse = _softmax(logits, v[:, :, :text])
+        share = torch.sigmoid(said_lse - lse[:, :, here])[..., None]
+        parts.append(torch.lerp(rest[:, :, here].float(), said, share).to(v.dtype))
+        start = here.stop
+    return torch.cat(parts, dim=2)
+
+
+def bent_logits(q: Tensor, k: Tensor, scale: float, bend: Bend) -> "Sequence[Tensor]":
+    """The bent logits (B, H, n, L) float32 of video queries towards the text keys, some of the queries at a time.
+
+    They are made one after the other, as they are asked for.
+    """
+    return _Blocks(q, k, scale, bend)
+
+
+class _Blocks(Sequence[Tensor]):
+    """Blocks of bent logits; what goes over all queries is found once, before the first."""
+
+    def __init__(self, q: Tensor, k: Tensor, scale: float, bend: Bend) -> None:
+        self._queries, self._keys = q.split(BLOCK, dim=2), k.float().transpose(-1, -2)
+        self._scale, self._bend = scale, bend
+        self._ranges: list[tuple[Tensor, Tensor]] = []
+        if bend.anchor_sites:
+            for _, words in bend.objects:
+                columns = torch.cat([self._by_words(i)[..., words] for i in range(len(self))], dim=2)
+                self._ranges.append((columns.amax(2, keepdim=True), columns.amin(2, keepdim=True)))
+
+    def __len__(self) -> int:
+        return len(self._queries)
+
+    def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]
+        bend = self._bend
+        if index >= len(self):
+            raise IndexError(index)
+        here, logits = self._here(index), self._by_words(index)
+        for (sites, words), (high, low) in zip(bend.objects, self._ranges, strict=False):
+            bound = torch.where(sites[here, None], high, low)
+            logits[..., words] = torch.lerp(logits[..., words], bound, bend.anchor_sites)
+        if bend.weight != 1.0:
+            for sites, words in bend.objects:
+                logits[..., words] += math.log(bend.weight) * sites[here, None].float()
+        if bend.apart:
+            for foreign, words in zip(bend.foreign, bend.words, strict=True):
+                logits[..., words] = logits[..., words].masked_fill(foreign[here, None], -torch.inf)
+        return logits
+
+    def _here(self, index: int) -> slice:
+        start = index * BLOCK
+        return slice(start, start + self._queries[index].shape[2])
+
+    def _by_words(self, index: int) -> Tensor:
+        """The logits of some queries after the first rule."""
+        bend, logits = self._bend, (self._queries[index].float() * self._scale) @ self._keys
+        if bend.anchor_words:
+            own = logits[..., : bend.unpadded]
+            for sites, words in bend.objects:
+                named = torch.zeros(bend.unpadded, dtype=torch.bool, device=own.device).index_fill_(0, words, True)
+                bound = torch.where(named, own.amax(-1, keepdim=True), own.amin(-1, keepdim=True))
+                inside = sites[self._here(index), None]
+                own = torch.where(inside, torch.lerp(own, bound, bend.anchor_words), own)
+            logits[..., : bend.unpadded] = own
+        return logits
+
+
+def _softmax(logits: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """softmax(A) v in float32, and log sum exp A."""
+    return logits.softmax(-1) @ v.float(), logits.logsumexp(-1)
+
+
+def _text_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, text: int, bend: Bend) -> Tensor:
+    """The attention of the text's own queries: plain, but that with `apart` an object's words look at no other's."""
+    if not bend.apart:
+        return F.scaled_dot_product_attention(q, k, v, scale=scale)
+    seen = torch.ones((text, k.shape[2]), dtype=torch.bool, device=q.device)
+    for foreign, words in zip(bend.foreign, bend.words, strict=True):
+        seen[words, text:] = ~foreign
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scale)

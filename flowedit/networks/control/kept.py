@@ -1,0 +1,56 @@
+"""What is held of the source's attention until the target asks for it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from flowedit.flow.host import on_host
+from flowedit.types import Conditioning
+
+
+class Seen:
+    """Queries, keys and values of one velocity of the source, by row of its guidance, block and name.
+
+    `host`: they wait in the host's memory.
+    """
+
+    def __init__(self, t: float, sides: Sequence[Conditioning], host: bool) -> None:
+        self.t, self.sides, self._host = t, sides, host
+        self._parts: dict[tuple[int, int, str], list[Tensor]] = {}
+
+    def add(self, row: int, block: int, name: str, part: Tensor) -> None:
+        """Some draws (B, H, n, d) of it, after those that are here."""
+        self._parts.setdefault((row, block, name), []).append(on_host(part) if self._host else part)
+
+    def of(self, row: int, block: int, name: str, draws: range, like: Tensor) -> Tensor:
+        """These draws (B, H, n, d), where `like` is; a source of fewer draws begins again with its first."""
+        found = [each for part in self._parts[row, block, name] for each in part.split(1)]
+        theirs = [found[i % len(found)] for i in draws]
+        return torch.cat(theirs).to(like.device, non_blocking=True)
+
+
+class Held:
+    """The velocities of the source that are held, window by window: the last one, or with `path` those of all times."""
+
+    def __init__(self, path: bool) -> None:
+        self._path = path
+        self._windows: dict[tuple[int, int] | None, dict[float, Seen]] = {}
+
+    def has(self, window: tuple[int, int] | None, t: float) -> bool:
+        """Whether there is one of this very time: the first that was evaluated at it counts."""
+        return t in self._windows.get(window, {})
+
+    def make_room(self, window: tuple[int, int] | None) -> None:
+        """Forget what the next one takes the place of."""
+        if not self._path:
+            self._windows.pop(window, None)
+
+    def keep(self, window: tuple[int, int] | None, seen: Seen) -> None:
+        """Hold one."""
+        self._windows.setdefault(window, {})[seen.t] = seen
+
+    def nearest(self, window: tuple[int, int] | None, t: float) -> Seen | None:
+        """That of the time nearest to t; None before any."""
+        held = self._windows.get(window)
+        return held[min(held, key=lambda each: abs(each - t))] if held else None

@@ -1,0 +1,113 @@
+"""How the target's attention is controlled: its options; nothing here imports torch."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flowedit.declare import option
+
+
+def _interval(ends: Any) -> bool:
+    return len(ends) == 2 and ends[0] <= ends[1]
+
+
+_SHARES = {
+    "typed": "A,B",
+    "least": 0,
+    "most": 1,
+    "check": _interval,
+    "expected": "two shares from 0 to 1, the first not above the second",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionOptions:
+    """What the target takes of the source's attention, and how it looks at its words; all off by default."""
+
+    name: str = option("what of the attention is controlled: none | one of the recipes in conf/attention")
+    queries: float = option("share of the source's queries in the target's", least=0, most=1, needs="source_attention")
+    keys: float = option("share of the source's keys in the target's", least=0, most=1, needs="source_attention")
+    values: float = option("share of the source's values in the target's", least=0, most=1, needs="source_attention")
+    keys_inside: float = option(
+        "of the shares of queries and keys, that which is taken inside the mask: 1 as outside, 0 nothing",
+        least=0,
+        most=1,
+        needs="taken_keys and mask",
+    )
+    values_inside: float = option(
+        "of the share of values, that which is taken inside the mask: 1 as outside, 0 nothing",
+        least=0,
+        most=1,
+        needs="attention.values>0 and mask",
+    )
+    keys_steps: tuple[float, ...] = option(
+        "between which shares of the steps queries and keys are taken", needs="taken_keys", **_SHARES
+    )
+    values_steps: tuple[float, ...] = option(
+        "between which shares of the steps values are taken", needs="attention.values>0", **_SHARES
+    )
+    fade: float = option(
+        "how steeply the shares fall over their steps, to a half at 0.7 of these; 0 not at all",
+        least=0,
+        most=100,
+        needs="taken",
+    )
+    adapt: float = option(
+        "the shares grow with the variance of the foreseen clip inside the mask, up to this one; 0 not at all",
+        least=0,
+        most=1000,
+        needs="taken",
+    )
+    blocks: tuple[float, ...] = option(
+        "between which fractions of the depth attention is controlled", needs="controlled", **_SHARES
+    )
+    anchor_words: float = option(
+        "how far inside an object each site's attention is drawn to the object's words",
+        least=0,
+        most=1,
+        needs="mask and target_words",
+    )
+    anchor_sites: float = option(
+        "how far the attention to an object's words is drawn into the object",
+        least=0,
+        most=1,
+        needs="mask and target_words",
+    )
+    anchor_until: float = option(
+        "down to which time, 1 is noise, attention is drawn so", least=0, most=1, needs="anchored"
+    )
+    word_weight: float = option(
+        "how many times as much the target words count for sites inside the mask",
+        above=0,
+        most=100,
+        needs="mask and target_words",
+    )
+    objects: Literal["joined", "apart"] = option(
+        "several objects: every site sees all words (joined), or not those of another object (apart)",
+        needs="several_masks",
+    )
+
+    @property
+    def takes(self) -> bool:
+        """Whether anything is taken of the source's attention."""
+        return max(self.queries, self.keys, self.values) > 0
+
+    @property
+    def tensors(self) -> float:
+        """How many of queries, keys and values are taken, each counted by its share of the blocks."""
+        first, end = self.blocks
+        return (end - first) * sum(share > 0 for share in (self.queries, self.keys, self.values))
+
+    @property
+    def anchors(self) -> bool:
+        """Whether attention is drawn between an object's words and its sites."""
+        return max(self.anchor_words, self.anchor_sites) > 0
+
+    @property
+    def bends(self) -> bool:
+        """Whether attention to words is changed."""
+        return self.anchors or self.word_weight != 1.0 or self.objects == "apart"
+
+    @property
+    def active(self) -> bool:
+        """Whether there is a control at all."""
+        return self.takes or self.bends

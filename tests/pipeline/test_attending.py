@@ -1,0 +1,191 @@
+"""Whole edits under a control of attention: on each family and on pocket, what is refused, and what a kill leaves."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from edits import steered
+from fields import ToyBackbone
+
+from flowedit.backbones import families
+from flowedit.config import compose
+from flowedit.editors.spec import EDITORS
+from flowedit.messages import InputError
+from flowedit.networks.control.bound import remembers
+from flowedit.pipeline.checks import check_attending, check_attention
+from flowedit.pipeline.notices.unused import of_unused
+from flowedit.pipeline.plan import brief, load_of
+from flowedit.pipeline.region import Region, control_of
+from flowedit.pipeline.run import checkpoint
+
+BASE = {
+    "source": "a red fox and a car",
+    "target": "a big panda and a bus",
+    "source_words": "fox",
+    "target_words": "panda",
+    "steps": 3,
+    "strength": 1.0,
+    "mask.pool": 0.0,
+    "window": "whole",
+}
+TWO = {"source_words": "fox, car", "target_words": "panda, bus"}
+PRESETS = ("rf_solver_edit", "adaedit", "consistedit", "kv_lock", "flowanchor")
+
+
+def made(**options):
+    return brief(compose.compose(BASE | options))
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    settings = compose.compose({"backbone": "pocket"})
+    return families.load(checkpoint(settings, fetch=False), device="cpu", dtype="float32")
+
+
+def opened(request, kind):
+    if kind == "pocket":
+        return request.getfixturevalue("pocket")
+    return families.load(request.getfixturevalue(f"backbone_{kind}"), device="cpu", dtype="float32")
+
+
+def latent(backbone, frames=9):
+    size, frames = ((32, 32), 5) if backbone.spec.name == "pocket" else ((64, 96), frames)
+    shape = (1, *backbone.geometry(frames, size).latent)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("kind", ["2b", "15", "wan", "pocket"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_each_preset_runs_on_each_family_and_its_control_moves_the_edit(request, kind, preset):
+    backbone = opened(request, kind)
+    x = latent(backbone)
+    whole = {"attention.blocks": [0.0, 1.0], "attention.anchor_until": 0.0, "mode": preset}
+    whole |= {"attention.adapt": 0.5, "steps": 4} if preset == "kv_lock" else {}
+    settings = compose.compose(BASE | whole)
+    controlled = steered(settings, backbone, x).z
+    plain = steered(replace(settings, attention=compose.compose({}).attention), backbone, x).z
+    assert torch.isfinite(controlled).all()
+    assert (controlled - plain).norm() / plain.norm() > 1e-6  # random weights look at all tokens much alike
+    idle = {"attention.queries": 0, "attention.keys": 0, "attention.values": 0}
+    idle |= {"attention.anchor_words": 0, "attention.anchor_sites": 0}
+    assert torch.equal(steered(compose.compose(BASE | whole | idle), backbone, x).z, plain)
+
+
+@pytest.mark.parametrize("mode", [name for name, each in EDITORS.items() if "source" in each.sides])
+def test_every_editor_that_sees_the_source_takes_of_it(mode):
+    x = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0))
+    options = BASE | {"mode": mode}
+    moved, plain = (
+        steered(compose.compose(options | {"attention.values": value}), ToyBackbone(2.0), x).z for value in (1.0, 0.0)
+    )
+    assert torch.isfinite(moved).all()
+    assert (moved - plain).norm() / plain.norm() > 1e-3
+
+
+@pytest.mark.parametrize("mode", ["inversion", "inversion_free"])
+def test_a_word_weight_and_objects_apart_move_an_edit_of_several_windows(request, mode):
+    backbone = opened(request, "5b")
+    x, options = latent(backbone, 33), BASE | TWO | {"mode": mode, "window": 9}
+    plain = steered(compose.compose(options), backbone, x).z
+    for key, value in (("word_weight", 4.0), ("objects", "apart"), ("values", 0.5)):
+        moved = steered(compose.compose(options | {f"attention.{key}": value}), backbone, x).z
+        assert (moved - plain).norm() / plain.norm() > 1e-6
+        assert torch.isfinite(moved).all()
+
+
+def test_a_user_s_mask_says_where_words_count(request):
+    backbone = opened(request, "2b")
+    x = latent(backbone)
+    user = torch.zeros((1, 1, *x.shape[2:]))
+    user[..., :4] = 1
+    options = BASE | {"mode": "inversion_free", "user_mask": "mask.png", "attention.word_weight": 6.0}
+    moved, plain = (
+        steered(compose.compose(options | {"attention.word_weight": weight}), backbone, x, user=user).z
+        for weight in (6.0, 1.0)
+    )
+    assert (moved - plain).abs().max() > 1e-4
+
+
+REFUSED = [
+    ({"mode": "random_noise", "attention": "values"}, "takes of the source's attention, and mode=random_noise never"),
+    ({"mask": "none", "attention": "background"}, "attention=background acts where a mask says, and there is none"),
+    ({"mask": "none", "attention": "anchor"}, "attention=anchor acts where a mask says"),
+    ({"target_words": "", "attention.word_weight": 2.0}, "attention to words needs target_words"),
+    ({"attention.objects": "apart"}, "attention.objects=apart needs two objects or more"),
+    ({"attention": "values", "mode.region": True}, "a control of attention and mode.region=true do not go together"),
+    ({"attention": "values", "runtime.split_guidance": "cuda:1"}, "and runtime.split_guidance do not go together"),
+    ({"attention": "values", "guidance_rule": "rectified"}, "and guidance_rule=rectified do not go together"),
+    ({"attention": "anchor", "runtime.context_parallel": 2}, "and runtime.context_parallel do not go together"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED)
+def test_what_makes_no_sense_is_refused_before_a_model_is_there(options, message):
+    with pytest.raises(InputError, match=message.replace(".", r"\.")) as error:
+        check_attention(made(**{"mode": "inversion_free"} | options))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("options", [
+    {"attention": "values", "mask": "none", "mode": "inversion"},
+    {"attention": "anchor", "mode": "random_noise"},
+    {"attention.objects": "apart", **TWO},
+    {"mask": "none"},
+])  # fmt: skip
+def test_what_makes_sense_is_not_refused(options):
+    check_attention(made(**{"mode": "inversion_free"} | options))
+
+
+def test_a_backbone_of_a_plug_in_without_attend_is_refused_by_name():
+    backbone = ToyBackbone()
+    backbone_without = type("Other", (), {"spec": replace(backbone.spec, name="other")})()
+    check_attending(made(attention="values"), backbone)
+    check_attending(made(), backbone_without)
+    with pytest.raises(InputError, match=r"other offers no control of its attention: leave attention=values out"):
+        check_attending(made(attention="values"), backbone_without)
+
+
+@pytest.mark.parametrize(("options", "told"), [
+    ({"attention.fade": 5.0}, "attention.fade=5.0 has no effect: it needs attention.queries, keys or values above 0"),
+    ({"attention.values": 1.0, "attention.keys_inside": 0.5}, "attention.keys_inside=0.5 has no effect: it needs att"),
+    ({"attention.anchor_until": 0.2}, "attention.anchor_until=0.2 has no effect: it needs attention.anchor_words or"),
+    ({"attention.blocks": [0.5, 1.0]}, "attention.blocks=(0.5, 1.0) has no effect: it needs a control of attention"),
+])  # fmt: skip
+def test_an_option_without_effect_is_told(options, told):
+    assert any(text.startswith(told) for text in of_unused(made(**options)))
+
+
+def test_objects_have_their_own_words_and_steps_are_shares_of_the_grid():
+    backbone, masks = ToyBackbone(), torch.rand(3, 1, 2, 4, 4)
+    where = Region(None, lambda: None, now=lambda: (masks[:1], masks))
+    prompts = {side: backbone.embed(BASE[side]) for side in ("source", "target")}
+    grid = [1.0, 0.8, 0.6, 0.4, 0.0]
+    several = made(**TWO, attention="keys_values", **{"attention.keys_steps": [0.3, 0.7], "steps": 4})
+    control = control_of(several, prompts, where, grid)
+    assert (control.words, control.edited) == ([[2], [5]], [True, True])
+    assert control.regions() is masks
+    assert (control.keys.steps, control.values.steps) == ((1, 3), (0, 1))
+    assert (control.keys.outside, control.keys.inside) == (1.0, pytest.approx(0.1))
+    one = control_of(made(attention="anchor"), prompts, where, grid)
+    assert (one.words, one.edited, one.path) == ([[2]], [True], False)
+    assert torch.equal(one.regions(), masks[:1])
+    assert control_of(made(), prompts, where, grid) is None
+
+
+def test_memory_reckons_with_what_is_taken_where_it_stays_on_the_device():
+    options = {"attention": "structure", "attention.blocks": [0.5, 1.0], "source_guidance_scale": 2.0, "draws": 3}
+    assert load_of(made(mode="inversion_free", **options), (4, 3, 8, 12)).taken == 0.5 * 3 * 2 * 3
+    assert load_of(made(mode="inversion_free"), (4, 3, 8, 12)).taken == 0
+    assert load_of(made(mode="inversion", attention="values"), (4, 3, 8, 12)).taken == 0
+
+
+@pytest.mark.parametrize(("options", "expected"), [
+    ({"mode": "inversion", "attention": "values"}, True),
+    ({"mode": "inversion", "attention": "anchor"}, False),
+    ({"mode": "inversion_free", "attention": "structure"}, False),
+    ({"mode": "inversion_free", "attention": "background"}, True),
+])  # fmt: skip
+def test_what_a_killed_edit_cannot_know_again_starts_it_anew(options, expected):
+    backbone = ToyBackbone()
+    prompts = {side: backbone.embed(BASE[side]) for side in ("source", "target")}
+    assert remembers(control_of(made(**options), prompts, Region(None, lambda: None), [1.0, 0.5, 0.0])) == expected

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowedit.config.compose import OPTIONS, compose, prompts, told
+from flowedit.config.compose import OPTIONS, compose, prompts, set_by_hand, told
 from flowedit.config.compose import options as choices
 from flowedit.config.schema import Settings
 from flowedit.evaluation.results.summary import REFERENCES
 from flowedit.messages import InputError, one_line
 from flowedit.pipeline.notices.unused import of_unused
-from flowedit.pipeline.plan import brief, network_evaluations, within
+from flowedit.pipeline.plan import brief, intervals, network_evaluations, within
 
 PER_CLIP = (*(name for name, option in OPTIONS.items() if option.role == "clip"), "caption")
 """Settings that each clip brings, whatever the method."""
@@ -34,6 +34,8 @@ class Method:
     """The mode or preset that it is of."""
     asked: bool = True
     """Whether a user named it: what all brings in is left out, with a notice, where it cannot do what is asked."""
+    before: Settings | None = None
+    """Its settings before a budget decided the steps, and what is counted in them."""
 
     @property
     def notices(self) -> list[str]:
@@ -54,14 +56,18 @@ class Method:
         if self.budget is None:
             return settings
         most = self.budget if isinstance(self.budget, int) else network_evaluations(self.budget._own(flags))
-        return within(settings, most)
+        return within(settings, most, self.by_hand(flags))
+
+    def by_hand(self, flags: Mapping[str, Any] | None = None) -> set[str]:
+        """The keys that a user or a clip set, which no budget changes."""
+        return set_by_hand(self.overrides, {**(flags or {}), **self.flags}.items())
 
     def _own(self, flags: Mapping[str, Any]) -> Settings:
         """Before any budget. Prompts of the method's own task, and a seed, which scenes bring, need no composing."""
         taken = "seed" in self.flags or any(text.startswith("seed=") for text in self.overrides)
         seed = {} if taken or type(flags.get("seed")) is not int else {"seed": flags["seed"]}
         other = any(key not in (*PER_CLIP, *seed) for key in flags) or told(flags) != self.settings.task
-        settings = compose({**flags, **self.flags}, self.overrides) if other else self.settings
+        settings = compose({**flags, **self.flags}, self.overrides) if other else self.before or self.settings
         own = {key: value for key, value in flags.items() if key in PER_CLIP}
         if "target_parts" in own:
             from flowedit.editors.spec import EDITORS  # imports torch, as what made the settings did
@@ -146,7 +152,26 @@ def equalise(chosen: Sequence[Method], budget: int | None = None) -> tuple[list[
     """
     most = network_evaluations(chosen[0].settings) if budget is None else budget
     like = chosen[0] if budget is None else budget
-    return able(chosen, lambda method: replace(method, budget=like, settings=within(method.settings, most)))
+
+    def paid(method: Method) -> Method:
+        settings = within(method.settings, most, method.by_hand())
+        return replace(method, budget=like, settings=settings, before=method.settings)
+
+    return able(chosen, paid)
+
+
+FEW = 4
+"""Fewer steps than these say little of a method."""
+
+
+def hurried(chosen: Sequence[Method]) -> list[str]:
+    """What users hear of the methods of whose steps their budget pays fewer than `FEW`."""
+    steps = {method.name: intervals(method.settings) for method in chosen if method.budget is not None}
+    few = [f"{name} ({count})" for name, count in steps.items() if 0 < count < FEW]
+    told = (
+        f"So many network evaluations pay fewer than {FEW} steps of {', '.join(few)}: their edits say little of them."
+    )
+    return [told] if few else []
 
 
 def able(chosen: Sequence[Method], turn: Callable[[Method], Method]) -> tuple[list[Method], Lost]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 from flowedit.backbones.presets import Load
 from flowedit.config.schema import Settings
+from flowedit.declare import options_of
 from flowedit.editors.spec import EDITORS, Counts, EditorSpec
 from flowedit.flow import schedule, windows
 from flowedit.flow.rows import calls, groups
@@ -166,10 +168,23 @@ def network_evaluations(settings: Settings) -> int:
     return brief(settings).cost
 
 
-def within(settings: Settings, budget: int) -> Settings:
+def at_steps(settings: Settings, steps: int, by_hand: Container[str] = ()) -> Settings:
+    """The settings at so many steps, with what else is counted in steps in proportion: of what there is, 1 at least.
+
+    What stands in `by_hand`, by its dotted key, was set by the user and is left as it is.
+    """
+    share, mode = steps / settings.steps, settings.mode
+    counts = [name for name, declared in options_of(type(mode)).items() if declared.counts_steps]
+    own = {name: getattr(mode, name) for name in counts if f"mode.{name}" not in by_hand}
+    scaled: dict[str, Any] = {name: max(1, int(share * count + 0.5)) for name, count in own.items() if count > 0}
+    return replace(settings, steps=steps, mode=replace(mode, **scaled) if scaled else mode)
+
+
+def within(settings: Settings, budget: int, by_hand: Container[str] = ()) -> Settings:
     """The settings with the fewest steps whose cost comes nearest to `budget` network evaluations from below.
 
-    Strength 0 runs none. Raises InputError for a budget that does not pay one step, and for a given grid of another
+    What counts steps goes with them, see `at_steps`; what stands in `by_hand` was set by the user, and stays. A
+    strength of 0 runs none. Raises InputError for a budget that does not pay one step, and for a given grid of another
     cost: its steps stand.
     """
     if settings.strength == 0:
@@ -180,7 +195,7 @@ def within(settings: Settings, budget: int) -> Settings:
         return settings
     best, most = None, 0
     for steps in range(1, MOST_STEPS + 1):
-        tried = replace(settings, steps=steps)
+        tried = at_steps(settings, steps, by_hand)
         cost = network_evaluations(tried)
         if cost > budget:
             break

@@ -65,6 +65,7 @@ def test_all_on_one_page_with_the_paper_and_what_each_is_good_at(tmp_path, comma
     left = "flowedit is left out: 3 network evaluations do not pay one step of flowedit"
     assert left in err
     assert left in page
+    assert re.search(r"pay fewer than 4 steps of [^:]*inversion_free \(1\)", page)
     assert mode_lines("flowedit").good_at.replace("'", "&#39;") not in page
     assert (tmp_path / "t.tex").read_bytes() == (tmp_path / "out" / "table.tex").read_bytes()
     with (tmp_path / "t.csv").open(encoding="utf-8") as file:

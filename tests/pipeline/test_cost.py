@@ -5,7 +5,7 @@ import pytest
 from edits import steered
 
 from flowedit.config.compose import compose
-from flowedit.evaluation.methods import equalise, methods, twins
+from flowedit.evaluation.methods import equalise, hurried, methods, twins
 from flowedit.pipeline.plan import intervals, make_grid, network_evaluations, within
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.run import load_backbone
@@ -83,6 +83,32 @@ def test_a_budget_buys_the_fewest_steps_that_use_it():
     assert within(given, network_evaluations(given)) is given
     with pytest.raises(ValueError, match="choose evaluations=own"):
         within(given, 7)
+
+
+def test_what_counts_steps_goes_with_the_steps_that_a_budget_buys():
+    flowdc, dynaedit, second = equalise(methods(["flowdc", "dynaedit", "flowdirector_v2"])[0], 48)[0]
+    published = compose({"mode": "flowdc"})
+    assert (published.steps, published.mode.decay_steps, published.mode.look_step) == (28, 7, 5)
+    assert (flowdc.settings.steps, flowdc.settings.mode.decay_steps, flowdc.settings.mode.look_step) == (10, 3, 2)
+    assert (dynaedit.settings.steps, dynaedit.settings.mode.select_steps) == (8, 1)  # 3 of 50 is half a step of 8
+    assert (second.settings.steps, second.settings.mode.fixed_noise_steps) == (4, 1)
+    for method in (flowdc, dynaedit, second):  # a clip's own options begin at the published ones again
+        assert method.on({"source": "a fox"}).mode == method.settings.mode
+        assert method.on({"source": "a fox"}).steps == method.settings.steps
+
+
+@pytest.mark.parametrize("by", [{"overrides": ["mode.decay_steps=7"]}, {"flags": {"mode.decay_steps": 7}}])
+def test_what_was_set_by_hand_stays_at_a_budget(by):
+    (method,), _ = equalise(methods(["flowdc"], **by)[0], 48)
+    assert (method.settings.mode.decay_steps, method.settings.mode.look_step) == (7, 2)
+    assert method.on({"source": "a fox"}).mode.decay_steps == 7
+
+
+def test_methods_of_which_a_budget_pays_few_steps_are_told():
+    chosen, _ = equalise(methods(["inversion_free", "sam_flow", "flowopt"])[0], 48)
+    (told,) = hurried(chosen)
+    assert "fewer than 4 steps of sam_flow (1), flowopt (2):" in told
+    assert hurried(methods(["inversion_free"], overrides=["steps=2"])[0]) == []  # nobody's budget
 
 
 def test_a_clip_brings_its_own_and_a_method_wins():

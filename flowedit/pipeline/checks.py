@@ -37,12 +37,7 @@ def check(settings: Settings, clip: Clip) -> Brief:
     made = brief(settings)
     if settings.source is None and made.reads_source:
         raise InputError("no source prompt: say what the clip shows (--source)")
-    check_words(settings)
-    check_kind(made)
-    check_region(made)
-    check_attention(made)
-    check_guidance(made)
-    check_difference(made)
+    check_brief(made)
     if settings.user_mask is not None and not Path(settings.user_mask).exists():
         raise FileMissingError(f"mask {settings.user_mask} does not exist: check its path")
     marks.check(settings.marks, clip.video.shown, len(clip.selection.indices))
@@ -50,6 +45,16 @@ def check(settings: Settings, clip: Clip) -> Brief:
     check_shape(clip)
     asked.check(settings)
     return made
+
+
+def check_brief(made: Brief) -> None:
+    """Raise InputError for what no backbone and no clip is needed to refuse: words, and what the editor cannot do."""
+    check_words(made.settings)
+    check_kind(made)
+    check_region(made)
+    check_attention(made)
+    check_guidance(made)
+    check_difference(made)
 
 
 def check_kind(made: Brief) -> None:

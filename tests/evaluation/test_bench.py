@@ -1,6 +1,7 @@
 """PocketBench: what it scores, that any number of processes gives the same rows, and what it refuses."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from flowedit.evaluation.bench import run as report
 from flowedit.evaluation.bench import scene
 from flowedit.evaluation.bench.score import BOX, USUAL_BOX, centred_box, iou, nearest, references, score, truth
+from flowedit.evaluation.datasets.sample import Scenes
 from flowedit.evaluation.methods import methods
 from flowedit.evaluation.options import evaluation
 from flowedit.evaluation.results import rows
@@ -253,6 +255,24 @@ def test_also_takes_quoted_values_and_the_last_mode():
     (_, other), _ = methods(["inversion"], ["mode=inversion mode=random_noise 'negative_prompt=a fox'"], FAST)
     assert other.name == "random_noise negative_prompt=a fox"
     assert other.settings.negative_prompt == "a fox"
+
+
+def test_what_cannot_make_a_kind_of_edit_is_left_out_or_refused_where_it_is_named():
+    scenes = Scenes(3, 1, ("replace", "remove"))
+    reason = "kind remove: attention to words needs target_words: those of the target prompt that name what is new"
+    named, _ = methods(["inversion_free", "flowanchor"], flags=FAST)
+    brought = [replace(method, asked=method.mode != "flowanchor") for method in named]
+    made, lost = report._check(brought, scenes, QUIET)
+    assert ([method.name for method in made], lost) == (["inversion_free"], {"flowanchor": reason})
+    with pytest.raises(ValueError, match=f"^{reason}$"):
+        report._check(named, scenes, QUIET)
+    assert report._check(named, Scenes(3, 1, ("replace",)), QUIET) == (named, {})
+
+
+def test_a_mask_that_a_method_does_not_take_is_told_before_a_scene_runs():
+    both, _ = methods(["inversion_free", "flowopt"], flags=FAST, overrides=["mask=attention"])
+    with pytest.raises(ValueError, match="kind replace: mode=flowopt takes no mask"):
+        report._check(both, Scenes(3, 1, ("replace",)), QUIET)
 
 
 def test_a_backbone_of_another_world_is_refused(command, backbone_2b, tmp_path):

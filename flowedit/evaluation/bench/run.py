@@ -12,7 +12,19 @@ import numpy as np
 from rich.console import RenderableType
 
 from flowedit.evaluation import files
-from flowedit.evaluation.bench.scene import EDIT, SOURCE, STRANGE, TRUTH, SceneSpec, Verdict, scene_jobs, vocabulary_of
+from flowedit.evaluation.bench.scene import (
+    EDIT,
+    SOURCE,
+    STRANGE,
+    TRUTH,
+    SceneSpec,
+    Verdict,
+    of_scene,
+    scene_jobs,
+    task_of,
+    true_edit,
+    vocabulary_of,
+)
 from flowedit.evaluation.bench.show import agreement, confusion, examples
 from flowedit.evaluation.datasets.sample import Scenes
 from flowedit.evaluation.engine import drive, pools
@@ -30,7 +42,7 @@ from flowedit.evaluation.results.summary import FLOOR
 from flowedit.media.footage import open_footage
 from flowedit.messages import FileError, InputError
 from flowedit.pipeline.api import Editor
-from flowedit.pipeline.checks import check_editor
+from flowedit.pipeline.checks import check_brief, check_editor
 from flowedit.pipeline.plan import brief, make_grid
 from flowedit.pocket import KINDS
 from flowedit.types import Monitor
@@ -89,7 +101,7 @@ def report(
     scenes = Scenes(options.first_seed, options.scenes, options.kinds or tuple(KINDS))
     if json is not None:
         _check_copy(Path(json))
-    chosen, unable = _check(chosen, monitor)
+    chosen, unable = _check(chosen, scenes, monitor)
     lost |= unable
     out = OUT if options.out is None else Path(options.out)
     with open_store(out) as store:
@@ -118,8 +130,11 @@ def bench_tables(made: Bench) -> Iterator[RenderableType]:
     yield from _more(made)
 
 
-def _check(chosen: Sequence[Method], monitor: Monitor) -> tuple[list[Method], Lost]:
-    """Refuse what a bench cannot run before it runs, and notice the options without effect."""
+def _check(chosen: Sequence[Method], scenes: Scenes, monitor: Monitor) -> tuple[list[Method], Lost]:
+    """Refuse what a bench cannot run before it runs, by each kind of edit, and notice the options without effect.
+
+    What cannot make one of the kinds is left out of all, or refused if it was named: means are of the same scenes.
+    """
     first = chosen[0].settings
     if len({(method.settings.backbone, method.settings.runtime) for method in chosen}) > 1:
         raise InputError("all methods of a bench share one backbone and runtime: set them once, and not in --also")
@@ -128,8 +143,17 @@ def _check(chosen: Sequence[Method], monitor: Monitor) -> tuple[list[Method], Lo
     backbone = Editor(settings=first).backbone
     vocabulary_of(backbone)
 
+    seed = scenes.first_seed  # the scenes of one kind differ in nothing that is looked at here
+    true = {kind: true_edit(seed, kind, backbone) for kind in scenes.kinds}
+
     def checked(method: Method) -> Method:
-        check_editor(brief(method.settings), len(make_grid(method.settings, backbone)) - 1)
+        for kind in scenes.kinds:
+            made = brief(of_scene(method.on(task_of(kind)), true[kind], seed))
+            try:
+                check_brief(made)
+                check_editor(made, len(make_grid(made.settings, backbone)) - 1)
+            except InputError as error:
+                raise InputError(f"kind {kind}: {error}") from error
         return method
 
     ours, lost = able(chosen, checked)

@@ -22,7 +22,7 @@ from flowedit.messages import InputError
 from flowedit.metrics.preference import preference
 from flowedit.pipeline.api import Editor
 from flowedit.pipeline.plan import native_size, network_evaluations
-from flowedit.pocket import Vocabulary, edit
+from flowedit.pocket import Edit, Vocabulary, edit
 from flowedit.types import Backbone, Monitor, Side
 
 FPS = Fraction(8)
@@ -52,6 +52,31 @@ class Verdict(NamedTuple):
     nearest: str
 
 
+def task_of(kind: str) -> dict[str, str]:
+    """What a kind of edit brings to the settings of a method."""
+    return {"task": TASKS.get(kind, "replace")}
+
+
+def true_edit(seed: int, kind: str, backbone: Backbone) -> Edit:
+    """The scene of a seed and its true edit, in the backbone's size and what it learned."""
+    return edit(seed, kind, native_size(backbone.spec), backbone.spec.trained_frames, vocabulary_of(backbone))
+
+
+def of_scene(settings: Settings, true: Edit, seed: int) -> Settings:
+    """The settings with the captions, words, seed and size of a scene."""
+    return replace(
+        settings,
+        source=true.source.caption,
+        target=true.target.caption,
+        source_words=", ".join(true.source_words),
+        target_words=", ".join(true.target_words),
+        seed=seed,
+        size=f"{true.source.frames.shape[2]}x{true.source.frames.shape[1]}",
+        composite=False,
+        cuts="none",
+    )
+
+
 def scene_jobs(
     methods: Sequence[Method], first_seed: int, scenes: int, kinds: Sequence[str]
 ) -> list[tuple[SceneSpec, Job]]:
@@ -62,7 +87,7 @@ def scene_jobs(
     checkpoint = weights(methods[0].settings)
     runtime = job_settings(methods[0].settings)["runtime"]
     jobs = []
-    settled = {(kind, m.name): m.on({"task": TASKS.get(kind, "replace")}) for kind in kinds for m in methods}
+    settled = {(kind, m.name): m.on(task_of(kind)) for kind in kinds for m in methods}
     for seed in range(first_seed, first_seed + scenes):
         for kind in kinds:
             for method in (None, *methods):
@@ -112,8 +137,7 @@ def _truth(seed: int, kind: str, backbone: Backbone) -> Truth:
     def through(frames: np.ndarray) -> np.ndarray:
         return _frames(backbone, backbone.encode(frames), len(frames))
 
-    learned = vocabulary_of(backbone)
-    true = edit(seed, kind, native_size(backbone.spec), backbone.spec.trained_frames, learned)
+    learned, true = vocabulary_of(backbone), true_edit(seed, kind, backbone)
     return truth(true, learned, through, backbone.spec.frames_per_latent, backbone.spec.latent_size)
 
 
@@ -135,17 +159,7 @@ STRANGE = "is no checkpoint of the pocket world: the true edits of its clips are
 
 def _edited(settings: Settings, editor: Editor, seed: int, reference: Truth) -> tuple[np.ndarray, dict[str, float]]:
     true = reference.edit
-    settings = replace(
-        settings,
-        source=true.source.caption,
-        target=true.target.caption,
-        source_words=", ".join(true.source_words),
-        target_words=", ".join(true.target_words),
-        seed=seed,
-        size=f"{true.source.frames.shape[2]}x{true.source.frames.shape[1]}",
-        composite=False,
-        cuts="none",
-    )
+    settings = of_scene(settings, true, seed)
     result = editor.edit_frames(true.source.frames, fps=FPS, settings=settings)
     costs = {
         "network_evaluations": float(result.run["network_evaluations"]),

@@ -9,6 +9,7 @@ from flowedit.config.compose import OPTIONS, compose, prompts, set_by_hand, told
 from flowedit.config.compose import options as choices
 from flowedit.config.schema import Settings
 from flowedit.evaluation.results.summary import REFERENCES
+from flowedit.language import grammar, rewrite
 from flowedit.messages import InputError, one_line
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief, intervals, network_evaluations, within
@@ -69,12 +70,46 @@ class Method:
         other = any(key not in (*PER_CLIP, *seed) for key in flags) or told(flags) != self.settings.task
         settings = compose({**flags, **self.flags}, self.overrides) if other else self.before or self.settings
         own = {key: value for key, value in flags.items() if key in PER_CLIP}
-        if "target_parts" in own:
-            from flowedit.editors.spec import EDITORS  # imports torch, as what made the settings did
-
-            takes = EDITORS[settings.mode.name].parts != "none"  # the clip brings them for the methods that take them
-            own["target_parts"] = prompts(own["target_parts"]) if takes else None
+        if "target_parts" in own or own.get("instruction") is not None:
+            own["target_parts"] = parts_for(self, own)
         return replace(settings, **seed, **own)
+
+
+def parts_for(method: Method, flags: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """A clip's parts of the target as the method takes them: those that were given, or the instruction's; else None.
+
+    Given ones whose last is the target grow to it, and are for a method that takes such; others are a change each.
+    """
+    from flowedit.editors.spec import EDITORS  # imports torch, as what made the settings did
+
+    kind, source, instruction = EDITORS[method.settings.mode.name].parts, flags.get("source"), flags.get("instruction")
+    if kind == "none":
+        return None
+    given = prompts(flags.get("target_parts"))
+    grows = given is not None and given[-1] == str(flags.get("target") or "").strip()
+    if given and (grows == (kind == "cumulative") or (len(given) == 1 and not grows)):
+        return given
+    if instruction is None or not source:
+        return None
+    return rewrite.parts(grammar.parse(str(instruction)), str(source), cumulative=kind == "cumulative") or None
+
+
+def unfit_parts(chosen: Sequence[Method], flags: Mapping[str, Any]) -> list[str]:
+    """What users hear of the parts of the target that a clip brings and that are not as a method takes them."""
+    from flowedit.editors.spec import EDITORS  # imports torch, as what made the settings did
+
+    given = prompts(flags.get("target_parts"))
+    takes = {
+        "alone": "a prompt for each change alone",
+        "cumulative": "prompts with one change more each, the last of them the target",
+    }
+    told = []
+    for method in chosen if given else ():
+        made, kind = parts_for(method, flags), EDITORS[method.settings.mode.name].parts
+        instead = "and has none" if made is None else "which the instruction gives it"
+        if kind != "none" and made != given:
+            told.append(f"{method.name} leaves target_parts out: it takes {takes[kind]}, {instead}")
+    return told
 
 
 ALL = "all"

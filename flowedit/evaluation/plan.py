@@ -10,7 +10,18 @@ from flowedit.config.schema import Settings
 from flowedit.evaluation.datasets.sample import Dataset, Sample
 from flowedit.evaluation.edit_job import edit_job
 from flowedit.evaluation.engine.job import Job
-from flowedit.evaluation.methods import PER_CLIP, Lost, Method, able, cannot, equalise, left_out, methods, twins
+from flowedit.evaluation.methods import (
+    PER_CLIP,
+    Lost,
+    Method,
+    able,
+    cannot,
+    equalise,
+    left_out,
+    methods,
+    twins,
+    unfit_parts,
+)
 from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.results.summary import REFERENCES, UNEDITED
 from flowedit.evaluation.sweeps.lattice import Lattice, lattices, points, swept
@@ -136,11 +147,16 @@ def metrics(options: EvaluationOptions) -> tuple[str, ...]:
 def complete(dataset: Dataset, chosen: Sequence[Method], monitor: Monitor, ask: bool = True) -> Dataset:
     """The dataset with the prompts of what is given as an instruction, the same for every method.
 
-    Without `ask` no vision-language model is run, and plain prompts stand where it would be. Raises ConnectionError
-    for such a model that cannot be had; an instruction that cannot be carried out is the problem of its sample.
+    Told are parts of the target that a method does not take as they are given. Without `ask` no vision-language model
+    is run, and plain prompts stand where it would be. Raises ConnectionError for such a model that cannot be had; an
+    instruction that cannot be carried out is the problem of its sample.
     """
     with Captions(monitor, ask) as captions:
-        return replace(dataset, samples=tuple(_completed(sample, chosen, captions) for sample in dataset.samples))
+        samples = tuple(_completed(sample, chosen, captions) for sample in dataset.samples)
+    told = (text for sample in samples if sample.problem is None for text in unfit_parts(chosen, sample.flags))
+    for text in dict.fromkeys(told):
+        monitor.notice(text)
+    return replace(dataset, samples=samples)
 
 
 def _completed(sample: Sample, chosen: Sequence[Method], captions: Captions) -> Sample:

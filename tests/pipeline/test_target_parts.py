@@ -1,16 +1,20 @@
 """Parts of the target, masks and rows of results: from every edge to the editor, and what is refused before a model."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
 
 import flowedit
 from flowedit.config import compose, edit_file
-from flowedit.evaluation.methods import methods
+from flowedit.evaluation.datasets.sample import Dataset, Sample
+from flowedit.evaluation.methods import equalise, methods, parts_for, unfit_parts
+from flowedit.evaluation.plan import complete
 from flowedit.media import probe, reader
 from flowedit.messages import InputError
 from flowedit.pipeline.checks import check_kind
-from flowedit.pipeline.plan import brief
+from flowedit.pipeline.plan import brief, network_evaluations
 from flowedit.pipeline.prompts import instruction
 from flowedit.types import QUIET
 
@@ -120,9 +124,44 @@ def test_words_alone_refuse_no_editor_that_takes_no_mask():
 
 def test_in_a_comparison_parts_go_to_the_methods_that_take_them():
     clip = {"source": CAPTION, "target": BOTH, "target_parts": f"{ONE}|{TWO}"}
-    free, split = methods(["inversion_free", "splitflow"])
+    (free, split), _ = methods(["inversion_free", "splitflow"])
     assert free.on(clip).target_parts is None
     assert split.on(clip).target_parts == (ONE, TWO)
+
+
+def test_in_a_comparison_an_instruction_is_split_for_each_method_as_it_takes_it():
+    sample = Sample(
+        "a", "edit", "", Path("a.mp4"), None, {"source": CAPTION, "instruction": TEXT}, *[None] * 3, (), None
+    )
+    chosen, _ = equalise(methods(["splitflow", "flowdc", "inversion_free"])[0], 48)
+    (made,) = complete(Dataset("a", (sample,)), chosen, QUIET).samples
+    settled = {method.name: method.on(made.flags) for method in chosen}
+    assert {name: each.target_parts for name, each in settled.items()} == {
+        "splitflow": (ONE, TWO), "flowdc": (ONE, BOTH), "inversion_free": None,
+    }  # fmt: skip
+    costs = {name: network_evaluations(each) for name, each in settled.items()}
+    assert all(40 <= cost <= 48 for cost in costs.values()), costs
+    assert settled["splitflow"].steps < chosen[0].settings.steps  # its parts are paid for out of the same budget
+
+
+@pytest.mark.parametrize(
+    ("given", "instruction", "alone", "growing"),
+    [
+        ((ONE, TWO), None, (ONE, TWO), None),
+        ((ONE, BOTH), None, None, (ONE, BOTH)),
+        ((ONE, TWO), TEXT, (ONE, TWO), (ONE, BOTH)),
+        ((ONE, BOTH), TEXT, (ONE, TWO), (ONE, BOTH)),
+        ((ONE,), None, (ONE,), (ONE,)),  # one change, and then the target
+    ],
+)
+def test_in_a_comparison_given_parts_go_to_the_kind_that_they_are(given, instruction, alone, growing):
+    clip = {"source": CAPTION, "target": BOTH, "target_parts": given, "instruction": instruction}
+    chosen, _ = methods(["splitflow", "flowdc", "inversion_free"])
+    assert [parts_for(method, clip) for method in chosen] == [alone, growing, None]
+    end = "and has none" if instruction is None else "which the instruction gives it"
+    told = {"splitflow": alone != given, "flowdc": growing != given}
+    assert [text.split()[0] for text in unfit_parts(chosen, clip)] == [name for name, unfit in told.items() if unfit]
+    assert all(text.endswith(end) for text in unfit_parts(chosen, clip))
 
 
 FAST = {"size": "48x32", "frames": 5, "steps": 2, "strength": 1.0, "cuts": "none", "runtime.device": "cpu"}

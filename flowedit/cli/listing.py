@@ -71,11 +71,11 @@ def _presets() -> Iterator[tuple[str, ...]]:
 
 
 def _with_good_at(mode: str, about: str) -> str:
-    """What a mode is, with its paper where its file says it, and what it is good at."""
-    from flowedit.config.mode_lines import GOOD_AT, mode_lines
+    """What a mode is, with its paper where its file says it, and what that says it is good at."""
+    from flowedit.config.mode_lines import mode_lines
 
     lines = mode_lines(mode)
-    return (lines.what or about) + (f" {GOOD_AT}{lines.good_at}" if lines.good_at else "")
+    return (lines.what or about) + (f" Said to be good at: {lines.good_at}" if lines.good_at else "")
 
 
 def _backbones() -> Iterator[tuple[str, ...]]:

@@ -29,4 +29,4 @@ def test_the_lists_show_both_lines(command):
     shown = "".join(command("list", what)[1] for what in ("editors", "presets"))
     for mode in compose.options("mode"):
         assert mode_lines(mode).what in shown
-        assert mode_lines(mode).good_at in shown
+        assert f"Said to be good at: {mode_lines(mode).good_at}" in shown

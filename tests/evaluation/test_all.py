@@ -62,6 +62,7 @@ def test_all_on_one_page_with_the_paper_and_what_each_is_good_at(tmp_path, comma
     assert {"inversion_free", "inversion", "random_noise", "flowalign"} <= set(made)
     for mode in set(made) - {"unedited"}:
         assert mode_lines(mode).good_at.replace("'", "&#39;") in page
+    assert "what its publication claims; none of it was measured here" in page
     left = "flowedit is left out: 3 network evaluations do not pay one step of flowedit"
     assert left in err
     assert left in page

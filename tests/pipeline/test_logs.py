@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import platform
 from typing import ClassVar
 
 import cv2
@@ -234,10 +235,35 @@ def test_tensorboard_itself_reads_what_is_written(editor, clip_file, tmp_path):
     assert events.Tags()["images"] == ["shot-001.png"]
 
 
+def test_what_may_be_sent_says_nothing_of_where_files_lie(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "mask.png").touch()
+    folder = str(tmp_path / "secret" / "weights")
+    settings = {
+        "clip": str(tmp_path / "secret" / "fox.mp4"), "user_mask": "films/mask.png", "out": "../there",
+        "box": "1,2,3,4", "source": "/imagine a fox", "caption": "owner/model", "steps": 5, "save": None,
+        "backbone": {"path": folder, "repository": "zai-org/CogVideoX-2b"}, "runtime": {"cache": "~/kept"},
+    }  # fmt: skip
+    notices = [f"{folder} holds no text encoder", f"{settings['clip']} has no sound"]
+    cut, told = loggers.unplaced({"settings": settings, "notices": notices})
+    assert cut == settings | {
+        "clip": "fox.mp4", "user_mask": "mask.png", "out": "there", "runtime": {"cache": "kept"},
+        "backbone": {"path": "weights", "repository": "zai-org/CogVideoX-2b"},
+    }  # fmt: skip
+    assert told == ["weights holds no text encoder", "fox.mp4 has no sound"]
+    assert settings["backbone"]["path"] == folder
+
+
 @pytest.mark.slow
 def test_weights_and_biases_stays_offline(editor, clip_file, tmp_path):
     pytest.importorskip("wandb")
     done = editor.edit(clip_file, log="wandb", out=tmp_path / "o")
     (run,) = (done.folder / "edit_logs" / "wandb").iterdir()
     assert run.name.startswith("offline-run-")
-    assert [path for path in run.glob("*.wandb") if path.stat().st_size]
+    (log,) = run.glob("*.wandb")
+    assert log.stat().st_size
+    kept = log.read_bytes()  # what `wandb sync` sends
+    assert b"inversion_free" in kept  # the settings are there, and
+    for private in (str(tmp_path), str(clip_file.parent), platform.node()):
+        assert private.encode() not in kept

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import yaml
 
+from flowedit.config.compose import WRITTEN
 from flowedit.machine import muted
 
 
@@ -51,23 +52,63 @@ class TensorBoard:
         self._writer.close()
 
 
+def unplaced(run: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The settings and the notices of run.yaml with the paths of this machine cut to their last names."""
+    cut: dict[str, str] = {}
+
+    def shown(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        made = {}
+        for key, value in values.items():
+            if isinstance(value, Mapping):
+                made[key] = shown(value, f"{prefix}{key}.")
+            elif isinstance(value, str) and WRITTEN.get(prefix + key) == "text" and _lies_here(value):
+                made[key] = cut[value] = Path(value).name
+            else:
+                made[key] = value
+        return made
+
+    settings, notices = shown(run["settings"], ""), list(run["notices"])
+    for path in sorted(cut, key=len, reverse=True):  # a folder after the files in it
+        notices = [text.replace(path, cut[path]) for text in notices]
+    return settings, notices
+
+
+def _lies_here(text: str) -> bool:
+    """Whether a text is a path of this machine, and no name of a model hub."""
+    path = Path(text).expanduser()
+    return path.is_absolute() or text.startswith(".") or (len(path.parts) > 1 and path.exists())
+
+
 class WeightsAndBiases:
-    """A run of Weights & Biases in a folder, for `wandb sync` later; with `online` it is sent at once."""
+    """A run of Weights & Biases in a folder, for `wandb sync` later; with `online` it is sent at once.
+
+    It says nothing of this machine: neither where files lie nor its name and command line.
+    """
 
     def __init__(self, folder: Path, name: str, run: Mapping[str, Any], online: bool = False) -> None:
         with muted():
             import wandb
 
             folder.mkdir(parents=True, exist_ok=True)
+            settings, notices = unplaced(run)
             self._wandb = wandb
             self._run = wandb.init(
                 project="flowedit",
                 name=name,
                 dir=str(folder),
-                config=dict(run["settings"]),
-                notes="\n".join(run["notices"]) or None,
+                config=settings,
+                notes="\n".join(notices) or None,
                 mode="online" if online else "offline",
-                settings=wandb.Settings(silent=True, console="off", disable_code=True, disable_git=True),
+                settings=wandb.Settings(
+                    silent=True,
+                    console="off",
+                    disable_code=True,
+                    disable_git=True,
+                    x_disable_meta=True,
+                    x_disable_stats=True,
+                    x_disable_machine_info=True,
+                    host="",
+                ),
             )
         self._folder = folder
 

@@ -57,7 +57,7 @@ def unplaced(run: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     cut: dict[str, str] = {}
 
     def shown(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-        made = {}
+        made: dict[str, Any] = {}
         for key, value in values.items():
             if isinstance(value, Mapping):
                 made[key] = shown(value, f"{prefix}{key}.")

@@ -5,8 +5,7 @@ import math
 import cv2
 import numpy as np
 import pytest
-from test_evaluate import FEW, FOX
-from test_sweep import PROMPTS
+from fox_edits import FEW, FOX, PROMPTS
 
 from flowedit.config import compose
 from flowedit.evaluation.cycle import back

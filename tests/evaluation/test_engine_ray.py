@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jobs
 import pytest
-from test_evaluate import COSTS, dataset
+from fox_edits import COSTS, dataset
 
 from flowedit.evaluation.engine import drive, pools
 from flowedit.evaluation.engine.job import Job

@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 import torch
 import yaml
 from conftest import write_clip
+from fox_edits import COSTS, FEW, FOX, ROOT, ROW, dataset
 
 from flowedit.evaluation import gather
 from flowedit.evaluation.results import rows
@@ -20,16 +20,6 @@ from flowedit.evaluation.results.rows import JOB
 from flowedit.evaluation.results.summary import UNEDITED
 from flowedit.media import probe, reader
 
-ROOT = Path(__file__).resolve().parents[2]
-FOX = ROOT / "examples" / "fox.mp4"
-FEW = ["steps=2", "strength=1", "runtime.dtype=bfloat16", "runtime.device=cpu"]
-ROW = {
-    "clip": "fox.mp4",
-    "source": "a fox moves right over green grass",
-    "target": "a panda moves right over green grass",
-    "source_words": "fox",
-    "target_words": "panda",
-}
 OFFLINE = {
     "psnr",
     "ssim",
@@ -40,17 +30,6 @@ OFFLINE = {
     "temporal_flicker",
     "target_preference",
 }
-COSTS = {"network_evaluations", "token_evaluations", "seconds", "peak_memory_mib"}
-
-
-def dataset(folder, *extra):
-    """A list of edits of the fox beside it: the whole row, and each of `extra` laid over it."""
-    folder.mkdir(exist_ok=True)
-    shutil.copy(FOX, folder / "fox.mp4")
-    shutil.copy(ROOT / "examples" / "fox_mask.mp4", folder / "mask.mp4")
-    made = [{**ROW, "score_mask": "mask.mp4"}, *({**ROW, "edit": f"e{i}", **row} for i, row in enumerate(extra))]
-    (folder / "edits.yaml").write_text(yaml.safe_dump(made), encoding="utf-8")
-    return folder / "edits.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from test_evaluate import COSTS, dataset
+from fox_edits import COSTS, dataset
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from test_evaluate import FOX, ROW
+from fox_edits import FOX, ROW
 
 from flowedit.evaluation.edit_job import SHARED, costs
 from flowedit.pipeline import resume, run

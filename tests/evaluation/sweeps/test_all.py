@@ -4,8 +4,7 @@ import csv
 import re
 
 import pytest
-from test_evaluate import FEW, FOX
-from test_sweep import PROMPTS
+from fox_edits import FEW, FOX, PROMPTS
 
 from flowedit.config import compose
 from flowedit.config.mode_lines import mode_lines

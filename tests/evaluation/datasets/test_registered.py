@@ -20,7 +20,7 @@ from flowedit.metrics.catalogue import METRICS, Metric, column_order, default_na
 from flowedit.metrics.part import Stretch, Tools
 from flowedit.types import QUIET
 
-FOX = Path(__file__).resolve().parents[2] / "examples" / "fox.mp4"
+FOX = Path(__file__).resolve().parents[3] / "examples" / "fox.mp4"
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from test_evaluate import FEW, FOX, ROW, dataset
+from fox_edits import FEW, FOX, PROMPTS, dataset
 
 from flowedit.evaluation import places
 from flowedit.evaluation.results import rows
@@ -12,12 +12,6 @@ from flowedit.evaluation.results.summary import UNEDITED
 from flowedit.evaluation.sweeps import edit as sweep
 from flowedit.media.footage import open_footage
 from flowedit.metrics.catalogue import METRICS, Metric
-
-PROMPTS = [
-    part
-    for key in ("source", "target", "source_words", "target_words")
-    for part in (f"--{key.replace('_', '-')}", ROW[key])
-]
 
 
 def test_points_are_named_by_what_varies():

@@ -18,7 +18,7 @@ from flowedit.media.mask_file import read_mask_frames
 from flowedit.pocket import edit, scene
 from flowedit.pocket.world import Spec, Thing
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SIZE = (32, 48)
 SHOWN = {"source": "a dog on grass", "target": "a fox on grass", "source_words": "dog", "target_words": "fox"}
 

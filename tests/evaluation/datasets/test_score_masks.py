@@ -12,7 +12,7 @@ from flowedit.evaluation.results import rows
 from flowedit.media import probe, reader
 from flowedit.media.writer import Writer
 
-CASES = Path(__file__).parents[1] / "data" / "cases"
+CASES = Path(__file__).parents[2] / "data" / "cases"
 ROW = {
     "clip": "plain.mp4",
     "source": "a fox moves right over green grass",

@@ -194,5 +194,5 @@ def test_a_row_of_results_is_written_beside_the_edit_and_goes_with_it(backbone_2
 
 
 def test_a_method_whose_clips_may_bring_parts_is_not_said_to_lack_them():
-    (split,) = methods([], ["mode=splitflow mode.merge=average"])
+    (split,), _ = methods([], ["mode=splitflow mode.merge=average"])
     assert split.notices == []

@@ -94,7 +94,7 @@ def _of_quality(settings: Settings, usual: Settings, flags: Mapping[str, Any]) -
     asked = {"quality": settings.quality.name, "quality.share": settings.quality.share, "strength": settings.strength}
     other = settings.quality != usual.quality and compose({**flags, **asked}).steps != settings.steps
     if other or isinstance(settings.quality, OverruledQuality):
-        yield f"quality={settings.quality.name} has no effect: steps={settings.steps} is set"
+        yield f"quality={settings.quality.name} does not choose the steps: steps={settings.steps} is set"
 
 
 def _of_edit_strength(made: Brief) -> Iterator[str]:

@@ -37,7 +37,8 @@ def dvrf(inputs: EditorInputs, options: DVRFOptions) -> Tensor:
     def flow(i: int, t: float, z: Tensor) -> Tensor:
         coupling = options.coupling_end * i / total
         q = interpolate(x, inputs.noise(i, 0), t)
-        v = target(q + (1.0 - t + coupling * t) * (z - x), t) - source(q, t)
+        u_src = source(q, t)  # first: a control of attention shows it to the target
+        v = target(q + (1.0 - t + coupling * t) * (z - x), t) - u_src
         if options.pull:
             v = v + (1.0 - coupling) * (z - x)
         return v if sizes is None else sizes[i] / (t - inputs.grid[i + 1]) * v

@@ -520,3 +520,27 @@ def test_a_stop_passes_through():
     for name in STRAIGHT:
         with pytest.raises(Stop, match="step 1 of"):
             run(name, callback=stop)
+
+
+@pytest.mark.parametrize("name", ["splitflow", "flowdc"])
+def test_a_callback_is_shown_the_velocities_of_the_whole_target_at_the_step_s_own_time(name):
+    """Not those of a part of it, nor those of a look ahead."""
+    parts = {"target_parts": ["a big fox runs", "a red panda runs"], "draws": 1}
+    options = (
+        {"mode.merge": "average", "mode.split_steps": 2} if name == "splitflow" else {"mode.side_by_side_steps": 2}
+    )
+    settings, heard, evaluated = compose.compose(BASE | parts | options | {"mode": name}), [], {}
+
+    class Noted(ToyBackbone):
+        def velocity(self, prompt, *more):
+            own = super().velocity(prompt, *more)
+            return lambda z, t: evaluated.setdefault((prompt.prompt, t), own(z, t))
+
+    x = torch.randn((1, 3, 3, 16, 24), generator=torch.Generator().manual_seed(0))
+    steered(settings, Noted(), x, callback=lambda step: heard.append(step))
+    assert len(heard) == 5
+    for i, step in enumerate(heard):
+        assert step.velocities["source"] is evaluated[BASE["source"], step.t]
+        split = name == "splitflow" and i < 2
+        assert ("target" in step.velocities) != split
+        assert split or step.velocities["target"] is evaluated[BASE["target"], step.t]

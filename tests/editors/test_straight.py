@@ -9,12 +9,12 @@ from edits import steered
 from fields import Gaussian, ToyBackbone, noises
 
 from flowedit.config import compose
+from flowedit.editors.common import stretched
 from flowedit.editors.corrections import amplified, in_turn
 from flowedit.editors.spec import EDITORS, EditorInputs
 from flowedit.editors.straight.dvrf import rates
 from flowedit.editors.straight.flowdc import LOOK, weakened
 from flowedit.editors.straight.splitflow import aggregated, projected
-from flowedit.editors.straight.streamgve import stretched
 from flowedit.masks.shapes import grow
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief

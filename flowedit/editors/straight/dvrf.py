@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flowedit.declare import option
-from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is
+from flowedit.editors.spec import EDITORS, EditorInputs, EditorSpec, ModeOptions, as_it_is, both_sides
 from flowedit.editors.straight.walk import walk
 from flowedit.flow.rectify import interpolate
 from flowedit.tensors import Tensor
@@ -63,17 +63,13 @@ def rates(grid: Sequence[float]) -> list[float]:
     return [2.2 * ((gap / 1.6 - gap / 4) * hump + gap / 4 * x) for x, hump in zip(places, humps, strict=True)]
 
 
-def _cost(options: DVRFOptions, counts: Counts) -> int:
-    return counts.steps * (counts.source + counts.target)
-
-
 EDITORS.add(
     "dvrf",
     EditorSpec(
         about="coupled to the source more and more, with a pull back to it (Delta Velocity Rectified Flow)",
         options=DVRFOptions,
         run=dvrf,
-        cost=_cost,
+        cost=both_sides,
         clean=as_it_is,
         recalls=lambda options, steps: (),
         difference=True,

@@ -30,7 +30,7 @@ ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has t
     *("mode.times", "mode.reconstruction", "mask.user"),
     *("source", "target", "instruction", "caption"),
     "mode.preset",  # a name for run.yaml
-    "mode.row",  # says what is written beside the edit; tested in test_straight
+    "mode.row",  # says what is written beside the edit; tested in test_straight_rules
     "task",  # chooses other settings; which words it takes is tested in test_run
 }
 

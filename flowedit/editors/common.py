@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from flowedit.flow.guidance import TINY as TINY
 from flowedit.flow.host import on_host as on_host
 from flowedit.tensors import Tensor, torch
 from flowedit.types import Callback, Mask, Step
@@ -30,6 +31,12 @@ def blend(z: Tensor, outside: Tensor, mask: Tensor | None, grid: Sequence[float]
         return z
     share = (grid[step] - grid[step + 1]) / grid[0]
     return torch.lerp(outside, z, mask.to(z.dtype) ** share)
+
+
+def stretched(x: Tensor) -> Tensor:
+    """(x - min x) / (max x - min x), each over its whole row: (B, C, F, H, W) to [0, 1]; 0 where all are equal."""
+    low, high = x.amin((1, 2, 3, 4), keepdim=True), x.amax((1, 2, 3, 4), keepdim=True)
+    return (x - low) / (high - low).clamp_min(TINY)
 
 
 def counted(callback: Callback, offset: int, total: int) -> Callback:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from einops import reduce
 
+from flowedit.editors.common import TINY, stretched
 from flowedit.messages import InputError
 from flowedit.tensors import F, Tensor
 
@@ -16,9 +17,6 @@ Decoupling = Callable[[Tensor], Tensor]
 
 LENGTH = 21
 """Latent frames of the clips whose flow `amplified` takes as it is strong by itself: Wan's 81 frames."""
-
-TINY = 1e-12
-"""Keeps a site whose source velocity is zero from dividing by zero; the papers do not say their own."""
 
 
 def direction_aware(alpha: float, patch: int = 1) -> Correction:
@@ -53,9 +51,7 @@ def amplified(gamma: float) -> Correction:
 
     def correct(flow: Tensor, source: Tensor) -> Tensor:
         strength = gamma * math.log(flow.shape[2]) / math.log(LENGTH)
-        mean = flow.mean(1, keepdim=True)
-        low, high = mean.amin(), mean.amax()
-        return flow * (1.0 + strength * (mean - low) / (high - low + TINY))
+        return flow * (1.0 + strength * stretched(flow.mean(1, keepdim=True)))
 
     return correct
 

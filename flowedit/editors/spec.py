@@ -81,6 +81,11 @@ def one_way(options: Any, counts: Counts) -> int:
     return counts.steps * counts.target
 
 
+def both_sides(options: Any, counts: Counts) -> int:
+    """The cost of one velocity of each side for every interval of the grid."""
+    return counts.steps * (counts.source + counts.target)
+
+
 def along_the_path(options: Any, step: Step) -> Tensor:
     """The clean latent that a state on the path foresees, x = z - t u, by the last velocity of the target."""
     u = step.velocities.get("target", step.velocities.get("source"))

@@ -88,7 +88,9 @@ def brief(settings: Settings) -> Brief:
         texts: dict[Side, str] = {"source": settings.source_words, "target": settings.target_words}
         seen = [side for side in editor.sides if side == "target" or reads_source]
         sides = {side: text for side, text in texts.items() if side in seen and words.phrases(text)}
-    # V_fid + s V_steer of FlowSlider (arXiv 2604.02088): u(p, src) - u(q, src) and g [u(p, tgt) - u(p, src)].
+    # After FlowSlider (arXiv 2604.02088), V_fid + s V_steer. Ours: V_fid = u(p, src) - u(q, src) without guidance, and
+    # V_steer = g [u(p, tgt) - u(p, src)]. There all three are guided alike, so that s = 1 is FlowEdit; here s = 1 is
+    # FlowAlign's rule without its pull.
     pull = settings.edit_strength if reads_source else None
     scales: dict[Side, tuple[float, ...]] = {
         "source": (settings.source_guidance_scale if pull is None else 1.0,),

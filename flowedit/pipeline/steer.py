@@ -224,7 +224,7 @@ def run_editor(
         callback=listener.callback(brief),
         report=report,
         memory=steps.memory,
-        parts=tuple(listener.noted("target", each) for each in parts),
+        parts=tuple(listener.passed_over(each) for each in parts),
         keep=keep,
     )
     try:
@@ -278,12 +278,17 @@ class Listener:
         """The velocity, whose last value is this side's."""
 
         def noted(z: Tensor, t: float) -> Tensor:
-            if self._over:
-                return torch.zeros_like(z)
-            self._last[side] = u = velocity(z, t)
+            u = passed(z, t)
+            if not self._over:
+                self._last[side] = u
             return u
 
+        passed = self.passed_over(velocity)
         return noted
+
+    def passed_over(self, velocity: Velocity) -> Velocity:
+        """The velocity, which is not evaluated in steps that an earlier run took, and which nobody is shown."""
+        return lambda z, t: torch.zeros_like(z) if self._over else velocity(z, t)
 
     def _paired(self, pair: Pair) -> Pair:
         def paired(q: Tensor, p: Tensor, t: float, step: int) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,10 @@
 """Direction-aware correction and decoupling: what each keeps, drops and stresses, and their limits."""
 
+import numpy as np
 import pytest
 import torch
 
-from flowedit.editors.corrections import decoupled, direction_aware
+from flowedit.editors.corrections import amplified, decoupled, direction_aware, in_turn
 
 FLOW, SOURCE = torch.randn((2, 1, 4, 3, 5, 7), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -61,3 +62,15 @@ def test_decoupling_spares_the_mean_over_time_by_phi():
     assert decoupled(0.01, 1.0)(mean).abs().max() < 1e-15  # a change of appearance alone is free
     motion = FLOW - mean
     assert torch.allclose(decoupled(0.01, 1.0)(motion), 0.01 * motion)
+
+
+def test_amm_strengthens_by_the_number_of_frames():
+    flow = torch.randn((1, 4, 9, 3, 5), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mean = flow.numpy().mean(1, keepdims=True)
+    c = (mean - mean.min()) / (mean.max() - mean.min())
+    expected = (1 + 1.5 * np.log(9) / np.log(21) * c) * flow.numpy()
+    assert np.abs(amplified(1.5)(flow, flow).numpy() - expected).max() < 1e-9
+    assert torch.equal(amplified(1.0)(flow[:, :, :1], flow), flow[:, :, :1])  # one frame: as it is
+    assert torch.equal(amplified(1.0)(torch.zeros_like(flow), flow), torch.zeros_like(flow))
+    assert in_turn() is None
+    assert torch.equal(in_turn(amplified(1.0), lambda v, s: v + s)(flow, flow), amplified(1.0)(flow, flow) + flow)

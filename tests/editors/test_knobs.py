@@ -30,7 +30,7 @@ ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has t
     *("mode.times", "mode.reconstruction", "mask.user"),
     *("source", "target", "instruction", "caption"),
     "mode.preset",  # a name for run.yaml
-    "mode.row",  # says what is written beside the edit; tested in test_straight
+    "mode.row",  # says what is written beside the edit; tested in test_straight_rules
     "task",  # chooses other settings; which words it takes is tested in test_run
 }
 
@@ -204,7 +204,7 @@ def test_the_toy_edit_is_finite_and_repeats_to_the_bit(mode):
 
 
 def test_edit_strength_keeps_the_clip_at_zero_and_is_the_guided_edit_at_one():
-    """V = u(p, src) - u(q, src) + S g [u(p, tgt) - u(p, src)] (FlowSlider); S = 0 keeps the clip."""
+    """V = u(p, src) - u(q, src) + S g [u(p, tgt) - u(p, src)], after FlowSlider; S = 0 keeps the clip."""
     assert (edit(edit_strength=0.0) - X).abs().max() < 1e-5
     away = {"mode.target_negative": "source", "source_guidance_scale": 1.0}
     assert torch.equal(edit(edit_strength=1.0), edit(**away))

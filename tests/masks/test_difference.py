@@ -11,7 +11,11 @@ from flowedit.masks.difference import DifferenceMap
 from flowedit.masks.shapes import close
 from flowedit.messages import InputError
 from flowedit.pipeline.checks import check_difference, check_editor
-from flowedit.pipeline.plan import brief
+from flowedit.pipeline.plan import brief, make_grid
+from flowedit.pipeline.record import Session
+from flowedit.pipeline.region import region
+from flowedit.pipeline.steer import run_editor
+from flowedit.pipeline.velocities import bind
 
 X = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0))
 BASE = {
@@ -50,13 +54,51 @@ def test_the_map_is_the_sum_of_magnitudes_over_channels_and_steps():
     heard, current = DifferenceMap(), {}
     source = heard.heard("source", lambda z, t: current["source"])
     target = heard.heard("target", lambda z, t: current["target"])
-    for t, (one, other) in enumerate(pairs):
+    for t, (one, other) in zip((1.0, 0.8, 0.5, 0.1), pairs, strict=True):
         current |= {"source": one, "target": other}
-        source(None, float(t))
-        target(None, float(t))
+        source(None, t)
+        target(None, t)
     wanted = sum((b - a).abs().mean((0, 1), keepdim=True) for a, b in pairs)
     assert torch.allclose(heard(), wanted, atol=1e-6)
     assert heard() is None  # nothing new
+
+
+def test_the_pairs_of_a_step_count_as_one_and_a_look_ahead_does_not_count():
+    heard = DifferenceMap()
+    pair = heard.pair(lambda q, p, t, step: (torch.zeros_like(q), q))
+    for t, size in ((0.4, 100.0), (0.4, 200.0), (0.9, 2.0), (0.9, 4.0), (0.6, 5.0), (0.4, 7.0)):
+        pair(torch.full((1, 1, 1, 1, 2), size), None, t, 0)
+    assert heard().flatten().tolist() == [15.0, 15.0]
+    again = DifferenceMap()
+    again.restore(heard.state(), torch.device("cpu"))
+    again.pair(lambda q, p, t, step: (torch.zeros_like(q), q))(torch.ones(1, 1, 1, 1, 2), None, 0.2, 0)
+    assert again().flatten().tolist() == [16.0, 16.0]
+
+
+@pytest.mark.parametrize("mode", ["dynaedit", "flowdc"])
+def test_the_map_of_a_mode_of_several_pairs_is_the_first_step_s_mean(mode):
+    """S of the first step is the mean of the pairs at its time alone."""
+    made, found, seen = brief(compose.compose(BASE | {"mode": mode, "strength": 1.0})), [], []
+    backbone, grid = LocalBackbone(), tuple(make_grid(made.settings, LocalBackbone()))
+    prompts, velocities = bind(made, backbone, grid)
+
+    def noted(side, u):
+        return lambda z, t: seen.append((side, t, u(z, t))) or seen[-1][2]
+
+    with region(made, backbone, prompts, X.shape[3:], slice(None), None) as where:
+        heard = {side: where.difference.heard(side, noted(side, u)) for side, u in velocities.items()}
+
+        def mask(step):
+            m = where.mask(step)
+            found.append((len(seen), where.maps()["difference"].clone()))
+            return m
+
+        run_editor(made, X, heard, grid, mask, slice(None), Session(backbone.device))
+    first = [u for _, t, u in seen[: found[0][0]] if t == grid[0]]
+    wanted = torch.stack([(b - a).abs().mean((0, 1)) for a, b in zip(first[::2], first[1::2], strict=True)]).mean(0)
+    assert len(first) == {"dynaedit": 10, "flowdc": 2}[mode]
+    assert found[0][0] == {"dynaedit": 10, "flowdc": 8}[mode]
+    assert torch.allclose(found[0][1].flatten(), wanted.flatten() / wanted.max() * found[0][1].max(), rtol=1e-4)
 
 
 def test_velocities_of_two_times_are_no_pair():

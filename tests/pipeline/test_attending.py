@@ -1,6 +1,8 @@
 """Whole edits under a control of attention: on each family and on pocket, what is refused, and what a kill leaves."""
 
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from flowedit.config import compose
 from flowedit.editors.spec import EDITORS
 from flowedit.messages import InputError
 from flowedit.networks.control.bound import remembers
+from flowedit.networks.control.kept import Held
 from flowedit.pipeline.checks import check_attending, check_attention
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief, load_of
@@ -80,6 +83,55 @@ def test_every_editor_that_sees_the_source_takes_of_it(mode):
     )
     assert torch.isfinite(moved).all()
     assert (moved - plain).norm() / plain.norm() > 1e-3
+
+
+class Watched(ToyBackbone):
+    """Tells what a control shows to each call of the target: (t, the target's state, the source's state and its t)."""
+
+    def __init__(self, monkeypatch):
+        super().__init__()
+        self.shown, self._states = [], {}
+        keep, shown = Held.keep, Held.shown
+
+        def kept(held, window, seen):
+            self._states[seen] = self._state
+            keep(held, window, seen)
+
+        def looked(held, window, t):
+            found = shown(held, window, t)
+            self.shown.append((t, self._state, None if found is None else self._states[found], found and found.t))
+            return found
+
+        monkeypatch.setattr(Held, "keep", kept)
+        monkeypatch.setattr(Held, "shown", looked)
+
+    def _controlled(self, prompt, z, t):
+        self._state = z
+        return super()._controlled(prompt, z, t)
+
+
+STRAIGHT = [name for name, each in EDITORS.items() if each.sides == ("source", "target") and not each.rises(None, 3)]
+
+
+@pytest.mark.parametrize("mode", STRAIGHT)
+def test_the_source_that_a_step_s_target_sees_is_of_its_time_and_noise(mode, monkeypatch):
+    """P - Q is one number of a step, whatever the draw or stream, and 0 in the first: with other noise it is not."""
+    x, backbone = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0)), Watched(monkeypatch)
+    draws = {"draws": 2} if EDITORS[mode].draws else {}
+    steered(compose.compose(BASE | draws | {"mode": mode, "attention.values": 1.0}), backbone, x)
+    assert len(backbone.shown) >= 3
+    assert all(seen is not None and t == seen_at for t, _, seen, seen_at in backbone.shown)
+    for t, calls in groupby(backbone.shown, key=itemgetter(0)):
+        away = torch.cat([p - q for _, p, q, _ in calls])
+        assert (away - away[:1]).abs().max() < 1e-5
+        assert t < max(each[0] for each in backbone.shown) or away.abs().max() < 1e-5
+
+
+def test_a_step_of_the_target_alone_takes_nothing_of_an_earlier_source(monkeypatch):
+    x, backbone = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0)), Watched(monkeypatch)
+    options = {"mode": "inversion_free", "mode.target_only_steps": 2, "attention.values": 1.0}
+    steered(compose.compose(BASE | options), backbone, x)
+    assert [seen is None for _, _, seen, _ in backbone.shown] == [False, True, True]
 
 
 @pytest.mark.parametrize("mode", ["inversion", "inversion_free"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flowedit.declare import option
-from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is
+from flowedit.editors.spec import EDITORS, EditorInputs, EditorSpec, ModeOptions, as_it_is, both_sides
 from flowedit.editors.straight.walk import walk
 from flowedit.flow.rectify import interpolate
 from flowedit.tensors import Tensor
@@ -37,7 +37,8 @@ def dvrf(inputs: EditorInputs, options: DVRFOptions) -> Tensor:
     def flow(i: int, t: float, z: Tensor) -> Tensor:
         coupling = options.coupling_end * i / total
         q = interpolate(x, inputs.noise(i, 0), t)
-        v = target(q + (1.0 - t + coupling * t) * (z - x), t) - source(q, t)
+        u_src = source(q, t)  # first: a control of attention shows it to the target
+        v = target(q + (1.0 - t + coupling * t) * (z - x), t) - u_src
         if options.pull:
             v = v + (1.0 - coupling) * (z - x)
         return v if sizes is None else sizes[i] / (t - inputs.grid[i + 1]) * v
@@ -62,17 +63,13 @@ def rates(grid: Sequence[float]) -> list[float]:
     return [2.2 * ((gap / 1.6 - gap / 4) * hump + gap / 4 * x) for x, hump in zip(places, humps, strict=True)]
 
 
-def _cost(options: DVRFOptions, counts: Counts) -> int:
-    return counts.steps * (counts.source + counts.target)
-
-
 EDITORS.add(
     "dvrf",
     EditorSpec(
         about="coupled to the source more and more, with a pull back to it (Delta Velocity Rectified Flow)",
         options=DVRFOptions,
         run=dvrf,
-        cost=_cost,
+        cost=both_sides,
         clean=as_it_is,
         recalls=lambda options, steps: (),
         difference=True,

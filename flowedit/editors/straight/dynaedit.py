@@ -42,7 +42,8 @@ def dynaedit(inputs: EditorInputs, options: DynaEditOptions) -> Tensor:
 
     def change(i: int, t: float, z: Tensor, stream: int) -> Tensor:
         q = interpolate(x, noise(i, stream), t)
-        return target(q + (z - x), t) - source(q, t)
+        u_src = source(q, t)  # first: a control of attention shows it to the target
+        return target(q + (z - x), t) - u_src
 
     def flow(i: int, t: float, z: Tensor) -> Tensor:
         if i >= options.select_steps:

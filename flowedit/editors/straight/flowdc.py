@@ -25,7 +25,7 @@ class FlowDCOptions(ModeOptions):
         "what is left of that part in the first of them", least=0, most=1, needs="mode.decay_steps>0"
     )
     across_end: float = option(
-        "what would be left of it in the step after the last; linear between", least=0, most=1,
+        "what is left of it in the last of them; linear between", least=0, most=1,
         needs="mode.decay_steps>0",
     )  # fmt: skip
     look_step: int = option(
@@ -43,7 +43,8 @@ def flowdc(inputs: EditorInputs, options: FlowDCOptions) -> Tensor:
     """FlowEdit whose flow V is V_in + lambda (V - V_in) in the first `decay_steps`, V_in its part in a span.
 
     The span is that of D = Z - X_src, one direction of the whole latent; in the first step, where D = 0, of the mean of
-    `look_draws` flows at X_src and the noise of `look_step`. lambda goes from `across` linearly to `across_end`.
+    `look_draws` flows at X_src and the noise of `look_step`; a mask of words reads their maps too, beside the first
+    step's. lambda goes from `across` linearly to `across_end`, which it has in the last of these steps.
     With `target_parts` P_1 < P_2 < ... < P_k = target (cumulative), all run side by side from X_src with one noise for
     `side_by_side_steps`, and V_j is split by the span of D_1 ... D_j (Gram-Schmidt); then the target goes on alone.
     (1, C, F, H, W) to the same; equal prompts and scales return the source to the bit; a grid of one time returns it.
@@ -56,12 +57,15 @@ def flowdc(inputs: EditorInputs, options: FlowDCOptions) -> Tensor:
     ways = (*(inputs.parts if beside else ()), target)
 
     def flow(i: int, t: float, states: Tensor) -> Tensor:
-        q, running = interpolate(x, inputs.noise(i, 0), t), ways if i < beside else ways[-1:]
+        running = ways if i < beside else ways[-1:]
+        # Before the step's own velocities, so that what a mask or a control heard last is the step's.
+        looked = _look(inputs, options, running) if i == 0 < decay else states
+        q = interpolate(x, inputs.noise(i, 0), t)
         u_src, states = source(q, t), states[-len(running) :]
         flows = [u(q + (states[k : k + 1] - x), t) - u_src for k, u in enumerate(running)]
         if i < decay:
-            left = options.across + (options.across_end - options.across) * i / decay
-            directions = _look(inputs, options, running) if i == 0 else states - x
+            left = options.across + (options.across_end - options.across) * i / max(1, decay - 1)
+            directions = looked if i == 0 else states - x
             flows = [weakened(v, directions[: k + 1], left) for k, v in enumerate(flows)]
         return torch.cat(flows)
 

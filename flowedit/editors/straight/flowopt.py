@@ -1,13 +1,14 @@
 """FlowOpt: the noise that the target starts from is bettered pass by pass, from a free edit to a faithful one."""
 
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 
 from flowedit.declare import option
+from flowedit.editors.common import counted
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
-from flowedit.flow.solvers import Watch, heard
+from flowedit.editors.through_noise.ways import rises
+from flowedit.flow.solvers import LAST, euler, evaluations, solve, uni_inv
 from flowedit.tensors import Tensor
-from flowedit.types import Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,31 +38,21 @@ def flowopt(inputs: EditorInputs, options: FlowOptOptions) -> Tensor:
     x, grid, steps, memory = inputs.x_src, inputs.grid, len(inputs.grid) - 1, inputs.memory
     if steps == 0:
         return x
-    source, target, watch = inputs.velocities["source"], inputs.velocities["target"], Watch()
-    total, taken = steps * (options.iterations + 2), 0
+    source, target = inputs.velocities["source"], inputs.velocities["target"]
+    total = steps * (options.iterations + 2)
 
-    def taken_to(z: Tensor, t: float, t_next: float) -> Tensor:
-        nonlocal taken
-        watch.add(z, t)
-        taken += 1
-        return heard(inputs.callback, Step(taken - 1, total, t, z, watch.check, t_next))
+    def bettered(k: int, i: int, t_next: float, z: Tensor) -> Tensor:
+        if i == steps - 1:  # before the callback, so that an edit which goes on has them
+            memory[f"result_{k}"] = z
+            memory["start"] = memory["start"] - options.step_size * (z - x)
+        return z
 
-    z, memory["velocity"] = x, source(x, 0.0)
-    for t, t_next in pairwise(reversed(grid)):
-        h = t_next - t
-        memory["velocity"] = source(z + h * memory["velocity"], t_next)
-        z = taken_to(z + h * memory["velocity"], t, t_next)
-    memory.pop("velocity")
+    z = solve(source, x, list(reversed(grid)), uni_inv, None, counted(inputs.callback, 0, total), memory)
+    memory.pop(LAST)
     memory["start"] = z
     for k in range(options.iterations + 1):
-        z = memory["start"]
-        for i, (t, t_next) in enumerate(pairwise(grid)):
-            z = z + (t_next - t) * target(z, t)
-            if i == steps - 1:  # before the callback, so that an edit which goes on has them
-                memory[f"result_{k}"] = z
-                memory["start"] = memory["start"] - options.step_size * (z - x)
-            z = taken_to(z, t, t_next)
-    watch.check()
+        heard = counted(inputs.callback, steps * (k + 1), total)
+        z = solve(target, memory["start"], grid, euler, partial(bettered, k), heard)
     if options.row:
         for k in range(options.iterations + 1):
             inputs.keep(k, memory[f"result_{k}"])
@@ -69,7 +60,7 @@ def flowopt(inputs: EditorInputs, options: FlowOptOptions) -> Tensor:
 
 
 def _cost(options: FlowOptOptions, counts: Counts) -> int:
-    up = counts.steps + 1 if counts.steps else 0
+    up = evaluations("uni_inv", counts.steps, down=False)
     return up * counts.source + (options.iterations + 1) * counts.steps * counts.target
 
 
@@ -84,6 +75,6 @@ EDITORS.add(
         cost=_cost,
         passes=lambda options: options.iterations + 2,
         recalls=lambda options, steps: (),
-        rises=lambda options, steps: steps,
+        rises=rises,
     ),
 )

@@ -5,8 +5,8 @@ from itertools import pairwise
 from typing import Literal
 
 from flowedit.declare import option
-from flowedit.editors.common import mask_at
-from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is
+from flowedit.editors.common import mask_at, stretched
+from flowedit.editors.spec import EDITORS, EditorInputs, EditorSpec, ModeOptions, as_it_is, both_sides
 from flowedit.flow.rectify import interpolate
 from flowedit.flow.solvers import Watch, heard
 from flowedit.tensors import Tensor, torch
@@ -55,23 +55,13 @@ def streamgve(inputs: EditorInputs, options: StreamGVEOptions) -> Tensor:
     return z
 
 
-def stretched(values: Tensor) -> Tensor:
-    """(v - min) / (max - min) over all values, in [0, 1]; zeros where all are the same."""
-    low, high = values.amin(), values.amax()
-    return torch.where(high > low, (values - low) / (high - low).clamp_min(1e-30), torch.zeros_like(values))
-
-
-def _cost(options: StreamGVEOptions, counts: Counts) -> int:
-    return counts.steps * (counts.source + counts.target)
-
-
 EDITORS.add(
     "streamgve",
     EditorSpec(
         about="few large steps that foresee the clip anew, and the source where nothing changes (StreamGVE's guidance)",
         options=StreamGVEOptions,
         run=streamgve,
-        cost=_cost,
+        cost=both_sides,
         clean=as_it_is,
         recalls=lambda options, steps: (),
         difference=True,

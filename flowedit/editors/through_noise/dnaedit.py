@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from flowedit.declare import option
 from flowedit.editors.common import counted
-from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
-from flowedit.editors.through_noise.ways import at, beside, up
+from flowedit.editors.spec import EDITORS, EditorInputs, EditorSpec, ModeOptions, both_sides
+from flowedit.editors.through_noise.ways import at, beside, recalls, rises, up
 from flowedit.flow.solvers import Memory, solve
 from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Noise, Velocity
@@ -108,19 +108,15 @@ def _run(inputs: EditorInputs, options: DNAEditOptions) -> Tensor:
     )
 
 
-def _cost(options: DNAEditOptions, counts: Counts) -> int:
-    return counts.steps * (counts.source + counts.target)
-
-
 EDITORS.add(
     "dnaedit",
     EditorSpec(
         about="aligns a noise with the source on the way up, goes down beside a moving reference (DNAEdit)",
         options=DNAEditOptions,
         run=_run,
-        cost=_cost,
+        cost=both_sides,
         passes=lambda options: 2,
-        recalls=lambda options, steps: (*range(steps), 2 * steps - 1),
-        rises=lambda options, steps: steps,
+        recalls=recalls,
+        rises=rises,
     ),
 )

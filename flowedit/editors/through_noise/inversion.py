@@ -7,7 +7,7 @@ from typing import Literal
 from flowedit.declare import option
 from flowedit.editors.common import counted
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
-from flowedit.editors.through_noise.ways import beside, up
+from flowedit.editors.through_noise.ways import beside, recalls, rises, up
 from flowedit.flow.solvers import SOLVERS, Memory, Solver, euler, evaluations, solve, way_down
 from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Noise, Stop, Velocity
@@ -97,7 +97,7 @@ EDITORS.add(
         noise=False,
         cost=_cost,
         passes=lambda options: 3 if options.reconstruction else 2,
-        recalls=lambda options, steps: (*range(steps), 2 * steps - 1),
-        rises=lambda options, steps: steps,
+        recalls=recalls,
+        rises=rises,
     ),
 )

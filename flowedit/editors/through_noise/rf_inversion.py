@@ -7,8 +7,8 @@ from typing import Literal
 
 from flowedit.declare import option
 from flowedit.editors.common import counted
-from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
-from flowedit.editors.through_noise.ways import beside, up
+from flowedit.editors.spec import EDITORS, EditorInputs, EditorSpec, ModeOptions, both_sides
+from flowedit.editors.through_noise.ways import beside, recalls, rises, up
 from flowedit.flow.solvers import Memory, Solver, euler, solve
 from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Noise, Velocity
@@ -114,10 +114,6 @@ def _run(inputs: EditorInputs, options: RFInversionOptions) -> Tensor:
     )
 
 
-def _cost(options: RFInversionOptions, counts: Counts) -> int:
-    return counts.steps * (counts.source + counts.target)
-
-
 EDITORS.add(
     "rf_inversion",
     EditorSpec(
@@ -125,9 +121,9 @@ EDITORS.add(
         options=RFInversionOptions,
         run=_run,
         unprompted=lambda options: options.up_prompt == "empty",
-        cost=_cost,
+        cost=both_sides,
         passes=lambda options: 2,
-        recalls=lambda options, steps: (*range(steps), 2 * steps - 1),
-        rises=lambda options, steps: steps,
+        recalls=recalls,
+        rises=rises,
     ),
 )

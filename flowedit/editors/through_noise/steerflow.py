@@ -4,17 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flowedit.declare import option
-from flowedit.editors.common import counted, mask_at
+from flowedit.editors.common import TINY, counted, mask_at
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
-from flowedit.editors.through_noise.ways import at, up
+from flowedit.editors.through_noise.ways import at, recalls, rises, up
 from flowedit.flow.solvers import Memory, evaluations, solve, uni_inv
 from flowedit.tensors import F, Tensor, torch
 from flowedit.types import Callback, Mask, Velocity
 
 SLOPE, LOW, HIGH = 15.0, 0.05, 0.95
 """Of its own mask: the slope of the sigmoid, and the quantiles that are stretched to 0 and 1."""
-
-TINY = 1e-12
 
 
 def steerflow(
@@ -118,7 +116,7 @@ EDITORS.add(
         noise=False,
         cost=_cost,
         passes=lambda options: 2,
-        recalls=lambda options, steps: (*range(steps), 2 * steps - 1),
-        rises=lambda options, steps: steps,
+        recalls=recalls,
+        rises=rises,
     ),
 )

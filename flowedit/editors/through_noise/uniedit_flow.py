@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flowedit.declare import option
-from flowedit.editors.common import counted
+from flowedit.editors.common import counted, stretched
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
-from flowedit.editors.through_noise.ways import beside, up
+from flowedit.editors.through_noise.ways import beside, recalls, rises, up
 from flowedit.flow.solvers import Memory, euler, evaluations, solve, uni_inv
 from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Velocity
-
-TINY = 1e-12
 
 
 def uniedit_flow(
@@ -45,12 +43,6 @@ def uniedit_flow(
         return u_src + (m + omega * (1.0 + m)) * g
 
     return solve(united, top, grid, euler, beside(path, mask, preserve, grid), counted(callback, steps, 2 * steps))
-
-
-def stretched(x: Tensor) -> Tensor:
-    """(x - min x) / (max x - min x), each over its whole row: (B, 1, F, H, W) to [0, 1]; 0 where all are equal."""
-    low, high = x.amin((1, 2, 3, 4), keepdim=True), x.amax((1, 2, 3, 4), keepdim=True)
-    return (x - low) / (high - low).clamp_min(TINY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +80,8 @@ EDITORS.add(
         noise=False,
         cost=_cost,
         passes=lambda options: 2,
-        recalls=lambda options, steps: (*range(steps), 2 * steps - 1),
+        recalls=recalls,
         difference=True,
-        rises=lambda options, steps: steps,
+        rises=rises,
     ),
 )

@@ -1,6 +1,7 @@
 """The way up to noise, kept state by state, and how a way down follows it outside a mask."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from flowedit.editors.common import blend, counted, mask_at, on_host
 from flowedit.flow.solvers import Memory, Project, Solver, heard, solve
@@ -31,6 +32,16 @@ def up(
 
     top = solve(velocity, x_src, list(reversed(grid)), solver, None, remember, memory)
     return top, path[::-1]
+
+
+def rises(options: Any, steps: int) -> int:
+    """How many of its first steps lead up: as many as the grid has."""
+    return steps
+
+
+def recalls(options: Any, steps: int) -> tuple[int, ...]:
+    """The states of the way up, which the way down looks at, and the last of all."""
+    return (*range(steps), 2 * steps - 1)
 
 
 def at(path: Sequence[Tensor], index: int, like: Tensor) -> Tensor:

@@ -105,7 +105,7 @@ class Controller:
             self._held.make_room(self._window)
             velocity.making = Seen(t, sides, host)
         elif prompt is control.target:
-            velocity.seen = self._held.nearest(self._window, t) if self._shares else None
+            velocity.seen = self._held.shown(self._window, t) if self._shares else None
             velocity.shares = {} if velocity.seen is None else self._shares_at(t)
             velocity.bend = self._bend_at(t)
         active = velocity.making is not None or bool(velocity.shares) or velocity.bend is not None

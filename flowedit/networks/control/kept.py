@@ -38,8 +38,8 @@ class Held:
         self._windows: dict[tuple[int, int] | None, dict[float, Seen]] = {}
 
     def has(self, window: tuple[int, int] | None, t: float) -> bool:
-        """Whether there is one of this very time: the first that was evaluated at it counts."""
-        return t in self._windows.get(window, {})
+        """Whether there is one of this very time that stays: on a path the first that was evaluated at it."""
+        return self._path and t in self._windows.get(window, {})
 
     def make_room(self, window: tuple[int, int] | None) -> None:
         """Forget what the next one takes the place of."""
@@ -50,7 +50,7 @@ class Held:
         """Hold one."""
         self._windows.setdefault(window, {})[seen.t] = seen
 
-    def nearest(self, window: tuple[int, int] | None, t: float) -> Seen | None:
-        """That of the time nearest to t; None before any."""
-        held = self._windows.get(window)
-        return held[min(held, key=lambda each: abs(each - t))] if held else None
+    def shown(self, window: tuple[int, int] | None, t: float) -> Seen | None:
+        """What a target at t looks at: the last source, if it is of this very time; on a path that nearest in time."""
+        held = self._windows.get(window, {})
+        return held.get(t if not self._path or not held else min(held, key=lambda each: abs(each - t)))

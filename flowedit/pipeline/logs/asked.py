@@ -8,8 +8,9 @@ import re
 from flowedit.config.schema import Settings
 from flowedit.machine import muted
 from flowedit.messages import InputError, nearest, one_line
+from flowedit.pipeline.outputs import FOLDERS
 
-STEPS, LOGS = "edit_steps", "edit_logs"
+STEPS, LOGS = FOLDERS
 """Folders in an edit's own: of tensors and contact sheets, and of other programs' logs."""
 
 SAVES = ("steps", "maps", "sheet")

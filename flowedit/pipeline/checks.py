@@ -94,14 +94,14 @@ def check_attention(made: Brief) -> None:
 
         able = ", ".join(name for name, each in EDITORS.items() if "source" in each.sides)
         raise InputError(
-            f"attention={options.name} takes of the source's attention, and mode={settings.mode.name} never looks at "
+            f"{options.called} takes of the source's attention, and mode={settings.mode.name} never looks at "
             f"the source: take one of the modes {able}"
         )
     outside = options.takes and (options.values == 0 or options.values_inside == 0)
     outside = outside and (max(options.queries, options.keys) == 0 or options.keys_inside == 0)
     if not made.masked and (options.bends or outside):
         raise InputError(
-            f"attention={options.name} acts where a mask says, and there is none: give --source-words or "
+            f"{options.called} acts where a mask says, and there is none: give --source-words or "
             "--target-words, or --user-mask"
         )
     if options.bends and not words.phrases(settings.target_words):
@@ -126,8 +126,8 @@ def check_attending(made: Brief, backbone: Backbone) -> None:
     """Raise InputError for a control of attention on a backbone of a plug-in whose attention cannot be reached."""
     if made.settings.attention.active and not hasattr(backbone, "attend"):
         raise InputError(
-            f"{backbone.spec.name} offers no control of its attention: leave attention={made.settings.attention.name} "
-            "out, or take a CogVideoX or a Wan"
+            f"{backbone.spec.name} offers no control of its attention: leave {made.settings.attention.called} out, "
+            "or take a CogVideoX or a Wan"
         )
 
 

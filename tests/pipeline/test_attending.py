@@ -108,6 +108,8 @@ def test_a_user_s_mask_says_where_words_count(request):
 
 REFUSED = [
     ({"mode": "random_noise", "attention": "values"}, "takes of the source's attention, and mode=random_noise never"),
+    ({"mode": "random_noise", "attention.values": 1}, "^attention.values=1.0 takes of the source's attention"),
+    ({"mask": "none", "attention.word_weight": 2}, "^attention.word_weight=2.0 acts where a mask says"),
     ({"mask": "none", "attention": "background"}, "attention=background acts where a mask says, and there is none"),
     ({"mask": "none", "attention": "anchor"}, "attention=anchor acts where a mask says"),
     ({"target_words": "", "attention.word_weight": 2.0}, "attention to words needs target_words"),
@@ -143,6 +145,9 @@ def test_a_backbone_of_a_plug_in_without_attend_is_refused_by_name():
     check_attending(made(), backbone_without)
     with pytest.raises(InputError, match=r"other offers no control of its attention: leave attention=values out"):
         check_attending(made(attention="values"), backbone_without)
+    by_hand = made(**{"attention.keys": 0.5, "attention.objects": "apart"})
+    with pytest.raises(InputError, match=r"leave attention\.keys=0\.5 attention\.objects=apart out"):
+        check_attending(by_hand, backbone_without)
 
 
 @pytest.mark.parametrize(("options", "told"), [

@@ -5,6 +5,17 @@ from typing import Any, Literal
 
 from flowedit.declare import option
 
+OFF = {
+    "queries": 0.0,
+    "keys": 0.0,
+    "values": 0.0,
+    "anchor_words": 0.0,
+    "anchor_sites": 0.0,
+    "word_weight": 1.0,
+    "objects": "joined",
+}
+"""The options that act by themselves, at the value with which each does nothing."""
+
 
 def _interval(ends: Any) -> bool:
     return len(ends) == 2 and ends[0] <= ends[1]
@@ -106,6 +117,14 @@ class AttentionOptions:
     def bends(self) -> bool:
         """Whether attention to words is changed."""
         return self.anchors or self.word_weight != 1.0 or self.objects == "apart"
+
+    @property
+    def called(self) -> str:
+        """What a user leaves out to be without it: the recipe, or without one the options that act."""
+        if self.name != "none":
+            return f"attention={self.name}"
+        acting = {key: getattr(self, key) for key, off in OFF.items() if getattr(self, key) != off}
+        return " ".join(f"attention.{key}={value}" for key, value in acting.items())
 
     @property
     def active(self) -> bool:

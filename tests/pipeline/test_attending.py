@@ -29,7 +29,7 @@ BASE = {
     "window": "whole",
 }
 TWO = {"source_words": "fox, car", "target_words": "panda, bus"}
-PRESETS = ("rf_solver_edit", "adaedit", "consistedit", "kv_lock", "flowanchor")
+PRESETS = ("rf_solver_edit", "fireflow", "adaedit", "consistedit", "kv_lock", "flowanchor")
 
 
 def made(**options):

@@ -135,6 +135,7 @@ ATTENTION = {  # what they do to the network is seen in tests/pipeline/test_atte
     "kv_lock": (
         50 * 4,
         {"steps": 50, "strength": 1.0, "attention.adapt": 0.01, "attention.queries": 0.0}
+        | {"guidance_rule": "zero_star", "source_guidance_scale": 5.0, "target_guidance_scale": 10.0}
         | {f"attention.{name}": 1.0 for name in ("keys", "values")}
         | {f"attention.{name}_inside": 0.0 for name in ("keys", "values")}
         | {f"attention.{name}_steps": (1 - 20 / 50, 1.0) for name in ("keys", "values")},

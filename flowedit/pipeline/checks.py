@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from flowedit.backbones import memory, presets
 from flowedit.config.compose import compose
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
@@ -14,7 +15,7 @@ from flowedit.masks import marks
 from flowedit.media import cuts
 from flowedit.messages import FileMissingError, InputError, listed
 from flowedit.pipeline.logs import asked
-from flowedit.pipeline.plan import Brief, brief
+from flowedit.pipeline.plan import Brief, brief, load_of
 from flowedit.pipeline.source import Clip
 from flowedit.pocket import Vocabulary, unknown_words
 from flowedit.pocket.world import GROUNDS, MOTIONS
@@ -128,6 +129,23 @@ def check_attending(made: Brief, backbone: Backbone) -> None:
         raise InputError(
             f"{backbone.spec.name} offers no control of its attention: leave {made.settings.attention.called} out, "
             "or take a CogVideoX or a Wan"
+        )
+
+
+def check_waiting(made: Brief, backbone: Backbone, latent: tuple[int, int, int, int], windows: int) -> None:
+    """Raise InputError where what is taken of the source's attention has no room in the host's memory.
+
+    `latent` (C, F, H, W) is what the network sees at once, in `windows` of a shot.
+    """
+    load, (free, _) = load_of(made, latent, windows), memory.of_host()
+    if not load.waits or free is None or (drawn := memory.of_backbone(backbone)) is None:
+        return
+    needed = presets.host_need(drawn, load, made.settings.runtime, backbone.device.type == "cpu")
+    if needed > free:
+        raise InputError(
+            f"{made.settings.attention.called} keeps {needed:.1f} GiB of the source's attention in the host's memory, "
+            f"and {free:.1f} are free: give fewer steps, or a narrower attention.blocks, attention.values_steps or "
+            "attention.keys_steps"
         )
 
 

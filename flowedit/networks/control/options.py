@@ -1,5 +1,6 @@
 """How the target's attention is controlled: its options; nothing here imports torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,6 +29,12 @@ _SHARES = {
     "check": _interval,
     "expected": "two shares from 0 to 1, the first not above the second",
 }
+
+
+def rounded(shares: Sequence[float], steps: int) -> tuple[int, int]:
+    """Two shares of so many steps, (first, end), each rounded to the nearest step, halves up."""
+    first, end = (int(each * steps + 0.5) for each in shares)
+    return first, end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +114,11 @@ class AttentionOptions:
         """How many of queries, keys and values are taken, each counted by its share of the blocks."""
         first, end = self.blocks
         return (end - first) * sum(share > 0 for share in (self.queries, self.keys, self.values))
+
+    def steps_that_take(self, steps: int) -> int:
+        """How many of so many steps take anything."""
+        ends = [self.keys_steps] * (max(self.queries, self.keys) > 0) + [self.values_steps] * (self.values > 0)
+        return len({step for each in ends for step in range(*rounded(each, steps))})
 
     @property
     def anchors(self) -> bool:

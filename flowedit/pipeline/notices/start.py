@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowedit.backbones import memory, presets, shapes
@@ -10,7 +9,6 @@ from flowedit.backbones.presets import MemoryPreset
 from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
 from flowedit.machine import device_name, free_memory
-from flowedit.messages import InputError
 from flowedit.pipeline.plan import (
     Brief,
     Plan,

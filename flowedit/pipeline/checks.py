@@ -25,6 +25,8 @@ from flowedit.types import Backbone
 STRIP = 16
 """How many times as long as the other a side of a clip may be."""
 
+PROMPTS = ("source", "target", "negative_prompt", "target_negative_prompt")
+
 FULL_SIZE = "cogvideox-2b"
 
 
@@ -234,8 +236,8 @@ def check_editor(made: Brief, steps: int) -> None:
 
 
 def check_prompts(made: Brief, backbone: Backbone) -> list[str]:
-    """`check_prompt` of both sides, the negative prompt and the parts of the target."""
-    said = [text for name in ("source", "target", "negative_prompt") for text in check_prompt(made, backbone, name)]
+    """`check_prompt` of both sides, the negative prompts and the parts of the target."""
+    said = [text for name in PROMPTS for text in check_prompt(made, backbone, name)]
     for number, part in enumerate(made.settings.target_parts or (), 1):
         alone = replace(made, settings=replace(made.settings, target=part, target_words=""), sides={})
         try:
@@ -274,7 +276,7 @@ def check_learned(settings: Settings, folder: Path | None, alone: bool = False) 
     if folder is None or (world := layout.world(folder, layout.notes(folder))) is None:
         return
     backbone = (settings.backbone.path is None and settings.backbone.name) or folder.resolve().name
-    for name in ("target",) if alone else ("source", "target", "negative_prompt"):
+    for name in ("target",) if alone else PROMPTS:
         _check_learned(settings, backbone, Vocabulary(**world), name, getattr(settings, name) or "", alone)
 
 

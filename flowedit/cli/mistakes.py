@@ -70,7 +70,10 @@ def not_one_prompt(texts: Sequence[str], flag: str | None) -> str | None:
 def unknown_flag(flag: str, command: str, flags: Iterable[str], options: Iterable[str]) -> str:
     """What to say of a flag that a command has not; `options` are those of an edit, which another command may lack."""
     key, known = flag.strip("-").replace("-", "_"), list(flags)
-    if near := get_close_matches(flag.replace("_", "-"), known, 1, 0.75):
+    typed = flag.replace("_", "-")
+    # Two words that end a name come before a name that looks like them.
+    tails = [name for name in known if "-" in typed[2:] and name.endswith(typed[1:])]
+    if near := get_close_matches(typed, tails, 1, 0.0) or get_close_matches(typed, known, 1, 0.75):
         return f"unknown option {flag}; did you mean {near[0]}?"
     if key in options:
         return f"{command} has no {flag}"

@@ -42,7 +42,7 @@ def test_every_option_is_a_keyword_of_its_own():
     shown = inspect.signature(flowedit.edit).parameters
     assert options | {"clip", "monitor", "callback", "cancel"} == set(shown)
     assert all(shown[name].kind is inspect.Parameter.KEYWORD_ONLY for name in options)
-    late = {"frames", "start", "fps", "out"}
+    late = {"frames", "start", "fps", "out", "save", "log"}  # of files that frames in memory have not
     assert options - late <= set(inspect.signature(flowedit.edit_frames).parameters)
     assert set(inspect.signature(flowedit.load).parameters) == options | {"backbone"}
     assert {"backbone", "runtime"}.isdisjoint(inspect.signature(flowedit.Editor.edit).parameters)

@@ -160,8 +160,8 @@ def test_what_a_user_should_hear_is_said_and_kept(editor, clip_file, tmp_path, o
     [
         ({"task": "remove", **WORDS}, "takes no target_words, 'panda': what goes has no words in the target prompt"),
         ({"task": "add", **WORDS}, "takes no source_words"),
-        ({"task": "remove"}, "needs source_words, or a user mask"),
-        ({"task": "add"}, "needs target_words, or a user mask"),
+        ({"task": "remove"}, "needs source_words, a user mask, or mask=difference"),
+        ({"task": "add"}, "needs target_words, a user mask, or mask=difference"),
         ({"task": "delete"}, "unknown task 'delete': one of add, auto, recolour, remove, replace"),
     ],
 )

@@ -120,7 +120,7 @@ def test_words_alone_refuse_no_editor_that_takes_no_mask():
 
 def test_in_a_comparison_parts_go_to_the_methods_that_take_them():
     clip = {"source": CAPTION, "target": BOTH, "target_parts": f"{ONE}|{TWO}"}
-    free, split = methods(["inversion_free", "splitflow"])
+    (free, split), _ = methods(["inversion_free", "splitflow"])
     assert free.on(clip).target_parts is None
     assert split.on(clip).target_parts == (ONE, TWO)
 
@@ -155,5 +155,5 @@ def test_a_row_of_results_is_written_beside_the_edit_and_goes_with_it(backbone_2
 
 
 def test_a_method_whose_clips_may_bring_parts_is_not_said_to_lack_them():
-    (split,) = methods([], ["mode=splitflow mode.merge=average"])
+    (split,), _ = methods([], ["mode=splitflow mode.merge=average"])
     assert split.notices == []

@@ -57,8 +57,11 @@ def _prompts(root: Path) -> Mapping[str, str]:
 
 
 def _matches(name: str) -> bool:
+    """Videos with a file of prompts, or whose names are all prompts of several words: a folder of clips is none."""
     root = Path(name)
-    return root.is_dir() and any(root.glob("*.mp4")) and not any(root.glob("*.yaml"))
+    names = [file.stem for file in root.glob("*.mp4")] if root.is_dir() else []
+    told = any(root.glob("*.json")) or all(" " in stem for stem in names)
+    return bool(names) and told and not any(root.glob("*.yaml"))
 
 
 DATASETS.add(

@@ -16,6 +16,7 @@ from flowedit.machine import GIB
 from flowedit.messages import InputError
 from flowedit.networks import autoencoder_memory as autoencoder
 from flowedit.pretrained import layout
+from flowedit.types import Backbone
 
 FLOAT = 4
 """Bytes of a float32, in which states are kept."""
@@ -98,6 +99,14 @@ def released(name: str) -> Blueprint | None:
         return None
     transformer, saved = release.transformer, FLOAT if release.transformer.saved == "float32" else 2
     return Blueprint(release.pipeline, transformer.config, release.vae.config, release.text_encoder.config, saved)
+
+
+def of_backbone(backbone: Backbone) -> Blueprint | None:
+    """That of a backbone that is there, from its folder; None where it says no folder, or nothing of what is needed."""
+    try:
+        return of_folder(Path(backbone.describe()["folder"]))
+    except (KeyError, InputError, OSError):
+        return None
 
 
 def of_folder(folder: Path) -> Blueprint | None:

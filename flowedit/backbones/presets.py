@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from flowedit.backbones import memory
 from flowedit.backbones.memory import Blueprint
 from flowedit.backbones.options import RuntimeOptions
+from flowedit.machine import GIB
 
 OFFLOADS = ("none", "parts", "blocks")
 """What waits in the host's memory, the least first."""
@@ -144,6 +145,8 @@ class Load:
 
     taken: float = 0.0
     """Queries, keys or values of a row of the source that a control of attention holds, each of all blocks."""
+    waits: float = 0.0
+    """The same that wait in the host's memory, of all windows and times of a way up; at most so many."""
 
     def rows_within(self, most: int) -> int:
         """Whole rows that one call holds where it may have `most` of them, 0 for no limit."""
@@ -169,6 +172,12 @@ class MemoryVerdict:
     fits: bool
     preset: str | None
     text: str
+
+
+def host_need(drawn: Blueprint, load: Load, runtime: RuntimeOptions, on_host: bool) -> float:
+    """GiB of the host's memory that what is taken of the source's attention waits in."""
+    itemsize = memory.precisions(drawn, runtime.dtype, on_host)[0]
+    return load.waits * drawn.transformer["num_layers"] * drawn.tokens(load.latent) * drawn.width * itemsize / GIB
 
 
 def need(drawn: Blueprint, load: Load, runtime: RuntimeOptions, preset: MemoryPreset, free: float | None) -> MemoryNeed:

@@ -87,6 +87,13 @@ class Settings:
         bench=True,
         needs="guided",
     )
+    target_negative_prompt: str | None = option(
+        "what the target's guidance steers away from, in place of negative_prompt",
+        typed="TEXT",
+        written="prompt",
+        bench=True,
+        needs="guided_target and prompt_negative",
+    )
     mode: ModeOptions = option("an editor or a preset of one: flowedit list editors", typed="NAME", choices="mode")
     backbone: BackboneOptions = option(
         "the model: flowedit list backbones, or a checkpoint folder",

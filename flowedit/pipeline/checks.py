@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from flowedit.backbones import memory, presets
 from flowedit.config.compose import compose
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
@@ -14,7 +15,7 @@ from flowedit.masks import marks
 from flowedit.media import cuts
 from flowedit.messages import FileMissingError, InputError, listed
 from flowedit.pipeline.logs import asked
-from flowedit.pipeline.plan import Brief, brief
+from flowedit.pipeline.plan import Brief, brief, load_of
 from flowedit.pipeline.source import Clip
 from flowedit.pocket import Vocabulary, unknown_words
 from flowedit.pocket.world import GROUNDS, MOTIONS
@@ -23,6 +24,8 @@ from flowedit.types import Backbone
 
 STRIP = 16
 """How many times as long as the other a side of a clip may be."""
+
+PROMPTS = ("source", "target", "negative_prompt", "target_negative_prompt")
 
 FULL_SIZE = "cogvideox-2b"
 
@@ -99,14 +102,14 @@ def check_attention(made: Brief) -> None:
 
         able = ", ".join(name for name, each in EDITORS.items() if "source" in each.sides)
         raise InputError(
-            f"attention={options.name} takes of the source's attention, and mode={settings.mode.name} never looks at "
+            f"{options.called} takes of the source's attention, and mode={settings.mode.name} never looks at "
             f"the source: take one of the modes {able}"
         )
     outside = options.takes and (options.values == 0 or options.values_inside == 0)
     outside = outside and (max(options.queries, options.keys) == 0 or options.keys_inside == 0)
     if not made.masked and (options.bends or outside):
         raise InputError(
-            f"attention={options.name} acts where a mask says, and there is none: give --source-words or "
+            f"{options.called} acts where a mask says, and there is none: give --source-words or "
             "--target-words, or --user-mask"
         )
     if options.bends and not words.phrases(settings.target_words):
@@ -131,8 +134,25 @@ def check_attending(made: Brief, backbone: Backbone) -> None:
     """Raise InputError for a control of attention on a backbone of a plug-in whose attention cannot be reached."""
     if made.settings.attention.active and not hasattr(backbone, "attend"):
         raise InputError(
-            f"{backbone.spec.name} offers no control of its attention: leave attention={made.settings.attention.name} "
-            "out, or take a CogVideoX or a Wan"
+            f"{backbone.spec.name} offers no control of its attention: leave {made.settings.attention.called} out, "
+            "or take a CogVideoX or a Wan"
+        )
+
+
+def check_waiting(made: Brief, backbone: Backbone, latent: tuple[int, int, int, int], windows: int) -> None:
+    """Raise InputError where what is taken of the source's attention has no room in the host's memory.
+
+    `latent` (C, F, H, W) is what the network sees at once, in `windows` of a shot.
+    """
+    load, (free, _) = load_of(made, latent, windows), memory.of_host()
+    if not load.waits or free is None or (drawn := memory.of_backbone(backbone)) is None:
+        return
+    needed = presets.host_need(drawn, load, made.settings.runtime, backbone.device.type == "cpu")
+    if needed > free:
+        raise InputError(
+            f"{made.settings.attention.called} keeps {needed:.1f} GiB of the source's attention in the host's memory, "
+            f"and {free:.1f} are free: give fewer steps, or a narrower attention.blocks, attention.values_steps or "
+            "attention.keys_steps"
         )
 
 
@@ -221,8 +241,8 @@ def check_editor(made: Brief, steps: int) -> None:
 
 
 def check_prompts(made: Brief, backbone: Backbone) -> list[str]:
-    """`check_prompt` of both sides, the negative prompt and the parts of the target."""
-    said = [text for name in ("source", "target", "negative_prompt") for text in check_prompt(made, backbone, name)]
+    """`check_prompt` of both sides, the negative prompts and the parts of the target."""
+    said = [text for name in PROMPTS for text in check_prompt(made, backbone, name)]
     for number, part in enumerate(made.settings.target_parts or (), 1):
         alone = replace(made, settings=replace(made.settings, target=part, target_words=""), sides={})
         try:
@@ -261,7 +281,7 @@ def check_learned(settings: Settings, folder: Path | None, alone: bool = False) 
     if folder is None or (world := layout.world(folder, layout.notes(folder))) is None:
         return
     backbone = (settings.backbone.path is None and settings.backbone.name) or folder.resolve().name
-    for name in ("target",) if alone else ("source", "target", "negative_prompt"):
+    for name in ("target",) if alone else PROMPTS:
         _check_learned(settings, backbone, Vocabulary(**world), name, getattr(settings, name) or "", alone)
 
 

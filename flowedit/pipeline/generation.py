@@ -51,7 +51,9 @@ def generate_clip(settings: Settings, backbone: Backbone, session: Session | Non
         settings.frames or spec.trained_frames, asked_size(settings, spec) or native_size(spec)
     )
     places = tuple(windows_of(settings, spec, geometry.latent[1]))
-    fit_memory(made, backbone, (geometry.latent[0], places[0][1] - places[0][0], *geometry.latent[2:]), session)
+    fit_memory(
+        made, backbone, (geometry.latent[0], places[0][1] - places[0][0], *geometry.latent[2:]), len(places), session
+    )
     shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid, seen_of(geometry, places))
     session.start(of_start(made, backbone, shape, made.cost * len(places)))
     session.say([*of_shape(settings, spec, geometry, places, given=False), *spec.notices])

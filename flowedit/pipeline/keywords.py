@@ -34,6 +34,7 @@ class MethodOptions(TypedDict, total=False):
     source_words: str
     target_words: str
     negative_prompt: str
+    target_negative_prompt: str | None
     mode: str | Mapping[str, Any] | ModeOptions
     quality: str | Mapping[str, Any] | QualityOptions
     task: str

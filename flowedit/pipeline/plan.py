@@ -336,19 +336,32 @@ def seen_of(geometry: Geometry, places: Sequence[windows.Window]) -> tuple[int, 
     return channels, max(end - start for start, end in places), height, width
 
 
-def load_of(of: Brief, latent: tuple[int, int, int, int]) -> Load:
-    """What memory follows from: the latent (C, F, H, W) that the network sees at once, rows of a call, draws."""
+def load_of(of: Brief, latent: tuple[int, int, int, int], windows: int = 1) -> Load:
+    """What memory follows from: the latent (C, F, H, W) that the network sees at once, rows of a call, draws.
+
+    `windows` are the most of a shot: of several, what is taken of the source's attention waits on the host.
+    """
     draws, objects = of.settings.draws, max(1, len(of.objects)) if of.sides else 0
     source, target = (rows_of(of, side) for side in ("source", "target"))
     rows = max(target, source if "source" in of.editor.sides else 1)
     if of.region is None:
-        rising = of.editor.rises(of.settings.mode, of.steps) > 0  # what is taken then waits on the host
-        taken = 0.0 if rising else of.settings.attention.tensors * source * draws
-        return Load(latent, rows * draws, draws, objects, taken=taken)
+        taken, times = of.settings.attention.tensors * source * draws, _times_that_wait(of)
+        if times == 0 and windows == 1:
+            return Load(latent, rows * draws, draws, objects, taken=taken)
+        return Load(latent, rows * draws, draws, objects, waits=taken * windows * max(1, times))
     ours, theirs = [object() for _ in range(source)], [object() for _ in range(target)]
     found = calls(groups(ours, [*ours[-1:], *theirs[1:]] if of.from_source and target == 2 else theirs), 0)
     lanes = 1 + max(len(group.targets) for call in found for group in call)
     return Load(latent, rows * draws, draws, objects, (max(map(len, found)) * draws, lanes))
+
+
+def _times_that_wait(of: Brief) -> int:
+    """Velocities of a way up, at most, whose attention waits for the way down; 0 without such a way."""
+    if not of.editor.rises(of.settings.mode, of.steps):
+        return 0
+    solver = getattr(of.settings.mode, "solver", "euler")  # that of Heun comes to the same times twice
+    chosen = of.settings.attention.steps_that_take(of.steps)
+    return chosen and chosen * (2 if solver == "midpoint" else 1) + 1
 
 
 def rows_of(of: Brief, side: Side) -> int:

@@ -25,7 +25,7 @@ from flowedit.messages import FileError, InputError
 from flowedit.metrics.pixels import psnr
 from flowedit.networks import placement
 from flowedit.networks.acceleration import Acceleration
-from flowedit.pipeline.checks import check, check_attending, check_editor, check_prompts
+from flowedit.pipeline.checks import check, check_attending, check_editor, check_prompts, check_waiting
 from flowedit.pipeline.logs.asked import STEPS
 from flowedit.pipeline.logs.finish import finish, watching
 from flowedit.pipeline.logs.watcher import Watcher
@@ -145,7 +145,9 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     plan = make_plan(made, backbone, clip, cuts)
     seen = max(end - start for shot in plan.shots for start, end in shot.windows)
     channels, _, *sides = plan.geometry.latent
-    fit_memory(made, backbone, (channels, seen, *sides), session)
+    latent, most = (channels, seen, sides[0], sides[1]), max(len(shot.windows) for shot in plan.shots)
+    check_waiting(made, backbone, latent, most)
+    fit_memory(made, backbone, latent, most, session)
     inside = made.region is not None and has_region(backbone)
     session.start(of_start(made, backbone, Shape.of(plan), plan.evaluations, inside))
     session.say(of_shots(plan))
@@ -157,21 +159,19 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
         mask = joined(tracks, mask, clip.size, len(clip.selection.indices))
     if mask is not None:
         session.say([*texts, *of_margins(loses_margins(plan.shots[0], mask))])
-    most = max(len(shot.windows) for shot in plan.shots)
     session.say([*backbone.spec.notices, *of_region(made)])
     session.say([*of_pass(made, backbone), *of_unused(made, most)])
     return Prepared(plan, mask, tracks)
 
 
-def fit_memory(made: Brief, backbone: Backbone, latent: Sequence[int], session: Session) -> None:
+def fit_memory(made: Brief, backbone: Backbone, latent: tuple[int, int, int, int], most: int, session: Session) -> None:
     """Let a backbone that has `fit`, as ours have, choose how it lies in memory for this edit, and hear what it says.
 
-    `latent` (C, F, h, w) is what the network sees at once.
+    `latent` (C, F, h, w) is what the network sees at once, in `most` windows of a shot.
     """
     if (fit := getattr(backbone, "fit", None)) is None:
         return
-    channels, frames, height, width = latent
-    fit(load_of(made, (channels, frames, height, width)), lambda text: session.say([text]))
+    fit(load_of(made, latent, most), lambda text: session.say([text]))
 
 
 def edit_clip(

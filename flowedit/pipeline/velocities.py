@@ -28,7 +28,9 @@ def guide(brief: Brief, backbone: Backbone) -> dict[Side, Guided]:
         negative = None
         if set(scales) != {1.0}:
             from_source = side == "target" and brief.from_source
-            negative = prompts["source"] if from_source else backbone.embed(settings.negative_prompt)
+            own = settings.target_negative_prompt if side == "target" else None
+            text = settings.negative_prompt if own is None else own
+            negative = prompts["source"] if from_source else backbone.embed(text)
         made[side] = Guided(prompts[side], scales[0] if len(scales) == 1 else scales, negative)
     return made
 

@@ -43,6 +43,7 @@ MOVES = {
     "source_words": ("red", "inversion_free", {}),
     "target_words": ("big", "inversion_free", {}),
     "negative_prompt": ("dark", "inversion_free", {}),
+    "target_negative_prompt": ("dark", "inversion_free", {}),
     "source_guidance_scale": (2.0, "inversion_free", {}),
     "target_guidance_scale": (6.0, "inversion_free", {}),
     "strength": (0.5, "inversion_free", {}),

@@ -161,6 +161,9 @@ def test_fixed_noise_is_one_noise_and_one_draw_in_the_last_steps():
         ({"mode": "inversion_free", "mode.fixed_noise_steps": 2}, []),
         ({"mode": "flowalign", "negative_prompt": "blur"}, ["negative_prompt=blur"]),
         ({"mode": "flowalign", "negative_prompt": "blur", "source_guidance_scale": 2.0}, []),
+        ({"mode": "flowalign", "target_negative_prompt": "blur"}, ["target_negative_prompt=blur"]),
+        ({"mode": "flowedit", "target_negative_prompt": "blur"}, []),
+        ({"mode": "flowedit", "edit_strength": 2.0, "target_negative_prompt": "dark"}, ["target_negative_prompt=dark"]),
         (
             {"mode": "inversion_free", "mode.target_negative": "source", "target_guidance_scale": 1.0},
             ["mode.target_negative=source"],

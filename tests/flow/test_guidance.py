@@ -12,6 +12,7 @@ from flowedit.pipeline.checks import check_guidance
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief, network_evaluations
 from flowedit.pipeline.run import load_backbone
+from flowedit.pipeline.velocities import guide
 
 SHAPE = (2, 3, 2, 4, 5)
 Z = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -160,3 +161,18 @@ def test_a_guided_way_up_does_not_look_ahead():
 def test_a_rule_without_guidance_is_told_to_have_no_effect():
     plain = {"source_guidance_scale": 1.0, "target_guidance_scale": 1.0, "guidance_rule": "zero_star"}
     assert any("guidance_rule=zero_star has no effect" in text for text in of_unused(brief(compose.compose(plain))))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ("dark", "dark")),
+        ({"target_negative_prompt": "blurry"}, ("dark", "blurry")),
+        ({"target_negative_prompt": ""}, ("dark", "")),
+        ({"target_negative_prompt": "blurry", "mode.target_negative": "source"}, ("dark", BASE["source"])),
+    ],
+)
+def test_the_target_may_be_steered_away_from_a_prompt_of_its_own(options, expected):
+    scales = {"source_guidance_scale": 2.0, "negative_prompt": "dark"}
+    guided = guide(brief(compose.compose(BASE | scales | options)), ToyBackbone())
+    assert tuple(guided[side].negative.prompt for side in ("source", "target")) == expected

@@ -112,12 +112,13 @@ ATTENTION = {  # what they do to the network is seen in tests/pipeline/test_atte
         50 * 4,
         {"steps": 50, "strength": 1.0, "source_guidance_scale": 6.0, "target_guidance_scale": 6.0}
         | {"attention.queries": 1.0, "attention.keys": 1.0, "attention.values": 1.0, "attention.fade": 0.0}
-        | {"attention.keys_inside": 1.0, "attention.values_inside": 0.0, "attention.keys_steps": (0.0, 0.3)}
+        | {"attention.keys_inside": 1.0, "attention.values_inside": 0.0, "attention.keys_steps": (0.0, 0.1)}
         | {"attention.values_steps": (0.0, 1.0), "attention.blocks": (0.0, 1.0)},
     ),
     "kv_lock": (
         50 * 4,
         {"steps": 50, "strength": 1.0, "attention.adapt": 0.01, "attention.queries": 0.0}
+        | {"guidance_rule": "zero_star", "source_guidance_scale": 5.0, "target_guidance_scale": 10.0}
         | {f"attention.{name}": 1.0 for name in ("keys", "values")}
         | {f"attention.{name}_inside": 0.0 for name in ("keys", "values")}
         | {f"attention.{name}_steps": (1 - 20 / 50, 1.0) for name in ("keys", "values")},

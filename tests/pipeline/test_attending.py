@@ -9,15 +9,15 @@ import torch
 from edits import steered
 from fields import ToyBackbone
 
-from flowedit.backbones import families
+from flowedit.backbones import families, memory, presets
 from flowedit.config import compose
 from flowedit.editors.spec import EDITORS
 from flowedit.messages import InputError
 from flowedit.networks.control.bound import remembers
 from flowedit.networks.control.kept import Held
-from flowedit.pipeline.checks import check_attending, check_attention
+from flowedit.pipeline.checks import check_attending, check_attention, check_waiting
 from flowedit.pipeline.notices.unused import of_unused
-from flowedit.pipeline.plan import brief, load_of
+from flowedit.pipeline.plan import brief, load_of, windows_of
 from flowedit.pipeline.region import Region, control_of
 from flowedit.pipeline.run import checkpoint
 
@@ -32,7 +32,7 @@ BASE = {
     "window": "whole",
 }
 TWO = {"source_words": "fox, car", "target_words": "panda, bus"}
-PRESETS = ("rf_solver_edit", "adaedit", "consistedit", "kv_lock", "flowanchor")
+PRESETS = ("rf_solver_edit", "fireflow", "adaedit", "consistedit", "kv_lock", "flowanchor")
 
 
 def made(**options):
@@ -64,6 +64,7 @@ def test_each_preset_runs_on_each_family_and_its_control_moves_the_edit(request,
     x = latent(backbone)
     whole = {"attention.blocks": [0.0, 1.0], "attention.anchor_until": 0.0, "mode": preset}
     whole |= {"attention.adapt": 0.5, "steps": 4} if preset == "kv_lock" else {}
+    whole |= {"attention.values_steps": [0.0, 0.5]} if preset == "fireflow" else {}  # an eighth of so few is none
     settings = compose.compose(BASE | whole)
     controlled = steered(settings, backbone, x).z
     plain = steered(replace(settings, attention=compose.compose({}).attention), backbone, x).z
@@ -160,6 +161,8 @@ def test_a_user_s_mask_says_where_words_count(request):
 
 REFUSED = [
     ({"mode": "random_noise", "attention": "values"}, "takes of the source's attention, and mode=random_noise never"),
+    ({"mode": "random_noise", "attention.values": 1}, "^attention.values=1.0 takes of the source's attention"),
+    ({"mask": "none", "attention.word_weight": 2}, "^attention.word_weight=2.0 acts where a mask says"),
     ({"mask": "none", "attention": "background"}, "attention=background acts where a mask says, and there is none"),
     ({"mask": "none", "attention": "anchor"}, "attention=anchor acts where a mask says"),
     ({"target_words": "", "attention.word_weight": 2.0}, "attention to words needs target_words"),
@@ -195,6 +198,9 @@ def test_a_backbone_of_a_plug_in_without_attend_is_refused_by_name():
     check_attending(made(), backbone_without)
     with pytest.raises(InputError, match=r"other offers no control of its attention: leave attention=values out"):
         check_attending(made(attention="values"), backbone_without)
+    by_hand = made(**{"attention.keys": 0.5, "attention.objects": "apart"})
+    with pytest.raises(InputError, match=r"leave attention\.keys=0\.5 attention\.objects=apart out"):
+        check_attending(by_hand, backbone_without)
 
 
 @pytest.mark.parametrize(("options", "told"), [
@@ -229,6 +235,50 @@ def test_memory_reckons_with_what_is_taken_where_it_stays_on_the_device():
     assert load_of(made(mode="inversion_free", **options), (4, 3, 8, 12)).taken == 0.5 * 3 * 2 * 3
     assert load_of(made(mode="inversion_free"), (4, 3, 8, 12)).taken == 0
     assert load_of(made(mode="inversion", attention="values"), (4, 3, 8, 12)).taken == 0
+
+
+PATHS = {
+    "euler": {"mode": "inversion"},
+    "midpoint": {"mode": "inversion", "mode.solver": "midpoint"},
+    "heun": {"mode": "inversion", "mode.solver": "heun"},
+    "fireflow": {"mode": "inversion", "mode.solver": "fireflow"},
+    "reconstructed": {"mode": "inversion", "mode.reconstruction": True},
+    "first steps": {"mode": "inversion", "attention.values_steps": [0.0, 0.5], "attention.keys_steps": [0.0, 0.25]},
+    **{mode: {"mode": mode} for mode, each in EDITORS.items() if each.rises(compose.compose({"mode": mode}).mode, 4)},
+}
+
+
+@pytest.mark.parametrize(("kind", "frames", "window"), [*((kind, 9, "whole") for kind in PATHS), ("euler", 33, 9)])
+def test_what_waits_on_the_host_is_reckoned(request, monkeypatch, kind, frames, window):
+    """Each velocity that waits to the byte; at most two more of them than there are."""
+    backbone, kept, keep = opened(request, "2b"), [], Held.keep
+    x = latent(backbone, frames)
+    monkeypatch.setattr(Held, "keep", lambda held, place, seen: kept.append(seen) or keep(held, place, seen))
+    taken = {"mask": "none", "steps": 4, "attention.values": 1, "attention.keys": 1, "source_guidance_scale": 2.0}
+    brief_of = made(**taken | {"window": window} | PATHS[kind])
+    steered(brief_of.settings, backbone, x)
+    places = windows_of(brief_of.settings, backbone.spec, x.shape[2])
+    assert (len(places) > 1) == (window == 9)
+    size = sum(part.nbytes for each in kept for parts in each._parts.values() for part in parts)
+    longest = max(end - start for start, end in places)
+    load = load_of(brief_of, (x.shape[1], longest, *x.shape[3:]), len(places))
+    reckoned = presets.host_need(memory.of_backbone(backbone), load, brief_of.settings.runtime, True) * 2**30
+    times = len(kept) / len(places)
+    assert load.taken == 0
+    assert times <= reckoned / size * times <= times + 2
+
+
+def test_a_path_that_has_no_room_on_the_host_is_refused(request, monkeypatch):
+    backbone, of = opened(request, "2b"), made(mode="inversion", **{"attention.values": 1})
+    latent_of = (4, 13, 60, 90)
+    check_waiting(of, backbone, latent_of, 1)
+    monkeypatch.setattr(memory, "of_host", lambda: (1e-4, 1.0))
+    with pytest.raises(InputError, match=r"^attention\.values=1\.0 keeps .* GiB of the source's attention in the host"):
+        check_waiting(of, backbone, latent_of, 1)
+    check_waiting(made(mode="inversion"), backbone, latent_of, 1)
+    check_waiting(made(mode="inversion_free", **{"attention.values": 1}), backbone, latent_of, 1)
+    with pytest.raises(InputError, match=r"are free: give fewer steps"):
+        check_waiting(made(mode="inversion_free", **{"attention.values": 1}), backbone, latent_of, 4)
 
 
 @pytest.mark.parametrize(("options", "expected"), [

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from flowedit.networks.control.options import AttentionOptions
+from flowedit.networks.control.options import AttentionOptions, rounded
 from flowedit.types import Conditioning, Control, Share
 
 
@@ -37,8 +37,7 @@ def bound(
         return None
 
     def share(value: float, inside: float, steps: Sequence[float]) -> Share:
-        first, end = (int(each * (len(grid) - 1) + 0.5) for each in steps)
-        return Share(value * inside, value, (first, end), options.fade)
+        return Share(value * inside, value, rounded(steps, len(grid) - 1), options.fade)
 
     return Control(
         source=source,

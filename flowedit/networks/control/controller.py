@@ -12,6 +12,7 @@ from einops import reduce
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from flowedit.flow.host import on_host
 from flowedit.flow.rows import counterparts
 from flowedit.messages import InputError
 from flowedit.networks.control.bend import Bend, bent_attention
@@ -100,10 +101,8 @@ class Controller:
         """One velocity of a prompt at t, whose guidance has rows of these sides."""
         control, velocity = self._control, _Velocity(prompt, sides)
         if prompt is control.source and self._is_to_see(t):
-            # In a window of several, as on a path, more than one waits.
-            host = control.path or self._window is not None
             self._held.make_room(self._window)
-            velocity.making = Seen(t, sides, host)
+            velocity.making = Seen(t, sides, self._wait)
         elif prompt is control.target:
             velocity.seen = self._held.shown(self._window, t) if self._shares else None
             velocity.shares = {} if velocity.seen is None else self._shares_at(t)
@@ -154,6 +153,15 @@ class Controller:
         with torch._C.DisableTorchFunction():  # a recorder of these modules has seen what it is to see
             parts.append(bent_attention(q[others:], k[others:], v[others:], scale, place.text, bend))
         return torch.cat(parts)
+
+    def _wait(self, part: Tensor) -> Tensor:
+        """A part where it waits: on the host where more than one does, in a window of several or on a path.
+
+        A path is not pinned: it may be most of the host's memory, and the system could take none of that back.
+        """
+        if self._control.path:
+            return part.cpu()
+        return part if self._window is None else on_host(part)
 
     def _is_to_see(self, t: float) -> bool:
         """Whether the target may look at the source of this time, and no other of this time is held."""

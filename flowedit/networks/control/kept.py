@@ -1,27 +1,26 @@
 """What is held of the source's attention until the target asks for it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from flowedit.flow.host import on_host
 from flowedit.types import Conditioning
 
 
 class Seen:
     """Queries, keys and values of one velocity of the source, by row of its guidance, block and name.
 
-    `host`: they wait in the host's memory.
+    `wait` brings a part to where it waits.
     """
 
-    def __init__(self, t: float, sides: Sequence[Conditioning], host: bool) -> None:
-        self.t, self.sides, self._host = t, sides, host
+    def __init__(self, t: float, sides: Sequence[Conditioning], wait: Callable[[Tensor], Tensor]) -> None:
+        self.t, self.sides, self._wait = t, sides, wait
         self._parts: dict[tuple[int, int, str], list[Tensor]] = {}
 
     def add(self, row: int, block: int, name: str, part: Tensor) -> None:
         """Some draws (B, H, n, d) of it, after those that are here."""
-        self._parts.setdefault((row, block, name), []).append(on_host(part) if self._host else part)
+        self._parts.setdefault((row, block, name), []).append(self._wait(part))
 
     def of(self, row: int, block: int, name: str, draws: range, like: Tensor) -> Tensor:
         """These draws (B, H, n, d), where `like` is; a source of fewer draws begins again with its first."""

@@ -1,9 +1,21 @@
 """How the target's attention is controlled: its options; nothing here imports torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from flowedit.declare import option
+
+OFF = {
+    "queries": 0.0,
+    "keys": 0.0,
+    "values": 0.0,
+    "anchor_words": 0.0,
+    "anchor_sites": 0.0,
+    "word_weight": 1.0,
+    "objects": "joined",
+}
+"""The options that act by themselves, at the value with which each does nothing."""
 
 
 def _interval(ends: Any) -> bool:
@@ -17,6 +29,12 @@ _SHARES = {
     "check": _interval,
     "expected": "two shares from 0 to 1, the first not above the second",
 }
+
+
+def rounded(shares: Sequence[float], steps: int) -> tuple[int, int]:
+    """Two shares of so many steps, (first, end), each rounded to the nearest step, halves up."""
+    first, end = (int(each * steps + 0.5) for each in shares)
+    return first, end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +115,11 @@ class AttentionOptions:
         first, end = self.blocks
         return (end - first) * sum(share > 0 for share in (self.queries, self.keys, self.values))
 
+    def steps_that_take(self, steps: int) -> int:
+        """How many of so many steps take anything."""
+        ends = [self.keys_steps] * (max(self.queries, self.keys) > 0) + [self.values_steps] * (self.values > 0)
+        return len({step for each in ends for step in range(*rounded(each, steps))})
+
     @property
     def anchors(self) -> bool:
         """Whether attention is drawn between an object's words and its sites."""
@@ -106,6 +129,14 @@ class AttentionOptions:
     def bends(self) -> bool:
         """Whether attention to words is changed."""
         return self.anchors or self.word_weight != 1.0 or self.objects == "apart"
+
+    @property
+    def called(self) -> str:
+        """What a user leaves out to be without it: the recipe, or without one the options that act."""
+        if self.name != "none":
+            return f"attention={self.name}"
+        acting = {key: getattr(self, key) for key, off in OFF.items() if getattr(self, key) != off}
+        return " ".join(f"attention.{key}={value}" for key, value in acting.items())
 
     @property
     def active(self) -> bool:

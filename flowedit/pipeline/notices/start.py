@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowedit.backbones import memory, presets, shapes
@@ -10,7 +9,6 @@ from flowedit.backbones.presets import MemoryPreset
 from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
 from flowedit.machine import device_name, free_memory
-from flowedit.messages import InputError
 from flowedit.pipeline.plan import (
     Brief,
     Plan,
@@ -85,11 +83,7 @@ def _of_fit(settings: Settings, place: "torch.device") -> list[str]:
 
 def _expected(made: Brief, backbone: Backbone, shape: Shape, about: Mapping[str, Any]) -> str:
     """What an edit will hold at most, by the formula of backbones/memory.py; empty for what it does not know."""
-    try:
-        drawn = memory.of_folder(Path(about["folder"]))
-    except (KeyError, InputError, OSError):
-        return ""
-    if drawn is None:
+    if (drawn := memory.of_backbone(backbone)) is None:
         return ""
     laid = MemoryPreset("as laid", str(about.get("offload", "parts")), int(about.get("rows", 0)))
     preset = presets.CPU if backbone.device.type == "cpu" else laid

@@ -50,6 +50,7 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
         "guided": (any(each != 1 for each in guided), scale),
         "guided_side": (any(each != 1 for each in source + target), "a guidance scale other than 1"),
         "guided_target": (any(each != 1 for each in target), "a target guidance scale other than 1"),
+        "prompt_negative": (not made.from_source, "a target that is steered away from a prompt of its own"),
         "own_negative": (settings.edit_strength is None, "no edit_strength, which steers away from the source"),
         "grid_by_steps": (settings.mode.grid != "given", "a grid that is made, not given"),
         "several_windows": (settings.window != "whole" and windows != 1, "a clip longer than its window"),

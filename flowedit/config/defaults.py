@@ -1,5 +1,6 @@
 """Defaults of conf/ as help shows them, read without Hydra, which takes too long for that."""
 
+import functools
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ def default_of(key: str) -> tuple[Any, tuple[str, Any] | None]:
     edit, mode, backbone = read("edit"), choices["mode"], choices["backbone"]
     large = edit | read(f"mode/{mode}")
     own = read(f"backbone/{backbone}") | read(f"backbone_mode/{backbone}_{mode}")
+    own |= of_quality(backbone, mode, choices["quality"])
     general: Any
     small: Any
     if key == "steps":  # as many as are run, where fewer than the mode has are enough
@@ -29,6 +31,15 @@ def default_of(key: str) -> tuple[Any, tuple[str, Any] | None]:
     else:
         general, small = (None if isinstance(value := of.get(key), dict) else value for of in (large, own))
     return general, (backbone, small) if small is not None and small != general else None
+
+
+def of_quality(backbone: str, mode: str, quality: str) -> dict[str, Any]:
+    """What a quality sets for one mode of one backbone, with the file that it builds on; {} where it sets nothing."""
+    place = "backbone_mode_quality"
+    own = read(f"{place}/{backbone}_{mode}_{quality}")
+    below = [read(f"{place}/{name}") for name in own.get("defaults", ()) if name != "_self_"]
+    merged: dict[str, Any] = functools.reduce(lambda under, over: under | over, [*below, own], {})
+    return {key: value for key, value in merged.items() if key != "defaults"}
 
 
 def _steps(of: dict[str, Any]) -> int:

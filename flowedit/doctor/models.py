@@ -12,7 +12,7 @@ from typing import Any
 from flowedit.backbones import memory, shapes
 from flowedit.backbones.memory import Blueprint
 from flowedit.config import compose, plugins
-from flowedit.config.defaults import default_of, read
+from flowedit.config.defaults import default_of, of_quality, read
 from flowedit.config.folder import folder
 from flowedit.config.schema import Settings
 from flowedit.flow.windows import Window
@@ -90,6 +90,7 @@ def usual(name: str) -> dict[str, Any]:
         read(f"mode/{mode}"),
         own if "backbone" in own else {"backbone": own},
         read(f"backbone_mode/{name}_{mode}"),
+        of_quality(name, mode, chosen["quality"]),
         read(f"backbone_mode_task/{name}_{mode}_{USUAL_TASK}"),
         {"task": USUAL_TASK},
         read(f"quality/{chosen['quality']}"),

@@ -86,7 +86,7 @@ MOVES = {
     "mode.fixed_noise_steps": (2, "inversion_free", {}),
     "mode.single_draw_steps": (2, "inversion_free", {"draws": 2}),
     "mode.noise": ("correlated", "inversion_free", {}),
-    "mode.coupling": (0.5, "inversion_free", {}),
+    "mode.coupling": (0.2, "inversion_free", {}),
     "mode.guidance_interval": ([0.0, 0.5], "inversion_free", {}),
     "mode.up_prompt": ("source", "rf_inversion", {}),
     "mode.up_pull": (0.1, "rf_inversion", {}),

@@ -38,7 +38,7 @@ def test_a_baseline_of_all_draws_is_refused(preset, draws):
 @pytest.mark.parametrize("off", [{"averaging": "mean"}, {"averaging.weight": 0}], ids=str)
 def test_version_1_without_mask_and_guidance_is_plain_averaging_to_the_bit(off):
     plain = {"mode": "inversion_free", "mode.grid": "shifted", "mode.shift": 12, "draws": 4, "mask": "none"}
-    plain |= {"source_guidance_scale": 3.5, "target_guidance_scale": 10.5, "strength": 0.8}
+    plain |= {"mode.coupling": 1, "source_guidance_scale": 3.5, "target_guidance_scale": 10.5, "strength": 0.8}
     v1 = edit({"mode": "flowdirector_v1", "steps": 6, "seed": 7, **off}, mask=torch.ones(1, 1, *X.shape[2:]))
     assert torch.equal(v1, edit(plain | {"steps": 6, "seed": 7}))
     assert not torch.equal(v1, edit(plain | {"steps": 6, "seed": 8}))

@@ -167,7 +167,7 @@ def test_dynaedit_of_one_stream_is_inversion_free_with_correlated_noise():
     options = {"steps": 5, "strength": 1.0, "source_guidance_scale": 1.0, "target_guidance_scale": 2.0, "mask": "none"}
     base = {"source": "a red fox runs", "target": "a big panda runs", "mode.grid": "uniform", **options}
     x = X.float().repeat(1, 1, 1, 3, 4)[..., :16, :16]
-    plain = compose.compose(base | {"mode.noise": "correlated"})
+    plain = compose.compose(base | {"mode.noise": "correlated", "mode.coupling": 1})
     for one in ({"mode.streams": 1}, {"mode.select_steps": 0}):
         alone = compose.compose(base | {"mode": "dynaedit", **one})
         assert torch.allclose(steered(alone, ToyBackbone(), x).z, steered(plain, ToyBackbone(), x).z, atol=1e-5)

@@ -239,7 +239,7 @@ def test_a_cut_outside_the_frames_that_are_read_is_refused_before_a_backbone_is_
 # --- the edit
 
 
-FAST = {"steps": 3, "runtime.device": "cpu"}
+FAST = {"steps": 3, "quality": "best", "runtime.device": "cpu"}
 PROMPTS = {
     "source": "a fox moves right over green grass",
     "target": "a panda moves right over green grass",

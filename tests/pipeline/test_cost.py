@@ -69,7 +69,7 @@ def test_the_cost_is_what_the_network_counts(backbone, options):
 
 def test_modes_of_equal_cost_follow_from_the_first():
     chosen, _ = equalise(methods(["inversion_free", "inversion", "random_noise"])[0])
-    assert [network_evaluations(method.settings) for method in chosen] == [96, 96, 96]
+    assert [network_evaluations(method.settings) for method in chosen] == [30, 30, 30]
     half, _ = equalise(methods(["inversion_free", "random_noise"])[0], 50)
     assert [network_evaluations(method.settings) for method in half] == [48, 50]
     with pytest.raises(ValueError, match="do not pay one step"):

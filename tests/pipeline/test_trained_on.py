@@ -82,7 +82,7 @@ def test_strength_1_is_the_model_s_own_grid_to_the_bit(backbones):
 def test_pocket_keeps_the_grid_that_it_was_measured_on(pocket, mode):
     from flowedit.flow import schedule
 
-    settings = compose({**PROMPTS, "mode": mode})
+    settings = compose({**PROMPTS, "mode": mode, "quality": "best"})
     whole = schedule.model(pocket.knots, settings.steps)
     assert make_grid(settings, pocket) == schedule.start(whole, settings.strength)
 
@@ -190,7 +190,7 @@ def test_the_line_counts_windows_and_shots_and_names_the_memory(clip_file, pocke
     from flowedit.pipeline.plan import brief, make_plan
     from flowedit.pipeline.source import open_clip
 
-    settings = compose({**PROMPTS, "clip": str(clip_file), "steps": 5})
+    settings = compose({**PROMPTS, "clip": str(clip_file), "quality": "best", "steps": 5})
     made = make_plan(brief(settings), pocket, open_clip(settings), [2])
     shape = Shape.of(made)
     line = of_start(brief(settings), pocket, shape, made.evaluations)

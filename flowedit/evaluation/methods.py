@@ -8,6 +8,7 @@ from typing import Any
 from flowedit.config.compose import OPTIONS, compose, prompts, set_by_hand, told
 from flowedit.config.compose import options as choices
 from flowedit.config.schema import Settings
+from flowedit.editors.spec import EDITORS
 from flowedit.evaluation.results.summary import REFERENCES
 from flowedit.language import grammar, rewrite
 from flowedit.messages import InputError, one_line
@@ -80,8 +81,6 @@ def parts_for(method: Method, flags: Mapping[str, Any]) -> tuple[str, ...] | Non
 
     Given ones whose last is the target grow to it, and are for a method that takes such; others are a change each.
     """
-    from flowedit.editors.spec import EDITORS  # imports torch, as what made the settings did
-
     kind, source, instruction = EDITORS[method.settings.mode.name].parts, flags.get("source"), flags.get("instruction")
     if kind == "none":
         return None
@@ -96,8 +95,6 @@ def parts_for(method: Method, flags: Mapping[str, Any]) -> tuple[str, ...] | Non
 
 def unfit_parts(chosen: Sequence[Method], flags: Mapping[str, Any]) -> list[str]:
     """What users hear of the parts of the target that a clip brings and that are not as a method takes them."""
-    from flowedit.editors.spec import EDITORS  # imports torch, as what made the settings did
-
     given = prompts(flags.get("target_parts"))
     takes = {
         "alone": "a prompt for each change alone",

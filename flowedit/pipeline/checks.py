@@ -9,6 +9,7 @@ from flowedit.backbones import memory, presets
 from flowedit.config.compose import compose
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
+from flowedit.editors.spec import EDITORS
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
 from flowedit.masks import marks
@@ -65,8 +66,6 @@ def check_kind(made: Brief) -> None:
 
     And for an editor that is nothing without a mask, for parts beside scales of several objects, and for empty parts.
     """
-    from flowedit.editors.spec import EDITORS  # imports torch, as what made the brief did
-
     settings, editor, name = made.settings, made.editor, made.settings.mode.name
     masked, parts = made.masked, settings.target_parts or ()
     if masked and not editor.masked:
@@ -98,11 +97,9 @@ def check_attention(made: Brief) -> None:
     if not options.active:
         return
     if options.takes and "source" not in made.editor.sides:
-        from flowedit.editors.spec import EDITORS  # imports torch, as what made the brief did
-
         able = ", ".join(name for name, each in EDITORS.items() if "source" in each.sides)
         raise InputError(
-            f"{options.called} takes of the source's attention, and mode={settings.mode.name} never looks at "
+            f"{options.called} takes attention from the source, and mode={settings.mode.name} never looks at "
             f"the source: take one of the modes {able}"
         )
     outside = options.takes and (options.values == 0 or options.values_inside == 0)
@@ -174,8 +171,6 @@ def check_guidance(made: Brief) -> None:
 
 def check_difference(made: Brief) -> None:
     """Raise InputError for a mask of the velocity difference in a mode that has not both velocities at a step."""
-    from flowedit.editors.spec import EDITORS  # imports torch, as what made the brief did
-
     if made.difference and not made.editor.difference:
         able = ", ".join(name for name, editor in EDITORS.items() if editor.difference)
         raise InputError(

@@ -160,8 +160,8 @@ def test_a_user_s_mask_says_where_words_count(request):
 
 
 REFUSED = [
-    ({"mode": "random_noise", "attention": "values"}, "takes of the source's attention, and mode=random_noise never"),
-    ({"mode": "random_noise", "attention.values": 1}, "^attention.values=1.0 takes of the source's attention"),
+    ({"mode": "random_noise", "attention": "values"}, "takes attention from the source, and mode=random_noise never"),
+    ({"mode": "random_noise", "attention.values": 1}, "^attention.values=1.0 takes attention from the source"),
     ({"mask": "none", "attention.word_weight": 2}, "^attention.word_weight=2.0 acts where a mask says"),
     ({"mask": "none", "attention": "background"}, "attention=background acts where a mask says, and there is none"),
     ({"mask": "none", "attention": "anchor"}, "attention=anchor acts where a mask says"),

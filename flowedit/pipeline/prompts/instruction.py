@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowedit.config.schema import Settings
+from flowedit.editors.spec import EDITORS
 from flowedit.language import grammar, rewrite, words
 from flowedit.messages import InputError
 
@@ -55,8 +56,6 @@ def complete(
 
 def _parts(settings: Settings, instruction: grammar.Instruction, made: rewrite.Prompts) -> tuple[str, ...]:
     """The target of each of several changes, as the mode takes them; () for a mode that takes none, and for one."""
-    from flowedit.editors.spec import EDITORS  # imports torch, as what made the settings did
-
     kind = EDITORS[settings.mode.name].parts
     return () if kind == "none" else rewrite.parts(instruction, made.source, cumulative=kind == "cumulative")
 

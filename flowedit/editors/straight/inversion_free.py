@@ -305,7 +305,7 @@ EDITORS.add(
         facts=_facts,
         clean=_clean,
         recalls=lambda options, steps: (),
-        difference=True,
+        difference="heard",
         region=lambda options: (options.region_margin, options.region_refresh) if options.region else None,
     ),
 )

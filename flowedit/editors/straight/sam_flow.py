@@ -80,7 +80,7 @@ EDITORS.add(
         cost=_cost,
         clean=as_it_is,
         recalls=lambda options, steps: (),
-        difference=True,
+        difference="heard",
         needs_mask=True,
     ),
 )

@@ -50,7 +50,8 @@ from flowedit.pipeline.render import blends, rendered, write_edit, write_row
 from flowedit.pipeline.resume import Journal, forget_others, key_of, key_of_shot, unfinished
 from flowedit.pipeline.source import Clip, Shot, cut_places, loses_margins, open_clip, working_frames, working_mask
 from flowedit.pipeline.steer import encode, steer
-from flowedit.types import Backbone, EditedFrames, EditResult, Evaluations, Frames
+from flowedit.results import EditedFrames, EditResult
+from flowedit.types import Backbone, Evaluations, Frames
 
 ROW = "row-"
 """The start of the names of latents that an editor kept beside its edit."""

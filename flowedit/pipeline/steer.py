@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from flowedit.editors.averaging import average_of
-from flowedit.editors.common import INSIDE
 from flowedit.editors.region import RegionPass
 from flowedit.editors.spec import EditorInputs
 from flowedit.flow import noise, windows
@@ -21,6 +20,7 @@ from flowedit.pipeline.region import Region, attending, control_of, has_region, 
 from flowedit.pipeline.resume import Journal, Steps
 from flowedit.pipeline.velocities import guide, guided_times, parts_of, unguided, velocities_of
 from flowedit.types import (
+    INSIDE,
     Backbone,
     Chosen,
     Evaluations,

@@ -48,7 +48,9 @@ class EditResult:
 class EditedFrames:
     """What an edit of frames in memory gives: frames uint8 (F, H, W, 3) at the size of those given, and its latents.
 
-    `mask` (F, H, W) float32 in [0, 1] is where the edit may happen, or None; the rest is as in `EditResult`.
+    `mask` (F, H, W) float32 in [0, 1] is where the edit may happen, or None. `row` are the results that the editor kept
+    beside the edit, each as `frames`: of mode=flowopt from free to faithful, the last of them the edit. The rest is as
+    in `EditResult`.
     """
 
     frames: np.ndarray
@@ -57,6 +59,7 @@ class EditedFrames:
     source_latents: Tensor
     latent_mask: Tensor | None
     run: dict[str, Any]
+    row: tuple[np.ndarray, ...] = ()
 
     notices = property(_notices)
 

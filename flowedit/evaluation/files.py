@@ -12,7 +12,7 @@ from rich.console import RenderableType
 
 from flowedit.config.mode_lines import mode_lines
 from flowedit.evaluation.gather import Evaluation
-from flowedit.evaluation.methods import PER_CLIP, Method, hurried
+from flowedit.evaluation.methods import PER_CLIP, Method, hurried, set_apart
 from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.plan import Comparison
 from flowedit.evaluation.report.page import MethodNote, Page, write_page
@@ -75,7 +75,11 @@ PLAIN = "Edits are scored as the model made them, nothing of the source is blend
 def notes(comparison: Comparison) -> tuple[str, ...]:
     """What to bear in mind of the methods' edits, which have few steps, and which are left out, a sentence each."""
     plain = any(method.settings.composite is False for method in comparison.methods)
-    return ((PLAIN,) if plain else ()) + (*hurried(comparison.methods), *comparison.told)
+    return ((PLAIN,) if plain else ()) + (
+        *set_apart(comparison.methods),
+        *hurried(comparison.methods),
+        *comparison.told,
+    )
 
 
 def method_notes(chosen: Sequence[Method]) -> tuple[MethodNote, ...]:

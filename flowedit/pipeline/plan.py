@@ -186,28 +186,50 @@ def within(settings: Settings, budget: int, by_hand: Container[str] = ()) -> Set
     """The settings with the fewest steps whose cost comes nearest to `budget` network evaluations from below.
 
     What counts steps goes with them, see `at_steps`; what stands in `by_hand` was set by the user, and stays. A
-    strength of 0 runs none. Raises InputError for a budget that does not pay one step, and for a given grid of another
-    cost: its steps stand.
+    strength of 0 runs none, and an editor whose cost does not depend on them keeps its own. Raises InputError for a
+    budget that does not pay one step, or the editor, and for a given grid of another cost: its steps stand.
     """
-    if settings.strength == 0:
+    least = _shortest(settings, by_hand)
+    if least is None:
         return settings
+    name, cost = settings.mode.preset or settings.mode.name, network_evaluations(least)
     if settings.mode.grid == "given":
-        if (cost := network_evaluations(settings)) != budget:
+        if cost != budget:
             raise InputError(f"mode.grid=given takes {cost} network evaluations, not {budget}: choose evaluations=own")
         return settings
-    best, most = None, 0
-    for steps in range(1, MOST_STEPS + 1):
-        tried = at_steps(settings, steps, by_hand)
-        cost = network_evaluations(tried)
-        if cost > budget:
-            break
-        if cost > most:
-            best, most = tried, cost
-    if best is None:
+    fixed = has_fixed_cost(settings, by_hand)
+    if cost > budget:
+        paid, whatever = ("", ", whatever its steps") if fixed else ("one step of ", "")
         raise InputError(
-            f"{budget} network evaluations do not pay one step of {settings.mode.preset or settings.mode.name}"
+            f"{budget} network evaluations do not pay {paid}{name}, which takes {cost}{whatever}: give --evaluations "
+            f"{cost} or more"
         )
+    if fixed:
+        return settings
+    best = least
+    for steps in range(least.steps + 1, MOST_STEPS + 1):
+        tried = at_steps(settings, steps, by_hand)
+        if (more := network_evaluations(tried)) > budget:
+            break
+        if more > cost:
+            best, cost = tried, more
     return best
+
+
+def has_fixed_cost(settings: Settings, by_hand: Container[str] = ()) -> bool:
+    """Whether no number of steps changes what these settings cost, though the editor runs: so with one look alone."""
+    least = _shortest(settings, by_hand)
+    if least is None or settings.mode.grid == "given":
+        return False
+    return network_evaluations(least) == network_evaluations(at_steps(settings, MOST_STEPS, by_hand))
+
+
+def _shortest(settings: Settings, by_hand: Container[str]) -> Settings | None:
+    """The settings with the fewest steps of which one is run, a given grid as it is; None where none ever is."""
+    if settings.mode.grid == "given":
+        return settings if intervals(settings) else None
+    tried = (at_steps(settings, steps, by_hand) for steps in range(1, MOST_STEPS + 1))
+    return next((each for each in tried if intervals(each)), None) if settings.strength else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,12 @@ from flowedit.config.compose import OPTIONS, compose, prompts, set_by_hand, told
 from flowedit.config.compose import options as choices
 from flowedit.config.schema import Settings
 from flowedit.editors.spec import EDITORS
+from flowedit.evaluation.budget import has_fixed_cost, within
 from flowedit.evaluation.results.summary import REFERENCES
 from flowedit.language import grammar, rewrite
 from flowedit.messages import InputError, one_line
 from flowedit.pipeline.notices.unused import of_unused
-from flowedit.pipeline.plan import brief, has_fixed_cost, intervals, network_evaluations, within
+from flowedit.pipeline.plan import brief, intervals, network_evaluations
 
 PER_CLIP = (*(name for name, option in OPTIONS.items() if option.role == "clip"), "caption")
 """Settings that each clip brings, whatever the method."""

@@ -7,9 +7,10 @@ from edits import steered
 from flowedit.config.compose import compose
 from flowedit.config.compose import options as compose_names
 from flowedit.editors.spec import EDITORS, EditorSpec, ModeOptions
+from flowedit.evaluation.budget import within
 from flowedit.evaluation.methods import equalise, hurried, methods, set_apart, twins
 from flowedit.pipeline.checks import check_brief
-from flowedit.pipeline.plan import brief, intervals, make_grid, network_evaluations, within
+from flowedit.pipeline.plan import brief, intervals, make_grid, network_evaluations
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.run import load_backbone
 from flowedit.pipeline.steer import encode

@@ -11,6 +11,7 @@ import yaml
 from rich.console import RenderableType
 
 from flowedit.config.mode_lines import mode_lines
+from flowedit.editors.spec import EDITORS
 from flowedit.evaluation.gather import Evaluation
 from flowedit.evaluation.methods import PER_CLIP, Method, hurried, set_apart
 from flowedit.evaluation.options import EvaluationOptions
@@ -82,10 +83,24 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
     )
 
 
-def method_notes(chosen: Sequence[Method]) -> tuple[MethodNote, ...]:
-    """Each mode and preset once: what it is, with its paper, and what it is good at."""
-    modes = dict.fromkeys(method.mode for method in chosen)
-    return tuple(MethodNote(mode, *mode_lines(mode)) for mode in modes if mode_lines(mode).what)
+NO_MASK = "No mask: the whole picture may change."
+
+
+def method_notes(comparison: Comparison) -> tuple[MethodNote, ...]:
+    """Each mode and preset once: what it is, with its paper, what it is good at, and whether it has no mask."""
+    of: dict[str, list[str]] = {}
+    for method in comparison.methods:
+        of.setdefault(method.mode, []).append(method.name)
+    notes = []
+    for mode, names in of.items():
+        bare = [name for name in names if name in comparison.unmasked]
+        which = (
+            NO_MASK if len(bare) == len(names) else NO_MASK.replace(":", f" of {', '.join(bare)}:", 1) if bare else ""
+        )
+        lines = mode_lines(mode)
+        what = lines.what or (EDITORS[mode].about if mode in EDITORS else "")
+        notes += [MethodNote(mode, what, lines.good_at, which)] if what else []
+    return tuple(notes)
 
 
 def about(options: EvaluationOptions) -> dict[str, Any]:
@@ -129,7 +144,7 @@ def write(
         write_yaml(stage.folder / "run.yaml", {**header, **made})
         texts = {name: _yaml({"settings": run, "versions": made["versions"]}) for name, run in runs.items()}
         page = Page(title, lines, evaluation.rows, names, evaluation.exhibits, texts, by_kind, said)
-        page = replace(page, about=method_notes(comparison.methods), lattices=comparison.lattices)
+        page = replace(page, about=method_notes(comparison), lattices=comparison.lattices)
         write_page(page, stage.folder / "index.html", monitor, out)
         stage.commit()
 

@@ -29,6 +29,7 @@ from flowedit.media.probe import Prober, probe
 from flowedit.messages import FileMissingError, InputError, MachineError, one_line
 from flowedit.metrics import catalogue, scoring
 from flowedit.pipeline.checks import check
+from flowedit.pipeline.plan import Brief, brief
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.prompts.captions import Captions
 from flowedit.pipeline.source import open_clip
@@ -51,7 +52,9 @@ class Comparison:
     lattices: tuple[Lattice, ...] = ()
     """Where a sweep's methods stand beside each other."""
     told: tuple[str, ...] = ()
-    """What users hear of the methods that are left out."""
+    """What users hear of the methods that are left out, and of those without a mask."""
+    unmasked: tuple[str, ...] = ()
+    """Methods none of whose edits has a mask."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -206,7 +209,8 @@ def plan(
 def apart(planned: Sequence[PlannedEdit], comparison: Comparison) -> tuple[list[PlannedEdit], Comparison]:
     """The planned edits and the comparison without the methods that come to another one's jobs.
 
-    What all brought in and what no sample can be edited by goes, too. `told` has the notices.
+    What all brought in and what no sample can be edited by goes, too. `told` has the notices, and says which of the
+    rest have no mask.
     """
     of = {each.name: [p for p in planned if p.method == each.name] for each in comparison.methods}
     same = twins({name: [p.job.id if p.job else None for p in own] for name, own in of.items()})
@@ -214,10 +218,31 @@ def apart(planned: Sequence[PlannedEdit], comparison: Comparison) -> tuple[list[
     idle = idle if len(idle) < len(of) else set()
     lost = {**comparison.lost, **{name: of[name][0].failure or "" for name in idle if of[name]}}
     kept = tuple(each for each in comparison.methods if each.name not in same and each.name not in idle)
+    briefs = {each.name: [brief(p.settings) for p in of[each.name] if p.settings is not None] for each in kept}
+    bare = tuple(name for name, own in briefs.items() if own and not any(made.masked for made in own))
+    told = (*left_out(same), *cannot(lost), *_of_unmasked(bare, briefs))
     return (
         [p for p in planned if p.method not in same and p.method not in idle],
-        replace(comparison, methods=kept, lost=lost, told=(*left_out(same), *cannot(lost))),
+        replace(comparison, methods=kept, lost=lost, told=told, unmasked=bare),
     )
+
+
+def _of_unmasked(bare: Sequence[str], briefs: Mapping[str, Sequence[Brief]]) -> list[str]:
+    """What users hear of the methods that have no mask, beside others that may have one."""
+    if not bare:
+        return []
+    whose = "" if len(bare) == len(briefs) else f" of {', '.join(bare)}"
+    idle = any(
+        made.settings.mask.name == "none"
+        and made.editor.masked
+        and made.settings.source_words + made.settings.target_words
+        for name in bare
+        for made in briefs[name]
+    )
+    return [
+        f"No mask: the whole picture{whose} may change"
+        + (" (--mask attention makes one of the words)." if idle else ".")
+    ]
 
 
 def _ours(

@@ -52,6 +52,10 @@ def test_where_nothing_is_left_the_first_reason_is_said():
         able(made, refuse)
 
 
+def compose_mask(mode):
+    return None if mode == "unedited" else compose.compose({"mode": mode}).mask.name
+
+
 def test_all_on_one_page_with_the_paper_and_what_each_is_good_at(tmp_path, command):
     args = ["compare", FOX, *PROMPTS, "--methods", "all", "--evaluations", "3", *SMALL]
     code, _, err = command(*args, "--out", tmp_path / "out", "--export", tmp_path / "t.tex", "--export",
@@ -63,6 +67,9 @@ def test_all_on_one_page_with_the_paper_and_what_each_is_good_at(tmp_path, comma
     for mode in set(made) - {"unedited"}:
         assert mode_lines(mode).good_at.replace("'", "&#39;") in page
     assert "what its publication claims; none of it was measured here" in page
+    assert "No mask: the whole picture of ddim_inversion, " in err
+    assert "may change (--mask attention makes one of the words)." in err
+    assert page.count("No mask: the whole picture may change.") == len([m for m in made if compose_mask(m) == "none"])
     left = "flowedit is left out: 3 network evaluations do not pay one step of flowedit"
     assert left in err
     assert left in page

@@ -80,6 +80,27 @@ def test_all_on_one_page_with_the_paper_and_what_each_is_good_at(tmp_path, comma
         assert {line["method"] for line in csv.DictReader(file)} == set(made)
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--mask", "attention"], "mode=flowopt takes no mask"),
+        (["--mask", "attention", "--evaluations", "24"], "mode=flowopt takes no mask"),
+        (["steps=1", "strength=0.5", "--evaluations", "own"], "strength 0.5 of 1 steps runs none"),
+    ],
+)
+def test_a_method_that_is_named_and_cannot_is_refused(tmp_path, command, args, said, more):
+    code, out, err = command("compare", FOX, *PROMPTS, "--modes", "flowopt,inversion_free", *args, *more, "--out",
+                             tmp_path / "out")  # fmt: skip
+    assert (code, out) == (1, "")
+    assert said in err
+    args = ["--modes", "inversion_free,all", "--mask", "attention", "--evaluations", "24", "--dry-run"]
+    if more:
+        assert "flowopt is left out: mode=flowopt takes no mask" in " ".join(
+            command("compare", FOX, *PROMPTS, *args, "--out", tmp_path / "out")[1].split()
+        )
+
+
 def test_a_sweep_is_a_lattice_on_the_page_and_in_the_grid(tmp_path, command):
     args = ["compare", FOX, *PROMPTS, "--modes", "inversion_free,random_noise", "--sweep", "strength=0.5,1"]
     code, _, err = command(*args, "--sweep", "seed=0,1", "--evaluations", "4", *SMALL, "--out", tmp_path / "out")

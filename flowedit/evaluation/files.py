@@ -131,9 +131,13 @@ def write(
     made = {"versions": versions(), "methods": runs}
     with staging(str(out), "evaluate", (*FILES, *more)) as stage:
         rows.write(evaluation.rows, stage.folder / "rows.jsonl")
-        cells = table(evaluation.rows, names, by_kind)
+        points, swept = comparison.points, comparison.swept
+        cells = [
+            {**line, **points.get(line["method"], dict.fromkeys(swept, ""))}
+            for line in table(evaluation.rows, names, by_kind)
+        ]
         with (stage.folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, (*COLUMNS, *swept))
             writer.writeheader()
             writer.writerows(cells)
         (stage.folder / "table.json").write_text(rows.dumps(cells, indent=1) + "\n", encoding="utf-8")

@@ -53,6 +53,8 @@ class Comparison:
     """Where a sweep's methods stand beside each other."""
     told: tuple[str, ...] = ()
     """What users hear of the methods that are left out, and of those without a mask."""
+    swept: tuple[str, ...] = ()
+    """The keys that a sweep varies."""
     unmasked: tuple[str, ...] = ()
     """Methods none of whose edits has a mask."""
 
@@ -60,6 +62,15 @@ class Comparison:
     def names(self) -> tuple[str, ...]:
         """Those of its methods."""
         return tuple(method.name for method in self.methods)
+
+    @property
+    def points(self) -> dict[str, dict[str, str]]:
+        """By method, the value of each swept key."""
+        given = {each.name: dict(text.partition("=")[::2] for text in each.overrides) for each in self.methods}
+        return {
+            each.name: {key: str(given[each.name].get(key, each.flags.get(key, ""))) for key in self.swept}
+            for each in self.methods
+        }
 
     @property
     def device(self) -> str:
@@ -106,7 +117,8 @@ def comparison(options: EvaluationOptions, flags: Mapping[str, Any], overrides: 
         if not Path(place).is_dir():
             raise FileMissingError(f"edits of {name}: {place!r} is not a folder: give that of its edits")
     base = Method("base", compose.compose(flags, overrides), dict(flags), tuple(overrides))
-    return Comparison(tuple(chosen), base, lost=lost, lattices=lattices([method.name for method in chosen], sweep))
+    shown = lattices([method.name for method in chosen], sweep)
+    return Comparison(tuple(chosen), base, lost=lost, lattices=shown, swept=tuple(sweep))
 
 
 def at_budget(options: EvaluationOptions, comparison: Comparison) -> Comparison:

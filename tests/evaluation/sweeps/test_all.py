@@ -111,6 +111,9 @@ def test_a_sweep_is_a_lattice_on_the_page_and_in_the_grid(tmp_path, command):
     values = {row.method: row.value for row in rows.read(tmp_path / "out" / "rows.jsonl") if row.metric == "psnr"}
     assert set(values) == {"unedited", *names}
     assert len(set(values.values())) == 9
+    with (tmp_path / "out" / "table.csv").open(encoding="utf-8") as file:
+        swept = {line["method"]: (line["strength"], line["seed"]) for line in csv.DictReader(file)}
+    assert swept == {name: tuple(re.findall(r"=(\S+)", name)) for name in names} | {"unedited": ("", "")}
     shown = re.findall(r'<video class="" src="[^"]*" aria-label="(.*?) of fox', page)
     assert shown == ["source", *names]
     assert page.count('class="lattice"') == 2

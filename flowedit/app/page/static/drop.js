@@ -1,15 +1,16 @@
 // A clip comes in: dropped, chosen or pasted; its upload, what it holds, and the part of it that is edited.
-import { bar, clamp, errorLine, h, icon, plural, size } from "./parts.js";
+import { bar, clamp, errorLine, h, icon, plural, sentence, size } from "./parts.js";
 import { mountTrim } from "./trim.js";
 
 const TAKES = "video/*,image/png,image/jpeg,image/webp";
 
 /**
  * Mount a place for a clip into `element`. `onclip(clip, {start, frames})` is called after an upload and whenever the
- * part changes: `start` is its first frame, `frames` how many; `onclip(null)` when the clip is taken away. `clip` is
- * shown from the beginning, if given (and `start`, `frames`); `hint` is a second line under the invitation.
+ * part changes: `start` is its first frame, `frames` how many, null for all from there; `onclip(null)` when the clip is
+ * taken away. `clip` is shown from the beginning, if given (and `start`, `frames`), and later by `show(clip, part)`: of
+ * what is shown so, nothing is called. `hint` is a second line under the invitation.
  */
-export function mountDrop(element, { onclip = () => {}, clip = null, start = 0, frames = null, hint = "", api = "/api" }) {
+export function mountDrop(element, { onclip = () => {}, clip = null, start = null, frames = null, hint = "", api = "/api" }) {
   const chooser = h("input", { type: "file", accept: TAKES, class: "fe-unseen", tabindex: -1, "aria-hidden": "true" });
   const told = h("p", { class: "fe-error", role: "alert", hidden: true });
   const body = h("div", { class: "fe-drop-body" });
@@ -18,7 +19,7 @@ export function mountDrop(element, { onclip = () => {}, clip = null, start = 0, 
   let upload = null, trim = null, depth = 0;
 
   function fail(text) {
-    told.textContent = text;
+    told.textContent = sentence(text);
     told.hidden = !text;
   }
 
@@ -61,7 +62,8 @@ export function mountDrop(element, { onclip = () => {}, clip = null, start = 0, 
       const answer = sent.response ?? {};
       if (sent.status !== 201 && sent.status !== 200) return over(errorLine(answer, sent.status));
       over(null);
-      return show(answer);
+      show(answer);
+      return onclip(answer, trim.part);
     };
     sent.onerror = () => over("the clip did not arrive: the server does not answer; is it still running?");
     sent.onabort = () => over("");
@@ -75,23 +77,22 @@ export function mountDrop(element, { onclip = () => {}, clip = null, start = 0, 
     trim = null;
   }
 
-  function show(shown, part = { start: 0, frames: null }) {
+  function show(shown, part = {}) {
     close();
     fail("");
+    if (!shown) return ask();
     const place = h("div");
     const other = h("button", { type: "button", class: "fe-button fe-quiet", onclick: () => chooser.click() }, "Choose another");
     const away = h("button", { type: "button", class: "fe-button fe-quiet", onclick: () => clear() }, "Remove");
     body.replaceChildren(h("div", { class: "fe-card fe-clip" }, h("header", { class: "fe-head" },
       h("strong", { class: "fe-name", title: shown.name }, shown.name), h("span", { class: "fe-group" }, other, away)),
       place, facts(shown)));
-    trim = mountTrim(place, shown, { ...part, onchange: (chosen) => onclip(shown, chosen) });
-    onclip(shown, trim.part);
+    trim = mountTrim(place, shown, { start: part.start, frames: part.frames, onchange: (chosen) => onclip(shown, chosen) });
+    return undefined;
   }
 
   function clear() {
-    close();
-    fail("");
-    ask();
+    show(null);
     body.querySelector(".fe-zone").focus({ preventScroll: true });
     onclip(null);
   }
@@ -120,8 +121,7 @@ export function mountDrop(element, { onclip = () => {}, clip = null, start = 0, 
   };
   document.addEventListener("paste", pasted);
 
-  if (clip) show(clip, { start, frames });
-  else ask();
+  show(clip, { start, frames });
 
   return {
     show,

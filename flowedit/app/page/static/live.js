@@ -1,5 +1,5 @@
 // A job as it runs: its place in the line, its phase, time left, a picture that forms, and Stop.
-import { bar, clamp, duration, h, icon, left, plural, Refusal, request } from "./parts.js";
+import { bar, clamp, duration, h, icon, left, plural, Refusal, request, sentence } from "./parts.js";
 
 const OVER = ["done", "stopped", "failed"];
 const EVERY = 400, MOST = 3000; // milliseconds between two questions; the longest pause while the server is away
@@ -14,13 +14,13 @@ const PHASES = {
   edit: "Editing",
   invert: "Looking closely at the clip",
   decode: "Turning it back into a picture",
+  "decode, write": "Writing the video",
   "decode and write": "Writing the video",
   "round trip": "Checking",
 };
 
 /** A phase in plain words; one that is not known here is shown as the server names it. */
-export const phaseWords = (phase) =>
-  PHASES[phase] ?? (phase ? phase[0].toUpperCase() + phase.slice(1) : "Starting");
+export const phaseWords = (phase) => PHASES[phase] ?? sentence(phase || "starting");
 
 /** Mount the state of `job` (its id) into `element`; `onend(status)` is called once, when it is over or gone. */
 export function mountLive(element, { job, onend = () => {}, api = "/api" }) {
@@ -105,18 +105,18 @@ export function mountLive(element, { job, onend = () => {}, api = "/api" }) {
     showNotices(status.notices ?? []);
   }
 
-  // the address stays the same while the picture changes: a new query asks for the new one
+  // the address stays the same while the picture changes: a query asks for the new one
   function showPicture(status) {
     if (!status.preview) return;
-    const mark = `${status.preview}#${status.done}`;
-    if (mark === seen) return;
-    seen = mark;
+    const address = status.preview.includes("?") ? status.preview : `${status.preview}?${status.done}`;
+    if (address === seen) return;
+    seen = address;
     const next = new Image();
     next.onload = () => {
-      picture.src = next.src;
+      picture.src = address;
       figure.hidden = over;
     };
-    next.src = `${status.preview}${status.preview.includes("?") ? "&" : "?"}step=${status.done}`;
+    next.src = address;
   }
 
   function showNotices(texts) {
@@ -138,7 +138,7 @@ export function mountLive(element, { job, onend = () => {}, api = "/api" }) {
     if (status.state === "done") progress.set(1);
     else progress.element.hidden = true;
     if (status.state === "failed" || status.state === "gone") {
-      told.textContent = status.message || "The server gave no reason.";
+      told.textContent = sentence(status.message || "the server gave no reason");
       told.hidden = false;
     }
     showNotices(status.notices ?? []);
@@ -157,7 +157,7 @@ export function mountLive(element, { job, onend = () => {}, api = "/api" }) {
       if (!(error instanceof Refusal) || over) return;
       stopping = false;
       stop.disabled = false;
-      told.textContent = error.message;
+      told.textContent = sentence(error.message);
       told.hidden = false;
     }
   }

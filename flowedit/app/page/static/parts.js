@@ -43,6 +43,7 @@ export function icon(name) {
   drawing.setAttribute("aria-hidden", "true");
   drawing.setAttribute("class", "fe-icon");
   path.setAttribute("d", ICONS[name]);
+  if (name === "play" || name === "stop") drawing.setAttribute("fill", "currentColor");
   drawing.append(path);
   return drawing;
 }
@@ -115,10 +116,13 @@ export function size(bytes) {
   const units = ["bytes", "KB", "MB", "GB", "TB"];
   const power = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
   const value = bytes / 1000 ** power;
-  return `${power && value < 10 ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
+  return `${power > 2 || (power && value < 10) ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
 }
 
 export const seconds = (frame, fps) => `${(frame / fps).toFixed(frame / fps < 100 ? 2 : 1)} s`;
+
+/** A line of the server as a sentence begins. */
+export const sentence = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 
 export const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 

@@ -130,7 +130,7 @@ export function tint(strength = 0.45) {
   const canvas = document.createElement("canvas"), ink = canvas.getContext("2d", { willReadFrequently: true });
   /** Draw `source`'s rectangle [x, y, w, h], a grey picture, over `target` (a 2d context) as a tint. */
   return (target, source, [x, y, width, height]) => {
-    const share = Math.min(1, 640 / Math.max(width, height));
+    const share = 640 / Math.max(width, height);
     const [across, down] = [width, height].map((side) => Math.max(1, Math.round(side * share)));
     Object.assign(canvas, { width: across, height: down });
     ink.drawImage(source, x, y, width, height, 0, 0, across, down);

@@ -4,11 +4,11 @@ import { openReel } from "./reel.js";
 
 const PICTURES = 9; // on the strip
 
-/** Mount into `element`; `onchange({start, frames})` says the first frame of the part and how many it has. */
-export function mountTrim(element, clip, { start = 0, frames = null, onchange = () => {} }) {
+/** Mount into `element`; `onchange({start, frames})` says the first frame of the part and how many it has, null for all. */
+export function mountTrim(element, clip, { start, frames, onchange = () => {} }) {
   if (clip.still || clip.frames < 2) return mountStill(element, clip);
   const last = clip.frames - 1;
-  let first = clamp(start, 0, last), end = frames === null ? last : clamp(first + frames - 1, first, last);
+  let first = clamp(start ?? 0, 0, last), end = frames ? clamp(first + frames - 1, first, last) : last;
   let touched = false, filled = false;
 
   const canvas = h("canvas", { width: clip.width, height: clip.height, role: "img", "aria-label": "The frame you stand on" });
@@ -78,7 +78,7 @@ export function mountTrim(element, clip, { start = 0, frames = null, onchange = 
     onchange(part());
   }
 
-  const part = () => ({ start: first, frames: end - first + 1 });
+  const part = () => ({ start: first, frames: end === last ? null : end - first + 1 });
   for (const input of [from, to]) input.addEventListener("input", () => move(input));
 
   async function fill() {
@@ -112,5 +112,5 @@ function mountStill(element, clip) {
   const stage = h("div", { class: "fe-stage" }, h("img", { src: clip.poster, alt: "Your picture" }));
   stage.style.setProperty("--fe-ratio", clip.width / clip.height);
   element.replaceChildren(stage);
-  return { part: { start: 0, frames: 1 }, destroy: () => stage.remove() };
+  return { part: { start: 0, frames: null }, destroy: () => stage.remove() };
 }

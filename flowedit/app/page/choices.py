@@ -1,10 +1,11 @@
 """All options of an edit as the page's accordion shows them, made of their declarations alone."""
 
 import typing
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any, Literal
 
+from flowedit.app.limits import closed
 from flowedit.config.compose import GROUPS, compose, options, walked
 from flowedit.config.mode_lines import mode_lines
 from flowedit.config.options import Declared, declared, kinds_of
@@ -26,13 +27,14 @@ ON_PAGE = (
 """Options that have a place of their own on the page; all others stand in the accordion, each once."""
 
 
-def entries(refused: Container[str]) -> list[dict[str, Any]]:
-    """What the accordion shows, in its order: a mapping an option, but for those that the server does not take.
+def entries(allow: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """What the accordion shows, in its order: a mapping an option, but for those that are closed from outside.
 
     `kind` is choice (with its `choices`), flag, whole, number (with `least` and `most` or None) or text; `modes` are
     the methods that have it, None for all; `typed` and `range` say in words what may be typed.
     """
-    return [_entry(each, modes) for each, modes in _declared() if each.key not in refused and each.key not in ON_PAGE]
+    open_ = [(each, modes) for each, modes in _declared() if each.key not in ON_PAGE and closed(each, allow) is None]
+    return [_entry(each, modes) for each, modes in open_]
 
 
 def _declared() -> Iterator[tuple[Declared, list[str] | None]]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import flowedit
 from flowedit.app.page.choices import default_texts
+from flowedit.language import grammar, rewrite
 from flowedit.messages import InputError
 
 
@@ -30,6 +30,11 @@ class Asked:
     look: str | None = None
 
 
+def read_of(instruction: str, source: str) -> rewrite.Prompts:
+    """The prompts and words that an instruction comes to; raises InputError for one that cannot be read."""
+    return rewrite.resolve(grammar.parse(instruction), source.strip() or None)
+
+
 def clip_id(asked: Asked) -> str:
     """The clip's id; raises InputError where there is none yet."""
     if not asked.clip or not asked.clip.get("clip"):
@@ -49,7 +54,7 @@ def settings_of(asked: Asked) -> dict[str, Any]:
     if asked.own:
         made |= {"target": asked.target.strip(), **asked.words}
     elif asked.words:  # an instruction decides the words itself: with other words it is the prompts that it came to
-        read = flowedit.read_instruction(made.get("source"), asked.instruction)
+        read = read_of(asked.instruction, asked.source)
         made |= {"source": read.source, "target": read.target, **asked.words}
     else:
         made["instruction"] = asked.instruction.strip()

@@ -1,17 +1,16 @@
 """What the page does: each handler takes what stands on it, asks the studio, and returns what is to stand there."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-import flowedit
 from flowedit.app.desk import Studio
 from flowedit.app.page import chips
 from flowedit.app.page.choices import default_texts, editor_of
-from flowedit.app.page.gather import Asked, clip_id, mask_of, settings_of
+from flowedit.app.page.gather import Asked, clip_id, mask_of, read_of, settings_of
 from flowedit.config.edit_file import read_edit
 from flowedit.config.folder import example
 from flowedit.messages import Error, InputError
@@ -50,7 +49,12 @@ class Handlers:
             drop, *prompts, empty = self.example(request)
         else:
             drop = kept["drop"] if known else {"clip": None}
-            prompts = [kept.get("instruction", ""), kept.get("source", ""), kept.get("own", False), kept.get("target", "")]
+            prompts = [
+                kept.get("instruction", ""),
+                kept.get("source", ""),
+                kept.get("own", False),
+                kept.get("target", ""),
+            ]
             empty = gr.update()
         chosen = (kept.get("models") or {}).get("chosen") or self.studio.options.backbone
         values = (kept.get("options") or {}).get("values") or {}
@@ -95,7 +99,7 @@ class Handlers:
         edit = read_edit(example(FOX))
         clip = self.studio.add_clip(Path(edit["clip"]), Path(edit["clip"]).name, owner_of(request))
         instruction = edit.get("instruction") or "replace the fox with a panda"
-        return {"clip": self.studio.clip(clip)}, instruction, edit.get("source", ""), False, "", gr.update()
+        return {"clip": clip.plain()}, instruction, edit.get("source", ""), False, "", gr.update()
 
     # What stands in the fields
 
@@ -110,7 +114,7 @@ class Handlers:
         if own:
             return "", {"sides": chips.of_prompts(source, target), "of": key}, *fields
         try:
-            read = flowedit.read_instruction(source.strip() or None, instruction)
+            read = read_of(instruction, source)
         except Error as error:
             return line(str(error)), {"sides": [], "of": key}, *fields
         told = f"It becomes: {read.target}" if read.target else ""
@@ -141,23 +145,24 @@ class Handlers:
 
     # What runs
 
-    def edit(self, *fields: Any) -> tuple[Any, ...]:
+    def edit(self, request: gr.Request, *fields: Any) -> tuple[Any, ...]:
         """Edit the clip."""
-        return self._start("edit", fields)
+        return self._start("edit", request, fields)
 
-    def look(self, *fields: Any) -> tuple[Any, ...]:
+    def look(self, request: gr.Request, *fields: Any) -> tuple[Any, ...]:
         """Look for the mask."""
-        return self._start("look", fields)
+        return self._start("look", request, fields)
 
-    def compare(self, *fields: Any) -> tuple[Any, ...]:
+    def compare(self, request: gr.Request, *fields: Any) -> tuple[Any, ...]:
         """Several methods at equal cost, with the report."""
-        *fields_, methods, evaluations, request = fields
+        *asked, methods, evaluations = fields
         more = {"modes": list(methods or ()), "evaluations": int(evaluations or 48)}
-        return self._start("compare", (*fields_, request), more)
+        return self._start("compare", request, asked, more)
 
-    def _start(self, kind: str, fields: tuple[Any, ...], more: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
-        *values, request = fields
-        asked = _asked(*values)
+    def _start(
+        self, kind: str, request: gr.Request, fields: Sequence[Any], more: Mapping[str, Any] | None = None
+    ) -> tuple[Any, ...]:
+        asked = _asked(*fields)
         try:
             settings = {**settings_of(asked), **(more or {})}
             if kind == "compare":
@@ -168,9 +173,9 @@ class Handlers:
             return gr.skip(), line(str(error)), gr.skip()
         return {"job": job}, "", gr.update(visible=False)
 
-    def several(self, *fields: Any) -> tuple[Any, ...]:
+    def several(self, request: gr.Request, *fields: Any) -> tuple[Any, ...]:
         """One edit for each value; they wait in the queue and appear one by one."""
-        *values, vary, which, request = fields
+        *values, vary, which = fields
         asked = _asked(*values)
         try:
             settings, mask, clip = settings_of(asked), mask_of(asked), clip_id(asked)
@@ -228,7 +233,7 @@ class Handlers:
         )
 
     def _fields(self, settings: Mapping[str, Any], clip: str | None) -> tuple[Any, ...]:
-        """The fields of the page as these settings have them: drop, prompts, words ... options, as `begin` gives them."""
+        """The fields of the page as these settings have them: drop, prompts ... options, as `begin` gives them."""
         rest = dict(settings)
         own = rest.get("instruction") is None
         sides = {side: text for side in ("source", "target") if (text := rest.pop(f"{side}_words", None))}
@@ -243,7 +248,11 @@ class Handlers:
         values = {key: _typed(value) for key, value in rest.items()}
         usual = default_texts({"backbone": backbone, "quality": quality, **values})
         key = [instruction, source, target, own]
-        words = {"sides": chips.of_prompts(source, target, sides), "of": key, "chosen": {f"{s}_words": t for s, t in sides.items()}}
+        words = {
+            "sides": chips.of_prompts(source, target, sides),
+            "of": key,
+            "chosen": {f"{s}_words": t for s, t in sides.items()},
+        }
         return (
             drop,
             instruction,
@@ -265,7 +274,7 @@ class Handlers:
 
     def _clip(self, drop: Mapping[str, Any]) -> Any:
         try:
-            return self.studio.clip(self._clip_id(drop))
+            return self.studio.clip(self._clip_id(drop)).plain()
         except Error:
             return None
 

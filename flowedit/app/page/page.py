@@ -7,7 +7,6 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from flowedit.app.desk import Studio
-from flowedit.app.limits import refused_keys
 from flowedit.app.page import choices, wiring
 from flowedit.app.page.parts import PLACE, STATIC, part
 
@@ -18,6 +17,8 @@ VARIED = ("seed", "strength")
 
 def mount(app: FastAPI, studio: Studio) -> FastAPI:
     """The server with the page at `/`: nothing is shared, counted or fetched from elsewhere."""
+    declared = choices.entries(studio.options.allow)
+    app.get(f"{PLACE}/options.json", include_in_schema=False)(lambda: declared)
     app.mount(PLACE, StaticFiles(directory=STATIC), name="parts")
     mounted: FastAPI = gr.mount_gradio_app(
         app,
@@ -117,7 +118,11 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
         on.example = gr.Button("Try it with the fox", size="sm", elem_id="fe-example")
     with _card("What should change?", "change"):
         on.instruction = gr.Textbox(
-            label="The change", placeholder="replace the fox with a panda", lines=1, max_lines=3, elem_id="fe-instruction"
+            label="The change",
+            placeholder="replace the fox with a panda",
+            lines=1,
+            max_lines=3,
+            elem_id="fe-instruction",
         )
         on.source = gr.Textbox(
             label="What the clip shows now",
@@ -127,7 +132,7 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
             max_lines=4,
             elem_id="fe-source",
         )
-        on.describe = gr.Button("Describe the clip for me", size="sm", visible=studio.options.caption is not None)
+        on.describe = gr.Button("Describe the clip for me", size="sm", visible=False)
         on.own = gr.Checkbox(label="Write both sentences myself", elem_id="fe-own")
         on.target = gr.Textbox(
             label="What it should show", lines=1, max_lines=4, visible=False, elem_id="fe-target",
@@ -144,15 +149,20 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
         on.look = gr.Button("Look at the mask", elem_id="fe-look")
     with _card("How?", "how"):
         on.quality = gr.Radio(
-            choices.names("quality"), value="auto", label="Quality", info="auto is what is known to be enough", elem_id="fe-quality"
+            choices.names("quality"),
+            value="auto",
+            label="Quality",
+            info="auto is what is known to be enough",
+            elem_id="fe-quality",
         )
         on.strength = gr.Slider(0, 1, value=0.8, step=0.05, label="How much may change", elem_id="fe-strength")
-        on.seed = gr.Number(value=0, precision=0, minimum=0, label="Seed: another number, another try", elem_id="fe-seed")
+        on.seed = gr.Number(
+            value=0, precision=0, minimum=0, label="Seed: another number, another try", elem_id="fe-seed"
+        )
         with gr.Accordion("All options", open=False, elem_id="fe-all"):
             on.options = part(
                 "options",
                 {
-                    "entries": choices.entries(refused_keys(studio.options)),
                     "values": {},
                     "defaults": choices.default_texts({"backbone": studio.options.backbone}),
                     "editor": choices.editor_of("inversion_free"),
@@ -165,9 +175,15 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
         on.values = gr.Textbox("0, 1, 2, 3", label="Which", elem_id="fe-values")
         on.several_go = gr.Button("Make them all", elem_id="fe-several-go")
         on.methods = gr.Dropdown(
-            choices.names("mode"), value=COMPARED, multiselect=True, label="Or compare methods at equal cost", elem_id="fe-methods"
+            choices.names("mode"),
+            value=COMPARED,
+            multiselect=True,
+            label="Or compare methods at equal cost",
+            elem_id="fe-methods",
         )
-        on.evaluations = gr.Number(48, precision=0, minimum=1, label="Network evaluations each", elem_id="fe-evaluations")
+        on.evaluations = gr.Number(
+            48, precision=0, minimum=1, label="Network evaluations each", elem_id="fe-evaluations"
+        )
         on.compare = gr.Button("Compare methods", elem_id="fe-compare")
 
 

@@ -14,7 +14,7 @@ import('{place}/glue.js').then((glue) => glue.bind('{name}', element, props, tri
 """
 
 
-def part(name: str, value: Any, *, visible: bool = True) -> gr.HTML:
+def part(name: str, value: Any) -> gr.HTML:
     """A part by its name in static/glue.js. `value` is plain; a user's text in it is shown as text by the module."""
     return gr.HTML(
         value,
@@ -23,5 +23,4 @@ def part(name: str, value: Any, *, visible: bool = True) -> gr.HTML:
         elem_id=f"fe-{name}",
         container=False,
         apply_default_css=False,
-        visible=visible,
     )

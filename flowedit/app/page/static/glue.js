@@ -1,5 +1,7 @@
 /* Binds the parts to Gradio: each has one plain value; the page sets it, and the part sets it back with a change. */
 
+import { request } from "./parts.js";
+
 const PARTS = {
   async drop(element, props, tell) {
     const { mountDrop } = await import("./drop.js");
@@ -18,10 +20,11 @@ const PARTS = {
   },
   async options(element, props, tell) {
     const { mountOptions } = await import("./options.js");
-    const { entries } = props.value;
+    const entries = await request(new URL("options.json", import.meta.url));
     const shown = mountOptions(element, {
       ...props.value,
-      onchange: (values) => tell({ ...props.value, entries, values }),
+      entries,
+      onchange: (values) => tell({ ...props.value, values }),
     });
     return (value) => shown.update(value);
   },
@@ -106,19 +109,33 @@ const PARTS = {
   },
 };
 
+/** What a tab keeps of a part over a reload; nothing of those that the server knows. */
+const KEPT = {
+  drop: (value) => value,
+  words: (value) => value,
+  options: ({ values }) => ({ values }),
+  painter: (value) => value,
+  live: (value) => value,
+  player: (value) => ({ id: value?.id ?? null }),
+  several: ({ items }) => ({ items }),
+  models: ({ chosen }) => ({ chosen }),
+};
+
 /** Mounts the part `name`; what the page sets later is drawn, what the part itself said is not drawn again. */
 export async function bind(name, element, props, trigger, watch) {
   const place = element.querySelector(`.fe-${name}`) ?? element;
+  const keep = () => KEPT[name] && props.value && window.flowedit.keep(name, KEPT[name](props.value));
   let own = null;
   const draw = await PARTS[name](place, props, (value) => {
     own = JSON.stringify(value);
     props.value = value;
-    window.flowedit.keep(name, name === "options" ? { values: value.values } : value);
+    keep();
     trigger("change");
   });
   watch("value", () => {
     if (JSON.stringify(props.value) === own) return;
     own = null;
     draw(props.value);
+    keep();
   });
 }

@@ -136,12 +136,13 @@ class Handlers:
         """Another clip: the mask that was looked at is of no use any more."""
         return {"look": None}, ""
 
-    def describe(self, drop: Mapping[str, Any]) -> tuple[Any, str]:
-        """A sentence about the clip, by the model that sees."""
+    def describe(self, request: gr.Request, drop: Mapping[str, Any]) -> tuple[Any, ...]:
+        """A sentence about the clip, by the model that sees; it takes its turn at the device as an edit does."""
         try:
-            return self.studio.describe(self._clip_id(drop)), ""
+            job = self.studio.submit("describe", self._clip_id(drop), {}, owner_of(request))
         except Error as error:
-            return gr.skip(), line(str(error))
+            return gr.skip(), line(str(error)), gr.skip()
+        return {"job": job}, "", gr.update(visible=False)
 
     # What runs
 
@@ -188,18 +189,21 @@ class Handlers:
         return {"items": items}, "", gr.update(visible=False)
 
     def ended(self, live: Mapping[str, Any], drop: Mapping[str, Any], request: gr.Request) -> tuple[Any, ...]:
-        """A job is over: its result takes its place."""
+        """A job is over: its result takes its place, or a sentence about the clip its field."""
         job = (live or {}).get("job")
+        nothing = (gr.skip(),) * 6
         if job is None or "state" not in live:
-            return (gr.skip(),) * 5
+            return nothing
         status = self._status(job)
         if status is None or status["state"] == "failed":
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), ""
+            return nothing  # the part says why
+        if status["kind"] == "describe":
+            return {"job": None}, *nothing[:4], status.get("caption") or gr.skip()
         history = {"items": self.studio.history(owner_of(request))}
         if status["kind"] == "look":
             painter = {"look": job, "clip": (drop or {}).get("clip"), "adjust": {}}
-            return {"job": None}, gr.skip(), painter, gr.skip(), ""
-        return {"job": None}, status, gr.skip(), history, ""
+            return {"job": None}, gr.skip(), painter, gr.skip(), "", gr.skip()
+        return {"job": None}, status, gr.skip(), history, "", gr.skip()
 
     # What was made before
 
@@ -240,17 +244,17 @@ class Handlers:
         drop: Any = gr.skip()
         if clip is not None and (known := self._clip({"clip": {"id": clip}})) is not None:
             drop = {"clip": known, "start": rest.get("start"), "frames": rest.get("frames")}
-        for key in ("start", "frames", "clip", "out"):
-            rest.pop(key, None)
+        for place in ("start", "frames", "clip", "out"):
+            rest.pop(place, None)
         instruction, source, target = (str(rest.pop(key, None) or "") for key in ("instruction", "source", "target"))
         backbone = str(rest.pop("backbone", None) or self.studio.options.backbone)
         quality, strength, seed = rest.pop("quality", "auto"), rest.pop("strength", None), rest.pop("seed", 0)
         values = {key: _typed(value) for key, value in rest.items()}
         usual = default_texts({"backbone": backbone, "quality": quality, **values})
-        key = [instruction, source, target, own]
+        of: list[Any] = [instruction, source, target, own]
         words = {
             "sides": chips.of_prompts(source, target, sides),
-            "of": key,
+            "of": of,
             "chosen": {f"{s}_words": t for s, t in sides.items()},
         }
         return (

@@ -53,7 +53,7 @@ export function mountOptions(element, { entries, values = {}, defaults = {}, edi
   let set = { ...values };
   let usual = { ...defaults };
   let method = editor;
-  const rows = new Map();
+  const rows = [];
 
   const tell = () => {
     count();
@@ -101,14 +101,14 @@ export function mountOptions(element, { entries, values = {}, defaults = {}, edi
       );
       row.classList.toggle("fe-set", entry.key in set);
     };
-    rows.set(entry.key, { entry, row, draw });
+    rows.push({ entry, row, draw });
     draw();
   });
 
   function filter() {
     const asked = search.value.trim().toLowerCase();
     let shown = 0;
-    for (const { entry, row } of rows.values()) {
+    for (const { entry, row } of rows) {
       const own = entry.modes === null || entry.modes.includes(method);
       const found = own && (asked === "" || `${entry.key} ${words(entry.key)} ${entry.help}`.toLowerCase().includes(asked));
       row.hidden = !found;
@@ -125,12 +125,12 @@ export function mountOptions(element, { entries, values = {}, defaults = {}, edi
     const number = Object.keys(set).length;
     told.textContent = number === 0 ? "all as usual" : number === 1 ? "1 option set" : `${number} options set`;
     reset.hidden = number === 0;
-    for (const { entry, row } of rows.values()) row.classList.toggle("fe-set", entry.key in set);
+    for (const { entry, row } of rows) row.classList.toggle("fe-set", entry.key in set);
   }
   search.addEventListener("input", filter);
   reset.addEventListener("click", () => {
     set = {};
-    for (const { draw } of rows.values()) draw();
+    for (const { draw } of rows) draw();
     tell();
     search.focus();
   });
@@ -144,7 +144,7 @@ export function mountOptions(element, { entries, values = {}, defaults = {}, edi
       if (other) usual = { ...other };
       if (name) method = name;
       const open = document.activeElement?.dataset?.key;
-      for (const { entry, draw } of rows.values()) if (entry.key !== open) draw();
+      for (const { entry, draw } of rows) if (entry.key !== open) draw();
       filter();
       count();
     },

@@ -155,7 +155,15 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
             info="auto is what is known to be enough",
             elem_id="fe-quality",
         )
-        on.strength = gr.Slider(0, 1, value=0.8, step=0.05, label="How much may change", elem_id="fe-strength")
+        on.strength = gr.Slider(
+            0,
+            1,
+            value=0.8,
+            step=0.05,
+            label="Strength",
+            info="0 leaves the clip as it is, 1 begins with noise alone",
+            elem_id="fe-strength",
+        )
         on.seed = gr.Number(
             value=0, precision=0, minimum=0, label="Seed: another number, another try", elem_id="fe-seed"
         )

@@ -221,7 +221,10 @@ def _pixel_mask(plan: Plan, edited: Edited, pixels: Frames | None, frames: range
 
 
 def _at_source(plan: Plan, shot: Shot, mask: Tensor, frames: range) -> np.ndarray:
-    """A soft latent mask (1, 1, F, h, w) of a shot's frames at the source's size, (f, H, W) float32."""
-    latent = mask[:, :, plan.spec.leading_latents :]
-    working = grids.to_pixels(latent, frames, plan.spec.frames_per_latent, shot.geometry.size)
-    return fit.mask_to_source(grids.cut(working, grids.FLOOR).cpu().numpy(), shot.fit)
+    return at_source(mask[:, :, plan.spec.leading_latents :], frames, plan.spec.frames_per_latent, shot.fit)
+
+
+def at_source(latent: Tensor, frames: range, frames_per_latent: int, lies: fit.Fit) -> np.ndarray:
+    """A soft latent mask (1, 1, F, h, w) of a shot's frames at the source's size, (f, H, W) float32 in [0, 1]."""
+    working = grids.to_pixels(latent, frames, frames_per_latent, lies.working)
+    return fit.mask_to_source(grids.cut(working, grids.FLOOR).cpu().numpy(), lies)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flowedit.evaluation.files import Results
     from flowedit.pipeline.api import Editor, edit, edit_frames, generate, load, look_at_mask
     from flowedit.pipeline.looks.mask_look import MaskLook
+    from flowedit.pipeline.looks.settings_file import settings_from
     from flowedit.types import EditedFrames, EditResult, GeneratedClip, Step
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ __all__ = [
     "generate",
     "load",
     "look_at_mask",
+    "settings_from",
 ]
 
 _HOMES = {
@@ -55,6 +57,7 @@ _HOMES = {
     **dict.fromkeys(("compare", "evaluate"), "evaluation.api"),
     **dict.fromkeys(("EditResult", "EditedFrames", "GeneratedClip", "Step"), "types"),
     "MaskLook": "pipeline.looks.mask_look",
+    "settings_from": "pipeline.looks.settings_file",
     "Results": "evaluation.files",
     "Settings": "config.schema",
 }

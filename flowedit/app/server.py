@@ -51,13 +51,10 @@ def make_app(studio: Studio, page: bool) -> FastAPI:
 def _with_page(app: FastAPI, studio: Studio) -> FastAPI:
     """The application with the Gradio page at /; raises InputError where Gradio is not installed."""
     try:
-        import gradio
+        from flowedit.app.page.page import mount
     except ImportError as error:
         raise InputError('the page needs Gradio: pip install "flowedit[app]" (flowedit serve does without)') from error
-    from flowedit.app.page.page import build
-
-    mounted: FastAPI = gradio.mount_gradio_app(app, build(studio), path="/", show_error=False)
-    return mounted
+    return mount(app, studio)
 
 
 def manual(schema: dict[str, Any]) -> str:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from flowedit.config.schema import Settings
     from flowedit.evaluation.api import compare, evaluate
     from flowedit.evaluation.files import Results
-    from flowedit.pipeline.api import Editor, edit, edit_frames, generate, load
+    from flowedit.pipeline.api import Editor, edit, edit_frames, generate, load, look_at_mask
+    from flowedit.pipeline.looks.mask_look import MaskLook
+    from flowedit.pipeline.looks.settings_file import settings_from
     from flowedit.types import EditedFrames, EditResult, GeneratedClip, Step
 
 __version__ = "0.1.0"
@@ -33,6 +35,7 @@ __all__ = [
     "FileError",
     "GeneratedClip",
     "InputError",
+    "MaskLook",
     "NumericalError",
     "OutOfMemoryError",
     "Results",
@@ -45,12 +48,16 @@ __all__ = [
     "evaluate",
     "generate",
     "load",
+    "look_at_mask",
+    "settings_from",
 ]
 
 _HOMES = {
-    **dict.fromkeys(("edit", "edit_frames", "generate", "load", "Editor"), "pipeline.api"),
+    **dict.fromkeys(("edit", "edit_frames", "generate", "load", "look_at_mask", "Editor"), "pipeline.api"),
     **dict.fromkeys(("compare", "evaluate"), "evaluation.api"),
     **dict.fromkeys(("EditResult", "EditedFrames", "GeneratedClip", "Step"), "types"),
+    "MaskLook": "pipeline.looks.mask_look",
+    "settings_from": "pipeline.looks.settings_file",
     "Results": "evaluation.files",
     "Settings": "config.schema",
 }

@@ -4,7 +4,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from flowedit.app.limits import closed, default_mode, known_options
+from flowedit.app.limits import check_backbone, closed, default_mode, known_options
 from flowedit.config import compose
 from flowedit.config.options import Declared, kinds_of
 
@@ -15,13 +15,12 @@ def forms(mode: str = "", allow: Sequence[str] = (), backbone: str = "") -> list
     `closed` says why one cannot be set from outside, and is null for all others. Defaults are those of this mode and
     backbone. Raises InputError for an unknown mode or backbone.
     """
+    known = known_options(mode)
+    if backbone:
+        check_backbone(backbone)
     chosen = tuple(f"{group}={name}" for group, name in (("mode", mode), ("backbone", backbone)) if name)
     values = compose.composed(chosen)
-    return [
-        _form(each, values, allow, mode)
-        for each in known_options(mode).values()
-        if each.key not in ("mode.name", "mode.preset")
-    ]
+    return [_form(each, values, allow, mode) for each in known.values() if each.key not in ("mode.name", "mode.preset")]
 
 
 def _form(each: Declared, values: dict[str, Any], allow: Sequence[str], mode: str) -> dict[str, Any]:

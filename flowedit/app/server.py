@@ -94,27 +94,29 @@ def serve(options: StudioOptions, page: bool) -> None:
     """
     studio = Studio(options)
     app, listener = make_app(studio, page), listen(options)
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{listener.getsockname()[1]}"
-    if not options.local:
-        print(
-            f"note: other machines can reach this studio, at {options.host}; the password travels unencrypted",
-            file=sys.stderr,
-        )
-    print(f"flowedit: {address}{'' if page else '/docs'}  (Ctrl-C ends it; results in {options.out})", flush=True)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=WAIT, server_header=False
     )
-    if page and options.open and _has_screen():
-        threading.Timer(0.5, webbrowser.open, [address]).start()
-    server = uvicorn.Server(config)
     with listener:
         studio.start()
         try:
+            _tell(options, listener, page)
             with suppress(KeyboardInterrupt):
-                server.run(sockets=[listener])
+                uvicorn.Server(config).run(sockets=[listener])
         finally:
             studio.close()
+
+
+def _tell(options: StudioOptions, listener: socket.socket, page: bool) -> None:
+    """Say where the studio is, and open it where there is a screen."""
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{listener.getsockname()[1]}"
+    if not options.local:
+        warning = f"note: other machines can reach this studio, at {options.host}; the password travels unencrypted"
+        print(warning, file=sys.stderr)
+    print(f"flowedit: {address}{'' if page else '/docs'}  (Ctrl-C ends it; results in {options.out})", flush=True)
+    if page and options.open and _has_screen():
+        threading.Timer(0.5, webbrowser.open, [address]).start()
 
 
 def listen(options: StudioOptions) -> socket.socket:
@@ -124,6 +126,7 @@ def listen(options: StudioOptions) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((options.host, options.port))
+        listener.listen(128)  # who comes before the server runs waits
     except OSError as error:
         listener.close()
         raise InputError(

@@ -57,7 +57,8 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
 
 def _answering(status: int) -> Any:
     async def answer(request: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"error": one_line(error)}, status)
+        ends = {"Connection": "close"} if status == 413 else {}  # what is still on its way is not waited for
+        return JSONResponse({"error": one_line(error)}, status, ends)
 
     return answer
 

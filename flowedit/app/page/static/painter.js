@@ -141,9 +141,11 @@ export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps 
   // ---- what is asked of the server: the last question's answer counts
 
   function changed() {
+    const held = root.contains(document.activeElement);
     onchange(structuredClone(now));
     undo.disabled = !past.length;
     clear.disabled = !now.strokes.length && !now.boxes.length;
+    if (held && document.activeElement?.disabled !== false) canvas.focus({ preventScroll: true }); // the keys stay here
     clearTimeout(timer);
     timer = setTimeout(ask, PAUSE);
   }

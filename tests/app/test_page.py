@@ -247,9 +247,10 @@ def test_another_person_sees_neither_clips_nor_edits(server, page, open_browser)
     assert page.find_elements("css selector", "#fe-history .fe-cards > li") != []
     wide = other.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide[0] <= wide[1]
-    small = other.execute_script(
-        "return [...document.querySelectorAll('button, input, select, a')].filter(e => e.offsetParent && e.type !== 'file')"
-        ".map(e => [e, e.getBoundingClientRect()]).filter(([e, r]) => r.right > innerWidth + 1).map(([e]) => e.outerHTML)"
-    )
-    assert small == []
+    beyond = """
+        return [...document.querySelectorAll('button, input, select, a')]
+          .filter((each) => each.offsetParent && each.type !== 'file')
+          .filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
+          .map((each) => each.outerHTML)"""
+    assert other.execute_script(beyond) == []
     assert errors(other) == []

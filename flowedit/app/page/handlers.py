@@ -71,6 +71,7 @@ class Handlers:
             {"items": self.studio.backbones(), "chosen": chosen},
             {"values": values, "defaults": usual, "editor": editor_of(usual["mode"])},
             look,
+            (kept.get("maskfile") if known else None) or {"file": None},
             live,
             result,
             kept.get("several") or {"items": []},
@@ -132,9 +133,11 @@ class Handlers:
         new = {**options, "defaults": usual, "editor": editor_of(usual["mode"])}
         return new, gr.skip() if moved else float(usual["strength"])
 
-    def clip(self, drop: Mapping[str, Any]) -> tuple[Any, str]:
+    def clip(self, drop: Mapping[str, Any], painter: Mapping[str, Any]) -> tuple[Any, str]:
         """Another clip: the mask that was looked at is of no use any more."""
-        return {"look": None}, ""
+        of = (painter or {}).get("clip") or {}
+        same = bool(drop) and of.get("id") == (drop.get("clip") or {}).get("id")
+        return gr.skip() if same else {"look": None}, ""
 
     def describe(self, request: gr.Request, drop: Mapping[str, Any]) -> tuple[Any, ...]:
         """A sentence about the clip, by the model that sees; it takes its turn at the device as an edit does."""
@@ -304,7 +307,7 @@ class _told:
 
 def _asked(
     drop: Any, instruction: str, source: str, own: bool, target: str, words: Any, quality: str, strength: float,
-    seed: float | None, models: Any, options: Any, painter: Any,
+    seed: float | None, models: Any, options: Any, painter: Any, mask_file: Any,
 ) -> Asked:  # fmt: skip
     words, painter = words or {}, painter or {}
     current = words.get("of") == [instruction, source, target, own]
@@ -322,6 +325,7 @@ def _asked(
         options=(options or {}).get("values") or {},
         adjust=painter.get("adjust"),
         look=painter.get("look"),
+        mask_file=(mask_file or {}).get("file"),
     )
 
 

@@ -147,6 +147,7 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
             apply_default_css=False,
         )
         on.look = gr.Button("Look at the mask", elem_id="fe-look")
+        on.mask_file = part("maskfile", {"file": None})
     with _card("How?", "how"):
         on.quality = gr.Radio(
             choices.names("quality"),
@@ -176,8 +177,6 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
                     "editor": choices.editor_of("inversion_free"),
                 },
             )
-        on.edit = gr.Button("Edit the clip", variant="primary", elem_id="fe-edit")
-        on.said = gr.HTML("", container=False, apply_default_css=False, elem_id="fe-said")
     with gr.Accordion("Try several", open=False, elem_classes="fe-card", elem_id="fe-several-ask"):
         on.vary = gr.Radio(list(VARIED), value="seed", label="Of what", elem_id="fe-vary")
         on.values = gr.Textbox("0, 1, 2, 3", label="Which", elem_id="fe-values")
@@ -193,6 +192,9 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
             48, precision=0, minimum=1, label="Network evaluations each", elem_id="fe-evaluations"
         )
         on.compare = gr.Button("Compare methods", elem_id="fe-compare")
+    with gr.Column(elem_id="fe-go"):
+        on.said = gr.HTML("", container=False, apply_default_css=False, elem_id="fe-said")
+        on.edit = gr.Button("Edit the clip", variant="primary", elem_id="fe-edit")
 
 
 def _see(on: SimpleNamespace, studio: Studio) -> None:

@@ -18,6 +18,12 @@ const PARTS = {
     draw(props.value);
     return draw;
   },
+  async maskfile(element, props, tell) {
+    const { mountMaskFile } = await import("./maskfile.js");
+    const draw = (value) => mountMaskFile(element, { file: value?.file ?? null, onfile: (file) => tell({ file }) });
+    draw(props.value);
+    return draw;
+  },
   async options(element, props, tell) {
     const { mountOptions } = await import("./options.js");
     const entries = await request(new URL("options.json", import.meta.url));
@@ -53,6 +59,7 @@ const PARTS = {
       shown?.destroy?.();
       of = job;
       element.hidden = job === null;
+      if (job !== null && matchMedia("(max-width: 899px)").matches) element.scrollIntoView({ block: "start" });
       shown = job === null ? null : mountLive(element, { job, onend: (status) => tell({ job, kind: status.kind, state: status.state }) });
     };
     draw(props.value);
@@ -113,6 +120,7 @@ const PARTS = {
 const KEPT = {
   drop: (value) => value,
   words: (value) => value,
+  maskfile: (value) => value,
   options: ({ values }) => ({ values }),
   painter: (value) => value,
   live: (value) => value,

@@ -10,12 +10,13 @@ const el = (tag, attributes = {}, ...children) => {
 };
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+const shownAs = (usual) => (usual === "null" ? "not set" : usual);
 const words = (key) => key.split(".").pop().replaceAll("_", " ");
 
 function field(entry, id, value, usual) {
   const shared = { id, "aria-describedby": `${id}-help`, "data-key": entry.key };
   if (entry.kind === "choice") {
-    const chosen = el("select", shared, el("option", { value: "" }, usual ? `as usual: ${usual}` : "as usual"));
+    const chosen = el("select", shared, el("option", { value: "" }, usual ? `as usual: ${shownAs(usual)}` : "as usual"));
     for (const name of entry.choices) chosen.append(el("option", { value: name }, name));
     chosen.value = value ?? "";
     return chosen;
@@ -25,7 +26,7 @@ function field(entry, id, value, usual) {
     ...shared,
     type: "text",
     inputmode: numeric ? (entry.kind === "whole" ? "numeric" : "decimal") : null,
-    placeholder: usual || (numeric ? "" : entry.typed),
+    placeholder: shownAs(usual) || (numeric ? "" : entry.typed),
     autocomplete: "off",
     spellcheck: "false",
   });

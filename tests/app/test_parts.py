@@ -126,6 +126,18 @@ def test_sound_is_off_until_asked_for_and_only_where_there_is_some(player):
     assert player.driver.find_elements("css selector", names) == []
 
 
+def test_the_full_screen_holds_picture_and_controls_and_nothing_stays_after_it(player):
+    player.press(Keys.TAB)
+    player.named("Full screen").click()
+    player.until("document.fullscreenElement?.classList.contains('fe-player')")
+    bottom = player.run("return document.querySelector('.fe-bar').getBoundingClientRect().bottom - innerHeight")
+    assert bottom == pytest.approx(0, abs=1)
+    player.press("f")
+    player.until("!document.fullscreenElement")
+    player.run("part.destroy()")
+    assert player.run("return [...document.querySelectorAll('#here *, video')].length") == 0
+
+
 # ---- the painter
 
 
@@ -189,6 +201,16 @@ def test_strokes_and_boxes_are_asked_for_in_shares_of_the_frame(painter, studio)
     assert asked(painter, studio, 6)[5]["strokes"] == []
     ActionChains(painter.driver).key_down(Keys.CONTROL).send_keys("z").key_up(Keys.CONTROL).perform()
     assert len(asked(painter, studio, 7)[6]["strokes"]) == 2
+
+
+def test_a_still_picture_is_painted_on_too(page, studio):
+    answer = {"strip": strip(255), "frames": 1, "width": 30, "height": 480, "share": 0.5, "quantile": 0.7, "grow": 0}
+    studio.routes[("POST", MASK)] = lambda match, body: (200, answer)
+    still = {**CLIP, "still": True, "frames": 1, "video": None}
+    page.mount("painter", "mountPainter", {"clip": still, "look": "l1", "adjust": {"quantile": 0.4, "grow": 0.05}})
+    page.until("at(10, 30)[0] > 120 && Math.abs(at(80, 30)[0] - 90) < 3")
+    assert page.named("How much may change").get_attribute("value") == "60"
+    assert page.named("How much wider").get_attribute("value") == "5"
 
 
 def test_keys_paint(painter, studio):

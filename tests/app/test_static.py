@@ -34,6 +34,7 @@ def test_a_module_imports_its_neighbours_alone(path):
 
 
 def test_no_class_is_styled_that_nobody_has():
-    style, code = (STATIC / "style.css").read_text(), "".join(each.read_text() for each in MODULES)
+    style = (STATIC / "style.css").read_text()
+    code = "".join(each.read_text() for each in [*MODULES, *STATIC.parent.glob("*.py")])
     names = set(re.findall(r"\.(fe-[a-z-]+)", re.sub(r"/\*.*?\*/", "", style, flags=re.S)))
     assert {name for name in names if not re.search(rf"(?<![\w-]){name}(?![\w-])", code)} == set()

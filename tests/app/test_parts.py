@@ -272,6 +272,14 @@ def test_a_grid_keeps_step_and_one_is_gone_on_from(page):
     assert np.ptp(seen, axis=1).max() < 1.5
     assert np.rint(seen[-1]).min() > 8
     page.named("Pause").click()
+    page.set_range("Frame", 0)
+    page.named("Play").click()
+    page.until("[...document.querySelectorAll('video')].every((each) => each.currentTime > 0.05 && !each.paused)")
+    page.run("document.querySelectorAll('video')[1].currentTime += 0.3")  # one runs ahead, and is held back
+    seen = np.ptp(np.array(page.asynchronous(watch.replace("1500", "1400"))), axis=1)
+    assert seen[: len(seen) // 3].max() > 2
+    assert seen[-5:].max() < 1.5
+    page.named("Pause").click()
     page.until(f"new Set({shown}.map(Math.round)).size === 1")
     page.press("b")
     page.until("document.querySelector('[title^=Before]').ariaPressed === 'true'")

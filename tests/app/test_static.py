@@ -18,6 +18,7 @@ def test_a_file_is_short_and_asks_no_other_machine(path):
     assert len(text.splitlines()) <= 400
     assert set(re.findall(r"https?://[^\s\"'`]+", text)) <= {"http://www.w3.org/2000/svg"}
     assert not re.search(r"url\(|@import|@font-face", text)
+    assert "@container" not in text  # Gradio leaves such rules out when it takes a style sheet in
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)

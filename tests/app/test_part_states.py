@@ -127,6 +127,15 @@ def test_what_is_no_clip_is_said_in_one_line(drop, studio, tmp_path):
     drop.until("document.querySelector('.fe-error').textContent.includes('is it still running?')")
 
 
+def test_a_file_that_is_too_large_is_not_sent(page, studio, tmp_path):
+    page.mount("drop", "mountDrop", {"limit": 2000})
+    (tmp_path / "big.mp4").write_bytes(bytes(4000))
+    give(page, tmp_path / "big.mp4")
+    page.until("!document.querySelector('.fe-error').hidden")
+    assert page.find(".fe-error").text == "This file has 4.0 KB, and at most 2.0 KB are taken"
+    assert studio.asked == []
+
+
 @pytest.mark.parametrize("way", ["drop", "paste"])
 def test_a_clip_is_dropped_or_pasted_and_trimmed(drop, studio, way):
     studio.routes[("POST", "/api/clips")] = lambda match, body: (201, CLIP)

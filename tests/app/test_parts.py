@@ -126,6 +126,18 @@ def test_sound_is_off_until_asked_for_and_only_where_there_is_some(player):
     assert player.driver.find_elements("css selector", names) == []
 
 
+def test_the_full_screen_holds_picture_and_controls_and_nothing_stays_after_it(player):
+    player.press(Keys.TAB)
+    player.named("Full screen").click()
+    player.until("document.fullscreenElement?.classList.contains('fe-player')")
+    bottom = player.run("return document.querySelector('.fe-bar').getBoundingClientRect().bottom - innerHeight")
+    assert bottom == pytest.approx(0, abs=1)
+    player.press("f")
+    player.until("!document.fullscreenElement")
+    player.run("part.destroy()")
+    assert player.run("return [...document.querySelectorAll('#here *, video')].length") == 0
+
+
 # ---- the painter
 
 
@@ -191,6 +203,16 @@ def test_strokes_and_boxes_are_asked_for_in_shares_of_the_frame(painter, studio)
     assert len(asked(painter, studio, 7)[6]["strokes"]) == 2
 
 
+def test_a_still_picture_is_painted_on_too(page, studio):
+    answer = {"strip": strip(255), "frames": 1, "width": 30, "height": 480, "share": 0.5, "quantile": 0.7, "grow": 0}
+    studio.routes[("POST", MASK)] = lambda match, body: (200, answer)
+    still = {**CLIP, "still": True, "frames": 1, "video": None}
+    page.mount("painter", "mountPainter", {"clip": still, "look": "l1", "adjust": {"quantile": 0.4, "grow": 0.05}})
+    page.until("at(10, 30)[0] > 120 && Math.abs(at(80, 30)[0] - 90) < 3")
+    assert page.named("How much may change").get_attribute("value") == "60"
+    assert page.named("How much wider").get_attribute("value") == "5"
+
+
 def test_keys_paint(painter, studio):
     painter.run("document.querySelector('canvas').focus()")
     painter.press("b", ".", "]", Keys.ARROW_RIGHT)
@@ -249,6 +271,14 @@ def test_a_grid_keeps_step_and_one_is_gone_on_from(page):
     seen = np.array(page.asynchronous(watch))
     assert np.ptp(seen, axis=1).max() < 1.5
     assert np.rint(seen[-1]).min() > 8
+    page.named("Pause").click()
+    page.set_range("Frame", 0)
+    page.named("Play").click()
+    page.until("[...document.querySelectorAll('video')].every((each) => each.currentTime > 0.05 && !each.paused)")
+    page.run("document.querySelectorAll('video')[1].currentTime += 0.3")  # one runs ahead, and is held back
+    seen = np.ptp(np.array(page.asynchronous(watch.replace("1500", "1400"))), axis=1)
+    assert seen[: len(seen) // 3].max() > 2
+    assert seen[-5:].max() < 1.5
     page.named("Pause").click()
     page.until(f"new Set({shown}.map(Math.round)).size === 1")
     page.press("b")

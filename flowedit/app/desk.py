@@ -1,5 +1,6 @@
 """The studio behind its page and its API: clips, jobs, looks, history, models; the work itself is the worker's."""
 
+import functools
 import hashlib
 import secrets
 import threading
@@ -19,7 +20,7 @@ from flowedit.app.models import Models
 from flowedit.app.options import StudioOptions
 from flowedit.app.worker import Desk
 from flowedit.machine import digest_file
-from flowedit.messages import InputError
+from flowedit.messages import Error, InputError
 
 HIDDEN = ".studio"
 """The folder, in that of the results, of clips, jobs and what is made to be shown."""
@@ -38,6 +39,7 @@ class Studio:
         self._desk = Desk(self.out, self.root, options, self.clips, self._looks)
         self._history = History(self.out, HIDDEN)
         self._examples = threading.Lock()
+        self._settings = functools.lru_cache(1000)(lambda path, _time: self.settings_from(path))
 
     def start(self) -> None:
         """Lock the folder and go on with its queue; raises BusyError, FileError."""
@@ -56,6 +58,17 @@ class Studio:
     def clip(self, id: str) -> StoredClip:
         """A clip by its id; raises UnknownError."""
         return self.clips.get(id)
+
+    def delete_clip(self, id: str) -> None:
+        """Remove a clip; raises NotNowError while a job waits for it."""
+        if any(status["state"] in ("queued", "running") for status in self._of_clip(self.clip(id).id)):
+            raise NotNowError("a job still needs this clip: stop it first, or wait for it")
+        films.remove(self.clips.folder(id))
+
+    def _of_clip(self, id: str) -> list[dict[str, Any]]:
+        """The jobs that read a clip, or a mask that was uploaded as one."""
+        records = list(self._desk.records.values())
+        return [self.status(each.id) for each in records if id in (each.clip, (each.mask or {}).get("file"))]
 
     def example(self, name: str, owner: str | None) -> dict[str, Any]:
         """A clip that comes with flowedit, as {clip, settings}; kept once for all of an owner's visits."""
@@ -148,7 +161,7 @@ class Studio:
     def status(self, id: str) -> dict[str, Any]:
         """All that a page needs of a job; raises UnknownError."""
         if (found := self._of_command_line(id)) is not None:
-            return self._history.plain(found)
+            return self._history.plain(found) | self._asked(found)
         record, state, place, live, result = self._desk.state(id)
         told: dict[str, Any] = {
             "id": id,
@@ -211,7 +224,18 @@ class Studio:
                 with suppress(UnknownError):
                     own.append(self._history.own(status, self._desk.folder(self._desk.record(status["id"]))))
         others = self._history.others(set(self._desk.records)) if self.options.local else []
-        return sorted([*own, *others], key=lambda item: -item["created"])
+        return sorted([*own, *(told | self._asked(at) for at, told in others)], key=lambda item: -item["created"])
+
+    def _asked(self, folder: Path) -> dict[str, Any]:
+        """The settings of an edit of the command line that may be set from here, and what makes the same."""
+        with suppress(Error, OSError):
+            path = folder / "run.yaml"
+            settings = self._settings(path, path.stat().st_mtime_ns)
+            clip = str((films.run_of(folder).get("clip") or {}).get("file") or "clip.mp4")
+            record = JobRecord("", 0, "edit", None, "", settings, None, 0.0)
+            lines = {"command": jobs.command_of(record, clip), "python": jobs.python_of(record, clip)}
+            return {"settings": settings, **lines}
+        return {"settings": {}}
 
     def settings_from(self, path: str | Path) -> dict[str, Any]:
         """The settings in an edit.mp4 or a run.yaml, of those keys that may be set from here."""

@@ -122,6 +122,12 @@ def _router(studio: Studio) -> APIRouter:
         """A clip's facts."""
         return studio.clip(id).plain()
 
+    @api.delete("/clips/{id}", status_code=204, tags=["clips"], response_class=Response)
+    def delete_clip(id: str) -> Response:
+        """Remove a clip; what was made of it stays."""
+        studio.delete_clip(id)
+        return Response(status_code=204)
+
     @api.get("/clips/{id}/video.mp4", tags=["clips"], response_class=FileResponse)
     def clip_video(id: str) -> FileResponse:
         """The clip as browsers play it; ranges of bytes can be asked for."""

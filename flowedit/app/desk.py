@@ -85,6 +85,22 @@ class Studio:
                 clip = self.clips.add(id, path, path.name, owner)
         return {"clip": clip.plain(), "settings": settings}
 
+    def describe(self, clip_id: str) -> str:
+        """A sentence about a clip, by the vision-language model that the studio was started with.
+
+        Raises InputError without one, NotNowError while the device is at work, and what the model raises.
+        """
+        from flowedit.language.grammar import Change, Instruction
+        from flowedit.pipeline.api import settings_of
+        from flowedit.pipeline.prompts.captions import Captions
+        from flowedit.types import QUIET
+
+        if self.options.caption is None:
+            raise InputError("no model describes clips here: start the studio with --caption NAME, or say what is seen")
+        settings = settings_of({"clip": str(self.clips.path(clip_id)), "caption": self.options.caption})
+        with self._desk.alone(), Captions(QUIET) as captions:
+            return captions.of(settings, Instruction("", (Change("replace"),))) or ""
+
     def check_room(self) -> None:
         """Raise FullError where no more jobs may wait."""
         self._desk.check_room()
@@ -102,6 +118,8 @@ class Studio:
         self.check_room()
         flags = limits.accepted(settings, kind, self.options.allow)
         flags.setdefault("backbone", self.options.backbone)
+        if self.options.caption and flags.get("instruction") and not flags.get("source"):
+            flags["caption"] = self.options.caption
         asked = self._mask_of(jobs.check_mask(mask))
         record = JobRecord(secrets.token_hex(16), 0, kind, owner, clip.id, flags, asked, round(time.time(), 3))
         self._check(record, clip)
@@ -127,6 +145,7 @@ class Studio:
         from flowedit.pipeline.api import settings_of
         from flowedit.pipeline.checks import check
         from flowedit.pipeline.prompts import instruction
+        from flowedit.pipeline.prompts.captions import Captions
         from flowedit.pipeline.source import open_clip
         from flowedit.types import QUIET
 
@@ -137,7 +156,10 @@ class Studio:
         try:
             if record.kind != "compare":
                 video = probe(path)
-                check(instruction.complete(settings, QUIET, video=video), open_clip(settings, video))
+                kept = (
+                    None if settings.caption is None else Captions(QUIET, ask=False)
+                )  # the model is asked in its turn
+                check(instruction.complete(settings, QUIET, kept, video), open_clip(settings, video))
             here = run.checkpoint(settings, fetch=False)
         except InputError as error:
             raise InputError(str(error).replace(str(path), clip.name)) from None

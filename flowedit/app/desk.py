@@ -5,13 +5,13 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from flowedit.app import films, forms, jobs, limits
-from flowedit.app.clips import Clips, StoredClip
+from flowedit.app.clips import Clips, StoredClip, renamed
 from flowedit.app.history import History
 from flowedit.app.jobs import JobRecord
 from flowedit.app.limits import NotNowError, UnknownError
@@ -259,12 +259,19 @@ class Studio:
             return {"settings": settings, **lines}
         return {"settings": {}}
 
-    def settings_from(self, path: str | Path) -> dict[str, Any]:
-        """The settings in an edit.mp4 or a run.yaml, of those keys that may be set from here."""
+    def settings_from(
+        self, path: str | Path, name: str | None = None, say: Callable[[str], None] = lambda text: None
+    ) -> dict[str, Any]:
+        """The settings in an edit.mp4 or a run.yaml, of those keys that may be set from here.
+
+        `name` is what its user calls the file, `say` hears what was left out. Raises InputError for any other file.
+        """
         import flowedit
 
-        read: Any = flowedit.settings_from  # type: ignore[attr-defined]
-        flat = limits.flattened(read(path))
+        try:
+            flat = limits.flattened(flowedit.settings_from(path, say=say))
+        except Error as error:
+            raise renamed(error, Path(path), name or Path(path).name) from None
         known = limits.known_options(str(flat.get("mode") or ""))
         free = [key for key in flat if key in known and limits.closed(known[key], self.options.allow) is None]
         return {key: flat[key] for key in free}

@@ -207,3 +207,39 @@ def test_a_clip_goes_when_no_job_needs_it(server):
     assert server.client.delete(f"/api/clips/{clip['id']}").status_code == 204
     assert server.client.get(f"/api/clips/{clip['id']}").status_code == 404
     assert server.client.get(done["player"]["url"]).status_code == 200, "its source is in compare.mp4 too"
+
+
+def test_settings_come_back_from_a_file(server, tmp_path):
+    clip = server.clip(name="asked.mp4")
+    job = server.until(server.edit(clip, seed=7, **{"mask.grow": 0.2}))
+    for name in ("edit.mp4", "run.yaml"):
+        file = server.client.get(job["files"][name]).content
+        back = server.client.post("/api/settings", files={"file": (f"../{name}", file)})
+        assert back.status_code == 200, back.text
+        told = back.json()
+        for key, value in {"seed": 7, "mask.grow": 0.2, "target": SMALL["target"], "steps": 2}.items():
+            assert told[key] == value, (name, told)
+        assert not {"out", "clip", "backbone.path", "runtime"} & set(told)
+        again = server.until(server.edit(clip, **told))
+        assert (
+            server.client.get(again["files"]["edit.mp4"]).content == server.client.get(job["files"]["edit.mp4"]).content
+        )
+    for name, data in (
+        ("a.mp4", FOX.read_bytes()),
+        ("run.yaml", b"a: [1"),
+        ("run.yaml", b"!!python/object:os.system x"),
+    ):
+        refused = server.client.post("/api/settings", files={"file": (name, data)})
+        assert refused.status_code == 422, refused.text
+        assert str(server.out) not in refused.json()["error"]
+    by_hand = server.out / "by" / "hand"
+    by_hand.mkdir(parents=True)
+    for name in ("edit.mp4", "compare.mp4", "run.yaml"):
+        (by_hand / name).write_bytes((server.out / "asked" / job["id"] / name).read_bytes())
+    (shown,) = [
+        item
+        for item in server.client.get("/api/history").json()
+        if item["command"] and "--seed 7" in item["command"] and item["clip"] is None
+    ]
+    assert shown["settings"]["mask.grow"] == 0.2
+    assert shown["python"].count("seed=7") == 1

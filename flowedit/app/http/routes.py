@@ -230,7 +230,7 @@ def _router(studio: Studio) -> APIRouter:
             path, name = _file_of(form, "file")
             named = path.with_suffix(".yaml" if name.lower().endswith((".yaml", ".yml")) else ".mp4")
             path.rename(named)
-            return await run_in_threadpool(studio.settings_from, named)
+            return await run_in_threadpool(studio.settings_from, named, name.replace("\0", "")[:200] or "the file")
 
     @api.get("/backbones", tags=["machine"])
     def backbones() -> list[dict[str, Any]]:

@@ -104,7 +104,7 @@ class Clips:
                 self._check(video)
                 scenes = _show(video, stage)
             except Error as error:
-                raise _renamed(error, path, shown) from None
+                raise renamed(error, path, shown) from None
             height, width = video.shown
             clip = StoredClip(
                 id=id,
@@ -160,7 +160,7 @@ def frames_of(video: Video) -> int:
     return min(video.frames, video.limit.frames) if video.limit is not None else video.frames
 
 
-def _renamed(error: Error, path: Path, shown: str) -> Error:
+def renamed(error: Error, path: Path, shown: str) -> Error:
     """The same error with the user's name of the file in place of ours."""
     return type(error)(error.args[0].replace(str(path), shown).replace(path.name, shown) if error.args else shown)
 

@@ -1,16 +1,17 @@
 """The studio behind its page and its API: clips, jobs, looks, history, models; the work itself is the worker's."""
 
+import functools
 import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from flowedit.app import films, forms, jobs, limits
-from flowedit.app.clips import Clips, StoredClip
+from flowedit.app.clips import Clips, StoredClip, renamed
 from flowedit.app.history import History
 from flowedit.app.jobs import JobRecord
 from flowedit.app.limits import NotNowError, UnknownError
@@ -19,7 +20,7 @@ from flowedit.app.models import Models
 from flowedit.app.options import StudioOptions
 from flowedit.app.worker import Desk
 from flowedit.machine import digest_file
-from flowedit.messages import InputError
+from flowedit.messages import Error, InputError
 
 HIDDEN = ".studio"
 """The folder, in that of the results, of clips, jobs and what is made to be shown."""
@@ -38,6 +39,7 @@ class Studio:
         self._desk = Desk(self.out, self.root, options, self.clips, self._looks)
         self._history = History(self.out, HIDDEN)
         self._examples = threading.Lock()
+        self._settings = functools.lru_cache(1000)(lambda path, _time: self.settings_from(path))
 
     def start(self) -> None:
         """Lock the folder and go on with its queue; raises BusyError, FileError."""
@@ -57,6 +59,17 @@ class Studio:
         """A clip by its id; raises UnknownError."""
         return self.clips.get(id)
 
+    def delete_clip(self, id: str) -> None:
+        """Remove a clip; raises NotNowError while a job waits for it."""
+        if any(status["state"] in ("queued", "running") for status in self._of_clip(self.clip(id).id)):
+            raise NotNowError("a job still needs this clip: stop it first, or wait for it")
+        films.remove(self.clips.folder(id))
+
+    def _of_clip(self, id: str) -> list[dict[str, Any]]:
+        """The jobs that read a clip, or a mask that was uploaded as one."""
+        records = list(self._desk.records.values())
+        return [self.status(each.id) for each in records if id in (each.clip, (each.mask or {}).get("file"))]
+
     def example(self, name: str, owner: str | None) -> dict[str, Any]:
         """A clip that comes with flowedit, as {clip, settings}; kept once for all of an owner's visits."""
         from flowedit.config.edit_file import read_edit
@@ -71,6 +84,22 @@ class Studio:
             except UnknownError:
                 clip = self.clips.add(id, path, path.name, owner)
         return {"clip": clip.plain(), "settings": settings}
+
+    def describe(self, clip_id: str) -> str:
+        """A sentence about a clip, by the vision-language model that the studio was started with.
+
+        Raises InputError without one, NotNowError while the device is at work, and what the model raises.
+        """
+        from flowedit.language.grammar import Change, Instruction
+        from flowedit.pipeline.api import settings_of
+        from flowedit.pipeline.prompts.captions import Captions
+        from flowedit.types import QUIET
+
+        if self.options.caption is None:
+            raise InputError("no model describes clips here: start the studio with --caption NAME, or say what is seen")
+        settings = settings_of({"clip": str(self.clips.path(clip_id)), "caption": self.options.caption})
+        with self._desk.alone(), Captions(QUIET) as captions:
+            return captions.of(settings, Instruction("", (Change("replace"),))) or ""
 
     def check_room(self) -> None:
         """Raise FullError where no more jobs may wait."""
@@ -89,6 +118,8 @@ class Studio:
         self.check_room()
         flags = limits.accepted(settings, kind, self.options.allow)
         flags.setdefault("backbone", self.options.backbone)
+        if self.options.caption and flags.get("instruction") and not flags.get("source"):
+            flags["caption"] = self.options.caption
         asked = self._mask_of(jobs.check_mask(mask))
         record = JobRecord(secrets.token_hex(16), 0, kind, owner, clip.id, flags, asked, round(time.time(), 3))
         self._check(record, clip)
@@ -114,6 +145,7 @@ class Studio:
         from flowedit.pipeline.api import settings_of
         from flowedit.pipeline.checks import check
         from flowedit.pipeline.prompts import instruction
+        from flowedit.pipeline.prompts.captions import Captions
         from flowedit.pipeline.source import open_clip
         from flowedit.types import QUIET
 
@@ -124,7 +156,10 @@ class Studio:
         try:
             if record.kind != "compare":
                 video = probe(path)
-                check(instruction.complete(settings, QUIET, video=video), open_clip(settings, video))
+                kept = (
+                    None if settings.caption is None else Captions(QUIET, ask=False)
+                )  # the model is asked in its turn
+                check(instruction.complete(settings, QUIET, kept, video), open_clip(settings, video))
             here = run.checkpoint(settings, fetch=False)
         except InputError as error:
             raise InputError(str(error).replace(str(path), clip.name)) from None
@@ -148,7 +183,7 @@ class Studio:
     def status(self, id: str) -> dict[str, Any]:
         """All that a page needs of a job; raises UnknownError."""
         if (found := self._of_command_line(id)) is not None:
-            return self._history.plain(found)
+            return self._history.plain(found) | self._asked(found)
         record, state, place, live, result = self._desk.state(id)
         told: dict[str, Any] = {
             "id": id,
@@ -211,14 +246,32 @@ class Studio:
                 with suppress(UnknownError):
                     own.append(self._history.own(status, self._desk.folder(self._desk.record(status["id"]))))
         others = self._history.others(set(self._desk.records)) if self.options.local else []
-        return sorted([*own, *others], key=lambda item: -item["created"])
+        return sorted([*own, *(told | self._asked(at) for at, told in others)], key=lambda item: -item["created"])
 
-    def settings_from(self, path: str | Path) -> dict[str, Any]:
-        """The settings in an edit.mp4 or a run.yaml, of those keys that may be set from here."""
+    def _asked(self, folder: Path) -> dict[str, Any]:
+        """The settings of an edit of the command line that may be set from here, and what makes the same."""
+        with suppress(Error, OSError):
+            path = folder / "run.yaml"
+            settings = self._settings(path, path.stat().st_mtime_ns)
+            clip = str((films.run_of(folder).get("clip") or {}).get("file") or "clip.mp4")
+            record = JobRecord("", 0, "edit", None, "", settings, None, 0.0)
+            lines = {"command": jobs.command_of(record, clip), "python": jobs.python_of(record, clip)}
+            return {"settings": settings, **lines}
+        return {"settings": {}}
+
+    def settings_from(
+        self, path: str | Path, name: str | None = None, say: Callable[[str], None] = lambda text: None
+    ) -> dict[str, Any]:
+        """The settings in an edit.mp4 or a run.yaml, of those keys that may be set from here.
+
+        `name` is what its user calls the file, `say` hears what was left out. Raises InputError for any other file.
+        """
         import flowedit
 
-        read: Any = flowedit.settings_from  # type: ignore[attr-defined]
-        flat = limits.flattened(read(path))
+        try:
+            flat = limits.flattened(flowedit.settings_from(path, say=say))
+        except Error as error:
+            raise renamed(error, Path(path), name or Path(path).name) from None
         known = limits.known_options(str(flat.get("mode") or ""))
         free = [key for key in flat if key in known and limits.closed(known[key], self.options.allow) is None]
         return {key: flat[key] for key in free}

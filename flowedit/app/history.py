@@ -38,12 +38,12 @@ class History:
             "settings": status["settings"],
         }
 
-    def others(self, ids: Collection[str]) -> list[dict[str, Any]]:
-        """The edits of the command line; a folder that bears a job's id is the studio's."""
+    def others(self, ids: Collection[str]) -> list[tuple[Path, dict[str, Any]]]:
+        """The edits of the command line, each with its folder; a folder that bears a job's id is the studio's."""
         made = []
         for folder in self._folders(ids):
             with suppress(Error, OSError):
-                made.append(self.plain(folder))
+                made.append((folder, self.plain(folder)))
         return made[:MOST]
 
     def find(self, id: str) -> Path | None:
@@ -66,7 +66,7 @@ class History:
 
     def plain(self, folder: Path) -> dict[str, Any]:
         """An edit of the command line as the API tells of a job that is done."""
-        id, base = identity(folder.relative_to(self._out)), ""
+        id = identity(folder.relative_to(self._out))
         self._found[id] = folder
         base = f"/api/jobs/{id}/files"
         run = films.run_of(folder)

@@ -26,6 +26,11 @@ class StudioOptions:
     out: str = option("folder of the results and, hidden in it, of the clips and the queue", typed="DIR")
     password: str | None = option("what a browser asks for, under any user's name", typed="TEXT", written="text")
     backbone: str = option("the model that a new edit begins with", typed="NAME")
+    caption: str | None = option(
+        "a vision-language model that says what a clip shows, where an instruction has no source",
+        typed="NAME|DIR",
+        written="text",
+    )
     allow: tuple[str, ...] = option(
         "keys of an edit that may be set from the page and the API though they read or write elsewhere", typed="KEY,KEY"
     )

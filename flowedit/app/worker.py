@@ -1,7 +1,8 @@
 """The queue on disk, and the one thread that has the device: job after job, in the order in which they were asked."""
 
 import threading
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class Desk:
         self.warming = True
         """Whether the usual model is still made ready, before the first job."""
         self._change = threading.Condition()
+        self._device = threading.Lock()
         self._shelf = Shelf()
         self._stack = ExitStack()
         self._thread: threading.Thread | None = None
@@ -77,6 +79,17 @@ class Desk:
         if result is None and record.kind == "edit" and (self.folder(record) / "run.yaml").is_file():
             return {"state": "stopped" if record.stop else "done", "notices": []}
         return result
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nothing else is on the device inside the block; raises NotNowError while a job is."""
+        if not self._device.acquire(blocking=False):
+            raise NotNowError("the model is at work: try again when its job is done")
+        try:
+            self._shelf.drop("editor")  # two models may not fit
+            yield
+        finally:
+            self._device.release()
 
     def check_room(self) -> None:
         """Raise FullError where no more jobs may wait."""
@@ -154,7 +167,8 @@ class Desk:
                 folder.parent.rmdir()
 
     def _work(self) -> None:
-        self._warm()
+        with self._device:
+            self._warm()
         self.warming = False
         while True:
             with self._change:
@@ -166,7 +180,8 @@ class Desk:
                 record = self.records[id]
                 self._running, self._live = id, Live(self._shots(record), record.stop)
             try:
-                result = self._run(record, self._live)
+                with self._device:
+                    result = self._run(record, self._live)
             except KeyboardInterrupt:  # the server ends; the job is there again when it starts
                 return
             with self._change:

@@ -1,6 +1,7 @@
 """`flowedit app` and `flowedit serve`: the studio in a browser, and its API alone."""
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from flowedit.cli.flags import UNSET, Parser, add_flag, given
@@ -38,11 +39,19 @@ def _parser(name: str, about: str, page: bool) -> argparse.ArgumentParser:
                 switch = argparse.BooleanOptionalAction
                 parser.add_argument("--open", action=switch, default=UNSET, help=f"{option.help} (default yes)")
             continue
-        add_flag(parser, field, option, StudioOptions)
+        add_flag(parser, field, replace(option, help=option.help + _default(field)), StudioOptions)
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     parser.set_defaults(run=lambda options: _serve(options, page))
     return parser
+
+
+def _default(field: str) -> str:
+    """What conf/studio.yaml says of a flag, for its help."""
+    from flowedit.config.defaults import read
+
+    value = read("studio")[field]
+    return "" if value in (None, []) else f" (default {value})"
 
 
 def _serve(options: argparse.Namespace, page: bool) -> int:

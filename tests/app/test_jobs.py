@@ -1,6 +1,7 @@
 """Jobs on disk: what is asked for is done once, whatever happens to the server; the files are the command line's."""
 
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -179,3 +180,66 @@ def test_two_servers_do_not_share_a_folder(server):
     assert done.returncode == 1
     assert done.stderr.strip().endswith("choose another --out")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_client_of_the_readme(server, tmp_path):
+    text = (ROOT / "flowedit" / "app" / "README.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```python\n# file: client.py\n(.*?)```", text, re.DOTALL)
+    assert len([line for line in script.splitlines() if line]) <= 10
+    script = script.replace("http://127.0.0.1:7860", server.address).replace('grass", ', 'grass", "steps": 2, ')
+    done = subprocess.run(
+        [sys.executable, "-c", script.replace('"edit.mp4", "wb"', f"{str(tmp_path / 'e.mp4')!r}, 'wb'")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "e.mp4").stat().st_size > 1000
+
+
+def test_a_clip_goes_when_no_job_needs_it(server):
+    clip = server.clip()
+    id = server.edit(clip, **LONG)
+    assert server.client.delete(f"/api/clips/{clip['id']}").status_code == 409
+    server.client.post(f"/api/jobs/{id}/stop")
+    server.until(id)
+    done = server.until(server.edit(clip))
+    assert server.client.delete(f"/api/clips/{clip['id']}").status_code == 204
+    assert server.client.get(f"/api/clips/{clip['id']}").status_code == 404
+    assert server.client.get(done["player"]["url"]).status_code == 200, "its source is in compare.mp4 too"
+
+
+def test_settings_come_back_from_a_file(server, tmp_path):
+    clip = server.clip(name="asked.mp4")
+    job = server.until(server.edit(clip, seed=7, **{"mask.grow": 0.2}))
+    for name in ("edit.mp4", "run.yaml"):
+        file = server.client.get(job["files"][name]).content
+        back = server.client.post("/api/settings", files={"file": (f"../{name}", file)})
+        assert back.status_code == 200, back.text
+        told = back.json()
+        for key, value in {"seed": 7, "mask.grow": 0.2, "target": SMALL["target"], "steps": 2}.items():
+            assert told[key] == value, (name, told)
+        assert not {"out", "clip", "backbone.path", "runtime"} & set(told)
+        again = server.until(server.edit(clip, **told))
+        assert (
+            server.client.get(again["files"]["edit.mp4"]).content == server.client.get(job["files"]["edit.mp4"]).content
+        )
+    for name, data in (
+        ("a.mp4", FOX.read_bytes()),
+        ("run.yaml", b"a: [1"),
+        ("run.yaml", b"!!python/object:os.system x"),
+    ):
+        refused = server.client.post("/api/settings", files={"file": (name, data)})
+        assert refused.status_code == 422, refused.text
+        assert str(server.out) not in refused.json()["error"]
+    by_hand = server.out / "by" / "hand"
+    by_hand.mkdir(parents=True)
+    for name in ("edit.mp4", "compare.mp4", "run.yaml"):
+        (by_hand / name).write_bytes((server.out / "asked" / job["id"] / name).read_bytes())
+    (shown,) = [
+        item
+        for item in server.client.get("/api/history").json()
+        if item["command"] and "--seed 7" in item["command"] and item["clip"] is None
+    ]
+    assert shown["settings"]["mask.grow"] == 0.2
+    assert shown["python"].count("seed=7") == 1

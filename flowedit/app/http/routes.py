@@ -122,6 +122,12 @@ def _router(studio: Studio) -> APIRouter:
         """A clip's facts."""
         return studio.clip(id).plain()
 
+    @api.delete("/clips/{id}", status_code=204, tags=["clips"], response_class=Response)
+    def delete_clip(id: str) -> Response:
+        """Remove a clip; what was made of it stays."""
+        studio.delete_clip(id)
+        return Response(status_code=204)
+
     @api.get("/clips/{id}/video.mp4", tags=["clips"], response_class=FileResponse)
     def clip_video(id: str) -> FileResponse:
         """The clip as browsers play it; ranges of bytes can be asked for."""
@@ -224,7 +230,7 @@ def _router(studio: Studio) -> APIRouter:
             path, name = _file_of(form, "file")
             named = path.with_suffix(".yaml" if name.lower().endswith((".yaml", ".yml")) else ".mp4")
             path.rename(named)
-            return await run_in_threadpool(studio.settings_from, named)
+            return await run_in_threadpool(studio.settings_from, named, name.replace("\0", "")[:200] or "the file")
 
     @api.get("/backbones", tags=["machine"])
     def backbones() -> list[dict[str, Any]]:

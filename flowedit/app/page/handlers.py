@@ -48,7 +48,7 @@ class Handlers:
         if not known and self.studio.options.backbone == "pocket":
             drop, *prompts, empty = self.example(request)
         else:
-            drop = kept["drop"] if known else {"clip": None}
+            drop = self._drop(**kept["drop"]) if known else self._drop(None)
             prompts = [
                 kept.get("instruction", ""),
                 kept.get("source", ""),
@@ -100,7 +100,7 @@ class Handlers:
         edit = read_edit(example(FOX))
         clip = self.studio.add_clip(Path(edit["clip"]), Path(edit["clip"]).name, owner_of(request))
         instruction = edit.get("instruction") or "replace the fox with a panda"
-        return {"clip": clip.plain()}, instruction, edit.get("source", ""), False, "", gr.update()
+        return self._drop(clip.plain()), instruction, edit.get("source", ""), False, "", gr.update()
 
     # What stands in the fields
 
@@ -204,7 +204,8 @@ class Handlers:
             return {"job": None}, *nothing[:4], status.get("caption") or gr.skip()
         history = {"items": self.studio.history(owner_of(request))}
         if status["kind"] == "look":
-            painter = {"look": job, "clip": (drop or {}).get("clip"), "adjust": {}}
+            start = status["settings"].get("start") or 0
+            painter = {"look": job, "clip": (drop or {}).get("clip"), "start": int(start), "adjust": {}}
             return {"job": None}, gr.skip(), painter, gr.skip(), "", gr.skip()
         return {"job": None}, status, gr.skip(), history, "", gr.skip()
 
@@ -246,7 +247,7 @@ class Handlers:
         sides = {side: text for side in ("source", "target") if (text := rest.pop(f"{side}_words", None))}
         drop: Any = gr.skip()
         if clip is not None and (known := self._clip({"clip": {"id": clip}})) is not None:
-            drop = {"clip": known, "start": rest.get("start"), "frames": rest.get("frames")}
+            drop = self._drop(known, rest.get("start"), rest.get("frames"))
         for place in ("start", "frames", "clip", "out"):
             rest.pop(place, None)
         instruction, source, target = (str(rest.pop(key, None) or "") for key in ("instruction", "source", "target"))
@@ -273,6 +274,11 @@ class Handlers:
             {"items": self.studio.backbones(), "chosen": backbone},
             {"values": values, "defaults": usual, "editor": editor_of(usual.get("mode", "inversion_free"))},
         )
+
+    def _drop(self, clip: Any, start: Any = None, frames: Any = None, limit: Any = None) -> dict[str, Any]:
+        """What the clip's part shows: a clip, the part of it that is edited, and the bytes that an upload may have."""
+        part = {key: int(value) for key, value in (("start", start), ("frames", frames)) if value is not None}
+        return {"clip": clip, "limit": self.studio.options.most_bytes, **part}
 
     def _clip_id(self, drop: Mapping[str, Any]) -> str:
         if not drop or not drop.get("clip"):

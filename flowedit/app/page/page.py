@@ -10,6 +10,11 @@ from flowedit.app.desk import Studio
 from flowedit.app.page import choices, wiring
 from flowedit.app.page.parts import PLACE, STATIC, part
 
+HEAD = """\
+<link rel="stylesheet" href="{place}/style.css"><link rel="stylesheet" href="{place}/page.css"><script>{keep}</script>
+"""
+"""Links, as Gradio would rewrite the rules of style sheets that it is given."""
+
 TITLE = "flowedit studio"
 COMPARED = ["random_noise", "inversion", "inversion_free"]
 VARIED = ("seed", "strength")
@@ -25,8 +30,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         build(studio),
         "/",
         theme=theme(),
-        css_paths=[STATIC / "style.css", STATIC / "page.css"],
-        head=f"<script>{(STATIC / 'keep.js').read_text(encoding='utf-8')}</script>",
+        head=HEAD.format(place=PLACE, keep=(STATIC / "keep.js").read_text(encoding="utf-8")),
         favicon_path=str(STATIC / "icon.svg"),
         footer_links=[],
         ssr_mode=False,
@@ -114,7 +118,7 @@ def _card(title: str, name: str) -> gr.Column:
 
 def _ask(on: SimpleNamespace, studio: Studio) -> None:
     with _card("Your clip", "clip"):
-        on.drop = part("drop", {"clip": None})
+        on.drop = part("drop", {"clip": None, "limit": studio.options.most_bytes})
         on.example = gr.Button("Try it with the fox", size="sm", elem_id="fe-example")
     with _card("What should change?", "change"):
         on.instruction = gr.Textbox(

@@ -6,10 +6,10 @@ const PARTS = {
   async drop(element, props, tell) {
     const { mountDrop } = await import("./drop.js");
     const shown = mountDrop(element, {
-      clip: props.value?.clip ?? null,
-      onclip: (clip, range = {}) => tell({ clip, ...range }),
+      ...props.value,
+      onclip: (clip, range = {}) => tell({ clip, limit: props.value?.limit, ...range }),
     });
-    return (value) => shown.show?.(value?.clip ?? null, value);
+    return (value) => shown.show(value?.clip ?? null, value ?? {});
   },
   async words(element, props, tell) {
     const { mountWords } = await import("./words.js");

@@ -30,16 +30,17 @@ PATIENCE = 60
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    out = tmp_path_factory.mktemp("studio") / "out"
-    command = [sys.executable, "-m", "flowedit", "app", "--port", "0", "--out", str(out), "--no-open"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        told = ""
-        while (found := re.search(r"http://\S+", told)) is None:
-            told = process.stdout.readline()
-            assert told, "the server ended"
-        yield found.group(), out
+    place = tmp_path_factory.mktemp("studio")
+    command = [sys.executable, "-m", "flowedit", "app", "--port", "0", "--out", str(place / "out"), "--no-open"]
+    with (place / "log.txt").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        yield (
+            until(lambda: re.search(r"http://\S+", (place / "log.txt").read_text()), "the server").group(),
+            place / "out",
+        )
         process.terminate()
         process.wait(20)
+    said = (place / "log.txt").read_text()
+    assert "Traceback" not in said, said
 
 
 @pytest.fixture(scope="module")

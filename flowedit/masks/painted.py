@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from flowedit.masks.tracking import Flows, Track, carried
+from flowedit.masks.tracking import ShotFlow, Track, carried
 from flowedit.messages import InputError
 
 FINE = 4
@@ -139,7 +139,7 @@ def frame_of(piece: Piece) -> int:
     return piece.frame if isinstance(piece, Area) else piece[0].frame
 
 
-def followed(piece: Piece, flows: Flows, first: int) -> list[Paint]:
+def followed(piece: Piece, flows: ShotFlow, first: int) -> list[Paint]:
     """A piece forward and backward through the shot of these pictures, which begins at frame `first`.
 
     Strokes that touch are one thing, and go by the median flow of what they cover (`tracking.moved`).

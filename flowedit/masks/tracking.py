@@ -83,10 +83,10 @@ def follow(mark: Mark, pictures: Sequence[np.ndarray], first: int, shown: tuple[
         region = grown(pictures, start, np.asarray(mark.numbers) * scale)
         x, y, across, down = cv2.boundingRect(region.astype(np.uint8))
         box, region = np.array([x, y, across, down], float), region[y : y + down, x : x + across]
-    return carried(Flows(pictures), start, box, region, first)
+    return carried(ShotFlow(pictures), start, box, region, first)
 
 
-class Flows:
+class ShotFlow:
     """Optical flow between pictures uint8 (h, w, 3) of a shot, found when first asked for; the last MOST are kept."""
 
     MOST = 256
@@ -107,7 +107,7 @@ class Flows:
 
 
 def carried(
-    flows: Flows, start: int, box: np.ndarray, region: np.ndarray | None, first: int, otherwise: bool = True
+    flows: ShotFlow, start: int, box: np.ndarray, region: np.ndarray | None, first: int, otherwise: bool = True
 ) -> Track:
     """The track of a box in pixels of the pictures, forward and backward from picture `start`, frame by frame.
 
@@ -126,7 +126,7 @@ def carried(
 
 
 def moved(
-    flows: Flows,
+    flows: ShotFlow,
     before: int,
     after: int,
     box: np.ndarray,

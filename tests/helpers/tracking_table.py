@@ -8,7 +8,7 @@ import numpy as np
 
 from flowedit.masks.marks import Mark
 from flowedit.masks.painted import Stroke, followed, over
-from flowedit.masks.tracking import Flows, follow, looked_at
+from flowedit.masks.tracking import ShotFlow, follow, looked_at
 from flowedit.pocket import draw, scene
 
 SIZE, FRAMES, STARTS = (128, 128), 25, (0, 12)
@@ -46,7 +46,7 @@ def main(scenes):
                 track = follow(Mark(tuple(map(float, boxes[start])), start, ""), pictures, 0, SIZE)
                 values = [overlap(track.mask(k, SIZE) > 127, filled(boxes[k])) for k in range(FRAMES)]
                 found["box", thing.motion].append(np.mean(values))
-                paints, black = followed(brushed(masks[start], start), Flows(pictures), 0), np.zeros(SIZE, np.uint8)
+                paints, black = followed(brushed(masks[start], start), ShotFlow(pictures), 0), np.zeros(SIZE, np.uint8)
                 values = [overlap(over(black, paints, k) > 127, masks[k]) for k in range(FRAMES)]
                 found["painted", thing.motion].append(np.mean(values))
             ys, xs = np.nonzero(masks[12])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from flowedit.masks.painted import MOST_POINTS, Area, Stroke, areas_of, drawn, followed, over, pieces_of, strokes_of
-from flowedit.masks.tracking import Flows, looked_at
+from flowedit.masks.tracking import ShotFlow, looked_at
 from flowedit.messages import InputError
 from flowedit.pocket import scene
 from flowedit.pocket.world import Spec, Thing
@@ -31,7 +31,7 @@ def brushed(mask, frame, radius=3, erase=False):
 
 
 def masks_of(made, strokes, boxes=(), base=0):
-    flows = Flows([looked_at(frame) for frame in made.frames])
+    flows = ShotFlow([looked_at(frame) for frame in made.frames])
     pieces = pieces_of(strokes_of(strokes, FRAMES), areas_of(boxes, FRAMES))
     paints = [paint for piece in pieces for paint in followed(piece, flows, 0)]
     return np.stack([over(np.full(SIZE, base, np.uint8), paints, k) for k in range(FRAMES)])
@@ -100,7 +100,7 @@ def test_strokes_are_drawn_where_they_lie_and_as_wide_as_they_are():
 
 def test_strokes_that_touch_are_one_thing():
     made = world()
-    flows = Flows([looked_at(frame) for frame in made.frames])
+    flows = ShotFlow([looked_at(frame) for frame in made.frames])
     near = Stroke(0, ((0.5, 0.5),), 0.05), Stroke(0, ((0.55, 0.5),), 0.05)
     (piece,) = pieces_of(near, ())
     assert len(followed(piece, flows, 0)) == 1

@@ -17,7 +17,7 @@ import torch
 
 from flowedit.config.schema import Settings
 from flowedit.masks.painted import Paint, Piece, areas_of, followed, frame_of, over, pieces_of, strokes_of
-from flowedit.masks.tracking import Flows, looked_at
+from flowedit.masks.tracking import ShotFlow, looked_at
 from flowedit.media import mask_file
 from flowedit.media.pixels import Size, resize
 from flowedit.messages import FileTakenError, InputError
@@ -53,13 +53,13 @@ class Painting:
         self._clip = open_clip(made)
         firsts = [0, *cut_places(made, self._clip, self._session)]
         self._session.announce("read", self.frames)
-        pictures, self._shots = self._clip.read_small(512), list[tuple[int, int, Flows]]()
+        pictures, self._shots = self._clip.read_small(512), list[tuple[int, int, ShotFlow]]()
         for first, end in pairwise([*firsts, self.frames]):
             held = []
             for _ in range(first, end):
                 held.append(looked_at(self._clip.video.upright(next(pictures))))
                 self._session.advance()
-            self._shots.append((first, end, Flows(held)))
+            self._shots.append((first, end, ShotFlow(held)))
         self._followed: dict[Piece, list[Paint]] = {}
 
     @property

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flowedit.evaluation.files import Results
     from flowedit.pipeline.api import Editor, edit, edit_frames, generate, load, look_at_mask
     from flowedit.pipeline.looks.mask_look import MaskLook
+    from flowedit.pipeline.looks.paint import Painting, paint
     from flowedit.pipeline.looks.settings_file import settings_from
     from flowedit.types import EditedFrames, EditResult, GeneratedClip, Step
 
@@ -38,6 +39,7 @@ __all__ = [
     "MaskLook",
     "NumericalError",
     "OutOfMemoryError",
+    "Painting",
     "Results",
     "Settings",
     "Step",
@@ -49,6 +51,7 @@ __all__ = [
     "generate",
     "load",
     "look_at_mask",
+    "paint",
     "settings_from",
 ]
 
@@ -57,6 +60,7 @@ _HOMES = {
     **dict.fromkeys(("compare", "evaluate"), "evaluation.api"),
     **dict.fromkeys(("EditResult", "EditedFrames", "GeneratedClip", "Step"), "types"),
     "MaskLook": "pipeline.looks.mask_look",
+    **dict.fromkeys(("Painting", "paint"), "pipeline.looks.paint"),
     "settings_from": "pipeline.looks.settings_file",
     "Results": "evaluation.files",
     "Settings": "config.schema",

@@ -43,13 +43,13 @@ def _declared() -> Iterator[tuple[Declared, list[str] | None]]:
         if not each.key.startswith("backbone."):
             yield each, None
     known = {each.key for each in common}
-    owners: dict[str, list[str]] = {}
-    found: dict[str, Declared] = {}
+    owners: dict[tuple[str, str], list[str]] = {}  # editors may declare one key in words of their own
+    found: dict[tuple[str, str], Declared] = {}
     for name, spec in EDITORS.items():
         for each in declared(spec.options, "mode."):
             if each.key not in known and each.key not in NAMES:
-                owners.setdefault(each.key, []).append(name)
-                found.setdefault(each.key, each)
+                owners.setdefault((each.key, repr(each)), []).append(name)
+                found.setdefault((each.key, repr(each)), each)
     for key, each in found.items():
         yield each, owners[key]
 

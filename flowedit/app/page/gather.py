@@ -28,6 +28,7 @@ class Asked:
     options: Mapping[str, str] = field(default_factory=dict)
     adjust: Mapping[str, Any] | None = None
     look: str | None = None
+    mask_file: Mapping[str, Any] | None = None
 
 
 def read_of(instruction: str, source: str) -> rewrite.Prompts:
@@ -69,7 +70,9 @@ def settings_of(asked: Asked) -> dict[str, Any]:
 
 
 def mask_of(asked: Asked) -> dict[str, Any] | None:
-    """What the mask's part says of the mask, for the desk; None where nobody looked or changed anything."""
+    """A mask's file, or what was done to the mask that was looked at, for the desk; None where nothing was."""
+    if asked.mask_file:
+        return {"file": str(asked.mask_file["id"])}
     adjust = asked.adjust or {}
     if asked.look is None or not any(adjust.get(key) for key in ("quantile", "grow", "strokes", "boxes")):
         return None

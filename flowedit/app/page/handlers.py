@@ -48,7 +48,7 @@ class Handlers:
         if not known and self.studio.options.backbone == "pocket":
             drop, *prompts, empty = self.example(request)
         else:
-            drop = kept["drop"] if known else {"clip": None}
+            drop = self._drop(**kept["drop"]) if known else self._drop(None)
             prompts = [
                 kept.get("instruction", ""),
                 kept.get("source", ""),
@@ -71,6 +71,7 @@ class Handlers:
             {"items": self.studio.backbones(), "chosen": chosen},
             {"values": values, "defaults": usual, "editor": editor_of(usual["mode"])},
             look,
+            (kept.get("maskfile") if known else None) or {"file": None},
             live,
             result,
             kept.get("several") or {"items": []},
@@ -99,7 +100,7 @@ class Handlers:
         edit = read_edit(example(FOX))
         clip = self.studio.add_clip(Path(edit["clip"]), Path(edit["clip"]).name, owner_of(request))
         instruction = edit.get("instruction") or "replace the fox with a panda"
-        return {"clip": clip.plain()}, instruction, edit.get("source", ""), False, "", gr.update()
+        return self._drop(clip.plain()), instruction, edit.get("source", ""), False, "", gr.update()
 
     # What stands in the fields
 
@@ -132,16 +133,19 @@ class Handlers:
         new = {**options, "defaults": usual, "editor": editor_of(usual["mode"])}
         return new, gr.skip() if moved else float(usual["strength"])
 
-    def clip(self, drop: Mapping[str, Any]) -> tuple[Any, str]:
+    def clip(self, drop: Mapping[str, Any], painter: Mapping[str, Any]) -> tuple[Any, str]:
         """Another clip: the mask that was looked at is of no use any more."""
-        return {"look": None}, ""
+        of = (painter or {}).get("clip") or {}
+        same = bool(drop) and of.get("id") == (drop.get("clip") or {}).get("id")
+        return gr.skip() if same else {"look": None}, ""
 
-    def describe(self, drop: Mapping[str, Any]) -> tuple[Any, str]:
-        """A sentence about the clip, by the model that sees."""
+    def describe(self, request: gr.Request, drop: Mapping[str, Any]) -> tuple[Any, ...]:
+        """A sentence about the clip, by the model that sees; it takes its turn at the device as an edit does."""
         try:
-            return self.studio.describe(self._clip_id(drop)), ""
+            job = self.studio.submit("describe", self._clip_id(drop), {}, owner_of(request))
         except Error as error:
-            return gr.skip(), line(str(error))
+            return gr.skip(), line(str(error)), gr.skip()
+        return {"job": job}, "", gr.update(visible=False)
 
     # What runs
 
@@ -188,18 +192,22 @@ class Handlers:
         return {"items": items}, "", gr.update(visible=False)
 
     def ended(self, live: Mapping[str, Any], drop: Mapping[str, Any], request: gr.Request) -> tuple[Any, ...]:
-        """A job is over: its result takes its place."""
+        """A job is over: its result takes its place, or a sentence about the clip its field."""
         job = (live or {}).get("job")
+        nothing = (gr.skip(),) * 6
         if job is None or "state" not in live:
-            return (gr.skip(),) * 5
+            return nothing
         status = self._status(job)
         if status is None or status["state"] == "failed":
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), ""
+            return nothing  # the part says why
+        if status["kind"] == "describe":
+            return {"job": None}, *nothing[:4], status.get("caption") or gr.skip()
         history = {"items": self.studio.history(owner_of(request))}
         if status["kind"] == "look":
-            painter = {"look": job, "clip": (drop or {}).get("clip"), "adjust": {}}
-            return {"job": None}, gr.skip(), painter, gr.skip(), ""
-        return {"job": None}, status, gr.skip(), history, ""
+            start = status["settings"].get("start") or 0
+            painter = {"look": job, "clip": (drop or {}).get("clip"), "start": int(start), "adjust": {}}
+            return {"job": None}, gr.skip(), painter, gr.skip(), "", gr.skip()
+        return {"job": None}, status, gr.skip(), history, "", gr.skip()
 
     # What was made before
 
@@ -239,18 +247,18 @@ class Handlers:
         sides = {side: text for side in ("source", "target") if (text := rest.pop(f"{side}_words", None))}
         drop: Any = gr.skip()
         if clip is not None and (known := self._clip({"clip": {"id": clip}})) is not None:
-            drop = {"clip": known, "start": rest.get("start"), "frames": rest.get("frames")}
-        for key in ("start", "frames", "clip", "out"):
-            rest.pop(key, None)
+            drop = self._drop(known, rest.get("start"), rest.get("frames"))
+        for place in ("start", "frames", "clip", "out"):
+            rest.pop(place, None)
         instruction, source, target = (str(rest.pop(key, None) or "") for key in ("instruction", "source", "target"))
         backbone = str(rest.pop("backbone", None) or self.studio.options.backbone)
         quality, strength, seed = rest.pop("quality", "auto"), rest.pop("strength", None), rest.pop("seed", 0)
         values = {key: _typed(value) for key, value in rest.items()}
         usual = default_texts({"backbone": backbone, "quality": quality, **values})
-        key = [instruction, source, target, own]
+        of: list[Any] = [instruction, source, target, own]
         words = {
             "sides": chips.of_prompts(source, target, sides),
-            "of": key,
+            "of": of,
             "chosen": {f"{s}_words": t for s, t in sides.items()},
         }
         return (
@@ -266,6 +274,11 @@ class Handlers:
             {"items": self.studio.backbones(), "chosen": backbone},
             {"values": values, "defaults": usual, "editor": editor_of(usual.get("mode", "inversion_free"))},
         )
+
+    def _drop(self, clip: Any, start: Any = None, frames: Any = None, limit: Any = None) -> dict[str, Any]:
+        """What the clip's part shows: a clip, the part of it that is edited, and the bytes that an upload may have."""
+        part = {key: int(value) for key, value in (("start", start), ("frames", frames)) if value is not None}
+        return {"clip": clip, "limit": self.studio.options.most_bytes, **part}
 
     def _clip_id(self, drop: Mapping[str, Any]) -> str:
         if not drop or not drop.get("clip"):
@@ -300,7 +313,7 @@ class _told:
 
 def _asked(
     drop: Any, instruction: str, source: str, own: bool, target: str, words: Any, quality: str, strength: float,
-    seed: float | None, models: Any, options: Any, painter: Any,
+    seed: float | None, models: Any, options: Any, painter: Any, mask_file: Any,
 ) -> Asked:  # fmt: skip
     words, painter = words or {}, painter or {}
     current = words.get("of") == [instruction, source, target, own]
@@ -318,6 +331,7 @@ def _asked(
         options=(options or {}).get("values") or {},
         adjust=painter.get("adjust"),
         look=painter.get("look"),
+        mask_file=(mask_file or {}).get("file"),
     )
 
 

@@ -10,6 +10,11 @@ from flowedit.app.desk import Studio
 from flowedit.app.page import choices, wiring
 from flowedit.app.page.parts import PLACE, STATIC, part
 
+HEAD = """\
+<link rel="stylesheet" href="{place}/style.css"><link rel="stylesheet" href="{place}/page.css"><script>{keep}</script>
+"""
+"""Links, as Gradio would rewrite the rules of style sheets that it is given."""
+
 TITLE = "flowedit studio"
 COMPARED = ["random_noise", "inversion", "inversion_free"]
 VARIED = ("seed", "strength")
@@ -25,8 +30,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         build(studio),
         "/",
         theme=theme(),
-        css_paths=[STATIC / "style.css", STATIC / "page.css"],
-        head=f"<script>{(STATIC / 'keep.js').read_text(encoding='utf-8')}</script>",
+        head=HEAD.format(place=PLACE, keep=(STATIC / "keep.js").read_text(encoding="utf-8")),
         favicon_path=str(STATIC / "icon.svg"),
         footer_links=[],
         ssr_mode=False,
@@ -114,7 +118,7 @@ def _card(title: str, name: str) -> gr.Column:
 
 def _ask(on: SimpleNamespace, studio: Studio) -> None:
     with _card("Your clip", "clip"):
-        on.drop = part("drop", {"clip": None})
+        on.drop = part("drop", {"clip": None, "limit": studio.options.most_bytes})
         on.example = gr.Button("Try it with the fox", size="sm", elem_id="fe-example")
     with _card("What should change?", "change"):
         on.instruction = gr.Textbox(
@@ -147,6 +151,7 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
             apply_default_css=False,
         )
         on.look = gr.Button("Look at the mask", elem_id="fe-look")
+        on.mask_file = part("maskfile", {"file": None})
     with _card("How?", "how"):
         on.quality = gr.Radio(
             choices.names("quality"),
@@ -155,7 +160,15 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
             info="auto is what is known to be enough",
             elem_id="fe-quality",
         )
-        on.strength = gr.Slider(0, 1, value=0.8, step=0.05, label="How much may change", elem_id="fe-strength")
+        on.strength = gr.Slider(
+            0,
+            1,
+            value=0.8,
+            step=0.05,
+            label="Strength",
+            info="0 leaves the clip as it is, 1 begins with noise alone",
+            elem_id="fe-strength",
+        )
         on.seed = gr.Number(
             value=0, precision=0, minimum=0, label="Seed: another number, another try", elem_id="fe-seed"
         )
@@ -168,8 +181,6 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
                     "editor": choices.editor_of("inversion_free"),
                 },
             )
-        on.edit = gr.Button("Edit the clip", variant="primary", elem_id="fe-edit")
-        on.said = gr.HTML("", container=False, apply_default_css=False, elem_id="fe-said")
     with gr.Accordion("Try several", open=False, elem_classes="fe-card", elem_id="fe-several-ask"):
         on.vary = gr.Radio(list(VARIED), value="seed", label="Of what", elem_id="fe-vary")
         on.values = gr.Textbox("0, 1, 2, 3", label="Which", elem_id="fe-values")
@@ -185,6 +196,9 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
             48, precision=0, minimum=1, label="Network evaluations each", elem_id="fe-evaluations"
         )
         on.compare = gr.Button("Compare methods", elem_id="fe-compare")
+    with gr.Column(elem_id="fe-go"):
+        on.said = gr.HTML("", container=False, apply_default_css=False, elem_id="fe-said")
+        on.edit = gr.Button("Edit the clip", variant="primary", elem_id="fe-edit")
 
 
 def _see(on: SimpleNamespace, studio: Studio) -> None:

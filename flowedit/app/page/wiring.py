@@ -17,7 +17,7 @@ def connect(blocks: gr.Blocks, on: SimpleNamespace, studio: Studio) -> None:
     do = Handlers(studio)
     asked = [
         on.drop, on.instruction, on.source, on.own, on.target, on.words, on.quality, on.strength, on.seed,
-        on.models, on.options, on.painter,
+        on.models, on.options, on.painter, on.mask_file,
     ]  # fmt: skip
 
     for name in KEPT:
@@ -36,21 +36,34 @@ def connect(blocks: gr.Blocks, on: SimpleNamespace, studio: Studio) -> None:
     )  # fmt: skip
 
     on.example.click(do.example, None, [on.drop, *prompts, on.empty], **_quiet())
-    on.drop.change(do.clip, [on.drop], [on.painter, on.said], **_quiet())
-    on.describe.click(do.describe, [on.drop], [on.source, on.said], **_quiet())
+    on.drop.change(do.clip, [on.drop, on.painter], [on.painter, on.said], **_quiet())
 
     started = [on.live, on.said, on.empty]
+    on.describe.click(do.describe, [on.drop], started, **_quiet())
     on.look.click(do.look, asked, started, **_quiet())
     gr.on([on.edit.click, on.instruction.submit, on.target.submit], do.edit, asked, started, **_quiet())
     on.compare.click(do.compare, [*asked, on.methods, on.evaluations], started, **_quiet())
     on.several_go.click(do.several, [*asked, on.vary, on.values], [on.several, on.said, on.empty], **_quiet())
 
-    on.live.change(do.ended, [on.live, on.drop], [on.live, on.result, on.painter, on.history, on.said], **_quiet())
+    ended = [on.live, on.result, on.painter, on.history, on.said, on.source]
+    on.live.change(do.ended, [on.live, on.drop], ended, **_quiet())
     fields = [on.drop, *prompts, on.words, on.quality, on.strength, on.seed, on.models, on.options]
     gr.on([on.several.change], do.go_on, [on.several], [on.result, *fields], **_quiet())
     on.history.change(do.chosen, [on.history], [on.result, on.history, on.empty, *fields, on.said], **_quiet())
 
-    whole = [*fields, on.painter, on.live, on.result, on.several, on.history, on.empty, on.vary, on.values, on.methods]
+    whole = [
+        *fields,
+        on.painter,
+        on.mask_file,
+        on.live,
+        on.result,
+        on.several,
+        on.history,
+        on.empty,
+        on.vary,
+        on.values,
+        on.methods,
+    ]
     blocks.load(do.begin, [on.kept], whole, js="() => [window.flowedit.kept()]", **_quiet())
 
 

@@ -8,9 +8,9 @@ const TAKES = "video/*,image/png,image/jpeg,image/webp";
  * Mount a place for a clip into `element`. `onclip(clip, {start, frames})` is called after an upload and whenever the
  * part changes: `start` is its first frame, `frames` how many, null for all from there; `onclip(null)` when the clip is
  * taken away. `clip` is shown from the beginning, if given (and `start`, `frames`), and later by `show(clip, part)`: of
- * what is shown so, nothing is called. `hint` is a second line under the invitation.
+ * what is shown so, nothing is called. `hint` is a second line under the invitation, `limit` the most bytes of a file.
  */
-export function mountDrop(element, { onclip = () => {}, clip = null, start = null, frames = null, hint = "", api = "/api" }) {
+export function mountDrop(element, { onclip = () => {}, clip = null, start = null, frames = null, hint = "", limit = null, api = "/api" }) {
   const chooser = h("input", { type: "file", accept: TAKES, class: "fe-unseen", tabindex: -1, "aria-hidden": "true" });
   const told = h("p", { class: "fe-error", role: "alert", hidden: true });
   const body = h("div", { class: "fe-drop-body" });
@@ -31,6 +31,7 @@ export function mountDrop(element, { onclip = () => {}, clip = null, start = nul
 
   function send(file) {
     if (!file || upload) return;
+    if (limit && file.size > limit) return fail(`this file has ${size(file.size)}, and at most ${size(limit)} are taken`);
     close();
     fail("");
     const progress = bar("Upload"), share = h("span", { class: "fe-where" }, "0 %");
@@ -43,9 +44,11 @@ export function mountDrop(element, { onclip = () => {}, clip = null, start = nul
         h("button", { type: "button", class: "fe-button", onclick: () => sent.abort() }, "Cancel")),
       progress.element, h("div", { class: "fe-lines" }, doing, share)));
     progress.set(0);
+    let begun = false; // and not yet ended
     sent.upload.onprogress = (event) => {
       if (!event.lengthComputable) return;
       const done = event.loaded / event.total;
+      begun = done < 1;
       progress.set(done < 1 ? done : null);
       doing.textContent = done < 1 ? "Uploading" : "Reading the clip";
       share.textContent = done < 1 ? `${Math.floor(100 * done)} % of ${size(event.total)}` : "";
@@ -65,11 +68,13 @@ export function mountDrop(element, { onclip = () => {}, clip = null, start = nul
       show(answer);
       return onclip(answer, trim.part);
     };
-    sent.onerror = () => over("the clip did not arrive: the server does not answer; is it still running?");
+    const why = () => (begun ? "the server ended it; perhaps it is too large" : "the server does not answer; is it still running?");
+    sent.onerror = () => over(`the clip did not arrive: ${why()}`);
     sent.onabort = () => over("");
     sent.responseType = "json";
     sent.open("POST", `${api}/clips`);
     sent.send(give);
+    return undefined;
   }
 
   function close() {

@@ -6,15 +6,21 @@ const PARTS = {
   async drop(element, props, tell) {
     const { mountDrop } = await import("./drop.js");
     const shown = mountDrop(element, {
-      clip: props.value?.clip ?? null,
-      onclip: (clip, range = {}) => tell({ clip, ...range }),
+      ...props.value,
+      onclip: (clip, range = {}) => tell({ clip, limit: props.value?.limit, ...range }),
     });
-    return (value) => shown.show?.(value?.clip ?? null, value);
+    return (value) => shown.show(value?.clip ?? null, value ?? {});
   },
   async words(element, props, tell) {
     const { mountWords } = await import("./words.js");
     const draw = (value) =>
       mountWords(element, { sides: value?.sides ?? [], onchange: (chosen) => tell({ ...props.value, chosen }) });
+    draw(props.value);
+    return draw;
+  },
+  async maskfile(element, props, tell) {
+    const { mountMaskFile } = await import("./maskfile.js");
+    const draw = (value) => mountMaskFile(element, { file: value?.file ?? null, onfile: (file) => tell({ file }) });
     draw(props.value);
     return draw;
   },
@@ -53,6 +59,7 @@ const PARTS = {
       shown?.destroy?.();
       of = job;
       element.hidden = job === null;
+      if (job !== null && matchMedia("(max-width: 899px)").matches) element.scrollIntoView({ block: "start" });
       shown = job === null ? null : mountLive(element, { job, onend: (status) => tell({ job, kind: status.kind, state: status.state }) });
     };
     draw(props.value);
@@ -113,6 +120,7 @@ const PARTS = {
 const KEPT = {
   drop: (value) => value,
   words: (value) => value,
+  maskfile: (value) => value,
   options: ({ values }) => ({ values }),
   painter: (value) => value,
   live: (value) => value,

@@ -53,9 +53,10 @@ export function mountGrid(element, items, { onchoose = () => {}, action = "Go on
   const mask = masked && iconButton("mask", "Show what is edited", () => setMask(!showMask), "M");
   const root = h("div", { class: items.length === 4 ? "fe fe-grid fe-four" : "fe fe-grid", role: "group", "aria-label": "Edits side by side" },
     h("div", { class: "fe-cells" }, ...figures),
-    h("div", { class: "fe-bar fe-rail" }, h("div", { class: "fe-group" }, play,
+    h("div", { class: "fe-bar fe-rail" }, h("div", { class: "fe-time-line" }, scrub, where),
+      h("div", { class: "fe-group" }, play,
       iconButton("back", "One frame back", () => step(-1), ","), iconButton("on", "One frame on", () => step(1), ".")),
-      scrub, where, h("div", { class: "fe-group" }, before, loop, mask)));
+      h("div", { class: "fe-group" }, before, loop, mask)));
   element.replaceChildren(root);
 
   function show(index) {

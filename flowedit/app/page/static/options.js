@@ -10,12 +10,13 @@ const el = (tag, attributes = {}, ...children) => {
 };
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+const shownAs = (usual) => (usual === "null" ? "not set" : usual);
 const words = (key) => key.split(".").pop().replaceAll("_", " ");
 
 function field(entry, id, value, usual) {
   const shared = { id, "aria-describedby": `${id}-help`, "data-key": entry.key };
   if (entry.kind === "choice") {
-    const chosen = el("select", shared, el("option", { value: "" }, usual ? `as usual: ${usual}` : "as usual"));
+    const chosen = el("select", shared, el("option", { value: "" }, usual ? `as usual: ${shownAs(usual)}` : "as usual"));
     for (const name of entry.choices) chosen.append(el("option", { value: name }, name));
     chosen.value = value ?? "";
     return chosen;
@@ -25,7 +26,7 @@ function field(entry, id, value, usual) {
     ...shared,
     type: "text",
     inputmode: numeric ? (entry.kind === "whole" ? "numeric" : "decimal") : null,
-    placeholder: usual || (numeric ? "" : entry.typed),
+    placeholder: shownAs(usual) || (numeric ? "" : entry.typed),
     autocomplete: "off",
     spellcheck: "false",
   });
@@ -53,7 +54,7 @@ export function mountOptions(element, { entries, values = {}, defaults = {}, edi
   let set = { ...values };
   let usual = { ...defaults };
   let method = editor;
-  const rows = new Map();
+  const rows = [];
 
   const tell = () => {
     count();
@@ -101,14 +102,14 @@ export function mountOptions(element, { entries, values = {}, defaults = {}, edi
       );
       row.classList.toggle("fe-set", entry.key in set);
     };
-    rows.set(entry.key, { entry, row, draw });
+    rows.push({ entry, row, draw });
     draw();
   });
 
   function filter() {
     const asked = search.value.trim().toLowerCase();
     let shown = 0;
-    for (const { entry, row } of rows.values()) {
+    for (const { entry, row } of rows) {
       const own = entry.modes === null || entry.modes.includes(method);
       const found = own && (asked === "" || `${entry.key} ${words(entry.key)} ${entry.help}`.toLowerCase().includes(asked));
       row.hidden = !found;
@@ -125,12 +126,12 @@ export function mountOptions(element, { entries, values = {}, defaults = {}, edi
     const number = Object.keys(set).length;
     told.textContent = number === 0 ? "all as usual" : number === 1 ? "1 option set" : `${number} options set`;
     reset.hidden = number === 0;
-    for (const { entry, row } of rows.values()) row.classList.toggle("fe-set", entry.key in set);
+    for (const { entry, row } of rows) row.classList.toggle("fe-set", entry.key in set);
   }
   search.addEventListener("input", filter);
   reset.addEventListener("click", () => {
     set = {};
-    for (const { draw } of rows.values()) draw();
+    for (const { draw } of rows) draw();
     tell();
     search.focus();
   });
@@ -144,7 +145,7 @@ export function mountOptions(element, { entries, values = {}, defaults = {}, edi
       if (other) usual = { ...other };
       if (name) method = name;
       const open = document.activeElement?.dataset?.key;
-      for (const { entry, draw } of rows.values()) if (entry.key !== open) draw();
+      for (const { entry, draw } of rows) if (entry.key !== open) draw();
       filter();
       count();
     },

@@ -30,15 +30,15 @@ export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps 
 
   const tools = Object.fromEntries(Object.entries(TOOLS).map(([name, [drawing, label, key]]) => [name,
     h("button", { type: "button", class: "fe-button fe-tool", title: `${label} (${key})`, onclick: () => choose(name) }, icon(drawing), label)]));
-  const large = slider("Size of the brush", 1, 20, 100 * radius, (value) => (radius = value / 100), (value) => `${value} % of the width`);
+  const large = slider("Size of the brush", 1, 20, 100 * radius, (value) => (radius = value / 100), (value) => `${value} %`);
   const undo = h("button", { type: "button", class: "fe-button fe-quiet", title: "Undo (Ctrl Z)", onclick: () => back() }, icon("undo"), "Undo");
   const clear = h("button", { type: "button", class: "fe-button fe-quiet", onclick: () => wipe() }, "Clear");
   const scrub = h("input", { type: "range", class: "fe-scrub", min: 0, max: 0, value: 0, "aria-label": "Frame" });
   const where = h("span", { class: "fe-where" });
-  const rail = h("div", { class: "fe-bar fe-rail fe-short" }, iconButton("back", "One frame back", () => step(-1), ","),
-    iconButton("on", "One frame on", () => step(1), "."), scrub, where);
-  const much = slider("How much may change", 1, 99, 20, (value) => slide({ quantile: 1 - value / 100 }), (value) => `${value} % of the picture`);
-  const wider = slider("How much wider", 0, 30, 0, (value) => slide({ grow: value / 100 }), (value) => (value > 0 ? `${value} % wider` : "not at all"));
+  const rail = h("div", { class: "fe-steps" }, iconButton("back", "One frame back", () => step(-1), ","),
+    iconButton("on", "One frame on", () => step(1), "."), h("div", { class: "fe-time-line" }, scrub, where));
+  const much = slider("How much may change", 1, 99, 20, (value) => slide({ quantile: 1 - value / 100 }), (value) => `${value} %`);
+  const wider = slider("How much wider", 0, 30, 0, (value) => slide({ grow: value / 100 }), (value) => (value > 0 ? `${value} %` : "not at all"));
   const line = h("p", { class: "fe-line", role: "status", "aria-live": "polite" }, "Reading the mask");
   const told = h("p", { class: "fe-error", role: "alert", hidden: true });
   const root = h("section", { class: "fe fe-card fe-painter", "aria-label": "Where the edit may change the clip" },
@@ -141,9 +141,11 @@ export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps 
   // ---- what is asked of the server: the last question's answer counts
 
   function changed() {
+    const held = root.contains(document.activeElement);
     onchange(structuredClone(now));
     undo.disabled = !past.length;
     clear.disabled = !now.strokes.length && !now.boxes.length;
+    if (held && document.activeElement?.disabled !== false) canvas.focus({ preventScroll: true }); // the keys stay here
     clearTimeout(timer);
     timer = setTimeout(ask, PAUSE);
   }

@@ -1,4 +1,4 @@
-// What all parts share: elements made without innerHTML, icons, requests with one-line errors, times in plain words.
+// What all parts share: elements made of text alone, icons, requests with one-line errors, times in plain words.
 
 const SVG = "http://www.w3.org/2000/svg";
 const ICONS = {

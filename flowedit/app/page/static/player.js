@@ -31,10 +31,10 @@ export function mountPlayer(element, player, options = {}) {
   const mask = masked && iconButton("mask", "Show what is edited", () => setMask(!showMask), "M");
   const sound = player.has_audio && iconButton("mute", "Sound", () => setSound(reel.video.muted), "S");
   const full = document.fullscreenEnabled && iconButton("full", "Full screen", () => toggleFull(), "F");
-  const controls = h("div", { class: "fe-bar" },
+  const controls = h("div", { class: "fe-bar" }, h("div", { class: "fe-time-line" }, scrub, where),
     h("div", { class: "fe-group" }, play, iconButton("back", "One frame back", () => reel.step(-1), ","),
       iconButton("on", "One frame on", () => reel.step(1), ".")),
-    scrub, where, h("div", { class: "fe-group" }, loop, mask, sound, full));
+    h("div", { class: "fe-group" }, loop, mask, sound, full));
   const root = h("div", { class: "fe fe-player", role: "group",
     "aria-label": options.label ?? (both ? "Before and after" : "Clip"),
     "aria-keyshortcuts": "Space , . L M S F" }, h("div", { class: "fe-screen" }, stage), told, controls);

@@ -15,7 +15,7 @@ from flowedit.messages import InputError
 SMALL = 160
 """Pixels of the longer side of a mask that is looked at."""
 
-HELD = 4
+MOST_LOOKS = 4
 """Looks whose maps stay in memory."""
 
 MOST_STROKES, MOST_POINTS = 500, 5000
@@ -87,7 +87,7 @@ def _frame(value: Any) -> int:
     return value
 
 
-class Held:
+class OpenLook:
     """A look in memory: its maps, and its clip to paint on once it is painted on; one thread at a time."""
 
     def __init__(self, look: Any, clip: Path, flags: Mapping[str, Any]) -> None:
@@ -122,23 +122,23 @@ class Looks:
     """The looks that were asked about last, in memory."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[str, Held] = OrderedDict()
+        self._held: OrderedDict[str, OpenLook] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, id: str, folder: Path, clip: Path, flags: Mapping[str, Any]) -> Held:
+    def get(self, id: str, folder: Path, clip: Path, flags: Mapping[str, Any]) -> OpenLook:
         """The look whose maps are in a folder, of a clip and the flags that it was asked for with."""
         with self._lock:
             if id not in self._held:
                 import flowedit
 
-                self._held[id] = Held(flowedit.MaskLook.load(folder), clip, flags)
-                while len(self._held) > HELD:
+                self._held[id] = OpenLook(flowedit.MaskLook.load(folder), clip, flags)
+                while len(self._held) > MOST_LOOKS:
                     self._held.popitem(last=False)
             self._held.move_to_end(id)
             return self._held[id]
 
 
-def strip(held: Held, adjust: Mapping[str, Any]) -> dict[str, Any]:
+def strip(held: OpenLook, adjust: Mapping[str, Any]) -> dict[str, Any]:
     """The mask of all frames, small and from top to bottom in one grey PNG, and what share of the clip it is."""
     height, width = held.look.size
     share = min(1.0, SMALL / max(height, width))

@@ -81,7 +81,7 @@ EDITORS.add(
         cost=_cost,
         passes=lambda options: 2,
         recalls=recalls,
-        difference=True,
+        difference="heard",
         rises=rises,
     ),
 )

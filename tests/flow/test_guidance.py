@@ -10,7 +10,7 @@ from flowedit.config import compose
 from flowedit.flow.guidance import BOTH, below, rectified, zero_star
 from flowedit.pipeline.checks import check_guidance
 from flowedit.pipeline.notices.unused import of_unused
-from flowedit.pipeline.plan import brief, network_evaluations
+from flowedit.pipeline.plan import brief, make_grid, network_evaluations
 from flowedit.pipeline.run import load_backbone
 from flowedit.pipeline.velocities import guide
 
@@ -114,13 +114,13 @@ def test_a_rule_moves_every_way_and_costs_what_it_says(rule, mode):
 
 
 @RULES
-@pytest.mark.parametrize("options", [{"draws": 3}, {"window": 9}, {"mode.guidance_interval": [0.0, 0.5]}])
+@pytest.mark.parametrize("options", [{"draws": 3}, {"window": 9}, {"guidance_interval": [0.5, 1.0]}])
 def test_a_rule_goes_with_draws_windows_and_intervals(rule, options):
     done = edit(**options, guidance_rule=rule)
     assert done.z.isfinite().all()
     assert (done.z - edit(**options).z).norm() > 1e-3 * X.norm()
-    windows = 2 if "window" in options else 1
-    assert done.evaluations == windows * network_evaluations(compose.compose(BASE | options | {"guidance_rule": rule}))
+    windows, settings = 2 if "window" in options else 1, compose.compose(BASE | options | {"guidance_rule": rule})
+    assert done.evaluations == windows * brief(settings).cost(make_grid(settings, ToyBackbone()))
 
 
 @RULES

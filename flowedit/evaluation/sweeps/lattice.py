@@ -23,7 +23,7 @@ class Lattice(NamedTuple):
 
 
 def swept(texts: Iterable[str], given: Iterable[str] = ()) -> Swept:
-    """The keys and values of `key=a,b,c`; a value in brackets may hold commas: `mode.guidance_interval=[0,1],[0,0.5]`.
+    """The keys and values of `key=a,b,c`; a value in brackets may hold commas: `guidance_interval=[0,1],[0.3,0.9]`.
 
     Raises ValueError for another text, a key twice, and for one that stands among the `given` ones.
     """

@@ -164,6 +164,21 @@ def test_a_rule_without_guidance_is_told_to_have_no_effect():
 
 
 @pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        ({}, "a source guidance scale other than 1, or no target_negative_prompt"),
+        ({"mode": "random_noise"}, "no target_negative_prompt"),
+        ({"source_guidance_scale": 2.0}, None),
+        ({"target_negative_prompt": None}, None),
+    ],
+)
+def test_a_negative_prompt_that_the_target_s_own_leaves_nothing_is_told(options, missing):
+    given = {"negative_prompt": "dark", "target_negative_prompt": "blurry", "source_guidance_scale": 1.0}
+    texts = [each for each in of_unused(brief(compose.compose(BASE | given | options))) if "negative_prompt" in each]
+    assert texts == ([f"negative_prompt=dark has no effect: it needs {missing}"] if missing else [])
+
+
+@pytest.mark.parametrize(
     ("options", "expected"),
     [
         ({}, ("dark", "dark")),

@@ -128,7 +128,7 @@ def of_interval(made: Brief, grid: Sequence[float]) -> list[str]:
         return []
     first, last = made.interval
     times = ", ".join(f"{t:.3g}" for t in grid[:-1])
-    return [f"guidance_interval={first:g},{last:g} guides no step: those of this edit begin at the times {times}"]
+    return [f"guidance_interval={first:g},{last:g} guides no step: they begin at the times {times}"]
 
 
 def of_pass(made: Brief, backbone: Backbone) -> list[str]:

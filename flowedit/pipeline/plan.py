@@ -70,8 +70,10 @@ class Brief:
         return self.cost(grid) > self._rows(grid, dict.fromkeys(self.scales, 1))
 
     def _rows(self, grid: Sequence[float], inside: Mapping[Side, int]) -> int:
+        interval = self.interval
+
         def counted(side: Side) -> Callable[[Sequence[float]], int]:
-            return lambda times: sum(inside[side] if holds(self.interval, t) else 1 for t in times)
+            return lambda times: sum(inside[side] if holds(interval, t) else 1 for t in times)
 
         counts = Counts(grid, counted("source"), counted("target"), self.settings.draws, len(self.parts))
         return self.editor.cost(self.settings.mode, counts)
@@ -80,7 +82,7 @@ class Brief:
     def interval(self) -> tuple[float, float]:
         """The times at which velocities are guided, (a, b).
 
-        An edit strength acts at all: at 0 none of the steps that see both prompts may leave the clip.
+        An edit strength acts at all times: at 0 none of the steps that see both prompts may leave the clip.
         """
         if self.settings.edit_strength is not None and self.reads_source:
             return WHOLE
@@ -197,7 +199,7 @@ def foreseen(made: Brief) -> Sequence[float]:
     Where no interval of guidance acts that is the number of its steps. With one the times are those of the backbone's
     files; raises InputError where neither they are here nor a release of its name is known.
     """
-    if made.interval == WHOLE or all(rows_of(made, side) == 1 for side in made.scales):
+    if made.interval == WHOLE or all(rows_of(made, side) == 1 for side in made.editor.sides):
         return [*(1.0 - i / made.steps for i in range(made.steps)), 0.0]
     from flowedit.backbones import families  # torch: only for these times
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from flowedit.evaluation.api import compare, evaluate
     from flowedit.evaluation.files import Results
     from flowedit.pipeline.api import Editor, edit, edit_frames, generate, load
-    from flowedit.types import EditedFrames, EditResult, GeneratedClip, Step
+    from flowedit.results import EditedFrames, EditResult, GeneratedClip
+    from flowedit.types import Step
 
 __version__ = "0.1.0"
 __all__ = [
@@ -50,7 +51,8 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("edit", "edit_frames", "generate", "load", "Editor"), "pipeline.api"),
     **dict.fromkeys(("compare", "evaluate"), "evaluation.api"),
-    **dict.fromkeys(("EditResult", "EditedFrames", "GeneratedClip", "Step"), "types"),
+    **dict.fromkeys(("EditResult", "EditedFrames", "GeneratedClip"), "results"),
+    "Step": "types",
     "Results": "evaluation.files",
     "Settings": "config.schema",
 }

@@ -43,6 +43,7 @@ class EditorInputs:
     keeps a number for run.yaml and says the text. What an editor carries from step to step beside its state it writes
     to `memory` before a step's callback and reads after it: it is kept with the step, and comes back with it. `parts`
     are the target's velocity under each of `target_parts`; `keep(number, z)` keeps one of a row of results.
+    `differ(t, u_src, u_tgt)`, where it is given, hears both velocities of a step at t before its mask is asked for.
     """
 
     x_src: Tensor
@@ -60,6 +61,7 @@ class EditorInputs:
     memory: dict[str, Tensor] = field(default_factory=dict)
     parts: tuple[Velocity, ...] = ()
     keep: Callable[[int, Tensor], None] = lambda number, z: None
+    differ: Callable[[float, Tensor, Tensor], None] | None = None
 
 
 class Counts(NamedTuple):
@@ -161,8 +163,10 @@ class EditorSpec:
     """How many of its first steps lead up to noise: stopped there, it has edited nothing yet."""
     region: Callable[[Any], tuple[float, int] | None] = lambda options: None
     """(margin in shorter sides of the latent, steps between two whole ones) of its region pass; None without one."""
-    difference: bool = False
-    """Whether a step evaluates both sides at one time before it asks for its mask, so that mask=difference is known."""
+    difference: Literal["none", "heard", "told"] = "none"
+    """How mask=difference knows both velocities of a step before its mask is asked for.
+
+    heard: the step evaluates both sides at one time; told: it says them by `differ`; none: not at all."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of a plug-in: settings of the edit that its mode sets (strength, scales); ours stand in conf/mode."""
 

@@ -35,7 +35,8 @@ from flowedit.pipeline.outputs import EDIT, GENERATE, check_place
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.record import Session, look
 from flowedit.pipeline.source import array_clip, open_clip, saved_mask
-from flowedit.types import QUIET, Backbone, EditedFrames, EditResult, GeneratedClip, Monitor, Step
+from flowedit.results import EditedFrames, EditResult, GeneratedClip
+from flowedit.types import QUIET, Backbone, Monitor, Step
 
 LOADED = ("backbone", "runtime")
 """Groups that are chosen when an editor is loaded."""

@@ -29,7 +29,8 @@ from flowedit.pipeline.resume import Journal, Steps, forget_others, key_of, unfi
 from flowedit.pipeline.run import checkpoint, fit_memory
 from flowedit.pipeline.steer import run_editor, sent
 from flowedit.pipeline.velocities import bind
-from flowedit.types import Backbone, GeneratedClip, Geometry
+from flowedit.results import GeneratedClip
+from flowedit.types import Backbone, Geometry
 
 
 def generate_clip(settings: Settings, backbone: Backbone, session: Session | None = None) -> GeneratedClip:

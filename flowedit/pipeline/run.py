@@ -45,11 +45,12 @@ from flowedit.pipeline.plan import (
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.record import Edited, Session, describe_run
 from flowedit.pipeline.region import has_region, user_latent
-from flowedit.pipeline.render import blends, rendered, write_edit, write_row
+from flowedit.pipeline.render import blends, rendered, row_of, write_edit, write_row
 from flowedit.pipeline.resume import Journal, forget_others, key_of, key_of_shot, unfinished
 from flowedit.pipeline.source import Clip, Shot, cut_places, loses_margins, open_clip, working_frames, working_mask
 from flowedit.pipeline.steer import encode, steer
-from flowedit.types import Backbone, EditedFrames, EditResult, Evaluations, Frames
+from flowedit.results import EditedFrames, EditResult
+from flowedit.types import Backbone, Evaluations, Frames
 
 ROW = "row-"
 """The start of the names of latents that an editor kept beside its edit."""
@@ -225,12 +226,14 @@ def edit_array(settings: Settings, backbone: Backbone, clip: Clip, session: Sess
         for each in rendered(prepared.plan, backbone, edits, prepared.pixels, session):
             parts.append((each.edit, each.mask))
             session.advance(len(each.places))
+        row = [np.concatenate([each.edit for each in one]) for one in row_of(prepared.plan, backbone, edits, session)]
     masks = [mask for _, mask in parts if mask is not None]
     return EditedFrames(
         frames=np.concatenate([edit for edit, _ in parts]),
         mask=np.concatenate(masks) if len(masks) == len(parts) else None,
         **_latents(edits),
         run=describe_run(prepared.plan, backbone, edits, session),
+        row=tuple(row),
     )
 
 

@@ -1,5 +1,8 @@
 """No dead knobs: every option of an edit that is a number or a choice moves the output on a non-linear field."""
 
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 import torch
 from edits import steered
@@ -140,6 +143,10 @@ MOVES = {
     "attention.word_weight": (5.0, "inversion_free", {}),
     "attention.objects": ("apart", "inversion_free", TWO),
 }
+HERE = Path(__file__)
+for path in sorted(HERE.parent.glob("test_*.py")):  # an editor that has a test file of its own has its moves there
+    if path != HERE and "\nMOVES = {" in path.read_text(encoding="utf-8"):
+        MOVES |= import_module(path.stem).MOVES
 IN_OTHER_MODES = [
     ("random_noise", "mode.solver", "midpoint"),
     *[(mode, "target_guidance_scale", 3.0) for mode in ("random_noise", "inversion")],

@@ -71,6 +71,6 @@ EDITORS.add(
         cost=_cost,
         clean=as_it_is,
         recalls=lambda options, steps: (),
-        difference=True,
+        difference="heard",
     ),
 )

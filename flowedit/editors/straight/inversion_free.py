@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from flowedit.declare import option
 from flowedit.editors.averaging import Average, mean
-from flowedit.editors.common import INSIDE, blend, counted, mask_at
+from flowedit.editors.common import blend, counted, mask_at
 from flowedit.editors.corrections import Correction, Decoupling, amplified, decoupled, direction_aware, in_turn
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, along_the_path
 from flowedit.flow.noise import antithetic, correlated
@@ -14,7 +14,7 @@ from flowedit.flow.rectify import interpolate
 from flowedit.flow.solvers import Watch, euler, heard, solve
 from flowedit.messages import InputError
 from flowedit.tensors import Tensor, torch
-from flowedit.types import Callback, Mask, Noise, Pair, Side, Step, Velocity
+from flowedit.types import INSIDE, Callback, Mask, Noise, Pair, Side, Step, Velocity
 
 
 def inversion_free(
@@ -287,7 +287,7 @@ EDITORS.add(
         facts=_facts,
         clean=_clean,
         recalls=lambda options, steps: (),
-        difference=True,
+        difference="heard",
         region=lambda options: (options.region_margin, options.region_refresh) if options.region else None,
     ),
 )

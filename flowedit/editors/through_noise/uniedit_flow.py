@@ -80,7 +80,7 @@ EDITORS.add(
         cost=_cost,
         passes=lambda options: 2,
         recalls=recalls,
-        difference=True,
+        difference="heard",
         rises=rises,
     ),
 )

@@ -12,13 +12,14 @@ from flowedit.editors.averaging import average_of
 from flowedit.editors.region import RegionPass
 from flowedit.editors.spec import EditorInputs
 from flowedit.flow import noise, windows
+from flowedit.flow.guidance import holds
 from flowedit.messages import NAN_ADVICE, NumericalError
 from flowedit.networks.control.bound import remembers
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.region import Region, attending, control_of, has_region, region
 from flowedit.pipeline.resume import Journal, Steps
-from flowedit.pipeline.velocities import guide, guided_times, parts_of, unguided, velocities_of
+from flowedit.pipeline.velocities import guide, parts_of, unguided, velocities_of
 from flowedit.types import (
     INSIDE,
     Backbone,
@@ -104,7 +105,7 @@ def steer(
     before = sent(seen)
     with session.meter.phase("edit"), region(brief, seen, prompts, x_src.shape[3:], own, user) as where:
         velocities["target"] = where.guided(velocities["target"])
-        passes = region_pass(brief, seen, guided, velocities, where, min(x_src.shape[3:]), grid)
+        passes = region_pass(brief, seen, guided, velocities, where, min(x_src.shape[3:]))
         if passes is not None:
             velocities["target"] = passes.target
             where = replace(where, mask=passes.mask, **remembered(where, passes, seen.device))
@@ -140,7 +141,6 @@ def region_pass(
     velocities: Mapping[Side, Velocity],
     where: Region,
     side: int,
-    grid: Sequence[float],
 ) -> RegionPass | None:
     """The pass that evaluates the target inside the mask, in a latent whose shorter side has `side` sites.
 
@@ -149,12 +149,12 @@ def region_pass(
     if brief.region is None or where.mask is None or not has_region(backbone):
         return None
     margin, refresh = brief.region
-    able, times = cast(RegionBackbone, backbone), guided_times(brief, grid)
+    able = cast(RegionBackbone, backbone)
     both = able.pair_velocity(guided["source"], guided["target"])
     plain = able.pair_velocity(unguided(guided["source"]), unguided(guided["target"]))
 
     def inside(q: Tensor, p: Tensor, t: float, chosen: Sequence[Chosen]) -> tuple[Tensor, Tensor]:
-        u_src, rows = (both if t in times else plain)(q, p, t, chosen)
+        u_src, rows = (both if holds(brief.interval, t) else plain)(q, p, t, chosen)
         return u_src, where.guided(lambda z, t: rows)(p, t)
 
     return RegionPass(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flowedit.pipeline.api import Editor, edit, edit_frames, generate, load, look_at_mask
     from flowedit.pipeline.looks.mask_look import MaskLook
     from flowedit.pipeline.looks.paint import Painting, paint
+    from flowedit.pipeline.looks.preview import preview
     from flowedit.pipeline.looks.settings_file import settings_from
     from flowedit.types import EditedFrames, EditResult, GeneratedClip, Step
 
@@ -52,6 +53,7 @@ __all__ = [
     "load",
     "look_at_mask",
     "paint",
+    "preview",
     "settings_from",
 ]
 
@@ -61,6 +63,7 @@ _HOMES = {
     **dict.fromkeys(("EditResult", "EditedFrames", "GeneratedClip", "Step"), "types"),
     "MaskLook": "pipeline.looks.mask_look",
     **dict.fromkeys(("Painting", "paint"), "pipeline.looks.paint"),
+    "preview": "pipeline.looks.preview",
     "settings_from": "pipeline.looks.settings_file",
     "Results": "evaluation.files",
     "Settings": "config.schema",

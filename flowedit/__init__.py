@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from flowedit.config.schema import Settings
     from flowedit.evaluation.api import compare, evaluate
     from flowedit.evaluation.files import Results
+    from flowedit.language.rewrite import Prompts, read_instruction
+    from flowedit.language.words import content_words
     from flowedit.pipeline.api import Editor, edit, edit_frames, generate, load, look_at_mask
     from flowedit.pipeline.looks.mask_look import MaskLook
     from flowedit.pipeline.looks.paint import Painting, paint
@@ -41,11 +43,13 @@ __all__ = [
     "NumericalError",
     "OutOfMemoryError",
     "Painting",
+    "Prompts",
     "Results",
     "Settings",
     "Step",
     "__version__",
     "compare",
+    "content_words",
     "edit",
     "edit_frames",
     "evaluate",
@@ -54,6 +58,7 @@ __all__ = [
     "look_at_mask",
     "paint",
     "preview",
+    "read_instruction",
     "settings_from",
 ]
 
@@ -63,6 +68,8 @@ _HOMES = {
     **dict.fromkeys(("EditResult", "EditedFrames", "GeneratedClip", "Step"), "types"),
     "MaskLook": "pipeline.looks.mask_look",
     **dict.fromkeys(("Painting", "paint"), "pipeline.looks.paint"),
+    **dict.fromkeys(("Prompts", "read_instruction"), "language.rewrite"),
+    "content_words": "language.words",
     "preview": "pipeline.looks.preview",
     "settings_from": "pipeline.looks.settings_file",
     "Results": "evaluation.files",

@@ -11,8 +11,8 @@ from flowedit.types import Step
 
 CONTEXT = 2
 """Latent frames before the shown one that are decoded with it. A causal autoencoder's frame depends on those before it:
-on pocket the frame is then 48 dB from that of the whole clip's decoding (alone 35). An odd number in all, as CogVideoX's
-takes the first of an odd number of latents for one frame, and of an even number for several."""
+on pocket the frame is then 48 dB from that of the whole clip (alone 35). With the shown one an odd number, as
+CogVideoX's takes the first of an odd number of latents for one frame, and of an even number for several."""
 
 
 @torch.no_grad()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flowedit.language.rewrite import Prompts, read_instruction
     from flowedit.language.words import content_words
     from flowedit.pipeline.api import Editor, edit, edit_frames, generate, load, look_at_mask
+    from flowedit.pipeline.looks.download import download
     from flowedit.pipeline.looks.mask_look import MaskLook
     from flowedit.pipeline.looks.paint import Painting, paint
     from flowedit.pipeline.looks.preview import preview
@@ -50,6 +51,7 @@ __all__ = [
     "__version__",
     "compare",
     "content_words",
+    "download",
     "edit",
     "edit_frames",
     "evaluate",
@@ -69,6 +71,7 @@ _HOMES = {
     "MaskLook": "pipeline.looks.mask_look",
     **dict.fromkeys(("Painting", "paint"), "pipeline.looks.paint"),
     **dict.fromkeys(("Prompts", "read_instruction"), "language.rewrite"),
+    "download": "pipeline.looks.download",
     "content_words": "language.words",
     "preview": "pipeline.looks.preview",
     "settings_from": "pipeline.looks.settings_file",

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from flowedit.app import films, forms, jobs, limits
+from flowedit.app import films, forms, jobs, limits, masks
 from flowedit.app.clips import Clips, StoredClip, renamed
 from flowedit.app.history import History
 from flowedit.app.jobs import JobRecord
@@ -127,15 +127,13 @@ class Studio:
         return record.id
 
     def _mask_of(self, mask: dict[str, Any] | None) -> dict[str, Any] | None:
-        """A mask whose file or look is there; raises UnknownError, NotNowError, InputError."""
+        """A mask whose file or look is there; raises UnknownError, NotNowError."""
         if mask is None:
             return None
         if mask.get("file"):
             self.clip(mask["file"])
         elif mask.get("look"):
             self._desk.look(mask["look"])
-        elif jobs.is_painted(mask):
-            raise InputError("mask has strokes or boxes and no look: give the id of the look that they were painted on")
         return mask
 
     def _check(self, record: JobRecord, clip: StoredClip) -> None:
@@ -279,8 +277,8 @@ class Studio:
     def look_mask(self, id: str, adjust: Any) -> dict[str, Any]:
         """The mask of a look under a threshold, a growth, strokes and boxes, as a small strip of all frames."""
         record, folder = self._desk.look(id)
-        clip, first = self.clips.path(record.clip), int(record.flags.get("start") or 0)
-        return self._looks.strip(id, folder, clip, first, check_adjust(adjust))
+        held = self._looks.get(id, folder, self.clips.path(record.clip), record.flags)
+        return masks.strip(held, check_adjust(adjust))
 
     def file(self, id: str, name: str) -> Path:
         """A file of a job by its name; raises UnknownError for any that is not one of those it leaves."""

@@ -1,9 +1,9 @@
-"""What is made to be shown of an edit: one video of its clip, its result and its mask; a poster; a painted mask."""
+"""What is made to be shown of an edit: one video of its clip, its result and its mask, and a poster."""
 
 import functools
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +14,6 @@ import yaml
 
 from flowedit.app.clips import WIDEST, chunk_of, even, fitted, write_poster
 from flowedit.app.limits import UnknownError
-from flowedit.app.masks import painted
 from flowedit.config.edit_file import inside
 from flowedit.machine import whole_file
 from flowedit.media.pixels import resize
@@ -152,13 +151,6 @@ def of_report(folder: Path, name: str) -> Path:
         if path.suffix.lower() in OF_REPORT and path.is_file() and not any(part.startswith(".") for part in parts):
             return path
     raise UnknownError(f"this comparison has no file {name[:80]!r}")
-
-
-def write_mask(path: Path, look: Any, clip: Path, first: int, mask: Mapping[str, Any]) -> None:
-    """The mask of a look with strokes and boxes on it, at the clip's own size and without loss, for --user-mask."""
-    with Writer(path, look.size, probe(clip).fps, crf=0) as writer:
-        for frame in painted(look, clip, first, mask, None):
-            writer.write(np.repeat(frame[None, :, :, None], 3, axis=3))
 
 
 def remove(*paths: Path) -> None:

@@ -15,7 +15,7 @@ from flowedit.messages import InputError
 SMALL = 160
 """Pixels of the longer side of a mask that is looked at."""
 
-HELD = 4
+MOST_LOOKS = 4
 """Looks whose maps stay in memory."""
 
 MOST_STROKES, MOST_POINTS = 500, 5000
@@ -87,55 +87,77 @@ def _frame(value: Any) -> int:
     return value
 
 
+class OpenLook:
+    """A look in memory: its maps, and its clip to paint on once it is painted on; one thread at a time."""
+
+    def __init__(self, look: Any, clip: Path, flags: Mapping[str, Any]) -> None:
+        self.look, self._clip, self._flags = look, clip, flags
+        self._painting: Any = None
+        self._lock = threading.Lock()
+
+    def mask(self, adjust: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
+        """The mask uint8 (F, H, W) under a threshold and a growth, with strokes and boxes on it."""
+        with self._lock:
+            base: np.ndarray = self.look.at(adjust["quantile"], adjust["grow"], size=size)
+            if not adjust["strokes"] and not adjust["boxes"]:
+                return base
+            if self._painting is None:
+                self._painting = painting_of(self._clip, self._flags)
+            mask: np.ndarray = self._painting.at(adjust["strokes"], adjust["boxes"], base, size=size)
+            return mask
+
+
+def painting_of(clip: Path, flags: Mapping[str, Any]) -> Any:
+    """A clip to paint on, of those frames that an edit by these flags reads."""
+    import flowedit
+
+    return flowedit.Painting(clip, **{key: flags[key] for key in READ if key in flags})
+
+
+READ = ("start", "frames", "fps", "cuts")
+"""The settings that say which frames an edit reads, and in which shots."""
+
+
 class Looks:
     """The looks that were asked about last, in memory."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[str, Any] = OrderedDict()
+        self._held: OrderedDict[str, OpenLook] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, id: str, folder: Path) -> Any:
-        """The kept maps of a look."""
+    def get(self, id: str, folder: Path, clip: Path, flags: Mapping[str, Any]) -> OpenLook:
+        """The look whose maps are in a folder, of a clip and the flags that it was asked for with."""
         with self._lock:
             if id not in self._held:
-                from flowedit.pipeline.looks.mask_look import MaskLook
+                import flowedit
 
-                self._held[id] = MaskLook.load(folder)
-                while len(self._held) > HELD:
+                self._held[id] = OpenLook(flowedit.MaskLook.load(folder), clip, flags)
+                while len(self._held) > MOST_LOOKS:
                     self._held.popitem(last=False)
             self._held.move_to_end(id)
             return self._held[id]
 
-    def strip(self, id: str, folder: Path, clip: Path, first: int, adjust: Mapping[str, Any]) -> dict[str, Any]:
-        """The mask of all frames, small and from top to bottom in one grey PNG, and what share of the clip it is."""
-        look = self.get(id, folder)
-        height, width = look.size
-        share = min(1.0, SMALL / max(height, width))
-        size = max(1, round(height * share)), max(1, round(width * share))
-        mask = painted(look, clip, first, adjust, size)
-        _, data = cv2.imencode(".png", mask.reshape(-1, mask.shape[2]))
-        quantile, grow = adjust["quantile"], adjust["grow"]
-        return {
-            "strip": "data:image/png;base64," + base64.b64encode(bytes(data)).decode(),
-            "frames": len(mask),
-            "width": size[1],
-            "height": size[0],
-            "share": round(float((mask >= 128).mean()), 4),
-            "quantile": round(float(look.quantile), 4) if quantile is None else quantile,
-            "grow": look.options.grow if grow is None else grow,
-        }
+
+def strip(held: OpenLook, adjust: Mapping[str, Any]) -> dict[str, Any]:
+    """The mask of all frames, small and from top to bottom in one grey PNG, and what share of the clip it is."""
+    height, width = held.look.size
+    share = min(1.0, SMALL / max(height, width))
+    size = max(1, round(height * share)), max(1, round(width * share))
+    mask = held.mask(adjust, size)
+    _, data = cv2.imencode(".png", mask.reshape(-1, mask.shape[2]))
+    quantile, grow = adjust["quantile"], adjust["grow"]
+    return {
+        "strip": "data:image/png;base64," + base64.b64encode(bytes(data)).decode(),
+        "frames": len(mask),
+        "width": size[1],
+        "height": size[0],
+        "share": round(float((mask >= 128).mean()), 4),
+        "quantile": round(float(held.look.quantile), 4) if quantile is None else quantile,
+        "grow": held.look.options.grow if grow is None else grow,
+    }
 
 
-def painted(look: Any, clip: Path, first: int, adjust: Mapping[str, Any], size: tuple[int, int] | None) -> np.ndarray:
-    """The mask uint8 (F, H, W) of a look with strokes and boxes on it, at a size or at the clip's own.
-
-    `first` is the frame of the clip that the look's first one is.
-    """
-    base: np.ndarray = look.at(adjust["quantile"], adjust["grow"], size=size)
-    if not adjust["strokes"] and not adjust["boxes"]:
-        return base
-    import flowedit
-
-    paint: Any = flowedit.paint  # type: ignore[attr-defined]
-    mask: np.ndarray = paint(clip, adjust["strokes"], adjust["boxes"], base=base, start=first)
-    return mask
+def write_mask(out: Path, clip: Path, flags: Mapping[str, Any], mask: Mapping[str, Any], look: Any) -> None:
+    """A folder of images for an edit's user mask: strokes and boxes on a look's mask, or on nothing without one."""
+    base = None if look is None else look.at(mask["quantile"], mask["grow"])
+    painting_of(clip, flags).save(out, mask["strokes"], mask["boxes"], base)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flowedit.app import films, jobs, limits
+from flowedit.app import films, jobs, limits, masks
 from flowedit.app.clips import Clips
 from flowedit.app.jobs import JobRecord, Order
 from flowedit.app.limits import FullError, NotNowError, UnknownError
@@ -232,13 +232,15 @@ class Desk:
             return None
         if record.mask.get("file"):
             return self._clips.path(record.mask["file"])
-        return self._root / "previews" / f"{record.id}-mask.mp4"
+        return self._root / "previews" / f"{record.id}-mask"
 
     def _mask(self, record: JobRecord) -> Path | None:
         """The file of a mask that was uploaded or painted, made where it is not there."""
         path = self.mask_file(record)
-        if path is not None and record.mask is not None and not path.is_file():
-            look, folder = self.look(record.mask["look"])
-            clip, first = self._clips.path(record.clip), int(look.flags.get("start") or 0)
-            films.write_mask(path, self._looks.get(look.id, folder), clip, first, record.mask)
+        if path is not None and record.mask is not None and not path.exists():
+            clip, look = self._clips.path(record.clip), None
+            if record.mask.get("look"):
+                asked, folder = self.look(record.mask["look"])
+                look = self._looks.get(asked.id, folder, clip, asked.flags).look
+            masks.write_mask(path, clip, record.flags, record.mask, look)
         return path

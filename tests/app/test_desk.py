@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from studio import FOX, OVER, SMALL
+from studio import FOX, OVER, SMALL, until
 
 import flowedit
 from flowedit.app.desk import Studio
@@ -25,14 +25,6 @@ def studio(tmp_path_factory):
 @pytest.fixture(scope="module")
 def clip(studio):
     return studio.add_clip(FOX, "fox.mp4", "me")
-
-
-def until(studio, id, good=lambda status: status["state"] in OVER):
-    end = time.monotonic() + 120
-    while not good(status := studio.status(id)):
-        assert time.monotonic() < end, status
-        time.sleep(0.02)
-    return status
 
 
 def test_a_preview_is_shown_while_an_edit_runs(studio, clip, monkeypatch):

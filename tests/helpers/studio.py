@@ -96,3 +96,12 @@ class Server:
             assert job["state"] not in OVER, job
             time.sleep(0.05)
         return job
+
+
+def until(studio, id, good=lambda status: status["state"] in OVER):
+    """The status of a job of a `Studio` in this process, once it is as wished."""
+    end = time.monotonic() + 180
+    while not good(status := studio.status(id)):
+        assert time.monotonic() < end, status
+        time.sleep(0.02)
+    return status

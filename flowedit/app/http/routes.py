@@ -265,4 +265,9 @@ def _router(studio: Studio) -> APIRouter:
         """A clip that comes with flowedit, and the settings of its edit."""
         return studio.example(name, owner(request))
 
+    @api.api_route("/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+    def nothing(rest: str) -> None:
+        """Whatever else is asked for; the page at / would answer it otherwise."""
+        raise UnknownError(f"nothing is at /api/{rest[:200]}, or not by this method: /docs lists what is there")
+
     return api

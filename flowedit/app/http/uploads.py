@@ -23,7 +23,7 @@ MOST_TEXTS = 2 * MIB
 
 MOST_PARTS, MOST_HEADER = 20, 8192
 
-LINGER = 2.0
+LINGER = 3.0
 """Seconds in which what comes after a refusal is read and dropped, so that a browser hears it."""
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from flowedit.app import films, forms, jobs, limits, masks
+from flowedit.app import films, forms, heavy, jobs, limits, masks
 from flowedit.app.clips import Clips, StoredClip, renamed
 from flowedit.app.history import History
 from flowedit.app.jobs import JobRecord
@@ -90,6 +90,7 @@ class Studio:
 
         Raises InputError without one, NotNowError while the device is at work, and what the model raises.
         """
+        heavy.ready()
         from flowedit.language.grammar import Change, Instruction
         from flowedit.pipeline.api import settings_of
         from flowedit.pipeline.prompts.captions import Captions
@@ -138,6 +139,7 @@ class Studio:
 
     def _check(self, record: JobRecord, clip: StoredClip) -> None:
         """Refuse now what the job would refuse when its turn comes."""
+        heavy.ready()
         from flowedit.media.probe import probe
         from flowedit.pipeline import run
         from flowedit.pipeline.api import settings_of

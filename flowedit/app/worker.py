@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flowedit.app import films, jobs, limits, masks
+from flowedit.app import films, heavy, jobs, limits, masks
 from flowedit.app.clips import Clips
 from flowedit.app.jobs import JobRecord, Order
 from flowedit.app.limits import FullError, NotNowError, UnknownError
@@ -191,6 +191,7 @@ class Desk:
     def _warm(self) -> None:
         """Import what an edit needs, and have the usual backbone at hand if it is here: nobody waits for it then."""
         with suppress(Exception):  # the first job says what is wrong
+            heavy.ready()
             from flowedit.evaluation.edit_job import editor_of
             from flowedit.pipeline import run
             from flowedit.pipeline.api import settings_of

@@ -13,7 +13,6 @@ from flowedit.config.schema import Settings
 from flowedit.config.sections import section_of
 from flowedit.editors.spec import EDITORS
 from flowedit.messages import Error
-from flowedit.pipeline.record import plain
 
 NAMES = tuple(f"{group}.{name}" for group in GROUPS for name in ("name", "preset"))
 """Keys that say which choice of a group was made: the group itself says it."""
@@ -96,7 +95,7 @@ def default_texts(chosen: Mapping[str, Any]) -> dict[str, str]:
         settings = compose({key: value for key, value in chosen.items() if value not in (None, "")})
     except Error:
         return {}
-    values = plain(asdict(settings))
+    values = asdict(settings)
     texts = {key: _text(_at(values, key)) for key in walked(values)}
     names = {
         group: str(of.get("preset") or of["name"])

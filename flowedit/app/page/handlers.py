@@ -139,13 +139,12 @@ class Handlers:
         same = bool(drop) and of.get("id") == (drop.get("clip") or {}).get("id")
         return gr.skip() if same else {"look": None}, ""
 
-    def describe(self, request: gr.Request, drop: Mapping[str, Any]) -> tuple[Any, ...]:
-        """A sentence about the clip, by the model that sees; it takes its turn at the device as an edit does."""
+    def describe(self, drop: Mapping[str, Any]) -> tuple[Any, str]:
+        """A sentence about the clip, by the model that the studio was started with."""
         try:
-            job = self.studio.submit("describe", self._clip_id(drop), {}, owner_of(request))
+            return self.studio.describe(self._clip_id(drop)), ""
         except Error as error:
-            return gr.skip(), line(str(error)), gr.skip()
-        return {"job": job}, "", gr.update(visible=False)
+            return gr.skip(), line(str(error))
 
     # What runs
 
@@ -192,22 +191,20 @@ class Handlers:
         return {"items": items}, "", gr.update(visible=False)
 
     def ended(self, live: Mapping[str, Any], drop: Mapping[str, Any], request: gr.Request) -> tuple[Any, ...]:
-        """A job is over: its result takes its place, or a sentence about the clip its field."""
+        """A job is over: its result takes its place."""
         job = (live or {}).get("job")
-        nothing = (gr.skip(),) * 6
+        nothing = (gr.skip(),) * 5
         if job is None or "state" not in live:
             return nothing
         status = self._status(job)
         if status is None or status["state"] == "failed":
             return nothing  # the part says why
-        if status["kind"] == "describe":
-            return {"job": None}, *nothing[:4], status.get("caption") or gr.skip()
         history = {"items": self.studio.history(owner_of(request))}
         if status["kind"] == "look":
             start = status["settings"].get("start") or 0
             painter = {"look": job, "clip": (drop or {}).get("clip"), "start": int(start), "adjust": {}}
-            return {"job": None}, gr.skip(), painter, gr.skip(), "", gr.skip()
-        return {"job": None}, status, gr.skip(), history, "", gr.skip()
+            return {"job": None}, gr.skip(), painter, gr.skip(), ""
+        return {"job": None}, status, gr.skip(), history, ""
 
     # What was made before
 

@@ -136,7 +136,7 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
             max_lines=4,
             elem_id="fe-source",
         )
-        on.describe = gr.Button("Describe the clip for me", size="sm", visible=False)
+        on.describe = gr.Button("Describe the clip for me", size="sm", visible=studio.options.caption is not None)
         on.own = gr.Checkbox(label="Write both sentences myself", elem_id="fe-own")
         on.target = gr.Textbox(
             label="What it should show", lines=1, max_lines=4, visible=False, elem_id="fe-target",

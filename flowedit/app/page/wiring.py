@@ -37,15 +37,15 @@ def connect(blocks: gr.Blocks, on: SimpleNamespace, studio: Studio) -> None:
 
     on.example.click(do.example, None, [on.drop, *prompts, on.empty], **_quiet())
     on.drop.change(do.clip, [on.drop, on.painter], [on.painter, on.said], **_quiet())
+    on.describe.click(do.describe, [on.drop], [on.source, on.said], **(_quiet() | {"show_progress": "minimal"}))
 
     started = [on.live, on.said, on.empty]
-    on.describe.click(do.describe, [on.drop], started, **_quiet())
     on.look.click(do.look, asked, started, **_quiet())
     gr.on([on.edit.click, on.instruction.submit, on.target.submit], do.edit, asked, started, **_quiet())
     on.compare.click(do.compare, [*asked, on.methods, on.evaluations], started, **_quiet())
     on.several_go.click(do.several, [*asked, on.vary, on.values], [on.several, on.said, on.empty], **_quiet())
 
-    ended = [on.live, on.result, on.painter, on.history, on.said, on.source]
+    ended = [on.live, on.result, on.painter, on.history, on.said]
     on.live.change(do.ended, [on.live, on.drop], ended, **_quiet())
     fields = [on.drop, *prompts, on.words, on.quality, on.strength, on.seed, on.models, on.options]
     gr.on([on.several.change], do.go_on, [on.several], [on.result, *fields], **_quiet())

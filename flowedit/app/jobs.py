@@ -107,7 +107,7 @@ def run_look(order: Order, folder: Path, monitor: "Monitor", shelf: "Shelf") -> 
     from flowedit.pipeline.api import settings_of
 
     settings = settings_of({**options_of_job(order.record, order.mask), "clip": str(order.clip)})
-    editor: Any = editor_of(settings, shelf)
+    editor = editor_of(settings, shelf)
     look = editor.look_at_mask(order.clip, settings=settings, monitor=order.live, cancel=order.live.cancel)
     look.save(folder / LOOK)
     height, width = look.size

@@ -100,13 +100,12 @@ class Live:
         import flowedit
 
         start = time.monotonic()
-        show = getattr(flowedit, "preview", None) if self.editor is not None and start >= self._next_preview else None
-        if show is None:
+        if self.editor is None or start < self._next_preview:
             return
         from flowedit.app.clips import jpeg
 
         try:
-            self.preview = jpeg(show(self.editor, step))
+            self.preview = jpeg(flowedit.preview(self.editor, step))
             self.previews += 1
         except (ValueError, OSError, RuntimeError, MemoryError) as error:  # the edit goes on without one
             self.notice(f"no preview: {str(error)[:200]}")

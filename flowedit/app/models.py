@@ -38,8 +38,7 @@ class Fetch:
         import flowedit
 
         try:
-            download: Any = flowedit.download  # type: ignore[attr-defined]
-            download(self.name, monitor=self, cancel=self.cancel)
+            flowedit.download(self.name, monitor=self, cancel=self.cancel)
             self.state, self.message = "done", ""
         except Cancelled:
             self.state, self.message = "stopped", "what is there stays: the next download goes on from it"

@@ -158,7 +158,7 @@ def test_keys_move_the_wipe(page):
 def test_the_mask_is_seen_before_the_edit_and_a_slider_and_a_brush_change_it(page, server):
     press(page, "#fe-look")
     shown(page, "#fe-painter canvas")
-    until(lambda: "picture" in page.find_element("css selector", ".fe-painter").text, "the share of the mask")
+    until(lambda: "of the clip may change" in shown(page, "#fe-painter").text, "the share of the mask")
     time.sleep(0.5)
     before = pixels(page, "#fe-painter canvas")
     slider = shown(page, ".fe-painter input[aria-label='How much may change']")

@@ -4,6 +4,7 @@ A family is one file: `FAMILIES.add("name", Family(...))`, here or in an install
 entry-point group `flowedit.backbones`. Nothing above this room imports diffusers.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -22,10 +23,10 @@ from flowedit.backbones.released import RELEASES
 from flowedit.declare import Registry
 from flowedit.flow.schedule import ModelTimes
 from flowedit.machine import find_device, why_no_gpu
-from flowedit.messages import InputError, MachineError
+from flowedit.messages import Cancelled, DownloadError, InputError, MachineError
 from flowedit.networks import imports
 from flowedit.networks.acceleration import PLAIN, Acceleration
-from flowedit.pretrained import hub, layout
+from flowedit.pretrained import fetch, hub, layout
 from flowedit.types import Backbone
 
 if TYPE_CHECKING:
@@ -227,6 +228,28 @@ def download(repository: str, size: str) -> Path:
         "--backbone DIR"
     )
     return hub.snapshot(repository, size, FILES, advice, layout.lacking)
+
+
+def fetched(
+    repository: str,
+    size: str,
+    begin: Callable[[int], None],
+    advance: Callable[[int], None],
+    cancel: threading.Event | None = None,
+) -> Path:
+    """The same, told of in bytes and stopped by `cancel`; what was stopped goes on where it was. See `fetch.fetch`."""
+    if (folder := downloaded(repository)) is not None:
+        return folder
+    name, advice = f"{repository} ({size}) from the model hub", "try again: it goes on where it was"
+    try:
+        folder = fetch.fetch(repository, FILES, begin, advance, cancel)
+    except Cancelled:
+        raise
+    except OSError as error:
+        raise hub.unreachable(name, advice, error) from error
+    if lost := layout.lacking(folder):
+        raise DownloadError(f"cannot get {name}: {str(folder)!r} still lacks {lost[0]}; {advice}")
+    return folder
 
 
 def downloaded(repository: str) -> Path | None:

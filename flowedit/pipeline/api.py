@@ -31,6 +31,8 @@ from flowedit.pipeline.keywords import (
     Place,
     shows,
 )
+from flowedit.pipeline.looks.look import look_at_clip
+from flowedit.pipeline.looks.mask_look import MaskLook
 from flowedit.pipeline.outputs import EDIT, GENERATE, check_place
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.record import Session, look
@@ -138,6 +140,25 @@ class Editor:
             settings, self.backbone, array_clip(array, fps, settings), self._session(told, callback, cancel)
         )
 
+    @shows(ClipOptions)
+    def look_at_mask(
+        self,
+        clip: Place,
+        *,
+        monitor: Monitor | None = None,
+        cancel: threading.Event | None = None,
+        settings: Settings | None = None,
+        **options: Unpack[ClipOptions],
+    ) -> MaskLook:
+        """The mask of an edit, before it: one evaluation of each prompt at the edit's first time, and its maps kept.
+
+        Options as in `edit`. `MaskLook.at(quantile, grow)` makes masks of the maps without a network. Raises
+        InputError for an edit whose mask is not read from the model.
+        """
+        told = LoggingMonitor(monitor)
+        settings, video = self._complete({**options, "clip": _clip(clip)}, settings, told)
+        return look_at_clip(settings, self.backbone, open_clip(settings, video), told, cancel)
+
     def _complete(
         self, options: dict[str, Any], settings: Settings | None, monitor: Monitor, files: bool = True
     ) -> tuple[Settings, Video | None]:
@@ -161,6 +182,19 @@ class Editor:
 def load(backbone: Place | None = None, **options: Unpack[LoadOptions]) -> Editor:
     """An editor around a backbone, a name or a checkpoint folder: `load("cogvideox-2b").edit("clip.mp4", ...)`."""
     return Editor(backbone, **options)
+
+
+@shows(EditOptions)
+def look_at_mask(
+    clip: Place,
+    *,
+    monitor: Monitor | None = None,
+    cancel: threading.Event | None = None,
+    **options: Unpack[EditOptions],
+) -> MaskLook:
+    """The mask of an edit, before it, by one evaluation of its first step; see `Editor.look_at_mask`."""
+    settings = settings_of({**options, "clip": _clip(clip)})
+    return Editor(settings=settings).look_at_mask(clip, monitor=monitor, cancel=cancel, settings=settings)
 
 
 @shows(EditOptions)

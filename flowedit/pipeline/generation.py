@@ -67,7 +67,7 @@ def generate_clip(settings: Settings, backbone: Backbone, session: Session | Non
     ):
         z, evaluations = _generated(made, windows.over(backbone, places), geometry, grid, session, journal)
         with session.meter.phase("decode and write"), torch.no_grad():
-            write_clip(backbone, geometry, z, stage.folder / "video.mp4", settings.rate, session)
+            write_clip(backbone, geometry, z, stage.folder / "video.mp4", settings, session)
         described = describe_generation(made, backbone, grid, evaluations, session)
         write_yaml(stage.folder / "run.yaml", described)
         folder = stage.commit()

@@ -123,8 +123,11 @@ class Prepared:
         return self.mask if self.plan.settings.mask.user == "replace" else None
 
 
-def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session) -> Prepared:
-    """Everything that can be refused is refused here, before the networks run; and what is to be said is said."""
+def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session, starts: bool = True) -> Prepared:
+    """Everything that can be refused is refused here, before the networks run; and what is to be said is said.
+
+    `starts`: whether the whole edit runs next, which is then told.
+    """
     session.look()
     made = check(settings, clip)
     check_attending(made, backbone)
@@ -140,8 +143,9 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     latent, most = (channels, seen, sides[0], sides[1]), max(len(shot.windows) for shot in plan.shots)
     check_waiting(made, backbone, latent, most)
     fit_memory(made, backbone, latent, most, session)
-    inside = made.region is not None and has_region(backbone)
-    session.start(of_start(made, backbone, Shape.of(plan), plan.evaluations, inside))
+    if starts:
+        inside = made.region is not None and has_region(backbone)
+        session.start(of_start(made, backbone, Shape.of(plan), plan.evaluations, inside))
     session.say(of_shots(plan))
     mask: Frames | None = None
     texts: list[str] = []
@@ -258,7 +262,7 @@ def _edited(
     prepared: Prepared, backbone: Backbone, shot: Shot, x_src: Tensor, session: Session, journal: Journal
 ) -> Edited:
     """One shot, edited, or as an earlier run had edited it."""
-    plan, user, name = prepared.plan, None, f"shot-{session.shot:03}-edited"
+    plan, name = prepared.plan, f"shot-{session.shot:03}-edited"
     if (found := journal.load(name)) is not None:
         tensors, facts = found
         session.say(facts["said"])
@@ -272,9 +276,7 @@ def _edited(
             dict(facts["reports"]),
             tuple(tensors[key] for key in sorted(tensors) if key.startswith(ROW)),
         )
-    if prepared.mask is not None:
-        section = between(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
-        user = user_latent(working_mask(shot, section), plan.spec, shot.geometry)
+    user = user_of(prepared, shot)
     if isinstance(session.watch, Watcher):
         session.watch.begin(x_src)
     own, said = own_latents(plan.spec, shot.geometry), len(session.notices)
@@ -289,6 +291,14 @@ def _edited(
         journal.save(name, tensors, **facts)
         journal.drop(f"shot-{session.shot:03}-step*")
     return edited
+
+
+def user_of(prepared: Prepared, shot: Shot) -> Tensor | None:
+    """The user's mask of a shot on the latent grid (1, 1, F, h, w), or None without one."""
+    if prepared.mask is None:
+        return None
+    section = between(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
+    return user_latent(working_mask(shot, section), prepared.plan.spec, shot.geometry)
 
 
 def _latents(edits: Sequence[Edited]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -336,12 +337,14 @@ class Listener:
             if session.callback is None and session.watch is None:
                 return None
             whole = replace(step, mask=self._mask, velocities=dict(self._last), maps=self._maps(), shot=session.shot)
+            foreseen = partial(brief.editor.clean, brief.settings.mode, whole)
+            whole = replace(whole, clean=foreseen)
             self._mask = None
             if session.watch is not None:
                 session.watch(whole)
             if session.callback is not None and session.callback(whole):
                 step.check()
-                raise Stop(brief.editor.clean(brief.settings.mode, whole), step.index, step.total)
+                raise Stop(foreseen(), step.index, step.total)
             return None
 
         return callback

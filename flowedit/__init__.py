@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from flowedit.pipeline.looks.paint import Painting, paint
     from flowedit.pipeline.looks.preview import preview
     from flowedit.pipeline.looks.settings_file import settings_from
-    from flowedit.types import EditedFrames, EditResult, GeneratedClip, Step
+    from flowedit.results import EditedFrames, EditResult, GeneratedClip
+    from flowedit.types import Step
 
 __version__ = "0.1.0"
 __all__ = [
@@ -67,7 +68,8 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("edit", "edit_frames", "generate", "load", "look_at_mask", "Editor"), "pipeline.api"),
     **dict.fromkeys(("compare", "evaluate"), "evaluation.api"),
-    **dict.fromkeys(("EditResult", "EditedFrames", "GeneratedClip", "Step"), "types"),
+    **dict.fromkeys(("EditResult", "EditedFrames", "GeneratedClip"), "results"),
+    "Step": "types",
     "MaskLook": "pipeline.looks.mask_look",
     **dict.fromkeys(("Painting", "paint"), "pipeline.looks.paint"),
     **dict.fromkeys(("Prompts", "read_instruction"), "language.rewrite"),

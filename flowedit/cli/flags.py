@@ -30,7 +30,7 @@ METHOD = tuple(name for name in FLAGS if OPTIONS[name].bench)
 CLIP = tuple(name for name in FLAGS if OPTIONS[name].role == "clip")
 """Flags that belong to a clip and not to a method."""
 PROMPTS = tuple(name for name in FLAGS if OPTIONS[name].written == "prompt")
-SHARED = tuple(name for name in FLAGS if name not in (*CLIP, "mode", "composite", "out", "save", "log"))
+SHARED = tuple(name for name in FLAGS if name not in (*CLIP, "mode", "composite", "out"))
 """Flags that hold for every method of a comparison."""
 UNSET = object()
 

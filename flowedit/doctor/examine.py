@@ -15,7 +15,7 @@ from flowedit.doctor.here import Machine
 from flowedit.doctor.models import AskedModel, models, work
 from flowedit.doctor.report import Finding
 from flowedit.media.probe import Video, probe
-from flowedit.pipeline.plan import Brief, brief, load_of
+from flowedit.pipeline.plan import Brief, brief, foreseen, load_of
 
 UNKNOWN = MemoryVerdict(False, None, "not known: its files are not here, and no release of this name is")
 
@@ -46,7 +46,10 @@ def examine(
     device = asked[0].settings.runtime.device
     seen = here.look(device)
     own, on_host = seen.free if free is None else (free, device == "cpu")
-    found = tuple(_finding(model, video, own, on_host) for model in asked)
+    found = tuple(
+        replace(_finding(model, video, own, on_host), host_free=seen.memory_free if free is None else None)
+        for model in asked
+    )
     return Examined(seen, machine, video, found, own, free is not None)
 
 
@@ -55,13 +58,14 @@ def _finding(model: AskedModel, video: Video | None, free: float | None, on_host
     if laid is None or model.drawn is None:
         return Finding(model, None, (), UNKNOWN)
     settings, drawn, made = model.settings, model.drawn, edit_of(model.settings)
-    load = load_of(made, laid.seen)
-    cost = None if video is None else len(laid.windows) * made.cost
+    load = load_of(made, laid.seen, len(laid.windows))
+    waits = presets.host_need(drawn, load, settings.runtime, on_host)
+    cost = None if video is None else len(laid.windows) * made.cost(foreseen(made))
     found = presets.needs(memory_presets(), drawn, load, settings.runtime, None if on_host else free)
     if not on_host:
-        return Finding(model, laid, found, presets.verdict(found, free), cost)
+        return Finding(model, laid, found, presets.verdict(found, free), cost, waits)
     host = presets.need(drawn, load, settings.runtime, CPU, free)
-    return Finding(model, laid, [host, *found], presets.verdict_of_host(drawn, host, free), cost)
+    return Finding(model, laid, [host, *found], presets.verdict_of_host(drawn, host, free), cost, waits)
 
 
 def edit_of(settings: Settings) -> Brief:

@@ -33,6 +33,10 @@ class Finding:
     verdict: MemoryVerdict
     evaluations: int | None = None
     """Batch rows through the network, for a clip."""
+    waits: float = 0.0
+    """GiB of the host's memory in which what is taken of the source's attention waits."""
+    host_free: float | None = None
+    """GiB of the host's memory that are free; None where the system does not tell."""
 
 
 def plain(here: Machine | None, video: Video | None, found: Sequence[Finding], free: float | None) -> dict[str, Any]:
@@ -79,6 +83,7 @@ def _finding(each: Finding) -> dict[str, Any]:
             "frames": shape.source_frames,
             "windows": len(work.windows),
             "evaluations": each.evaluations,
+            "attention_host_gib": each.waits,
             "memory_gib": {need.preset.name: {**need.phases, "must_be_free": need.total} for need in each.needs},
         }
     return told
@@ -116,7 +121,7 @@ def overview(found: Sequence[Finding], width: int) -> Iterator[str]:
     yield "backbones, each at the size and length that it was trained at"
     most = max(LABEL, *(2 + len(each.model.name) for each in found))
     for each in found:
-        told = [_shape(each), _place(each.model), *filter(None, [_world(each.model)])]
+        told = [_shape(each), _place(each.model), *filter(None, [_world(each.model), _waits(each)])]
         yield from _line(each.model.name, "; ".join(told), width, most)
         yield from _line("", each.verdict.text, width, most)
     yield from textwrap.wrap(f"memory: {RECKONED}", width)
@@ -131,7 +136,7 @@ def summary(found: Sequence[Finding], video: Video, disk: float | None, width: i
     for row in rows:
         yield "  " + "  ".join(row[i].ljust(sizes[i]) for i in shown).rstrip()
     for each in found:
-        told = [text for text in (_world(each.model), _room(each.model, disk)) if text]
+        told = [text for text in (_world(each.model), _waits(each), _room(each.model, disk)) if text]
         if told:
             yield from textwrap.wrap(f"{each.model.name}: {'; '.join(told)}", width, break_on_hyphens=False)
     yield from textwrap.wrap("how long a network evaluation takes here is not known; memory is reckoned", width)
@@ -173,6 +178,8 @@ def one(finding: Finding, video: Video | None, disk: float | None, width: int) -
         yield from _line(
             "takes", f"{finding.evaluations} network evaluations; how long one takes here is not known", width
         )
+    if waits := _waits(finding):
+        yield from _line("attention", waits, width)
     if finding.needs:
         yield from _line("memory", RECKONED, width)
         yield from table(finding.needs)
@@ -196,6 +203,15 @@ def _clip(video: Video) -> str:
 def _world(model: AskedModel) -> str | None:
     """What a model of a drawn world knows, and what a user should hear of it; None of all others."""
     return None if model.spec is None or model.spec.world is None else "only its own drawn world, no real clips"
+
+
+def _waits(finding: Finding) -> str:
+    """What attention keeps in the host's memory, and whether that is refused; empty where it keeps nothing."""
+    if not finding.waits:
+        return ""
+    size = f"{finding.waits:.1f} GiB" if finding.waits >= 0.1 else "less than 0.1 GiB"
+    told, free = f"keeps {size} of the source's attention in the host's memory", finding.host_free
+    return told if free is None or finding.waits <= free else f"{told}, and {free:.1f} are free: it will be refused"
 
 
 def _shape(finding: Finding) -> str:

@@ -6,10 +6,7 @@ from dataclasses import replace
 from flowedit.flow.guidance import TINY as TINY
 from flowedit.flow.host import on_host as on_host
 from flowedit.tensors import Tensor, torch
-from flowedit.types import Callback, Mask, Step
-
-INSIDE = 0.5
-"""Where the soft mask is at least this, a site counts as edited; `preserve` pins the others to the source."""
+from flowedit.types import INSIDE, Callback, Mask, Step
 
 
 def mask_at(mask: Mask, step: int, preserve: bool = False) -> Tensor | None:

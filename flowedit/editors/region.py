@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from flowedit.editors.common import INSIDE
 from flowedit.masks.shapes import grow
 from flowedit.tensors import Tensor, torch
-from flowedit.types import Chosen, PairVelocity, Velocity
+from flowedit.types import INSIDE, Chosen, PairVelocity, Velocity
 
 
 class RegionPass:

@@ -43,6 +43,7 @@ class EditorInputs:
     keeps a number for run.yaml and says the text. What an editor carries from step to step beside its state it writes
     to `memory` before a step's callback and reads after it: it is kept with the step, and comes back with it. `parts`
     are the target's velocity under each of `target_parts`; `keep(number, z)` keeps one of a row of results.
+    `differ(t, u_src, u_tgt)`, where it is given, hears both velocities of a step at t before its mask is asked for.
     """
 
     x_src: Tensor
@@ -60,30 +61,46 @@ class EditorInputs:
     memory: dict[str, Tensor] = field(default_factory=dict)
     parts: tuple[Velocity, ...] = ()
     keep: Callable[[int, Tensor], None] = lambda number, z: None
+    differ: Callable[[float, Tensor, Tensor], None] | None = None
 
 
 class Counts(NamedTuple):
-    """What an edit's cost depends on: intervals of the grid, rows of a velocity of each side, draws a step.
+    """What an edit's cost depends on: the grid, which falls to 0, the rows of velocities of each side, draws a step.
 
-    `guided` are the steps in which a velocity has its rows; in the others it has one. `parts` counts `target_parts`.
+    `source(times)` and `target(times)` are the batch rows of one velocity at each of these times. `parts` counts
+    `target_parts`.
     """
 
-    steps: int
-    source: int
-    target: int
-    draws: int
-    guided: range
+    grid: Sequence[float]
+    source: Callable[[Sequence[float]], int]
+    target: Callable[[Sequence[float]], int]
+    draws: int = 1
     parts: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Intervals of the grid."""
+        return len(self.grid) - 1
+
+    @property
+    def starts(self) -> Sequence[float]:
+        """The times at which the steps down begin."""
+        return self.grid[:-1]
+
+    @property
+    def rising(self) -> Sequence[float]:
+        """The grid from 0 up."""
+        return self.grid[::-1]
 
 
 def one_way(options: Any, counts: Counts) -> int:
     """The cost of one Euler pass under the target prompt."""
-    return counts.steps * counts.target
+    return counts.target(counts.starts)
 
 
 def both_sides(options: Any, counts: Counts) -> int:
     """The cost of one velocity of each side for every interval of the grid."""
-    return counts.steps * (counts.source + counts.target)
+    return counts.source(counts.starts) + counts.target(counts.starts)
 
 
 def along_the_path(options: Any, step: Step) -> Tensor:
@@ -129,8 +146,6 @@ class EditorSpec:
     """How many times it goes through the grid; for progress."""
     evaluated: Callable[[Any, int], tuple[Side, ...]] | None = None
     """The sides that it evaluates in so many steps, where that depends on the options; `sides` if None."""
-    guided: Callable[[Any, int], range] | None = None
-    """Those of so many steps whose velocities are guided, one run of them; None for all."""
     negative: Callable[[Any], Literal["prompt", "source"]] = lambda options: "prompt"
     """What the target's guidance steers away from: the negative prompt, or the source prompt (FlowAlign)."""
     check: Callable[[Any, int], None] = lambda options, steps: None
@@ -148,8 +163,10 @@ class EditorSpec:
     """How many of its first steps lead up to noise: stopped there, it has edited nothing yet."""
     region: Callable[[Any], tuple[float, int] | None] = lambda options: None
     """(margin in shorter sides of the latent, steps between two whole ones) of its region pass; None without one."""
-    difference: bool = False
-    """Whether a step evaluates both sides at one time before it asks for its mask, so that mask=difference is known."""
+    difference: Literal["none", "heard", "told"] = "none"
+    """How mask=difference knows both velocities of a step before its mask is asked for.
+
+    heard: the step evaluates both sides at one time; told: it says them by `differ`; none: not at all."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of a plug-in: settings of the edit that its mode sets (strength, scales); ours stand in conf/mode."""
 

@@ -32,6 +32,8 @@ class _ComparedOptions(MethodOptions, total=False):
     evaluations: int | Literal["own", "equal"]
     flow: Literal["dis", "raft"]
     out: Place | None
+    save: str | Sequence[str] | None
+    log: str | Sequence[str] | None
     frames: int | None
     start: int
     fps: str | float | None

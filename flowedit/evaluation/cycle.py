@@ -17,7 +17,7 @@ OTHER_WAY = {"add": "remove", "remove": "add"}
 def back(settings: Settings, edit: Path) -> Settings:
     """The settings that edit the file `edit` back to its source; it is read whole, as it shows the chosen frames alone.
 
-    Sub-prompts of the target have none of the source to go back by, and are left out.
+    Sub-prompts of the target have none of the source to go back by, and are left out; of its steps nothing is kept.
 
     Raises InputError for a user mask or a box beside a part of the clip, as their frames are not those of the edit.
     """
@@ -38,6 +38,8 @@ def back(settings: Settings, edit: Path) -> Settings:
         start=0,
         frames=None,
         fps=None,
+        save=None,
+        log=None,
     )
 
 

@@ -10,6 +10,7 @@ from flowedit.evaluation.datasets.sample import safe
 from flowedit.evaluation.engine.job import RESULT
 from flowedit.evaluation.plan import PlannedEdit
 from flowedit.messages import FileTakenError
+from flowedit.pipeline.outputs import EDIT, FOLDERS
 
 EDITS, RUN = "edits", "run.yaml"
 
@@ -42,25 +43,49 @@ def publish(jobs: Mapping[Path, Path]) -> None:
     Raises FileTakenError for a folder that holds files of these names which no edit left.
     """
     for job, place in jobs.items():
-        files = [file for file in sorted(job.iterdir()) if file.is_file() and file.name != RESULT]
-        taken = [file.name for file in files if (place / file.name).exists()]
+        made = [path for path in sorted(job.iterdir()) if path.name in FOLDERS or path.is_file()]
+        made = [path for path in made if path.name != RESULT]
+        taken = [path.name for path in made if (place / path.name).exists()]
         if taken and not (place / RUN).is_file():
             raise FileTakenError(f"{str(place)!r} holds {', '.join(taken)}, which no edit left: choose another folder")
         place.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            _place(file, place / file.name)
-        for name in ("mask.mp4", "mask_plain.mp4"):  # of an earlier run that had a mask
-            if not (job / name).exists():
-                (place / name).unlink(missing_ok=True)
+        for path in made:
+            _place(path, place / path.name)
+        for name in (name for name in EDIT if not (job / name).exists()):  # of an earlier run that had it
+            _remove(place / name)
 
 
-def _place(file: Path, target: Path) -> None:
-    if target.exists() and target.samefile(file):
+def _place(path: Path, target: Path) -> None:
+    """A file or a folder at its place, whole; what is there already is left as it is."""
+    if _alike(path, target):
         return
     with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
-        part = Path(folder) / file.name
-        try:
-            os.link(file, part)
-        except OSError:  # a disk without links
-            shutil.copyfile(file, part)
+        part = Path(folder) / path.name
+        if path.is_dir():
+            shutil.copytree(path, part, copy_function=_linked)
+            _remove(target)
+        else:
+            _linked(path, part)
         os.replace(part, target)
+
+
+def _alike(path: Path, target: Path) -> bool:
+    """Whether the target is the same file, or holds the same files and no others."""
+    if not path.is_dir():
+        return target.exists() and target.samefile(path)
+    ours, theirs = ({each.relative_to(place) for each in place.rglob("*")} for place in (path, target))
+    return ours == theirs and all(_alike(path / name, target / name) for name in ours if not (path / name).is_dir())
+
+
+def _linked(file: Path | str, target: Path | str) -> None:
+    try:
+        os.link(file, target)
+    except OSError:  # a disk without links
+        shutil.copyfile(file, target)
+
+
+def _remove(target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)

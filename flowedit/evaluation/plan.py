@@ -19,6 +19,7 @@ from flowedit.evaluation.methods import (
     equalise,
     left_out,
     methods,
+    once,
     twins,
     unfit_parts,
 )
@@ -50,6 +51,8 @@ class Comparison:
     """The methods that all brought in and that cannot take the settings, with the reason."""
     lattices: tuple[Lattice, ...] = ()
     """Where a sweep's methods stand beside each other."""
+    repeats: Mapping[str, str] = field(default_factory=dict)
+    """Methods of a sweep that repeat another one, by name, and what users hear of it."""
     told: tuple[str, ...] = ()
     """What users hear of the methods that are left out."""
 
@@ -94,6 +97,7 @@ def comparison(options: EvaluationOptions, flags: Mapping[str, Any], overrides: 
     sweep = swept(options.sweep, flags)
     given = {"composite": False, **flags}
     chosen, lost = methods(options.chosen_modes, options.also, given, overrides, refused, points(sweep))
+    chosen, repeats = once(chosen, sweep)
     names = [*(method.name for method in chosen), *(text.partition("=")[0] for text in options.edits)]
     if not names:
         raise InputError("nothing to evaluate: name modes, or the edits of another method (--edits NAME=DIR)")
@@ -103,7 +107,8 @@ def comparison(options: EvaluationOptions, flags: Mapping[str, Any], overrides: 
         if not Path(place).is_dir():
             raise FileMissingError(f"edits of {name}: {place!r} is not a folder: give that of its edits")
     base = Method("base", compose.compose(flags, overrides), dict(flags), tuple(overrides))
-    return Comparison(tuple(chosen), base, lost=lost, lattices=lattices([method.name for method in chosen], sweep))
+    placed = lattices([method.name for method in chosen], sweep)
+    return Comparison(tuple(chosen), base, lost=lost, lattices=placed, repeats=repeats)
 
 
 def at_budget(options: EvaluationOptions, comparison: Comparison) -> Comparison:
@@ -206,7 +211,8 @@ def plan(
 def apart(planned: Sequence[PlannedEdit], comparison: Comparison) -> tuple[list[PlannedEdit], Comparison]:
     """The planned edits and the comparison without the methods that come to another one's jobs.
 
-    What all brought in and what no sample can be edited by goes, too. `told` has the notices.
+    What all brought in and what no sample can be edited by goes, too. `told` has the notices. In the lattices of a
+    sweep the other one stands in the place of each that goes.
     """
     of = {each.name: [p for p in planned if p.method == each.name] for each in comparison.methods}
     same = twins({name: [p.job.id if p.job else None for p in own] for name, own in of.items()})
@@ -216,7 +222,17 @@ def apart(planned: Sequence[PlannedEdit], comparison: Comparison) -> tuple[list[
     kept = tuple(each for each in comparison.methods if each.name not in same and each.name not in idle)
     return (
         [p for p in planned if p.method not in same and p.method not in idle],
-        replace(comparison, methods=kept, lost=lost, told=(*left_out(same), *cannot(lost))),
+        replace(
+            comparison,
+            methods=kept,
+            lost=lost,
+            lattices=tuple(each.with_names(same) for each in comparison.lattices),
+            told=(
+                *dict.fromkeys(text for name, text in comparison.repeats.items() if name in same),
+                *left_out({name: other for name, other in same.items() if name not in comparison.repeats}),
+                *cannot(lost),
+            ),
+        ),
     )
 
 

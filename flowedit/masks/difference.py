@@ -11,10 +11,10 @@ from flowedit.types import Pair, Side, Velocity
 class DifferenceMap:
     """S = sum over steps of mean over pairs, rows and channels of |u_tgt - u_src|, on the latent grid, (1, 1, F, H, W).
 
-    It hears both velocities through `heard`, or `pair`; two are a pair that follow each other at one time, and all
-    pairs of one time are one step's. Pairs before those of more noise do not count: they looked ahead, as FlowDC's.
-    Where they agree everywhere S is 0. It costs no evaluation. Source: after DiffEdit (Couairon et al. 2023), whose
-    noise estimates are of one time; the sum over the steps of the edit is ours.
+    It hears both velocities through `heard`, or `pair`, or is told by `add`; two are a pair that follow each other at
+    one time, and all pairs of one time are one step's. Pairs before those of more noise do not count: they looked
+    ahead, as FlowDC's. Where they agree everywhere S is 0. It costs no evaluation. Source: after DiffEdit (Couairon et
+    al. 2023), whose noise estimates are of one time; the sum over the steps of the edit is ours.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class DifferenceMap:
             u = velocity(z, t)
             first, self._first = self._first, None
             if first is not None and first[0] != side and first[1] == t:
-                self._add(t, first[2], u)
+                self.add(t, first[2], u)
             else:
                 self._first = side, t, u
             return u
@@ -49,7 +49,7 @@ class DifferenceMap:
         def heard(q: Tensor, p: Tensor, t: float, step: int) -> tuple[Tensor, Tensor]:
             u_src, u_tgt = pair(q, p, t, step)
             self._first = None
-            self._add(t, u_src, u_tgt)
+            self.add(t, u_src, u_tgt)
             return u_src, u_tgt
 
         return heard
@@ -59,7 +59,8 @@ class DifferenceMap:
         new, self._new = self._new, False
         return self._sum if new else None
 
-    def _add(self, t: float, one: Tensor, other: Tensor) -> None:
+    def add(self, t: float, one: Tensor, other: Tensor) -> None:
+        """A pair at time t, (B, C, F, H, W) each."""
         if len(one) != len(other):  # a method may take other draws of each
             one, other = one.mean(0, keepdim=True), other.mean(0, keepdim=True)
         change = (one - other).abs().mean((0, 1), keepdim=True)

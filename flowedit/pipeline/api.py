@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from flowedit.backbones import families
 from flowedit.config.compose import GROUPS, OPTIONS, compose, current
 from flowedit.config.compose import options as names
 from flowedit.config.quality import QualityOptions
@@ -36,7 +37,8 @@ from flowedit.pipeline.outputs import EDIT, GENERATE, check_place
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.record import Session, look
 from flowedit.pipeline.source import array_clip, open_clip, saved_mask
-from flowedit.types import QUIET, Backbone, EditedFrames, EditResult, GeneratedClip, Monitor, Step
+from flowedit.results import EditedFrames, EditResult, GeneratedClip
+from flowedit.types import QUIET, Backbone, Monitor, Step
 
 LOADED = ("backbone", "runtime")
 """Groups that are chosen when an editor is loaded."""
@@ -234,7 +236,7 @@ def edit_frames(
     settings = instruction.complete(settings_of(_without_files(options)), told)
     clip = array_clip(array, fps, settings)
     check(settings, clip)  # before a download
-    check_learned(settings, run.here(settings))
+    check_learned(settings, families.folder(settings.backbone))
     look(cancel)
     backbone = run.load_backbone(settings, told.notice)
     return run.edit_array(settings, backbone, clip, Session(backbone.device, told, callback, cancel, told.notices))
@@ -281,7 +283,7 @@ def generate_settings(
     check_place(settings.out, GENERATE)
     look(cancel)
     told = LoggingMonitor(monitor, log=False)
-    check_learned(settings, run.here(settings), alone=True)
+    check_learned(settings, families.folder(settings.backbone), alone=True)
     backbone = run.load_backbone(settings, told.notice)
     return generate_clip(settings, backbone, Session(backbone.device, monitor, callback, cancel, told.notices))
 
@@ -299,7 +301,7 @@ def edit_settings(
     told = LoggingMonitor(monitor, log=False)
     settings = instruction.complete(settings, told, video=video)
     check(settings, open_clip(settings, video))
-    check_learned(settings, run.here(settings))
+    check_learned(settings, families.folder(settings.backbone))
     look(cancel)  # before minutes of loading
     backbone = run.load_backbone(settings, told.notice)
     session = Session(backbone.device, monitor, callback, cancel, told.notices)

@@ -171,8 +171,8 @@ def check_guidance(made: Brief) -> None:
 
 def check_difference(made: Brief) -> None:
     """Raise InputError for a mask of the velocity difference in a mode that has not both velocities at a step."""
-    if made.difference and not made.editor.difference:
-        able = ", ".join(name for name, editor in EDITORS.items() if editor.difference)
+    if made.difference and made.editor.difference == "none":
+        able = ", ".join(name for name, editor in EDITORS.items() if editor.difference != "none")
         raise InputError(
             f"mask={made.settings.mask.name} needs both velocities in each step, which mode={made.settings.mode.name} "
             f"has not: choose mask=attention or one of the modes {able}"

@@ -9,7 +9,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from flowedit.editors.common import INSIDE
 from flowedit.flow import guidance
 from flowedit.language import words
 from flowedit.masks import attention_mask, grids, shapes
@@ -18,6 +17,7 @@ from flowedit.masks.held import HeldMaps
 from flowedit.networks.control.bound import bound
 from flowedit.pipeline.plan import Brief
 from flowedit.types import (
+    INSIDE,
     AttendingBackbone,
     Backbone,
     BackboneSpec,

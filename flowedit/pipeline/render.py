@@ -132,18 +132,30 @@ def write_edit(
 
 
 def write_row(plan: Plan, backbone: Backbone, edits: Sequence[Edited], folder: Path, session: Session) -> None:
-    """row_0.mp4, row_1.mp4 ... of the latents that an editor kept beside the edit, in their order; mostly none.
-
-    A shot that was stopped has none of them, and then there are no files.
-    """
-    for number in range(min(len(edited.row) for edited in edits)):
-        session.announce(f"decode, write result {number} of the row", len(plan.clip.selection.indices))
-        video, kept = plan.clip.video, [replace(edited, z=edited.row[number]) for edited in edits]
-        path, rate = folder / ROW_FILES[number], plan.clip.selection.fps
-        with Writer(path, plan.clip.size, rate, pixel_aspect=video.pixel_aspect, colour=video.colour) as writer:
-            for part in rendered(plan, backbone, kept, None, session):
+    """row_0.mp4, row_1.mp4 ... of the results of `row_of`, in their order; mostly none."""
+    video, rate = plan.clip.video, plan.clip.selection.fps
+    for name, parts in zip(ROW_FILES, row_of(plan, backbone, edits, session), strict=False):
+        with Writer(
+            folder / name, plan.clip.size, rate, pixel_aspect=video.pixel_aspect, colour=video.colour
+        ) as writer:
+            for part in parts:
                 writer.write(part.edit)
-                session.advance(len(part.places))
+
+
+def row_of(plan: Plan, backbone: Backbone, edits: Sequence[Edited], session: Session) -> Iterator[Iterator[Rendered]]:
+    """What an editor kept beside the edit, each result part by part, to be taken in this order; mostly none.
+
+    A shot that was stopped has none, and then there is none of any.
+    """
+
+    def parts(number: int) -> Iterator[Rendered]:
+        session.announce(f"decode result {number} of the row", len(plan.clip.selection.indices))
+        kept = [replace(edited, z=edited.row[number]) for edited in edits]
+        for part in rendered(plan, backbone, kept, None, session):
+            yield part
+            session.advance(len(part.places))
+
+    yield from map(parts, range(min(len(edited.row) for edited in edits)))
 
 
 def write_clip(

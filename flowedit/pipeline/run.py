@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import astuple, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from flowedit.pipeline.logs.finish import finish, watching
 from flowedit.pipeline.logs.watcher import Watcher
 from flowedit.pipeline.marked import joined, tracks_of
 from flowedit.pipeline.notices.shape import of_cuts, of_margins, of_shots
-from flowedit.pipeline.notices.start import Shape, of_download, of_pass, of_start
+from flowedit.pipeline.notices.start import Shape, of_download, of_interval, of_pass, of_start
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.notices.where import of_region
 from flowedit.pipeline.outputs import EDIT, staging, write_yaml
@@ -46,25 +45,18 @@ from flowedit.pipeline.plan import (
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.record import Edited, Session, describe_run
 from flowedit.pipeline.region import has_region, user_latent
-from flowedit.pipeline.render import blends, rendered, write_edit, write_row
+from flowedit.pipeline.render import blends, rendered, row_of, write_edit, write_row
 from flowedit.pipeline.resume import Journal, forget_others, key_of, key_of_shot, unfinished
 from flowedit.pipeline.source import Clip, Shot, cut_places, loses_margins, open_clip, working_frames, working_mask
 from flowedit.pipeline.steer import encode, steer
-from flowedit.types import Backbone, EditedFrames, EditResult, Evaluations, Frames
+from flowedit.results import EditedFrames, EditResult
+from flowedit.types import Backbone, Evaluations, Frames
 
 ROW = "row-"
 """The start of the names of latents that an editor kept beside its edit."""
 
 CARRIES = 22.0
 """PSNR in dB of a clip after encoding and decoding, below which the user is told."""
-
-
-def here(settings: Settings) -> Path | None:
-    """The folder of a backbone that is no model of the hub."""
-    chosen = settings.backbone
-    if chosen.path is not None:
-        return Path(chosen.path)
-    return None if chosen.packaged is None else Path(str(files("flowedit"))) / chosen.packaged
 
 
 def checkpoint(settings: Settings, fetch: bool = True, say: Callable[[str], None] = lambda text: None) -> Path | None:
@@ -76,7 +68,7 @@ def checkpoint(settings: Settings, fetch: bool = True, say: Callable[[str], None
     """
     chosen, device = settings.backbone, settings.runtime.device
     place = machine.find_device(device)  # before a download
-    if (given := here(settings)) is not None:
+    if (given := families.folder(chosen)) is not None:
         return given
     if chosen.repository is not None:
         found = families.downloaded(chosen.repository)
@@ -164,7 +156,7 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     if mask is not None:
         session.say([*texts, *of_margins(loses_margins(plan.shots[0], mask))])
     session.say([*backbone.spec.notices, *of_region(made)])
-    session.say([*of_pass(made, backbone), *of_unused(made, most)])
+    session.say([*of_interval(made, plan.grid), *of_pass(made, backbone), *of_unused(made, most)])
     return Prepared(plan, mask, tracks)
 
 
@@ -238,12 +230,14 @@ def edit_array(settings: Settings, backbone: Backbone, clip: Clip, session: Sess
         for each in rendered(prepared.plan, backbone, edits, prepared.pixels, session):
             parts.append((each.edit, each.mask))
             session.advance(len(each.places))
+        row = [np.concatenate([each.edit for each in one]) for one in row_of(prepared.plan, backbone, edits, session)]
     masks = [mask for _, mask in parts if mask is not None]
     return EditedFrames(
         frames=np.concatenate([edit for edit, _ in parts]),
         mask=np.concatenate(masks) if len(masks) == len(parts) else None,
         **_latents(edits),
         run=describe_run(prepared.plan, backbone, edits, session),
+        row=tuple(row),
     )
 
 

@@ -10,18 +10,19 @@ import torch
 from torch import Tensor
 
 from flowedit.editors.averaging import average_of
-from flowedit.editors.common import INSIDE
 from flowedit.editors.region import RegionPass
 from flowedit.editors.spec import EditorInputs
 from flowedit.flow import noise, windows
+from flowedit.flow.guidance import holds
 from flowedit.messages import NAN_ADVICE, NumericalError
 from flowedit.networks.control.bound import remembers
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.region import Region, attending, control_of, has_region, region
 from flowedit.pipeline.resume import Journal, Steps
-from flowedit.pipeline.velocities import guide, guided_times, parts_of, unguided, velocities_of
+from flowedit.pipeline.velocities import guide, parts_of, unguided, velocities_of
 from flowedit.types import (
+    INSIDE,
     Backbone,
     Chosen,
     Evaluations,
@@ -105,12 +106,15 @@ def steer(
     before = sent(seen)
     with session.meter.phase("edit"), region(brief, seen, prompts, x_src.shape[3:], own, user) as where:
         velocities["target"] = where.guided(velocities["target"])
-        passes = region_pass(brief, seen, guided, velocities, where, min(x_src.shape[3:]), grid)
+        passes = region_pass(brief, seen, guided, velocities, where, min(x_src.shape[3:]))
         if passes is not None:
             velocities["target"] = passes.target
             where = replace(where, mask=passes.mask, **remembered(where, passes, seen.device))
         pair: Pair | None = None if passes is None else passes.pair
-        if where.difference is not None:
+        differ = None
+        if where.difference is not None and brief.editor.difference == "told":
+            differ = where.difference.add
+        elif where.difference is not None:
             velocities = {side: where.difference.heard(side, each) for side, each in velocities.items()}
             pair = None if pair is None else where.difference.pair(pair)
         control = control_of(brief, prompts, where, grid)
@@ -119,9 +123,9 @@ def steer(
         kept, done = journal or Journal(), lambda: sent(seen) - before
         steps = Steps(kept, session.shot, recalled, where.state, where.restore, done)
         row: dict[int, Tensor] = {}
-        heard = (where.gather, pair, where.maps)
+        heard = (where.gather, pair, where.maps, parts, row, differ)
         with attending(seen, control):
-            z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, *heard, parts, row)
+            z, reports = run_editor(brief, x_src, velocities, grid, where.mask, own, session, steps, *heard)
     results = tuple(row[number] for number in sorted(row))
     return Steered(z, where.final(), where.objects(), steps.evaluations + sent(seen) - before, reports, results)
 
@@ -138,7 +142,6 @@ def region_pass(
     velocities: Mapping[Side, Velocity],
     where: Region,
     side: int,
-    grid: Sequence[float],
 ) -> RegionPass | None:
     """The pass that evaluates the target inside the mask, in a latent whose shorter side has `side` sites.
 
@@ -147,12 +150,12 @@ def region_pass(
     if brief.region is None or where.mask is None or not has_region(backbone):
         return None
     margin, refresh = brief.region
-    able, times = cast(RegionBackbone, backbone), guided_times(brief, grid)
+    able = cast(RegionBackbone, backbone)
     both = able.pair_velocity(guided["source"], guided["target"])
     plain = able.pair_velocity(unguided(guided["source"]), unguided(guided["target"]))
 
     def inside(q: Tensor, p: Tensor, t: float, chosen: Sequence[Chosen]) -> tuple[Tensor, Tensor]:
-        u_src, rows = (both if t in times else plain)(q, p, t, chosen)
+        u_src, rows = (both if holds(brief.interval, t) else plain)(q, p, t, chosen)
         return u_src, where.guided(lambda z, t: rows)(p, t)
 
     return RegionPass(
@@ -191,11 +194,12 @@ def run_editor(
     maps: Callable[[], Mapping[str, Tensor]] = dict,
     parts: Sequence[Velocity] = (),
     row: dict[int, Tensor] | None = None,
+    differ: Callable[[float, Tensor, Tensor], None] | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """The brief's editor on latents (1, C, F, h, w) float32, and what it reports; the clip's own frames at `own`.
 
     `steps` are kept, and those that are kept already are not taken again; `gather` is called after each. `row` takes
-    what the editor keeps beside the edit.
+    what the editor keeps beside the edit; `differ` hears what it tells of both velocities.
     """
     settings, editor = brief.settings, brief.editor
     reports: dict[str, float] = {}
@@ -227,6 +231,7 @@ def run_editor(
         memory=steps.memory,
         parts=tuple(listener.passed_over(each) for each in parts),
         keep=keep,
+        differ=None if differ is None else listener.told(differ),
     )
     try:
         return editor.run(inputs, settings.mode), reports
@@ -290,6 +295,10 @@ class Listener:
     def passed_over(self, velocity: Velocity) -> Velocity:
         """The velocity, which is not evaluated in steps that an earlier run took, and which nobody is shown."""
         return lambda z, t: torch.zeros_like(z) if self._over else velocity(z, t)
+
+    def told(self, differ: Callable[[float, Tensor, Tensor], None]) -> Callable[[float, Tensor, Tensor], None]:
+        """`differ`, which hears nothing of steps that an earlier run took."""
+        return lambda t, u_src, u_tgt: None if self._over else differ(t, u_src, u_tgt)
 
     def _paired(self, pair: Pair) -> Pair:
         def paired(q: Tensor, p: Tensor, t: float, step: int) -> tuple[Tensor, Tensor]:

@@ -82,7 +82,12 @@ def test_a_clip_lies_on_a_model_as_an_edit_lays_it(name, tmp_path, clip_file):
     assert (laid.geometry, laid.windows) == (shot.geometry, shot.windows)
     told = {key: value for key, value in vars(model.spec).items() if key not in ("notices", "shift")}
     assert told == {key: value for key, value in vars(opened.spec).items() if key in told}
-    assert len(laid.windows) * examine.edit_of(model.settings).cost == made.evaluations
+    times = opened.knots.tolist(), opened.spec.shift, opened.spec.strength_shift
+    for place in (None, str(opened.checkpoint.path)):  # not here yet, and a folder
+        knots, *shifts = families.times_of(replace(model.settings.backbone, path=place))
+        assert (knots.tolist(), *shifts) == times
+    edit = examine.edit_of(model.settings)
+    assert len(laid.windows) * edit.cost(plan.foreseen(edit)) == made.evaluations
 
 
 def test_a_clip_on_one_model(doctor, clip_file):
@@ -165,6 +170,41 @@ def test_an_edit_without_words_is_reckoned_with_one_object(doctor):
     words = ("source=a fox", "target=a panda", "source_words=fox", "target_words=panda")
     assert edit() == edit(*words) > edit("--mask", "none")
     assert edit("mode.region=true") == edit(*words, "mode.region=true")
+
+
+@pytest.mark.parametrize(
+    "options", [{"mode": "rf_solver_edit"}, {"mode": "adaedit", "window": 9}, {"attention": "structure", "window": 9}]
+)
+def test_what_attention_keeps_on_the_host_is_what_an_edit_reckons(doctor, monkeypatch, backbone_2b, clip_file, options):
+    """What `check_waiting` compares with the memory that is free, by the opened checkpoint and the plan of the edit."""
+    from flowedit.backbones import families, memory
+    from flowedit.pipeline.source import open_clip
+
+    whole = {"backbone": str(backbone_2b), "size": "64x64", "runtime.device": "cpu", **options}
+    words = {"source_words": "object", "target_words": "object", "source": "an object", "target": "an object"}
+    opened, settings = families.load(backbone_2b, device="cpu"), compose.compose({**whole, "clip": str(clip_file)})
+    made = plan.brief(replace(settings, **words))
+    laid = plan.make_plan(made, opened, open_clip(settings), ())
+    (shot,), (channels, _, *sides) = laid.shots, laid.geometry.latent
+    latent = channels, max(end - start for start, end in shot.windows), *sides
+    load = plan.load_of(made, latent, len(shot.windows))
+    needed = presets.host_need(memory.of_backbone(opened), load, settings.runtime, True)
+    args = (clip_file, *(f"{key}={value}" for key, value in options.items()), "size=64x64", "--backbone", backbone_2b)
+    found = json.loads(doctor(*args, "runtime.device=cpu", "--json"))["backbones"][Path(backbone_2b).name]
+    assert found["windows"] == len(shot.windows)
+    assert found["attention_host_gib"] == pytest.approx(needed, rel=1e-9)
+    assert needed > 0
+    monkeypatch.setattr(here.memory, "of_host", lambda: (needed / 2, 1.0))
+    assert "will be refused" in " ".join(doctor(*args, "runtime.device=cpu").split())
+
+
+def test_an_edit_that_keeps_no_attention_on_the_host_says_nothing_of_it(doctor, clip_file):
+    for args in ((), ("--attention", "structure"), ("--attention", "anchor")):
+        out = doctor(clip_file, "--backbone", "cogvideox-2b", "--memory", "24", *args)
+        assert "attention" not in out
+    out = " ".join(doctor(clip_file, "--mode", "rf_solver_edit", "--memory", "24").split())
+    assert out.count("of the source's attention in the host's memory") == 1 + len(RELEASES)
+    assert "refused" not in out  # it is another machine that is asked for
 
 
 def test_a_chosen_runtime_is_the_only_one(doctor):

@@ -3,14 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from presets import ATTENTION, FULL, NUMBERS, at
+from presets import ATTENTION, FULL, NUMBERS, at, carries
 
 from flowedit.config import compose
 from flowedit.editors.spec import EDITORS
 from flowedit.evaluation.methods import methods
 from flowedit.evaluation.options import EvaluationOptions, evaluation
-from flowedit.pipeline.notices.unused import of_unused
-from flowedit.pipeline.plan import brief, network_evaluations
 
 
 def test_every_file_of_modes_is_an_editor_s_or_a_preset_that_says_its_own_name():
@@ -29,20 +27,8 @@ def test_compare_still_takes_the_three_modes():
 
 
 @pytest.mark.parametrize("preset", NUMBERS | ATTENTION)
-def test_a_preset_carries_the_published_numbers(preset):
-    cost, numbers = (NUMBERS | ATTENTION)[preset]
-    settings = compose.compose({"mode": preset, **FULL})
-    assert {key: at(settings, key) for key in numbers} == numbers
-    assert (settings.mode.name, settings.mode.preset) == (numbers.get("mode.name", "inversion_free"), preset)
-    assert network_evaluations(settings) == cost
-    assert of_unused(brief(settings)) == []
-
-
-@pytest.mark.parametrize("preset", NUMBERS | ATTENTION)
-def test_a_preset_keeps_its_numbers_on_wan(preset):
-    on = [compose.compose({"mode": preset, **FULL, "backbone": name}) for name in ("cogvideox-2b", "wan2.1-t2v-1.3b")]
-    assert on[0].backbone != on[1].backbone
-    assert replace(on[1], backbone=on[0].backbone) == on[0]
+def test_a_preset_carries_the_published_numbers_on_every_backbone(preset):
+    carries(preset, *(NUMBERS | ATTENTION)[preset])
 
 
 @pytest.mark.parametrize("preset", NUMBERS)

@@ -53,6 +53,31 @@ def test_cells(value, best, text):
     assert latex.cell(value, 2, best) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("a_b % & # $ {x}", r"a\_b \% \& \# \$ \{x\}"),
+        ("a^b~c\\d", r"a\textasciicircum{}b\textasciitilde{}c\textbackslash{}d"),
+        ("<a>|b", "$<$a$>$$|$b"),  # which are other signs in the encoding that LaTeX begins with
+        ("--x ''y'' ,,z", "-{}-x '{}'y'{}' ,{},z"),  # two of a kind would become one sign
+        ('?`!` "q"', r"?\`{}!\`{} ''q''"),
+        ("äÉçñ Œuvre Łódź ß", r"\"{a}\'{E}\c{c}\~{n} \OE{}uvre \L{}\'{o}d\'{z} \ss{}"),
+        ("a\tb\n\nc\u00a0d", "a b c d"),  # an empty line would end a cell
+        ("漢\x07ŋ«", "????"),
+    ],
+)
+def test_any_text_is_printed_as_it_is_whatever_the_encodings(text, printed):
+    """All that stands here was compiled by pdfTeX, with its first encoding of fonts and with T1."""
+    assert latex.escaped(text) == printed
+    assert printed.isascii()
+
+
+@pytest.mark.parametrize("name", ["[opt]", "*star"])
+def test_a_line_that_begins_with_a_bracket_or_a_star_is_no_part_of_the_rule_above_it(name):
+    values = [Row("clip0", "edit", "a", method, "psnr", 20.0) for method in ("a", name)]
+    assert f"{{}}{name} & " in latex.tables(values, ["a", name])
+
+
 def test_every_heading_of_a_metric_is_ascii_in_latex():
     from flowedit.metrics.catalogue import METRICS
 

@@ -1,5 +1,6 @@
 """The published numbers of the presets, and an edit of latents by one."""
 
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from edits import edited
 from fields import ToyBackbone
 
 from flowedit.config import compose
+from flowedit.pipeline.notices.unused import of_unused
+from flowedit.pipeline.plan import brief, network_evaluations
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -134,6 +137,18 @@ ATTENTION = {  # what they do to the network is seen in tests/pipeline/test_atte
 
 def at(settings, key):
     return reduce(getattr, key.split("."), settings)
+
+
+def carries(preset, cost, numbers):
+    """Assert that a preset costs so much on a full-size backbone, has these numbers, and sets nothing in vain."""
+    settings = compose.compose({"mode": preset, **FULL})
+    assert {key: at(settings, key) for key in numbers} == numbers
+    assert (settings.mode.name, settings.mode.preset) == (numbers.get("mode.name", "inversion_free"), preset)
+    assert network_evaluations(settings) == cost
+    assert of_unused(brief(settings)) == []
+    on_wan = compose.compose({"mode": preset, **FULL, "backbone": "wan2.1-t2v-1.3b"})
+    assert on_wan.backbone != settings.backbone
+    assert replace(on_wan, backbone=settings.backbone) == settings
 
 
 def edit(options, mask=None):

@@ -11,7 +11,12 @@ SHAPE = (1, 3, 3, 6, 5)
 X = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 GRID = (0.95, 0.8, 0.6, 0.35, 0.15, 0.0)
 NOISE = noises(SHAPE, 5)
-STRAIGHT = ("splitflow", "flowdc", "dynaedit", "dvrf", "sam_flow", "streamgve", "flowopt")
+STRAIGHT = tuple(
+    name
+    for name, each in EDITORS.items()
+    if each.run.__module__.startswith("flowedit.editors.straight.") and name != "inversion_free"
+)
+"""All but `inversion_free`, which has tests of its own; one that is added is among them by itself."""
 MASK = torch.rand((1, 1, *SHAPE[2:]), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 MASK[..., 0] = 0.0
 MASK[..., 1] = 1.0

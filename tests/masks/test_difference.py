@@ -158,7 +158,7 @@ def test_several_objects_share_it_by_their_own_attention():
     assert made.objects.sum(0).max() <= 1 + 1e-5
 
 
-@pytest.mark.parametrize("mode", [name for name, spec in EDITORS.items() if spec.difference])
+@pytest.mark.parametrize("mode", [name for name, spec in EDITORS.items() if spec.difference != "none"])
 def test_every_mode_that_says_so_has_it(mode):
     made = edit(mode=mode, strength=1.0, quality="best")
     hard = made.mask >= 0.999
@@ -169,8 +169,31 @@ def test_every_mode_that_says_so_has_it(mode):
     assert torch.isfinite(made.z).all()
 
 
+@pytest.mark.parametrize("solver", ["euler", "midpoint", "uni_inv"])
+def test_an_inversion_tells_the_velocities_of_its_way_up_and_down(solver):
+    """S = sum over the steps of |mean velocity down - mean velocity up|, of each interval, and no other pair."""
+    made, states, maps = brief(compose.compose(BASE | {"mode": "inversion", "mode.solver": solver})), [], []
+    steered(made.settings, LocalBackbone(), X, callback=lambda s: states.append(s.z) or maps.append(s.maps))
+    grid, total = tuple(make_grid(made.settings, LocalBackbone())), made.steps
+    up = [X, *states[:total]][::-1]
+    alone = []
+    velocities = bind(made, LocalBackbone(), grid)[1]
+    run_editor(
+        made, X, velocities, grid, None, slice(None), Session(torch.device("cpu")),
+        differ=lambda t, u, v: alone.append((t, u, v)),
+    )  # fmt: skip
+    assert [t for t, _, _ in alone] == list(grid[:-1])
+    for i, (_, u, _) in enumerate(alone):
+        assert torch.allclose(u, (up[i + 1] - up[i]) / (grid[i + 1] - grid[i]), atol=1e-5)
+    assert not maps[total - 1]
+    first = (alone[0][2] - alone[0][1]).abs().mean(1)
+    assert torch.allclose(maps[total]["difference"].flatten(), first.flatten(), rtol=1e-4)
+    if solver == "euler":
+        assert torch.allclose(alone[0][2], velocities["target"](up[0], grid[0]), atol=1e-4)
+
+
 def test_modes_without_both_velocities_at_a_step_are_refused_by_name():
-    for mode in ("random_noise", "inversion", "rf_inversion", "steerflow", "dnaedit", "splitflow"):
+    for mode in ("random_noise", "rf_inversion", "steerflow", "dnaedit", "splitflow"):
         with pytest.raises(InputError, match=rf"mode={mode} has not: .*inversion_free"):
             check_difference(brief(compose.compose(BASE | {"mode": mode})))
     made = brief(compose.compose(BASE | {"mode.target_only_steps": 4}))

@@ -169,7 +169,7 @@ def test_a_logger_hears_every_step_the_sheet_and_the_costs(editor, clip_file, tm
     assert changes[-1] == pytest.approx(float(last), rel=1e-5)
     assert set(logger.pictures) == {"shot-001.png"}
     assert logger.summary["network_evaluations"] == done.run["network_evaluations"]
-    assert logger.name == "clip"
+    assert logger.name == "clip inversion_free"
     assert (done.folder / "edit_logs" / "log").exists()
     again = editor.edit(clip_file, out=tmp_path / "o")  # an earlier run's folders go
     assert not (again.folder / "edit_logs").exists()

@@ -123,6 +123,10 @@ KINDS = {
     "attention": ({**WORDS, "attention": "structure", "attention.word_weight": 2.0}, [1]),
     "no mask": ({}, [0]),
     "difference": ({"mask": "difference", "mask.threshold": "quantile"}, [0, 1]),
+    "difference told": (
+        {"mode": "inversion", "mask": "difference", "mask.threshold": "quantile", "mode.solver": "uni_inv"},
+        [1, 2, 3, 4],
+    ),
     "both, in a region": ({**WORDS, **REGION, "mask": "both"}, [1]),
 }
 
@@ -142,7 +146,9 @@ def test_an_edit_that_was_killed_between_steps_goes_on_to_the_same_bytes(editor,
             clip_file, out=out, monitor=ear, callback=lambda step, seen=seen: seen.append(step.index), **options
         )
         assert any("goes on where it stopped" in text for text in ear.notices)
-        passes = {"inversion": 3, "heun": 2, "fireflow": 2, "windows": 2, "flowopt": 3}.get(kind, 1)
+        passes = {"inversion": 3, "heun": 2, "fireflow": 2, "windows": 2, "flowopt": 3, "difference told": 2}.get(
+            kind, 1
+        )
         assert seen == list(range(at + 1, passes * options.get("steps", 3)))
         assert bytes_of(done.folder) == bytes_of(whole.folder)
         assert torch.equal(done.latents, whole.latents)

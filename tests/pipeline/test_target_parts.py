@@ -193,6 +193,21 @@ def test_a_row_of_results_is_written_beside_the_edit_and_goes_with_it(backbone_2
     assert (again.latents == made.latents).all()
 
 
+def test_frames_in_memory_have_their_row_of_results(backbone_2b):
+    frames = np.random.default_rng(0).integers(0, 256, (5, 32, 48, 3), np.uint8)
+    asked = {"mode": "flowopt", "source": "a fox", "target": "a panda", "composite": False, **FAST}
+    editor = flowedit.load(backbone=backbone_2b, **asked)
+    made = editor.edit_frames(frames, **{"mode.iterations": 2, "mode.step_size": 0.5})
+    assert [each.shape for each in made.row] == [frames.shape] * 3
+    assert all(each.dtype == np.uint8 for each in made.row)
+    assert (made.row[2] == made.frames).all()
+    assert (made.row[0] != made.row[1]).any()
+    alone = editor.edit_frames(frames, **{"mode.iterations": 0, "mode.step_size": 0.5})
+    assert (alone.frames == made.row[0]).all()  # the free end is the edit of no iteration
+    assert editor.edit_frames(frames, **{"mode.iterations": 2, "mode.row": False}).row == ()
+    assert editor.edit_frames(frames, mode="random_noise").row == ()
+
+
 def test_a_method_whose_clips_may_bring_parts_is_not_said_to_lack_them():
     (split,), _ = methods([], ["mode=splitflow mode.merge=average"])
     assert split.notices == []

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from flowedit.declare import option
-from flowedit.editors.common import INSIDE, mask_at
-from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is
+from flowedit.editors.common import mask_at
+from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is, both_sides
 from flowedit.flow.rectify import interpolate
 from flowedit.flow.solvers import Watch, heard
 from flowedit.masks.shapes import grow
 from flowedit.tensors import Tensor, torch
-from flowedit.types import Step
+from flowedit.types import INSIDE, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def sam_flow(inputs: EditorInputs, options: SAMFlowOptions) -> Tensor:
 
 
 def _cost(options: SAMFlowOptions, counts: Counts) -> int:
-    return counts.steps * counts.draws * (counts.source + counts.target)
+    return counts.draws * both_sides(options, counts)
 
 
 EDITORS.add(
@@ -80,7 +80,7 @@ EDITORS.add(
         cost=_cost,
         clean=as_it_is,
         recalls=lambda options, steps: (),
-        difference=True,
+        difference="heard",
         needs_mask=True,
     ),
 )

@@ -64,6 +64,6 @@ EDITORS.add(
         cost=both_sides,
         clean=as_it_is,
         recalls=lambda options, steps: (),
-        difference=True,
+        difference="heard",
     ),
 )

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from itertools import pairwise
 
-from flowedit.editors.common import INSIDE, mask_at
+from flowedit.editors.common import mask_at
 from flowedit.editors.spec import EditorInputs
 from flowedit.flow.solvers import Watch, heard
 from flowedit.tensors import Tensor, torch
-from flowedit.types import Step
+from flowedit.types import INSIDE, Step
 
 Flows = Callable[[int, float, Tensor], Tensor]
 """V = flow(i, t, z): the flows of step i at time t from the states z, (K, C, F, H, W) to the same or fewer rows."""

@@ -7,8 +7,8 @@ from typing import Literal
 from flowedit.declare import option
 from flowedit.editors.common import counted
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
-from flowedit.editors.through_noise.ways import beside, recalls, rises, up
-from flowedit.flow.solvers import SOLVERS, Memory, Solver, euler, evaluations, solve, way_down
+from flowedit.editors.through_noise.ways import beside, recalls, rises, telling, up
+from flowedit.flow.solvers import SOLVERS, Memory, Solver, euler, solve, times, way_down
 from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Noise, Stop, Velocity
 
@@ -25,6 +25,7 @@ def inversion(
     mask: Mask = None,
     preserve: bool = False,
     reconstruction: Callable[[float], None] | None = None,
+    differ: Callable[[float, Tensor, Tensor], None] | None = None,
     callback: Callback = None,
     memory: Memory | None = None,
 ) -> Tensor:
@@ -34,6 +35,7 @@ def inversion(
     unless `down` is given; `memory` is where they remember. Outside the mask the way down follows the stored way up;
     `preserve` counts sites with M < 0.5 as outside.
     `reconstruction` asks for one more way down, under u_src, and receives its root mean square error in the latent.
+    `differ(t, u, v)` hears the mean velocities of the way up and of the way down in each interval.
     `noise` is not used: the path is deterministic; it stands here so that all editors are called alike.
     A grid of one time returns the source. Raises FloatingPointError on NaN or Inf.
     """
@@ -41,7 +43,8 @@ def inversion(
     total = steps * (2 if reconstruction is None else 3)
     top, path = up(source, x_src, grid, method, callback, total, memory)
     outside = beside(path, mask, preserve, grid)
-    z = solve(target, top, grid, down, outside, counted(callback, steps, total), memory)
+    told = telling(down, path, grid, differ)
+    z = solve(target, top, grid, told, outside, counted(callback, steps, total), memory)
     if reconstruction is not None:
         try:
             again = solve(source, top, grid, down, None, counted(callback, 2 * steps, total), memory)
@@ -77,15 +80,16 @@ def _run(inputs: EditorInputs, options: InversionOptions) -> Tensor:
         mask=inputs.mask,
         preserve=inputs.preserve,
         reconstruction=report if options.reconstruction else None,
+        differ=inputs.differ,
         callback=inputs.callback,
         memory=inputs.memory,
     )
 
 
 def _cost(options: InversionOptions, counts: Counts) -> int:
-    up = evaluations(options.solver, counts.steps, down=False)
-    down = evaluations(way_down(options.solver), counts.steps, down=True)
-    return up * counts.source + down * counts.target + (down * counts.source if options.reconstruction else 0)
+    down = times(way_down(options.solver), counts.grid)
+    rows = counts.source(times(options.solver, counts.rising)) + counts.target(down)
+    return rows + (counts.source(down) if options.reconstruction else 0)
 
 
 EDITORS.add(
@@ -99,5 +103,6 @@ EDITORS.add(
         passes=lambda options: 3 if options.reconstruction else 2,
         recalls=recalls,
         rises=rises,
+        difference="told",
     ),
 )

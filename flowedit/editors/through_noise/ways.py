@@ -1,6 +1,6 @@
 """The way up to noise, kept state by state, and how a way down follows it outside a mask."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flowedit.editors.common import blend, counted, mask_at, on_host
@@ -57,3 +57,25 @@ def beside(path: Sequence[Tensor], mask: Mask, preserve: bool, grid: Sequence[fl
         return z if m is None else blend(z, at(path, step + 1, z), m, grid, step)
 
     return keep_outside
+
+
+def telling(
+    solver: Solver,
+    path: Sequence[Tensor],
+    grid: Sequence[float],
+    differ: Callable[[float, Tensor, Tensor], None] | None,
+) -> Solver:
+    """The solver of a way down, which tells `differ` of each step's mean velocity and that of the way up beside it.
+
+    (P' - P) / h and (z' - z) / h in the interval from t to t' = t + h, P and P' the path's states: they cost nothing.
+    """
+    if differ is None:
+        return solver
+
+    def step(velocity: Velocity, z: Tensor, t: float, t_next: float, memory: Memory) -> Tensor:
+        i, h = grid.index(t), t_next - t
+        reached = solver(velocity, z, t, t_next, memory)
+        differ(t, (at(path, i + 1, z) - at(path, i, z)) / h, (reached - z) / h)
+        return reached
+
+    return step

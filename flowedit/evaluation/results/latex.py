@@ -1,7 +1,8 @@
 """Results as LaTeX: one table each for all edits and for each kind, with booktabs, the best in bold, and intervals."""
 
-import re
+import unicodedata
 from collections.abc import Sequence
+from itertools import pairwise
 
 from flowedit.evaluation.results.intervals import Interval
 from flowedit.evaluation.results.rows import JOB, Row
@@ -16,25 +17,70 @@ HEAD = """\
 
 PLAIN = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 PLAIN |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
+PLAIN |= {"<": "$<$", ">": "$>$", "|": "$|$"}  # in LaTeX's first encoding of fonts other signs stand there
+PLAIN |= {"`": r"\`{}", '"': "''"}
+PAIRS = "-',"
+"""Signs two of which LaTeX makes one."""
 SIGNS = {
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
+    "→": r"$\to$",
     "×": r"$\times$",
     "±": r"$\pm$",
     "−": "$-$",
+    "·": r"$\cdot$",
+    "÷": r"$\div$",
     "∪": r"$\cup$",
     "∩": r"$\cap$",
     "∞": r"$\infty$",
     "–": "--",
+    "—": "---",
+    "…": r"\dots{}",
     "²": "$^2$",
     "³": "$^3$",
+    "°": r"$^\circ$",
+    "µ": r"$\mu$",
+    "‘": "`{}",
+    "’": "'{}",
+    "“": "``",
+    "”": "''",
+    "§": r"\S{}",
+    "©": r"\copyright{}",
+    "ß": r"\ss{}",
+    "æ": r"\ae{}",
+    "Æ": r"\AE{}",
+    "ø": r"\o{}",
+    "Ø": r"\O{}",
+    "œ": r"\oe{}",
+    "Œ": r"\OE{}",
+    "ł": r"\l{}",
+    "Ł": r"\L{}",
+    "ı": r"\i{}",
 }
+ACCENTS = dict(
+    zip("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327", "`'^~=u.\"rHvc", strict=True)
+)
 
 
 def escaped(text: str) -> str:
-    """Any text as LaTeX prints it; a sign that plain LaTeX may lack becomes a question mark."""
-    made = "".join(PLAIN.get(sign) or SIGNS.get(sign) or sign for sign in text)
-    return re.sub(r"[^\x20-\x7e\u00a0-\u017f]", "?", made)
+    """Any text as LaTeX prints it, whatever its encodings; a sign that it may lack becomes a question mark."""
+    made = ""
+    for before, sign in pairwise(" " + " ".join(text.split())):
+        made += "{}" * (sign == before and sign in PAIRS) + _sign(sign)
+    return made
+
+
+def _sign(sign: str) -> str:
+    known = PLAIN.get(sign) or SIGNS.get(sign)
+    if known or (sign.isascii() and sign.isprintable()):
+        return known or sign
+    base, accent = unicodedata.normalize("NFD", sign)[:1], unicodedata.normalize("NFD", sign)[1:]
+    return f"\\{ACCENTS[accent]}{{{base}}}" if base.isascii() and base.isalpha() and accent in ACCENTS else "?"
+
+
+def _first(text: str) -> str:
+    r"""A line's first cell: after \\ and \midrule a bracket or a star would be taken for a part of these."""
+    return f"{{}}{text}" if text[:1] in ("[", "*") else text
 
 
 def tables(rows: Sequence[Row], methods: Sequence[str], by_kind: bool = False) -> str:
@@ -56,7 +102,7 @@ def table(summary: Summary) -> str:
             r"\begin{table*}",
             r"\centering",
             f"\\caption{{{escaped(summary.kind or 'all')}, {escaped(count_line(summary))}}}",
-            r"\resizebox{\linewidth}{!}{%",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",  # narrower ones stay as they are
             f"\\begin{{tabular}}{{l{'r' * len(summary.metrics)}}}",
             r"\toprule",
             " & ".join(map(escaped, heads)) + r" \\",
@@ -71,7 +117,7 @@ def table(summary: Summary) -> str:
 
 
 def _line(summary: Summary, method: str) -> str:
-    name = escaped(method)
+    name = _first(escaped(method))
     entries = [_entry(summary, method, metric) for metric in summary.metrics]
     return " & ".join([f"\\textit{{{name}}}" if method in REFERENCES else name, *entries]) + r" \\"
 

@@ -18,10 +18,7 @@ from flowedit.messages import InputError
 from flowedit.networks.control.bend import Bend, bent_attention
 from flowedit.networks.control.kept import Held, Seen
 from flowedit.networks.recorder import native, plain_inputs
-from flowedit.types import Conditioning, Control, Share
-
-INSIDE = 0.5
-"""From which value of a mask a token with such a site is inside."""
+from flowedit.types import INSIDE, Conditioning, Control, Share
 
 FORESEEN = 10
 """Steps over which the foreseen clip's variance is taken (KV-Lock, arXiv 2603.09657)."""

@@ -31,8 +31,10 @@ def finish(
     numbers = watcher.numbers()
     shots = [(each.x_src, each.z, each.shot.geometry.source_frames) for each in edits]
     pictures = watcher.sheets(backbone, shots)
+    mode = plan.settings.mode
+    title = f"{plan.clip.video.path.stem} {mode.preset or mode.name}"
     for name in loggers(plan.settings):
-        log(name, folder / LOGS, plan.clip.video.path.stem, run, numbers, pictures, facts_of(run))
+        log(name, folder / LOGS, title, run, numbers, pictures, facts_of(run))
     watcher.tidy()
     if not saves(plan.settings):
         shutil.rmtree(watcher.folder, ignore_errors=True)

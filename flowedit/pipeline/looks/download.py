@@ -7,7 +7,6 @@ from pathlib import Path
 
 from flowedit.backbones import families
 from flowedit.messages import InputError
-from flowedit.pipeline import run
 from flowedit.pipeline.api import LoggingMonitor, settings_of
 from flowedit.pipeline.keywords import Place
 from flowedit.pipeline.record import look
@@ -24,7 +23,7 @@ def download(backbone: Place, *, monitor: Monitor | None = None, cancel: threadi
     """
     settings, told = settings_of({"backbone": backbone}), LoggingMonitor(monitor)
     look(cancel)
-    if (here := run.here(settings)) is not None:
+    if (here := families.folder(settings.backbone)) is not None:
         return here
     chosen = settings.backbone
     if chosen.repository is None:

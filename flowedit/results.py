@@ -1,0 +1,87 @@
+"""What an edit gives back to who called it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+def _notices(self: EditResult | EditedFrames | GeneratedClip) -> tuple[str, ...]:
+    """What was said about it, a line each."""
+    return tuple(self.run["notices"])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EditResult:
+    """What one edit left: its folder and files, the final and the encoded source latents, and run.yaml as a dict.
+
+    `mask` is drawn over the clip, `mask_plain` is white on black and serves as a user mask; both are None without one.
+    `latent_mask` (1, 1, F, h, w) is the soft mask of the sites that at least half of the steps held, or None. The
+    tensors are on the host. Those of a clip of several shots follow each other along the frames, each as encode gives
+    it, so that run["shots"], with the `latent_frames` of each, parts them again: a latent frame holds none of two
+    shots.
+    """
+
+    folder: Path
+    video: Path
+    compare: Path
+    mask: Path | None
+    mask_plain: Path | None
+    latents: Tensor
+    source_latents: Tensor
+    latent_mask: Tensor | None
+    run: dict[str, Any]
+
+    notices = property(_notices)
+
+    def __repr__(self) -> str:
+        return f"EditResult({str(self.video)!r}, {_summary(self.run)})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EditedFrames:
+    """What an edit of frames in memory gives: frames uint8 (F, H, W, 3) at the size of those given, and its latents.
+
+    `mask` (F, H, W) float32 in [0, 1] is where the edit may happen, or None. `row` are the results that the editor kept
+    beside the edit, each as `frames`: of mode=flowopt from free to faithful, the last of them the edit. The rest is as
+    in `EditResult`.
+    """
+
+    frames: np.ndarray
+    mask: np.ndarray | None
+    latents: Tensor
+    source_latents: Tensor
+    latent_mask: Tensor | None
+    run: dict[str, Any]
+    row: tuple[np.ndarray, ...] = ()
+
+    notices = property(_notices)
+
+    def __repr__(self) -> str:
+        frames, height, width = self.frames.shape[:3]
+        return f"EditedFrames({frames} frames of {width}x{height}, {_summary(self.run)})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GeneratedClip:
+    """What generation from a prompt left: its folder and file, and run.yaml as a dict."""
+
+    folder: Path
+    video: Path
+    run: dict[str, Any]
+
+    notices = property(_notices)
+
+    def __repr__(self) -> str:
+        return f"GeneratedClip({str(self.video)!r}, {_summary(self.run)})"
+
+
+def _summary(run: Mapping[str, Any]) -> str:
+    said = len(run["notices"])
+    return f"{run['network_evaluations']} network evaluations, {said} notice{'' if said == 1 else 's'}"

@@ -238,18 +238,18 @@ def fetched(
     cancel: threading.Event | None = None,
 ) -> Path:
     """The same, told of in bytes and stopped by `cancel`; what was stopped goes on where it was. See `fetch.fetch`."""
-    if (folder := downloaded(repository)) is not None:
-        return folder
+    if (place := downloaded(repository)) is not None:
+        return place
     name, advice = f"{repository} ({size}) from the model hub", "try again: it goes on where it was"
     try:
-        folder = fetch.fetch(repository, FILES, begin, advance, cancel)
+        place = fetch.fetch(repository, FILES, begin, advance, cancel)
     except Cancelled:
         raise
     except OSError as error:
         raise hub.unreachable(name, advice, error) from error
-    if lost := layout.lacking(folder):
-        raise DownloadError(f"cannot get {name}: {str(folder)!r} still lacks {lost[0]}; {advice}")
-    return folder
+    if lost := layout.lacking(place):
+        raise DownloadError(f"cannot get {name}: {str(place)!r} still lacks {lost[0]}; {advice}")
+    return place
 
 
 def downloaded(repository: str) -> Path | None:

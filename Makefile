@@ -1,12 +1,15 @@
-# Two commands do everything on a machine with Python, make and git: `make edit` and `make test`.
+# Two commands do everything on a machine with Python, make and git: `make edit` and `make test`; `make app` opens the studio.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: edit test fuzz format clean
+.PHONY: edit app test fuzz format clean
 
 edit: $(VENV)/.installed
 	$(BIN)/flowedit edit examples/fox.yaml
+
+app: $(VENV)/.studio
+	$(BIN)/flowedit app
 
 test: $(VENV)/.tested
 	$(BIN)/ruff check .
@@ -31,6 +34,10 @@ $(BIN)/python:
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
+
+$(VENV)/.studio: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[app]"
+	@touch $@ $(VENV)/.installed
 
 $(VENV)/.tested: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from flowedit.config.schema import Settings
     from flowedit.evaluation.api import compare, evaluate
     from flowedit.evaluation.files import Results
-    from flowedit.pipeline.api import Editor, edit, edit_frames, generate, load
+    from flowedit.language.rewrite import Prompts, read_instruction
+    from flowedit.language.words import content_words
+    from flowedit.pipeline.api import Editor, edit, edit_frames, generate, load, look_at_mask
+    from flowedit.pipeline.looks.download import download
+    from flowedit.pipeline.looks.mask_look import MaskLook
+    from flowedit.pipeline.looks.paint import Painting, paint
+    from flowedit.pipeline.looks.preview import preview
+    from flowedit.pipeline.looks.settings_file import settings_from
     from flowedit.results import EditedFrames, EditResult, GeneratedClip
     from flowedit.types import Step
 
@@ -34,25 +41,42 @@ __all__ = [
     "FileError",
     "GeneratedClip",
     "InputError",
+    "MaskLook",
     "NumericalError",
     "OutOfMemoryError",
+    "Painting",
+    "Prompts",
     "Results",
     "Settings",
     "Step",
     "__version__",
     "compare",
+    "content_words",
+    "download",
     "edit",
     "edit_frames",
     "evaluate",
     "generate",
     "load",
+    "look_at_mask",
+    "paint",
+    "preview",
+    "read_instruction",
+    "settings_from",
 ]
 
 _HOMES = {
-    **dict.fromkeys(("edit", "edit_frames", "generate", "load", "Editor"), "pipeline.api"),
+    **dict.fromkeys(("edit", "edit_frames", "generate", "load", "look_at_mask", "Editor"), "pipeline.api"),
     **dict.fromkeys(("compare", "evaluate"), "evaluation.api"),
     **dict.fromkeys(("EditResult", "EditedFrames", "GeneratedClip"), "results"),
     "Step": "types",
+    "MaskLook": "pipeline.looks.mask_look",
+    **dict.fromkeys(("Painting", "paint"), "pipeline.looks.paint"),
+    **dict.fromkeys(("Prompts", "read_instruction"), "language.rewrite"),
+    "download": "pipeline.looks.download",
+    "content_words": "language.words",
+    "preview": "pipeline.looks.preview",
+    "settings_from": "pipeline.looks.settings_file",
     "Results": "evaluation.files",
     "Settings": "config.schema",
 }

@@ -60,6 +60,8 @@ class Step:
     """Maps (rows, K, F, H, W) of K objects that the mask was made from: attention's by side, and `difference`."""
     shot: int = 1
     """The number of the shot that is edited, from 1."""
+    clean: Callable[[], Tensor] | None = None
+    """Gives the clean latent (1, C, F, H, W) that the state foresees; None in a step that an editor tells of."""
 
 
 Callback: TypeAlias = "Callable[[Step], Tensor | None] | None"
@@ -309,10 +311,7 @@ class AttendingBackbone(Backbone, Protocol):
 
 
 class Monitor(Protocol):
-    """Where a job tells its phases, its progress and its notices; nothing in the maths knows of it.
-
-    It may have `start(text)` too, which hears once, in one line, what is about to run.
-    """
+    """Where a job tells phases, progress and notices; it may have `start(text)` too, which hears once what will run."""
 
     def phase(self, name: str, total: int) -> None: ...
     def advance(self, count: int = 1) -> None: ...

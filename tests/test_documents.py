@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("edit", "generate", "compare", "evaluate", "bench", "list", "doctor")
-RENAMED = {"guidance", "guidance.weight", "video"}
+COMMANDS = ("edit", "generate", "compare", "evaluate", "bench", "list", "doctor", "app", "serve")
+RENAMED = {"guidance", "guidance.weight", "mode.guidance_interval", "video"}
 """Old names of keys that the documents mention beside the new ones."""
 
 

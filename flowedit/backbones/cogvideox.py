@@ -1,6 +1,6 @@
 """CogVideoX (Yang et al. 2024) as a rectified flow, through diffusers: 1.0 (sincos or rotary) and 1.5."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
@@ -41,8 +41,7 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
     vae = checkpoint.config("vae", AutoencoderKLCogVideoX)
     patch, patch_t = config["patch_size"], config["patch_size_t"] or 1
     scale, factor = 2 ** (len(vae["block_out_channels"]) - 1), vae["scaling_factor"]
-    with quiet():  # keys of an older diffusers
-        knots = rectify.knots(CogVideoXDDIMScheduler.from_config(schedule).alphas_cumprod)
+    knots, _ = times(schedule)
     table = lru_cache(maxsize=2)(partial(rotary, config))
 
     def call(network: Any, x_t: Tensor, timestep: Tensor, embedding: Tensor) -> Tensor:
@@ -85,6 +84,14 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
         state=rectify.from_rectified,
         velocity=lambda v, x_t, t: rectify.velocity_from_v(v, torch.cat([x_t] * (len(v) // len(x_t))), t),
     )
+
+
+def times(schedule: Mapping[str, Any]) -> tuple[Tensor, float]:
+    """The knots of a CogVideoX's scheduler, and 1: its own grid is not shifted beyond them."""
+    from diffusers import CogVideoXDDIMScheduler
+
+    with quiet():  # keys of an older diffusers
+        return rectify.knots(CogVideoXDDIMScheduler.from_config(dict(schedule)).alphas_cumprod), 1.0
 
 
 def _spec(
@@ -178,5 +185,6 @@ FAMILIES.add(
         about="CogVideoX 1.0 and 1.5 text-to-video, diffusion seen as a rectified flow (Yang et al. 2024)",
         pipelines=("CogVideoXPipeline", "CogVideoX*"),
         open=partial(Adapter, architecture),
+        times=times,
     ),
 )

@@ -4,22 +4,29 @@ A family is one file: `FAMILIES.add("name", Family(...))`, here or in an install
 entry-point group `flowedit.backbones`. Nothing above this room imports diffusers.
 """
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from flowedit.backbones import memory, shapes
 from flowedit.backbones.checkpoint import FILES, Checkpoint, quiet
+from flowedit.backbones.options import BackboneOptions
 from flowedit.backbones.presets import FULL_SIZE, MemoryPreset
+from flowedit.backbones.released import RELEASES
 from flowedit.declare import Registry
+from flowedit.flow.schedule import ModelTimes
 from flowedit.machine import find_device, why_no_gpu
-from flowedit.messages import InputError, MachineError
+from flowedit.messages import Cancelled, DownloadError, InputError, MachineError
 from flowedit.networks import imports
 from flowedit.networks.acceleration import PLAIN, Acceleration
-from flowedit.pretrained import hub, layout
+from flowedit.pretrained import fetch, hub, layout
 from flowedit.types import Backbone
 
 if TYPE_CHECKING:
@@ -85,6 +92,8 @@ class Family:
     open: Opener
     dtype: torch.dtype | None = None
     """Precision on an accelerator where the user names none; None for that of the saved transformer."""
+    times: Callable[[Mapping[str, Any]], tuple[torch.Tensor, float]] | None = None
+    """(knots, shift of its own grid) by the file of its scheduler; None to open a checkpoint for them."""
     checkpoints: Mapping[str, NamedCheckpoint] = field(default_factory=dict)
     """Checkpoints that a plug-in brings, by name; ours are in conf/backbone."""
 
@@ -159,10 +168,7 @@ def family_of(checkpoint: Checkpoint) -> Family:
 
     Raises InputError where none does; it names all families, and the plug-ins that could not be loaded.
     """
-    pipeline, families = checkpoint.pipeline, FAMILIES.values()
-    readers = [each for each in families if pipeline in each.pipelines]
-    readers += [each for each in families if any(fnmatchcase(pipeline, pattern) for pattern in each.pipelines)]
-    if readers:
+    if readers := _readers(pipeline := checkpoint.pipeline):
         return readers[0]
     content = pipeline or "model without a name"
     supported = ", ".join(f"{each.pipelines[0]} ({name})" for name, each in FAMILIES.items())
@@ -172,6 +178,49 @@ def family_of(checkpoint: Checkpoint) -> Family:
     )
 
 
+def _readers(pipeline: str) -> list[Family]:
+    """The families that read a pipeline: those that name it, then those with a pattern that it fits."""
+    families = FAMILIES.values()
+    readers = [each for each in families if pipeline in each.pipelines]
+    return readers + [each for each in families if any(fnmatchcase(pipeline, pattern) for pattern in each.pipelines)]
+
+
+def folder(chosen: BackboneOptions) -> Path | None:
+    """The folder of a backbone that is no model of the hub."""
+    if chosen.path is not None:
+        return Path(chosen.path)
+    return None if chosen.packaged is None else Path(str(files("flowedit"))) / chosen.packaged
+
+
+@cache
+def times_of(chosen: BackboneOptions) -> ModelTimes:
+    """What the grids of a backbone are made of, without its weights: by its files, or, not here, as it was released.
+
+    Raises InputError for one that is not here and is no release.
+    """
+    place = folder(chosen) or (downloaded(chosen.repository) if chosen.repository is not None else None)
+    release = RELEASES.get(chosen.name or "")
+    if place is None and release is None:
+        raise InputError(
+            f"guidance_interval needs the times of {chosen.name or chosen.repository}, which is not here: download it "
+            "first, or leave guidance_interval out"
+        )
+    if place is None:
+        assert release is not None
+        family, drawn, notes = _readers(release.pipeline)[0], memory.released(chosen.name or ""), {}
+        scheduler: Mapping[str, Any] = release.scheduler[1]
+    else:
+        checkpoint = Checkpoint(place)
+        family, drawn, notes = family_of(checkpoint), memory.of_folder(place), checkpoint.notes
+        if family.times is None or drawn is None:
+            opened = load(place, device="cpu", dtype="float32")
+            return ModelTimes(opened.knots, opened.spec.shift, opened.spec.strength_shift)
+        scheduler = layout.read_json(place / "scheduler" / "scheduler_config.json")
+    assert family.times is not None
+    assert drawn is not None
+    return ModelTimes(*family.times(scheduler), shapes.of_blueprint(drawn, notes).strength_shift)
+
+
 def download(repository: str, size: str) -> Path:
     """The checkpoint folder of a hub repository; raises DownloadError that says what to download and where."""
     advice = (
@@ -179,6 +228,28 @@ def download(repository: str, size: str) -> Path:
         "--backbone DIR"
     )
     return hub.snapshot(repository, size, FILES, advice, layout.lacking)
+
+
+def fetched(
+    repository: str,
+    size: str,
+    begin: Callable[[int], None],
+    advance: Callable[[int], None],
+    cancel: threading.Event | None = None,
+) -> Path:
+    """The same, told of in bytes and stopped by `cancel`; what was stopped goes on where it was. See `fetch.fetch`."""
+    if (place := downloaded(repository)) is not None:
+        return place
+    name, advice = f"{repository} ({size}) from the model hub", "try again: it goes on where it was"
+    try:
+        place = fetch.fetch(repository, FILES, begin, advance, cancel)
+    except Cancelled:
+        raise
+    except OSError as error:
+        raise hub.unreachable(name, advice, error) from error
+    if lost := layout.lacking(place):
+        raise DownloadError(f"cannot get {name}: {str(place)!r} still lacks {lost[0]}; {advice}")
+    return place
 
 
 def downloaded(repository: str) -> Path | None:

@@ -1,5 +1,6 @@
 """Wan 2.1 text-to-video (Wan Team 2025, arXiv 2503.20314), a rectified flow as it is, through diffusers."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -32,10 +33,7 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
     vae = checkpoint.config("vae", AutoencoderKLWan)
     schedule = checkpoint.config("scheduler", UniPCMultistepScheduler)
     _require_text_to_video(checkpoint, config, vae, schedule)
-    # t is the sigma of a knot, 1000 t its timestep. It was trained at any t of a logit-normal distribution, so times
-    # between knots are as good.
-    count = schedule["num_train_timesteps"]
-    knots = torch.arange(count, 0, -1, dtype=torch.float64) / count
+    knots, shift = times(schedule)
 
     def moments(device: torch.device) -> list[Tensor]:
         """Mean and standard deviation of each channel, (C, 1, 1, 1)."""
@@ -59,8 +57,7 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
         name=checkpoint.name,
         notices=notices,
         trained=checkpoint.trained,
-        # Flow-matching schedulers call it `shift`; a file that names neither leaves UniPC its default, 1.
-        shift=float(schedule.get("shift") or schedule["flow_shift"] or 1.0),
+        shift=shift,
         world=checkpoint.world,
     )
     return Architecture(
@@ -89,6 +86,18 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
         scaled=scaled,
         unscaled=unscaled,
     )
+
+
+def times(schedule: Mapping[str, Any]) -> tuple[Tensor, float]:
+    """The knots by a Wan's scheduler, and what its own grid is shifted by.
+
+    t is the sigma of a knot, 1000 t its timestep. It was trained at any t of a logit-normal distribution, so times
+    between knots are as good.
+    """
+    count = schedule.get("num_train_timesteps", 1000)
+    # Flow-matching schedulers call it `shift`; a file that names neither leaves UniPC its default, 1.
+    shift = float(schedule.get("shift") or schedule.get("flow_shift") or 1.0)
+    return torch.arange(count, 0, -1, dtype=torch.float64) / count, shift
 
 
 def _call(network: Any, z: Tensor, timestep: Tensor, embedding: Tensor) -> Tensor:
@@ -161,6 +170,7 @@ FAMILIES.add(
         about="Wan 2.1 text-to-video, a rectified flow (Wan Team 2025)",
         pipelines=("WanPipeline",),
         open=partial(Adapter, architecture),
+        times=times,
         dtype=torch.bfloat16,  # its weights lie on the hub in twice the precision that it was trained in
     ),
 )

@@ -64,6 +64,9 @@ def edit_parser() -> argparse.ArgumentParser:
     """`flowedit edit CLIP`."""
     parser = command("edit", "Edit a clip from text.", FLAGS, 'CLIP ["what to change"]')
     add_example(parser)
+    parser._action_groups[-1].add_argument(
+        "--like", metavar="FILE", help="take over the settings of an earlier edit: its edit.mp4 or run.yaml; flags win"
+    )
     about = "a video file or an edit's YAML file, and after it what to change, in plain English"
     parser.add_argument("rest", nargs="*", metavar="CLIP | TEXT | key=value", help=about)
     parser.set_defaults(run=_edit)
@@ -94,6 +97,8 @@ def _edit(options: argparse.Namespace) -> int:
     if Path(clip).suffix.lower() in edit_file.SUFFIXES:
         flags = edit_file.read_edit(Path(clip))
     flags = edit_file.over(flags, asked | given(options, FLAGS))
+    if options.like is not None:
+        flags = edit_file.over(_like(Path(options.like)), flags)
     compose.check_keys(flags, overrides)
     check_place(flags.get("out"), EDIT)
     video = probe(flags["clip"])  # before the seconds that torch takes to import
@@ -105,6 +110,16 @@ def _edit(options: argparse.Namespace) -> int:
 
         result = edit_settings(settings, video, monitor)
     return _tell(result.video, options.quiet)
+
+
+def _like(path: Path) -> dict[str, Any]:
+    """The settings of an earlier edit as flags; what its file does not give is said on stderr."""
+    from flowedit.pipeline.looks.settings_file import settings_from
+
+    found = settings_from(path, say=lambda text: print(f"note: {text}", file=sys.stderr))
+    if "prompt" in found:
+        raise InputError(f"{str(path)!r} was made from text alone: its settings are those of no edit")
+    return found
 
 
 def _tell(video: Path, quiet: bool) -> int:

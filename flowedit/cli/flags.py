@@ -15,6 +15,7 @@ from flowedit.config.folder import example, example_names
 from flowedit.config.names import RENAMED
 from flowedit.config.options import hint_of, typed
 from flowedit.config.schema import Settings
+from flowedit.config.sections import MORE, SECTIONS
 from flowedit.declare import Option, options_of
 from flowedit.messages import InputError, RenamedWarning
 
@@ -35,22 +36,6 @@ SHARED = tuple(name for name in FLAGS if name not in (*CLIP, "mode", "composite"
 UNSET = object()
 
 SWITCHES = ("--debug", "--quiet", "--dry-run", "--help")
-
-SECTIONS = {
-    "most used": ("source", "backbone", "mode", "quality", "strength", "edit_strength", "out"),
-    "what to change": (
-        "instruction", "target", "target_parts", "source_words", "target_words", "negative_prompt",
-        "target_negative_prompt", "task", "caption",
-    ),
-    "where": ("mask", "user_mask", "box", "point", "composite"),
-    "how": (
-        "steps", "seed", "source_guidance_scale", "target_guidance_scale", "guidance_rule", "object_guidance_scales",
-        "draws", "averaging", "attention",
-    ),
-    "which frames": ("start", "frames", "fps", "size", "fit", "cuts", "window", "window_overlap"),
-    "the machine": ("runtime",),
-}  # fmt: skip
-"""How help groups the flags of an edit; one that is named nowhere stands under `more`."""
 
 EPILOG = """\
 any key of conf/ can follow as key=value: mask.threshold=otsu runtime.device=cpu, or mode=inversion mode.solver=heun
@@ -116,9 +101,9 @@ def command(
     )
     left = list(flags)
     sections = {title: [flag for flag in wanted if flag in left] for title, wanted in SECTIONS.items()}
-    sections["more"] = [flag for flag in left if not any(flag in each for each in SECTIONS.values())]
+    sections[MORE] = [flag for flag in left if not any(flag in each for each in SECTIONS.values())]
     for title, wanted in sections.items():
-        if not wanted and title != "more":
+        if not wanted and title != MORE:
             continue
         group = parser.add_argument_group(title)
         for flag in wanted:

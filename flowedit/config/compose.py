@@ -23,7 +23,7 @@ from flowedit.backbones.options import BackboneOptions, RuntimeOptions
 from flowedit.config import plugins
 from flowedit.config.defaults import read
 from flowedit.config.folder import folder
-from flowedit.config.names import RENAMED, meant
+from flowedit.config.names import RENAMED, REPLACED, meant
 from flowedit.config.options import Declared, build, declared, hint_of, kinds_of
 from flowedit.config.quality import OverruledQuality, QualityOptions, at_quality
 from flowedit.config.schema import Settings
@@ -87,7 +87,12 @@ def options(group: str) -> list[str]:
 
 
 def current(key: str) -> str:
-    """The name that a key has now; an old one is taken for it, with a warning."""
+    """The name that a key has now; an old one is taken for it, with a warning.
+
+    Raises InputError for one whose values would mean another thing.
+    """
+    if key in REPLACED:
+        raise InputError(REPLACED[key])
     group, dot, rest = key.partition(".")
     if group not in RENAMED:
         return key

@@ -58,10 +58,10 @@ def read_edit(path: Path) -> dict[str, Any]:
 
 
 def over(row: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's flags with others over them; an instruction among these takes the place of a target, words and task."""
-    made = (
-        () if flags.get("instruction") is None else ("target", "target_parts", "source_words", "target_words", "task")
-    )
+    """A file's flags with others over them; an instruction takes the place of a target, words and task, or they its."""
+    made: tuple[str, ...] = () if flags.get("target") is None else ("instruction",)
+    if flags.get("instruction") is not None:
+        made = ("target", "target_parts", "source_words", "target_words", "task")
     return {key: value for key, value in row.items() if key not in made} | dict(flags)
 
 

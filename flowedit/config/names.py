@@ -7,6 +7,12 @@ from flowedit.messages import nearest
 RENAMED = {"guidance": "averaging", "video": "clip"}
 """Old names of keys, and the new ones that they are taken for, with a notice."""
 
+REPLACED = {
+    "mode.guidance_interval": "mode.guidance_interval, in shares of the steps, is guidance_interval now, of every mode "
+    "and in times, 0 the clip and 1 noise: write guidance_interval=0.3,0.9",
+}
+"""Old whole keys whose values meant another thing than those of the key that took their place, and what to type."""
+
 ELSEWHERE = {
     "prompt": "target",
     "target_prompt": "target",

@@ -51,5 +51,5 @@ def at_quality(values: Mapping[str, Any], options: Any, by_hand: Container[str])
     mode = dict(values["mode"])
     for name, declared in options_of(options).items():
         if declared.counts_steps and f"mode.{name}" not in by_hand and isinstance(mode[name], int):
-            mode[name] = int(share * mode[name] + 0.5)
+            mode[name] = max(min(1, mode[name]), int(share * mode[name] + 0.5))  # what is there stays
     return {**values, "steps": steps_at(steps, share, strength), "mode": mode}

@@ -167,8 +167,21 @@ class Settings:
     )
     guidance_rule: Literal["plain", "zero_star", "rectified"] = option(
         "how a guidance scale acts: plain | zero_star (CFG Zero*) | rectified (Rectified CFG++)",
+        generate=True,
         bench=True,
         needs="guided_side",
+    )
+    guidance_interval: tuple[float, ...] = option(
+        "from which time to which the guidance scales act, of 0 (the clip) to 1 (noise); outside them the scale is 1, "
+        "at half the cost",
+        typed="A,B",
+        least=0,
+        most=1,
+        check=lambda ends: len(ends) == 2 and ends[0] < ends[1],
+        expected="two times from 0 (the clip) to 1 (noise), the first below the second, such as 0.3,0.9",
+        generate=True,
+        bench=True,
+        needs="guided_side and own_negative",
     )
     object_guidance_scales: tuple[float, ...] | None = option(
         "of several objects: a target scale for each that is edited, in their order",

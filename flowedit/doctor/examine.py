@@ -15,7 +15,7 @@ from flowedit.doctor.here import Machine
 from flowedit.doctor.models import AskedModel, models, work
 from flowedit.doctor.report import Finding
 from flowedit.media.probe import Video, probe
-from flowedit.pipeline.plan import Brief, brief, load_of
+from flowedit.pipeline.plan import Brief, brief, foreseen, load_of
 
 UNKNOWN = MemoryVerdict(False, None, "not known: its files are not here, and no release of this name is")
 
@@ -60,7 +60,7 @@ def _finding(model: AskedModel, video: Video | None, free: float | None, on_host
     settings, drawn, made = model.settings, model.drawn, edit_of(model.settings)
     load = load_of(made, laid.seen, len(laid.windows))
     waits = presets.host_need(drawn, load, settings.runtime, on_host)
-    cost = None if video is None else len(laid.windows) * made.cost
+    cost = None if video is None else len(laid.windows) * made.cost(foreseen(made))
     found = presets.needs(memory_presets(), drawn, load, settings.runtime, None if on_host else free)
     if not on_host:
         return Finding(model, laid, found, presets.verdict(found, free), cost, waits)

@@ -65,27 +65,42 @@ class EditorInputs:
 
 
 class Counts(NamedTuple):
-    """What an edit's cost depends on: intervals of the grid, rows of a velocity of each side, draws a step.
+    """What an edit's cost depends on: the grid, which falls to 0, the rows of velocities of each side, draws a step.
 
-    `guided` are the steps in which a velocity has its rows; in the others it has one. `parts` counts `target_parts`.
+    `source(times)` and `target(times)` are the batch rows of one velocity at each of these times. `parts` counts
+    `target_parts`.
     """
 
-    steps: int
-    source: int
-    target: int
-    draws: int
-    guided: range
+    grid: Sequence[float]
+    source: Callable[[Sequence[float]], int]
+    target: Callable[[Sequence[float]], int]
+    draws: int = 1
     parts: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Intervals of the grid."""
+        return len(self.grid) - 1
+
+    @property
+    def starts(self) -> Sequence[float]:
+        """The times at which the steps down begin."""
+        return self.grid[:-1]
+
+    @property
+    def rising(self) -> Sequence[float]:
+        """The grid from 0 up."""
+        return self.grid[::-1]
 
 
 def one_way(options: Any, counts: Counts) -> int:
     """The cost of one Euler pass under the target prompt."""
-    return counts.steps * counts.target
+    return counts.target(counts.starts)
 
 
 def both_sides(options: Any, counts: Counts) -> int:
     """The cost of one velocity of each side for every interval of the grid."""
-    return counts.steps * (counts.source + counts.target)
+    return counts.source(counts.starts) + counts.target(counts.starts)
 
 
 def along_the_path(options: Any, step: Step) -> Tensor:
@@ -131,8 +146,6 @@ class EditorSpec:
     """How many times it goes through the grid; for progress."""
     evaluated: Callable[[Any, int], tuple[Side, ...]] | None = None
     """The sides that it evaluates in so many steps, where that depends on the options; `sides` if None."""
-    guided: Callable[[Any, int], range] | None = None
-    """Those of so many steps whose velocities are guided, one run of them; None for all."""
     negative: Callable[[Any], Literal["prompt", "source"]] = lambda options: "prompt"
     """What the target's guidance steers away from: the negative prompt, or the source prompt (FlowAlign)."""
     check: Callable[[Any, int], None] = lambda options, steps: None

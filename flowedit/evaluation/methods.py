@@ -1,7 +1,7 @@
 """What is compared: modes of the configuration, and any of them with overrides."""
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,8 +13,8 @@ from flowedit.evaluation.budget import has_fixed_cost, within
 from flowedit.evaluation.results.summary import REFERENCES
 from flowedit.language import grammar, rewrite
 from flowedit.messages import InputError, one_line
-from flowedit.pipeline.notices.unused import of_unused
-from flowedit.pipeline.plan import brief, intervals, network_evaluations
+from flowedit.pipeline.notices.unused import lacking, of_unused
+from flowedit.pipeline.plan import Brief, brief, intervals, network_evaluations
 
 PER_CLIP = (*(name for name, option in OPTIONS.items() if option.role == "clip"), "caption")
 """Settings that each clip brings, whatever the method."""
@@ -43,12 +43,21 @@ class Method:
     @property
     def notices(self) -> list[str]:
         """Options of this method that have no effect."""
+        return [f"{self.name}: {text}" for text in of_unused(self.filled)]
+
+    def lacking(self, keys: Container[str]) -> dict[str, str]:
+        """Those of the keys that have no effect on any of its edits, and what they need."""
+        return lacking(self.filled, keys)
+
+    @property
+    def filled(self) -> Brief:
+        """The brief of an edit that has all that a clip can bring."""
         count = len(self.settings.object_guidance_scales or ".")
         source, target = (", ".join([*(f"{side}{i}" for i in range(count)), "kept"]) for side in "ab")
         filled = replace(
             self.settings, source="a", target="a", target_parts=("b", "c"), source_words=source, target_words=target
         )
-        return [f"{self.name}: {text}" for text in of_unused(brief(filled))]
+        return brief(filled)
 
     def on(self, flags: Mapping[str, Any]) -> Settings:
         """The settings of one edit; the flags are a clip's own, and those of the method win.
@@ -241,6 +250,26 @@ def able(chosen: Sequence[Method], turn: Callable[[Method], Method]) -> tuple[li
     if not made and lost:
         raise InputError(next(iter(lost.values())))
     return made, lost
+
+
+def once(chosen: Sequence[Method], sweep: Mapping[str, Sequence[str]]) -> tuple[list[Method], dict[str, str]]:
+    """The methods of a sweep, keys without effect on one at their first value; and what users hear, by methods' names.
+
+    So all values of such a key come to the same jobs, of which `twins` leaves one. The names are those of methods that
+    stand at another value than they say.
+    """
+    made, told = [], {}
+    for method in chosen:
+        vain = method.lacking(sweep)
+        first = {f"{key}={value}": f"{key}={sweep[key][0]}" for key in vain for value in sweep[key]}
+        own = tuple(first.get(pair, pair) for pair in method.overrides)
+        if own == method.overrides:
+            made.append(method)
+            continue
+        made.append(replace(method, settings=compose(method.flags, own), overrides=own))
+        reasons = ", ".join(f"{key} has no effect (it needs {missing})" for key, missing in vain.items())
+        told[method.name] = f"{method.mode}: {reasons}: one edit stands for all its values"
+    return made, told
 
 
 def cannot(lost: Mapping[str, str]) -> list[str]:

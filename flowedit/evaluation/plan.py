@@ -19,6 +19,7 @@ from flowedit.evaluation.methods import (
     equalise,
     left_out,
     methods,
+    once,
     twins,
     unfit_parts,
 )
@@ -51,6 +52,8 @@ class Comparison:
     """The methods that all brought in and that cannot take the settings, with the reason."""
     lattices: tuple[Lattice, ...] = ()
     """Where a sweep's methods stand beside each other."""
+    repeats: Mapping[str, str] = field(default_factory=dict)
+    """Methods of a sweep that repeat another one, by name, and what users hear of it."""
     told: tuple[str, ...] = ()
     """What users hear of the methods that are left out, and of those without a mask."""
     swept: tuple[str, ...] = ()
@@ -108,6 +111,7 @@ def comparison(options: EvaluationOptions, flags: Mapping[str, Any], overrides: 
     sweep = swept(options.sweep, flags)
     given = {"composite": False, **flags}
     chosen, lost = methods(options.chosen_modes, options.also, given, overrides, refused, points(sweep))
+    chosen, repeats = once(chosen, sweep)
     names = [*(method.name for method in chosen), *(text.partition("=")[0] for text in options.edits)]
     if not names:
         raise InputError("nothing to evaluate: name modes, or the edits of another method (--edits NAME=DIR)")
@@ -117,8 +121,8 @@ def comparison(options: EvaluationOptions, flags: Mapping[str, Any], overrides: 
         if not Path(place).is_dir():
             raise FileMissingError(f"edits of {name}: {place!r} is not a folder: give that of its edits")
     base = Method("base", compose.compose(flags, overrides), dict(flags), tuple(overrides))
-    shown = lattices([method.name for method in chosen], sweep)
-    return Comparison(tuple(chosen), base, lost=lost, lattices=shown, swept=tuple(sweep))
+    placed = lattices([method.name for method in chosen], sweep)
+    return Comparison(tuple(chosen), base, lost=lost, lattices=placed, repeats=repeats, swept=tuple(sweep))
 
 
 def at_budget(options: EvaluationOptions, comparison: Comparison) -> Comparison:
@@ -222,7 +226,7 @@ def apart(planned: Sequence[PlannedEdit], comparison: Comparison) -> tuple[list[
     """The planned edits and the comparison without the methods that come to another one's jobs.
 
     What all brought in and what no sample can be edited by goes, too. `told` has the notices, and says which of the
-    rest have no mask.
+    rest have no mask. In the lattices of a sweep the other one stands in the place of each that goes.
     """
     of = {each.name: [p for p in planned if p.method == each.name] for each in comparison.methods}
     same = twins({name: [p.job.id if p.job else None for p in own] for name, own in of.items()})
@@ -232,10 +236,21 @@ def apart(planned: Sequence[PlannedEdit], comparison: Comparison) -> tuple[list[
     kept = tuple(each for each in comparison.methods if each.name not in same and each.name not in idle)
     briefs = {each.name: [brief(p.settings) for p in of[each.name] if p.settings is not None] for each in kept}
     bare = tuple(name for name, own in briefs.items() if own and not any(made.masked for made in own))
-    told = (*left_out(same), *cannot(lost), *_of_unmasked(bare, briefs))
     return (
         [p for p in planned if p.method not in same and p.method not in idle],
-        replace(comparison, methods=kept, lost=lost, told=told, unmasked=bare),
+        replace(
+            comparison,
+            methods=kept,
+            lost=lost,
+            lattices=tuple(each.with_names(same) for each in comparison.lattices),
+            told=(
+                *dict.fromkeys(text for name, text in comparison.repeats.items() if name in same),
+                *left_out({name: other for name, other in same.items() if name not in comparison.repeats}),
+                *cannot(lost),
+                *_of_unmasked(bare, briefs),
+            ),
+            unmasked=bare,
+        ),
     )
 
 

@@ -1,7 +1,7 @@
 """Classifier-free guidance, two other rules of it, and a scale that differs from site to site."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 
 from flowedit.tensors import Tensor, torch
 from flowedit.types import Scale, Velocity
@@ -81,6 +81,18 @@ def regional(velocity: Velocity, weights: Callable[[], Tensor]) -> Velocity:
     return mixed
 
 
-def at_times(guided: Velocity, plain: Velocity, times: Container[float]) -> Velocity:
-    """guided(z, t) at these times, plain(z, t) at all others (guidance on an interval, Kynkaanniemi et al. 2024)."""
-    return lambda z, t: guided(z, t) if t in times else plain(z, t)
+WHOLE = (0.0, 1.0)
+"""The interval that holds every time."""
+
+
+def holds(interval: Sequence[float], t: float) -> bool:
+    """Whether a <= t <= b, of the interval (a, b)."""
+    return interval[0] <= t <= interval[1]
+
+
+def within(interval: Sequence[float], guided: Velocity, plain: Velocity) -> Velocity:
+    """guided(z, t) at the times t that the interval holds, plain(z, t) at all others.
+
+    Source: guidance on an interval of noise levels (Kynkaanniemi et al. 2024, arXiv 2404.07724).
+    """
+    return lambda z, t: guided(z, t) if holds(interval, t) else plain(z, t)

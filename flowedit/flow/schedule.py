@@ -4,9 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from flowedit.messages import InputError
 from flowedit.tensors import Tensor
+
+
+class ModelTimes(NamedTuple):
+    """What a grid of times is made of, of a model: its knots (T,) descending, and what `BackboneSpec` says of both."""
+
+    knots: Tensor
+    shift: float = 1.0
+    strength_shift: float | None = None
+
+
+def chosen(
+    of: ModelTimes,
+    kind: str,
+    steps: int,
+    strength: float,
+    *,
+    shift: float = 1.0,
+    given_times: Sequence[float] | None = None,
+) -> list[float]:
+    """The times that are run: a whole grid (model, uniform, shifted by `shift`, or given), cut to its strength.
+
+    The model's own grid is its knots in trailing spacing, or shifted, where its checkpoint says so. So that a strength
+    is the same noise on every model, it is cut where `strength_shift` says, not at a share of its knots. Raises
+    InputError for what no grid can be.
+    """
+    if kind == "given" and given_times is None:
+        raise InputError("mode.grid=given needs mode.times, such as mode.times=[1,0.9,0.7,0]")
+    run = intervals(strength, steps)
+    if of.strength_shift is not None and kind != "given" and 0 < run < steps:
+        return _cut_alike(of, kind, run, run / steps, shift)
+    grids = {
+        "given": lambda: given(given_times or ()),
+        "shifted": lambda: shifted(of.knots, steps, shift),
+        "uniform": lambda: uniform(of.knots, steps),
+        "model": lambda: model(of.knots, steps) if of.shift == 1.0 else shifted(of.knots, steps, of.shift),
+    }
+    return start(grids[kind](), strength)
+
+
+def _cut_alike(of: ModelTimes, kind: str, run: int, share: float, shift: float) -> list[float]:
+    """The last `run` times, from the noise that this strength is on every released backbone."""
+    if kind != "model":
+        return shifted(of.knots, run, shift if kind == "shifted" else 1.0, share)
+    top = shifted_time(share, of.strength_shift or 1.0)
+    if of.shift == 1.0:
+        return model_below(of.knots, run, top)
+    return shifted(of.knots, run, of.shift, share=top / (of.shift - (of.shift - 1.0) * top))
+
+
+def intervals(strength: float, steps: int) -> int:
+    """How many intervals of a grid of so many a strength runs."""
+    return min(int(strength * steps + 1e-9), steps)
 
 
 def model(knots: Tensor, steps: int) -> list[float]:
@@ -74,7 +127,7 @@ def start(grid: Sequence[float], strength: float) -> list[float]:
     if not 0.0 <= strength <= 1.0:
         raise InputError(f"strength {strength} is outside [0, 1]; 0 keeps the clip, 1 starts from pure noise")
     steps = len(grid) - 1
-    run = min(int(strength * steps + 1e-9), steps)
+    run = intervals(strength, steps)
     check_run(run, steps, strength)
     return list(grid[steps - run :])
 

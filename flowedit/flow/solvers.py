@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 from flowedit.messages import NumericalError
 from flowedit.tensors import Tensor, torch
@@ -88,13 +89,19 @@ def way_down(name: str) -> str:
     return "euler" if name == "uni_inv" else name
 
 
-def evaluations(name: str, steps: int, down: bool) -> int:
-    """Velocities of so many intervals by the solver of this name; Heun takes one into t = 0, on the way down."""
-    if name == "euler" or steps == 0:
-        return steps
-    if name in ("fireflow", "uni_inv"):
-        return steps + 1
-    return 2 * steps - (1 if name == "heun" and down else 0)
+def times(name: str, grid: Sequence[float]) -> list[float]:
+    """The times at which the solver of this name evaluates a velocity along a grid, either way, in their order."""
+    seen: list[float] = []
+    memory: Any = {}
+
+    def standing(z: Any, t: float) -> Any:
+        seen.append(t)
+        return 0.0
+
+    step: Any = SOLVERS[name]  # of a number as of a tensor
+    for t, t_next in pairwise(grid):
+        step(standing, 0.0, t, t_next, memory)
+    return seen
 
 
 class Watch:

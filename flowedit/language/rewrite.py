@@ -28,7 +28,7 @@ from flowedit.language.english import (
     singular,
     split,
 )
-from flowedit.language.grammar import Change, Instruction
+from flowedit.language.grammar import Change, Instruction, parse
 from flowedit.language.tasks import TaskName
 from flowedit.messages import InputError
 
@@ -89,6 +89,16 @@ def resolve(instruction: Instruction, caption: str | None = None) -> Prompts:
     if instruction.kind == "background":
         return _background(source, changes[0])
     return _replaced(source, changes)
+
+
+def read_instruction(source: str | None, instruction: str) -> Prompts:
+    """What an edit with this source prompt and instruction comes to: target, source_words, target_words and task.
+
+    `read_instruction("a fox runs", "replace the fox with a panda").target` is "a panda runs". Without a source plain
+    prompts are made of the instruction alone. Raises InputError, in one line, for an instruction that cannot be read,
+    and for one that speaks of what the source does not have.
+    """
+    return resolve(parse(instruction), source)
 
 
 def parts(instruction: Instruction, source: str, cumulative: bool = False) -> tuple[str, ...]:

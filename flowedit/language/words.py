@@ -36,6 +36,19 @@ def content(prompt: str) -> frozenset[str]:
     return frozenset(word.removesuffix("s") if len(word) > 3 else word for word in naming)
 
 
+def content_words(prompt: str) -> tuple[str, ...]:
+    """The words of a prompt that name something, each once, as they are written and in their order.
+
+    Any of them can be given as source_words or target_words. Left out are the words that `content` leaves out.
+    """
+    found = re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", prompt)
+    naming: dict[str, str] = {}
+    for word in found:
+        if word.lower() not in (*JOINTS, *NONE):
+            naming.setdefault(word.lower(), word)
+    return tuple(naming.values())
+
+
 def phrases(words: str) -> list[str]:
     """'white fluffy dog, collar' to ['white fluffy dog', 'collar']; an empty string to []."""
     return [" ".join(p.split()) for p in re.split(r"[,;]", words) if p.strip()]

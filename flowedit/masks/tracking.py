@@ -91,34 +91,72 @@ def follow(mark: Mark, pictures: Sequence[np.ndarray], first: int, shown: tuple[
         region = grown(pictures, start, np.asarray(mark.numbers) * scale)
         x, y, across, down = cv2.boundingRect(region.astype(np.uint8))
         box, region = np.array([x, y, across, down], float), region[y : y + down, x : x + across]
-    greys = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures]
-    boxes = np.empty((len(pictures), 4))
+    return carried(ShotFlow(pictures), start, box, region, first)
+
+
+class ShotFlow:
+    """Optical flow between pictures uint8 (h, w, 3) of a shot, found when first asked for; the last MOST are kept."""
+
+    MOST = 256
+
+    def __init__(self, pictures: Sequence[np.ndarray]) -> None:
+        self.greys = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures]
+        self._found: dict[tuple[int, int], np.ndarray] = {}
+
+    def __call__(self, before: int, after: int) -> np.ndarray:
+        """(h, w, 2) float32, as `flow` gives it."""
+        found = self._found.pop((before, after), None)
+        if found is None:
+            found = flow(self.greys[before], self.greys[after])
+        self._found[before, after] = found  # the newest last
+        if len(self._found) > self.MOST:
+            del self._found[next(iter(self._found))]
+        return found
+
+
+def carried(
+    flows: ShotFlow, start: int, box: np.ndarray, region: np.ndarray | None, first: int, otherwise: bool = True
+) -> Track:
+    """The track of a box in pixels of the pictures, forward and backward from picture `start`, frame by frame.
+
+    `region` (h, w) is what of the box is the object, None for all of it; the shot begins at frame `first`; `otherwise`
+    is as in `moved`.
+    """
+    count, (height, width) = len(flows.greys), flows.greys[0].shape
+    boxes = np.empty((count, 4))
     boxes[start] = box
     for step in (1, -1):
         last, now = np.zeros(2), box
-        for place in range(start + step, len(pictures) if step == 1 else -1, step):
-            now, last = moved(greys[place - step], greys[place], now, last, region)
+        for place in range(start + step, count if step == 1 else -1, step):
+            now, last = moved(flows, place - step, place, now, last, region, otherwise)
             boxes[place] = now
     return Track(first, boxes / np.tile((width, height), 2), region)
 
 
 def moved(
-    before: np.ndarray, after: np.ndarray, box: np.ndarray, last: np.ndarray, region: np.ndarray | None = None
+    flows: ShotFlow,
+    before: int,
+    after: int,
+    box: np.ndarray,
+    last: np.ndarray,
+    region: np.ndarray | None = None,
+    otherwise: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A box of one grey frame in the next, and by how much its middle went; `last` is by how much it went before.
+    """A box of one picture in the next, and by how much its middle went; `last` is by how much it went before.
 
     The middle goes by the median flow of the object's pixels: of those in the box (and in its `region`) whose flow
-    comes back to where it began, those that move otherwise than the median of the ring around the box, if there are
-    enough of them. The sides stretch by the median ratio of their distances from the middle. With too little of the box
-    in the frame it goes on as it went. Source: median flow (Kalal et al. 2010), with dense flow (Kroeger et al. 2016).
+    comes back to where it began, and `otherwise` those of them that move otherwise than the median of the ring around
+    the box, if there are enough: a box holds ground too. The sides stretch by the median ratio of their distances from
+    the middle. With too little of the box in the frame it goes on as it went. Source: median flow (Kalal et al. 2010),
+    with dense flow (Kroeger et al. 2016).
     """
-    height, width = before.shape
+    height, width = flows.greys[before].shape
     x, y, across, down = box
     ys, xs = np.mgrid[0:height, 0:width]
     inside = (xs + 0.5 >= x) & (xs + 0.5 < x + across) & (ys + 0.5 >= y) & (ys + 0.5 < y + down)
     if inside.sum() < max(SEEN * across * down, 4):
         return np.array([x + last[0], y + last[1], across, down]), last
-    there, back = flow(before, after), flow(after, before)
+    there, back = flows(before, after), flows(after, before)
     ring = (xs >= x - across / 2) & (xs < x + 1.5 * across) & (ys >= y - down / 2) & (ys < y + 1.5 * down) & ~inside
     returns = np.hypot(*np.moveaxis(there + _at(back, xs + there[..., 0], ys + there[..., 1]), -1, 0))
     good = inside & (returns <= max(1.0, float(np.median(returns[inside]))))
@@ -126,9 +164,9 @@ def moved(
         rows = np.clip(((ys + 0.5 - y) / down * region.shape[0]).astype(int), 0, region.shape[0] - 1)
         columns = np.clip(((xs + 0.5 - x) / across * region.shape[1]).astype(int), 0, region.shape[1] - 1)
         good &= region[rows, columns] > 0
-    if ring.any():
-        otherwise = good & (np.hypot(*np.moveaxis(there - np.median(there[ring], 0), -1, 0)) > APART)
-        good = otherwise if otherwise.sum() >= SHARE * inside.sum() else good
+    if otherwise and ring.any():
+        apart = good & (np.hypot(*np.moveaxis(there - np.median(there[ring], 0), -1, 0)) > APART)
+        good = apart if apart.sum() >= SHARE * inside.sum() else good
     if good.sum() < 4:
         return np.array([x + last[0], y + last[1], across, down]), last
     step, middle = np.median(there[good], 0), np.array([x + across / 2, y + down / 2])

@@ -145,7 +145,7 @@ def _indexed(path: Path) -> np.ndarray | None:
 
 
 @dataclass
-class MaskLook:
+class MaskSeen:
     """What was seen of a mask: its sizes (height, width), its brightest value, how it was read, how strange it is."""
 
     brightest: float = 0.0
@@ -166,12 +166,12 @@ class MaskLook:
         self.count += 1
 
 
-def numbered(mask: MaskFile, look: MaskLook) -> bool:
+def numbered(mask: MaskFile, look: MaskSeen) -> bool:
     """Whether its values are the numbers of objects."""
     return mask.exact and 0 < look.brightest <= NUMBERS
 
 
-def understood(mask: MaskFile, look: MaskLook) -> tuple[MaskFile, list[str]]:
+def understood(mask: MaskFile, look: MaskSeen) -> tuple[MaskFile, list[str]]:
     """The mask by what was seen of it, its numbers of objects as white; and what its owner should hear of that."""
     notices = [f"mask {mask.path}: {how}" for how in sorted(look.hows)]
     if numbered(mask, look):
@@ -222,7 +222,7 @@ def read_mask_frames(
 
 def _selecting(mask: MaskFile, places: Sequence[int], above: int, chunk: int, say: Callable[[str], None]) -> MaskFile:
     """The mask as understood, looked through until something in it is surely inside; InputError if nothing is."""
-    look = MaskLook()
+    look = MaskSeen()
     for picture in mask.read(places, chunk):
         look.add(picture)
         if look.brightest > NUMBERS and np.rint(255 * look.brightest) > above:
@@ -257,7 +257,7 @@ def read_mask(path: str | os.PathLike[str], video: probe.Video, indices: Sequenc
     or as `indices`, and is looked through once here and read again when its frames are asked for. Raises as
     `open_mask`, and ValueError for another number of frames and for all black.
     """
-    mask, look, brightest = open_mask(path), MaskLook(), 0.0
+    mask, look, brightest = open_mask(path), MaskSeen(), 0.0
     places = _places(mask, video, indices)
     for picture in mask.read(places, CHUNK):
         look.add(picture)

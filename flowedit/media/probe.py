@@ -103,6 +103,16 @@ def open_video(path: Path) -> Any:
     return av.open(str(path.absolute()), options={"protocol_whitelist": "file"}, metadata_errors="ignore")
 
 
+def comment(path: Path) -> str | None:
+    """The comment that a video file holds; None without one. Raises as `probe` for what is no video at all."""
+    _check_file(path)
+    try:
+        with open_video(path) as container:
+            return next((value for key, value in container.metadata.items() if key.lower() == "comment"), None)
+    except av.error.FFmpegError as error:
+        raise InputError(_unreadable(path, error)) from None
+
+
 def codec_known(name: str, write: bool = False) -> bool:
     """Whether this PyAV decodes, or encodes, a codec by FFmpeg's name of it."""
     try:

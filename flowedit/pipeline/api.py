@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from flowedit.backbones import families
 from flowedit.config.compose import GROUPS, OPTIONS, compose, current
 from flowedit.config.compose import options as names
 from flowedit.config.quality import QualityOptions
@@ -30,6 +31,8 @@ from flowedit.pipeline.keywords import (
     Place,
     shows,
 )
+from flowedit.pipeline.looks.look import look_at_clip
+from flowedit.pipeline.looks.mask_look import MaskLook
 from flowedit.pipeline.outputs import EDIT, GENERATE, check_place
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.record import Session, look
@@ -137,6 +140,25 @@ class Editor:
             settings, self.backbone, array_clip(array, fps, settings), self._session(told, callback, cancel)
         )
 
+    @shows(ClipOptions)
+    def look_at_mask(
+        self,
+        clip: Place,
+        *,
+        monitor: Monitor | None = None,
+        cancel: threading.Event | None = None,
+        settings: Settings | None = None,
+        **options: Unpack[ClipOptions],
+    ) -> MaskLook:
+        """The mask of an edit, before it: one evaluation of each prompt at the edit's first time, and its maps kept.
+
+        Options as in `edit`. `MaskLook.at(quantile, grow)` makes masks of the maps without a network. Raises
+        InputError for an edit whose mask is not read from the model.
+        """
+        told = LoggingMonitor(monitor)
+        settings, video = self._complete({**options, "clip": _clip(clip)}, settings, told)
+        return look_at_clip(settings, self.backbone, open_clip(settings, video), told, cancel)
+
     def _complete(
         self, options: dict[str, Any], settings: Settings | None, monitor: Monitor, files: bool = True
     ) -> tuple[Settings, Video | None]:
@@ -160,6 +182,19 @@ class Editor:
 def load(backbone: Place | None = None, **options: Unpack[LoadOptions]) -> Editor:
     """An editor around a backbone, a name or a checkpoint folder: `load("cogvideox-2b").edit("clip.mp4", ...)`."""
     return Editor(backbone, **options)
+
+
+@shows(EditOptions)
+def look_at_mask(
+    clip: Place,
+    *,
+    monitor: Monitor | None = None,
+    cancel: threading.Event | None = None,
+    **options: Unpack[EditOptions],
+) -> MaskLook:
+    """The mask of an edit, before it, by one evaluation of its first step; see `Editor.look_at_mask`."""
+    settings = settings_of({**options, "clip": _clip(clip)})
+    return Editor(settings=settings).look_at_mask(clip, monitor=monitor, cancel=cancel, settings=settings)
 
 
 @shows(EditOptions)
@@ -201,7 +236,7 @@ def edit_frames(
     settings = instruction.complete(settings_of(_without_files(options)), told)
     clip = array_clip(array, fps, settings)
     check(settings, clip)  # before a download
-    check_learned(settings, run.here(settings))
+    check_learned(settings, families.folder(settings.backbone))
     look(cancel)
     backbone = run.load_backbone(settings, told.notice)
     return run.edit_array(settings, backbone, clip, Session(backbone.device, told, callback, cancel, told.notices))
@@ -248,7 +283,7 @@ def generate_settings(
     check_place(settings.out, GENERATE)
     look(cancel)
     told = LoggingMonitor(monitor, log=False)
-    check_learned(settings, run.here(settings), alone=True)
+    check_learned(settings, families.folder(settings.backbone), alone=True)
     backbone = run.load_backbone(settings, told.notice)
     return generate_clip(settings, backbone, Session(backbone.device, monitor, callback, cancel, told.notices))
 
@@ -266,7 +301,7 @@ def edit_settings(
     told = LoggingMonitor(monitor, log=False)
     settings = instruction.complete(settings, told, video=video)
     check(settings, open_clip(settings, video))
-    check_learned(settings, run.here(settings))
+    check_learned(settings, families.folder(settings.backbone))
     look(cancel)  # before minutes of loading
     backbone = run.load_backbone(settings, told.notice)
     session = Session(backbone.device, monitor, callback, cancel, told.notices)

@@ -10,7 +10,8 @@ from flowedit.flow import windows
 from flowedit.messages import InputError
 from flowedit.pipeline.checks import check_prompt
 from flowedit.pipeline.notices.shape import of_shape
-from flowedit.pipeline.notices.start import Shape, of_start
+from flowedit.pipeline.notices.start import Shape, of_interval, of_start
+from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.outputs import GENERATE, staging, write_yaml
 from flowedit.pipeline.plan import (
     Brief,
@@ -56,8 +57,9 @@ def generate_clip(settings: Settings, backbone: Backbone, session: Session | Non
         made, backbone, (geometry.latent[0], places[0][1] - places[0][0], *geometry.latent[2:]), len(places), session
     )
     shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid, seen_of(geometry, places))
-    session.start(of_start(made, backbone, shape, made.cost * len(places)))
+    session.start(of_start(made, backbone, shape, made.cost(grid) * len(places)))
     session.say([*of_shape(settings, spec, geometry, places, given=False), *spec.notices])
+    session.say([*of_interval(made, grid), *of_unused(made, len(places))])
     key = key_of(made, backbone, checkpoint(settings, fetch=False))
     with (
         staging(settings.out, "generate", GENERATE) as stage,
@@ -65,7 +67,7 @@ def generate_clip(settings: Settings, backbone: Backbone, session: Session | Non
     ):
         z, evaluations = _generated(made, windows.over(backbone, places), geometry, grid, session, journal)
         with session.meter.phase("decode and write"), torch.no_grad():
-            write_clip(backbone, geometry, z, stage.folder / "video.mp4", settings.rate, session)
+            write_clip(backbone, geometry, z, stage.folder / "video.mp4", settings, session)
         described = describe_generation(made, backbone, grid, evaluations, session)
         write_yaml(stage.folder / "run.yaml", described)
         folder = stage.commit()

@@ -47,6 +47,7 @@ class MethodOptions(TypedDict, total=False):
     source_guidance_scale: float
     target_guidance_scale: float
     guidance_rule: Literal["plain", "zero_star", "rectified"]
+    guidance_interval: tuple[float, float] | list[float]
     object_guidance_scales: tuple[float, ...] | list[float] | None
     draws: int
     seed: int
@@ -91,6 +92,8 @@ class GenerateOptions(TypedDict, total=False):
     quality: str | Mapping[str, Any] | QualityOptions
     steps: int
     target_guidance_scale: float
+    guidance_rule: Literal["plain", "zero_star", "rectified"]
+    guidance_interval: tuple[float, float] | list[float]
     seed: int
     size: str | None
     frames: int | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,7 +10,9 @@ from flowedit.backbones.presets import Load
 from flowedit.config.schema import Settings
 from flowedit.editors.spec import EDITORS, Counts, EditorSpec
 from flowedit.flow import schedule, windows
+from flowedit.flow.guidance import WHOLE, holds
 from flowedit.flow.rows import calls, groups
+from flowedit.flow.schedule import ModelTimes
 from flowedit.language import words
 from flowedit.media.fit import lay, working_size
 from flowedit.messages import InputError
@@ -44,12 +46,43 @@ class Brief:
     """Guidance scales of both sides. The target has one for each edited object and one for what is beyond, or one."""
     steps: int
     """Intervals of the grid that are run."""
-    guided: range
-    """Those of them whose velocities are guided."""
     parts: tuple[str, ...]
     """The parts of the target that the editor takes beside it."""
-    cost: int
-    """Batch rows that one window of one shot sends through the network; `run.yaml` counts those of all."""
+
+    def cost(self, grid: Sequence[float]) -> int:
+        """Batch rows that one window of one shot sends through the network on this grid; `run.yaml` has those of all.
+
+        A velocity with classifier-free guidance (a scale other than 1, at a time inside `guidance_interval`) takes two
+        rows, or three by guidance_rule=rectified; scales for several objects take no more rows than one, as a guided
+        velocity is affine in its scale. The rest is the editor's (`EditorSpec.cost`).
+        """
+        rule = self.settings.guidance_rule  # one of which looks ahead, by a row in a call of its own
+        rows = {side: rows_of(self, side) for side in self.scales}
+        return self._rows(grid, {side: 3 if n == 2 and rule == "rectified" else n for side, n in rows.items()})
+
+    def guides(self, grid: Sequence[float]) -> bool:
+        """Whether any velocity of this grid is guided."""
+        return self.cost(grid) > self._rows(grid, dict.fromkeys(self.scales, 1))
+
+    def _rows(self, grid: Sequence[float], inside: Mapping[Side, int]) -> int:
+        interval = self.interval
+
+        def counted(side: Side) -> Callable[[Sequence[float]], int]:
+            return lambda times: sum(inside[side] if holds(interval, t) else 1 for t in times)
+
+        counts = Counts(grid, counted("source"), counted("target"), self.settings.draws, len(self.parts))
+        return self.editor.cost(self.settings.mode, counts)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The times at which velocities are guided, (a, b).
+
+        An edit strength acts at all times: at 0 none of the steps that see both prompts may leave the clip.
+        """
+        if self.settings.edit_strength is not None and self.reads_source:
+            return WHOLE
+        first, last = self.settings.guidance_interval
+        return first, last
 
     @property
     def masked(self) -> bool:
@@ -93,16 +126,9 @@ def brief(settings: Settings) -> Brief:
     }
     from_source = pull is not None or editor.negative(settings.mode) == "source"
     steps = intervals(settings)
-    both = 3 if settings.guidance_rule == "rectified" else 2
-    rows = {side: 1 if set(of) == {1.0} else both for side, of in scales.items()}
-    # An edit strength acts in every step: at 0 none of those that see both prompts may leave the clip.
-    chosen = None if pull is not None else editor.guided
-    guided = range(steps) if chosen is None else chosen(settings.mode, steps)
     parts = settings.target_parts or ()
     if editor.parts == "cumulative":  # the last of these is the target, which runs beside them anyway
         parts = tuple(part for part in parts if part != settings.target)
-    counts = Counts(steps, rows["source"], rows["target"], settings.draws, guided, len(parts))
-    cost = editor.cost(settings.mode, counts)
     own = settings.object_guidance_scales is not None and bool(objects)
     region = editor.region(settings.mode) if sides or difference or settings.marked else None
     return Brief(
@@ -118,9 +144,7 @@ def brief(settings: Settings) -> Brief:
         region,
         scales,
         steps,
-        guided,
         parts,
-        cost,
     )
 
 
@@ -146,7 +170,7 @@ def _target_scales(settings: Settings, objects: Sequence[words.ObjectWords]) -> 
 def intervals(settings: Settings) -> int:
     """How many intervals of the grid are run."""
     steps = whole_grid(settings)
-    return min(int(settings.strength * steps + 1e-9), steps)
+    return schedule.intervals(settings.strength, steps)
 
 
 def whole_grid(settings: Settings) -> int:
@@ -158,11 +182,23 @@ def network_evaluations(settings: Settings) -> int:
     """Batch rows that one window of one shot sends through the network.
 
     How many shots and windows a clip has depends on its frames and on the backbone, which are not known here; methods
-    on one clip are compared by the cost of one window of one shot. A velocity with classifier-free guidance (a scale
-    other than 1) takes two rows, or three by guidance_rule=rectified; scales for several objects take no more rows than
-    one, as a guided velocity is affine in its scale. The rest is the editor's (`EditorSpec.cost`).
+    on one clip are compared by the cost of one window of one shot, see `Brief.cost`. Raises InputError as `foreseen`.
     """
-    return brief(settings).cost
+    made = brief(settings)
+    return made.cost(foreseen(made))
+
+
+def foreseen(made: Brief) -> Sequence[float]:
+    """The grid of an edit whose backbone is not loaded, as far as its cost depends on it.
+
+    Where no interval of guidance acts that is the number of its steps. With one the times are those of the backbone's
+    files; raises InputError where neither they are here nor a release of its name is known.
+    """
+    if made.interval == WHOLE or all(rows_of(made, side) == 1 for side in made.editor.sides):
+        return [*(1.0 - i / made.steps for i in range(made.steps)), 0.0]
+    from flowedit.backbones import families  # torch: only for these times
+
+    return grid_of(made.settings, families.times_of(made.settings.backbone))
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +219,7 @@ class Plan:
     @property
     def evaluations(self) -> int:
         """Batch rows that all windows of all shots send through the network."""
-        return self.brief.cost * sum(len(shot.windows) for shot in self.shots)
+        return self.brief.cost(self.grid) * sum(len(shot.windows) for shot in self.shots)
 
     @property
     def geometry(self) -> Geometry:
@@ -232,36 +268,14 @@ def how_to_lay(settings: Settings, source: tuple[int, int], working: tuple[int, 
 
 
 def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
-    """The times that are run: the whole grid of `steps`, cut to its strength.
-
-    The model's own grid is its knots in trailing spacing, or shifted, where its checkpoint says so. So that a strength
-    is the same noise on every backbone, it is cut where `spec.strength_shift` says, not at a share of its knots.
-    """
-    mode, knots, steps, spec = settings.mode, backbone.knots, settings.steps, backbone.spec
-    shift = spec.shift
-    if mode.grid == "given" and mode.times is None:
-        raise InputError("mode.grid=given needs mode.times, such as mode.times=[1,0.9,0.7,0]")
-    run = intervals(settings)
-    if spec.strength_shift is not None and mode.grid != "given" and 0 < run < steps:
-        return _cut_alike(settings, backbone, run)
-    grids = {
-        "given": lambda: schedule.given(mode.times or ()),
-        "shifted": lambda: schedule.shifted(knots, steps, mode.shift),
-        "uniform": lambda: schedule.uniform(knots, steps),
-        "model": lambda: schedule.model(knots, steps) if shift == 1.0 else schedule.shifted(knots, steps, shift),
-    }
-    return schedule.start(grids[mode.grid](), settings.strength)
+    """The times that are run on this backbone, see `grid_of`."""
+    return grid_of(settings, ModelTimes(backbone.knots, backbone.spec.shift, backbone.spec.strength_shift))
 
 
-def _cut_alike(settings: Settings, backbone: Backbone, run: int) -> list[float]:
-    """The last `run` times, from the noise that this strength is on every released backbone."""
-    mode, spec, share = settings.mode, backbone.spec, run / settings.steps
-    if mode.grid != "model":
-        return schedule.shifted(backbone.knots, run, mode.shift if mode.grid == "shifted" else 1.0, share)
-    top, shift = schedule.shifted_time(share, spec.strength_shift or 1.0), spec.shift
-    if shift == 1.0:
-        return schedule.model_below(backbone.knots, run, top)
-    return schedule.shifted(backbone.knots, run, shift, share=top / (shift - (shift - 1.0) * top))
+def grid_of(settings: Settings, times: ModelTimes) -> list[float]:
+    """The times that are run on a model with these, see `schedule.chosen`."""
+    mode, steps, strength = settings.mode, settings.steps, settings.strength
+    return schedule.chosen(times, mode.grid, steps, strength, shift=mode.shift, given_times=mode.times)
 
 
 def windows_of(settings: Settings, spec: BackboneSpec, latents: int) -> list[windows.Window]:
@@ -320,8 +334,8 @@ def _times_that_wait(of: Brief) -> int:
 
 
 def rows_of(of: Brief, side: Side) -> int:
-    """Batch rows of a call of a velocity: two with guidance, and one at scale 1 and where no step is guided."""
-    return 2 if set(of.scales[side]) != {1.0} and of.guided else 1
+    """Batch rows of a call of a velocity: two with guidance, and one at scale 1."""
+    return 2 if set(of.scales[side]) != {1.0} else 1
 
 
 def own_latents(spec: BackboneSpec, geometry: Geometry) -> slice:

@@ -77,10 +77,10 @@ def region(
     settings, sides, found = made.settings, made.sides, made.objects
     decay = settings.mask.decay / min(size)
     if not sides and not made.difference:
-        mask = None if user is None else _softened(user, decay)
+        mask = None if user is None else softened(user, decay)
         yield Region(mask, lambda: mask, now=lambda: None if mask is None else (mask, mask))
         return
-    named = {side: [getattr(each, side) for each in found] or [text] for side, text in sides.items()}
+    named = phrases_of(made)
     tokens: dict[Conditioning, Tokens] = {
         prompts[side]: [
             words.token_indices(prompts[side].prompt, phrase, prompts[side].spans, f"{side}_words")
@@ -97,11 +97,10 @@ def region(
         partly: list[HeldMaps | DifferenceMap] = [seen["target"]] if made.region and "target" in seen else []
         difference = DifferenceMap() if made.difference else None
         takes: list[Callable[[], Tensor | None]] = list(seen.values())
-        shown = [[k for k, phrase in enumerate(phrases) if phrase] for phrases in named.values()]
+        shown = shown_of(made)
         if difference is not None:
             partly.append(difference)
-            changed = [k for k, each in enumerate(found) if not each.kept] if found else [0]
-            takes, shown = [*takes, of_objects(difference, len(changed))], [*shown, changed]
+            takes = [*takes, of_objects(difference, len(shown["difference"]))]
 
         def looks(part: Tensor | None) -> None:
             for each in partly:
@@ -116,17 +115,16 @@ def region(
             return attention.state() | {name: each for held in partly for name, each in held.state().items()}
 
         def maps_of() -> dict[str, Tensor]:
-            names = [*seen, *(["difference"] if made.difference else [])]
-            return {name: each for name, each in zip(names, attention.newest(), strict=True) if each is not None}
+            return {name: each for name, each in zip(shown, attention.newest(), strict=True) if each is not None}
 
         attention = attention_mask.AttentionMask(
             takes,
             settings.mask,
             min(size),
             own=own,
-            user=None if user is None else _softened(user, decay),
-            kept=[each.kept for each in found] or [False],
-            shown=shown,
+            user=None if user is None else softened(user, decay),
+            kept=kept_of(made),
+            shown=list(shown.values()),
         )
         guided = partial(guidance.regional, weights=attention.weights) if made.own_scales else Region.guided
         yield Region(
@@ -142,6 +140,26 @@ def region(
             maps=maps_of,
             difference=difference,
         )
+
+
+def phrases_of(made: Brief) -> dict[Side, list[str]]:
+    """The words of each object on each side whose attention is read; "" where an object has none there."""
+    return {side: [getattr(each, side) for each in made.objects] or [text] for side, text in made.sides.items()}
+
+
+def shown_of(made: Brief) -> dict[str, list[int]]:
+    """For each of the maps that make the mask, by name and in their order, the objects that it is of."""
+    shown: dict[str, list[int]] = {
+        side: [k for k, phrase in enumerate(phrases) if phrase] for side, phrases in phrases_of(made).items()
+    }
+    if made.difference:
+        shown["difference"] = [k for k, stays in enumerate(kept_of(made)) if not stays]
+    return shown
+
+
+def kept_of(made: Brief) -> list[bool]:
+    """Whether each object of the mask is kept."""
+    return [each.kept for each in made.objects] or [False]
 
 
 def control_of(
@@ -192,5 +210,6 @@ def user_latent(mask: Frames, spec: BackboneSpec, geometry: Geometry) -> Tensor:
     return torch.cat([latents[0]] * spec.leading_latents + latents, dim=2)
 
 
-def _softened(user: Tensor, decay: float) -> Tensor:
+def softened(user: Tensor, decay: float) -> Tensor:
+    """A user's latent mask (1, 1, F, h, w) with the soft edge that the mask of the words has."""
     return torch.maximum(shapes.soften((user >= INSIDE).float(), decay), user)

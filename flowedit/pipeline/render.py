@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from flowedit.config.schema import Settings
 from flowedit.masks import grids
 from flowedit.masks.tracking import Track
 from flowedit.media import fit, pictures
@@ -19,6 +20,7 @@ from flowedit.media.probe import Video
 from flowedit.media.sound import Sound
 from flowedit.media.writer import Beside, Writer
 from flowedit.metrics.health import Health
+from flowedit.pipeline.looks.settings_file import settings_text
 from flowedit.pipeline.notices.shape import of_health
 from flowedit.pipeline.outputs import ROW_FILES
 from flowedit.pipeline.plan import Plan
@@ -99,9 +101,8 @@ def write_edit(
     session.announce("decode, write", len(selection.indices))
     with ExitStack() as stack:
         rate, colour, aspect = selection.fps, video.colour, video.pixel_aspect
-        writer = Writer(
-            folder / "edit.mp4", clip.size, rate, sound, pixel_aspect=aspect, colour=colour, labels=video.labels
-        )
+        told = (*video.labels, ("comment", settings_text(plan.settings)))  # in the place of the clip's own
+        writer = Writer(folder / "edit.mp4", clip.size, rate, sound, pixel_aspect=aspect, colour=colour, labels=told)
         edit = stack.enter_context(writer)
         others: dict[str, Writer] = {}
         masked = pixels is not None or any(edited.mask is not None for edited in edits)
@@ -158,12 +159,13 @@ def row_of(plan: Plan, backbone: Backbone, edits: Sequence[Edited], session: Ses
 
 
 def write_clip(
-    backbone: Backbone, geometry: Geometry, z: Tensor, path: Path, rate: Fraction | None, session: Session
+    backbone: Backbone, geometry: Geometry, z: Tensor, path: Path, settings: Settings, session: Session
 ) -> None:
-    """A generated clip at its working size and, without a `rate`, at the backbone's own."""
+    """A generated clip at its working size, and at the settings' rate or the backbone's own."""
     made = Health()
     session.announce("decode, write", geometry.source_frames)
-    with Writer(path, geometry.size, rate or Fraction(backbone.spec.fps)) as writer, Beside() as beside:
+    rate, told = settings.rate or Fraction(backbone.spec.fps), [("comment", settings_text(settings, from_text=True))]
+    with Writer(path, geometry.size, rate, labels=told) as writer, Beside() as beside:
         for part in _rechunked(backbone.decode(z), geometry.source_frames):
             beside(partial(writer.write, part))
             made.add(part)
@@ -233,7 +235,10 @@ def _pixel_mask(plan: Plan, edited: Edited, pixels: Frames | None, frames: range
 
 
 def _at_source(plan: Plan, shot: Shot, mask: Tensor, frames: range) -> np.ndarray:
-    """A soft latent mask (1, 1, F, h, w) of a shot's frames at the source's size, (f, H, W) float32."""
-    latent = mask[:, :, plan.spec.leading_latents :]
-    working = grids.to_pixels(latent, frames, plan.spec.frames_per_latent, shot.geometry.size)
-    return fit.mask_to_source(grids.cut(working, grids.FLOOR).cpu().numpy(), shot.fit)
+    return at_source(mask[:, :, plan.spec.leading_latents :], frames, plan.spec.frames_per_latent, shot.fit)
+
+
+def at_source(latent: Tensor, frames: range, frames_per_latent: int, lies: fit.Fit) -> np.ndarray:
+    """A soft latent mask (1, 1, F, h, w) of a shot's frames at the source's size, (f, H, W) float32 in [0, 1]."""
+    working = grids.to_pixels(latent, frames, frames_per_latent, lies.working)
+    return fit.mask_to_source(grids.cut(working, grids.FLOOR).cpu().numpy(), lies)

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import astuple, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from flowedit.pipeline.logs.finish import finish, watching
 from flowedit.pipeline.logs.watcher import Watcher
 from flowedit.pipeline.marked import joined, tracks_of
 from flowedit.pipeline.notices.shape import of_cuts, of_margins, of_shots
-from flowedit.pipeline.notices.start import Shape, of_download, of_pass, of_start
+from flowedit.pipeline.notices.start import Shape, of_download, of_interval, of_pass, of_start
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.notices.where import of_region
 from flowedit.pipeline.outputs import EDIT, staging, write_yaml
@@ -60,14 +59,6 @@ CARRIES = 22.0
 """PSNR in dB of a clip after encoding and decoding, below which the user is told."""
 
 
-def here(settings: Settings) -> Path | None:
-    """The folder of a backbone that is no model of the hub."""
-    chosen = settings.backbone
-    if chosen.path is not None:
-        return Path(chosen.path)
-    return None if chosen.packaged is None else Path(str(files("flowedit"))) / chosen.packaged
-
-
 def checkpoint(settings: Settings, fetch: bool = True, say: Callable[[str], None] = lambda text: None) -> Path | None:
     """The folder of the backbone that the settings name, downloaded first if it lies on the hub.
 
@@ -77,7 +68,7 @@ def checkpoint(settings: Settings, fetch: bool = True, say: Callable[[str], None
     """
     chosen, device = settings.backbone, settings.runtime.device
     place = machine.find_device(device)  # before a download
-    if (given := here(settings)) is not None:
+    if (given := families.folder(chosen)) is not None:
         return given
     if chosen.repository is not None:
         found = families.downloaded(chosen.repository)
@@ -132,8 +123,11 @@ class Prepared:
         return self.mask if self.plan.settings.mask.user == "replace" else None
 
 
-def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session) -> Prepared:
-    """Everything that can be refused is refused here, before the networks run; and what is to be said is said."""
+def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session, starts: bool = True) -> Prepared:
+    """Everything that can be refused is refused here, before the networks run; and what is to be said is said.
+
+    `starts`: whether the whole edit runs next, which is then told.
+    """
     session.look()
     made = check(settings, clip)
     check_attending(made, backbone)
@@ -149,8 +143,9 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     latent, most = (channels, seen, sides[0], sides[1]), max(len(shot.windows) for shot in plan.shots)
     check_waiting(made, backbone, latent, most)
     fit_memory(made, backbone, latent, most, session)
-    inside = made.region is not None and has_region(backbone)
-    session.start(of_start(made, backbone, Shape.of(plan), plan.evaluations, inside))
+    if starts:
+        inside = made.region is not None and has_region(backbone)
+        session.start(of_start(made, backbone, Shape.of(plan), plan.evaluations, inside))
     session.say(of_shots(plan))
     mask: Frames | None = None
     texts: list[str] = []
@@ -161,7 +156,7 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     if mask is not None:
         session.say([*texts, *of_margins(loses_margins(plan.shots[0], mask))])
     session.say([*backbone.spec.notices, *of_region(made)])
-    session.say([*of_pass(made, backbone), *of_unused(made, most)])
+    session.say([*of_interval(made, plan.grid), *of_pass(made, backbone), *of_unused(made, most)])
     return Prepared(plan, mask, tracks)
 
 
@@ -267,7 +262,7 @@ def _edited(
     prepared: Prepared, backbone: Backbone, shot: Shot, x_src: Tensor, session: Session, journal: Journal
 ) -> Edited:
     """One shot, edited, or as an earlier run had edited it."""
-    plan, user, name = prepared.plan, None, f"shot-{session.shot:03}-edited"
+    plan, name = prepared.plan, f"shot-{session.shot:03}-edited"
     if (found := journal.load(name)) is not None:
         tensors, facts = found
         session.say(facts["said"])
@@ -281,9 +276,7 @@ def _edited(
             dict(facts["reports"]),
             tuple(tensors[key] for key in sorted(tensors) if key.startswith(ROW)),
         )
-    if prepared.mask is not None:
-        section = between(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
-        user = user_latent(working_mask(shot, section), plan.spec, shot.geometry)
+    user = user_of(prepared, shot)
     if isinstance(session.watch, Watcher):
         session.watch.begin(x_src)
     own, said = own_latents(plan.spec, shot.geometry), len(session.notices)
@@ -298,6 +291,14 @@ def _edited(
         journal.save(name, tensors, **facts)
         journal.drop(f"shot-{session.shot:03}-step*")
     return edited
+
+
+def user_of(prepared: Prepared, shot: Shot) -> Tensor | None:
+    """The user's mask of a shot on the latent grid (1, 1, F, h, w), or None without one."""
+    if prepared.mask is None:
+        return None
+    section = between(prepared.mask, shot.first, shot.first + shot.geometry.source_frames)
+    return user_latent(working_mask(shot, section), prepared.plan.spec, shot.geometry)
 
 
 def _latents(edits: Sequence[Edited]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -12,13 +13,14 @@ from flowedit.editors.averaging import average_of
 from flowedit.editors.region import RegionPass
 from flowedit.editors.spec import EditorInputs
 from flowedit.flow import noise, windows
+from flowedit.flow.guidance import holds
 from flowedit.messages import NAN_ADVICE, NumericalError
 from flowedit.networks.control.bound import remembers
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.region import Region, attending, control_of, has_region, region
 from flowedit.pipeline.resume import Journal, Steps
-from flowedit.pipeline.velocities import guide, guided_times, parts_of, unguided, velocities_of
+from flowedit.pipeline.velocities import guide, parts_of, unguided, velocities_of
 from flowedit.types import (
     INSIDE,
     Backbone,
@@ -104,7 +106,7 @@ def steer(
     before = sent(seen)
     with session.meter.phase("edit"), region(brief, seen, prompts, x_src.shape[3:], own, user) as where:
         velocities["target"] = where.guided(velocities["target"])
-        passes = region_pass(brief, seen, guided, velocities, where, min(x_src.shape[3:]), grid)
+        passes = region_pass(brief, seen, guided, velocities, where, min(x_src.shape[3:]))
         if passes is not None:
             velocities["target"] = passes.target
             where = replace(where, mask=passes.mask, **remembered(where, passes, seen.device))
@@ -140,7 +142,6 @@ def region_pass(
     velocities: Mapping[Side, Velocity],
     where: Region,
     side: int,
-    grid: Sequence[float],
 ) -> RegionPass | None:
     """The pass that evaluates the target inside the mask, in a latent whose shorter side has `side` sites.
 
@@ -149,12 +150,12 @@ def region_pass(
     if brief.region is None or where.mask is None or not has_region(backbone):
         return None
     margin, refresh = brief.region
-    able, times = cast(RegionBackbone, backbone), guided_times(brief, grid)
+    able = cast(RegionBackbone, backbone)
     both = able.pair_velocity(guided["source"], guided["target"])
     plain = able.pair_velocity(unguided(guided["source"]), unguided(guided["target"]))
 
     def inside(q: Tensor, p: Tensor, t: float, chosen: Sequence[Chosen]) -> tuple[Tensor, Tensor]:
-        u_src, rows = (both if t in times else plain)(q, p, t, chosen)
+        u_src, rows = (both if holds(brief.interval, t) else plain)(q, p, t, chosen)
         return u_src, where.guided(lambda z, t: rows)(p, t)
 
     return RegionPass(
@@ -336,12 +337,14 @@ class Listener:
             if session.callback is None and session.watch is None:
                 return None
             whole = replace(step, mask=self._mask, velocities=dict(self._last), maps=self._maps(), shot=session.shot)
+            foreseen = partial(brief.editor.clean, brief.settings.mode, whole)
+            whole = replace(whole, clean=foreseen)
             self._mask = None
             if session.watch is not None:
                 session.watch(whole)
             if session.callback is not None and session.callback(whole):
                 step.check()
-                raise Stop(brief.editor.clean(brief.settings.mode, whole), step.index, step.total)
+                raise Stop(foreseen(), step.index, step.total)
             return None
 
         return callback

@@ -38,16 +38,16 @@ def guide(brief: Brief, backbone: Backbone) -> dict[Side, Guided]:
 def velocities_of(
     brief: Brief, backbone: Backbone, guided: Mapping[Side, Guided], grid: Sequence[float]
 ) -> dict[Side, Velocity]:
-    """Each side's velocity on this grid, guided in the steps that the brief guides."""
+    """Each side's velocity on this grid, guided inside the brief's interval."""
     return {side: velocity_of(brief, backbone, each, grid) for side, each in guided.items()}
 
 
 def velocity_of(brief: Brief, backbone: Backbone, guided: Guided, grid: Sequence[float]) -> Velocity:
-    """One velocity on this grid, guided in the steps that the brief guides."""
+    """One velocity on this grid, guided inside the brief's interval, at scale 1 outside."""
     velocity = _ruled(brief, backbone, guided, grid)
-    if guided.negative is None or len(brief.guided) == brief.steps:
+    if guided.negative is None or brief.interval == guidance.WHOLE:
         return velocity
-    return guidance.at_times(velocity, backbone.velocity(*unguided(guided)), guided_times(brief, grid))
+    return guidance.within(brief.interval, velocity, backbone.velocity(*unguided(guided)))
 
 
 def parts_of(
@@ -68,11 +68,6 @@ def _ruled(brief: Brief, backbone: Backbone, guided: Guided, grid: Sequence[floa
         return guidance.zero_star(both, guided.scale)
     below = guidance.below(grid, float(backbone.knots[-1]))
     return guidance.rectified(backbone.velocity(guided.prompt), both, guided.scale, below)
-
-
-def guided_times(brief: Brief, grid: Sequence[float]) -> list[float]:
-    """The times of the steps whose velocities are guided."""
-    return [grid[i] for i in brief.guided] if len(brief.guided) < brief.steps else list(grid)
 
 
 def unguided(guided: Guided) -> Guided:

@@ -57,6 +57,20 @@ def test_a_family_that_a_script_adds_opens_its_checkpoints(folder, tmp_path, pip
 
 
 @pytest.mark.usefixtures("toy")
+def test_the_times_of_a_plug_in_s_family_are_those_of_the_checkpoint_that_it_opens(folder, monkeypatch):
+    monkeypatch.setattr(Toy, "knots", torch.tensor([0.9, 0.5]), raising=False)
+    given = options.BackboneOptions(name=None, repository=None, download=None, path=str(folder("ToyPipeline")))
+    knots, shift, strength_shift = families.times_of(given)
+    assert (knots.tolist(), shift, strength_shift) == (pytest.approx([0.9, 0.5]), 1.0, None)
+
+
+def test_the_times_of_a_repository_that_is_not_here_are_asked_for_by_its_name():
+    given = options.BackboneOptions(name="a/b", repository="a/b", download=None, path=None)
+    with pytest.raises(ValueError, match=r"needs the times of a/b, which is not here: download it first, or leave"):
+        families.times_of(given)
+
+
+@pytest.mark.usefixtures("toy")
 def test_a_family_says_its_precision_on_an_accelerator(folder, monkeypatch):
     monkeypatch.setattr(families, "find_device", lambda name: torch.device("cuda"))
     assert families.load(folder("ToyPipeline")).dtype is torch.float16

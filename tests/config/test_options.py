@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flowedit.app.options import StudioOptions
 from flowedit.config import compose, defaults
 from flowedit.config.options import build, check_ranges, declared, hint_of
 from flowedit.config.quality import at_quality
@@ -29,6 +30,7 @@ PLACES = {
     "attention/none.yaml": (hint_of(Settings, "attention"), "attention.", None),
     "runtime/auto.yaml": (hint_of(Settings, "runtime"), "runtime.", None),
     "averaging/differential.yaml": (hint_of(Settings, "averaging"), "averaging.", "averaging"),
+    "studio.yaml": (StudioOptions, "", None),
     "evaluate.yaml": (EvaluationOptions, "", None),
     "engine/local.yaml": (EngineOptions, "engine.", None),
     "engine/ray.yaml": (EngineOptions, "engine.", None),

@@ -7,6 +7,7 @@ import yaml
 
 from flowedit.config import compose, edit_file
 from flowedit.config.quality import steps_at
+from flowedit.declare import options_of
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief, intervals, network_evaluations
 
@@ -52,6 +53,20 @@ def test_what_counts_steps_is_brought_along():
     settings = compose.compose({"mode": "flowdirector_v2", "quality": "fast"}, ["mode.fixed_noise_steps=7"])
     assert (settings.steps, settings.mode.fixed_noise_steps) == (17, 7)
     assert compose.compose({"mode": "flowdirector_v2", "steps": 20}).mode.fixed_noise_steps == 8
+
+
+@pytest.mark.parametrize("mode", compose.options("mode"))
+@pytest.mark.parametrize("quality", SHARES)
+def test_what_counts_steps_is_never_rounded_away(mode, quality):
+    best, made = (compose.compose({"mode": mode, "quality": each}).mode for each in ("best", quality))
+    for name, option in options_of(type(made)).items():
+        if option.counts_steps:
+            whole, count = getattr(best, name), getattr(made, name)
+            assert count == max(1, int(SHARES[quality] * whole + 0.5)) if whole else count == 0
+
+
+def test_dynaedit_tries_several_noises_at_any_quality():
+    assert [compose.compose({"mode": "dynaedit", "quality": each}).mode.select_steps for each in SHARES] == [1, 1, 2, 3]
 
 
 def test_a_given_grid_has_no_steps_for_a_quality_to_share():

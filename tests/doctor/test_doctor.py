@@ -82,7 +82,12 @@ def test_a_clip_lies_on_a_model_as_an_edit_lays_it(name, tmp_path, clip_file):
     assert (laid.geometry, laid.windows) == (shot.geometry, shot.windows)
     told = {key: value for key, value in vars(model.spec).items() if key not in ("notices", "shift")}
     assert told == {key: value for key, value in vars(opened.spec).items() if key in told}
-    assert len(laid.windows) * examine.edit_of(model.settings).cost == made.evaluations
+    times = opened.knots.tolist(), opened.spec.shift, opened.spec.strength_shift
+    for place in (None, str(opened.checkpoint.path)):  # not here yet, and a folder
+        knots, *shifts = families.times_of(replace(model.settings.backbone, path=place))
+        assert (knots.tolist(), *shifts) == times
+    edit = examine.edit_of(model.settings)
+    assert len(laid.windows) * edit.cost(plan.foreseen(edit)) == made.evaluations
 
 
 def test_a_clip_on_one_model(doctor, clip_file):

@@ -3,13 +3,15 @@
 An editor that is added is in these by itself.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from edits import steered
 
 from flowedit.config import compose
 from flowedit.editors.spec import EDITORS
-from flowedit.pipeline.plan import brief, windows_of
+from flowedit.pipeline.plan import network_evaluations, windows_of
 from flowedit.pipeline.run import load_backbone
 
 CHEAPEST = "backbone_2b"
@@ -64,7 +66,7 @@ def test_it_edits_inside_the_words_mask_in_windows_and_costs_what_it_says(mode, 
     assert done.z.shape == x.shape
     assert done.z.isfinite().all()
     assert (done.z - x).abs().max() > 1e-3
-    assert done.evaluations == brief(settings).cost * len(windows) > 0
+    assert done.evaluations == network_evaluations(settings) * len(windows) > 0
     assert (done.mask is not None) == masked
 
 
@@ -82,7 +84,7 @@ def test_it_keeps_what_lies_outside_a_user_s_mask(mode, backbone):
     change = (done.z - x).abs()
     assert change[(user == 0).expand_as(x)].max() < 1e-4
     assert change[(user == 1).expand_as(x)].max() > 1e-3
-    assert done.evaluations == brief(settings).cost
+    assert done.evaluations == network_evaluations(settings)
 
 
 RULED = [pytest.param("inversion_free", place, id=place) for place in ("pocket", CHEAPEST, "backbone_wan")]
@@ -99,4 +101,27 @@ def test_a_rule_of_guidance_acts_on_every_backbone_and_costs_what_it_says(mode, 
     plain, ruled = (steered(settings, made, x) for settings in ways)
     assert ruled.z.isfinite().all()
     assert (ruled.z - plain.z).abs().max() > 1e-4
-    assert ruled.evaluations == brief(ways[1]).cost
+    assert ruled.evaluations == network_evaluations(ways[1])
+
+
+def guided_for_a_while(mode, backbone):
+    """The evaluations that an interval of guidance took, those that were foretold by the files, and those of all."""
+    made, x, chosen = backbone
+    more = {"source_guidance_scale": 2.0, "target_guidance_scale": 3.0, "steps": 3, "draws": 1, "averaging": "mean"}
+    if not EDITORS[compose.compose({"mode": mode}).mode.name].masked:
+        more["mask"] = "none"
+    whole = compose.compose({**BASE, **chosen, **more, "mode": mode, "window": "whole"})
+    settings = replace(whole, guidance_interval=(0.4, 0.97))
+    return steered(settings, made, x).evaluations, network_evaluations(settings), network_evaluations(whole)
+
+
+@of(CHEAPEST)
+def test_guidance_on_an_interval_costs_what_it_says(mode, backbone):
+    took, told, whole = guided_for_a_while(mode, backbone)
+    assert took == told <= whole
+
+
+@pytest.mark.parametrize(("mode", "backbone"), RULED, indirect=["backbone"])
+def test_guidance_on_an_interval_costs_less_on_every_backbone(mode, backbone):
+    took, told, whole = guided_for_a_while(mode, backbone)
+    assert took == told < whole

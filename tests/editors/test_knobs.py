@@ -90,7 +90,7 @@ MOVES = {
     "mode.single_draw_steps": (2, "inversion_free", {"draws": 2}),
     "mode.noise": ("correlated", "inversion_free", {}),
     "mode.coupling": (0.2, "inversion_free", {}),
-    "mode.guidance_interval": ([0.0, 0.5], "inversion_free", {}),
+    "guidance_interval": ([0.5, 1.0], "inversion_free", {}),
     "mode.up_prompt": ("source", "rf_inversion", {}),
     "mode.up_pull": (0.1, "rf_inversion", {}),
     "mode.down_pull": (0.3, "rf_inversion", {}),
@@ -243,8 +243,8 @@ def test_a_noise_that_moves_nothing_is_told(noise, options):
 @pytest.mark.parametrize("scales", [{}, {"object_guidance_scales": [3.0, 8.0], **TWO}], ids=["one scale", "two scales"])
 def test_no_guidance_outside_its_interval(scales):
     plain = {"source_guidance_scale": 1.0, "target_guidance_scale": 1.0}
-    both = {"source_guidance_scale": 2.0, "mode.guidance_interval": [0.0, 0.0]}
+    both = {"source_guidance_scale": 2.0, "guidance_interval": [0.0, 0.001]}
     unscaled = edit(**plain, **{key: value for key, value in scales.items() if "scale" not in key})
     assert torch.allclose(edit(**both, **scales), unscaled, atol=1e-5)
     whole = {"source_guidance_scale": 2.0, **scales}
-    assert torch.equal(edit(**whole), edit(**whole, **{"mode.guidance_interval": [0.0, 1.0]}))
+    assert torch.equal(edit(**whole), edit(**whole, guidance_interval=[0.0, 1.0]))

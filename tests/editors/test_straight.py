@@ -10,7 +10,7 @@ from straight import GRID, MASK, NOISE, PARTS, SHAPE, SOURCE, STRAIGHT, TARGET, 
 from flowedit.config import compose
 from flowedit.editors.spec import EDITORS, EditorInputs
 from flowedit.editors.straight.dvrf import rates
-from flowedit.pipeline.plan import brief
+from flowedit.pipeline.plan import network_evaluations
 from flowedit.types import Stop
 
 M_SRC, M_TGT = torch.randn((2, *SHAPE), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
@@ -122,7 +122,7 @@ COSTS = [
 def test_the_cost_is_what_goes_through_the_network(name, options):
     settings, backbone = compose.compose(BASE | {"mode": name} | options), ToyBackbone()
     steered(settings, backbone, torch.randn((1, 3, 3, 16, 24), generator=torch.Generator().manual_seed(0)))
-    assert backbone.evaluations == brief(settings).cost
+    assert backbone.evaluations == network_evaluations(settings)
 
 
 def test_a_stopped_edit_leaves_a_clean_latent():

@@ -10,7 +10,7 @@ from flowedit.config import compose
 from flowedit.flow.guidance import BOTH, below, rectified, zero_star
 from flowedit.pipeline.checks import check_guidance
 from flowedit.pipeline.notices.unused import of_unused
-from flowedit.pipeline.plan import brief, network_evaluations
+from flowedit.pipeline.plan import brief, make_grid, network_evaluations
 from flowedit.pipeline.run import load_backbone
 from flowedit.pipeline.velocities import guide
 
@@ -114,13 +114,13 @@ def test_a_rule_moves_every_way_and_costs_what_it_says(rule, mode):
 
 
 @RULES
-@pytest.mark.parametrize("options", [{"draws": 3}, {"window": 9}, {"mode.guidance_interval": [0.0, 0.5]}])
+@pytest.mark.parametrize("options", [{"draws": 3}, {"window": 9}, {"guidance_interval": [0.5, 1.0]}])
 def test_a_rule_goes_with_draws_windows_and_intervals(rule, options):
     done = edit(**options, guidance_rule=rule)
     assert done.z.isfinite().all()
     assert (done.z - edit(**options).z).norm() > 1e-3 * X.norm()
-    windows = 2 if "window" in options else 1
-    assert done.evaluations == windows * network_evaluations(compose.compose(BASE | options | {"guidance_rule": rule}))
+    windows, settings = 2 if "window" in options else 1, compose.compose(BASE | options | {"guidance_rule": rule})
+    assert done.evaluations == windows * brief(settings).cost(make_grid(settings, ToyBackbone()))
 
 
 @RULES
@@ -161,6 +161,21 @@ def test_a_guided_way_up_does_not_look_ahead():
 def test_a_rule_without_guidance_is_told_to_have_no_effect():
     plain = {"source_guidance_scale": 1.0, "target_guidance_scale": 1.0, "guidance_rule": "zero_star"}
     assert any("guidance_rule=zero_star has no effect" in text for text in of_unused(brief(compose.compose(plain))))
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        ({}, "a source guidance scale other than 1, or no target_negative_prompt"),
+        ({"mode": "random_noise"}, "no target_negative_prompt"),
+        ({"source_guidance_scale": 2.0}, None),
+        ({"target_negative_prompt": None}, None),
+    ],
+)
+def test_a_negative_prompt_that_the_target_s_own_leaves_nothing_is_told(options, missing):
+    given = {"negative_prompt": "dark", "target_negative_prompt": "blurry", "source_guidance_scale": 1.0}
+    texts = [each for each in of_unused(brief(compose.compose(BASE | given | options))) if "negative_prompt" in each]
+    assert texts == ([f"negative_prompt=dark has no effect: it needs {missing}"] if missing else [])
 
 
 @pytest.mark.parametrize(

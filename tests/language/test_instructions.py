@@ -327,3 +327,19 @@ def test_what_is_too_long_to_be_an_instruction_is_refused_by_its_length():
         parse("replace the fox with a panda " * 100)
     with pytest.raises(InputError, match="asks for too much at once"):
         parse("remove a, " * 30)
+
+
+def test_an_instruction_is_read_from_python_without_a_clip():
+    import flowedit
+
+    made = flowedit.read_instruction("a fox moves right over green grass", "replace the fox with a panda")
+    assert made == flowedit.Prompts(
+        "a fox moves right over green grass", "a panda moves right over green grass", "fox", "panda", "replace"
+    )
+    alone = flowedit.read_instruction(None, "remove the ball")
+    assert (alone.source, alone.source_words, alone.target_words, alone.task) == ("a ball", "ball", "", "remove")
+    assert "ball" not in alone.target
+    with pytest.raises(flowedit.InputError, match="dog"):
+        flowedit.read_instruction("a fox runs", "replace the dog with a panda")
+    with pytest.raises(flowedit.InputError, match="is not an instruction"):
+        flowedit.read_instruction("a fox runs", "panda")

@@ -3,7 +3,7 @@
 import pytest
 
 from flowedit.language.tasks import infer
-from flowedit.language.words import occurrences, phrases, token_indices
+from flowedit.language.words import content_words, occurrences, phrases, token_indices
 from flowedit.pocket import KINDS, edit
 
 PROMPT = "A fox chases a red fox, while the foxhound's fox-like friend sleeps."
@@ -131,3 +131,20 @@ def test_the_pocket_world_s_kinds_are_told(kind):
             continue
         texts = (true.source.caption, true.target.caption, *map(", ".join, (true.source_words, true.target_words)))
         assert infer(*texts) == {"remove": "remove", "add": "add", "recolour": "recolour"}.get(kind, "replace")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        (PROMPT, ("fox", "chases", "red", "while", "foxhound's", "fox-like", "friend", "sleeps")),
+        ("A Fox and a fox over the Dog", ("Fox", "Dog")),
+        ("nothing is there", ()),
+        ("", ()),
+        ("ein Fuchs läuft, 2 Hunde", ("ein", "Fuchs", "läuft", "2", "Hunde")),
+        ("<script>fox</script>", ("script", "fox")),
+    ],
+)
+def test_content_words_come_once_in_order_and_each_is_an_object_word(prompt, words):
+    assert content_words(prompt) == words
+    for word in words:
+        assert occurrences(prompt, word)

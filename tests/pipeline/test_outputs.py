@@ -145,6 +145,31 @@ def test_outside_a_user_mask_the_pixels_are_the_source(edit, clip_file, box):
     assert change[72:].mean() > 20
 
 
+def test_generate_takes_a_rule_and_an_interval_of_guidance(command, backbone_2b, box):
+    made = {}
+
+    def generate(name, *flags):
+        size = ("--size", "64x32", "--frames", 1, "--steps", 3, "--backbone", backbone_2b)
+        code, _, err = command("generate", PROMPT, *size, "--out", box / name, *flags)
+        assert code == 0, err
+        run = yaml.safe_load((box / name / "run.yaml").read_text(encoding="utf-8"))
+        assert f"{run['network_evaluations']} network evaluations" in err  # foretold, and counted
+        made[name] = (box / name / "video.mp4").read_bytes()
+        return run["network_evaluations"], [text for text in run["notices"] if "guidance" in text]
+
+    assert generate("plain", "--target-guidance-scale", 8) == (6, [])
+    assert generate("star", "--target-guidance-scale", 8, "--guidance-rule", "zero_star") == (6, [])
+    assert generate("rectified", "--target-guidance-scale", 8, "--guidance-rule", "rectified") == (9, [])
+    assert generate("early", "--target-guidance-scale", 8, "--guidance-interval", "0.9,1") == (4, [])
+    assert len(set(made.values())) == 4
+    none, (told,) = generate("none", "--target-guidance-scale", 8, "--guidance-interval", "0.0001,0.0002")
+    one, notices = generate("one", "--target-guidance-scale", 1, "--guidance-rule", "zero_star")
+    assert none == one == 3
+    assert made["none"] == made["one"]
+    assert told.startswith("guidance_interval=0.0001,0.0002 guides no step: they begin at the times 1, ")
+    assert notices == ["guidance_rule=zero_star has no effect: it needs a guidance scale other than 1"]
+
+
 def test_generate_makes_a_clip_of_the_asked_size(command, backbone_2b, box):
     out = box / "generated"
     flags = ("--backbone", backbone_2b, "--steps", 2, "--out", out, "--quiet")

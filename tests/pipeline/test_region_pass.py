@@ -16,7 +16,7 @@ from flowedit.networks import placement
 from flowedit.pipeline.checks import check_region
 from flowedit.pipeline.notices.start import Shape, of_pass, of_start
 from flowedit.pipeline.notices.unused import of_unused
-from flowedit.pipeline.plan import brief, windows_of
+from flowedit.pipeline.plan import brief, make_grid, windows_of
 
 BASE = {
     "source": "a red fox runs",
@@ -53,8 +53,8 @@ WAYS = {
     "target alone": {"mode.target_only_steps": 1, "mask.smooth_frames": 1.0, "mask.smooth_steps": 0.5},
     "windows": {"window": 5},
     "user mask": {"user_mask": "m.mp4"},
-    "guided for a while": {"source_guidance_scale": 2.0, "mode.guidance_interval": [0.25, 0.75]},
-    "objects for a while": {**TWO, "mode.guidance_interval": [0.0, 0.5]},
+    "guided for a while": {"source_guidance_scale": 2.0, "guidance_interval": [0.5, 0.9]},
+    "objects for a while": {**TWO, "guidance_interval": [0.7, 1.0]},
     "edit strength": {"source_guidance_scale": 2.0, "edit_strength": 1.5},
     "half coupled": {"mode.coupling": 0.5, "mode.single_draw_steps": 2, "draws": 2, "mode.noise": "antithetic"},
 }
@@ -115,7 +115,9 @@ def test_what_the_last_mask_leaves_out_is_the_source_to_the_bit(backbone, way):
     moved = (done.z - x).abs().amax(1, keepdim=True)
     assert (moved[inside] > 0).all() if inside.any() else way not in ("user mask", "joined")
     settings = compose.compose(BASE | WAYS[way])
-    assert done.sent.rows == brief(settings).cost * len(windows_of(settings, backbone.spec, x.shape[2]))
+    assert done.sent.rows == brief(settings).cost(make_grid(settings, backbone)) * len(
+        windows_of(settings, backbone.spec, x.shape[2])
+    )
     assert 0.3 * done.sent.rows < done.sent.tokens < done.sent.rows
     assert done.sent.tokens == pytest.approx(tokens)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from flowedit.declare import option
 from flowedit.editors.averaging import cosine
-from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is
+from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is, both_sides
 from flowedit.editors.straight.walk import walk
 from flowedit.flow.noise import correlated
 from flowedit.flow.rectify import interpolate
@@ -57,8 +57,9 @@ def dynaedit(inputs: EditorInputs, options: DynaEditOptions) -> Tensor:
 
 
 def _cost(options: DynaEditOptions, counts: Counts) -> int:
-    several = min(options.select_steps, counts.steps)
-    return (counts.steps + several * (options.streams - 1)) * (counts.source + counts.target)
+    several = counts.starts[: options.select_steps]
+    more = options.streams - 1
+    return both_sides(options, counts) + more * (counts.source(several) + counts.target(several))
 
 
 EDITORS.add(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flowedit.declare import option
-from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is
+from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is, both_sides
 from flowedit.editors.straight.walk import walk
 from flowedit.flow.rectify import interpolate
 from flowedit.tensors import Tensor, torch
@@ -97,7 +97,7 @@ def _basis(ways: Tensor) -> list[Tensor]:
 
 def _look(inputs: EditorInputs, options: FlowDCOptions, ways: Sequence[Velocity]) -> Tensor:
     """mean_d [u_k(Q_d, t) - u_src(Q_d, t)] for each way k, at the time of `look_step`: (K, C, F, H, W)."""
-    t = inputs.grid[min(options.look_step, len(inputs.grid) - 2)]
+    t = inputs.grid[look_step(options, inputs.grid)]
     found = []
     for draw in range(options.look_draws):
         q = interpolate(inputs.x_src, inputs.noise(LOOK, draw), t)
@@ -106,12 +106,20 @@ def _look(inputs: EditorInputs, options: FlowDCOptions, ways: Sequence[Velocity]
     return torch.stack(found).mean(0)
 
 
+def look_step(options: FlowDCOptions, grid: Sequence[float]) -> int:
+    """The step whose time the look ahead takes: the last, where fewer are run."""
+    return min(options.look_step, len(grid) - 2)
+
+
 def _cost(options: FlowDCOptions, counts: Counts) -> int:
     decay = min(options.decay_steps, counts.steps)
     beside = min(options.side_by_side_steps, decay)
-    looked = counts.source + (1 + (counts.parts if beside else 0)) * counts.target
-    steps = counts.steps * (counts.source + counts.target) + beside * counts.parts * counts.target
-    return steps + (options.look_draws * looked if decay else 0)
+    parts = counts.parts if beside else 0
+    steps = both_sides(options, counts) + parts * counts.target(counts.starts[:beside])
+    if not decay:
+        return steps
+    at = [counts.grid[look_step(options, counts.grid)]]
+    return steps + options.look_draws * (counts.source(at) + (1 + parts) * counts.target(at))
 
 
 EDITORS.add(

@@ -7,7 +7,7 @@ from flowedit.declare import option
 from flowedit.editors.common import counted
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
 from flowedit.editors.through_noise.ways import rises
-from flowedit.flow.solvers import LAST, euler, evaluations, solve, uni_inv
+from flowedit.flow.solvers import LAST, euler, solve, times, uni_inv
 from flowedit.tensors import Tensor
 
 
@@ -60,8 +60,7 @@ def flowopt(inputs: EditorInputs, options: FlowOptOptions) -> Tensor:
 
 
 def _cost(options: FlowOptOptions, counts: Counts) -> int:
-    up = evaluations("uni_inv", counts.steps, down=False)
-    return up * counts.source + (options.iterations + 1) * counts.steps * counts.target
+    return counts.source(times("uni_inv", counts.rising)) + (options.iterations + 1) * counts.target(counts.starts)
 
 
 EDITORS.add(

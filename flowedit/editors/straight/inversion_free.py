@@ -134,15 +134,6 @@ class InversionFreeOptions(ModeOptions):
         least=0,
         most=1,
     )
-    guidance_interval: tuple[float, ...] = option(
-        "between which shares of the steps the velocities are guided; outside they take the prompt alone",
-        typed="A,B",
-        least=0,
-        most=1,
-        check=lambda ends: len(ends) == 2 and ends[0] <= ends[1],
-        expected="two shares of the steps from 0 to 1, the first not above the second",
-        needs="guided_side and own_negative",
-    )
     target_negative: Literal["prompt", "source"] = option(
         "what the target's guidance steers away from: prompt (negative_prompt) | source",
         needs="guided_target and own_negative",
@@ -245,20 +236,12 @@ def _parts(options: InversionFreeOptions, steps: int) -> _Parts:
     return _Parts(steps - last - fixed - single, single, fixed, last)
 
 
-def guided_steps(interval: Sequence[float], steps: int) -> range:
-    """The steps between two shares of so many, each bound rounded to the nearest step; halves go up."""
-    first, last = (int(share * steps + 0.5) for share in interval)
-    return range(first, last)
-
-
 def _cost(options: InversionFreeOptions, counts: Counts) -> int:
-    parts = _parts(options, counts.steps)
-    rows = 0
-    for i in range(counts.steps):
-        source, target = (counts.source, counts.target) if i in counts.guided else (1, 1)
-        alone = i >= counts.steps - parts.last
-        rows += target if alone else (counts.draws if i < parts.several else 1) * (source + target)
-    return rows
+    parts, times = _parts(options, counts.steps), counts.starts
+    paired = counts.steps - parts.last
+    several, once = times[: parts.several], times[parts.several : paired]
+    rows = counts.draws * (counts.source(several) + counts.target(several))
+    return rows + counts.source(once) + counts.target(once) + counts.target(times[paired:])
 
 
 def _evaluated(options: InversionFreeOptions, steps: int) -> tuple[Side, ...]:
@@ -299,7 +282,6 @@ EDITORS.add(
         draws=True,
         cost=_cost,
         evaluated=_evaluated,
-        guided=lambda options, steps: guided_steps(options.guidance_interval, steps),
         negative=lambda options: options.target_negative,
         check=_check,
         facts=_facts,

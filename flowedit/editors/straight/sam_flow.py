@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from flowedit.declare import option
 from flowedit.editors.common import mask_at
-from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is
+from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, as_it_is, both_sides
 from flowedit.flow.rectify import interpolate
 from flowedit.flow.solvers import Watch, heard
 from flowedit.masks.shapes import grow
@@ -67,7 +67,7 @@ def sam_flow(inputs: EditorInputs, options: SAMFlowOptions) -> Tensor:
 
 
 def _cost(options: SAMFlowOptions, counts: Counts) -> int:
-    return counts.steps * counts.draws * (counts.source + counts.target)
+    return counts.draws * both_sides(options, counts)
 
 
 EDITORS.add(

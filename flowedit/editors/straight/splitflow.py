@@ -80,8 +80,10 @@ def aggregated(flows: Tensor) -> Tensor:
 def _cost(options: SplitFlowOptions, counts: Counts) -> int:
     split = min(options.split_steps, counts.steps) if counts.parts else 0
     weighed = 1 if options.merge == "aggregated" and 0 < split < counts.steps else 0
-    whole = counts.steps - weighed - (split if options.merge == "average" else 0)
-    return counts.steps * counts.source + (whole + counts.parts * (split + weighed)) * counts.target
+    times = counts.starts
+    whole = times[split + weighed :] if options.merge == "average" else [*times[:split], *times[split + weighed :]]
+    parts = counts.parts * counts.target(times[: split + weighed])
+    return counts.source(times) + counts.target(whole) + parts
 
 
 EDITORS.add(

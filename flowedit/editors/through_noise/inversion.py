@@ -8,7 +8,7 @@ from flowedit.declare import option
 from flowedit.editors.common import counted
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
 from flowedit.editors.through_noise.ways import beside, recalls, rises, telling, up
-from flowedit.flow.solvers import SOLVERS, Memory, Solver, euler, evaluations, solve, way_down
+from flowedit.flow.solvers import SOLVERS, Memory, Solver, euler, solve, times, way_down
 from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Noise, Stop, Velocity
 
@@ -87,9 +87,9 @@ def _run(inputs: EditorInputs, options: InversionOptions) -> Tensor:
 
 
 def _cost(options: InversionOptions, counts: Counts) -> int:
-    up = evaluations(options.solver, counts.steps, down=False)
-    down = evaluations(way_down(options.solver), counts.steps, down=True)
-    return up * counts.source + down * counts.target + (down * counts.source if options.reconstruction else 0)
+    down = times(way_down(options.solver), counts.grid)
+    rows = counts.source(times(options.solver, counts.rising)) + counts.target(down)
+    return rows + (counts.source(down) if options.reconstruction else 0)
 
 
 EDITORS.add(

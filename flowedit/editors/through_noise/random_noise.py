@@ -8,7 +8,7 @@ from flowedit.declare import option
 from flowedit.editors.common import blend, mask_at
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
 from flowedit.flow.rectify import interpolate
-from flowedit.flow.solvers import SOLVERS, Memory, Solver, euler, evaluations, solve
+from flowedit.flow.solvers import SOLVERS, Memory, Solver, euler, solve, times
 from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Noise, Velocity
 
@@ -66,7 +66,7 @@ def _run(inputs: EditorInputs, options: RandomNoiseOptions) -> Tensor:
 
 
 def _cost(options: RandomNoiseOptions, counts: Counts) -> int:
-    return evaluations(options.solver, counts.steps, down=True) * counts.target
+    return counts.target(times(options.solver, counts.grid))
 
 
 EDITORS.add(

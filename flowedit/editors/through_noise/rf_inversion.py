@@ -7,7 +7,7 @@ from typing import Literal
 
 from flowedit.declare import option
 from flowedit.editors.common import counted
-from flowedit.editors.spec import EDITORS, EditorInputs, EditorSpec, ModeOptions, both_sides
+from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
 from flowedit.editors.through_noise.ways import beside, recalls, rises, up
 from flowedit.flow.solvers import Memory, Solver, euler, solve
 from flowedit.tensors import Tensor
@@ -114,6 +114,10 @@ def _run(inputs: EditorInputs, options: RFInversionOptions) -> Tensor:
     )
 
 
+def _cost(options: RFInversionOptions, counts: Counts) -> int:
+    return counts.source(counts.rising[:-1]) + counts.target(counts.starts)
+
+
 EDITORS.add(
     "rf_inversion",
     EditorSpec(
@@ -121,7 +125,7 @@ EDITORS.add(
         options=RFInversionOptions,
         run=_run,
         unprompted=lambda options: options.up_prompt == "empty",
-        cost=both_sides,
+        cost=_cost,
         passes=lambda options: 2,
         recalls=recalls,
         rises=rises,

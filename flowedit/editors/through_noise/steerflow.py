@@ -7,7 +7,7 @@ from flowedit.declare import option
 from flowedit.editors.common import TINY, counted, mask_at
 from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
 from flowedit.editors.through_noise.ways import at, recalls, rises, up
-from flowedit.flow.solvers import Memory, evaluations, solve, uni_inv
+from flowedit.flow.solvers import Memory, solve, times, uni_inv
 from flowedit.tensors import F, Tensor, torch
 from flowedit.types import Callback, Mask, Velocity
 
@@ -104,7 +104,7 @@ def _run(inputs: EditorInputs, options: SteerFlowOptions) -> Tensor:
 
 
 def _cost(options: SteerFlowOptions, counts: Counts) -> int:
-    return evaluations("uni_inv", counts.steps, down=False) * counts.source + counts.steps * counts.target
+    return counts.source(times("uni_inv", counts.rising)) + counts.target(counts.starts)
 
 
 EDITORS.add(

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from flowedit.declare import option
 from flowedit.editors.common import counted, stretched
-from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions
+from flowedit.editors.spec import EDITORS, Counts, EditorInputs, EditorSpec, ModeOptions, both_sides
 from flowedit.editors.through_noise.ways import beside, recalls, rises, up
-from flowedit.flow.solvers import Memory, euler, evaluations, solve, uni_inv
+from flowedit.flow.solvers import Memory, euler, solve, times, uni_inv
 from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Velocity
 
@@ -67,8 +67,7 @@ def _run(inputs: EditorInputs, options: UniEditFlowOptions) -> Tensor:
 
 
 def _cost(options: UniEditFlowOptions, counts: Counts) -> int:
-    rise = evaluations("uni_inv", counts.steps, down=False)
-    return rise * counts.source + counts.steps * (counts.source + counts.target)
+    return counts.source(times("uni_inv", counts.rising)) + both_sides(options, counts)
 
 
 EDITORS.add(

@@ -32,7 +32,7 @@ MANY = 6
 
 
 @dataclass(frozen=True)
-class Blocks:
+class TableBlocks:
     """A table whose columns stand in blocks below each other where they are too many for the width.
 
     `columns` are a heading and a cell for each of the `names`, which begin the lines of every block. No word is cut or
@@ -101,7 +101,7 @@ def _print(made: Sequence[RenderableType], console: Console) -> None:
         console.print(table)
 
 
-def results(summary: Summary) -> Blocks:
+def results(summary: Summary) -> TableBlocks:
     """Mean and 95 % interval of every metric and method; the best of a column is bold, references are dim."""
     title = f"{summary.kind or 'all'}, {count_line(summary)}"
 
@@ -123,7 +123,7 @@ def count_line(summary: Summary) -> str:
     return edits + clips + (" (mean over clips and 95 % interval)" if summary.clips > 1 else "")
 
 
-def differences(summary: Summary) -> Blocks:
+def differences(summary: Summary) -> TableBlocks:
     """Each method less the first one, over the same edits."""
     first = next(method for method in summary.methods if method not in REFERENCES)
     metrics = [name for name in summary.metrics if any(metric == name for _, metric in summary.differences)]
@@ -182,12 +182,16 @@ def _longest(heading: str, *cells: str) -> int:
     return max(map(len, (*_glued(heading).split(" "), *cells)))
 
 
-def _laid_out(title: str, methods: Sequence[str], metrics: Sequence[str], entry: Callable[[str, str], Text]) -> Blocks:
+def _laid_out(
+    title: str, methods: Sequence[str], metrics: Sequence[str], entry: Callable[[str, str], Text]
+) -> TableBlocks:
     """Methods as lines, or as columns where there are many metrics."""
     heads = [METRICS[metric].heading for metric in metrics]
     if is_tall(methods, metrics):
-        return Blocks(title, heads, [(method, [entry(method, metric) for metric in metrics]) for method in methods])
+        return TableBlocks(
+            title, heads, [(method, [entry(method, metric) for metric in metrics]) for method in methods]
+        )
     columns = [
         (head, [entry(method, metric) for method in methods]) for head, metric in zip(heads, metrics, strict=True)
     ]
-    return Blocks(title, methods, columns)
+    return TableBlocks(title, methods, columns)

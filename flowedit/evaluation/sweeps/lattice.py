@@ -21,9 +21,13 @@ class Lattice(NamedTuple):
     columns: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
 
+    def with_names(self, others: Mapping[str, str]) -> "Lattice":
+        """The same with other methods in the place of some."""
+        return self._replace(cells=tuple(tuple(others.get(name, name) for name in row) for row in self.cells))
+
 
 def swept(texts: Iterable[str], given: Iterable[str] = ()) -> Swept:
-    """The keys and values of `key=a,b,c`; a value in brackets may hold commas: `mode.guidance_interval=[0,1],[0,0.5]`.
+    """The keys and values of `key=a,b,c`; a value in brackets may hold commas: `guidance_interval=[0,1],[0.3,0.9]`.
 
     Raises ValueError for another text, a key twice, and for one that stands among the `given` ones.
     """

@@ -8,6 +8,7 @@ from flowedit.backbones import memory, presets, shapes
 from flowedit.backbones.presets import MemoryPreset
 from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
+from flowedit.flow.guidance import WHOLE
 from flowedit.machine import device_name, free_memory
 from flowedit.pipeline.plan import (
     Brief,
@@ -16,6 +17,7 @@ from flowedit.pipeline.plan import (
     brief,
     load_of,
     native_size,
+    rows_of,
     seen_of,
     whole_grid,
     windows_of,
@@ -117,6 +119,16 @@ def of_start(made: Brief, backbone: Backbone, shape: Shape, evaluations: int, re
         f"{where}: {width}x{height}, {frames} in {windows}{shots}, {cut}{whole} step{'' if whole == 1 else 's'}"
         f"{strength}{begins}, {evaluations} network evaluations{less}{expected}{laid}"
     )
+
+
+def of_interval(made: Brief, grid: Sequence[float]) -> list[str]:
+    """An interval of guidance in which no velocity of this grid lies."""
+    guided = any(rows_of(made, side) > 1 for side in made.editor.sides)
+    if made.interval == WHOLE or not guided or len(grid) == 1 or made.guides(grid):
+        return []
+    first, last = made.interval
+    times = ", ".join(f"{t:.3g}" for t in grid[:-1])
+    return [f"guidance_interval={first:g},{last:g} guides no step: they begin at the times {times}"]
 
 
 def of_pass(made: Brief, backbone: Backbone) -> list[str]:

@@ -1,7 +1,7 @@
 """What is said on options that have no effect, and the facts that options need."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flowedit.config.compose import compose
@@ -25,10 +25,15 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
     settings, editor, sides = made.settings, made.editor, made.sides
     attention = settings.attention
     source, target = made.scales["source"], made.scales["target"]
-    guided, scale = source + target if "source" in editor.sides else target, "a guidance scale other than 1"
+    both, scale = source + target if "source" in editor.sides else target, "a guidance scale other than 1"
+    guided = both
     if made.from_source:
         away = "mode.target_negative=prompt" if settings.edit_strength is None else "no edit_strength"
         guided, scale = source, f"a source guidance scale other than 1, or {away}"
+    elif settings.target_negative_prompt is not None:
+        able = "source" in editor.sides
+        guided, away = source if able else (), "no target_negative_prompt"
+        scale = f"a source guidance scale other than 1, or {away}" if able else away
     several = "several objects: two words or more that pair up"
     user = settings.marked
     pairs = words.object_words(settings.source_words, settings.target_words)
@@ -48,10 +53,13 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
             "a mode that evaluates the source prompt, and no edit_strength",
         ),
         "guided": (any(each != 1 for each in guided), scale),
-        "guided_side": (any(each != 1 for each in source + target), "a guidance scale other than 1"),
+        "guided_side": (any(each != 1 for each in both), "a guidance scale other than 1"),
         "guided_target": (any(each != 1 for each in target), "a target guidance scale other than 1"),
         "prompt_negative": (not made.from_source, "a target that is steered away from a prompt of its own"),
-        "own_negative": (settings.edit_strength is None, "no edit_strength, which steers away from the source"),
+        "own_negative": (
+            settings.edit_strength is None or not made.reads_source,
+            "no edit_strength, which steers away from the source",
+        ),
         "grid_by_steps": (settings.mode.grid != "given", "a grid that is made, not given"),
         "several_windows": (settings.window != "whole" and windows != 1, "a clip longer than its window"),
         "source_attention": ("source" in editor.sides, "a mode that evaluates the source prompt"),
@@ -86,6 +94,14 @@ def of_unused(made: Brief, windows: int | None = None) -> list[str]:
         if missing := _missing(option.needs, settings, facts):
             notices.append(f"{key.removesuffix('.name')}={value_at(settings, key)} has no effect: it needs {missing}")
     return notices
+
+
+def lacking(made: Brief, keys: Container[str]) -> dict[str, str]:
+    """Those of the keys that have no effect on this edit, whatever their value, and what they need."""
+    facts = facts_of(made)
+    found = {key: option.needs for key, option in declared_by(made.settings) if key in keys and option.needs}
+    needs = {key: _missing(need, made.settings, facts) for key, need in found.items()}
+    return {key: missing for key, missing in needs.items() if missing is not None}
 
 
 def _of_quality(settings: Settings, usual: Settings, flags: Mapping[str, Any]) -> Iterator[str]:

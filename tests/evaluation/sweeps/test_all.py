@@ -124,6 +124,22 @@ def test_a_sweep_is_a_lattice_on_the_page_and_in_the_grid(tmp_path, command):
     assert height // 256 == 4
 
 
+def test_values_without_effect_on_a_method_are_edited_once_and_stand_in_each_column(tmp_path, command):
+    args = ["compare", FOX, *PROMPTS, "--modes", "inversion,random_noise", "--sweep", "seed=2,0,1"]
+    code, _, err = command(*args, "--evaluations", "4", *SMALL, "--out", tmp_path / "out")
+    assert code == 0, err
+    told = "inversion: seed has no effect (it needs a mode that draws noise): one edit stands for all its values"
+    assert err.count(told) == 1
+    assert "and is left out" not in err
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    noise = [f"random_noise seed={seed}" for seed in "201"]
+    shown = re.findall(r'<video class="" src="[^"]*" aria-label="(.*?) of fox', page)
+    assert shown == ["source", *["inversion seed=2"] * 3, *noise]
+    made = {row.method: row.value for row in rows.read(tmp_path / "out" / "rows.jsonl") if row.metric == "psnr"}
+    assert set(made) == {"unedited", "inversion seed=2", *noise}
+    assert len(set(made.values())) == 5
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

@@ -12,8 +12,8 @@ def named(bases, sweep):
 
 
 def test_a_sweep_is_read_with_values_in_brackets_and_none_twice():
-    texts = ["strength=0.5, 0.9,0.5", "mode.guidance_interval=[0,1],[0,0.5]"]
-    assert swept(texts) == {"strength": ["0.5", "0.9"], "mode.guidance_interval": ["[0,1]", "[0,0.5]"]}
+    texts = ["strength=0.5, 0.9,0.5", "guidance_interval=[0,1],[0,0.5]"]
+    assert swept(texts) == {"strength": ["0.5", "0.9"], "guidance_interval": ["[0,1]", "[0,0.5]"]}
     assert points({}) == [()]
     assert points(BOTH)[:2] == [("strength=0.5", "seed=0"), ("strength=0.5", "seed=1")]
 

@@ -1,0 +1,239 @@
+"""Uploaded clips: checked by content, kept under an id, with what a browser needs to show them."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+
+from flowedit.app.limits import TooMuchError, UnknownError, check_id, safe_stem, safe_suffix
+from flowedit.app.options import MIB, StudioOptions
+from flowedit.machine import read_json, whole_folder
+from flowedit.media import cuts
+from flowedit.media.footage import decode_image
+from flowedit.media.pixels import resize
+from flowedit.media.probe import Video, probe
+from flowedit.media.reader import read
+from flowedit.media.sound import Sound
+from flowedit.media.writer import Writer
+from flowedit.messages import Error, InputError
+
+FACTS, SHOWN, POSTER = "facts.json", "video.mp4", "poster.jpg"
+
+WIDEST, POSTER_WIDTH = 960, 480
+"""Pixels of what a browser is shown."""
+
+MOST_SIDE, MOST_RATE = 8192, 240
+"""Pixels of a side, and frames a second, beyond which nothing is decoded."""
+
+STILL_RATE = 8
+"""The rate of a clip of one frame."""
+
+PICTURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
+"""How still images begin; WebP has its name at byte 8."""
+
+
+@dataclass(frozen=True)
+class StoredClip:
+    """An uploaded clip: what its file holds, and the first frames of its scenes; `file` is a name in its folder."""
+
+    id: str
+    name: str
+    file: str
+    owner: str | None
+    width: int
+    height: int
+    fps: float
+    frames: int
+    seconds: float
+    has_audio: bool
+    scenes: list[int]
+    still: bool
+    created: float
+
+    def plain(self) -> dict[str, Any]:
+        """What the API tells of it."""
+        told = {key: value for key, value in asdict(self).items() if key not in ("file", "owner", "created")}
+        place = f"/api/clips/{self.id}"
+        return {**told, "video": f"{place}/{SHOWN}", "poster": f"{place}/{POSTER}"}
+
+
+class Clips:
+    """The folder of all clips."""
+
+    def __init__(self, root: Path, options: StudioOptions) -> None:
+        self.root, self._options = root, options
+
+    def folder(self, id: str) -> Path:
+        """Where a clip's files are; raises UnknownError for an id of none."""
+        place = self.root / check_id(id, "clip")
+        if not (place / FACTS).is_file():
+            raise UnknownError(f"no clip is called {id!r}: upload it again")
+        return place
+
+    def get(self, id: str) -> StoredClip:
+        """A clip by its id; raises UnknownError."""
+        return StoredClip(**read_json(self.folder(id) / FACTS))
+
+    def path(self, id: str) -> Path:
+        """The file that is edited."""
+        return self.folder(id) / self.get(id).file
+
+    def add(self, id: str, source: str | Path | IO[bytes], name: str, owner: str | None) -> StoredClip:
+        """Keep a file under an id, checked and made ready to be shown; what is refused leaves nothing.
+
+        Raises TooMuchError beyond the limits, InputError for what is no video or image that can be read.
+        """
+        shown = name.replace("\0", "").strip()[:200] or "clip"
+        with whole_folder(self.root / id) as stage:
+            path = stage / (safe_stem(name) + safe_suffix(name))
+            if path.name in (FACTS, SHOWN, POSTER):
+                path = path.with_name(f"clip-{path.name}")
+            self._take(source, path)
+            try:
+                still = _still(path)
+                if still is not None:
+                    path = _as_video(path, still)
+                video = probe(path)
+                self._check(video)
+                scenes = _show(video, stage)
+            except Error as error:
+                raise renamed(error, path, shown) from None
+            height, width = video.shown
+            clip = StoredClip(
+                id=id,
+                name=shown,
+                file=path.name,
+                owner=owner,
+                width=width,
+                height=height,
+                fps=round(float(video.fps), 6),
+                frames=frames_of(video),
+                seconds=round(float(frames_of(video) / video.fps), 3),
+                has_audio=video.has_audio,
+                scenes=scenes,
+                still=still is not None,
+                created=time.time(),
+            )
+            (stage / FACTS).write_text(json.dumps(asdict(clip), indent=1), encoding="utf-8")
+        return clip
+
+    def _take(self, source: str | Path | IO[bytes], path: Path) -> None:
+        """Copy a file or a stream, never more than the limit."""
+        if isinstance(source, (str, Path)):
+            if Path(source).is_file() and Path(source).stat().st_size > self._options.most_bytes:
+                raise self.too_large()
+            shutil.copyfile(source, path)
+            return
+        taken = 0
+        with path.open("wb") as file:
+            while part := source.read(MIB):
+                taken += len(part)
+                if taken > self._options.most_bytes:
+                    raise self.too_large()
+                file.write(part)
+
+    def too_large(self) -> TooMuchError:
+        """What is said of an upload beyond the limit."""
+        return TooMuchError(f"the file is larger than {self._options.upload_limit} MiB: cut or compress it first")
+
+    def _check(self, video: Video) -> None:
+        if max(video.size) > MOST_SIDE:
+            raise TooMuchError(f"{video.path} is {video.size[1]}x{video.size[0]}: at most {MOST_SIDE} pixels a side")
+        seconds = float(frames_of(video) / video.fps)
+        if seconds > self._options.longest:
+            raise TooMuchError(
+                f"{video.path} lasts {seconds:.1f} s: at most {self._options.longest:g} s, so cut it first"
+            )
+        if video.fps > MOST_RATE:
+            raise TooMuchError(f"{video.path} has {float(video.fps):.0f} frames a second: at most {MOST_RATE}")
+
+
+def frames_of(video: Video) -> int:
+    """The frames that can be taken."""
+    return min(video.frames, video.limit.frames) if video.limit is not None else video.frames
+
+
+def renamed(error: Error, path: Path, shown: str) -> Error:
+    """The same error with the user's name of the file in place of ours."""
+    return type(error)(error.args[0].replace(str(path), shown).replace(path.name, shown) if error.args else shown)
+
+
+def _still(path: Path) -> str | None:
+    """The kind of a still image by its first bytes; None for anything else."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    kind = next((kind for start, kind in PICTURES.items() if head.startswith(start)), None)
+    return "WebP" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else kind
+
+
+def _as_video(path: Path, kind: str) -> Path:
+    """A still image as a clip of one frame, without loss but for its chroma; the image goes."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:  # its head alone
+            size, animated = picture.size, getattr(picture, "n_frames", 1) > 1
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is not a {kind} that can be read: export it again") from error
+    if max(size) > MOST_SIDE:
+        raise TooMuchError(f"{path} is {size[0]}x{size[1]}: at most {MOST_SIDE} pixels a side")
+    if animated:
+        raise InputError(f"{path} is an animated {kind}: export it as a video, such as an mp4")
+    frame = cv2.cvtColor(decode_image(path, cv2.IMREAD_COLOR, "image"), cv2.COLOR_BGR2RGB)
+    film = path.with_name(f"{path.stem}.mp4")
+    with Writer(film, frame.shape[:2], Fraction(STILL_RATE), crf=4) as writer:
+        writer.write(frame[None])
+    path.unlink()
+    return film
+
+
+def _show(video: Video, folder: Path) -> list[int]:
+    """Write what a browser plays and a poster; and the first frames of the scenes, of the same pass."""
+    size, count = even(fitted(video.shown, WIDEST)), frames_of(video)
+    sound = Sound(video, Fraction(0), count / video.fps) if video.has_audio else None
+    with Writer(folder / SHOWN, size, video.fps, sound=sound, crf=20) as writer:
+
+        def seen() -> Iterator[np.ndarray]:
+            for part in read(video, range(count), chunk_of(video.size)):
+                small = resize(part, size)
+                if not writer.frames:
+                    write_poster(folder / POSTER, small[0])
+                writer.write(small)
+                yield from small
+
+        return [0, *cuts.find(seen())]
+
+
+def write_poster(path: Path, frame: np.ndarray) -> None:
+    """A frame uint8 (H, W, 3) as a JPEG of at most 480 pixels' width."""
+    path.write_bytes(jpeg(resize(frame[None], fitted(frame.shape[:2], POSTER_WIDTH))[0]))
+
+
+def jpeg(frame: np.ndarray) -> bytes:
+    """A frame uint8 (H, W, 3) RGB as the bytes of a JPEG."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return bytes(data)
+
+
+def fitted(size: Sequence[int], widest: int) -> tuple[int, int]:
+    """(height, width) reduced to a width, its aspect kept; a smaller one stays."""
+    height, width = size[0], size[1]
+    share = min(1.0, widest / width)
+    return max(2, round(height * share)), max(2, round(width * share))
+
+
+def even(size: tuple[int, int]) -> tuple[int, int]:
+    """The sides as even numbers, as yuv420p asks."""
+    return max(2, size[0] - size[0] % 2), max(2, size[1] - size[1] % 2)
+
+
+def chunk_of(size: Sequence[int]) -> int:
+    """Frames of this (height, width) that are held at once."""
+    return max(1, min(16, 2**26 // (size[0] * size[1] * 3)))

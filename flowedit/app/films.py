@@ -1,0 +1,162 @@
+"""What is made to be shown of an edit: one video of its clip, its result and its mask, and a poster."""
+
+import functools
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from flowedit.app.clips import WIDEST, chunk_of, even, fitted, write_poster
+from flowedit.app.limits import UnknownError
+from flowedit.config.edit_file import inside
+from flowedit.machine import whole_file
+from flowedit.media.pixels import resize
+from flowedit.media.probe import Video, probe
+from flowedit.media.reader import read, select
+from flowedit.media.sound import Sound
+from flowedit.media.writer import Writer
+from flowedit.messages import Error, InputError
+from flowedit.pipeline.outputs import EDIT, FOLDERS
+
+FILES = tuple(name for name in EDIT if name not in FOLDERS)
+"""What an edit leaves that is handed out."""
+
+PLAYER, POSTER = "player.mp4", "poster.jpg"
+"""What is made of it when it is first asked for."""
+
+OF_REPORT = (".html", ".mp4", ".webp", ".png", ".jpg", ".svg", ".json", ".jsonl", ".csv", ".txt", ".tex")
+"""Suffixes of what a comparison's report shows or links."""
+
+_ALONE = threading.Lock()
+"""One film at a time: they are short, and the device is another's."""
+
+
+def left(folder: Path, base: str) -> dict[str, Any]:
+    """The addresses of an edit's files, and what its player needs to know."""
+    files = {name: f"{base}/{name}" for name in FILES if (folder / name).is_file()}
+    files[POSTER] = f"{base}/{POSTER}"
+    with suppress(Error):
+        video = _probed(folder / "edit.mp4", (folder / "edit.mp4").stat().st_mtime_ns)
+        height, width = _tile(video)
+        return {
+            "files": files,
+            "player": {
+                "url": f"{base}/{PLAYER}",
+                "tiles": _tiles(folder),
+                "width": width,
+                "height": height,
+                "fps": round(float(video.fps), 6),
+                "frames": video.frames,
+                "has_audio": video.has_audio,
+            },
+        }
+    return {"files": files}
+
+
+@functools.lru_cache(256)
+def _probed(path: Path, _time: int) -> Video:
+    return probe(path)
+
+
+def _tile(video: Video) -> tuple[int, int]:
+    return even(fitted(video.shown, WIDEST))
+
+
+def _tiles(folder: Path) -> list[str]:
+    return ["source", "edit", *(["mask"] if (folder / "mask_plain.mp4").is_file() else [])]
+
+
+def file(folder: Path, name: str, shown: Path, clip: Path | None) -> Path:
+    """A file of an edit by its name; a player or a poster is made in the folder `shown` if it is not there.
+
+    Raises UnknownError for any other name, and for a file that this edit did not leave.
+    """
+    if name in FILES and (folder / name).is_file():
+        return folder / name
+    if name not in (PLAYER, POSTER) or not (folder / "edit.mp4").is_file():
+        raise UnknownError(f"this job has no file {name[:80]!r}: its files are listed in its status")
+    path = shown / name
+    with _ALONE:
+        if not path.is_file() or path.stat().st_mtime < (folder / "edit.mp4").stat().st_mtime:
+            shown.mkdir(parents=True, exist_ok=True)
+            if name == PLAYER:
+                write_player(folder, path, clip)
+            else:
+                with whole_file(path) as part:
+                    write_poster(part, next(read(probe(folder / "edit.mp4"), [0]))[0])
+    return path
+
+
+def write_player(folder: Path, path: Path, clip: Path | None) -> None:
+    """Source, edit and mask from top to bottom in one video, each at one size of at most 960 pixels' width."""
+    edit = probe(folder / "edit.mp4")
+    size, chunk = _tile(edit), chunk_of(edit.size)
+    sources = [_source(folder, edit, clip, chunk), read(edit, range(edit.frames), chunk)]
+    if (folder / "mask_plain.mp4").is_file():
+        sources.append(read(probe(folder / "mask_plain.mp4"), range(edit.frames), chunk))
+    sound = Sound(edit, Fraction(0), edit.frames / edit.fps) if edit.has_audio else None
+    with Writer(path, (len(sources) * size[0], size[1]), edit.fps, sound=sound, crf=18) as writer:
+        for parts in zip(*sources, strict=True):
+            writer.write(np.concatenate([resize(part, size) for part in parts], axis=1))
+
+
+def _source(folder: Path, edit: Video, clip: Path | None, chunk: int) -> Iterator[np.ndarray]:
+    """The frames that were edited: of the clip, or of the left half of compare.mp4 where that is gone."""
+    if clip is not None and clip.is_file():
+        with suppress(Error, KeyError, TypeError, ValueError):
+            settings = run_of(folder)["settings"]
+            video = probe(clip)
+            chosen = select(video, settings["start"], settings["frames"], settings["fps"])
+            if len(chosen.indices) == edit.frames:
+                return read(video, chosen.indices, chunk)
+    return _left_half(probe(folder / "compare.mp4"), edit, chunk)
+
+
+def _left_half(compare: Video, edit: Video, chunk: int) -> Iterator[np.ndarray]:
+    height, width = edit.size
+    strip = max(height // 12, 20)  # of media/pictures.py, over each picture
+    for part in read(compare, range(edit.frames), chunk):
+        yield part[:, strip : strip + height, :width]
+
+
+def run_of(folder: Path) -> dict[str, Any]:
+    """What run.yaml says of an edit; raises InputError for one that cannot be read."""
+    path = folder / "run.yaml"
+    try:
+        return _run(path, path.stat().st_mtime_ns)
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{str(path)!r} cannot be read") from error
+
+
+@functools.lru_cache(512)
+def _run(path: Path, _time: int) -> dict[str, Any]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    found = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+    if not isinstance(found, dict):
+        raise InputError(f"{str(path)!r} is no record of an edit")
+    return found
+
+
+def of_report(folder: Path, name: str) -> Path:
+    """A file of a comparison's report; raises UnknownError for one outside it, hidden, or of another kind."""
+    parts = Path(name).parts
+    with suppress(InputError):
+        path = inside(folder, name, "the file")
+        if path.suffix.lower() in OF_REPORT and path.is_file() and not any(part.startswith(".") for part in parts):
+            return path
+    raise UnknownError(f"this comparison has no file {name[:80]!r}")
+
+
+def remove(*paths: Path) -> None:
+    """Remove files and folders, those of them that are there."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

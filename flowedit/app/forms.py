@@ -1,0 +1,75 @@
+"""The options of an edit as a page and a program see them: from their declarations alone."""
+
+import typing
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from flowedit.app.limits import check_backbone, closed, default_mode, known_options
+from flowedit.config import compose
+from flowedit.config.options import Declared, kinds_of
+
+
+def forms(mode: str = "", allow: Sequence[str] = (), backbone: str = "") -> list[dict[str, Any]]:
+    """Every option of an edit in the order of its declaration: key, help, what is typed, range, choices, default.
+
+    `closed` says why one cannot be set from outside, and is null for all others. Defaults are those of this mode and
+    backbone. Raises InputError for an unknown mode or backbone.
+    """
+    known = known_options(mode)
+    if backbone:
+        check_backbone(backbone)
+    chosen = tuple(f"{group}={name}" for group, name in (("mode", mode), ("backbone", backbone)) if name)
+    values = compose.composed(chosen)
+    return [_form(each, values, allow, mode) for each in known.values() if each.key not in ("mode.name", "mode.preset")]
+
+
+def _form(each: Declared, values: dict[str, Any], allow: Sequence[str], mode: str) -> dict[str, Any]:
+    return {
+        "key": each.key,
+        "help": each.option.help,
+        "typed": each.typed,
+        "range": each.option.range,
+        "least": each.option.least,
+        "most": each.option.most,
+        "choices": choices(each),
+        "default": _default(each.key, values, mode),
+        "needs": each.option.needs,
+        "written": each.option.written,
+        "role": each.option.role,
+        "kinds": [_kind(kind) for kind in kinds_of(each.kind)],
+        "closed": closed(each, allow),
+    }
+
+
+def choices(each: Declared) -> list[Any] | None:
+    """The valid names of an option; None where it takes other values too."""
+    if each.key in compose.GROUPS:
+        return [name for name in compose.options(each.key) if name != "folder"]
+    kinds = [kind for kind in kinds_of(each.kind) if kind is not type(None)]
+    if all(typing.get_origin(kind) is Literal for kind in kinds) and kinds:
+        return [name for kind in kinds for name in typing.get_args(kind)]
+    return [True, False] if kinds == [bool] else None
+
+
+def _kind(kind: Any) -> str:
+    """A type by a name that a page can choose a field by."""
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        return "choice"
+    if origin is tuple:
+        return "list"
+    return {int: "whole", float: "number", bool: "truth", str: "text", type(None): "null"}.get(kind, "group")
+
+
+def _default(key: str, values: dict[str, Any], mode: str) -> Any:
+    """What holds where nothing is set: of a group the name of its choice."""
+    if key == "mode":
+        return mode or default_mode()
+    if key in compose.GROUPS:
+        from flowedit.config.defaults import default_of
+
+        return default_of(key)[0] if key != "task" else "auto"
+    place: Any = values
+    for part in key.split("."):
+        place = place.get(part) if isinstance(place, dict) else None
+    return place if not isinstance(place, dict) else None

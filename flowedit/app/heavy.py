@@ -1,0 +1,12 @@
+"""The libraries that take seconds to import: once, by one thread while the others wait."""
+
+import threading
+
+_ALONE = threading.Lock()
+
+
+def ready() -> None:
+    """Import what an edit needs. Two threads at once find modules of transformers half made, and fail."""
+    with _ALONE:
+        import flowedit.evaluation.edit_job
+        import flowedit.pipeline.prompts.captions  # noqa: F401

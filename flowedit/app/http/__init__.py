@@ -1,0 +1,1 @@
+"""The API over HTTP: its routes, and forms with files as they come from the wire."""

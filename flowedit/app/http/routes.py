@@ -1,0 +1,273 @@
+"""The API: HTTP on one side, `Studio` on the other, and every refusal in one line."""
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from flowedit.app.clips import POSTER, SHOWN
+from flowedit.app.desk import Studio
+from flowedit.app.http.uploads import MOST_TEXTS, Form, received
+from flowedit.app.limits import FullError, NotNowError, TooMuchError, UnknownError
+from flowedit.machine import parsed_json
+from flowedit.messages import FileError, InputError, one_line
+
+STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (UnknownError, 404),
+    (NotNowError, 409),
+    (TooMuchError, 413),
+    (InputError, 422),
+    (FullError, 429),
+    (FileError, 500),
+    (Exception, 500),
+)
+"""What is answered to which error."""
+
+PAGE_POLICY = "default-src 'self' data: 'unsafe-inline'; connect-src 'none'; form-action 'none'; base-uri 'none'"
+"""What a report may do: show what lies beside it, and nothing else."""
+
+
+def _form_of(**fields: str) -> dict[str, Any]:
+    """A form for the OpenAPI page: fields by name, `file` or `text`; one that ends in ? need not be there."""
+    kinds = {
+        name: {"type": "string", **({"format": "binary"} if kind.startswith("file") else {})}
+        for name, kind in fields.items()
+    }
+    needed = [name for name, kind in fields.items() if not kind.endswith("?")]
+    schema = {"type": "object", "properties": kinds, "required": needed}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+def _json_of(**fields: str) -> dict[str, Any]:
+    """A JSON object for the OpenAPI page."""
+    schema = {"type": "object", "properties": {name: {"type": kind} for name, kind in fields.items()}}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def add_routes(app: FastAPI, studio: Studio) -> None:
+    """The API of a studio, and what its errors are answered with."""
+    app.include_router(_router(studio))
+    for kind, status in STATUS:
+        app.add_exception_handler(kind, _answering(status))
+    app.add_exception_handler(HTTPException, _of_http)
+
+
+def _answering(status: int) -> Any:
+    async def answer(request: Request, error: Exception) -> JSONResponse:
+        ends = {"Connection": "close"} if status == 413 else {}  # what is still on its way is not waited for
+        return JSONResponse({"error": one_line(error)}, status, ends)
+
+    return answer
+
+
+async def _of_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if not request.url.path.startswith("/api/"):
+        return Response(str(error.detail), error.status_code, headers=error.headers)
+    texts = {
+        404: f"nothing is at {request.url.path[:200]}: /docs lists what is there",
+        405: "no such method here: /docs lists them",
+    }
+    return JSONResponse({"error": texts.get(error.status_code, str(error.detail))}, error.status_code)
+
+
+async def body_of(request: Request) -> dict[str, Any]:
+    """The JSON object of a request; raises InputError for anything else, and TooMuchError for a long one."""
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > MOST_TEXTS:
+            raise TooMuchError(f"the request is longer than {MOST_TEXTS >> 20} MiB")
+    return _object(parsed_json(bytes(data), "the request"))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError('the request is not a JSON object: write {"kind": "edit", "clip": ID, "settings": {}}')
+    return value
+
+
+def owner(request: Request) -> str:
+    """Whose request it is, as `access.Guard` says."""
+    return str(request.state.owner)
+
+
+def _file_of(form: Form, name: str) -> tuple[Path, str]:
+    if name not in form.files:
+        raise InputError(f"the form has no file {name!r}: send it under this name")
+    return form.files[name]
+
+
+def _settings_of(form: Form) -> Any:
+    return parsed_json(form.texts.get("settings", "{}").encode(), "settings")
+
+
+def _router(studio: Studio) -> APIRouter:
+    api = APIRouter(prefix="/api")
+    clips, most, refuse = studio.root / "clips", studio.options.most_bytes, studio.clips.too_large
+
+    @api.post("/clips", status_code=201, tags=["clips"], openapi_extra=_form_of(file="file"))
+    async def add_clip(request: Request) -> dict[str, Any]:
+        """Upload a clip or a still image; its facts come back, with the id that jobs name."""
+        async with received(request, clips, most, refuse) as form:
+            path, name = _file_of(form, "file")
+            clip = await run_in_threadpool(studio.add_clip, path, name, owner(request))
+        return clip.plain()
+
+    @api.get("/clips/{id}", tags=["clips"])
+    def clip(id: str) -> dict[str, Any]:
+        """A clip's facts."""
+        return studio.clip(id).plain()
+
+    @api.delete("/clips/{id}", status_code=204, tags=["clips"], response_class=Response)
+    def delete_clip(id: str) -> Response:
+        """Remove a clip; what was made of it stays."""
+        studio.delete_clip(id)
+        return Response(status_code=204)
+
+    @api.get("/clips/{id}/video.mp4", tags=["clips"], response_class=FileResponse)
+    def clip_video(id: str) -> FileResponse:
+        """The clip as browsers play it; ranges of bytes can be asked for."""
+        return FileResponse(studio.clips.folder(id) / SHOWN)
+
+    @api.get("/clips/{id}/poster.jpg", tags=["clips"], response_class=FileResponse)
+    def clip_poster(id: str) -> FileResponse:
+        """The clip's first frame."""
+        return FileResponse(studio.clips.folder(id) / POSTER)
+
+    @api.post(
+        "/jobs",
+        status_code=202,
+        tags=["jobs"],
+        openapi_extra=_json_of(kind="string", clip="string", settings="object", mask="object"),
+    )
+    async def add_job(request: Request) -> dict[str, Any]:
+        """Put a job in the queue: kind (edit, look, compare), the clip's id, settings by name, and a mask if wished."""
+        body = await body_of(request)
+        if unknown := set(body) - {"kind", "clip", "settings", "mask"}:
+            raise InputError(f"unknown key {sorted(unknown)[0][:80]!r}: kind, clip, settings, mask")
+        id = await run_in_threadpool(
+            studio.submit,
+            body.get("kind", "edit"),
+            str(body.get("clip")),
+            body.get("settings", {}),
+            owner(request),
+            body.get("mask"),
+        )
+        return {"id": id}
+
+    @api.post(
+        "/edits", status_code=202, tags=["jobs"], openapi_extra=_form_of(clip="file", settings="text", mask="file?")
+    )
+    async def add_edit(request: Request) -> dict[str, Any]:
+        """Upload a clip and put its edit in the queue, both at once."""
+        async with received(request, clips, most, refuse) as form:
+            path, name = _file_of(form, "clip")
+            settings, who = _settings_of(form), owner(request)
+            studio.check_room()
+            clip = await run_in_threadpool(studio.add_clip, path, name, who)
+            mask = None
+            if "mask" in form.files:
+                mask = {"file": (await run_in_threadpool(studio.add_clip, *form.files["mask"], who)).id}
+        return {"id": await run_in_threadpool(studio.submit, "edit", clip.id, settings, who, mask)}
+
+    @api.get("/jobs", tags=["jobs"])
+    def jobs(request: Request) -> list[dict[str, Any]]:
+        """Your jobs, in the order in which they were asked for."""
+        return studio.jobs(owner(request))
+
+    @api.get("/jobs/{id}", tags=["jobs"])
+    def job(id: str) -> dict[str, Any]:
+        """How far a job is, and what it left."""
+        return studio.status(id)
+
+    @api.post("/jobs/{id}/stop", tags=["jobs"])
+    def stop(id: str) -> dict[str, Any]:
+        """Stop a job: it ends within a step and keeps what it has."""
+        studio.stop(id)
+        return studio.status(id)
+
+    @api.delete("/jobs/{id}", status_code=204, tags=["jobs"], response_class=Response)
+    def delete(id: str) -> Response:
+        """Remove a job and its files."""
+        studio.delete(id)
+        return Response(status_code=204)
+
+    @api.get("/jobs/{id}/preview.jpg", tags=["jobs"], response_class=Response)
+    def preview(id: str) -> Response:
+        """What the job that runs looks like so far."""
+        return Response(studio.preview(id), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+    @api.get("/jobs/{id}/files/{name:path}", tags=["jobs"], response_class=FileResponse)
+    def file(id: str, name: str) -> FileResponse:
+        """A file of a job, by the names in its status."""
+        path = studio.file(id, name)
+        policy = {"Content-Security-Policy": PAGE_POLICY} if path.suffix == ".html" else {}
+        return FileResponse(path, headers=policy)
+
+    @api.post(
+        "/looks/{id}/mask",
+        tags=["masks"],
+        openapi_extra=_json_of(quantile="number", grow="number", strokes="array", boxes="array"),
+    )
+    async def look_mask(id: str, request: Request) -> dict[str, Any]:
+        """The mask of a look under a threshold, a growth, strokes and boxes: a strip of all frames."""
+        adjust = await body_of(request)
+        return await run_in_threadpool(studio.look_mask, id, adjust)
+
+    @api.get("/history", tags=["history"])
+    def history(request: Request) -> list[dict[str, Any]]:
+        """Your edits that are there, the newest first."""
+        return studio.history(owner(request))
+
+    @api.post("/settings", tags=["history"], openapi_extra=_form_of(file="file"))
+    async def settings(request: Request) -> dict[str, Any]:
+        """The settings that an edit.mp4 or a run.yaml holds."""
+        async with received(request, clips, most, refuse) as form:
+            path, name = _file_of(form, "file")
+            named = path.with_suffix(".yaml" if name.lower().endswith((".yaml", ".yml")) else ".mp4")
+            path.rename(named)
+            return await run_in_threadpool(studio.settings_from, named, name.replace("\0", "")[:200] or "the file")
+
+    @api.get("/backbones", tags=["machine"])
+    def backbones() -> list[dict[str, Any]]:
+        """The models: size, license, whether each fits this machine and is here."""
+        return studio.backbones()
+
+    @api.post("/backbones/{name}/download", status_code=202, tags=["machine"])
+    def download(name: str) -> list[dict[str, Any]]:
+        """Download a model, or go on with it."""
+        studio.download(name)
+        return studio.backbones()
+
+    @api.post("/backbones/{name}/stop", tags=["machine"])
+    def stop_download(name: str) -> list[dict[str, Any]]:
+        """End a download; what is there stays."""
+        studio.stop_download(name)
+        return studio.backbones()
+
+    @api.get("/options", tags=["machine"])
+    def options(mode: str = "", backbone: str = "") -> list[dict[str, Any]]:
+        """Every option of an edit: what it is, its range, its default for this mode and backbone."""
+        return studio.options_of_edits(mode[:80], backbone[:80])
+
+    @api.get("/limits", tags=["machine"])
+    def limits() -> dict[str, Any]:
+        """What is taken: MiB of an upload, seconds of a clip, jobs that wait."""
+        own = studio.options
+        return {"upload_mib": own.upload_limit, "longest": own.longest, "queue": own.queue, "local": own.local}
+
+    @api.post("/examples/{name}", status_code=201, tags=["clips"])
+    def example(name: str, request: Request) -> dict[str, Any]:
+        """A clip that comes with flowedit, and the settings of its edit."""
+        return studio.example(name, owner(request))
+
+    @api.api_route("/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+    def nothing(rest: str) -> None:
+        """Whatever else is asked for; the page at / would answer it otherwise."""
+        raise UnknownError(f"nothing is at /api/{rest[:200]}, or not by this method: /docs lists what is there")
+
+    return api

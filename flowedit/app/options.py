@@ -1,0 +1,82 @@
+"""The options of `flowedit app` and `flowedit serve`; their defaults are in conf/studio.yaml."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import yaml
+
+from flowedit.config.defaults import read
+from flowedit.config.options import build, check_ranges, hint_of, kinds_of
+from flowedit.declare import option, options_of
+from flowedit.messages import InputError
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+"""Hosts that no other machine reaches."""
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class StudioOptions:
+    """Where the studio listens, where its files lie, and what it takes. Raises InputError for what cannot be."""
+
+    host: str = option("address to listen on; any other than this machine's own needs --password", typed="ADDRESS")
+    port: int = option("port to listen on; 0: any that is free", typed="N", least=0, most=65535)
+    out: str = option("folder of the results and, hidden in it, of the clips and the queue", typed="DIR")
+    password: str | None = option("what a browser asks for, under any user's name", typed="TEXT", written="text")
+    backbone: str = option("the model that a new edit begins with", typed="NAME")
+    caption: str | None = option(
+        "a vision-language model that says what a clip shows, where an instruction has no source",
+        typed="NAME|DIR",
+        written="text",
+    )
+    allow: tuple[str, ...] = option(
+        "keys of an edit that may be set from the page and the API though they read or write elsewhere", typed="KEY,KEY"
+    )
+    upload_limit: int = option("most MiB of an upload", typed="MIB", least=1)
+    longest: float = option("most seconds of a clip", typed="SECONDS", above=0)
+    queue: int = option("most jobs that wait", typed="N", least=1)
+    open: bool = option("open the page in a browser")
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if not self.local and not self.password:
+            raise InputError(f"--host {self.host} lets other machines in: give a --password TEXT too")
+
+    @property
+    def local(self) -> bool:
+        """Whether nobody but this machine is let in."""
+        return self.host in LOCAL
+
+    @property
+    def most_bytes(self) -> int:
+        """The largest upload."""
+        return self.upload_limit * MIB
+
+
+def studio_options(flags: Mapping[str, Any] | None = None) -> StudioOptions:
+    """Options from conf/studio.yaml and flags, texts as typed; raises InputError for a value that does not fit."""
+    given = {name: _value(name, value) for name, value in (flags or {}).items()}
+    made: StudioOptions = build(StudioOptions, {**_defaults(), **given})
+    return made
+
+
+def _defaults() -> dict[str, Any]:
+    known = {each.name for each in fields(StudioOptions)}
+    return {key: value for key, value in read("studio").items() if key in known}
+
+
+def _value(name: str, value: Any) -> Any:
+    """A flag's text as the plain value that its field takes."""
+    if not isinstance(value, str):
+        return value
+    kinds = kinds_of(hint_of(StudioOptions, name))
+    if tuple[str, ...] in kinds:
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if str in kinds or options_of(StudioOptions)[name].written == "text":
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value

@@ -1,0 +1,149 @@
+/* Binds the parts to Gradio: each has one plain value; the page sets it, and the part sets it back with a change. */
+
+import { request } from "./parts.js";
+
+const PARTS = {
+  async drop(element, props, tell) {
+    const { mountDrop } = await import("./drop.js");
+    const shown = mountDrop(element, {
+      ...props.value,
+      onclip: (clip, range = {}) => tell({ clip, limit: props.value?.limit, ...range }),
+    });
+    return (value) => shown.show(value?.clip ?? null, value ?? {});
+  },
+  async words(element, props, tell) {
+    const { mountWords } = await import("./words.js");
+    const draw = (value) =>
+      mountWords(element, { sides: value?.sides ?? [], onchange: (chosen) => tell({ ...props.value, chosen }) });
+    draw(props.value);
+    return draw;
+  },
+  async maskfile(element, props, tell) {
+    const { mountMaskFile } = await import("./maskfile.js");
+    const draw = (value) => mountMaskFile(element, { file: value?.file ?? null, onfile: (file) => tell({ file }) });
+    draw(props.value);
+    return draw;
+  },
+  async options(element, props, tell) {
+    const { mountOptions } = await import("./options.js");
+    const entries = await request(new URL("options.json", import.meta.url));
+    const shown = mountOptions(element, {
+      ...props.value,
+      entries,
+      onchange: (values) => tell({ ...props.value, values }),
+    });
+    return (value) => shown.update(value);
+  },
+  async painter(element, props, tell) {
+    const { mountPainter } = await import("./painter.js");
+    let of = null;
+    let shown = null;
+    const draw = (value) => {
+      const key = value?.look ? `${value.clip?.id}/${value.look}` : null;
+      if (key === of) return;
+      shown?.destroy?.();
+      of = key;
+      element.hidden = key === null;
+      shown = key === null ? null : mountPainter(element, { ...value, onchange: (adjust) => tell({ ...props.value, adjust }) });
+    };
+    draw(props.value);
+    return draw;
+  },
+  async live(element, props, tell) {
+    const { mountLive } = await import("./live.js");
+    let of = null;
+    let shown = null;
+    const draw = (value) => {
+      const job = value?.job ?? null;
+      if (job === of) return;
+      shown?.destroy?.();
+      of = job;
+      element.hidden = job === null;
+      if (job !== null && matchMedia("(max-width: 899px)").matches) element.scrollIntoView({ block: "start" });
+      shown = job === null ? null : mountLive(element, { job, onend: (status) => tell({ job, kind: status.kind, state: status.state }) });
+    };
+    draw(props.value);
+    return draw;
+  },
+  async player(element, props) {
+    const { mountPlayer } = await import("./player.js");
+    const { mountResult } = await import("./result.js");
+    let shown = null;
+    const draw = (value) => {
+      shown?.destroy?.();
+      element.hidden = !value?.player && !value?.report;
+      shown = element.hidden ? null : mountResult(element, value, mountPlayer);
+    };
+    draw(props.value);
+    return draw;
+  },
+  async several(element, props, tell) {
+    const { mountSeveral } = await import("./several.js");
+    let shown = null;
+    const draw = (value) => {
+      shown?.destroy?.();
+      element.hidden = !value?.items?.length;
+      shown = element.hidden ? null : mountSeveral(element, value.items, { onchoose: (job) => tell({ ...props.value, chosen: job }) });
+    };
+    draw(props.value);
+    return draw;
+  },
+  async history(element, props, tell) {
+    const { mountHistory } = await import("./history.js");
+    let shown = null;
+    const draw = (value) => {
+      shown?.destroy?.();
+      shown = mountHistory(element, value?.items ?? [], {
+        onchoose: (chosen) => tell({ ...props.value, chosen, deleted: null }),
+        ondelete: (deleted) => tell({ ...props.value, chosen: null, deleted }),
+      });
+    };
+    draw(props.value);
+    return draw;
+  },
+  async models(element, props, tell) {
+    const { mountModels } = await import("./models.js");
+    let shown = null;
+    const draw = (value) => {
+      shown?.destroy?.();
+      shown = mountModels(element, value?.items ?? [], {
+        chosen: value?.chosen,
+        onchoose: (chosen) => tell({ ...props.value, chosen }),
+      });
+    };
+    draw(props.value);
+    return draw;
+  },
+};
+
+/** What a tab keeps of a part over a reload; nothing of those that the server knows. */
+const KEPT = {
+  drop: (value) => value,
+  words: (value) => value,
+  maskfile: (value) => value,
+  options: ({ values }) => ({ values }),
+  painter: (value) => value,
+  live: (value) => value,
+  player: (value) => ({ id: value?.id ?? null }),
+  several: ({ items }) => ({ items }),
+  models: ({ chosen }) => ({ chosen }),
+};
+
+/** Mounts the part `name`; what the page sets later is drawn, what the part itself said is not drawn again. */
+export async function bind(name, element, props, trigger, watch) {
+  const place = element.querySelector(`.fe-${name}`) ?? element;
+  const keep = () => KEPT[name] && props.value && window.flowedit.keep(name, KEPT[name](props.value));
+  let own = null;
+  const draw = await PARTS[name](place, props, (value) => {
+    own = JSON.stringify(value);
+    props.value = value;
+    keep();
+    trigger("change");
+  });
+  watch("value", () => {
+    if (JSON.stringify(props.value) === own) return;
+    own = null;
+    draw(props.value);
+    keep();
+  });
+}

@@ -1,0 +1,127 @@
+// The edits so far as cards; an earlier result gives its settings back; nothing is deleted without a question.
+import { errorLine, h, icon, iconButton, sentence } from "./parts.js";
+
+const SAID = {
+  quality: (value) => (value === "auto" ? null : `${value} quality`),
+  strength: (value) => `strength ${Math.round(100 * value)} %`,
+  seed: (value) => `seed ${value}`,
+  mode: (value) => `method ${String(value).replaceAll("_", " ")}`,
+  backbone: (value) => `model ${value}`,
+};
+
+/** What was asked for, as a person would say it: the title of a card. */
+export function titleOf(settings) {
+  if (settings.instruction) return String(settings.instruction);
+  if (settings.source_words && settings.target_words) return `${settings.source_words} → ${settings.target_words}`;
+  return String(settings.target ?? "An edit");
+}
+
+/** The settings that matter most, in plain words. */
+export function wordsOf(settings) {
+  return Object.entries(SAID).flatMap(([key, say]) => {
+    const value = settings[key];
+    return value === undefined || value === null || value === "" ? [] : (say(value) ?? []);
+  });
+}
+
+/** "today, 14:05", "yesterday, 9:00", "3 March 2026". `created` is in seconds of the epoch, or a date as text. */
+export function dayOf(created, now = new Date()) {
+  const day = new Date(typeof created === "number" ? 1000 * created : created);
+  if (Number.isNaN(day.getTime())) return "";
+  const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
+  const ago = Math.round((midnight(now) - midnight(day)) / 864e5);
+  const time = day.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  if (ago === 0) return `today, ${time}`;
+  if (ago === 1) return `yesterday, ${time}`;
+  return day.toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric" });
+}
+
+/** Facts in a row; a line is broken between two, never within one. */
+const row = (...texts) => texts.filter(Boolean).map((text) => text.replaceAll(" ", "\u00a0")).join("\u00a0· ");
+
+/**
+ * Mount `items`, edits as the API's history has them, into `element`. `onchoose(item)` when one is to be looked at and
+ * gone on from, or `onchoose({settings, name})` for a file that was dropped; `ondelete(id)` after a yes.
+ */
+export function mountHistory(element, items, { onchoose = () => {}, ondelete = () => {}, api = "/api" } = {}) {
+  const chooser = h("input", { type: "file", accept: ".mp4,.yaml,.yml", class: "fe-unseen", tabindex: -1, "aria-hidden": "true" });
+  const told = h("p", { class: "fe-error", role: "alert", hidden: true });
+  const invite = h("button", { type: "button", class: "fe-zone fe-low", onclick: () => chooser.click() }, icon("load"),
+    h("span", {}, "Drop an earlier edit.mp4 or run.yaml here to get its settings back"));
+  const cards = h("ul", { class: "fe-cards" }, ...items.map(card));
+  const root = h("section", { class: "fe fe-history", "aria-label": "Earlier edits" }, chooser, invite, told,
+    items.length ? cards : h("p", { class: "fe-line fe-none" }, "Your edits will appear here."));
+  element.replaceChildren(root);
+  let depth = 0, dialog = null;
+
+  function card(item) {
+    const settings = { ...item.settings, ...item.said }, title = titleOf(settings);
+    const poster = item.poster ?? item.files?.["poster.jpg"];
+    const picture = poster ? h("img", { src: poster, alt: "", loading: "lazy" }) : h("span", { class: "fe-blank" }, icon("film"));
+    picture.addEventListener("error", () => picture.replaceWith(h("span", { class: "fe-blank" }, icon("film"))));
+    const open = h("button", { type: "button", class: "fe-open", onclick: () => onchoose(item) },
+      h("span", { class: "fe-thumb" }, picture),
+      h("span", { class: "fe-about" }, h("strong", { title }, title),
+        h("span", {}, row(item.name, dayOf(item.created))),
+        h("span", {}, row(item.state === "stopped" && "stopped early", ...wordsOf(settings)))));
+    const remove = iconButton("trash", `Delete: ${title}`, () => ask(item, title));
+    remove.title = "Delete";
+    return h("li", { class: "fe-card fe-past" }, open, remove);
+  }
+
+  function ask(item, title) {
+    const answer = (yes) => {
+      dialog.close();
+      if (yes) ondelete(item.id);
+    };
+    dialog = h("dialog", { class: "fe fe-dialog", "aria-label": "Delete this edit?", onclose: (event) => event.target.remove() },
+      h("h3", { class: "fe-title" }, "Delete this edit?"),
+      h("p", {}, `“${title}” and its files are removed from the disk. This cannot be undone.`),
+      h("div", { class: "fe-answers" },
+        h("button", { type: "button", class: "fe-button", autofocus: true, onclick: () => answer(false) }, "Keep it"),
+        h("button", { type: "button", class: "fe-button fe-bad", onclick: () => answer(true) }, "Delete")));
+    root.append(dialog);
+    dialog.showModal();
+  }
+
+  async function read(file) {
+    if (!file) return;
+    told.hidden = true;
+    invite.classList.add("fe-busy");
+    const give = new FormData();
+    give.append("file", file);
+    try {
+      const answer = await fetch(`${api}/settings`, { method: "POST", body: give });
+      const said = await answer.json().catch(() => ({}));
+      if (!answer.ok) throw new Error(errorLine(said, answer.status));
+      onchoose({ settings: said, name: file.name });
+    } catch (error) {
+      told.textContent = sentence(error instanceof TypeError ? "the server does not answer; is it still running?" : error.message);
+      told.hidden = false;
+    }
+    invite.classList.remove("fe-busy");
+  }
+
+  const carries = (event) => event.dataTransfer?.types.includes("Files");
+  const over = (on) => root.classList.toggle("fe-over", on);
+  root.addEventListener("dragenter", (event) => carries(event) && over(++depth > 0));
+  root.addEventListener("dragleave", (event) => carries(event) && over((depth = Math.max(0, depth - 1)) > 0));
+  root.addEventListener("dragover", (event) => carries(event) && event.preventDefault());
+  root.addEventListener("drop", (event) => {
+    if (!carries(event)) return;
+    event.preventDefault();
+    over((depth = 0) > 0);
+    read(event.dataTransfer.files[0]);
+  });
+  chooser.addEventListener("change", () => {
+    read(chooser.files[0]);
+    chooser.value = "";
+  });
+
+  return {
+    destroy() {
+      dialog?.remove();
+      root.remove();
+    },
+  };
+}

@@ -1,0 +1,39 @@
+// A mask that a person has already: a video, or one picture for all frames; white is edited.
+import { h, icon, request } from "./parts.js";
+
+/** Mount into `element`. `file` is {id, name} or null; `onfile` hears the new one. */
+export function mountMaskFile(element, { file = null, onfile = () => {}, api = "/api" }) {
+  const chooser = h("input", { type: "file", accept: "video/*,image/png,image/jpeg,image/webp", class: "fe-unseen", tabindex: -1, "aria-hidden": "true" });
+  const told = h("p", { class: "fe-error", role: "alert", hidden: true });
+  const body = h("div", { class: "fe-group" });
+
+  function draw(chosen) {
+    const button = (text, act) => h("button", { type: "button", class: "fe-button fe-quiet", onclick: act }, text);
+    body.replaceChildren(
+      ...(chosen
+        ? [h("span", { class: "fe-name", title: chosen.name }, `Mask: ${chosen.name}`), button("Do without it", () => set(null))]
+        : [button("Use a mask file", () => chooser.click())]),
+    );
+  }
+  function set(chosen) {
+    draw(chosen);
+    onfile(chosen);
+  }
+  chooser.addEventListener("change", async () => {
+    const form = new FormData();
+    form.append("file", chooser.files[0]);
+    chooser.value = "";
+    told.hidden = true;
+    body.replaceChildren(h("span", { class: "fe-line", role: "status" }, "Reading the mask"));
+    try {
+      const clip = await request(`${api}/clips`, { method: "POST", body: form });
+      set({ id: clip.id, name: clip.name });
+    } catch (error) {
+      told.textContent = error.message;
+      told.hidden = false;
+      draw(null);
+    }
+  });
+  element.replaceChildren(h("div", { class: "fe" }, chooser, body, told));
+  draw(file);
+}

@@ -1,0 +1,88 @@
+/* A finished edit: the player, its files, what was said, and the same as a command and as Python; or a report. */
+
+const made = (tag, name, text) => {
+  const element = document.createElement(tag);
+  if (name) element.className = name;
+  if (text) element.textContent = text;
+  return element;
+};
+
+function copied(title, text) {
+  const box = made("div", "fe-copy");
+  const code = made("pre", "", text);
+  code.tabIndex = 0;
+  const button = made("button", "fe-quiet", "Copy");
+  button.type = "button";
+  button.setAttribute("aria-label", `Copy ${title}`);
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(code);
+      button.textContent = "Selected: copy it now";
+    }
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  });
+  box.append(code, button);
+  return box;
+}
+
+function folded(title, ...children) {
+  const box = made("details", "fe-more");
+  box.append(made("summary", "", title), ...children);
+  return box;
+}
+
+const ABOUT = {
+  "edit.mp4": "The edit",
+  "compare.mp4": "Before and after",
+  "mask.mp4": "Where it may change",
+  "mask_plain.mp4": "The mask in white on black",
+  "run.yaml": "All settings",
+};
+
+/** `value` is a job's status. Returns {destroy}. */
+export function mountResult(element, value, mountPlayer) {
+  const frame = made("div", "fe-result");
+  const parts = [];
+  let player = null;
+  if (value.report) {
+    const report = made("iframe", "fe-report");
+    report.title = "The comparison";
+    report.src = value.report;
+    const alone = made("a", "fe-quiet", "Open the report by itself");
+    alone.href = value.report;
+    alone.target = "_blank";
+    parts.push(report, alone);
+  }
+  const place = made("div", "fe-place");
+  if (value.player) parts.push(place);
+  if (value.state === "stopped") parts.push(made("p", "fe-note", "Stopped: this is as far as it came."));
+  const files = made("p", "fe-files");
+  for (const [name, url] of Object.entries(value.files ?? {})) {
+    if (!(name in ABOUT)) continue;
+    const link = made("a", "fe-quiet", ABOUT[name]);
+    link.href = url;
+    link.download = name;
+    files.append(link);
+  }
+  if (files.children.length) parts.push(files);
+  if (value.notices?.length) {
+    const list = made("ul", "fe-notices");
+    for (const notice of value.notices) list.append(made("li", "", notice));
+    parts.push(folded(value.notices.length === 1 ? "One remark" : `${value.notices.length} remarks`, list));
+  }
+  if (value.command) {
+    parts.push(folded("The same from the command line, and from Python", copied("the command", value.command), copied("the Python lines", value.python ?? "")));
+  }
+  frame.append(...parts);
+  element.replaceChildren(frame);
+  if (value.player) player = mountPlayer(place, value.player, {});
+  return {
+    destroy() {
+      player?.destroy?.();
+      element.replaceChildren();
+    },
+  };
+}

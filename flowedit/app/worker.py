@@ -1,0 +1,247 @@
+"""The queue on disk, and the one thread that has the device: job after job, in the order in which they were asked."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from flowedit.app import films, heavy, jobs, limits, masks
+from flowedit.app.clips import Clips
+from flowedit.app.jobs import JobRecord, Order
+from flowedit.app.limits import FullError, NotNowError, UnknownError
+from flowedit.app.live import Live
+from flowedit.app.masks import Looks
+from flowedit.app.options import StudioOptions
+from flowedit.evaluation.engine.job import Job, Shelf
+from flowedit.evaluation.engine.store import Store, open_store
+from flowedit.evaluation.engine.worker import attempt
+from flowedit.messages import InputError, one_line
+
+
+class Desk:
+    """Records and results by id, and what waits; any thread may ask. `root` is the studio's hidden folder."""
+
+    def __init__(self, out: Path, root: Path, options: StudioOptions, clips: Clips, looks: Looks) -> None:
+        self.records: dict[str, JobRecord] = {}
+        self.results: dict[str, dict[str, Any]] = {}
+        self._out, self._root, self._options = out, root, options
+        self._clips, self._looks = clips, looks
+        self._store = Store(root)
+        self._queue: list[str] = []
+        self._live: Live | None = None
+        self._running: str | None = None
+        self._closing = False
+        self.warming = True
+        """Whether the usual model is still made ready, before the first job."""
+        self._change = threading.Condition()
+        self._device = threading.Lock()
+        self._shelf = Shelf()
+        self._stack = ExitStack()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Lock the folder, read what was asked for and what is done, and go on with the queue.
+
+        Raises BusyError where another studio works, FileError for a folder that cannot be written.
+        """
+        self._store = self._stack.enter_context(open_store(self._root))
+        for name in ("clips", "jobs", "previews"):
+            (self._root / name).mkdir(exist_ok=True)
+        for record in jobs.read_records(self._root / "jobs"):
+            self.records[record.id] = record
+            if (result := self._kept(record)) is not None:
+                self.results[record.id] = result
+            else:
+                self._queue.append(record.id)
+        self._thread = threading.Thread(target=self._work, name="desk", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the worker, what it does kept for the next start; and give the folder free."""
+        with self._change:
+            self._closing = True
+            if self._live is not None:
+                self._live.close()
+            self._change.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+        self._stack.close()
+
+    def _kept(self, record: JobRecord) -> dict[str, Any] | None:
+        """What a job left that is over, by its result or by its whole folder."""
+        try:
+            result = self._store.result(record.id)
+        except InputError:  # damaged: it is made anew
+            films.remove(self._store.folder(record.id))
+            result = None
+        if result is None and record.kind == "edit" and (self.folder(record) / "run.yaml").is_file():
+            return {"state": "stopped" if record.stop else "done", "notices": []}
+        return result
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nothing else is on the device inside the block; raises NotNowError while a job is."""
+        if not self._device.acquire(blocking=False):
+            raise NotNowError("the model is at work: try again when its job is done")
+        try:
+            self._shelf.drop("editor")  # two models may not fit
+            yield
+        finally:
+            self._device.release()
+
+    def check_room(self) -> None:
+        """Raise FullError where no more jobs may wait."""
+        if len(self._queue) >= self._options.queue:
+            raise FullError(f"{self._options.queue} jobs wait already: try again when some are done")
+
+    def put(self, record: JobRecord) -> None:
+        """Put a job at the end of the queue; it is on disk when this returns."""
+        with self._change:
+            self.check_room()
+            number = 1 + max((each.number for each in self.records.values()), default=0)
+            record = replace(record, number=number)
+            jobs.write_record(self._root / "jobs", record)
+            self.records[record.id] = record
+            self._queue.append(record.id)
+            self._change.notify_all()
+
+    def record(self, id: str) -> JobRecord:
+        """What was asked for; raises UnknownError."""
+        limits.check_id(id, "job")
+        if (record := self.records.get(id)) is None:
+            raise UnknownError(f"no job is called {id!r}: it was deleted, or it was never asked for here")
+        return record
+
+    def folder(self, record: JobRecord) -> Path:
+        """Where the files of an edit or a comparison are: OUT/<clip>/<id>."""
+        with suppress(UnknownError):
+            return self._out / Path(self._clips.get(record.clip).file).stem / record.id
+        found = next(iter(self._out.glob(f"*/{record.id}")), None)  # the clip is gone
+        return found or self._out / "clip" / record.id
+
+    def look(self, id: str) -> tuple[JobRecord, Path]:
+        """A look that is done, and the folder of its maps; raises NotNowError for any other job."""
+        record = self.record(id)
+        if record.kind != "look" or self.results.get(id, {}).get("state") != "done":
+            raise NotNowError(f"{id!r} is no look that is done: wait for it, or ask for one of kind look")
+        return record, self._store.folder(id) / jobs.LOOK
+
+    def state(self, id: str) -> tuple[JobRecord, str, int | None, Live | None, dict[str, Any]]:
+        """A job's record, its state, its place in the queue (0 runs), its live state and its result, of one moment."""
+        with self._change:
+            record, result = self.record(id), dict(self.results.get(id, {}))
+            if id == self._running:
+                return record, "running", 0, self._live, result
+            if id in self._queue:
+                return record, "queued", self._queue.index(id) + 1, None, result
+            return record, str(result.get("state", "failed")), None, None, result
+
+    def stop(self, id: str) -> None:
+        """Stop a job: after the step that runs, with what it has; one that waits, at once."""
+        with self._change:
+            record = self.record(id)
+            if id == self._running and self._live is not None:
+                self.records[id] = replace(record, stop=True)
+                jobs.write_record(self._root / "jobs", self.records[id])
+                self._live.stop()
+            elif id in self._queue:
+                self._queue.remove(id)
+                self._finish(record, {"state": "stopped", "message": "it was stopped before it began"})
+
+    def delete(self, id: str) -> None:
+        """Remove a job and its files; raises NotNowError for one that runs."""
+        with self._change:
+            record = self.record(id)
+            if id == self._running:
+                raise NotNowError("the job runs: stop it first, and delete it then")
+            if id in self._queue:
+                self._queue.remove(id)
+            folder = self.folder(record)
+            (self._root / "jobs" / f"{id}.json").unlink(missing_ok=True)  # first: what is half gone is no job
+            self.records.pop(id)
+            self.results.pop(id, None)
+            films.remove(folder, self._store.folder(id), *(self._root / "previews").glob(f"{id}*"))
+            with suppress(OSError):
+                folder.parent.rmdir()
+
+    def _work(self) -> None:
+        with self._device:
+            self._warm()
+        self.warming = False
+        while True:
+            with self._change:
+                while not self._queue and not self._closing:
+                    self._change.wait()
+                if self._closing:
+                    return
+                id = self._queue.pop(0)
+                record = self.records[id]
+                self._running, self._live = id, Live(self._shots(record), record.stop)
+            try:
+                with self._device:
+                    result = self._run(record, self._live)
+            except KeyboardInterrupt:  # the server ends; the job is there again when it starts
+                return
+            with self._change:
+                self._finish(record, result)
+                self._running = self._live = None
+
+    def _warm(self) -> None:
+        """Import what an edit needs, and have the usual backbone at hand if it is here: nobody waits for it then."""
+        with suppress(Exception):  # the first job says what is wrong
+            heavy.ready()
+            from flowedit.evaluation.edit_job import editor_of
+            from flowedit.pipeline import run
+            from flowedit.pipeline.api import settings_of
+
+            settings = settings_of({"backbone": self._options.backbone})
+            if run.checkpoint(settings, fetch=False) is not None:
+                editor_of(settings, self._shelf)
+
+    def _run(self, record: JobRecord, live: Live) -> dict[str, Any]:
+        """Do a job and return what is known of it then; nothing that it raises ends the worker."""
+        try:
+            order = Order(record, self._clips.path(record.clip), self.folder(record), live, self._mask(record))
+            job = Job(id=record.id, label=record.kind, work=jobs.WORK[record.kind], spec=order, threads=None)
+            result, failure = attempt(job, self._store.root, self._shelf, live)
+        except Exception as error:
+            result, failure = None, one_line(error)
+        if result is not None:
+            return result
+        told = {"seconds": live.seconds, "notices": list(live.notices)}
+        if live.cancel.is_set():
+            return {**told, "state": "stopped", "message": "it was stopped before its first step: there is no result"}
+        return {**told, "state": "failed", "message": str(failure)}
+
+    def _finish(self, record: JobRecord, result: dict[str, Any]) -> None:
+        """Keep how a job ended."""
+        with suppress(InputError, OSError):  # a full disk: it is known until the server ends
+            if self._store.result(record.id) is None:
+                self._store.keep(record.id, record.kind, result)
+        self.results[record.id] = result
+
+    def _shots(self, record: JobRecord) -> int:
+        with suppress(UnknownError):
+            return 1 if record.flags.get("cuts") == "none" else len(self._clips.get(record.clip).scenes)
+        return 1
+
+    def mask_file(self, record: JobRecord) -> Path | None:
+        """Where a job's own mask lies, or will; None for a job that has none."""
+        if record.mask is None or not jobs.is_painted(record.mask):
+            return None
+        if record.mask.get("file"):
+            return self._clips.path(record.mask["file"])
+        return self._root / "previews" / f"{record.id}-mask"
+
+    def _mask(self, record: JobRecord) -> Path | None:
+        """The file of a mask that was uploaded or painted, made where it is not there."""
+        path = self.mask_file(record)
+        if path is not None and record.mask is not None and not path.exists():
+            clip, look = self._clips.path(record.clip), None
+            if record.mask.get("look"):
+                asked, folder = self.look(record.mask["look"])
+                look = self._looks.get(asked.id, folder, clip, asked.flags).look
+            masks.write_mask(path, clip, record.flags, record.mask, look)
+        return path

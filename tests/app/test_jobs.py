@@ -1,0 +1,245 @@
+"""Jobs on disk: what is asked for is done once, whatever happens to the server; the files are the command line's."""
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+
+import pytest
+from studio import FOX, ROOT, SMALL, Server
+
+import flowedit
+from flowedit.cli.main import main
+from flowedit.pipeline.api import settings_of
+
+pytestmark = pytest.mark.slow
+
+LONG = {"steps": 400, "strength": 1.0, "frames": None, "size": None}
+"""An edit that is stopped long before its end."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("jobs"))
+    yield server
+    server.close()
+
+
+def test_files_are_those_of_the_command_line(server, tmp_path, monkeypatch):
+    clip = server.clip(name="it's a fox.mp4")
+    keys = {"frames": 9, "seed": 3, "mask.grow": 0.1, "mask.threshold": "quantile", "mask.quantile": 0.6}
+    job = server.until(server.edit(clip, **keys))
+    assert (job["state"], job["fraction"], job["kind"]) == ("done", 1.0, "edit")
+    program, *rest = shlex.split(job["command"])
+    assert program == "flowedit"
+    assert main([*rest, "--out", str(tmp_path / "out")]) == 0
+    for name in ("edit.mp4", "mask.mp4", "compare.mp4", "mask_plain.mp4"):
+        assert server.client.get(job["files"][name]).content == (tmp_path / "out" / name).read_bytes(), name
+    asked = {}
+    monkeypatch.setattr(flowedit, "edit", lambda clip, **options: asked.update(options, clip=clip), raising=False)
+    exec(job["python"])
+    assert settings_of(asked) == settings_of({**SMALL, **keys, "clip": rest[1]})
+
+
+def test_stop_within_a_step_keeps_what_is_there(server):
+    clip = server.clip()
+    id, behind = server.edit(clip, **LONG), server.edit(clip)
+    running = server.until(id, lambda job: job["phase"] == "edit" and job["done"] >= 2)
+    assert running["state"] == "running"
+    assert 0 < running["fraction"] < 1
+    assert server.job(behind)["state"] == "queued"
+    assert server.client.post(f"/api/jobs/{id}/stop").status_code == 200
+    stopped = server.until(id)
+    assert stopped["state"] == "stopped"
+    assert server.client.get(stopped["files"]["edit.mp4"]).status_code == 200
+    assert server.until(behind)["state"] == "done", "the next job runs on the model that stays"
+
+
+def test_stop_before_the_first_step_and_in_the_queue_leaves_nothing(server):
+    clip = server.clip()
+    first, second = server.edit(clip, **LONG), server.edit(clip)
+    server.client.post(f"/api/jobs/{second}/stop")
+    assert server.job(second)["state"] == "stopped"
+    server.client.post(f"/api/jobs/{first}/stop")
+    assert server.until(first)["state"] == "stopped"
+    assert server.job(second)["files"] == {}
+
+
+def test_delete_takes_the_files_and_waits_for_a_running_job(server):
+    clip = server.clip(name="gone.mp4")
+    running = server.edit(clip, **LONG)
+    server.until(running, lambda job: job["state"] == "running")
+    answer = server.client.delete(f"/api/jobs/{running}")
+    assert answer.status_code == 409
+    assert answer.json() == {"error": "the job runs: stop it first, and delete it then"}
+    server.client.post(f"/api/jobs/{running}/stop")
+    server.until(running)
+    done = server.edit(clip)
+    assert server.until(done)["state"] == "done"
+    assert (server.out / "gone" / done / "edit.mp4").is_file()
+    for id in (running, done):
+        assert server.client.delete(f"/api/jobs/{id}").status_code == 204
+        assert server.client.get(f"/api/jobs/{id}").status_code == 404
+    assert not (server.out / "gone").exists()
+    assert not list((server.out / ".studio").rglob(f"*{done}*"))
+
+
+def test_a_compare_job_leaves_its_report(server):
+    clip = server.clip()
+    job = server.until(server.edit(clip, "compare", modes=["inversion_free", "inversion"]))
+    assert job["state"] == "done", job
+    page = server.client.get(job["report"])
+    assert page.status_code == 200
+    assert "inversion" in page.text
+    assert "connect-src 'none'" in page.headers["content-security-policy"]
+    base = job["report"].removesuffix("index.html")
+    assert server.client.get(f"{base}grid.mp4").status_code == 200
+    for name in ("run.yaml", ".jobs/.lock", "../fox.mp4", "%2e%2e/%2e%2e/.studio/jobs", "/etc/passwd"):
+        assert server.client.get(base + name).status_code == 404, name
+
+
+def test_a_player_holds_source_edit_and_mask_in_step(server, tmp_path):
+    import numpy as np
+
+    from flowedit.media.probe import probe
+    from flowedit.media.reader import read
+
+    clip = server.clip()
+    job = server.until(server.edit(clip, start=1, frames=5, size=None))
+    about = job["player"]
+    (tmp_path / "player.mp4").write_bytes(server.client.get(about["url"]).content)
+    video = probe(tmp_path / "player.mp4")
+    assert about["tiles"] == ["source", "edit", "mask"]
+    assert video.size == (3 * about["height"], about["width"])
+    assert (video.frames, about["frames"]) == (5, 5)
+    tiles = np.split(np.concatenate(list(read(video, range(5)))).astype(int), 3, axis=1)
+    source = np.concatenate(list(read(probe(FOX), range(1, 6)))).astype(int)
+    assert np.abs(tiles[0] - source).mean() < 3
+    assert np.abs(tiles[1] - source).mean() > np.abs(tiles[0] - source).mean()
+    assert set(np.unique(np.rint(tiles[2] / 255))) <= {0, 1}
+    part = server.client.get(about["url"], headers={"range": "bytes=10-19"})
+    assert (part.status_code, len(part.content)) == (206, 10)
+
+
+def test_history_is_of_the_owner_and_of_the_command_line(server, tmp_path):
+    clip = server.clip(name="mine.mp4")
+    mine = server.until(server.edit(clip))["id"]
+    by_hand = server.out / "hand" / "one"
+    by_hand.mkdir(parents=True)
+    for name in ("edit.mp4", "compare.mp4", "run.yaml"):
+        (by_hand / name).write_bytes((server.out / "mine" / mine / name).read_bytes())
+    shown = {item["id"]: item for item in server.client.get("/api/history").json()}
+    assert shown[mine]["said"]["target_words"] == "panda"
+    (other,) = [item for item in shown.values() if item["name"] == "mine" and item["id"] != mine]
+    assert server.job(other["id"])["state"] == "done"
+    assert server.client.get(other["player"]["url"]).status_code == 200
+    with server.session() as stranger:
+        ids = [item["id"] for item in stranger.get("/api/history").json()]
+        assert ids == [other["id"]]
+        assert stranger.get("/api/jobs").json() == []
+        assert stranger.get(f"/api/jobs/{mine}").status_code == 200, "who knows the id may read it"
+    assert server.client.delete(f"/api/jobs/{other['id']}").status_code == 204
+    assert not by_hand.exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_server_goes_on_with_its_queue(tmp_path, how):
+    server = Server(tmp_path / "out")
+    try:
+        clip = server.clip()
+        ids = [server.edit(clip, seed=seed) for seed in range(10 if how == signal.SIGKILL else 3)]
+        server.until(ids[len(ids) // 3], lambda job: job["place"] == 0 or job["state"] == "done")
+        server.kill(how)
+        before = {path.name: path.stat().st_mtime_ns for path in (server.out / "fox").iterdir() if path.name in ids}
+        assert 1 <= len(before) < len(ids)
+        server.start()
+        places = [server.job(id)["place"] for id in ids]
+        waiting = [place for place in places if place is not None]
+        assert waiting == sorted(waiting), "in their order"
+        for id in ids:
+            assert server.until(id)["state"] == "done"
+        made = {
+            path.name: path.stat().st_mtime_ns
+            for path in (server.out / "fox").iterdir()
+            if not path.name.startswith(".")
+        }
+        assert set(made) == set(ids), "ten results, none twice, nothing else"
+        assert {id: made[id] for id in before} == before, "what was done is not done again"
+        kept = list((server.out / ".studio" / ".jobs").glob("*/result.json"))
+        assert {json.loads(path.read_text())["id"] for path in kept} >= set(ids) - set(before)
+        assert len({server.client.get(server.job(id)["files"]["edit.mp4"]).content for id in ids}) == len(ids)
+    finally:
+        server.close()
+
+
+def test_two_servers_do_not_share_a_folder(server):
+    command = [sys.executable, "-m", "flowedit", "serve", "--port", "0", "--out", str(server.out)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("choose another --out")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_client_of_the_readme(server, tmp_path):
+    text = (ROOT / "flowedit" / "app" / "README.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```python\n# file: client.py\n(.*?)```", text, re.DOTALL)
+    assert len([line for line in script.splitlines() if line]) <= 10
+    script = script.replace("http://127.0.0.1:7860", server.address).replace('grass", ', 'grass", "steps": 2, ')
+    done = subprocess.run(
+        [sys.executable, "-c", script.replace('"edit.mp4", "wb"', f"{str(tmp_path / 'e.mp4')!r}, 'wb'")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "e.mp4").stat().st_size > 1000
+
+
+def test_a_clip_goes_when_no_job_needs_it(server):
+    clip = server.clip()
+    id = server.edit(clip, **LONG)
+    assert server.client.delete(f"/api/clips/{clip['id']}").status_code == 409
+    server.client.post(f"/api/jobs/{id}/stop")
+    server.until(id)
+    done = server.until(server.edit(clip))
+    assert server.client.delete(f"/api/clips/{clip['id']}").status_code == 204
+    assert server.client.get(f"/api/clips/{clip['id']}").status_code == 404
+    assert server.client.get(done["player"]["url"]).status_code == 200, "its source is in compare.mp4 too"
+
+
+def test_settings_come_back_from_a_file(server, tmp_path):
+    clip = server.clip(name="asked.mp4")
+    job = server.until(server.edit(clip, seed=7, **{"mask.grow": 0.2}))
+    for name in ("edit.mp4", "run.yaml"):
+        file = server.client.get(job["files"][name]).content
+        back = server.client.post("/api/settings", files={"file": (f"../{name}", file)})
+        assert back.status_code == 200, back.text
+        told = back.json()
+        for key, value in {"seed": 7, "mask.grow": 0.2, "target": SMALL["target"], "steps": 2}.items():
+            assert told[key] == value, (name, told)
+        assert not {"out", "clip", "backbone.path", "runtime"} & set(told)
+        again = server.until(server.edit(clip, **told))
+        assert (
+            server.client.get(again["files"]["edit.mp4"]).content == server.client.get(job["files"]["edit.mp4"]).content
+        )
+    for name, data in (
+        ("a.mp4", FOX.read_bytes()),
+        ("run.yaml", b"a: [1"),
+        ("run.yaml", b"!!python/object:os.system x"),
+    ):
+        refused = server.client.post("/api/settings", files={"file": (name, data)})
+        assert refused.status_code == 422, refused.text
+        assert str(server.out) not in refused.json()["error"]
+    by_hand = server.out / "by" / "hand"
+    by_hand.mkdir(parents=True)
+    for name in ("edit.mp4", "compare.mp4", "run.yaml"):
+        (by_hand / name).write_bytes((server.out / "asked" / job["id"] / name).read_bytes())
+    (shown,) = [
+        item
+        for item in server.client.get("/api/history").json()
+        if item["command"] and "--seed 7" in item["command"] and item["clip"] is None
+    ]
+    assert shown["settings"]["mask.grow"] == 0.2
+    assert shown["python"].count("seed=7") == 1

@@ -1,0 +1,257 @@
+"""The page in a headless Chromium, against a real server with the pocket model: the whole way of an edit."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from flowedit.config.folder import example
+
+pytestmark = pytest.mark.slow
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="the dev extra brings selenium")
+pytest.importorskip("gradio", reason="the app extra brings gradio")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+if CHROMIUM is None or DRIVER is None:
+    pytest.skip("chromium and chromedriver are not installed", allow_module_level=True)
+
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"),
+    *("--disable-component-update", "--disable-sync", "--force-prefers-reduced-motion", "--window-size=1300,1000"),
+)
+PATIENCE = 60
+"""Seconds that an edit may take on a machine with much else to do."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    place = tmp_path_factory.mktemp("studio")
+    command = [sys.executable, "-m", "flowedit", "app", "--port", "0", "--out", str(place / "out"), "--no-open"]
+    with (place / "log.txt").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        yield (
+            until(lambda: re.search(r"http://\S+", (place / "log.txt").read_text()), "the server").group(),
+            place / "out",
+        )
+        process.terminate()
+        process.wait(20)
+    said = (place / "log.txt").read_text()
+    assert "Traceback" not in said, said
+
+
+@pytest.fixture(scope="module")
+def open_browser(tmp_path_factory):
+    opened = []
+
+    def open_one(width=1300):
+        options = webdriver.ChromeOptions()
+        options.binary_location = CHROMIUM
+        for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+        driver.set_script_timeout(20)
+        driver.set_window_size(width, 1000)
+        opened.append(driver)
+        return driver
+
+    yield open_one
+    for driver in opened:
+        driver.quit()
+
+
+@pytest.fixture(scope="module")
+def page(server, open_browser):
+    driver = open_browser()
+    driver.get(server[0])
+    shown(driver, "#fe-drop .fe-clip")
+    return driver
+
+
+def shown(driver, css, patience=PATIENCE):
+    """The first element of that selector that is shown."""
+    return until(
+        lambda: next((e for e in driver.find_elements("css selector", css) if e.is_displayed()), None), css, patience
+    )
+
+
+def until(look, what, patience=PATIENCE):
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        try:
+            if found := look():
+                return found
+        except Exception as error:
+            if "stale" not in str(error).lower() and "no such element" not in str(error).lower():
+                raise
+        time.sleep(0.05)
+    raise AssertionError(f"not there after {patience} s: {what}")
+
+
+def write(driver, css, text):
+    field = shown(driver, css)
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
+    field.clear()
+    field.send_keys(text)
+    return field
+
+
+def press(driver, css):
+    button = shown(driver, css)
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+    driver.execute_script("arguments[0].click()", button)
+
+
+def errors(driver):
+    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "ERROR")]
+
+
+def kept(driver):
+    return json.loads(driver.execute_script("return sessionStorage.getItem('flowedit')") or "{}")
+
+
+def pixels(driver, css):
+    """A canvas as a data URL."""
+    return driver.execute_script("return document.querySelector(arguments[0]).toDataURL()", css)
+
+
+def edited(driver):
+    """The id of the result that is shown, once one is."""
+    shown(driver, "#fe-player canvas")
+    return until(lambda: (kept(driver).get("player") or {}).get("id"), "a result's id")
+
+
+def test_a_new_page_has_the_fox_and_one_click_edits_it(page, server):
+    assert shown(page, "#fe-instruction textarea").get_attribute("value") == "replace the fox with a panda"
+    until(lambda: "a panda moves right" in shown(page, "#fe-reads").text, "what the instruction becomes")
+    pressed = page.find_elements("css selector", ".fe-chip[aria-pressed=true]")
+    assert [chip.text for chip in pressed] == ["fox", "panda"]
+    press(page, "#fe-edit button, button#fe-edit")
+    shown(page, "#fe-live .fe-progress")
+    edited(page)
+    assert errors(page) == []
+
+
+def test_the_files_are_those_of_the_command_line(page, server, tmp_path):
+    job = edited(page)
+    made = next(server[1].glob(f"*/{job}"))
+    command = [sys.executable, "-m", "flowedit", "edit", str(example("fox").with_suffix(".mp4"))]
+    command += ["replace the fox with a panda", "--source", "a fox moves right over green grass"]
+    subprocess.run([*command, "--out", str(tmp_path / "own"), "--quiet"], check=True, capture_output=True)
+    for name in ("edit.mp4", "mask.mp4", "mask_plain.mp4", "compare.mp4"):
+        assert (made / name).read_bytes() == (tmp_path / "own" / name).read_bytes(), name
+
+
+def test_keys_move_the_wipe(page):
+    edited(page)
+    handle = shown(page, "#fe-player [role=slider]")
+    before, picture = float(handle.get_attribute("aria-valuenow")), pixels(page, "#fe-player canvas")
+    handle.send_keys(webdriver.Keys.ARROW_LEFT * 5)
+    assert float(handle.get_attribute("aria-valuenow")) < before
+    until(lambda: pixels(page, "#fe-player canvas") != picture, "another picture")
+
+
+def test_the_mask_is_seen_before_the_edit_and_a_slider_and_a_brush_change_it(page, server):
+    press(page, "#fe-look")
+    shown(page, "#fe-painter canvas")
+    until(lambda: "of the clip may change" in shown(page, "#fe-painter").text, "the share of the mask")
+    time.sleep(0.5)
+    before = pixels(page, "#fe-painter canvas")
+    slider = shown(page, ".fe-painter input[aria-label='How much may change']")
+    page.execute_script(
+        "arguments[0].value = 60; arguments[0].dispatchEvent(new Event('input', {bubbles: true}));"
+        "arguments[0].dispatchEvent(new Event('change', {bubbles: true}))",
+        slider,
+    )
+    until(lambda: pixels(page, "#fe-painter canvas") != before, "another mask")
+    until(lambda: kept(page)["painter"]["adjust"]["quantile"] == pytest.approx(0.4), "the slider's value")
+    canvas = shown(page, "#fe-painter canvas")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    chain = webdriver.ActionChains(page)
+    chain.move_to_element_with_offset(canvas, -60, -60).click_and_hold().move_by_offset(30, 10).move_by_offset(10, 30)
+    chain.release().perform()
+    until(lambda: len(kept(page)["painter"]["adjust"]["strokes"]) == 1, "a stroke")
+    last = edited(page)
+    press(page, "button#fe-edit, #fe-edit button")
+    until(lambda: (kept(page).get("player") or {}).get("id") not in (None, last), "the next result")
+    run = yaml.safe_load((next(server[1].glob(f"*/{edited(page)}")) / "run.yaml").read_text())
+    assert run["settings"]["user_mask"], run["settings"]["mask"]["user"] == ("replace",)
+    assert errors(page) == []
+
+
+def test_progress_moves_and_stop_keeps_what_is_there(page):
+    last = edited(page)
+    press(page, "#fe-quality input[value=best]")
+    press(page, "button#fe-edit, #fe-edit button")
+    shown(page, "#fe-live .fe-progress")
+    seen = set()
+    bar = "return document.querySelector('#fe-live [role=progressbar]')?.getAttribute('aria-valuenow')"
+    until(lambda: seen.add(page.execute_script(bar)) or len(seen - {None}) >= 3, "a bar that moves")
+    press(page, "#fe-live .fe-head button")
+    until(lambda: (kept(page).get("player") or {}).get("id") not in (None, last), "what was stopped")
+    assert "Stopped" in shown(page, "#fe-player .fe-note").text
+    press(page, "#fe-quality input[value=auto]")
+
+
+def test_a_reload_in_the_middle_finds_the_edit_again(page):
+    last = edited(page)
+    write(page, "#fe-seed input", "7")
+    press(page, "#fe-quality input[value=best]")
+    press(page, "button#fe-edit, #fe-edit button")
+    shown(page, "#fe-live .fe-progress")
+    page.refresh()
+    until(lambda: (kept(page).get("player") or {}).get("id") not in (None, last), "the result after a reload")
+    assert shown(page, "#fe-seed input").get_attribute("value") == "7"
+    assert page.find_element("css selector", "#fe-quality input[value=best]").is_selected()
+    press(page, "#fe-quality input[value=auto]")
+    assert errors(page) == []
+
+
+def test_a_result_gives_its_settings_back(page, server):
+    made = next(server[1].glob(f"*/{edited(page)}"))
+    write(page, "#fe-seed input", "3")
+    chooser = page.find_element("css selector", "#fe-history input[type=file]")
+    chooser.send_keys(str(made / "edit.mp4"))
+    until(lambda: shown(page, "#fe-seed input").get_attribute("value") == "7", "the seed of the dropped edit")
+
+
+def test_nothing_is_deleted_without_a_question(page):
+    cards = page.find_elements("css selector", "#fe-history .fe-cards > li")
+    press(page, "#fe-history .fe-cards button[aria-label^=Delete]")
+    dialog = shown(page, "dialog")
+    assert len(page.find_elements("css selector", "#fe-history .fe-cards > li")) == len(cards)
+    dialog.find_elements("css selector", "button")[-1].click()
+    count = "#fe-history .fe-cards > li"
+    until(lambda: len(page.find_elements("css selector", count)) == len(cards) - 1, "one card less")
+
+
+def test_a_mistake_is_one_line_beside_the_button(page):
+    write(page, "#fe-instruction textarea", "replace the hippopotamus with a panda")
+    press(page, "button#fe-edit, #fe-edit button")
+    assert "hippopotamus" in shown(page, "#fe-said [role=alert]").text
+    write(page, "#fe-instruction textarea", "<img src=x onerror=alert(1)> replace the fox with a cat")
+    press(page, "button#fe-edit, #fe-edit button")
+    time.sleep(0.5)
+    assert page.find_elements("css selector", "img[src=x]") == []
+    write(page, "#fe-instruction textarea", "replace the fox with a panda")
+
+
+def test_another_person_sees_neither_clips_nor_edits(server, page, open_browser):
+    other = open_browser(390)
+    other.get(server[0])
+    shown(other, "#fe-drop .fe-clip")
+    assert other.find_elements("css selector", "#fe-history .fe-cards > li") == []
+    assert page.find_elements("css selector", "#fe-history .fe-cards > li") != []
+    wide = other.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+    assert wide[0] <= wide[1]
+    beyond = """
+        return [...document.querySelectorAll('button, input, select, a')]
+          .filter((each) => each.offsetParent && each.type !== 'file')
+          .filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
+          .map((each) => each.outerHTML)"""
+    assert other.execute_script(beyond) == []
+    assert errors(other) == []

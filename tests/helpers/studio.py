@@ -1,0 +1,107 @@
+"""A studio in a process of its own, and a client of its API."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[2]
+FOX = ROOT / "examples" / "fox.mp4"
+SMALL = {
+    "source": "a fox moves right over green grass",
+    "target": "a panda moves right over green grass",
+    "source_words": "fox",
+    "target_words": "panda",
+    "steps": 2,
+    "frames": 1,
+    "size": "64x64",
+}
+"""An edit of a second."""
+
+OVER = ("done", "stopped", "failed")
+
+
+class Server:
+    """`flowedit serve` with a folder of results; `client` keeps the cookie of one owner."""
+
+    def __init__(self, out, *flags):
+        self.out, self._flags = Path(out), flags
+        self.process = None
+        self.start()
+
+    def start(self):
+        """Start, or start again, and wait for the line that says where it listens."""
+        command = [sys.executable, "-m", "flowedit", "serve", "--port", "0", "--out", str(self.out), *self._flags]
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},  # as this process has: another number gives other bytes
+        )
+        line = self.process.stdout.readline()
+        found = re.search(r"http://\S+:(\d+)", line)
+        assert found, line + self.process.stderr.read()
+        self.address = f"http://127.0.0.1:{found[1]}"
+        self.client = self.session()
+
+    def session(self, **options):
+        """A client with a cookie jar of its own."""
+        return httpx.Client(base_url=self.address, timeout=120, **options)
+
+    def kill(self, how=signal.SIGKILL):
+        """End it by a signal."""
+        self.process.send_signal(how)
+        self.process.wait(60)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        self.client.close()
+
+    def close(self):
+        """End it if it runs."""
+        if self.process.poll() is None:
+            self.kill(signal.SIGTERM)
+
+    def clip(self, path=FOX, name="fox.mp4", client=None):
+        """Upload a clip and return its facts."""
+        with open(path, "rb") as file:
+            answer = (client or self.client).post("/api/clips", files={"file": (name, file)})
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def edit(self, clip, kind="edit", mask=None, client=None, **settings):
+        """Ask for a job and return its id."""
+        asked = {"kind": kind, "clip": clip["id"], "settings": SMALL | settings, "mask": mask}
+        answer = (client or self.client).post("/api/jobs", json=asked)
+        assert answer.status_code == 202, answer.text
+        return answer.json()["id"]
+
+    def job(self, id):
+        """A job's status."""
+        answer = self.client.get(f"/api/jobs/{id}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def until(self, id, good=lambda job: job["state"] in OVER, seconds=180):
+        """A job's status once it is as wished."""
+        end = time.monotonic() + seconds
+        while not good(job := self.job(id)):
+            assert time.monotonic() < end, job
+            assert job["state"] not in OVER, job
+            time.sleep(0.05)
+        return job
+
+
+def until(studio, id, good=lambda status: status["state"] in OVER):
+    """The status of a job of a `Studio` in this process, once it is as wished."""
+    end = time.monotonic() + 180
+    while not good(status := studio.status(id)):
+        assert time.monotonic() < end, status
+        time.sleep(0.02)
+    return status

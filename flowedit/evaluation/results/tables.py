@@ -59,9 +59,7 @@ class TableBlocks:
             table = Table(title=title, box=box.SIMPLE, title_justify="left", min_width=min(LINE, options.max_width))
             table.add_column("", overflow="fold", min_width=names)
             for place in block:
-                table.add_column(
-                    _glued(self.columns[place][0]), justify="right", overflow="fold", min_width=wide[place]
-                )
+                table.add_column(self.columns[place][0], justify="right", overflow="fold", min_width=wide[place])
             for line, name in enumerate(self.names):
                 table.add_row(name, *(self.columns[place][1][line] for place in block))
             yield table

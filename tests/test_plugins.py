@@ -99,7 +99,7 @@ def said(flowedit):
     start = ["edit", fox, *FOX, "--mode", "nudge"]
     small = ["--size", "32x32", "--frames", "5", "--backbone", "toy"]
     methods = ["--modes", "nudge,inversion_free", "--evaluations", "own", "--metrics", "psnr,brightness", "--quiet"]
-    names = ("list", "options", "edit", "toy", "compare", "evaluate", "far", "misspelt")
+    names = ("list", "options", "edit", "toy", "compare", "equal", "evaluate", "far", "misspelt")
     commands = (
         ["list", "editors", "backbones", "metrics", "datasets"],
         ["list", "options"],
@@ -107,6 +107,8 @@ def said(flowedit):
         [*start, *WORDS, *small, "--steps", "2", "--out", place / "toy", "--quiet"],
         ["compare", fox, *FOX, *WORDS, *methods, "--out", place / "compare", "--steps", "4", "--also",
          "mode=nudge mode.amount=2", "runtime.threads=1", "engine.workers=1"],
+        ["compare", fox, *FOX, *WORDS, "--modes", "nudge,inversion_free", "--evaluations", "equal", "--steps", "4",
+         "--frames", "5", "--metrics", "psnr", "--out", place / "equal", "--quiet"],
         ["evaluate", place / "two.clips", "--modes", "nudge", "--metrics", "brightness", *small, "--workers", "1",
          "--out", place / "evaluate", "--quiet"],
     )  # fmt: skip
@@ -139,6 +141,10 @@ def test_compare_and_evaluate_take_all_of_it(said, flowedit):
     bright = {row["method"]: row["value"] for row in rows if row["metric"] == "brightness"}
     assert set(bright) == {"unedited", "nudge", "inversion_free", "nudge mode.amount=2"}
     assert all(0 < value < 255 for value in bright.values())
+    rows = [json.loads(line) for line in (flowedit.place / "equal" / "rows.jsonl").read_text().splitlines()]
+    made = {row["method"]: row["value"] for row in rows if row["metric"] == "network_evaluations"}
+    assert (made["nudge"], made["inversion_free"]) == (4, 9)
+    assert "nudge takes 4 network evaluations whatever its steps" in said["equal"]
     rows = [json.loads(line) for line in (flowedit.place / "evaluate" / "rows.jsonl").read_text().splitlines()]
     assert {(row["clip"], row["method"]) for row in rows} == {("fox", "nudge"), ("fox", "unedited")}
     assert any(row["metric"] == "brightness" and row["failure"] is None for row in rows)

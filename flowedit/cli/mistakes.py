@@ -42,6 +42,12 @@ def not_one_clip(command: str, named: Sequence[str], given: Mapping[str, str]) -
     """What to say where `named` is not a clip, or a clip and one text; `given` are the prompts that flags gave."""
     if not named:
         return f'no clip: flowedit {command} CLIP "{SENTENCE}", or flowedit {command} --example fox'
+    numbers = [word for word in named if re.fullmatch(r"[\d.,;@-]*\d[\d.,;@-]*", word) and not is_file(word)]
+    if numbers:
+        return (
+            f"{' '.join(numbers)!r} stands alone: join the numbers of one option by commas, such as "
+            "--box 30,66,118,122, --point 80,40 or --seed 1,2,3"
+        )
     if not is_file(named[0]) and (len(named) > 1 or " " in named[0].strip()):
         return f'no clip before the text: flowedit {command} CLIP "{" ".join(named)}"'
     clips = [text for text in named if is_file(text)]

@@ -14,7 +14,7 @@ from flowedit.evaluation.engine.store import Store, open_store
 from flowedit.evaluation.files import Results
 from flowedit.evaluation.gather import carry_out
 from flowedit.evaluation.options import EvaluationOptions
-from flowedit.evaluation.plan import Comparison, apart, at_budget, complete, metrics, plan
+from flowedit.evaluation.plan import Comparison, apart, at_budget, complete, metrics, plan, willing
 from flowedit.evaluation.results.summary import UNEDITED
 from flowedit.media import probe
 from flowedit.messages import InputError
@@ -59,6 +59,8 @@ def job_table(options: EvaluationOptions, comparison: Comparison, sample: Sample
     with tempfile.TemporaryDirectory(prefix="flowedit-") as place:
         dataset = _dataset(options, Path(place)) if sample is None else Dataset(sample.name, (sample,))
         dataset = complete(dataset, comparison.methods, QUIET, ask=False)
+        if sample is not None and dataset.samples[0].problem is None:
+            comparison = willing(comparison, dataset.samples[0], probe.probe)
         kind = "evaluate" if sample is None else "compare"
         stem = Path(_named(options)).stem if sample is None else sample.name
         store = Store(Path(options.out or Path("outputs") / kind / stem))

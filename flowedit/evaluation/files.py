@@ -11,8 +11,9 @@ import yaml
 from rich.console import RenderableType
 
 from flowedit.config.mode_lines import mode_lines
+from flowedit.editors.spec import EDITORS
 from flowedit.evaluation.gather import Evaluation
-from flowedit.evaluation.methods import PER_CLIP, Method, hurried
+from flowedit.evaluation.methods import PER_CLIP, Method, hurried, set_apart
 from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.plan import Comparison
 from flowedit.evaluation.report.page import MethodNote, Page, write_page
@@ -75,13 +76,31 @@ PLAIN = "Edits are scored as the model made them, nothing of the source is blend
 def notes(comparison: Comparison) -> tuple[str, ...]:
     """What to bear in mind of the methods' edits, which have few steps, and which are left out, a sentence each."""
     plain = any(method.settings.composite is False for method in comparison.methods)
-    return ((PLAIN,) if plain else ()) + (*hurried(comparison.methods), *comparison.told)
+    return ((PLAIN,) if plain else ()) + (
+        *set_apart(comparison.methods),
+        *hurried(comparison.methods),
+        *comparison.told,
+    )
 
 
-def method_notes(chosen: Sequence[Method]) -> tuple[MethodNote, ...]:
-    """Each mode and preset once: what it is, with its paper, and what it is good at."""
-    modes = dict.fromkeys(method.mode for method in chosen)
-    return tuple(MethodNote(mode, *mode_lines(mode)) for mode in modes if mode_lines(mode).what)
+NO_MASK = "No mask: the whole picture may change."
+
+
+def method_notes(comparison: Comparison) -> tuple[MethodNote, ...]:
+    """Each mode and preset once: what it is, with its paper, what it is good at, and whether it has no mask."""
+    of: dict[str, list[str]] = {}
+    for method in comparison.methods:
+        of.setdefault(method.mode, []).append(method.name)
+    notes = []
+    for mode, names in of.items():
+        bare = [name for name in names if name in comparison.unmasked]
+        which = (
+            NO_MASK if len(bare) == len(names) else NO_MASK.replace(":", f" of {', '.join(bare)}:", 1) if bare else ""
+        )
+        lines = mode_lines(mode)
+        what = lines.what or (EDITORS[mode].about if mode in EDITORS else "")
+        notes += [MethodNote(mode, what, lines.good_at, which)] if what else []
+    return tuple(notes)
 
 
 def about(options: EvaluationOptions) -> dict[str, Any]:
@@ -112,9 +131,13 @@ def write(
     made = {"versions": versions(), "methods": runs}
     with staging(str(out), "evaluate", (*FILES, *more)) as stage:
         rows.write(evaluation.rows, stage.folder / "rows.jsonl")
-        cells = table(evaluation.rows, names, by_kind)
+        points, swept = comparison.points, comparison.swept
+        cells = [
+            {**line, **points.get(line["method"], dict.fromkeys(swept, ""))}
+            for line in table(evaluation.rows, names, by_kind)
+        ]
         with (stage.folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, (*COLUMNS, *swept))
             writer.writeheader()
             writer.writerows(cells)
         (stage.folder / "table.json").write_text(rows.dumps(cells, indent=1) + "\n", encoding="utf-8")
@@ -125,7 +148,7 @@ def write(
         write_yaml(stage.folder / "run.yaml", {**header, **made})
         texts = {name: _yaml({"settings": run, "versions": made["versions"]}) for name, run in runs.items()}
         page = Page(title, lines, evaluation.rows, names, evaluation.exhibits, texts, by_kind, said)
-        page = replace(page, about=method_notes(comparison.methods), lattices=comparison.lattices)
+        page = replace(page, about=method_notes(comparison), lattices=comparison.lattices)
         write_page(page, stage.folder / "index.html", monitor, out)
         stage.commit()
 

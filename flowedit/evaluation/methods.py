@@ -9,11 +9,12 @@ from flowedit.config.compose import OPTIONS, compose, prompts, set_by_hand, told
 from flowedit.config.compose import options as choices
 from flowedit.config.schema import Settings
 from flowedit.editors.spec import EDITORS
+from flowedit.evaluation.budget import has_fixed_cost, within
 from flowedit.evaluation.results.summary import REFERENCES
 from flowedit.language import grammar, rewrite
 from flowedit.messages import InputError, one_line
 from flowedit.pipeline.notices.unused import lacking, of_unused
-from flowedit.pipeline.plan import Brief, brief, intervals, network_evaluations, within
+from flowedit.pipeline.plan import Brief, brief, intervals, network_evaluations
 
 PER_CLIP = (*(name for name, option in OPTIONS.items() if option.role == "clip"), "caption")
 """Settings that each clip brings, whatever the method."""
@@ -188,11 +189,14 @@ def _others(named: Sequence[str]) -> list[str]:
 def equalise(chosen: Sequence[Method], budget: int | None = None) -> tuple[list[Method], Lost]:
     """The methods at one number of network evaluations, by default what the first one takes at its own steps.
 
-    Those that nobody named and that the budget does not pay one step of are lost, with the reason. Raises ValueError
-    for any other such method, and for a given grid, whose steps stand.
+    The first whose cost its steps decide, if there is one: any other keeps its own cost. Those that nobody named and
+    that the budget does not pay one step of are lost, with the reason. Raises ValueError for any other such method,
+    and for a given grid, whose steps stand.
     """
-    most = network_evaluations(chosen[0].settings) if budget is None else budget
-    like = chosen[0] if budget is None else budget
+    leads = (method for method in chosen if not has_fixed_cost(method.settings, method.by_hand()))
+    first = next(leads, chosen[0])
+    most = network_evaluations(first.settings) if budget is None else budget
+    like = first if budget is None else budget
 
     def paid(method: Method) -> Method:
         settings = within(method.settings, most, method.by_hand())
@@ -210,9 +214,23 @@ def hurried(chosen: Sequence[Method]) -> list[str]:
     steps = {method.name: intervals(method.settings) for method in chosen if method.budget is not None}
     few = [f"{name} ({count})" for name, count in steps.items() if 0 < count < FEW]
     told = (
-        f"So many network evaluations pay fewer than {FEW} steps of {', '.join(few)}: their edits say little of them."
+        f"So few network evaluations leave {', '.join(few)} fewer than {FEW} steps: "
+        f"{'their edits do' if len(few) > 1 else 'its edit does'} not show what the method can do."
     )
     return [told] if few else []
+
+
+def set_apart(chosen: Sequence[Method]) -> list[str]:
+    """What users hear of the methods that no budget brings to the cost of the others."""
+    costs = {
+        method.name: network_evaluations(method.settings)
+        for method in chosen
+        if method.budget is not None and has_fixed_cost(method.settings, method.by_hand())
+    }
+    return [
+        f"{name} takes {cost} network evaluations whatever its steps, and keeps its own."
+        for name, cost in costs.items()
+    ]
 
 
 def able(chosen: Sequence[Method], turn: Callable[[Method], Method]) -> tuple[list[Method], Lost]:

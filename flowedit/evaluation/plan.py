@@ -30,6 +30,7 @@ from flowedit.media.probe import Prober, probe
 from flowedit.messages import FileMissingError, InputError, MachineError, one_line
 from flowedit.metrics import catalogue, scoring
 from flowedit.pipeline.checks import check
+from flowedit.pipeline.plan import Brief, brief
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.prompts.captions import Captions
 from flowedit.pipeline.source import open_clip
@@ -54,12 +55,25 @@ class Comparison:
     repeats: Mapping[str, str] = field(default_factory=dict)
     """Methods of a sweep that repeat another one, by name, and what users hear of it."""
     told: tuple[str, ...] = ()
-    """What users hear of the methods that are left out."""
+    """What users hear of the methods that are left out, and of those without a mask."""
+    swept: tuple[str, ...] = ()
+    """The keys that a sweep varies."""
+    unmasked: tuple[str, ...] = ()
+    """Methods none of whose edits has a mask."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """Those of its methods."""
         return tuple(method.name for method in self.methods)
+
+    @property
+    def points(self) -> dict[str, dict[str, str]]:
+        """By method, the value of each swept key."""
+        given = {each.name: dict(text.partition("=")[::2] for text in each.overrides) for each in self.methods}
+        return {
+            each.name: {key: str(given[each.name].get(key, each.flags.get(key, ""))) for key in self.swept}
+            for each in self.methods
+        }
 
     @property
     def device(self) -> str:
@@ -108,7 +122,7 @@ def comparison(options: EvaluationOptions, flags: Mapping[str, Any], overrides: 
             raise FileMissingError(f"edits of {name}: {place!r} is not a folder: give that of its edits")
     base = Method("base", compose.compose(flags, overrides), dict(flags), tuple(overrides))
     placed = lattices([method.name for method in chosen], sweep)
-    return Comparison(tuple(chosen), base, lost=lost, lattices=placed, repeats=repeats)
+    return Comparison(tuple(chosen), base, lost=lost, lattices=placed, repeats=repeats, swept=tuple(sweep))
 
 
 def at_budget(options: EvaluationOptions, comparison: Comparison) -> Comparison:
@@ -211,8 +225,8 @@ def plan(
 def apart(planned: Sequence[PlannedEdit], comparison: Comparison) -> tuple[list[PlannedEdit], Comparison]:
     """The planned edits and the comparison without the methods that come to another one's jobs.
 
-    What all brought in and what no sample can be edited by goes, too. `told` has the notices. In the lattices of a
-    sweep the other one stands in the place of each that goes.
+    What all brought in and what no sample can be edited by goes, too. `told` has the notices, and says which of the
+    rest have no mask. In the lattices of a sweep the other one stands in the place of each that goes.
     """
     of = {each.name: [p for p in planned if p.method == each.name] for each in comparison.methods}
     same = twins({name: [p.job.id if p.job else None for p in own] for name, own in of.items()})
@@ -220,6 +234,8 @@ def apart(planned: Sequence[PlannedEdit], comparison: Comparison) -> tuple[list[
     idle = idle if len(idle) < len(of) else set()
     lost = {**comparison.lost, **{name: of[name][0].failure or "" for name in idle if of[name]}}
     kept = tuple(each for each in comparison.methods if each.name not in same and each.name not in idle)
+    briefs = {each.name: [brief(p.settings) for p in of[each.name] if p.settings is not None] for each in kept}
+    bare = tuple(name for name, own in briefs.items() if own and not any(made.masked for made in own))
     return (
         [p for p in planned if p.method not in same and p.method not in idle],
         replace(
@@ -231,9 +247,29 @@ def apart(planned: Sequence[PlannedEdit], comparison: Comparison) -> tuple[list[
                 *dict.fromkeys(text for name, text in comparison.repeats.items() if name in same),
                 *left_out({name: other for name, other in same.items() if name not in comparison.repeats}),
                 *cannot(lost),
+                *_of_unmasked(bare, briefs),
             ),
+            unmasked=bare,
         ),
     )
+
+
+def _of_unmasked(bare: Sequence[str], briefs: Mapping[str, Sequence[Brief]]) -> list[str]:
+    """What users hear of the methods that have no mask, beside others that may have one."""
+    if not bare:
+        return []
+    whose = "" if len(bare) == len(briefs) else f" of {', '.join(bare)}"
+    idle = any(
+        made.settings.mask.name == "none"
+        and made.editor.masked
+        and made.settings.source_words + made.settings.target_words
+        for name in bare
+        for made in briefs[name]
+    )
+    return [
+        f"No mask: the whole picture{whose} may change"
+        + (" (--mask attention makes one of the words)." if idle else ".")
+    ]
 
 
 def _ours(

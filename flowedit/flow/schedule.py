@@ -122,15 +122,20 @@ def given(times: Sequence[float]) -> list[float]:
 def start(grid: Sequence[float], strength: float) -> list[float]:
     """The last int(strength * steps) intervals of a grid, as in diffusers; [0] at strength 0.
 
-    Raises ValueError for a strength outside [0, 1], or one that is above 0 and yet runs no step.
+    Raises ValueError for a strength outside [0, 1], and as `check_run` does.
     """
     if not 0.0 <= strength <= 1.0:
         raise InputError(f"strength {strength} is outside [0, 1]; 0 keeps the clip, 1 starts from pure noise")
     steps = len(grid) - 1
     run = intervals(strength, steps)
+    check_run(run, steps, strength)
+    return list(grid[steps - run :])
+
+
+def check_run(run: int, steps: int, strength: float) -> None:
+    """Raise ValueError for a strength above 0 at which none of the grid's steps is run."""
     if strength > 0 and run == 0:
         raise InputError(f"strength {strength} of {steps} steps runs none; use at least {1 / steps:.3g}, or more steps")
-    return list(grid[steps - run :])
 
 
 def _require_steps(steps: int, most: int | None = None) -> None:

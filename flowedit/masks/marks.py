@@ -54,7 +54,10 @@ def _mark(kind: str, count: int, text: str) -> Mark:
 
 
 def check(found: Sequence[Mark], shown: tuple[int, int], frames: int) -> None:
-    """Raise InputError for a mark outside a clip of so many frames, shown as (height, width)."""
+    """Raise InputError for a mark outside a clip of so many frames, shown as (height, width), and for a box so small.
+
+    The sides of a box that leave the frame are cut, of which `of_cut` says a word.
+    """
     height, width = shown
     for mark in found:
         x, y, *sides = mark.numbers
@@ -69,6 +72,32 @@ def check(found: Sequence[Mark], shown: tuple[int, int], frames: int) -> None:
                 f"{mark.kind} {mark.text!r} lies outside the frame, which is shown as {width}x{height}: give x from 0 "
                 f"to {width - 1} and y from 0 to {height - 1}"
             )
+        left, top, right, bottom = inside(mark, shown)
+        if sides and min(right - left, bottom - top) < 1:
+            raise InputError(
+                f"box {mark.text!r} covers less than a pixel of the frame, which is shown as {width}x{height}: give a "
+                f"width and a height of 1 or more in it, such as {EXAMPLES['box'].split()[0]}"
+            )
+
+
+def inside(mark: Mark, shown: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The left, top, right and bottom of what lies in the frame, shown as (height, width), in its pixels."""
+    x, y, *sides = mark.numbers
+    across, down = sides or (0, 0)
+    height, width = shown
+    return max(0.0, x), max(0.0, y), min(float(width), x + across), min(float(height), y + down)
+
+
+def of_cut(found: Sequence[Mark], shown: tuple[int, int]) -> list[str]:
+    """What users hear of boxes that leave the frame, shown as (height, width)."""
+    told = []
+    for mark in found:
+        left, top, right, bottom = inside(mark, shown)
+        x, y, *sides = mark.numbers
+        if sides and (left, top, right, bottom) != (x, y, x + sides[0], y + sides[1]):
+            rest = ",".join(f"{number:g}" for number in (left, top, right - left, bottom - top))
+            told.append(f"box {mark.text} leaves the frame, which is shown as {shown[1]}x{shown[0]}: {rest} is taken")
+    return told
 
 
 def written(value: Any) -> Any:

@@ -51,12 +51,20 @@ class Track:
             return mask
         x, y, across, down = box
         if self.shape is None:
-            left, top, right, bottom = (max(0, round(end)) for end in (x, y, x + across, y + down))
-            mask[top:bottom, left:right] = 255
+            mask[_pixels(y, y + down), _pixels(x, x + across)] = 255
             return mask
         (h, w), shape = self.shape.shape, self.shape.astype(np.float32)
         matrix = np.array([[across / w, 0, x + 0.5 * across / w - 0.5], [0, down / h, y + 0.5 * down / h - 0.5]])
         return np.asarray(np.rint(255 * cv2.warpAffine(shape, matrix, size[::-1], flags=cv2.INTER_LINEAR)), np.uint8)
+
+
+def _pixels(start: float, end: float) -> slice:
+    """Those of a line between two places, one at least, without what lies before the first."""
+    first, last = round(start), round(end)
+    if first == last:
+        first = int((start + end) // 2)
+        last = first + 1
+    return slice(max(0, first), max(0, last))
 
 
 def looked_at(picture: np.ndarray) -> np.ndarray:

@@ -10,13 +10,14 @@ from flowedit.config.compose import compose
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
 from flowedit.editors.spec import EDITORS
+from flowedit.flow.schedule import check_run
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
 from flowedit.masks import marks
 from flowedit.media import cuts
 from flowedit.messages import FileMissingError, InputError, listed
 from flowedit.pipeline.logs import asked
-from flowedit.pipeline.plan import Brief, brief, load_of
+from flowedit.pipeline.plan import Brief, brief, load_of, whole_grid
 from flowedit.pipeline.source import Clip
 from flowedit.pocket import Vocabulary, unknown_words
 from flowedit.pocket.world import GROUNDS, MOTIONS
@@ -52,7 +53,9 @@ def check(settings: Settings, clip: Clip) -> Brief:
 
 
 def check_brief(made: Brief) -> None:
-    """Raise InputError for what no backbone and no clip is needed to refuse: words, and what the editor cannot do."""
+    """Raise InputError for what no backbone and no clip is needed to refuse: words, steps, what the editor cannot."""
+    if steps := whole_grid(made.settings):
+        check_run(made.steps, steps, made.settings.strength)
     check_words(made.settings)
     check_kind(made)
     check_region(made)

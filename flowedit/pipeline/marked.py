@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from flowedit.masks.marks import Mark
+from flowedit.masks.marks import Mark, of_cut
 from flowedit.masks.tracking import Track, follow, looked_at
 from flowedit.media.frames import LazyFrames
 from flowedit.pipeline.record import Session
@@ -19,6 +19,7 @@ def tracks_of(found: Sequence[Mark], clip: Clip, shots: Sequence[Shot], session:
     """Each mark, followed through the shot that its frame lies in; small pictures of one shot are held at a time."""
     if not found:
         return ()
+    session.say(of_cut(found, clip.video.shown))
     pictures, made = clip.read_small(512), []
     with session.phase("follow marks", len(clip.selection.indices)):
         for shot in shots:

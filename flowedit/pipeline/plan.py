@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from flowedit.backbones.presets import Load
 from flowedit.config.schema import Settings
-from flowedit.declare import options_of
 from flowedit.editors.spec import EDITORS, Counts, EditorSpec
 from flowedit.flow import schedule, windows
 from flowedit.flow.guidance import WHOLE, holds
@@ -20,9 +18,6 @@ from flowedit.media.fit import lay, working_size
 from flowedit.messages import InputError
 from flowedit.pipeline.source import Clip, Shot
 from flowedit.types import Backbone, BackboneSpec, Geometry, Side
-
-MOST_STEPS = 1000
-"""A model's own knots are no more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,46 +199,6 @@ def foreseen(made: Brief) -> Sequence[float]:
     from flowedit.backbones import families  # torch: only for these times
 
     return grid_of(made.settings, families.times_of(made.settings.backbone))
-
-
-def at_steps(settings: Settings, steps: int, by_hand: Container[str] = ()) -> Settings:
-    """The settings at so many steps, with what else is counted in steps in proportion: of what there is, 1 at least.
-
-    What stands in `by_hand`, by its dotted key, was set by the user and is left as it is.
-    """
-    share, mode = steps / settings.steps, settings.mode
-    counts = [name for name, declared in options_of(type(mode)).items() if declared.counts_steps]
-    own = {name: getattr(mode, name) for name in counts if f"mode.{name}" not in by_hand}
-    scaled: dict[str, Any] = {name: max(1, int(share * count + 0.5)) for name, count in own.items() if count > 0}
-    return replace(settings, steps=steps, mode=replace(mode, **scaled) if scaled else mode)
-
-
-def within(settings: Settings, budget: int, by_hand: Container[str] = ()) -> Settings:
-    """The settings with the fewest steps whose cost comes nearest to `budget` network evaluations from below.
-
-    What counts steps goes with them, see `at_steps`; what stands in `by_hand` was set by the user, and stays. A
-    strength of 0 runs none. Raises InputError for a budget that does not pay one step, and for a given grid of another
-    cost: its steps stand.
-    """
-    if settings.strength == 0:
-        return settings
-    if settings.mode.grid == "given":
-        if (cost := network_evaluations(settings)) != budget:
-            raise InputError(f"mode.grid=given takes {cost} network evaluations, not {budget}: choose evaluations=own")
-        return settings
-    best, most = None, 0
-    for steps in range(1, MOST_STEPS + 1):
-        tried = at_steps(settings, steps, by_hand)
-        cost = network_evaluations(tried)
-        if cost > budget:
-            break
-        if cost > most:
-            best, most = tried, cost
-    if best is None:
-        raise InputError(
-            f"{budget} network evaluations do not pay one step of {settings.mode.preset or settings.mode.name}"
-        )
-    return best
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,6 +38,8 @@ def place(tmp_path, monkeypatch, clip_file):
         ("xyzzy", "unknown command 'xyzzy': one of edit, generate, compare, evaluate, bench, list"),
         # an unquoted instruction, a forgotten clip
         (f"edit clip.mp4 {SENTENCE}", f'quote the instruction: flowedit edit clip.mp4 "{SENTENCE}"'),
+        ("edit clip.mp4 --box 30 66 118 122", "'66 118 122' stands alone: join the numbers of one option by commas"),
+        ("compare clip.mp4 --point 80 40", "'40' stands alone"),
         (f"compare clip.mp4 {SENTENCE}", f'quote the instruction: flowedit compare clip.mp4 "{SENTENCE}"'),
         (f"edit {SENTENCE}", f'no clip before the text: flowedit edit CLIP "{SENTENCE}"'),
         (f'edit "{SENTENCE}"', f'no clip before the text: flowedit edit CLIP "{SENTENCE}"'),

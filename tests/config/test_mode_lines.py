@@ -30,3 +30,14 @@ def test_the_lists_show_both_lines(command):
     for mode in compose.options("mode"):
         assert mode_lines(mode).what in shown
         assert f"Said to be good at: {mode_lines(mode).good_at}" in shown
+
+
+ROOMS = sorted((Path(__file__).resolve().parents[2] / "flowedit" / "editors").glob("*/README.md"))
+
+
+@pytest.mark.parametrize("page", ROOMS, ids=lambda page: page.parent.name)
+def test_the_tables_of_the_methods_say_which_mask_each_has_by_itself(page):
+    found = re.findall(r"^\|(?: –)? (`[^|]*`) \| ([^|]*) \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    said = {name: mask.removeprefix("takes ") for names, mask in found for name in re.findall(r"`(\w+)`", names)}
+    assert len(said) > 8
+    assert said == {name: compose.compose({"mode": name}).mask.name for name in said}

@@ -172,3 +172,33 @@ def test_five_methods_stand_side_by_side_on_a_phone(browser, folder):
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert len(rights) == 7 + 7 + 6
     assert max(rights) <= 390
+
+
+def test_a_table_that_is_wider_than_the_page_says_so(browser, tmp_path):
+    metrics = (
+        "psnr",
+        "ssim",
+        "lpips_bundled",
+        "background_psnr",
+        "background_ssim",
+        "warp_error",
+        "warp_ssim",
+        "clip_t",
+        "target_preference",
+        "network_evaluations",
+        "token_evaluations",
+        "seconds",
+        "peak_memory_mib",
+    )
+    names = [f"flowdirector_v{number}" for number in range(14)]
+    rows = [Row("clip", "edit", "", method, metric, 0.5) for method in names for metric in metrics]
+    write_page(Page("toys", {}, rows, names, [], {}), tmp_path / "index.html")
+    size = browser.get_window_size()
+    try:
+        for width, hidden in ((1300, True), (500, False)):
+            browser.set_window_size(width, 900)
+            browser.get((tmp_path / "index.html").as_uri())
+            assert browser.execute_script("return document.querySelector('.wider').hidden") is hidden
+            assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        browser.set_window_size(size["width"], size["height"])

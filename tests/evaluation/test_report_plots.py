@@ -36,3 +36,15 @@ def test_at_most_four_plots_and_the_preferred_first():
     (summary,) = summaries(rows, ["one", "two"])
     labels = [plot.label for plot in plots.quality_against_seconds(summary)]
     assert labels == ["background PSNR", "truth LPIPS (bundled)", "warp SSIM", "CLIP-T"]
+    more = rows_of({(method, "target_preference"): 1.0 for method in ("one", "two")})
+    made = plots.quality_against_seconds(summaries([*rows, *more], ["one", "two"])[0])
+    assert [plot.label for plot in made] == ["target preference", *labels[:3]]
+    told = [plot.label for plot in made if "rewards leaving the clip alone" in plot.better]
+    assert told == ["background PSNR", "warp SSIM"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "fills"), [((1.0, 4.0), (0, 4.48)), ((3.0, 3.2), (2.84, 3.36)), ((2.0, 2.0), (1.9, 2.1))]
+)
+def test_seconds_that_are_nearly_alike_fill_the_axis(seconds, fills):
+    assert plots._around(*seconds) == pytest.approx(fills)

@@ -1,15 +1,19 @@
 """Rows, their JSON, and what is read off them: means, intervals, the best, paired differences."""
 
+import io
 import json
 import math
+import re
 
 import pytest
+from rich.console import Console
 
 from flowedit.evaluation.results import rows
-from flowedit.evaluation.results.intervals import Interval, share
+from flowedit.evaluation.results.intervals import Interval, interval, share
 from flowedit.evaluation.results.rows import JOB, Row
-from flowedit.evaluation.results.summary import CEILING, FLOOR, UNEDITED, remark, summaries
-from flowedit.evaluation.results.tables import cell, is_tall
+from flowedit.evaluation.results.summary import CEILING, FLOOR, UNEDITED, Summary, remark, summaries
+from flowedit.evaluation.results.tables import cell, is_tall, results
+from flowedit.metrics.catalogue import METRICS
 
 
 def made(method, metric, values, kind="replace"):
@@ -156,3 +160,23 @@ def test_doing_nothing_is_never_best_and_what_rewards_it_is_named():
     )
     (alone,) = summaries(made("a", "target_preference", [5.0]), ["a"])
     assert remark(alone) == ""
+
+
+@pytest.mark.parametrize("width", [80, 120, 160])
+@pytest.mark.parametrize("count", [2, 27])
+def test_a_table_of_many_methods_and_metrics_breaks_no_name_and_cuts_none(width, count):
+    methods = [f"flowdirector_v{i}" for i in range(count)]
+    metrics = [name for name in METRICS if METRICS[name].group != "cost"]
+    cells = {(method, metric): interval([1.25 + i]) for i, method in enumerate(methods) for metric in metrics}
+    summary = Summary("", 1, 1, tuple(methods), tuple(metrics), cells, frozenset(), {}, {})
+    out = io.StringIO()
+    Console(file=out, width=width).print(results(summary))
+    text = out.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    for name in methods:
+        assert re.search(rf"(?<!\S){name}(?!\S)", text)
+    for metric in metrics:
+        assert all(re.search(rf"(?<!\S){re.escape(word)}(?!\S)", text) for word in METRICS[metric].heading.split())
+    assert "…" not in text
+    shown = re.findall(r"\d+\.\d+", text)
+    assert len(shown) == len(methods) * sum(METRICS[metric].decimals > 0 for metric in metrics)

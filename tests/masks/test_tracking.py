@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from flowedit.masks.marks import Mark, check, marks, written
+from flowedit.masks.marks import Mark, check, marks, of_cut, written
 from flowedit.masks.tracking import Track, follow, looked_at
 from flowedit.messages import InputError
 from flowedit.pocket import scene
@@ -176,3 +176,31 @@ def test_an_empty_box_is_refused(text, said):
 def test_a_mark_outside_the_clip_is_refused(box, point, said):
     with pytest.raises(InputError, match=said):
         check(marks(box, point), SIZE, 9)
+
+
+@pytest.mark.parametrize("box", ["20,20,0.5,0.5", "127.5,20,40,40", "-9.5,20,10,10", "20,20,60,0.9"])
+def test_a_box_of_less_than_a_pixel_of_the_frame_is_refused(box):
+    with pytest.raises(
+        InputError, match="covers less than a pixel of the frame, which is shown as 128x96: give a width"
+    ):
+        check(marks(box, None), (96, 128), 12)
+
+
+def test_a_box_that_leaves_the_frame_is_told_with_what_is_taken_of_it():
+    found = marks("30,66,1180,122 -5,-4,20,10 30,66,98,30", "80,40")
+    check(found, (96, 128), 12)
+    assert of_cut(found, (96, 128)) == [
+        "box 30,66,1180,122 leaves the frame, which is shown as 128x96: 30,66,98,30 is taken",
+        "box -5,-4,20,10 leaves the frame, which is shown as 128x96: 0,0,15,6 is taken",
+    ]
+
+
+@pytest.mark.parametrize("place", [0, 0.4, 0.5, 0.6, 31.5, 62.9])
+def test_no_box_that_is_taken_makes_an_all_black_mask(place):
+    """In a frame of half the size a pixel of the shown one may round to nothing."""
+    track = Track(0, np.array([[place / 64, place / 64, 1 / 64, 1 / 64]]))
+    for size in ((64, 64), (32, 32), (48, 80)):
+        assert track.mask(0, size).any(), size
+    outside = Track(0, np.array([[-0.5, 0.2, 0.1, 0.1], [1.2, 0.2, 0.1, 0.1]]))
+    assert not outside.mask(0, (32, 32)).any()
+    assert not outside.mask(1, (32, 32)).any()

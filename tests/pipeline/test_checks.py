@@ -137,3 +137,21 @@ def test_a_colour_that_pocket_often_loses_is_told(target, more, shy):
     heard = of_region(brief(compose({"source": FOX["source"], "target": target, **words, **more})))
     told = [f"pocket often keeps the old colour where {shy} is asked for; red comes out best"] if shy else []
     assert [text for text in heard if "colour" in text] == told
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("splitflow", "source words 'fox, grass' and target words 'panda' are not used (--mask attention reads them)"),
+        ("flowopt", "source words 'fox, grass' and target words 'panda' are not used (mode=flowopt takes no mask)"),
+    ],
+)
+def test_words_that_no_mask_is_made_of_are_named(mode, said):
+    from flowedit.config.compose import compose
+    from flowedit.pipeline.notices.where import of_region
+    from flowedit.pipeline.plan import brief
+
+    words = {"source_words": "fox, grass", "target_words": "panda"}
+    (heard,) = [text for text in of_region(brief(compose({**FOX, **words, "mode": mode}))) if "global edit" in text]
+    assert heard.endswith(f"; {said}")
+    assert not any("not used" in text for text in of_region(brief(compose({**FOX, "mode": mode}))))

@@ -5,8 +5,12 @@ import pytest
 from edits import steered
 
 from flowedit.config.compose import compose
-from flowedit.evaluation.methods import equalise, hurried, methods, twins
-from flowedit.pipeline.plan import intervals, make_grid, network_evaluations, within
+from flowedit.config.compose import options as compose_names
+from flowedit.editors.spec import EDITORS, EditorSpec, ModeOptions
+from flowedit.evaluation.budget import within
+from flowedit.evaluation.methods import equalise, hurried, methods, set_apart, twins
+from flowedit.pipeline.checks import check_brief
+from flowedit.pipeline.plan import brief, intervals, make_grid, network_evaluations
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.run import load_backbone
 from flowedit.pipeline.steer import encode
@@ -72,8 +76,49 @@ def test_modes_of_equal_cost_follow_from_the_first():
     assert [network_evaluations(method.settings) for method in chosen] == [30, 30, 30]
     half, _ = equalise(methods(["inversion_free", "random_noise"])[0], 50)
     assert [network_evaluations(method.settings) for method in half] == [48, 50]
-    with pytest.raises(ValueError, match="do not pay one step"):
+    with pytest.raises(
+        ValueError, match="2 network evaluations do not pay one step of inversion_free, which takes 3: "
+    ):
         equalise(methods(["inversion_free"])[0], 2)
+    assert equalise(methods(["inversion_free"])[0], 3)[0]  # what the message says is enough
+
+
+@pytest.fixture
+def one_look():
+    """An editor that looks once, whatever the steps."""
+
+    def cost(options, counts):
+        return counts.source(counts.grid[:1]) + counts.target(counts.grid[:1])
+
+    EDITORS.add("one_look", EditorSpec("one look", ModeOptions, lambda inputs, options: inputs.x_src, cost=cost))
+    yield "one_look"
+    EDITORS.remove("one_look")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_method_whose_steps_cost_nothing_keeps_them_and_sets_no_budget(one_look, first):
+    modes = [one_look, "inversion_free"] if first else ["inversion_free", one_look]
+    plain = {method.name: method.settings for method in methods(modes)[0]}
+    chosen, _ = equalise(methods(modes)[0])
+    for method in chosen:
+        assert method.settings.steps == plain[method.name].steps
+        assert method.on({"source": "a fox"}).steps == plain[method.name].steps
+    assert set_apart(chosen) == ["one_look takes 4 network evaluations whatever its steps, and keeps its own."]
+    assert set_apart(methods(modes)[0]) == []  # nobody's budget
+    assert equalise(methods([one_look])[0], 4)[0][0].settings.steps == plain[one_look].steps
+    with pytest.raises(ValueError, match="do not pay one_look, which takes 4, whatever"):
+        equalise(methods([one_look])[0], 3)
+
+
+def test_a_budget_never_buys_a_grid_of_which_no_step_is_run():
+    for mode in compose_names("mode"):
+        settings = compose({"mode": mode, "strength": 0.6})
+        assert intervals(within(settings, 1000)) > 0, mode
+
+
+def test_a_strength_that_runs_no_step_is_refused_before_a_model_is_there():
+    with pytest.raises(ValueError, match=r"strength 0\.8 of 1 steps runs none"):
+        check_brief(brief(compose({**WORDS, "steps": 1, "strength": 0.8})))
 
 
 def test_a_budget_buys_the_fewest_steps_that_use_it():
@@ -107,7 +152,7 @@ def test_what_was_set_by_hand_stays_at_a_budget(by):
 def test_methods_of_which_a_budget_pays_few_steps_are_told():
     chosen, _ = equalise(methods(["inversion_free", "sam_flow", "flowopt"])[0], 48)
     (told,) = hurried(chosen)
-    assert "fewer than 4 steps of sam_flow (1), flowopt (2):" in told
+    assert "leave sam_flow (1), flowopt (2) fewer than 4 steps:" in told
     assert hurried(methods(["inversion_free"], overrides=["steps=2"])[0]) == []  # nobody's budget
 
 

@@ -49,6 +49,12 @@ def test_a_box_says_where_the_clip_may_change(editor, clip_file, tmp_path):
     assert mask[:, 60:].max() < 5
     assert done.mask.exists()
     assert done.run["settings"]["box"] == "8,8,32,24"
+    assert not any("leaves the frame" in text for text in done.notices)
+    cut = editor.edit(clip_file, box="60,30,120,90", out=tmp_path / "p")
+    assert any(
+        text == "box 60,30,120,90 leaves the frame, which is shown as 96x64: 60,30,36,34 is taken"
+        for text in cut.notices
+    )
 
 
 def test_python_takes_numbers_texts_and_lists_alike(editor, clip_file, tmp_path):

@@ -4,6 +4,7 @@ The keys are those that its public code and paper name. The data themselves were
 lie was not checked: they are looked for beside the file and in the folders of `PLACES`.
 """
 
+from collections import Counter
 from pathlib import Path
 
 from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
@@ -13,17 +14,30 @@ from flowedit.messages import InputError
 
 PLACES = ("", "videos", "source_videos", "short", "long", "Short", "Long")
 
-NEEDED = ("src_video_name",)
-KEYS = ("id", "category", "subcategory", "source_prompt", "edit_prompt", "target_prompt", "target_phrase")
+KEYS = (
+    "src_video_name",
+    "id",
+    "category",
+    "subcategory",
+    "source_prompt",
+    "edit_prompt",
+    "target_prompt",
+    "target_phrase",
+)
 
 
 def read(file: Path, workspace: Path) -> Dataset:
     """Every row: its target prompt where it has one, else its instruction. Raises InputError for what is no row."""
-    made = []
+    made, count = [], Counter[str]()
     for number, row in enumerate(_rows(file), 1):
         where = f"{str(file)!r} row {number}"
-        made.append((where, filmed(_sample(file.parent, where, texts(where, row, NEEDED, KEYS)), workspace, "frames")))
-    return dataset(safe(file.stem), repr(str(file)), made)
+        own = texts(where, row, (), KEYS)
+        if not own["id"].strip():  # the edits of one clip are numbered
+            count[own["src_video_name"]] += 1
+            nth = count[own["src_video_name"]]
+            own["id"] = "edit" if nth == 1 else f"edit-{nth}"
+        made.append((where, filmed(_sample(file.parent, where, own, number), workspace, "frames")))
+    return dataset(safe(file.stem), repr(str(file)), made, "give each row of a clip an id of its own, or none")
 
 
 def _rows(file: Path) -> list[object]:
@@ -34,19 +48,20 @@ def _rows(file: Path) -> list[object]:
     return rows
 
 
-def _sample(root: Path, where: str, row: dict[str, str]) -> Sample:
+def _sample(root: Path, where: str, row: dict[str, str], number: int) -> Sample:
     name = row["src_video_name"]
-    video = find(root, PLACES, name, where)
+    video = find(root, PLACES, name, where) if name.strip() else None
     source, target = row["source_prompt"], row["target_prompt"]
     flags = {"source": source} if source.strip() else {}
     if target.strip():
         flags |= {"target": target, "target_words": words_of(target, row["target_phrase"])}
     elif row["edit_prompt"].strip():
         flags |= {"instruction": row["edit_prompt"]}
-    problems = [] if video else [f"video {name} is missing: it lies in none of {', '.join(p or '.' for p in PLACES)}"]
+    lost = f"video {name} is missing: it lies in none of {', '.join(p or '.' for p in PLACES)}"
+    problems = [] if video else [lost if name.strip() else "src_video_name is missing"]
     if "target" not in flags and "instruction" not in flags:
         problems.append("the row has neither target_prompt nor edit_prompt")
-    clip, edit = safe(Path(name).stem), safe(row["id"] or "edit")
+    clip, edit = safe(Path(name).stem) if name.strip() else f"row-{number}", safe(row["id"])
     return Sample(
         name=clip,
         edit=edit,

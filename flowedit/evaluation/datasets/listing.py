@@ -27,7 +27,7 @@ def read(file: Path) -> Dataset:
         if not isinstance(row, dict):
             raise InputError(f"{place} is not a mapping; an edit is a mapping with clip, source and target")
         samples.append((place, _sample(file, row, number, place)))
-    return dataset(file.stem, where, samples)
+    return dataset(file.stem, where, samples, "give one of them a name of its own, such as edit: red")
 
 
 def _sample(file: Path, data: dict[Any, Any], number: int | None, where: str) -> Sample:

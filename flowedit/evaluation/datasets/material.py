@@ -53,6 +53,19 @@ def texts(where: str, row: Any, needed: Sequence[str], known: Iterable[str] = ()
     return made
 
 
+def said(where: str, row: Any, keys: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """The values of these keys as text, "" for what `texts` refuses, and why it does: for what fails one row alone."""
+    made: dict[str, str] = {}
+    problems = []
+    for key in keys:
+        try:
+            made |= texts(where, row, (key,))
+        except InputError as error:
+            made[key] = ""
+            problems.append(str(error).removeprefix(f"{where}: "))
+    return made, problems
+
+
 def find(root: Path, folders: Sequence[str], name: str, where: str) -> Path | None:
     """The video or the folder of frames of this name in one of the folders of `root`; None where there is none.
 

@@ -7,6 +7,7 @@ annotation_images/, `original_prompt`, `editing_prompt` (the changed words in sq
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from flowedit.config.edit_file import inside
 from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
-from flowedit.evaluation.datasets.material import read_json, texts, words_of, write
+from flowedit.evaluation.datasets.material import read_json, said, texts, words_of, write
 from flowedit.evaluation.datasets.sample import Dataset, Sample, dataset, own_places, safe
 from flowedit.machine import digest_file, whole_file
 from flowedit.media.footage import decode_image
@@ -33,7 +34,10 @@ DELETE = 3
 SIDE = 512
 """Of the images, and of the grid that their masks count in."""
 
-NEEDED = ("image_path", "original_prompt", "editing_prompt", "editing_type_id")
+NEEDED = ("editing_type_id",)
+SAID = ("image_path", "original_prompt", "editing_prompt")
+"""Without one of these a row alone fails."""
+
 KNOWN = ("blended_word",)
 
 
@@ -46,11 +50,15 @@ def read(root: Path, workspace: Path) -> Dataset:
     made = []
     for key, row in data.items():
         where = f"{str(file)!r} row {key}"
-        made.append((where, _sample(root, workspace, where, key, texts(where, row, NEEDED, KNOWN), row.get("mask"))))
+        own = texts(where, row, NEEDED, (*SAID, *KNOWN))
+        lost = said(where, row, SAID)[1]
+        made.append((where, _sample(root, workspace, where, key, own, row.get("mask"), lost)))
     return dataset(safe(root.resolve().name), repr(str(root)), made)
 
 
-def _sample(root: Path, workspace: Path, where: str, key: str, row: dict[str, str], mask: object) -> Sample:
+def _sample(
+    root: Path, workspace: Path, where: str, key: str, row: dict[str, str], mask: object, lost: Sequence[str]
+) -> Sample:
     place = f"{IMAGES}/{row['image_path']}"
     image = inside(root, place, f"{where}: {place}", "the dataset's folder")
     if row["editing_type_id"] not in [str(number) for number in range(len(KINDS))]:
@@ -75,7 +83,8 @@ def _sample(root: Path, workspace: Path, where: str, key: str, row: dict[str, st
         truth=None,
         questions=None,
         edit_places=own_places(clip, "edit"),
-        problem=None if image.is_file() else f"image {place} is missing",
+        problem="; ".join([*lost, *([] if image.is_file() or not row["image_path"] else [f"image {place} is missing"])])
+        or None,
         still=True,
     )
     return sample if sample.problem else _made(sample, workspace, decoded(where, mask))

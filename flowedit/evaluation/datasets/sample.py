@@ -80,13 +80,18 @@ class Dataset:
     samples: tuple[Sample, ...]
 
 
-def dataset(name: str, where: str, samples: Iterable[tuple[str, Sample]]) -> Dataset:
-    """Samples, each after the place that it came from; raises ValueError for none, and for a (clip, edit) twice."""
+def dataset(name: str, where: str, samples: Iterable[tuple[str, Sample]], apart: str = "") -> Dataset:
+    """Samples, each after the place that it came from; raises ValueError for none, and for a (clip, edit) twice.
+
+    `apart` says what to write so that two edits of one clip have two names.
+    """
     seen: dict[tuple[str, str], str] = {}
     found = []
     for place, sample in samples:
         if other := seen.get((sample.name, sample.edit)):
-            raise InputError(f"{place}: clip {sample.name!r} has an edit {sample.edit!r} already, in {other}")
+            raise InputError(
+                f"{place}: clip {sample.name!r} has an edit {sample.edit!r} already, in {other}{apart and f': {apart}'}"
+            )
         seen[sample.name, sample.edit] = place
         found.append(sample)
     if not found:

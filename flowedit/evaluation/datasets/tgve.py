@@ -5,13 +5,13 @@ Checked against its repository's text and one of its 76 files: `train_data.video
 looked for is the path itself in the dataset's folder, or as much of its end as lies there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from flowedit.config.edit_file import inside, load
 from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
-from flowedit.evaluation.datasets.material import filmed, find, texts
+from flowedit.evaluation.datasets.material import filmed, find, said
 from flowedit.evaluation.datasets.sample import Dataset, Sample, dataset, own_places, safe
 from flowedit.messages import InputError
 
@@ -30,15 +30,29 @@ def read(root: Path, workspace: Path) -> Dataset:
         data = load(file)
         if not _is_clip(data):
             continue
-        source = texts(where, data["train_data"], ("video_path", "prompt"))
-        prompts = data["validation_data"]["prompts"]
-        for kind, target in texts(where, prompts, tuple(map(str, prompts))).items():
-            sample = _sample(root, where, source["video_path"], source["prompt"], kind, target)
-            made.append((f"{where} {kind}", filmed(sample, workspace, source["video_path"])))
+        source, lost = said(where, data["train_data"], ("video_path", "prompt"))
+        lost = [f"train_data.{text}" for text in lost]
+        for kind, target, wrong in _targets(where, data["validation_data"]):
+            name = source["video_path"] or file.stem
+            sample = _sample(root, where, name, source["prompt"], kind, target, [*lost, *wrong])
+            made.append((f"{where} {kind}", filmed(sample, workspace, name)))
     return dataset(safe(root.resolve().name), repr(str(root)), made)
 
 
-def _sample(root: Path, where: str, place: str, source: str, kind: str, target: str) -> Sample:
+def _targets(where: str, own: Any) -> Iterator[tuple[str, str, list[str]]]:
+    """Each kind of edit, its prompt, and what is wrong with it; those of a list are numbered."""
+    prompts = own.get("prompts") if isinstance(own, dict) else None
+    if isinstance(prompts, list):
+        prompts = {str(number): prompt for number, prompt in enumerate(prompts, 1)}
+    if not isinstance(prompts, dict) or not prompts:
+        yield "edit", "", ["validation_data.prompts is no mapping, such as prompts: {style: a fox, drawn in ink}"]
+        return
+    for kind, prompt in prompts.items():
+        made, lost = said(where, {str(kind): prompt}, (str(kind),))
+        yield str(kind), made[str(kind)], [f"validation_data.prompts.{text}" for text in lost]
+
+
+def _sample(root: Path, where: str, place: str, source: str, kind: str, target: str, lost: Sequence[str]) -> Sample:
     path = PurePosixPath(place)
     if path.is_absolute() or ".." in path.parts:
         raise InputError(f"{where}: video_path {place!r} is not a path inside the dataset's folder")
@@ -58,15 +72,15 @@ def _sample(root: Path, where: str, place: str, source: str, kind: str, target: 
         truth=None,
         questions=None,
         edit_places=(*own_places(clip, edit), *([f"{home}/{clip}/{edit}"] if home else [])),
-        problem=None if video else f"video {place} is missing",
+        problem="; ".join(
+            [*lost, *([] if video or any("video_path" in text for text in lost) else [f"video {place} is missing"])]
+        )
+        or None,
     )
 
 
 def _is_clip(data: Any) -> bool:
-    if not isinstance(data, dict):
-        return False
-    train, own = (data.get(key) for key in ("train_data", "validation_data"))
-    return isinstance(train, dict) and isinstance(own, dict) and isinstance(own.get("prompts"), dict)
+    return isinstance(data, dict) and "train_data" in data and "validation_data" in data
 
 
 def _files(root: Path) -> Iterator[Path]:

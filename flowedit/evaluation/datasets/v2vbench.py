@@ -4,14 +4,14 @@ Checked against its documentation: `video_id` and `edit`, a list with a `prompt`
 data were not to be had here: whether a clip's own `prompt` is there, and where the videos lie, was not checked.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from flowedit.config.edit_file import inside, load
 from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
-from flowedit.evaluation.datasets.material import filmed, find, texts
+from flowedit.evaluation.datasets.material import filmed, find, said, texts
 from flowedit.evaluation.datasets.sample import Dataset, Sample, dataset, own_places, safe
-from flowedit.messages import InputError
 
 PLACES = ("", "videos", "source_videos", "reference_videos")
 
@@ -25,13 +25,13 @@ def read(root: Path, workspace: Path) -> Dataset:
             where = f"{str(file)!r} row {number}"
             clip = texts(where, row, ("video_id",), ("prompt",))
             edits = row.get("edit")
-            if not isinstance(edits, list):
-                raise InputError(f"{where}: edit is not a list of prompts")
-            for index, each in enumerate(edits):
-                target = texts(f"{where} edit {index}", each, ("prompt",))["prompt"]
-                sample = _sample(root, where, clip, str(index), target)
+            for index, each in enumerate(edits if isinstance(edits, list) and edits else [None]):
+                own = each if isinstance(each, dict) else {"prompt": each}
+                target, lost = said(f"{where} edit {index}", own, ("prompt",))
+                lost = lost if each is not None else ["edit is no list of prompts, such as edit: [{prompt: a red fox}]"]
+                sample = _sample(root, where, clip, str(index), target["prompt"], lost)
                 made.append((f"{where} edit {index}", filmed(sample, workspace, clip["video_id"])))
-    return dataset(safe(root.resolve().name), repr(str(root)), made)
+    return dataset(safe(root.resolve().name), repr(str(root)), made, "list all edits of a video_id in one row")
 
 
 def _rows(data: Any) -> list[Any]:
@@ -39,10 +39,11 @@ def _rows(data: Any) -> list[Any]:
     return [row for row in rows if isinstance(row, dict) and "video_id" in row] if isinstance(rows, list) else []
 
 
-def _sample(root: Path, where: str, row: dict[str, str], index: str, target: str) -> Sample:
+def _sample(root: Path, where: str, row: dict[str, str], index: str, target: str, lost: Sequence[str]) -> Sample:
     name = row["video_id"]
     video = find(root, PLACES, name, where)
     clip = safe(name)
+    absent = f"video {name} is missing: it lies in none of {', '.join(p or '.' for p in PLACES)}"
     return Sample(
         name=clip,
         edit=index,
@@ -54,7 +55,7 @@ def _sample(root: Path, where: str, row: dict[str, str], index: str, target: str
         truth=None,
         questions=None,
         edit_places=own_places(clip, index),
-        problem=None if video else f"video {name} is missing: it lies in none of {', '.join(p or '.' for p in PLACES)}",
+        problem="; ".join([*lost, *([] if video else [absent])]) or None,
     )
 
 

@@ -180,3 +180,14 @@ addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
+
+// A table that is wider than its place says so.
+function tell() {
+  for (const note of document.querySelectorAll(".wider")) {
+    const place = note.parentElement;
+    note.hidden = place.scrollWidth <= place.clientWidth + 1;
+  }
+}
+addEventListener("resize", tell);
+for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", tell);
+tell();

@@ -63,11 +63,12 @@ class Page:
 
 
 class MethodNote(NamedTuple):
-    """A mode or preset: what it is, with its paper, and what it is good at."""
+    """A mode or preset: what it is, with its paper, what it is good at, and a word where it has no mask."""
 
     name: str
     what: str
     good_at: str
+    mask: str = ""
 
 
 class VideoPanel(NamedTuple):

@@ -13,6 +13,7 @@ PANELS = 4
 
 PREFERRED = (
     ("object_accuracy",),
+    ("target_preference",),
     ("background_psnr",),
     ("truth_lpips", "lpips_bundled"),
     ("warp_ssim",),
@@ -105,7 +106,8 @@ def _panel(summary: Summary, metric: str, methods: list[str], index: int) -> Plo
             axes.plot([seconds], [value.mean], MARKERS[place % len(MARKERS)], color=colour, markersize=8)
             words.append(f"{method}: {value.mean:.{head.decimals}f} at {seconds:.1f} s")
         axes.set_xlabel("seconds an edit")
-        axes.set_xlim(0, 1.12 * max(summary.cells[m, "seconds"].mean for m in methods))
+        seconds_of = [summary.cells[m, "seconds"].mean for m in methods]
+        axes.set_xlim(_around(min(seconds_of), max(seconds_of)))
         axes.margins(y=0.16)
         axes.set_ylim(_widened(axes.get_ylim(), LEAST * 10.0**-head.decimals))
         axes.ticklabel_format(useOffset=False)
@@ -119,10 +121,18 @@ def _panel(summary: Summary, metric: str, methods: list[str], index: int) -> Plo
         word, y, side = ("↖ better", 0.985, "top") if high else ("↙ better", 0.015, "bottom")
         axes.text(0.02, y, word, transform=axes.transAxes, fontsize=9, alpha=0.65, verticalalignment=side)
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    better = f"{head.better} is better"
+    better = f"{head.better} is better" + ("; rewards leaving the clip alone" if head.rewards_nothing else "")
     told = f"{head.label} against seconds, {better}. {'; '.join(words)}."
     absent = tuple(m for m in compared if m not in methods and (m, metric) in summary.cells)
     return Plot(head.label, better, _inline(text.getvalue(), index), told, absent)
+
+
+def _around(low: float, high: float) -> tuple[float, float]:
+    """An axis of seconds: from 0, but where all are nearly alike, as at equal cost, from near the least of them."""
+    if low < high / 2:
+        return 0.0, 1.12 * high
+    more = max(0.12 * (high - low), 0.05 * high)
+    return max(0.0, low - more), high + more
 
 
 def _widened(limits: tuple[float, float], least: float) -> tuple[float, float]:

@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -23,8 +24,45 @@ NAMED = 3
 LINE = 80
 """The least width of a table, so that its title stays in one or two lines."""
 
+PADDING = 3
+"""Columns of a terminal between two of a table."""
+
 MANY = 6
 """The most metrics that are always columns."""
+
+
+@dataclass(frozen=True)
+class TableBlocks:
+    """A table whose columns stand in blocks below each other where they are too many for the width.
+
+    `columns` are a heading and a cell for each of the `names`, which begin the lines of every block. No word is cut or
+    broken, unless a column alone is wider than there is room.
+    """
+
+    title: str
+    names: Sequence[str]
+    columns: Sequence[tuple[str, Sequence[Text]]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The blocks, the title above the first of them."""
+        wide = [_longest(heading, *(cell.plain for cell in cells)) for heading, cells in self.columns]
+        names = min(max(map(len, self.names), default=0), options.max_width // 2)
+        room = max(options.max_width - names - 2 * PADDING, 1)
+        blocks: list[list[int]] = [[]]
+        for place, width in enumerate(wide):
+            used = sum(wide[other] + PADDING for other in blocks[-1])
+            if blocks[-1] and used + width > room:
+                blocks.append([])
+            blocks[-1].append(place)
+        for number, block in enumerate(blocks):
+            title = None if number else self.title
+            table = Table(title=title, box=box.SIMPLE, title_justify="left", min_width=min(LINE, options.max_width))
+            table.add_column("", overflow="fold", min_width=names)
+            for place in block:
+                table.add_column(self.columns[place][0], justify="right", overflow="fold", min_width=wide[place])
+            for line, name in enumerate(self.names):
+                table.add_row(name, *(self.columns[place][1][line] for place in block))
+            yield table
 
 
 def tables(
@@ -61,7 +99,7 @@ def _print(made: Sequence[RenderableType], console: Console) -> None:
         console.print(table)
 
 
-def results(summary: Summary) -> Table:
+def results(summary: Summary) -> TableBlocks:
     """Mean and 95 % interval of every metric and method; the best of a column is bold, references are dim."""
     title = f"{summary.kind or 'all'}, {count_line(summary)}"
 
@@ -83,7 +121,7 @@ def count_line(summary: Summary) -> str:
     return edits + clips + (" (mean over clips and 95 % interval)" if summary.clips > 1 else "")
 
 
-def differences(summary: Summary) -> Table:
+def differences(summary: Summary) -> TableBlocks:
     """Each method less the first one, over the same edits."""
     first = next(method for method in summary.methods if method not in REFERENCES)
     metrics = [name for name in summary.metrics if any(metric == name for _, metric in summary.differences)]
@@ -132,18 +170,26 @@ def is_tall(methods: Sequence[str], metrics: Sequence[str]) -> bool:
     return len(metrics) > max(MANY, len(methods))
 
 
-def _laid_out(title: str, methods: Sequence[str], metrics: Sequence[str], entry: Callable[[str, str], Text]) -> Table:
+def _glued(heading: str) -> str:
+    """A heading whose arrow stays with its word."""
+    return heading.replace(" ↑", "\u00a0↑").replace(" ↓", "\u00a0↓")
+
+
+def _longest(heading: str, *cells: str) -> int:
+    """The width that a column needs: a heading breaks between its words, a cell nowhere."""
+    return max(map(len, (*_glued(heading).split(" "), *cells)))
+
+
+def _laid_out(
+    title: str, methods: Sequence[str], metrics: Sequence[str], entry: Callable[[str, str], Text]
+) -> TableBlocks:
     """Methods as lines, or as columns where there are many metrics."""
-    table = Table(title=title, box=box.SIMPLE, title_justify="left", min_width=LINE)
-    table.add_column("", overflow="fold")
+    heads = [METRICS[metric].heading for metric in metrics]
     if is_tall(methods, metrics):
-        for method in methods:
-            table.add_column(method, justify="right", overflow="fold")
-        for metric in metrics:
-            table.add_row(METRICS[metric].heading, *(entry(method, metric) for method in methods))
-    else:
-        for metric in metrics:
-            table.add_column(METRICS[metric].heading, justify="right")
-        for method in methods:
-            table.add_row(method, *(entry(method, metric) for metric in metrics))
-    return table
+        return TableBlocks(
+            title, heads, [(method, [entry(method, metric) for metric in metrics]) for method in methods]
+        )
+    columns = [
+        (head, [entry(method, metric) for method in methods]) for head, metric in zip(heads, metrics, strict=True)
+    ]
+    return TableBlocks(title, methods, columns)

@@ -91,5 +91,7 @@ def sweep(
     sample = one_clip(clip, own)
     keys = next(iter(named.values()))
     varied = {key: list(dict.fromkeys(point[key] for point in named.values())) for key in keys}
-    these = Comparison(tuple(chosen), chosen[0], even=False, lattices=arranged(list(named), [""], varied))
+    these = Comparison(
+        tuple(chosen), chosen[0], even=False, lattices=arranged(list(named), [""], varied), swept=tuple(keys)
+    )
     return side_by_side(options, these, sample, "edits", (out, out), monitor)

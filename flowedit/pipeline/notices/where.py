@@ -24,7 +24,7 @@ def of_region(made: Brief) -> list[str]:
         return notices + _of_objects(made)
     if not made.attended:
         if not settings.marked:
-            notices.append("mask=none and no user mask: a global edit, the whole frame may change")
+            notices.append(f"mask=none and no user mask: a global edit, the whole frame may change{_of_idle(made)}")
         elif settings.mask.name in ("difference", "both") or (
             settings.mask.name == "attention" and words.phrases(settings.source_words + settings.target_words)
         ):
@@ -39,6 +39,16 @@ def of_region(made: Brief) -> list[str]:
         if TASKS[settings.task].words is None:
             notices.append(f"no {other}_words: the mask comes from the {next(iter(sides))} prompt alone")
     return notices + _of_objects(made)
+
+
+def _of_idle(made: Brief) -> str:
+    """The words that mask=none leaves aside, and what to type for a mask of them; empty without any."""
+    texts = {side: getattr(made.settings, f"{side}_words") for side in ("source", "target")}
+    idle = [f"{side} words {text!r}" for side, text in texts.items() if words.phrases(text)]
+    if not idle:
+        return ""
+    instead = "--mask attention reads them" if made.editor.masked else f"mode={made.settings.mode.name} takes no mask"
+    return f"; {' and '.join(idle)} are not used ({instead})"
 
 
 def _of_equal(settings: Settings) -> Iterator[str]:

@@ -344,7 +344,10 @@ def test_what_is_wrong_with_one_row_stands_in_it_alone(listed):
         ("[]", ["list.yaml'", "is empty"]),
         ("hello", ["list.yaml'", "is not a list"]),
         ([{"clip": "dog.mp4"}, "hello"], ["list.yaml' row 2", "is not a mapping"]),
-        ([{"clip": "dog.mp4"}] * 2, ["list.yaml' row 2", "has an edit 'edit' already", "row 1"]),
+        (
+            [{"clip": "dog.mp4"}] * 2,
+            ["list.yaml' row 2", "has an edit 'edit' already", "row 1: give one of them a name of its own"],
+        ),
         (
             [{"clip": "dog.mp4"}, {"clip": "more/../dog.mp4"}, {"clip": "../outside.mp4"}],
             ["row 3", "not a path inside"],

@@ -58,15 +58,26 @@ def test_ivebench_rows_have_targets_or_instructions(tmp_path, clip_file):
     ("rows", "says"),
     [
         ([IVE | {"src_video_name": "../../dog"}], "is not a path inside the dataset's folder"),
-        ([IVE | {"src_video_name": ""}], "row 1: src_video_name is missing"),
         ([IVE | {"source_prompt": ["src_video_name"]}], "row 1: source_prompt ['src_video_name'] is not text"),
         (["src_video_name"], "row 1 is not an object"),
         ("src_video_name", "is not a list"),
-        ([IVE, IVE], "has an edit '7' already"),
+        ([IVE, IVE], "row 1: give each row of a clip an id of its own, or none"),
     ],
 )
 def test_what_is_wrong_with_ivebench_is_said(tmp_path, rows, says):
     refused(dump(tmp_path / "d" / "info.json", rows), says)
+
+
+def test_rows_of_ivebench_without_an_id_are_numbered_and_one_without_a_video_fails_alone(tmp_path):
+    images(tmp_path / "d" / "dog")
+    bare = {key: value for key, value in IVE.items() if key != "id"}
+    rows = [bare, bare | {"target_prompt": "a cat"}, bare | {"src_video_name": ""}, bare | {"src_video_name": None}]
+    made = read(dump(tmp_path / "d" / "info.json", rows)).samples
+    assert [(each.name, each.edit, each.problem) for each in made[:2]] == [
+        ("dog", "edit", None),
+        ("dog", "edit-2", None),
+    ]
+    assert [each.problem for each in made[2:]] == ["src_video_name is missing"] * 2
 
 
 # TGVE
@@ -90,6 +101,31 @@ def test_tgve_s_prompts_are_edits_named_by_kind(tmp_path):
     assert open_footage(style.clip).count == 3
     shutil.rmtree(root / "DAVIS_480p")
     assert {sample.problem for sample in read(root).samples} == {f"video {GOLD['train_data']['video_path']} is missing"}
+
+
+@pytest.mark.parametrize(
+    ("train", "own", "problems"),
+    [
+        (
+            {},
+            {"prompts": {"style": None, "object": "Sharks swim."}},
+            ["validation_data.prompts.style is missing", None],
+        ),
+        ({"prompt": " "}, {}, ["train_data.prompt is missing"] * 2),
+        ({"video_path": 3}, {}, ["video 3 is missing"] * 2),
+        ({"video_path": None}, {}, ["train_data.video_path is missing"] * 2),
+        ({}, {"prompts": ["Sharks swim.", "Goldfish fly."]}, [None, None]),
+        ({}, {"prompts": "Sharks swim."}, ["validation_data.prompts is no mapping, such as prompts: {style:"]),
+        ({}, {"prompts": None}, ["validation_data.prompts is no mapping, such as prompts: {style:"]),
+    ],
+)
+def test_what_is_wrong_with_one_prompt_of_tgve_fails_it_alone(tmp_path, train, own, problems):
+    images(tmp_path / "tgve" / "DAVIS_480p" / "480p_frames" / "gold-fish")
+    both = {"train_data": GOLD["train_data"] | train, "validation_data": GOLD["validation_data"] | own}
+    dump(tmp_path / "tgve" / "a.yaml", both)
+    made = read(tmp_path / "tgve").samples
+    for sample, problem in zip(made, problems, strict=True):
+        assert sample.problem is None if problem is None else (sample.problem or "").startswith(problem)
 
 
 @pytest.mark.parametrize("place", ["../../fish/a", "/data/fish/a", "data/../../fish/a"])
@@ -118,8 +154,15 @@ def test_v2vbench_s_edits_are_numbered(tmp_path, clip_file):
     assert none.problem.startswith("video none is missing")
     dump(root / "config.yaml", {"data": [{"video_id": "../hike", "edit": [{"prompt": "x"}]}]})
     refused(root, "is not a path inside the dataset's folder")
-    dump(root / "config.yaml", {"data": [{"video_id": "hike", "edit": "x"}]})
-    refused(root, "row 1: edit is not a list of prompts")
+    for edit in ("x", None, [], {}):
+        dump(root / "config.yaml", {"data": [*rows, {"video_id": "none", "edit": edit}]})
+        assert read(root).samples[2].problem.startswith("edit is no list of prompts, such as edit: [{prompt: ")
+    dump(root / "config.yaml", {"data": [{"video_id": "hike", "edit": ["x", {"prompt": ""}]}]})
+    assert [(each.flags["target"], each.problem) for each in read(root).samples] == [
+        ("x", None), ("", "prompt is missing")
+    ]  # fmt: skip
+    dump(root / "config.yaml", {"data": [*rows, *rows]})
+    refused(root, "has an edit '0' already", "list all edits of a video_id in one row")
 
 
 # PIE-Bench
@@ -187,13 +230,21 @@ def test_a_mask_of_pie_is_runs_over_512_by_512_and_its_border():
         ({"mask": [1]}, "mask is no list of pairs"),
         ({"mask": [-1, 5]}, "mask is no list of pairs"),
         ({"mask": "os.system"}, "mask is no list of pairs"),
-        ({"original_prompt": None}, "row 0: original_prompt is missing"),
     ],
 )
 def test_what_is_wrong_with_pie_is_said(bench, changes, says):
     root, dumped = bench
     dumped(_0=changes)
     refused(root, says)
+
+
+@pytest.mark.parametrize("key", ["original_prompt", "editing_prompt", "image_path"])
+def test_a_prompt_or_an_image_that_pie_lacks_fails_its_own_row(bench, key):
+    root, dumped = bench
+    dumped(_0={key: None}, _1={})
+    first, *others = read(root).samples
+    assert first.problem == f"{key} is missing"
+    assert any(each.problem is None for each in others)
 
 
 # VBench

@@ -36,7 +36,8 @@ def test_a_key_that_only_some_modes_have_leaves_the_others_out():
 def test_a_budget_too_small_leaves_out_what_all_brought_in_and_refuses_what_was_named():
     made, lost = equalise(methods(["inversion", "all"])[0], 3)
     assert "inversion" in [method.name for method in made]
-    assert lost["flowedit"] == "3 network evaluations do not pay one step of flowedit"
+    reason = "3 network evaluations do not pay one step of flowedit, which takes 4: give --evaluations 4 or more"
+    assert lost["flowedit"] == reason
     with pytest.raises(ValueError, match="do not pay one step of flowedit"):
         equalise(methods(["flowedit"])[0], 3)
 
@@ -51,6 +52,10 @@ def test_where_nothing_is_left_the_first_reason_is_said():
         able(made, refuse)
 
 
+def compose_mask(mode):
+    return None if mode == "unedited" else compose.compose({"mode": mode}).mask.name
+
+
 def test_all_on_one_page_with_the_paper_and_what_each_is_good_at(tmp_path, command):
     args = ["compare", FOX, *PROMPTS, "--methods", "all", "--evaluations", "3", *SMALL]
     code, _, err = command(*args, "--out", tmp_path / "out", "--export", tmp_path / "t.tex", "--export",
@@ -62,14 +67,38 @@ def test_all_on_one_page_with_the_paper_and_what_each_is_good_at(tmp_path, comma
     for mode in set(made) - {"unedited"}:
         assert mode_lines(mode).good_at.replace("'", "&#39;") in page
     assert "what its publication claims; none of it was measured here" in page
+    assert "No mask: the whole picture of ddim_inversion, " in err
+    assert "may change (--mask attention makes one of the words)." in err
+    assert page.count("No mask: the whole picture may change.") == len([m for m in made if compose_mask(m) == "none"])
     left = "flowedit is left out: 3 network evaluations do not pay one step of flowedit"
     assert left in err
     assert left in page
-    assert re.search(r"pay fewer than 4 steps of [^:]*inversion_free \(1\)", page)
+    assert re.search(r"leave [^:]*inversion_free \(1\)[^:]* fewer than 4 steps", page)
     assert mode_lines("flowedit").good_at.replace("'", "&#39;") not in page
     assert (tmp_path / "t.tex").read_bytes() == (tmp_path / "out" / "table.tex").read_bytes()
     with (tmp_path / "t.csv").open(encoding="utf-8") as file:
         assert {line["method"] for line in csv.DictReader(file)} == set(made)
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--mask", "attention"], "mode=flowopt takes no mask"),
+        (["--mask", "attention", "--evaluations", "24"], "mode=flowopt takes no mask"),
+        (["steps=1", "strength=0.5", "--evaluations", "own"], "strength 0.5 of 1 steps runs none"),
+    ],
+)
+def test_a_method_that_is_named_and_cannot_is_refused(tmp_path, command, args, said, more):
+    code, out, err = command("compare", FOX, *PROMPTS, "--modes", "flowopt,inversion_free", *args, *more, "--out",
+                             tmp_path / "out")  # fmt: skip
+    assert (code, out) == (1, "")
+    assert said in err
+    args = ["--modes", "inversion_free,all", "--mask", "attention", "--evaluations", "24", "--dry-run"]
+    if more:
+        assert "flowopt is left out: mode=flowopt takes no mask" in " ".join(
+            command("compare", FOX, *PROMPTS, *args, "--out", tmp_path / "out")[1].split()
+        )
 
 
 def test_a_sweep_is_a_lattice_on_the_page_and_in_the_grid(tmp_path, command):
@@ -82,6 +111,9 @@ def test_a_sweep_is_a_lattice_on_the_page_and_in_the_grid(tmp_path, command):
     values = {row.method: row.value for row in rows.read(tmp_path / "out" / "rows.jsonl") if row.metric == "psnr"}
     assert set(values) == {"unedited", *names}
     assert len(set(values.values())) == 9
+    with (tmp_path / "out" / "table.csv").open(encoding="utf-8") as file:
+        swept = {line["method"]: (line["strength"], line["seed"]) for line in csv.DictReader(file)}
+    assert swept == {name: tuple(re.findall(r"=(\S+)", name)) for name in names} | {"unedited": ("", "")}
     shown = re.findall(r'<video class="" src="[^"]*" aria-label="(.*?) of fox', page)
     assert shown == ["source", *names]
     assert page.count('class="lattice"') == 2

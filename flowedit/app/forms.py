@@ -45,10 +45,15 @@ def choices(each: Declared) -> list[Any] | None:
     """The valid names of an option; None where it takes other values too."""
     if each.key in compose.GROUPS:
         return [name for name in compose.options(each.key) if name != "folder"]
-    kinds = [kind for kind in kinds_of(each.kind) if kind is not type(None)]
-    if all(typing.get_origin(kind) is Literal for kind in kinds) and kinds:
-        return [name for kind in kinds for name in typing.get_args(kind)]
-    return [True, False] if kinds == [bool] else None
+    names: list[Any] = []
+    for kind in (kind for kind in kinds_of(each.kind) if kind is not type(None)):
+        if typing.get_origin(kind) is Literal:
+            names += typing.get_args(kind)
+        elif kind is bool:
+            names += [True, False]
+        else:
+            return None
+    return names or None
 
 
 def _kind(kind: Any) -> str:

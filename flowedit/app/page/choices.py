@@ -1,10 +1,10 @@
 """All options of an edit as the page's accordion shows them, made of their declarations alone."""
 
-import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
+from flowedit.app.forms import choices
 from flowedit.app.limits import closed
 from flowedit.config.compose import GROUPS, compose, options, walked
 from flowedit.config.mode_lines import mode_lines
@@ -54,8 +54,8 @@ def _declared() -> Iterator[tuple[Declared, list[str] | None]]:
 
 
 def _entry(each: Declared, modes: list[str] | None) -> dict[str, Any]:
-    option, kinds = each.option, [kind for kind in kinds_of(each.kind) if kind is not type(None)]
-    names = _choices(each, kinds)
+    option, names = each.option, _choices(each)
+    kinds = [kind for kind in kinds_of(each.kind) if kind is not type(None)]
     numeric = len(kinds) == 1 and kinds[0] in (int, float)
     kind = "choice" if names else ("whole" if kinds[0] is int else "number") if numeric else "text"
     bounds = {"least": option.least, "most": option.most} if numeric else {}
@@ -74,19 +74,9 @@ def _entry(each: Declared, modes: list[str] | None) -> dict[str, Any]:
     }
 
 
-def _choices(each: Declared, kinds: list[Any]) -> list[str]:
-    """The names that may be chosen; none where something may be typed beside them."""
-    if each.option.choices is not None:
-        return [name for name in options(each.option.choices) if name != "folder"]
-    names: list[str] = []
-    for kind in kinds:
-        if typing.get_origin(kind) is Literal:
-            names += [str(name) for name in typing.get_args(kind)]
-        elif kind is bool:
-            names += ["true", "false"]
-        elif not is_dataclass(kind):
-            return []
-    return names
+def _choices(each: Declared) -> list[str]:
+    """The names that may be chosen, as they are typed; none where something else may be typed beside them."""
+    return [_text(name) for name in choices(each) or ()]
 
 
 def default_texts(chosen: Mapping[str, Any]) -> dict[str, str]:

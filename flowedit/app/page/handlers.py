@@ -2,7 +2,6 @@
 
 import html
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,11 +10,9 @@ from flowedit.app.desk import Studio
 from flowedit.app.page import chips
 from flowedit.app.page.choices import default_texts, editor_of
 from flowedit.app.page.gather import Asked, clip_id, mask_of, read_of, settings_of
-from flowedit.config.edit_file import read_edit
-from flowedit.config.folder import example
 from flowedit.messages import Error, InputError
 
-FOX = "fox"
+FOX, INSTRUCTION = "fox", "replace the fox with a panda"
 MOST = 16
 """Of edits in one row."""
 
@@ -96,11 +93,9 @@ class Handlers:
         return live, result, painter or {"look": None}
 
     def example(self, request: gr.Request) -> tuple[Any, ...]:
-        """The fox and its prompts."""
-        edit = read_edit(example(FOX))
-        clip = self.studio.add_clip(Path(edit["clip"]), Path(edit["clip"]).name, owner_of(request))
-        instruction = edit.get("instruction") or "replace the fox with a panda"
-        return self._drop(clip.plain()), instruction, edit.get("source", ""), False, "", gr.update()
+        """The fox, and what may be done to it."""
+        known = self.studio.example(FOX, owner_of(request))
+        return self._drop(known["clip"]), INSTRUCTION, known["settings"]["source"], False, "", gr.update()
 
     # What stands in the fields
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Container, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowedit.config.compose import compose
@@ -87,9 +88,14 @@ def of_unused(made: Brief, windows: int | None = None) -> list[str]:
     backbone = settings.backbone.name if settings.backbone.name in names("backbone") else "folder"
     chosen = {"backbone": backbone, "mode": mode, "task": settings.task}
     usual = compose(chosen | plain | {"mode.grid": settings.mode.grid})  # beside a given one no quality scales steps
+    # What mask=NAME sets nobody typed: of the mask only what differs from its own file is told.
+    of_mask = usual.mask
+    if settings.mask.name != of_mask.name:
+        of_mask = compose(chosen | {"mask": settings.mask.name}).mask
+    default = replace(usual, mask=replace(of_mask, name=usual.mask.name))
     notices = [*_of_quality(settings, usual, chosen | plain), *_of_edit_strength(made), *_of_parts(made)]
     for key, option in declared_by(settings):
-        if option.needs is None or value_at(settings, key) == value_at(usual, key):
+        if option.needs is None or value_at(settings, key) == value_at(default, key):
             continue
         if missing := _missing(option.needs, settings, facts):
             notices.append(f"{key.removesuffix('.name')}={value_at(settings, key)} has no effect: it needs {missing}")

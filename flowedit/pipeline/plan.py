@@ -161,7 +161,8 @@ def _target_scales(settings: Settings, objects: Sequence[words.ObjectWords]) -> 
     if len(scales) != len(changed):
         named = ", ".join(map(str, changed))
         raise InputError(
-            f"object_guidance_scales {list(scales)}: {len(changed)} numbers are needed, one for each object that is "
+            f"object_guidance_scales {','.join(f'{scale:g}' for scale in scales)}: give "
+            f"{'1 number' if len(changed) == 1 else f'{len(changed)} numbers'}, one for each object that is "
             f"edited ({named})"
         )
     return (*scales, settings.target_guidance_scale) if settings.marked else scales

@@ -283,7 +283,7 @@ def test_compare_takes_a_clip_flags_and_any_configuration(tmp_path, command, cli
     ("args", "said"),
     [
         (("evaluate",), "one dataset, not 0: flowedit evaluate DATASET"),
-        (("evaluate", "nothing"), "is not a dataset that flowedit knows"),
+        (("evaluate", "nothing"), "no file or folder of that name, and it is not a dataset that flowedit knows"),
         (("evaluate", "empty.yaml"), "is empty"),
         (("evaluate", "broken.yaml"), "is not YAML"),
         (("evaluate", "twice.yaml"), "already"),

@@ -136,7 +136,7 @@ def _backbones() -> Iterator[tuple[str, ...]]:
         origin = f" [plug-in {FAMILIES.origin(name)}]" if FAMILIES.origin(name) else ""
         yield "DIR", f"a folder with a {' or '.join(family.pipelines)}: {family.about}{origin}"
         for checkpoint in family.checkpoints:
-            yield checkpoint, f"of {name}{origin}"
+            yield checkpoint, f"a checkpoint of the family {name}{origin}"
     for name, reason in FAMILIES.broken.items():
         yield name, f"[broken] {reason}"
 

@@ -128,10 +128,14 @@ def _of_edit_strength(made: Brief) -> Iterator[str]:
 
 
 def _of_parts(made: Brief) -> Iterator[str]:
-    """An editor that splits the target, without anything to split it by."""
-    if made.editor.parts == "alone" and not made.settings.target_parts:
-        name = made.settings.mode.preset or made.settings.mode.name
+    """An editor that splits the target, without anything to split it by; and a single part, which splits nothing."""
+    name, given = made.settings.mode.preset or made.settings.mode.name, made.settings.target_parts or ()
+    if made.editor.parts == "alone" and not given:
         yield f"mode={name} goes by the target alone: give target_parts, or an instruction of two changes"
+    if made.editor.parts == "alone" and len(given) == 1:
+        yield f"target_parts {given[0]!r} is one part alone: give a prompt for each change of the target"
+    if made.editor.parts == "cumulative" and given and not made.parts:
+        yield "target_parts holds the target alone: give prompts that come to it by one change more each"
 
 
 def _missing(needs: str, settings: Settings, facts: Mapping[str, tuple[bool, str]]) -> str | None:

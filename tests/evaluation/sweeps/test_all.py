@@ -157,3 +157,8 @@ def test_what_is_refused_leaves_nothing(tmp_path, command, monkeypatch, args, sa
     assert code == 1
     assert said in err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_word_near_all_is_told_what_all_is(command):
+    said = command("compare", FOX, *PROMPTS, "--modes", "alle", *SMALL)[2]
+    assert "unknown mode 'alle'; did you mean 'all'? That is every mode and preset" in said

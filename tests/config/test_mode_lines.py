@@ -7,6 +7,7 @@ import pytest
 
 from flowedit.config import compose
 from flowedit.config.mode_lines import mode_lines
+from flowedit.messages import InputError
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "conf" / "mode").glob("*.yaml"))
 
@@ -61,3 +62,10 @@ def test_the_tables_of_the_methods_say_which_mask_each_has_by_itself(page):
     said = {name: mask.removeprefix("takes ") for names, mask in found for name in re.findall(r"`(\w+)`", names)}
     assert len(said) > 8
     assert said == {name: compose.compose({"mode": name}).mask.name for name in said}
+
+
+def test_an_editor_without_its_file_is_told_which_file():
+    with pytest.raises(InputError, match=r"'inversion' has an editor .*: write them in conf/mode/inversion\.yaml"):
+        compose.one_of("mode", "inversion", ["flowedit"])
+    with pytest.raises(InputError, match="unknown mode 'invertion'"):
+        compose.one_of("mode", "invertion", ["flowedit"])

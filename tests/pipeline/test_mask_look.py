@@ -165,7 +165,7 @@ def test_several_shots_follow_each_other(editor):
     [
         ({"mask": "none"}, "mask=none has no mask to look at"),
         ({"instruction": None, "target": "a panda moves right over green grass"}, "give source_words and target_words"),
-        ({"box": "10,10,60,60"}, "the mask comes from the box, not from the words"),
+        ({"box": "10,10,60,60"}, "replaces that of the words"),
         ({"strength": 0}, "runs no step"),
         ({"instruction": None}, "no target prompt"),
     ],

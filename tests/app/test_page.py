@@ -9,6 +9,7 @@ import time
 
 import pytest
 import yaml
+from conftest import write_clip
 
 from flowedit.config.folder import example
 
@@ -238,6 +239,36 @@ def test_a_mistake_is_one_line_beside_the_button(page):
     time.sleep(0.5)
     assert page.find_elements("css selector", "img[src=x]") == []
     write(page, "#fe-instruction textarea", "replace the fox with a panda")
+
+
+def test_several_seeds_stand_side_by_side_and_one_is_gone_on_from(page):
+    page.execute_script("document.querySelector('#fe-several-ask > button').click()")
+    write(page, "#fe-values input, #fe-values textarea", "11, 12")
+    press(page, "#fe-several-go")
+    until(lambda: len(page.find_elements("css selector", "#fe-several canvas")) == 2, "both edits")
+    press(page, "#fe-several figure:last-of-type figcaption button")
+    until(lambda: shown(page, "#fe-seed input").get_attribute("value") == "12", "the seed of the second")
+    press(page, "#fe-several .fe-several > .fe-quiet")
+    until(lambda: not page.find_elements("css selector", "#fe-several canvas"), "that they are put away")
+
+
+def test_words_that_are_all_off_say_nothing_of_where(page):
+    for _ in range(2):
+        press(page, ".fe-chip[aria-pressed=true]")
+    press(page, "#fe-edit")
+    until(lambda: "No word is on" in shown(page, "#fe-said [role=alert]").text, "what is missing")
+
+
+def test_another_clip_leaves_the_sentence_of_the_fox_behind(page, tmp_path):
+    clip = write_clip(tmp_path / "my <b>own</b>.mp4", 6, sound=False)
+    page.find_element("css selector", "#fe-drop input[type=file]").send_keys(str(clip))
+    until(lambda: "my <b>own</b>.mp4" in shown(page, "#fe-drop .fe-name").text, "its name, as text")
+    until(lambda: shown(page, "#fe-source textarea").get_attribute("value") == "", "an empty sentence")
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(bytes(1000))
+    page.find_element("css selector", "#fe-drop input[type=file]").send_keys(str(broken))
+    assert "not" in shown(page, "#fe-drop .fe-error").text
+    assert errors(page) == [message for message in errors(page) if "422" in message]
 
 
 def test_another_person_sees_neither_clips_nor_edits(server, page, open_browser):

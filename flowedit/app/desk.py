@@ -144,6 +144,7 @@ class Studio:
         from flowedit.pipeline import run
         from flowedit.pipeline.api import settings_of
         from flowedit.pipeline.checks import check
+        from flowedit.pipeline.plan import foreseen
         from flowedit.pipeline.prompts import instruction
         from flowedit.pipeline.prompts.captions import Captions
         from flowedit.pipeline.source import open_clip
@@ -154,17 +155,32 @@ class Studio:
         own = {key: value for key, value in options.items() if key not in limits.COMPARE}
         settings = settings_of({**own, "clip": str(path)})
         try:
+            source = open_clip(settings, probe(path))
             if record.kind != "compare":
-                video = probe(path)
                 kept = (
                     None if settings.caption is None else Captions(QUIET, ask=False)
                 )  # the model is asked in its turn
-                check(instruction.complete(settings, QUIET, kept, video), open_clip(settings, video))
+                brief = check(instruction.complete(settings, QUIET, kept, source.video), source)
             here = run.checkpoint(settings, fetch=False)
         except InputError as error:
             raise InputError(str(error).replace(str(path), clip.name)) from None
         if here is None:
             raise NotNowError(f"backbone {settings.backbone.name!r} is not on this machine yet: download it first")
+        evaluations = self._of_comparison(record, path) if record.kind == "compare" else brief.cost(foreseen(brief))
+        frames, cuts = len(source.selection.indices), settings.cuts
+        shots = len(cuts) + 1 if isinstance(cuts, tuple) else 1 if cuts == "none" else len(clip.scenes)
+        limits.check_cost(evaluations, min(shots, frames), frames, settings.frame_size, self.options.evaluations)
+
+    def _of_comparison(self, record: JobRecord, path: Path) -> int:
+        """The network evaluations of a comparison, at most: of each of its methods what the most costly one takes."""
+        from flowedit.evaluation.options import MODES
+        from flowedit.pipeline.api import settings_of
+        from flowedit.pipeline.plan import network_evaluations
+
+        options = {key: value for key, value in jobs.options_of_comparison(record).items() if key not in limits.COMPARE}
+        modes, budget = record.flags.get("modes") or MODES, record.flags.get("evaluations")
+        each = [network_evaluations(settings_of({**options, "mode": mode, "clip": str(path)})) for mode in modes]
+        return len(each) * (budget if isinstance(budget, int) else max(each))
 
     def stop(self, id: str) -> None:
         """Stop a job: after the step that runs, with what it has; one that waits, at once."""

@@ -19,6 +19,12 @@ from flowedit.evaluation.engine.store import Store, open_store
 from flowedit.evaluation.engine.worker import attempt
 from flowedit.messages import InputError, one_line
 
+MOST_STARTS = 3
+"""How often a job is begun that the server does not outlive."""
+
+END = 20.0
+"""Seconds that the step that runs gets to end when the server does."""
+
 
 class Desk:
     """Records and results by id, and what waits; any thread may ask. `root` is the studio's hidden folder."""
@@ -65,9 +71,19 @@ class Desk:
             if self._live is not None:
                 self._live.close()
             self._change.notify_all()
+            if self._running is not None and (record := self.records[self._running]).starts:
+                with suppress(OSError):
+                    self._keep(replace(record, starts=record.starts - 1))  # it is not the job that ends the server
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(END)
+            if self._thread.is_alive():  # the lock goes with this process, which its thread does not hold back
+                return
         self._stack.close()
+
+    def _keep(self, record: JobRecord) -> None:
+        """Keep a record that changed, in memory and on disk."""
+        self.records[record.id] = record
+        jobs.write_record(self._root / "jobs", record)
 
     def _kept(self, record: JobRecord) -> dict[str, Any] | None:
         """What a job left that is over, by its result or by its whole folder."""
@@ -78,6 +94,14 @@ class Desk:
             result = None
         if result is None and record.kind == "edit" and (self.folder(record) / "run.yaml").is_file():
             return {"state": "stopped" if record.stop else "done", "notices": []}
+        if result is None and record.stop:
+            return {"state": "stopped", "message": "it was stopped, and the server ended before its step did"}
+        if result is None and record.starts >= MOST_STARTS:
+            times = "it ended the server three times"
+            return {
+                "state": "failed",
+                "message": f"{times}: the device may lack memory, so take fewer frames or pixels",
+            }
         return result
 
     @contextmanager
@@ -143,8 +167,7 @@ class Desk:
         with self._change:
             record = self.record(id)
             if id == self._running and self._live is not None:
-                self.records[id] = replace(record, stop=True)
-                jobs.write_record(self._root / "jobs", self.records[id])
+                self._keep(replace(record, stop=True))
                 self._live.stop()
             elif id in self._queue:
                 self._queue.remove(id)
@@ -178,7 +201,9 @@ class Desk:
                     return
                 id = self._queue.pop(0)
                 record = self.records[id]
-                self._running, self._live = id, Live(self._shots(record), record.stop)
+                self._running, self._live = id, Live(self._shots(record))
+                with suppress(OSError):  # a full disk: the job itself says so
+                    self._keep(replace(record, starts=record.starts + 1))
             try:
                 with self._device:
                     result = self._run(record, self._live)

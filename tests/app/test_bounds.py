@@ -1,0 +1,104 @@
+"""What a studio is not brought to, whatever is asked of it: endless jobs, jobs that end it, things gone under a job."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+from studio import FOX, SMALL, until
+
+import flowedit
+from flowedit.app.desk import Studio
+from flowedit.app.jobs import JobRecord, read_records, write_record
+from flowedit.app.options import studio_options
+from flowedit.messages import InputError
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    made = Studio(studio_options({"out": str(tmp_path_factory.mktemp("bounds"))}))
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def clip(studio):
+    return studio.add_clip(FOX, "fox.mp4", "me")
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Edits end as soon as they begin."""
+    monkeypatch.setitem(flowedit.app.jobs.WORK, "edit", lambda *_: {"state": "done", "notices": []})
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "says"),
+    [
+        ("edit", {"draws": 10**30}, "draws is too large a number"),
+        ("edit", {"seed": 2**63}, "seed is too large a number"),
+        ("edit", {"draws": 10**15}, "network evaluations"),
+        ("edit", {"steps": 1000, "draws": 20}, "20,000 are the most here"),
+        ("edit", {"steps": 400, "frames": None, "size": "8000x8000"}, "--evaluations"),
+        ("look", {"draws": 10**15}, "network evaluations"),
+        ("compare", {"evaluations": 10**15}, "methods"),
+        ("compare", {"draws": 10**6, "modes": ["inversion_free"]}, "network evaluations"),
+    ],
+)
+def test_an_endless_job_is_refused_when_it_is_asked_for(studio, clip, kind, keys, says):
+    with pytest.raises(InputError, match=says):
+        studio.submit(kind, clip.id, SMALL | keys, "me")
+    assert studio.jobs("me") == []
+
+
+def test_the_largest_seed_is_taken(studio, clip, at_once):
+    id = studio.submit("edit", clip.id, SMALL | {"seed": 2**63 - 1}, "me")
+    assert until(studio, id)["state"] == "done"
+
+
+def test_a_job_that_ends_the_server_is_begun_three_times_and_one_that_was_stopped_not_again(tmp_path, at_once):
+    studio = Studio(studio_options({"out": str(tmp_path)}))
+    clip = studio.add_clip(FOX, "fox.mp4", "me")
+    folder = studio.root / "jobs"
+    folder.mkdir()
+    record = JobRecord("0" * 32, 1, "edit", "me", clip.id, SMALL, None, 1.0)
+    ids = {how: f"{number:032x}" for number, how in enumerate(("thrice", "twice", "stopped"), 1)}
+    write_record(folder, replace(record, id=ids["thrice"], starts=3))
+    write_record(folder, replace(record, id=ids["twice"], number=2, starts=2))
+    write_record(folder, replace(record, id=ids["stopped"], number=3, starts=1, stop=True))
+    studio.start()
+    try:
+        assert until(studio, ids["twice"])["state"] == "done"
+        assert [each.starts for each in read_records(folder)] == [3, 3, 1], "each start is on disk"
+        assert studio.status(ids["stopped"])["state"] == "stopped"
+        failed = studio.status(ids["thrice"])
+        assert (failed["state"], failed["message"][:31]) == ("failed", "it ended the server three times")
+    finally:
+        studio.close()
+
+
+def test_a_step_that_does_not_end_does_not_hold_the_server(tmp_path, monkeypatch):
+    begun, go = threading.Event(), threading.Event()
+
+    def endless(order, folder, monitor, shelf):
+        begun.set()
+        go.wait(60)
+        monitor.advance()
+
+    monkeypatch.setitem(flowedit.app.jobs.WORK, "edit", endless)
+    monkeypatch.setattr("flowedit.app.worker.END", 0.01)
+    studio = Studio(studio_options({"out": str(tmp_path)}))
+    studio.start()
+    id = studio.submit("edit", studio.add_clip(FOX, "fox.mp4", "me").id, SMALL, "me")
+    assert begun.wait(60)
+    worker = next(
+        thread for thread in threading.enumerate() if thread.name == "desk" and thread is studio._desk._thread
+    )
+    studio.close()
+    assert worker.is_alive()
+    assert not go.is_set()
+    (record,) = read_records(studio.root / "jobs")
+    assert (record.id, record.starts) == (id, 0), "a server that is ended in order is not the job's doing"
+    go.set()
+    worker.join(60)
+    assert not worker.is_alive()

@@ -61,14 +61,7 @@ class Studio:
 
     def delete_clip(self, id: str) -> None:
         """Remove a clip; raises NotNowError while a job waits for it."""
-        if any(status["state"] in ("queued", "running") for status in self._of_clip(self.clip(id).id)):
-            raise NotNowError("a job still needs this clip: stop it first, or wait for it")
-        films.remove(self.clips.folder(id))
-
-    def _of_clip(self, id: str) -> list[dict[str, Any]]:
-        """The jobs that read a clip, or a mask that was uploaded as one."""
-        records = list(self._desk.records.values())
-        return [self.status(each.id) for each in records if id in (each.clip, (each.mask or {}).get("file"))]
+        self._desk.delete_clip(id)
 
     def example(self, name: str, owner: str | None) -> dict[str, Any]:
         """A clip that comes with flowedit, as {clip, settings}; kept once for all of an owner's visits."""

@@ -124,6 +124,10 @@ class Desk:
         """Put a job at the end of the queue; it is on disk when this returns."""
         with self._change:
             self.check_room()
+            for id in filter(None, (record.clip, (record.mask or {}).get("file"))):
+                self._clips.folder(id)  # it may have gone since it was looked at
+            if look := (record.mask or {}).get("look"):
+                self.look(look)
             number = 1 + max((each.number for each in self.records.values()), default=0)
             record = replace(record, number=number)
             jobs.write_record(self._root / "jobs", record)
@@ -179,6 +183,8 @@ class Desk:
             record = self.record(id)
             if id == self._running:
                 raise NotNowError("the job runs: stop it first, and delete it then")
+            if any((each.mask or {}).get("look") == id for each in self._waiting()):
+                raise NotNowError("an edit still needs this look: stop it first, or wait for it")
             if id in self._queue:
                 self._queue.remove(id)
             folder = self.folder(record)
@@ -188,6 +194,18 @@ class Desk:
             films.remove(folder, self._store.folder(id), *(self._root / "previews").glob(f"{id}*"))
             with suppress(OSError):
                 folder.parent.rmdir()
+
+    def delete_clip(self, id: str) -> None:
+        """Remove a clip; raises NotNowError while a job waits for it, or for a mask that was uploaded as it."""
+        with self._change:
+            folder = self._clips.folder(id)
+            if any(id in (each.clip, (each.mask or {}).get("file")) for each in self._waiting()):
+                raise NotNowError("a job still needs this clip: stop it first, or wait for it")
+            films.remove(folder)
+
+    def _waiting(self) -> list[JobRecord]:
+        """The records of the job that runs and of those that wait for it."""
+        return [self.records[id] for id in (*filter(None, [self._running]), *self._queue)]
 
     def _work(self) -> None:
         with self._device:

@@ -9,6 +9,7 @@ from studio import FOX, SMALL, until
 import flowedit
 from flowedit.app.desk import Studio
 from flowedit.app.jobs import JobRecord, read_records, write_record
+from flowedit.app.limits import NotNowError, UnknownError
 from flowedit.app.options import studio_options
 from flowedit.messages import InputError
 
@@ -102,3 +103,41 @@ def test_a_step_that_does_not_end_does_not_hold_the_server(tmp_path, monkeypatch
     go.set()
     worker.join(60)
     assert not worker.is_alive()
+
+
+def test_what_a_waiting_edit_needs_is_not_deleted_under_it(studio, monkeypatch):
+    begun, go = threading.Event(), threading.Event()
+
+    def held(order, folder, monitor, shelf):
+        begun.set()
+        assert go.wait(60)
+        return {"state": "done", "notices": []}
+
+    monkeypatch.setitem(flowedit.app.jobs.WORK, "edit", held)
+    monkeypatch.setitem(flowedit.app.jobs.WORK, "look", lambda *_: {"state": "done", "frames": 1, "notices": []})
+    clip = studio.add_clip(FOX, "fox.mp4", "you")
+    look, other = (studio.submit("look", clip.id, SMALL, "you") for _ in range(2))
+    until(studio, other)
+    first = studio.submit("edit", clip.id, SMALL, "you")
+    assert begun.wait(60)
+    edit = studio.submit("edit", clip.id, SMALL, "you", {"look": look, "quantile": 0.5})
+    with pytest.raises(NotNowError, match="an edit still needs this look"):
+        studio.delete(look)
+    with pytest.raises(NotNowError, match="a job still needs this clip"):
+        studio.delete_clip(clip.id)
+    studio.delete(other)
+    check = studio._check
+
+    def meanwhile(record, clip):  # between the check of a mask and its place in the queue
+        check(record, clip)
+        studio.stop(edit)
+        studio.delete(look)
+
+    monkeypatch.setattr(studio, "_check", meanwhile)
+    with pytest.raises(UnknownError, match="no job is called"):
+        studio.submit("edit", clip.id, SMALL, "you", {"look": look, "quantile": 0.5})
+    go.set()
+    until(studio, first)
+    studio.delete_clip(clip.id)
+    with pytest.raises(UnknownError):
+        studio.clip(clip.id)

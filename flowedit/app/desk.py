@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from flowedit.app import films, forms, heavy, jobs, limits, masks
 from flowedit.app.clips import Clips, StoredClip, renamed
@@ -21,6 +21,10 @@ from flowedit.app.options import StudioOptions
 from flowedit.app.worker import Desk
 from flowedit.machine import digest_file
 from flowedit.messages import Error, InputError
+
+if TYPE_CHECKING:
+    from flowedit.config.schema import Settings
+    from flowedit.pipeline.source import Clip
 
 HIDDEN = ".studio"
 """The folder, in that of the results, of clips, jobs and what is made to be shown."""
@@ -154,6 +158,7 @@ class Studio:
                     None if settings.caption is None else Captions(QUIET, ask=False)
                 )  # the model is asked in its turn
                 brief = check(instruction.complete(settings, QUIET, kept, source.video), source)
+            self._check_mask(record, settings, source)
             here = run.checkpoint(settings, fetch=False)
         except InputError as error:
             raise InputError(str(error).replace(str(path), clip.name)) from None
@@ -163,6 +168,20 @@ class Studio:
         frames, cuts = len(source.selection.indices), settings.cuts
         shots = len(cuts) + 1 if isinstance(cuts, tuple) else 1 if cuts == "none" else len(clip.scenes)
         limits.check_cost(evaluations, min(shots, frames), frames, settings.frame_size, self.options.evaluations)
+
+    def _check_mask(self, record: JobRecord, settings: "Settings", source: "Clip") -> None:
+        """Raise InputError for paint on a frame that is not read, and for a look at something else than this."""
+        from flowedit.pipeline.api import settings_of
+
+        mask = dict(record.mask or {})
+        look, _ = mask.pop("look", None), mask.pop("file", None)
+        check_adjust(mask, len(source.selection.indices))
+        if look is None:
+            return
+        asked = self._desk.look(look)[0]
+        then = settings_of({**jobs.options_of_job(asked), "clip": settings.clip})
+        if asked.clip != record.clip or masks.subject(then, source.video) != masks.subject(settings, source.video):
+            raise InputError("the mask is of an earlier clip, trim, model or words: look at the mask again")
 
     def _of_comparison(self, record: JobRecord, path: Path) -> int:
         """The network evaluations of a comparison, at most: of each of its methods what the most costly one takes."""
@@ -289,7 +308,7 @@ class Studio:
         """The mask of a look under a threshold, a growth, strokes and boxes, as a small strip of all frames."""
         record, folder = self._desk.look(id)
         held = self._looks.get(id, folder, self.clips.path(record.clip), record.flags)
-        return masks.strip(held, check_adjust(adjust))
+        return masks.strip(held, check_adjust(adjust, held.look.frames))
 
     def file(self, id: str, name: str) -> Path:
         """A file of a job by its name; raises UnknownError for any that is not one of those it leaves."""

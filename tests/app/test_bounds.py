@@ -141,3 +141,26 @@ def test_what_a_waiting_edit_needs_is_not_deleted_under_it(studio, monkeypatch):
     studio.delete_clip(clip.id)
     with pytest.raises(UnknownError):
         studio.clip(clip.id)
+
+
+def test_a_mask_is_of_the_look_that_it_came_from(studio, monkeypatch, at_once):
+    monkeypatch.setitem(flowedit.app.jobs.WORK, "look", lambda *_: {"state": "done", "frames": 2, "notices": []})
+    asked = SMALL | {"frames": 2}
+    clip, other = (studio.add_clip(FOX, name, "you") for name in ("a.mp4", "b.mp4"))
+    look = studio.submit("look", clip.id, asked, "you")
+    until(studio, look)
+    box = {"frame": 1, "x": 0.0, "y": 0.0, "width": 0.2, "height": 0.2}
+    for mask in ({"look": look, "quantile": 0.5}, {"look": look, "boxes": [box]}):
+        good = {"seed": 5, "steps": 3, "cuts": "auto", "mask.grow": 0.1}
+        until(studio, studio.submit("edit", clip.id, asked | good, "you", mask))
+        for key, value in {
+            "frames": 3, "start": 1, "fps": 4, "cuts": "none", "source": "a fox on grass", "target": "a panda on grass",
+            "source_words": "grass", "target_words": "grass",
+        }.items():  # fmt: skip
+            with pytest.raises(InputError, match="look at the mask again"):
+                studio.submit("edit", clip.id, asked | {key: value}, "you", mask)
+        with pytest.raises(InputError, match="look at the mask again"):
+            studio.submit("edit", other.id, asked, "you", mask)
+    for mask in ({"boxes": [box | {"frame": 2}]}, {"look": look, "boxes": [box | {"frame": 2}]}):
+        with pytest.raises(InputError, match="a box on frame 2: the clip has 2"):
+            studio.submit("edit", clip.id, asked, "you", mask)

@@ -101,7 +101,11 @@ def test_a_mask_is_numbers_alone():
     good = {"quantile": 0.5, "grow": None, "strokes": [stroke], "boxes": [box]}
     assert check_adjust(good) == good
     assert check_mask({"look": "a", **good}) == {"look": "a", **good}
+    assert check_adjust({"strokes": [stroke]}, 4)["strokes"] == [stroke]
+    with pytest.raises(InputError, match="a stroke on frame 3: the clip has 3"):
+        check_adjust({"strokes": [stroke]}, 3)
     for bad in (
+        {"quantile": 1.0}, {"quantile": 1}, {"grow": 1.1},
         [], {"more": 1}, {"quantile": "0.5"}, {"quantile": True}, {"grow": float("nan")}, {"strokes": {"a": 1}},
         {"strokes": [{}]}, {"strokes": [stroke | {"frame": 1.5}]}, {"strokes": [stroke | {"points": [[1]]}]},
         {"strokes": [stroke | {"points": [["a", 1]]}]}, {"strokes": [stroke] * 501}, {"boxes": [box | {"x": 9}]},

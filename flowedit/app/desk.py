@@ -99,9 +99,9 @@ class Studio:
         with self._desk.alone(), Captions(QUIET) as captions:
             return captions.of(settings, Instruction("", (Change("replace"),))) or ""
 
-    def check_room(self) -> None:
-        """Raise FullError where no more jobs may wait."""
-        self._desk.check_room()
+    def check_room(self, owner: str | None) -> None:
+        """Raise FullError where no more jobs may wait, or no more of this owner."""
+        self._desk.check_room(owner)
 
     def submit(
         self, kind: str, clip_id: str, settings: Any, owner: str | None, mask: Mapping[str, Any] | None = None
@@ -113,7 +113,7 @@ class Studio:
         if kind not in jobs.KINDS:
             raise InputError(f"kind {str(kind)[:80]!r} is not one of {', '.join(jobs.KINDS)}")
         clip = self.clip(clip_id)
-        self.check_room()
+        self.check_room(owner)
         flags = limits.accepted(settings, kind, self.options.allow)
         flags.setdefault("backbone", self.options.backbone)
         if self.options.caption and flags.get("instruction") and not flags.get("source"):

@@ -115,15 +115,19 @@ class Desk:
         finally:
             self._device.release()
 
-    def check_room(self) -> None:
-        """Raise FullError where no more jobs may wait."""
-        if len(self._queue) >= self._options.queue:
-            raise FullError(f"{self._options.queue} jobs wait already: try again when some are done")
+    def check_room(self, owner: str | None) -> None:
+        """Raise FullError where no more jobs may wait; where others may come, half of the queue is the most of one."""
+        most = self._options.queue
+        if len(self._queue) >= most:
+            raise FullError(f"{most} jobs wait already: try again when some are done")
+        own, share = sum(self.records[id].owner == owner for id in list(self._queue)), max(1, most // 2)
+        if not self._options.local and own >= share:
+            raise FullError(f"{own} jobs of yours wait already, and others need room: try again when one is done")
 
     def put(self, record: JobRecord) -> None:
         """Put a job at the end of the queue; it is on disk when this returns."""
         with self._change:
-            self.check_room()
+            self.check_room(record.owner)
             for id in filter(None, (record.clip, (record.mask or {}).get("file"))):
                 self._clips.folder(id)  # it may have gone since it was looked at
             if look := (record.mask or {}).get("look"):
@@ -191,7 +195,8 @@ class Desk:
             (self._root / "jobs" / f"{id}.json").unlink(missing_ok=True)  # first: what is half gone is no job
             self.records.pop(id)
             self.results.pop(id, None)
-            films.remove(folder, self._store.folder(id), *(self._root / "previews").glob(f"{id}*"))
+            films.remove(folder, self._store.folder(id))
+            films.remove(*(self._root / "previews").glob(f"{id}*"))  # last: see `films.file`
             with suppress(OSError):
                 folder.parent.rmdir()
 

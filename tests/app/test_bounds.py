@@ -9,7 +9,7 @@ from studio import FOX, SMALL, until
 import flowedit
 from flowedit.app.desk import Studio
 from flowedit.app.jobs import JobRecord, read_records, write_record
-from flowedit.app.limits import NotNowError, UnknownError
+from flowedit.app.limits import FullError, NotNowError, UnknownError
 from flowedit.app.options import studio_options
 from flowedit.messages import InputError
 
@@ -164,3 +164,37 @@ def test_a_mask_is_of_the_look_that_it_came_from(studio, monkeypatch, at_once):
     for mask in ({"boxes": [box | {"frame": 2}]}, {"look": look, "boxes": [box | {"frame": 2}]}):
         with pytest.raises(InputError, match="a box on frame 2: the clip has 2"):
             studio.submit("edit", clip.id, asked, "you", mask)
+
+
+def test_a_player_that_is_made_while_its_job_is_deleted_leaves_nothing(studio, clip, monkeypatch):
+    id = studio.submit("edit", clip.id, SMALL, "me")
+    assert until(studio, id)["state"] == "done"
+    write = flowedit.app.films.write_player
+
+    def slow(folder, path, source):
+        write(folder, path, source)
+        film = path.read_bytes()
+        studio.delete(id)
+        assert not path.exists()
+        path.parent.mkdir()  # as its writer would
+        path.write_bytes(film)
+
+    monkeypatch.setattr("flowedit.app.films.write_player", slow)
+    with pytest.raises(UnknownError, match="the job was deleted"):
+        studio.file(id, "player.mp4")
+    assert not list(studio.out.rglob(f"*{id}*"))
+
+
+def test_one_owner_of_many_has_half_of_the_queue(tmp_path):
+    options = {"out": str(tmp_path), "host": "0.0.0.0", "password": "a", "queue": 4}
+    studio = Studio(studio_options(options))  # no worker: what is asked for waits
+    (studio.root / "jobs").mkdir(parents=True)
+    clip = studio.add_clip(FOX, "fox.mp4", "me")
+    for _ in range(2):
+        studio.submit("edit", clip.id, SMALL, "me")
+    with pytest.raises(FullError, match="2 jobs of yours wait already, and others need room"):
+        studio.submit("edit", clip.id, SMALL, "me")
+    for _ in range(2):
+        studio.submit("edit", clip.id, SMALL, "you")
+    with pytest.raises(FullError, match="4 jobs wait already"):
+        studio.submit("edit", clip.id, SMALL, "a third")

@@ -167,7 +167,7 @@ def _router(studio: Studio) -> APIRouter:
         async with received(request, clips, most, refuse) as form:
             path, name = _file_of(form, "clip")
             settings, who = _settings_of(form), owner(request)
-            studio.check_room()
+            studio.check_room(who)
             clip = await run_in_threadpool(studio.add_clip, path, name, who)
             mask = None
             if "mask" in form.files:

@@ -42,6 +42,10 @@ class TooMuchError(Error):
     """An upload or a clip beyond the limit."""
 
 
+class NoSpaceError(TooMuchError):
+    """An upload that the disk has no room for."""
+
+
 class FullError(Error):
     """The queue is full."""
 

@@ -42,6 +42,7 @@ class StudioOptions:
         typed="N",
         least=1,
     )
+    keep_days: float = option("days after which a clip or a look that no job needs is removed", typed="DAYS", above=0)
     open: bool = option("open the page in a browser")
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """The queue on disk, and the one thread that has the device: job after job, in the order in which they were asked."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -21,6 +22,9 @@ from flowedit.messages import InputError, one_line
 
 MOST_STARTS = 3
 """How often a job is begun that the server does not outlive."""
+
+DAY = 86400.0
+"""Seconds."""
 
 END = 20.0
 """Seconds that the step that runs gets to end when the server does."""
@@ -55,12 +59,14 @@ class Desk:
         self._store = self._stack.enter_context(open_store(self._root))
         for name in ("clips", "jobs", "previews"):
             (self._root / name).mkdir(exist_ok=True)
+            films.remove(*(self._root / name).glob(".*"))  # what a killed server was writing
         for record in jobs.read_records(self._root / "jobs"):
             self.records[record.id] = record
             if (result := self._kept(record)) is not None:
                 self.results[record.id] = result
             else:
                 self._queue.append(record.id)
+        self._tidy()
         self._thread = threading.Thread(target=self._work, name="desk", daemon=True)
         self._thread.start()
 
@@ -212,6 +218,20 @@ class Desk:
         """The records of the job that runs and of those that wait for it."""
         return [self.records[id] for id in (*filter(None, [self._running]), *self._queue)]
 
+    def _tidy(self) -> None:
+        """Remove looks and clips that no job needs, once they are old."""
+        old = time.time() - self._options.keep_days * DAY
+        used = {str((each.mask or {}).get("look")) for each in self.records.values()}
+        for record in [each for each in self.records.values() if each.kind == "look" and each.created < old]:
+            if record.id not in used:
+                with suppress(NotNowError):
+                    self.delete(record.id)
+        used = {str(id) for each in self.records.values() for id in (each.clip, (each.mask or {}).get("file"))}
+        for clip in self._clips.all():
+            if clip.id not in used and clip.created < old:
+                with suppress(NotNowError, UnknownError):
+                    self.delete_clip(clip.id)
+
     def _work(self) -> None:
         with self._device:
             self._warm()
@@ -219,7 +239,8 @@ class Desk:
         while True:
             with self._change:
                 while not self._queue and not self._closing:
-                    self._change.wait()
+                    self._change.wait(DAY)
+                    self._tidy()
                 if self._closing:
                     return
                 id = self._queue.pop(0)

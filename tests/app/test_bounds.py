@@ -1,15 +1,21 @@
 """What a studio is not brought to, whatever is asked of it: endless jobs, jobs that end it, things gone under a job."""
 
+import asyncio
 import threading
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
+import httpx
 import pytest
+from fastapi import FastAPI
 from studio import FOX, SMALL, until
 
 import flowedit
 from flowedit.app.desk import Studio
+from flowedit.app.http.routes import add_routes
 from flowedit.app.jobs import JobRecord, read_records, write_record
-from flowedit.app.limits import FullError, NotNowError, UnknownError
+from flowedit.app.limits import FullError, NotNowError, TooMuchError, UnknownError
 from flowedit.app.options import studio_options
 from flowedit.messages import InputError
 
@@ -198,3 +204,68 @@ def test_one_owner_of_many_has_half_of_the_queue(tmp_path):
         studio.submit("edit", clip.id, SMALL, "you")
     with pytest.raises(FullError, match="4 jobs wait already"):
         studio.submit("edit", clip.id, SMALL, "a third")
+
+
+def test_what_no_job_needs_goes_after_a_week_and_what_was_half_written_at_once(tmp_path, monkeypatch):
+    now = [1e9]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    studio = Studio(studio_options({"out": str(tmp_path)}))
+    (studio.root / "jobs").mkdir(parents=True)
+    old, used, masking = (studio.add_clip(FOX, name, "me").id for name in ("old.mp4", "used.mp4", "mask.mp4"))
+    now[0] += 6 * 86400
+    young = studio.add_clip(FOX, "young.mp4", "me").id
+    ids = [f"{number:032x}" for number in range(4)]
+    look = JobRecord(ids[0], 1, "look", "me", old, SMALL, None, 1e9, stop=True)
+    edit = JobRecord(ids[2], 3, "edit", "me", used, SMALL, {"look": ids[1], "file": masking}, 1e9, stop=True)
+    young_look = replace(look, id=ids[3], clip=young, created=now[0])
+    for record in (look, replace(look, id=ids[1], clip=used), edit, young_look):
+        write_record(studio.root / "jobs", record)
+    for name in ("clips", "jobs", "previews"):
+        (studio.root / name / ".half.part").mkdir(parents=True)
+    now[0] += 2 * 86400
+    studio.start()
+    try:
+        assert not list(studio.root.glob("*/.half*"))
+        assert {clip.id for clip in studio.clips.all()} == {used, masking, young}
+        assert {job["id"] for job in studio.jobs("me")} == {ids[1], ids[2], ids[3]}
+    finally:
+        studio.close()
+
+
+def test_no_more_pixels_are_decoded_than_there_is_time_for(studio, monkeypatch):
+    monkeypatch.setattr("flowedit.app.clips.MOST_PIXELS", 1000)
+    monkeypatch.setattr("flowedit.app.clips._show", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(TooMuchError, match=r"^fox.mp4 is \d+ frames of \d+x\d+, more than 1e\+03 pixels: cut it"):
+        studio.add_clip(FOX, "fox.mp4", "me")
+
+
+def test_two_uploads_are_decoded_at_once_and_none_on_a_full_disk(studio, monkeypatch):
+    busy, most = [], []
+
+    def add(path, name, owner):
+        busy.append(name)
+        most.append(len(busy))
+        time.sleep(0.05)
+        busy.pop()
+        raise InputError("no video")
+
+    monkeypatch.setattr(studio, "add_clip", add)
+    app = FastAPI()
+    add_routes(app, studio)
+
+    @app.middleware("http")
+    async def known(request, call_next):
+        request.state.owner = "me"
+        return await call_next(request)
+
+    async def post(count):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://studio") as client:
+            calls = [client.post("/api/clips", files={"file": ("a.mp4", b"x")}) for _ in range(count)]
+            return await asyncio.gather(*calls)
+
+    assert {answer.status_code for answer in asyncio.run(post(6))} == {422}
+    assert (max(most), len(most)) == (2, 6)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=2**30 - 1))
+    (answer,) = asyncio.run(post(1))
+    assert (answer.status_code, list(answer.json())) == (507, ["error"])
+    assert len(most) == 6

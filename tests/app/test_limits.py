@@ -174,8 +174,8 @@ def test_flags_of_the_studio_are_checked(flags, says):
 def test_every_flag_of_the_studio_is_read():
     given = {
         "host": "::1", "port": "1", "out": "x", "password": "12", "backbone": "y", "caption": "z",
-        "allow": "runtime,save", "upload_limit": "3", "longest": "4", "queue": "5", "evaluations": "6",
-        "open": False,
+        "allow": "runtime,save", "upload_limit": "3", "longest": "4", "queue": "5",
+        "evaluations": "6", "keep_days": "8", "open": False,
     }  # fmt: skip
     made, usual = studio_options(given), studio_options()
     assert set(given) == {each.name for each in fields(StudioOptions)}

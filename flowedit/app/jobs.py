@@ -32,6 +32,8 @@ class JobRecord:
     created: float
     stop: bool = False
     """Whether it was asked to stop while it ran."""
+    starts: int = 0
+    """How often it began and did not come to an end, but for a server that was closed in good order."""
 
 
 def write_record(folder: Path, record: JobRecord) -> None:

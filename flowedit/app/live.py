@@ -26,10 +26,10 @@ SETTLED = 0.14
 class Live:
     """A monitor and a callback of one job; other threads read it, and `stop` it."""
 
-    def __init__(self, shots: int = 1, stop: bool = False) -> None:
+    def __init__(self, shots: int = 1) -> None:
         self.cancel = threading.Event()
         self.editor: Any = None
-        self.stopping, self.stopped, self.closing = stop, False, False
+        self.stopping, self.stopped, self.closing = False, False, False
         self.phase_name, self.done, self.total = "load", 0, 0
         self.notices: list[str] = []
         self.preview: bytes | None = None

@@ -37,6 +37,12 @@ class StudioOptions:
     upload_limit: int = option("most MiB of an upload", typed="MIB", least=1)
     longest: float = option("most seconds of a clip", typed="SECONDS", above=0)
     queue: int = option("most jobs that wait", typed="N", least=1)
+    evaluations: int = option(
+        "most network evaluations of a job, of 49 frames at 720x480 each: more frames or pixels count for more",
+        typed="N",
+        least=1,
+    )
+    keep_days: float = option("days after which a clip or a look that no job needs is removed", typed="DAYS", above=0)
     open: bool = option("open the page in a browser")
 
     def __post_init__(self) -> None:

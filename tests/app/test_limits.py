@@ -101,7 +101,11 @@ def test_a_mask_is_numbers_alone():
     good = {"quantile": 0.5, "grow": None, "strokes": [stroke], "boxes": [box]}
     assert check_adjust(good) == good
     assert check_mask({"look": "a", **good}) == {"look": "a", **good}
+    assert check_adjust({"strokes": [stroke]}, 4)["strokes"] == [stroke]
+    with pytest.raises(InputError, match="a stroke on frame 3: the clip has 3"):
+        check_adjust({"strokes": [stroke]}, 3)
     for bad in (
+        {"quantile": 1.0}, {"quantile": 1}, {"grow": 1.1},
         [], {"more": 1}, {"quantile": "0.5"}, {"quantile": True}, {"grow": float("nan")}, {"strokes": {"a": 1}},
         {"strokes": [{}]}, {"strokes": [stroke | {"frame": 1.5}]}, {"strokes": [stroke | {"points": [[1]]}]},
         {"strokes": [stroke | {"points": [["a", 1]]}]}, {"strokes": [stroke] * 501}, {"boxes": [box | {"x": 9}]},
@@ -170,7 +174,8 @@ def test_flags_of_the_studio_are_checked(flags, says):
 def test_every_flag_of_the_studio_is_read():
     given = {
         "host": "::1", "port": "1", "out": "x", "password": "12", "backbone": "y", "caption": "z",
-        "allow": "runtime,save", "upload_limit": "3", "longest": "4", "queue": "5", "open": False,
+        "allow": "runtime,save", "upload_limit": "3", "longest": "4", "queue": "5",
+        "evaluations": "6", "keep_days": "8", "open": False,
     }  # fmt: skip
     made, usual = studio_options(given), studio_options()
     assert set(given) == {each.name for each in fields(StudioOptions)}

@@ -46,7 +46,7 @@ class Guard:
             await _answer(scope, send, *refused)
             return
         owner = owner_of(headers.get("cookie", ""))
-        fresh = owner is None
+        fresh = owner is None and not _from_elsewhere(headers)
         owner = owner or secrets.token_hex(16)
         scope.setdefault("state", {})["owner"] = owner
 
@@ -54,7 +54,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 extra = [pair for pair in HEADERS if pair[0] not in {name for name, _ in message["headers"]}]
                 if fresh:
-                    cookie = f"{COOKIE}={owner}; Max-Age={YEAR}; Path=/; HttpOnly; SameSite=Strict"
+                    cookie = f"{COOKIE}={owner}; Max-Age={YEAR}; Path=/; HttpOnly; SameSite=Lax"
                     extra.append((b"set-cookie", cookie.encode()))
                 message["headers"] = [*message["headers"], *extra]
             await send(message)
@@ -96,6 +96,15 @@ def _same_site(host: str, headers: dict[str, str]) -> bool:
         return urlsplit(origin).netloc.lower() == host.lower() and bool(host)
     except ValueError:
         return False
+
+
+def _from_elsewhere(headers: dict[str, str]) -> bool:
+    """Whether another site asks for a picture or a frame: its browser holds our cookie back, and a new one would win.
+
+    A link that opens our page brings the cookie (SameSite=Lax), so one without it has none.
+    """
+    opens = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    return headers.get("sec-fetch-site") == "cross-site" and not opens
 
 
 def _knows(header: str, password: bytes) -> bool:

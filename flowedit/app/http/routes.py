@@ -26,8 +26,11 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
 )
 """What is answered to which error."""
 
-PAGE_POLICY = "default-src 'self' data: 'unsafe-inline'; connect-src 'none'; form-action 'none'; base-uri 'none'"
-"""What a report may do: show what lies beside it, and nothing else."""
+PAGE_POLICY = (
+    "default-src 'self' data: 'unsafe-inline'; connect-src 'none'; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'self'; sandbox allow-scripts allow-popups allow-downloads"
+)
+"""What a report may do: show what lies beside it, and nothing else; to the studio it is as another site."""
 
 
 def _form_of(**fields: str) -> dict[str, Any]:

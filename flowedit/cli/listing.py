@@ -1,4 +1,4 @@
-"""`flowedit list`: the editors, presets, backbones, metrics, datasets and options that there are, one line each."""
+"""`flowedit list`: the editors, presets, backbones, metrics, datasets and options that there are."""
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,12 +7,12 @@ from typing import Any
 from flowedit.cli.flags import Parser
 from flowedit.messages import InputError, nearest
 
-ABOUT = {"list": "what there is: flowedit list editors|presets|backbones|metrics|datasets|tasks|options"}
+ABOUT = {"list": "what there is: flowedit list editors|presets|attention|backbones|metrics|datasets|tasks|options"}
 
 
 def list_parser() -> argparse.ArgumentParser:
     """`flowedit list WHAT`."""
-    parser = Parser("flowedit list", description="Print what there is, one line each; plug-ins are marked.")
+    parser = Parser("flowedit list", description="Print what there is; plug-ins are marked.")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
     parser.add_argument(
         "rest", nargs="*", metavar="{" + ",".join(LISTS) + "}", help="what to print; without it all but the options"
@@ -25,10 +25,8 @@ PARSERS = {"list": list_parser}
 
 
 def _list(options: argparse.Namespace) -> int:
-    wanted = options.rest or [name for name in LISTS if name != "options"]
-    for name in wanted:
-        if name not in LISTS:
-            raise InputError(f"nothing is called {name!r} here: list one of {', '.join(LISTS)}{nearest(name, LISTS)}")
+    asked = options.rest or [name for name in LISTS if name != "options"]
+    wanted = list(dict.fromkeys(name for each in asked for name in _meant(each)))
     for name in wanted:
         if len(wanted) > 1:
             print(f"{name}:")
@@ -38,12 +36,28 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
+def _meant(name: str) -> tuple[str, ...]:
+    """The lists that a word asks for; raises InputError, with what it is or resembles, for any other."""
+    if name in LISTS:
+        return (name,)
+    if name.rstrip("s") in ("mode", "method"):
+        return ("editors", "presets")
+    from flowedit.config.compose import options
+
+    if name in options("mode"):
+        raise InputError(
+            f"{name} is a mode: flowedit list editors presets says what it is, flowedit edit CLIP --mode {name} runs it"
+        )
+    raise InputError(f"nothing is called {name!r} here: list one of {', '.join(LISTS)}{nearest(name, LISTS)}")
+
+
 def _print(rows: list[tuple[str, ...]], indent: str) -> None:
-    """Columns as wide as their longest entry, the last as long as it is."""
-    count = max((len(row) for row in rows), default=0)
-    widths = [max(len(row[i]) for row in rows if len(row) > i) for i in range(count)]
+    """Columns as wide as their longest entry, the last as long as it is; a row of one cell is a heading."""
+    table = [row for row in rows if len(row) > 1]
+    count = max((len(row) for row in table), default=0)
+    widths = [max(len(row[i]) for row in table if len(row) > i) for i in range(count)]
     for row in rows:
-        cells = [cell.ljust(widths[i]) for i, cell in enumerate(row)]
+        cells = [cell.ljust(widths[i]) for i, cell in enumerate(row)] if len(row) > 1 else row
         print((indent + "  ".join(cells)).rstrip())
 
 
@@ -56,26 +70,54 @@ def _marked(registry: Any, rows: Iterable[tuple[str, tuple[str, ...]]]) -> Itera
         yield name, f"[broken] {reason}"
 
 
+UNMASKED = (
+    "no mask: by itself the whole picture may change; --mask attention or --user-mask gives it one (flowopt: none)"
+)
+"""What the word in the second column of editors and presets means."""
+
+
 def _editors() -> Iterator[tuple[str, ...]]:
     from flowedit.editors.spec import EDITORS
 
-    yield from _marked(EDITORS, [(name, (_with_good_at(name, spec.about),)) for name, spec in EDITORS.items()])
+    yield (UNMASKED,)
+    runs: dict[str, list[tuple[str, ...]]] = {}
+    for name, *cells in _marked(EDITORS, [(name, (spec.about,)) for name, spec in EDITORS.items()]):
+        room = EDITORS[name].run.__module__ if name in EDITORS else ""
+        ours = {".straight.": "straight from the source", ".through_noise.": "through noise"}
+        kind = next((text for part, text in ours.items() if f"flowedit.editors{part}" in room), "of plug-ins")
+        runs.setdefault(kind, []).append((name, *cells))
+    for kind, rows in runs.items():
+        yield (f"{kind}:",)
+        for name, about in rows:
+            yield from _told(name, about)
 
 
 def _presets() -> Iterator[tuple[str, ...]]:
     from flowedit.config.folder import folder
 
+    yield (UNMASKED,)
     for path in sorted((folder() / "mode").glob("*.yaml")):
         if any(line.strip().startswith("preset:") for line in path.read_text(encoding="utf-8").splitlines()):
-            yield path.stem, _with_good_at(path.stem, "")
+            yield from _told(path.stem, "")
 
 
-def _with_good_at(mode: str, about: str) -> str:
-    """What a mode is, with its paper where its file says it, and what that says it is good at."""
+def _told(mode: str, about: str) -> Iterator[tuple[str, ...]]:
+    """A mode, with its paper where its file says it; and below that what its paper says it is good at."""
     from flowedit.config.mode_lines import mode_lines
 
     lines = mode_lines(mode)
-    return (lines.what or about) + (f" Said to be good at: {lines.good_at}" if lines.good_at else "")
+    yield mode, "" if lines.masked else "no mask", lines.what or about
+    if lines.good_at:
+        yield "", "", f"Said to be good at: {lines.good_at}"
+
+
+def _attention() -> Iterator[tuple[str, ...]]:
+    """The recipes of attention=NAME, by the first comment of their files."""
+    from flowedit.config.folder import folder
+
+    for path in sorted((folder() / "attention").glob("*.yaml")):
+        if path.stem != "none":
+            yield path.stem, path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
 
 
 def _backbones() -> Iterator[tuple[str, ...]]:
@@ -94,7 +136,7 @@ def _backbones() -> Iterator[tuple[str, ...]]:
         origin = f" [plug-in {FAMILIES.origin(name)}]" if FAMILIES.origin(name) else ""
         yield "DIR", f"a folder with a {' or '.join(family.pipelines)}: {family.about}{origin}"
         for checkpoint in family.checkpoints:
-            yield checkpoint, f"of {name}{origin}"
+            yield checkpoint, f"a checkpoint of the family {name}{origin}"
     for name, reason in FAMILIES.broken.items():
         yield name, f"[broken] {reason}"
 
@@ -191,6 +233,7 @@ def _both(usual: Sequence[dict[str, Any]], key: str) -> str:
 LISTS = {
     "editors": _editors,
     "presets": _presets,
+    "attention": _attention,
     "backbones": _backbones,
     "metrics": _metrics,
     "datasets": _datasets,

@@ -286,6 +286,10 @@ def _backbone(value: str) -> tuple[str, dict[str, str | None]]:
 
 def one_of(group: str, value: str, names: list[str]) -> str:
     if value not in names:
+        from flowedit.editors.spec import EDITORS
+
+        if group == "mode" and value in EDITORS:
+            raise InputError(f"mode {value!r} has an editor and no defaults: write them in conf/mode/{value}.yaml")
         raise InputError(f"unknown {group} {value!r}: one of {', '.join(names)}{nearest(value, names)}")
     return value
 
@@ -384,5 +388,6 @@ def swept(overrides: Iterable[str]) -> dict[str, str]:
 def _refused(overrides: tuple[str, ...]) -> str:
     """Why these overrides make no configuration, in our own words."""
     for key, value in swept(overrides).items():
-        return f"{key} takes one value, not {value} (flowedit edit takes several of --seed and --strength)"
+        several = f"flowedit compare CLIP --sweep {key}={value}, or flowedit edit with --seed or --strength A,B"
+        return f"{key} takes one value, not {value} (several: {several})"
     return f"the configuration cannot be read: check {', '.join(overrides) or 'the files of conf/'}"

@@ -9,10 +9,12 @@ GOOD_AT = "Good at: "
 
 
 class ModeLines(NamedTuple):
-    """One line each, without the comment's sign; empty for what has no file, as a plug-in's mode."""
+    """The first two are one line each, without the comment's sign; empty for what has no file, as a plug-in's mode."""
 
     what: str
     good_at: str
+    masked: bool
+    """Whether it has a mask of its own; so has what has no file."""
 
 
 @cache
@@ -22,4 +24,5 @@ def mode_lines(name: str) -> ModeLines:
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     notes = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ") and "@package" not in line]
     what = next((note for note in notes if not note.startswith(GOOD_AT)), "")
-    return ModeLines(what, next((note.removeprefix(GOOD_AT) for note in notes if note.startswith(GOOD_AT)), ""))
+    good_at = next((note.removeprefix(GOOD_AT) for note in notes if note.startswith(GOOD_AT)), "")
+    return ModeLines(what, good_at, "- override /mask: none" not in text)

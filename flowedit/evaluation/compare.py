@@ -92,8 +92,10 @@ def side_by_side(
         made = carry_out(planned, options, comparison, store, monitor, None, monitor, look, shown)
         write_grid(planned, made.exhibits[0], comparison.lattices, out / "grid.mp4", monitor, look)
         header = {"clip": str(sample.clip), "evaluation": files.about(options)}
-        title = f"{sample.name}: {len(names)} {what}"
-        files.write(out, title, files.facts(options), made, comparison, names, header, monitor)
+        modes = len({method.mode for method in comparison.methods})
+        swept = f"{modes} method{'s' if modes > 1 else ''}, {len(names)} settings"
+        title = f"{sample.name}: {swept if comparison.lattices and what == 'methods' else f'{len(names)} {what}'}"
+        files.write(out, title, files.facts(options, comparison.methods), made, comparison, names, header, monitor)
     return Results(out, made.rows, names, False, files.notes(comparison))
 
 

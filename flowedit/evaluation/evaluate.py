@@ -45,7 +45,9 @@ def evaluate(options: EvaluationOptions, comparison: Comparison, monitor: Monito
         header = {"dataset": _named(options), "evaluation": files.about(options)}
         title = f"{dataset.name}: {len(dataset.samples)} edits, {len(names)} methods"
         by_kind = options.protocol == "five"
-        files.write(place, title, files.facts(options), made, comparison, names, header, monitor, by_kind)
+        files.write(
+            place, title, files.facts(options, comparison.methods), made, comparison, names, header, monitor, by_kind
+        )
     return Results(place, made.rows, names, by_kind, files.notes(comparison))
 
 

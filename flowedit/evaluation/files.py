@@ -23,6 +23,7 @@ from flowedit.evaluation.results.summary import summaries
 from flowedit.machine import versions
 from flowedit.pipeline import outputs
 from flowedit.pipeline.outputs import staging, write_yaml
+from flowedit.pipeline.plan import network_evaluations
 from flowedit.pipeline.record import plain
 from flowedit.types import Monitor
 
@@ -60,11 +61,13 @@ def check_place(out: Path) -> None:
     outputs.check_place(str(out), FILES)
 
 
-def facts(options: EvaluationOptions) -> dict[str, str]:
-    """What opens a page beside its title."""
+def facts(options: EvaluationOptions, methods: Sequence[Method]) -> dict[str, str]:
+    """What opens a page beside its title; equal network evaluations as their number, that of a clip's one window."""
     values = {"date": date.today().isoformat()}
     if options.evaluations != "own":
-        values["network evaluations"] = f"{options.evaluations}"
+        led = next((method.budget for method in methods if isinstance(method.budget, Method)), None)
+        cost = "" if led is None else f", {network_evaluations(led.settings)} at most"
+        values["network evaluations"] = f"{options.evaluations}{cost}"
     if options.protocol == "five":
         values["protocol"] = "FiVE-Bench: every 8th frame"
     return values

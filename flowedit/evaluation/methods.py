@@ -12,7 +12,7 @@ from flowedit.editors.spec import EDITORS
 from flowedit.evaluation.budget import has_fixed_cost, within
 from flowedit.evaluation.results.summary import REFERENCES
 from flowedit.language import grammar, rewrite
-from flowedit.messages import InputError, one_line
+from flowedit.messages import InputError, nearest, one_line
 from flowedit.pipeline.notices.unused import lacking, of_unused
 from flowedit.pipeline.plan import Brief, brief, intervals, network_evaluations
 
@@ -152,6 +152,10 @@ def methods(
     for pairs in (overrides, *texts, *points):
         _refuse(pairs, refused or {})
     named = [mode for mode in modes if mode != ALL]
+    known = choices("mode")
+    for mode in named:
+        if mode not in known and nearest(mode, [*known, ALL]) == nearest(ALL, [ALL]):
+            raise InputError(f"unknown mode {mode!r}{nearest(ALL, [ALL])} That is every mode and preset")
     made: list[Method] = []
     lost: Lost = {}
     for mode in named:
@@ -291,9 +295,14 @@ def twins(ids: Mapping[str, Sequence[str | None]]) -> dict[str, str]:
     return found
 
 
-def left_out(found: Mapping[str, str]) -> list[str]:
-    """What users hear of `twins`."""
-    return [f"{name} comes to the same edits as {other}, and is left out" for name, other in found.items()]
+def left_out(found: Mapping[str, str], chosen: Iterable[Method]) -> list[str]:
+    """What users hear of `twins`, and of those whose steps they set while their cost decides them."""
+    ruled = {method.name for method in chosen if method.budget is not None and "steps" in method.by_hand()}
+    why = " (the network evaluations decide the steps: --evaluations own keeps those that you set)"
+    return [
+        f"{name} comes to the same edits as {other}, and is left out{why if name in ruled else ''}"
+        for name, other in found.items()
+    ]
 
 
 def _method(name: str, mode: str, flags: Mapping[str, Any], overrides: Sequence[str]) -> Method:

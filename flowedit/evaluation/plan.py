@@ -234,6 +234,7 @@ def apart(planned: Sequence[PlannedEdit], comparison: Comparison) -> tuple[list[
     idle = idle if len(idle) < len(of) else set()
     lost = {**comparison.lost, **{name: of[name][0].failure or "" for name in idle if of[name]}}
     kept = tuple(each for each in comparison.methods if each.name not in same and each.name not in idle)
+    twice = {name: other for name, other in same.items() if name not in comparison.repeats}
     briefs = {each.name: [brief(p.settings) for p in of[each.name] if p.settings is not None] for each in kept}
     bare = tuple(name for name, own in briefs.items() if own and not any(made.masked for made in own))
     return (
@@ -245,7 +246,7 @@ def apart(planned: Sequence[PlannedEdit], comparison: Comparison) -> tuple[list[
             lattices=tuple(each.with_names(same) for each in comparison.lattices),
             told=(
                 *dict.fromkeys(text for name, text in comparison.repeats.items() if name in same),
-                *left_out({name: other for name, other in same.items() if name not in comparison.repeats}),
+                *left_out(twice, comparison.methods),
                 *cannot(lost),
                 *_of_unmasked(bare, briefs),
             ),

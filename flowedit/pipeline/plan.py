@@ -159,10 +159,10 @@ def _target_scales(settings: Settings, objects: Sequence[words.ObjectWords]) -> 
         return (settings.target_guidance_scale,)
     changed = [each for each in objects if not each.kept]
     if len(scales) != len(changed):
-        named = ", ".join(map(str, changed))
+        named, count = ", ".join(map(str, changed)), len(changed)
+        much = "1 number, for the object" if count == 1 else f"{count} numbers, one for each object"
         raise InputError(
-            f"object_guidance_scales {list(scales)}: {len(changed)} numbers are needed, one for each object that is "
-            f"edited ({named})"
+            f"object_guidance_scales {','.join(f'{scale:g}' for scale in scales)}: give {much} that is edited ({named})"
         )
     return (*scales, settings.target_guidance_scale) if settings.marked else scales
 

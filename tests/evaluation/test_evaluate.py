@@ -283,7 +283,7 @@ def test_compare_takes_a_clip_flags_and_any_configuration(tmp_path, command, cli
     ("args", "said"),
     [
         (("evaluate",), "one dataset, not 0: flowedit evaluate DATASET"),
-        (("evaluate", "nothing"), "is not a dataset that flowedit knows"),
+        (("evaluate", "nothing"), "no file or folder of that name, and it is not a dataset that flowedit knows"),
         (("evaluate", "empty.yaml"), "is empty"),
         (("evaluate", "broken.yaml"), "is not YAML"),
         (("evaluate", "twice.yaml"), "already"),
@@ -312,7 +312,10 @@ def test_compare_takes_a_clip_flags_and_any_configuration(tmp_path, command, cli
         (("compare", "edits.yaml", "--score-mask", "no.png"), "'no.png' does not exist"),
         (("compare", "fox.mp4", "--source", "a fox", "--target", "a cat", "--modes", "invertion"), "unknown mode"),
         (("compare", "fox.mp4", "--source", "a fox"), "no target prompt"),
-        (("compare", "fox.mp4", "--source", "a fox", "--target", "a cat", "--seed", "1,2"), "seed takes one value"),
+        (
+            ("compare", "fox.mp4", "--source", "a fox", "--target", "a cat", "--seed", "1,2"),
+            "compare CLIP --sweep seed=1,2",
+        ),
         (("evaluate", "edits.yaml", "scenes=1,2"), "scenes takes one value, not 1,2"),
         (("edit", "fox.mp4", "--target", "a cat", "--steps", "1,2"), "steps takes one value, not 1,2"),
         (("edit", "fox.mp4", "--target", "a cat", "--seed", "1,,2"), "is no list of numbers: write --seed 1,2,3"),
@@ -440,6 +443,7 @@ def test_methods_that_come_to_the_same_steps_are_one(command, tmp_path, monkeypa
     assert code == 0, err
     assert f"{count} edits" in out
     assert ("inversion_free steps=20 comes to the same edits" in out) == (count == 1)
+    assert ("--evaluations own keeps those that you set" in " ".join(out.split())) == (count == 1)
 
 
 def test_a_dry_run_downloads_nothing(command, tmp_path, monkeypatch):

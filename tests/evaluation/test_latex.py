@@ -38,7 +38,7 @@ def test_a_table_is_whole_and_bold_is_the_best_with_its_interval():
         r"lost & failed \\",
         r"\textit{unedited} & $\infty$ \\",
     ]
-    assert r"\caption{a\_b, 2 edits (mean over clips and 95 \% interval)}" in text
+    assert r"\caption{Scores of a\_b, 2 edits (mean over clips and 95 \% interval)}" in text
 
 
 @pytest.mark.parametrize(

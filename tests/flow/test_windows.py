@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 
+import av
 import pytest
 import torch
 import yaml
@@ -300,7 +301,13 @@ def test_a_clip_of_one_window_is_the_plain_edit_bit_for_bit(editor, clip_file, t
         assert torch.equal(result.latents, made[0].latents)
         assert torch.equal(result.latent_mask, made[0].latent_mask)
         for name in ("edit.mp4", "mask.mp4"):
-            assert (result.folder / name).read_bytes() == (made[0].folder / name).read_bytes()
+            assert _coded(result.folder / name) == _coded(made[0].folder / name)
+
+
+def _coded(video):
+    """The coded pictures alone: beside them a file holds the settings of its edit, which differ in the window."""
+    with av.open(str(video)) as container:
+        return [bytes(packet) for packet in container.demux(video=0)]
 
 
 @pytest.mark.parametrize("mode", ["random_noise", "inversion", "inversion_free"])

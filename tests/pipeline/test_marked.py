@@ -12,8 +12,11 @@ from flowedit.config import compose
 from flowedit.masks.marks import marks
 from flowedit.media.probe import probe
 from flowedit.media.reader import read
+from flowedit.pipeline.api import settings_of
 from flowedit.pipeline.marked import joined, tracks_of
-from flowedit.pipeline.plan import Shot
+from flowedit.pipeline.notices.unused import of_unused
+from flowedit.pipeline.notices.where import of_region
+from flowedit.pipeline.plan import Shot, brief
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.source import open_clip
 from flowedit.types import Geometry
@@ -129,3 +132,23 @@ def test_a_turned_clip_counts_its_pixels_as_it_is_shown(tmp_path):
     assert mask.shape == (height, width)
     assert mask[height // 2 + 1 :].min() == 255
     assert mask[: height // 2 - 1].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"mask": "difference", "box": "1,2,30,40"}, "from the box, not from the velocity difference"),
+        (
+            {"mask": "both", "box": "1,2,30,40 1,2,3,4@2", "point": "3,4"},
+            "from the boxes and the point, not from the words and the velocity difference",
+        ),
+        ({"user_mask": "m.mp4", "point": "3,4 5,6"}, "from the user mask and the points, not from the words"),
+    ],
+)
+def test_what_a_mark_replaces_is_told_by_its_name_and_nothing_that_nobody_set(given, expected):
+    text = {"clip": "clip.mp4", "source": "a fox", "target": "a panda", "source_words": "fox", "target_words": "panda"}
+    made = brief(settings_of(text | given))
+    assert of_region(made) == [f"the mask comes {expected} (mask.user=join joins them)"]
+    assert of_unused(made) == []
+    (line,) = of_unused(brief(settings_of(text | given | {"mask.close": 0.3})))
+    assert line.startswith("mask.close=0.3 has no effect")

@@ -512,8 +512,11 @@ def test_a_user_mask_that_joins_is_guided_by_the_target_s_scale():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        (TWO | {"object_guidance_scales": [3.0]}, r"\[3.0\]: 2 numbers are needed.*fox → panda, car → apple"),
-        (KEPT | {"object_guidance_scales": "3,5"}, r"1 numbers? .*\(fox → panda\)"),
+        (
+            TWO | {"object_guidance_scales": [3.0]},
+            r"object_guidance_scales 3: give 2 numbers, .*fox → panda, car → apple",
+        ),
+        (KEPT | {"object_guidance_scales": "3,5"}, r"3,5: give 1 number, for the object .*\(fox → panda\)"),
         (TWO | {"object_guidance_scales": "3,-1"}, "out of range: 0 to 100 each"),
         (TWO | {"object_guidance_scales": "3,x"}, "object_guidance_scales.*list of numbers"),
         (TWO | {"mask.objects": "both"}, "apart, joined"),

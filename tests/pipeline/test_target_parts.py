@@ -14,6 +14,7 @@ from flowedit.evaluation.plan import complete
 from flowedit.media import probe, reader
 from flowedit.messages import InputError
 from flowedit.pipeline.checks import check_kind
+from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief, network_evaluations
 from flowedit.pipeline.prompts import instruction
 from flowedit.types import QUIET
@@ -211,3 +212,19 @@ def test_frames_in_memory_have_their_row_of_results(backbone_2b):
 def test_a_method_whose_clips_may_bring_parts_is_not_said_to_lack_them():
     (split,), _ = methods([], ["mode=splitflow mode.merge=average"])
     assert split.notices == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "parts", "said"),
+    [
+        ("splitflow", [ONE], "is one part alone: give a prompt for each change"),
+        ("flowdc", [BOTH], "target_parts holds the target alone"),
+        ("splitflow", [ONE, TWO], None),
+        ("flowdc", [ONE, BOTH], None),
+        ("flowdc", [ONE], None),
+    ],
+)
+def test_parts_that_split_nothing_are_told(mode, parts, said):
+    flags = {"mode": mode, "source": CAPTION, "target": BOTH, "target_parts": parts}
+    lines = of_unused(brief(compose.compose(flags)))
+    assert [said in line for line in lines] == [True] if said else lines == []

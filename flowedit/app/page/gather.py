@@ -1,12 +1,16 @@
 """What stands on the page, as the settings of an edit: only what differs from what is usual."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from flowedit.app.page.choices import default_texts
 from flowedit.language import grammar, rewrite
 from flowedit.messages import InputError
+
+MOST = 16
+"""Of edits in one row."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,27 @@ class Asked:
     adjust: Mapping[str, Any] | None = None
     look: str | None = None
     mask_file: Mapping[str, Any] | None = None
+    wrong: Sequence[str] = ()
+    """What is wrong in the fields of the options, a line each."""
 
 
 def read_of(instruction: str, source: str) -> rewrite.Prompts:
     """The prompts and words that an instruction comes to; raises InputError for one that cannot be read."""
     return rewrite.resolve(grammar.parse(instruction), source.strip() or None)
+
+
+def numbers(vary: str, which: str) -> list[float]:
+    """The values of a row of edits; raises InputError for what are no numbers, or too many."""
+    texts = which.replace(",", " ").split()
+    try:
+        found: list[float] = [int(text) if vary == "seed" else float(text) for text in texts]
+    except ValueError:
+        raise InputError(f"{which!r} are no numbers: write them with commas, such as 0, 1, 2, 3") from None
+    if not 1 <= len(found) <= MOST:
+        raise InputError(f"{len(found)} values: write 1 to {MOST} of them")
+    if not all(0 <= value < math.inf for value in found):
+        raise InputError(f"{which!r}: each is to be a number from 0 up")
+    return found
 
 
 def clip_id(asked: Asked) -> str:
@@ -49,6 +69,12 @@ def settings_of(asked: Asked) -> dict[str, Any]:
         raise InputError("Write what the clip should show, in one sentence.")
     if not asked.own and not asked.instruction.strip():
         raise InputError('Write what should change, such as "replace the fox with a panda".')
+    if asked.seed < 0:
+        raise InputError(f"The seed is {asked.seed}: it is a whole number from 0 up.")
+    if asked.wrong:
+        raise InputError(f"All options: {asked.wrong[0]}.")
+    if asked.words and not any(asked.words.values()) and not asked.look and not asked.mask_file:
+        raise InputError("No word is on, so nothing says where: click one, or give a mask.")
     made: dict[str, Any] = {"backbone": asked.backbone, "quality": asked.quality, **asked.options}
     if asked.source.strip():
         made["source"] = asked.source.strip()

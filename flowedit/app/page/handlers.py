@@ -1,25 +1,33 @@
-"""What the page does: each handler takes what stands on it, asks the studio, and returns what is to stand there."""
+"""What the page does: a handler takes what stands on it, asks the studio, and returns what is to stand there."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 
+from flowedit.app.access import owner_of as owner_in
 from flowedit.app.desk import Studio
+from flowedit.app.jobs import typed
 from flowedit.app.page import chips
 from flowedit.app.page.choices import default_texts, editor_of
-from flowedit.app.page.gather import Asked, clip_id, mask_of, read_of, settings_of
-from flowedit.messages import Error, InputError
+from flowedit.app.page.gather import Asked, clip_id, mask_of, numbers, read_of, settings_of
+from flowedit.messages import Error
 
-FOX, INSTRUCTION = "fox", "replace the fox with a panda"
-MOST = 16
-"""Of edits in one row."""
+FOX, INSTRUCTION, FOX_SOURCE = "fox", "replace the fox with a panda", "a fox moves right over green grass"
+NO_MASK: dict[str, Any] = {"look": None}
+
+Stands = Mapping[Any, Any]
+"""What stands on the page: element to value."""
+
+Sets = dict[Any, Any]
+"""What a handler sets: element to value; the others stay as they are."""
 
 
 def owner_of(request: gr.Request) -> str | None:
     """Whose page this is, by the cookie that the server gave."""
-    return request.cookies.get("flowedit_owner")
+    return owner_in(request.headers.get("cookie", ""))
 
 
 def line(text: str, good: bool = False) -> str:
@@ -31,136 +39,138 @@ def line(text: str, good: bool = False) -> str:
 
 
 class Handlers:
-    """The handlers of one studio; nothing is kept here between two of them."""
+    """The handlers of one studio; `on` are the elements of the page by name. Nothing is kept between two of them."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self, studio: Studio, on: SimpleNamespace) -> None:
+        self.studio, self.on = studio, on
 
     # What a page begins with
 
-    def begin(self, kept: Mapping[str, Any] | None, request: gr.Request) -> tuple[Any, ...]:
+    def begin(self, stands: Stands, request: gr.Request) -> Sets:
         """A new tab gets the fox, where the model knows it; one that was loaded again, what it had."""
-        kept, owner = kept or {}, owner_of(request)
-        known = kept.get("drop") is not None and self._clip(kept["drop"]) is not None
-        if not known and self.studio.options.backbone == "pocket":
-            drop, *prompts, empty = self.example(request)
-        else:
-            drop = self._drop(**kept["drop"]) if known else self._drop(None)
-            prompts = [
-                kept.get("instruction", ""),
-                kept.get("source", ""),
-                kept.get("own", False),
-                kept.get("target", ""),
-            ]
-            empty = gr.update()
+        on, kept = self.on, stands[self.on.kept] or {}
+        known = kept.get("drop") is not None and self._clip((kept["drop"].get("clip") or {}).get("id")) is not None
         chosen = (kept.get("models") or {}).get("chosen") or self.studio.options.backbone
         values = (kept.get("options") or {}).get("values") or {}
-        base = {"backbone": chosen, **values}
-        usual = default_texts(base) or default_texts({"backbone": chosen})
-        live, result, look = self._found_again(kept)
-        return (
-            drop,
-            *prompts,
-            (kept.get("words") if known else None) or {"sides": []},
-            kept.get("quality", "auto"),
-            kept.get("strength", float(usual["strength"])) if known else float(usual["strength"]),
-            kept.get("seed", 0),
-            {"items": self.studio.backbones(), "chosen": chosen},
-            {"values": values, "defaults": usual, "editor": editor_of(usual["mode"])},
-            look,
-            (kept.get("maskfile") if known else None) or {"file": None},
-            live,
-            result,
-            kept.get("several") or {"items": []},
-            {"items": self.studio.history(owner)},
-            gr.update(visible=result is None and live["job"] is None) if known else empty,
-            kept.get("vary", "seed"),
-            kept.get("values", "0, 1, 2, 3"),
-            kept.get("methods", gr.update()),
-        )
+        usual = default_texts({"backbone": chosen, **values}) or default_texts({"backbone": chosen})
+        sets = {
+            on.models: {"items": self.studio.backbones(), "chosen": chosen},
+            on.options: {"values": values, "defaults": usual, "editor": editor_of(usual["mode"])},
+            on.strength: float(usual["strength"]),
+            on.history: {"items": self.studio.history(owner_of(request))},
+        }
+        if known:
+            return sets | self._kept(kept)
+        return sets | (self.example(stands, request) if self.studio.options.backbone == "pocket" else {})
 
-    def _found_again(self, kept: Mapping[str, Any]) -> tuple[dict[str, Any], Any, dict[str, Any]]:
-        """The edit that runs, the result that was shown, and the mask that was looked at."""
-        live: dict[str, Any] = {"job": None}
+    def _kept(self, kept: Mapping[str, Any]) -> Sets:
+        """What a tab had: its fields, the edit that runs, the result that was shown, the mask that was looked at."""
+        on, drop = self.on, kept["drop"]
+        fields = ("instruction", "source", "own", "target", "quality", "strength", "seed", "vary", "values", "methods")
+        sets = {getattr(on, name): kept[name] for name in fields if name in kept}
+        sets |= {on.drop: self._drop(drop["clip"], drop.get("start"), drop.get("frames"))}
+        sets |= {on.words: kept.get("words") or {"sides": []}, on.mask_file: kept.get("maskfile") or {"file": None}}
+        sets |= {on.several: kept.get("several") or {"items": []}}
         job = (kept.get("live") or {}).get("job")
-        if job is not None and self._status(job) is not None:
-            live = {"job": job}
-        shown = (kept.get("player") or {}).get("id")
-        result = None if shown is None else self._status(shown)
-        painter = kept.get("painter") or {}
-        if painter.get("look") and self._status(painter["look"]) is None:
-            painter = {}
-        return live, result, painter or {"look": None}
+        shown = self._status((kept.get("player") or {}).get("id"))
+        look = kept.get("painter") or NO_MASK
+        running = self._status(job) is not None
+        return sets | {
+            on.live: {"job": job if running else None},
+            on.result: shown,
+            on.painter: look if self._status(look.get("look")) is not None else NO_MASK,
+            on.empty: gr.update(visible=shown is None and not running),
+        }
 
-    def example(self, request: gr.Request) -> tuple[Any, ...]:
+    def example(self, stands: Stands, request: gr.Request) -> Sets:
         """The fox, and what may be done to it."""
-        known = self.studio.example(FOX, owner_of(request))
-        return self._drop(known["clip"]), INSTRUCTION, known["settings"]["source"], False, "", gr.update()
+        on, known = self.on, self.studio.example(FOX, owner_of(request))
+        prompts = {on.instruction: INSTRUCTION, on.source: known["settings"]["source"], on.own: False, on.target: ""}
+        return {on.drop: self._drop(known["clip"]), **prompts}
 
     # What stands in the fields
 
-    def read(self, instruction: str, source: str, own: bool, target: str, words: Mapping[str, Any]) -> tuple[Any, ...]:
+    def read(self, stands: Stands) -> Sets:
         """What the sentences come to, the words in them as chips, and which fields are needed."""
-        fields = gr.update(visible=not own), gr.update(visible=own)
-        key = [instruction, source, target, own]
-        if (words or {}).get("of") == key:
-            return gr.update(), gr.update(), *fields
-        if not (target if own else instruction).strip():
-            return "", {"sides": [], "of": key}, *fields
-        if own:
-            return "", {"sides": chips.of_prompts(source, target), "of": key}, *fields
+        on, asked = self.on, self._asked(stands)
+        sets: Sets = {on.instruction: gr.update(visible=not asked.own), on.target: gr.update(visible=asked.own)}
+        if asked.look is not None and self._of_others(asked):
+            sets |= {on.painter: NO_MASK, on.said: line("The words are others now: look at the mask again.", good=True)}
+        of = [asked.instruction, asked.source, asked.target, asked.own]
+        if (stands[on.words] or {}).get("of") == of:
+            return sets
+        told, sides = "", []
         try:
-            read = read_of(instruction, source)
+            if asked.own:
+                sides = chips.of_prompts(asked.source, asked.target) if asked.target.strip() else []
+            elif asked.instruction.strip():
+                read = read_of(asked.instruction, asked.source)
+                told, sides = line(f"It becomes: {read.target}" if read.target else "", good=True), chips.of_read(read)
         except Error as error:
-            return line(str(error)), {"sides": [], "of": key}, *fields
-        told = f"It becomes: {read.target}" if read.target else ""
-        return line(told, good=True), {"sides": chips.of_read(read), "of": key}, *fields
+            told = line(str(error))
+        return sets | {on.reads: told, on.words: {"sides": sides, "of": of}}
 
-    def usual(self, *fields: Any) -> tuple[Any, Any]:
+    def _of_others(self, asked: Asked) -> bool:
+        """Whether the mask was looked at with other sentences than stand there now."""
+        settings = (self._status(asked.look) or {}).get("settings") or {}
+        if settings.get("instruction") is None:
+            return asked.own and (settings.get("source") or "", settings.get("target")) != (asked.source, asked.target)
+        return asked.own or (settings.get("source") or "", settings["instruction"]) != (asked.source, asked.instruction)
+
+    def usual(self, stands: Stands) -> Sets:
         """What is usual for the method, the model and the quality that are chosen."""
-        asked = _asked(*fields)
-        options = fields[10] or {}
+        on, asked = self.on, self._asked(stands)
+        options = stands[on.options] or {}
         usual = default_texts({"backbone": asked.backbone, "quality": asked.quality, **asked.options})
-        if not usual or usual == options.get("defaults"):
-            return gr.skip(), gr.skip()
-        before = (options.get("defaults") or {}).get("strength")
-        moved = before is not None and f"{asked.strength:g}" != before
+        before = options.get("defaults") or {}
+        if not usual or usual == before:
+            return self._nothing()
         new = {**options, "defaults": usual, "editor": editor_of(usual["mode"])}
-        return new, gr.skip() if moved else float(usual["strength"])
+        moved = before.get("strength") not in (None, f"{asked.strength:g}")
+        return {on.options: new} if moved else {on.options: new, on.strength: float(usual["strength"])}
 
-    def clip(self, drop: Mapping[str, Any], painter: Mapping[str, Any]) -> tuple[Any, str]:
-        """Another clip: the mask that was looked at is of no use any more."""
-        of = (painter or {}).get("clip") or {}
-        same = bool(drop) and of.get("id") == (drop.get("clip") or {}).get("id")
-        return gr.skip() if same else {"look": None}, ""
+    def clip(self, stands: Stands) -> Sets:
+        """Another clip, or another part of it: the mask that was looked at, or given, is of no use any more."""
+        on, drop = self.on, stands[self.on.drop] or {}
+        own = (drop.get("clip") or {}).get("id"), drop.get("start") or 0, drop.get("frames")
+        painter, given = stands[on.painter] or NO_MASK, stands[on.mask_file] or {}
+        sets: Sets = {on.said: "", on.live: gr.skip()}
+        if (stands[on.live] or {}).get("state") == "failed":
+            sets |= {on.live: {"job": None}}  # what it said was of the clip before
+        if own[0] is not None and not _is_fox(drop) and stands[on.source] == FOX_SOURCE:
+            sets |= {on.source: "", on.instruction: ""}
+        if painter.get("look") and _part(painter) != own:
+            sets |= {on.painter: NO_MASK, on.said: line("The clip is another now: look at its mask again.", good=True)}
+        if given.get("file") and given.get("of") not in (None, own[0]):
+            sets |= {on.mask_file: {"file": None}}
+        return sets
 
-    def describe(self, drop: Mapping[str, Any]) -> tuple[Any, str]:
+    def describe(self, stands: Stands) -> Sets:
         """A sentence about the clip, by the model that the studio was started with."""
         try:
-            return self.studio.describe(self._clip_id(drop)), ""
+            return {self.on.source: self.studio.describe(clip_id(self._asked(stands))), self.on.said: ""}
         except Error as error:
-            return gr.skip(), line(str(error))
+            return {self.on.said: line(str(error))}
 
     # What runs
 
-    def edit(self, request: gr.Request, *fields: Any) -> tuple[Any, ...]:
+    def edit(self, stands: Stands, request: gr.Request) -> Sets:
         """Edit the clip."""
-        return self._start("edit", request, fields)
+        return self._start("edit", stands, request)
 
-    def look(self, request: gr.Request, *fields: Any) -> tuple[Any, ...]:
+    def look(self, stands: Stands, request: gr.Request) -> Sets:
         """Look for the mask."""
-        return self._start("look", request, fields)
+        return self._start("look", stands, request)
 
-    def compare(self, request: gr.Request, *fields: Any) -> tuple[Any, ...]:
+    def compare(self, stands: Stands, request: gr.Request) -> Sets:
         """Several methods at equal cost, with the report."""
-        *asked, methods, evaluations = fields
-        more = {"modes": list(methods or ()), "evaluations": int(evaluations or 48)}
-        return self._start("compare", request, asked, more)
+        modes, evaluations = stands[self.on.methods], stands[self.on.evaluations]
+        return self._start(
+            "compare", stands, request, {"modes": list(modes or ()), "evaluations": int(evaluations or 48)}
+        )
 
-    def _start(
-        self, kind: str, request: gr.Request, fields: Sequence[Any], more: Mapping[str, Any] | None = None
-    ) -> tuple[Any, ...]:
-        asked = _asked(*fields)
+    def _start(self, kind: str, stands: Stands, request: gr.Request, more: Mapping[str, Any] | None = None) -> Sets:
+        on, asked = self.on, self._asked(stands)
         try:
             settings = {**settings_of(asked), **(more or {})}
             if kind == "compare":
@@ -168,178 +178,179 @@ class Handlers:
             mask = mask_of(asked) if kind == "edit" else None
             job = self.studio.submit(kind, clip_id(asked), settings, owner_of(request), mask)
         except Error as error:
-            return gr.skip(), line(str(error)), gr.skip()
-        return {"job": job}, "", gr.update(visible=False)
+            return {on.said: line(str(error))}
+        return {on.live: {"job": job}, on.said: "", on.empty: gr.update(visible=False)}
 
-    def several(self, request: gr.Request, *fields: Any) -> tuple[Any, ...]:
-        """One edit for each value; they wait in the queue and appear one by one."""
-        *values, vary, which = fields
-        asked = _asked(*values)
+    def several(self, stands: Stands, request: gr.Request) -> Sets:
+        """One edit for each value, or by each method; they wait in the queue and appear one by one."""
+        on, asked, vary = self.on, self._asked(stands), stands[self.on.vary]
+        items: list[dict[str, Any]] = []
+        said = ""
         try:
             settings, mask, clip = settings_of(asked), mask_of(asked), clip_id(asked)
-            items = []
-            for number in _numbers(str(vary), str(which)):
-                job = self.studio.submit("edit", clip, {**settings, vary: number}, owner_of(request), mask)
-                items.append({"label": f"{vary} {number:g}", "job": job})
+            values = stands[on.methods] if vary == "method" else numbers(vary, stands[on.values])
+            for value in values or ():
+                own = {**settings, "mode" if vary == "method" else vary: value}
+                job = self.studio.submit("edit", clip, own, owner_of(request), mask)
+                items.append({"label": str(value) if vary == "method" else f"{vary} {value:g}", "job": job})
         except Error as error:
-            return gr.skip(), line(str(error)), gr.skip()
-        return {"items": items}, "", gr.update(visible=False)
+            said = f"{len(items)} of them are made; the next is not: {error}" if items else str(error)
+        sets: Sets = {on.said: line(said)}
+        return sets | ({on.several: {"items": items}, on.empty: gr.update(visible=False)} if items else {})
 
-    def ended(self, live: Mapping[str, Any], drop: Mapping[str, Any], request: gr.Request) -> tuple[Any, ...]:
+    def ended(self, stands: Stands, request: gr.Request) -> Sets:
         """A job is over: its result takes its place."""
-        job = (live or {}).get("job")
-        nothing = (gr.skip(),) * 5
-        if job is None or "state" not in live:
-            return nothing
-        status = self._status(job)
+        on, live = self.on, stands[self.on.live] or {}
+        status = self._status(live.get("job")) if "state" in live else None
         if status is None or status["state"] == "failed":
-            return nothing  # the part says why
-        history = {"items": self.studio.history(owner_of(request))}
+            return self._nothing()  # the part says why
         if status["kind"] == "look":
-            start = status["settings"].get("start") or 0
-            painter = {"look": job, "clip": (drop or {}).get("clip"), "start": int(start), "adjust": {}}
-            return {"job": None}, gr.skip(), painter, gr.skip(), ""
-        return {"job": None}, status, gr.skip(), history, ""
+            return {on.live: {"job": None}, on.said: "", on.painter: self._painter(status, {})}
+        history = {"items": self.studio.history(owner_of(request))}
+        return {on.live: {"job": None}, on.said: "", on.result: status, on.history: history}
 
     # What was made before
 
-    def go_on(self, several: Mapping[str, Any]) -> tuple[Any, ...]:
+    def go_on(self, stands: Stands) -> Sets:
         """Go on from one of several: it is shown, and its settings are those of the page."""
-        job = (several or {}).get("chosen")
-        status = None if job is None else self._status(job)
-        if status is None:
-            return (gr.skip(),) * 12
-        return status, *self._fields(status["settings"], status.get("clip"))
+        status = self._status((stands[self.on.several] or {}).get("chosen"))
+        return self._nothing() if status is None else self._again(status)
 
-    def chosen(self, history: Mapping[str, Any], request: gr.Request) -> tuple[Any, ...]:
+    def chosen(self, stands: Stands, request: gr.Request) -> Sets:
         """A card of the history was chosen or deleted, or an edit's file was dropped there."""
-        nothing = (gr.skip(),) * 15
-        history = history or {}
+        on, history = self.on, stands[self.on.history] or {}
         if (gone := history.get("deleted")) is not None:
-            with _told() as told:
-                self.studio.delete(gone if isinstance(gone, str) else gone["id"])
-            return gr.skip(), {"items": self.studio.history(owner_of(request))}, *nothing[:12], line(told.text)
-        if (chosen := history.get("chosen")) is None:
-            return nothing
-        result = self._status(chosen["id"]) if chosen.get("id") else None
-        settings = chosen.get("settings") if result is None else result["settings"]
-        fields = self._fields(settings or {}, (result or {}).get("clip"))
-        return (
-            gr.skip() if result is None else result,
-            gr.skip(),
-            gr.update(visible=False) if result is not None else gr.skip(),
-            *fields,
-            line("Its settings are on the page now.", good=True),
-        )
+            return self._delete(str(gone), stands, request)
+        chosen = history.get("chosen")
+        if chosen is None:
+            return self._nothing()
+        status = self._status(chosen.get("id"))
+        if status is not None and status.get("settings") is None:  # of the command line: shown, its file knows the rest
+            return {on.result: status, on.empty: gr.update(visible=False), on.said: ""}
+        if status is not None:
+            return self._again(status)
+        told = ["Its settings are on the page now.", *(chosen.get("notices") or [])]
+        return self._fields(chosen.get("settings") or {}, None) | {on.said: line(" ".join(told), good=True)}
 
-    def _fields(self, settings: Mapping[str, Any], clip: str | None) -> tuple[Any, ...]:
-        """The fields of the page as these settings have them: drop, prompts ... options, as `begin` gives them."""
-        rest = dict(settings)
+    def _delete(self, id: str, stands: Stands, request: gr.Request) -> Sets:
+        on, said = self.on, ""
+        try:
+            self.studio.delete(id)
+        except Error as error:
+            said = str(error)
+        sets: Sets = {on.history: {"items": self.studio.history(owner_of(request))}, on.said: line(said)}
+        shown = (stands[on.result] or {}).get("id") == id and not said
+        return sets | ({on.result: None, on.empty: gr.update(visible=True)} if shown else {})
+
+    def _again(self, status: Mapping[str, Any]) -> Sets:
+        """A job is shown, and all that it was asked is on the page, its mask too."""
+        on, mask = self.on, status.get("mask") or {}
+        sets = self._fields(status["settings"] or {}, status.get("clip"))
+        look = self._status(mask.get("look"))
+        adjust = {key: mask.get(key) for key in ("quantile", "grow", "strokes", "boxes") if mask.get(key) is not None}
+        given = self._clip(mask.get("file"))
+        told = "It is shown, and its settings are on the page."
+        if mask and look is None and given is None:
+            told += " Its mask is gone: look at the mask again."
+        return sets | {
+            on.result: status,
+            on.empty: gr.update(visible=False),
+            on.painter: NO_MASK if look is None else self._painter(look, adjust),
+            on.mask_file: {"file": None if given is None else {"id": given["id"], "name": given["name"]}},
+            on.said: line(told, good=True),
+        }
+
+    def _fields(self, settings: Mapping[str, Any], clip: str | None) -> Sets:
+        """The fields of the page as these settings have them."""
+        on, rest = self.on, dict(settings)
         own = rest.get("instruction") is None
         sides = {side: text for side in ("source", "target") if (text := rest.pop(f"{side}_words", None))}
-        drop: Any = gr.skip()
-        if clip is not None and (known := self._clip({"clip": {"id": clip}})) is not None:
-            drop = self._drop(known, rest.get("start"), rest.get("frames"))
-        for place in ("start", "frames", "clip", "out"):
+        start, frames = rest.get("start"), rest.get("frames")
+        sets: Sets = {}
+        if (known := self._clip(clip)) is not None:
+            sets[on.drop] = self._drop(known, start, frames)
+            rest.pop("start", None), rest.pop("frames", None)
+        for place in ("clip", "out"):
             rest.pop(place, None)
         instruction, source, target = (str(rest.pop(key, None) or "") for key in ("instruction", "source", "target"))
         backbone = str(rest.pop("backbone", None) or self.studio.options.backbone)
         quality, strength, seed = rest.pop("quality", "auto"), rest.pop("strength", None), rest.pop("seed", 0)
-        values = {key: _typed(value) for key, value in rest.items()}
+        values = {key: typed(value) for key, value in rest.items()}
         usual = default_texts({"backbone": backbone, "quality": quality, **values})
         of: list[Any] = [instruction, source, target, own]
         words = {
             "sides": chips.of_prompts(source, target, sides),
             "of": of,
-            "chosen": {f"{s}_words": t for s, t in sides.items()},
+            "chosen": {f"{side}_words": text for side, text in sides.items()},
         }
-        return (
-            drop,
-            instruction,
-            source,
-            own,
-            target,
-            words if own else {"sides": []},
-            quality,
-            float(usual.get("strength", 0.8) if strength is None else strength),
-            seed,
-            {"items": self.studio.backbones(), "chosen": backbone},
-            {"values": values, "defaults": usual, "editor": editor_of(usual.get("mode", "inversion_free"))},
-        )
+        return sets | {
+            on.instruction: instruction,
+            on.source: source,
+            on.own: own,
+            on.target: target,
+            on.words: words if own else {"sides": []},
+            on.quality: quality,
+            on.strength: float(usual.get("strength", 0.8) if strength is None else strength),
+            on.seed: seed,
+            on.models: {"items": self.studio.backbones(), "chosen": backbone},
+            on.options: {"values": values, "defaults": usual, "editor": editor_of(usual.get("mode", "inversion_free"))},
+        }
 
-    def _drop(self, clip: Any, start: Any = None, frames: Any = None, limit: Any = None) -> dict[str, Any]:
+    def _nothing(self) -> Sets:
+        """All stays as it is; Gradio wants one element named."""
+        return {self.on.said: gr.skip()}
+
+    def _painter(self, look: Mapping[str, Any], adjust: Mapping[str, Any]) -> dict[str, Any]:
+        settings = look["settings"]
+        part = {key: int(settings[key]) for key in ("start", "frames") if settings.get(key) is not None}
+        return {"look": look["id"], "clip": self._clip(look["clip"]), "adjust": dict(adjust), **part}
+
+    def _drop(self, clip: Any, start: Any = None, frames: Any = None) -> dict[str, Any]:
         """What the clip's part shows: a clip, the part of it that is edited, and the bytes that an upload may have."""
         part = {key: int(value) for key, value in (("start", start), ("frames", frames)) if value is not None}
         return {"clip": clip, "limit": self.studio.options.most_bytes, **part}
 
-    def _clip_id(self, drop: Mapping[str, Any]) -> str:
-        if not drop or not drop.get("clip"):
-            raise InputError("There is no clip yet: drop one on the page, or choose the fox.")
-        return str(drop["clip"]["id"])
-
-    def _clip(self, drop: Mapping[str, Any]) -> Any:
+    def _clip(self, id: str | None) -> dict[str, Any] | None:
+        """A clip that is there still."""
         try:
-            return self.studio.clip(self._clip_id(drop)).plain()
+            return None if id is None else self.studio.clip(id).plain()
         except Error:
             return None
 
-    def _status(self, job: str) -> dict[str, Any] | None:
+    def _status(self, job: str | None) -> dict[str, Any] | None:
+        """What is known of a job that is there still."""
         try:
-            return self.studio.status(job)
+            return None if job is None else self.studio.status(job)
         except Error:
             return None
 
-
-class _told:
-    """Errors of the block as the text of one line."""
-
-    text = ""
-
-    def __enter__(self) -> "_told":
-        return self
-
-    def __exit__(self, kind: Any, error: BaseException | None, *_: Any) -> bool:
-        self.text = str(error) if isinstance(error, Error) else ""
-        return isinstance(error, Error)
-
-
-def _asked(
-    drop: Any, instruction: str, source: str, own: bool, target: str, words: Any, quality: str, strength: float,
-    seed: float | None, models: Any, options: Any, painter: Any, mask_file: Any,
-) -> Asked:  # fmt: skip
-    words, painter = words or {}, painter or {}
-    current = words.get("of") == [instruction, source, target, own]
-    return Asked(
-        clip=drop,
-        instruction=instruction or "",
-        source=source or "",
-        own=bool(own),
-        target=target or "",
-        words=(words.get("chosen") or {}) if current else {},
-        quality=quality,
-        strength=float(strength),
-        seed=int(seed or 0),
-        backbone=str((models or {}).get("chosen")),
-        options=(options or {}).get("values") or {},
-        adjust=painter.get("adjust"),
-        look=painter.get("look"),
-        mask_file=(mask_file or {}).get("file"),
-    )
+    def _asked(self, stands: Stands) -> Asked:
+        on = self.on
+        words, painter, given = stands[on.words] or {}, stands[on.painter] or {}, stands[on.mask_file] or {}
+        instruction, source, target = (str(stands[each] or "") for each in (on.instruction, on.source, on.target))
+        own = bool(stands[on.own])
+        return Asked(
+            clip=stands[on.drop],
+            instruction=instruction,
+            source=source,
+            own=own,
+            target=target,
+            words=(words.get("chosen") or {}) if words.get("of") == [instruction, source, target, own] else {},
+            quality=stands[on.quality],
+            strength=float(stands[on.strength]),
+            seed=int(stands[on.seed] or 0),
+            backbone=str((stands[on.models] or {}).get("chosen")),
+            options=(stands[on.options] or {}).get("values") or {},
+            adjust=painter.get("adjust"),
+            look=painter.get("look"),
+            mask_file=given.get("file"),
+            wrong=(stands[on.options] or {}).get("wrong") or (),
+        )
 
 
-def _numbers(vary: str, which: str) -> list[float]:
-    """The values of a row; raises InputError for what are no numbers, or too many."""
-    texts = [text for text in which.replace(",", " ").split() if text]
-    try:
-        found: list[float] = [int(text) if vary == "seed" else float(text) for text in texts]
-    except ValueError:
-        raise InputError(f"{which!r} are no numbers: write them with commas, such as 0, 1, 2, 3") from None
-    if not 1 <= len(found) <= MOST:
-        raise InputError(f"{len(found)} values: write 1 to {MOST} of them")
-    return found
+def _is_fox(drop: Mapping[str, Any]) -> bool:
+    return bool(drop.get("clip")) and drop["clip"].get("name") == f"{FOX}.mp4"
 
 
-def _typed(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(map(_typed, value)) if isinstance(value, (list, tuple)) else str(value)
+def _part(painter: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (painter.get("clip") or {}).get("id"), painter.get("start") or 0, painter.get("frames")

@@ -17,7 +17,7 @@ HEAD = """\
 
 TITLE = "flowedit studio"
 COMPARED = ["random_noise", "inversion", "inversion_free"]
-VARIED = ("seed", "strength")
+VARIED = ("seed", "strength", "method")
 
 
 def mount(app: FastAPI, studio: Studio) -> FastAPI:
@@ -69,6 +69,10 @@ def theme() -> gr.themes.Base:
         input_border_color_focus="var(--fe-accent)",
         input_border_color_focus_dark="var(--fe-accent)",
         button_primary_background_fill="var(--fe-accent)",
+        button_primary_background_fill_hover="var(--fe-ink)",
+        button_primary_background_fill_hover_dark="var(--fe-ink)",
+        button_primary_text_color_hover="var(--fe-paper)",
+        button_primary_text_color_hover_dark="var(--fe-paper)",
         button_primary_background_fill_dark="var(--fe-accent)",
         button_primary_text_color="var(--fe-accent-ink)",
         button_primary_text_color_dark="var(--fe-accent-ink)",
@@ -183,17 +187,21 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
             )
     with gr.Accordion("Try several", open=False, elem_classes="fe-card", elem_id="fe-several-ask"):
         on.vary = gr.Radio(list(VARIED), value="seed", label="Of what", elem_id="fe-vary")
-        on.values = gr.Textbox("0, 1, 2, 3", label="Which", elem_id="fe-values")
+        on.values = gr.Textbox("0, 1, 2, 3", label="Which seeds, or strengths", elem_id="fe-values")
         on.several_go = gr.Button("Make them all", elem_id="fe-several-go")
         on.methods = gr.Dropdown(
             choices.names("mode"),
             value=COMPARED,
             multiselect=True,
-            label="Or compare methods at equal cost",
+            label="Methods",
             elem_id="fe-methods",
         )
         on.evaluations = gr.Number(
-            48, precision=0, minimum=1, label="Network evaluations each", elem_id="fe-evaluations"
+            48,
+            precision=0,
+            minimum=1,
+            label="Or at equal cost, with a report: network evaluations of each",
+            elem_id="fe-evaluations",
         )
         on.compare = gr.Button("Compare methods", elem_id="fe-compare")
     with gr.Column(elem_id="fe-go"):
@@ -203,8 +211,8 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
 
 def _see(on: SimpleNamespace, studio: Studio) -> None:
     on.live = part("live", {"job": None})
-    on.result = part("player", None)
     on.painter = part("painter", {"look": None})
+    on.result = part("player", None)
     on.several = part("several", {"items": []})
     on.empty = gr.HTML(
         '<p class="fe-none">Here is where you will see before and after.</p>',

@@ -13,58 +13,44 @@ KEPT = ("instruction", "source", "own", "target", "quality", "strength", "seed",
 
 
 def connect(blocks: gr.Blocks, on: SimpleNamespace, studio: Studio) -> None:
-    """Bind every element of the page to its handler."""
-    do = Handlers(studio)
-    asked = [
-        on.drop, on.instruction, on.source, on.own, on.target, on.words, on.quality, on.strength, on.seed,
-        on.models, on.options, on.painter, on.mask_file,
-    ]  # fmt: skip
+    """Bind every element to its handler: a set of inputs reaches it by element, and what it sets comes so, too."""
+    do = Handlers(studio, on)
+    prompts = [on.instruction, on.source, on.own, on.target]
+    asked = {
+        on.drop, *prompts, on.words, on.quality, on.strength, on.seed, on.models, on.options, on.painter, on.mask_file,
+    }  # fmt: skip
+    fields = [on.drop, *prompts, on.words, on.quality, on.strength, on.seed, on.models, on.options]
+    shown = [on.result, on.empty, on.said]
+    last: dict[str, Any] = {"trigger_mode": "always_last", **_quiet()}
 
     for name in KEPT:
         field = getattr(on, name)
         field.change(None, field, None, js=f"(value) => window.flowedit.keep('{name}', value)", **_quiet())
 
-    prompts = [on.instruction, on.source, on.own, on.target]
-    gr.on(
-        [on.instruction.change, on.source.change, on.target.change, on.own.change],
-        do.read, [*prompts, on.words], [on.reads, on.words, on.instruction, on.target],
-        trigger_mode="always_last", **_quiet(),
-    )  # fmt: skip
-    gr.on(
-        [on.options.change, on.models.change, on.quality.change],
-        do.usual, [*asked], [on.options, on.strength], trigger_mode="always_last", **_quiet(),
-    )  # fmt: skip
-
-    on.example.click(do.example, None, [on.drop, *prompts, on.empty], **_quiet())
-    on.drop.change(do.clip, [on.drop, on.painter], [on.painter, on.said], **_quiet())
-    on.describe.click(do.describe, [on.drop], [on.source, on.said], **(_quiet() | {"show_progress": "minimal"}))
+    changed = [field.change for field in prompts]
+    gr.on(changed, do.read, asked, [on.reads, on.words, on.instruction, on.target, on.painter, on.said], **last)
+    of = [on.options.change, on.models.change, on.quality.change]
+    gr.on(of, do.usual, asked, [on.options, on.strength, on.said], **last)
+    on.example.click(do.example, {on.kept}, [on.drop, *prompts], **_quiet())
+    another = {on.drop, on.painter, on.mask_file, on.live, on.source}
+    masks = [on.painter, on.mask_file, on.said, on.live, on.source, on.instruction]
+    on.drop.change(do.clip, another, masks, **_quiet())
+    on.describe.click(do.describe, asked, [on.source, on.said], **(_quiet() | {"show_progress": "minimal"}))
 
     started = [on.live, on.said, on.empty]
     on.look.click(do.look, asked, started, **_quiet())
     gr.on([on.edit.click, on.instruction.submit, on.target.submit], do.edit, asked, started, **_quiet())
-    on.compare.click(do.compare, [*asked, on.methods, on.evaluations], started, **_quiet())
-    on.several_go.click(do.several, [*asked, on.vary, on.values], [on.several, on.said, on.empty], **_quiet())
+    on.compare.click(do.compare, asked | {on.methods, on.evaluations}, started, **_quiet())
+    rows = asked | {on.vary, on.values, on.methods}
+    on.several_go.click(do.several, rows, [on.several, on.said, on.empty], **_quiet())
 
-    ended = [on.live, on.result, on.painter, on.history, on.said]
-    on.live.change(do.ended, [on.live, on.drop], ended, **_quiet())
-    fields = [on.drop, *prompts, on.words, on.quality, on.strength, on.seed, on.models, on.options]
-    gr.on([on.several.change], do.go_on, [on.several], [on.result, *fields], **_quiet())
-    on.history.change(do.chosen, [on.history], [on.result, on.history, on.empty, *fields, on.said], **_quiet())
+    on.live.change(do.ended, {on.live}, [on.live, on.result, on.painter, on.history, on.said], **_quiet())
+    again = [*shown, *fields, on.painter, on.mask_file]
+    on.several.change(do.go_on, {on.several}, again, **_quiet())
+    on.history.change(do.chosen, {on.history, on.result}, [*again, on.history], **_quiet())
 
-    whole = [
-        *fields,
-        on.painter,
-        on.mask_file,
-        on.live,
-        on.result,
-        on.several,
-        on.history,
-        on.empty,
-        on.vary,
-        on.values,
-        on.methods,
-    ]
-    blocks.load(do.begin, [on.kept], whole, js="() => [window.flowedit.kept()]", **_quiet())
+    whole = [*again, on.live, on.several, on.history, on.vary, on.values, on.methods]
+    blocks.load(do.begin, {on.kept}, whole, js="() => [window.flowedit.kept()]", **_quiet())
 
 
 def _quiet() -> dict[str, Any]:

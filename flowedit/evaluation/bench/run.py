@@ -107,7 +107,7 @@ def report(
     with open_store(out) as store:
         planned = scene_jobs(chosen, scenes.first_seed, scenes.count, scenes.kinds)
         same = twins({each.name: [job.id for spec, job in planned if spec.method == each] for each in chosen})
-        told = (*left_out(same), *cannot(lost))
+        told = (*left_out(same, chosen), *cannot(lost))
         for text in told:
             monitor.notice(text)
         chosen = [each for each in chosen if each.name not in same]

@@ -42,7 +42,8 @@ def read(name: str | Path, workspace: Path, scenes: Scenes | None = None) -> Dat
         if DATASETS[layout].matches(text):
             return DATASETS[layout].read(text, workspace, scenes)
     lost = "".join(f"; {reason}" for reason in DATASETS.broken.values())
-    raise InputError(f"dataset {text!r} is not a dataset that flowedit knows: give {choices()}{lost}")
+    absent = "there is no file or folder of that name, and it" if not Path(text).exists() else "it"
+    raise InputError(f"dataset {text!r}: {absent} is not a dataset that flowedit knows: give {choices()}{lost}")
 
 
 def choices() -> str:

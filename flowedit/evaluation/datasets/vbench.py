@@ -48,7 +48,7 @@ def _prompts(root: Path) -> Mapping[str, str]:
     if not files:
         return {}
     if len(files) > 1:
-        raise InputError(f"{str(root)!r} has {len(files)} .json files: one of them at most holds the prompts")
+        raise InputError(f"{str(root)!r} has {len(files)} .json files: leave one in it, that of the prompts")
     file = inside(root, files[0].name, repr(str(files[0])), "the dataset's folder")
     data = read_json(file)
     if not isinstance(data, dict):

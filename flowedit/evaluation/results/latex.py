@@ -92,6 +92,7 @@ def tables(rows: Sequence[Row], methods: Sequence[str], by_kind: bool = False) -
 def table(summary: Summary) -> str:
     """One summary: a table environment as wide as the text."""
     heads = ["method", *(METRICS[metric].heading for metric in summary.metrics)]
+    whose = ", ".join(filter(None, [summary.kind, count_line(summary)]))
     before = [name for name in summary.methods if name in REFERENCES]
     ours = [name for name in summary.methods if name not in REFERENCES]
     lines = [_line(summary, name) for name in ours]
@@ -101,7 +102,7 @@ def table(summary: Summary) -> str:
         [
             r"\begin{table*}",
             r"\centering",
-            f"\\caption{{{escaped(summary.kind or 'all')}, {escaped(count_line(summary))}}}",
+            f"\\caption{{Scores of {escaped(whose)}}}",
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",  # narrower ones stay as they are
             f"\\begin{{tabular}}{{l{'r' * len(summary.metrics)}}}",
             r"\toprule",

@@ -108,13 +108,13 @@ class Watcher:
         made = {}
         for number, (x_src, z, frames) in enumerate(shots, 1) if "sheet" in self._saves else ():
             name = f"shot-{number:03}"
-            rows: list[tuple[str, Tensor]] = [("source", x_src)]
+            rows: list[tuple[str, Tensor]] = [("source, decoded", x_src)]
             for path in sorted(self.folder.glob(f"{name}-step-*-clean.safetensors")):
                 with safe_open(path, "pt") as file:
                     facts = _facts(file)
                 label = f"step {facts['step'] + 1:.0f} of {facts['total']:.0f}, t {facts['t']:.2f}"
                 rows.append((label, load_file(path)["z"]))
-            rows.append(("edit", z))
+            rows.append(("edit, unblended", z))
             made[f"{name}.png"] = _sheet(backbone, rows, frames)
         return made
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Container, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowedit.config.compose import compose
@@ -87,9 +88,14 @@ def of_unused(made: Brief, windows: int | None = None) -> list[str]:
     backbone = settings.backbone.name if settings.backbone.name in names("backbone") else "folder"
     chosen = {"backbone": backbone, "mode": mode, "task": settings.task}
     usual = compose(chosen | plain | {"mode.grid": settings.mode.grid})  # beside a given one no quality scales steps
+    # What mask=NAME sets nobody typed: of the mask only what differs from its own file is told.
+    of_mask = usual.mask
+    if settings.mask.name != of_mask.name:
+        of_mask = compose(chosen | {"mask": settings.mask.name}).mask
+    default = replace(usual, mask=replace(of_mask, name=usual.mask.name))
     notices = [*_of_quality(settings, usual, chosen | plain), *_of_edit_strength(made), *_of_parts(made)]
     for key, option in declared_by(settings):
-        if option.needs is None or value_at(settings, key) == value_at(usual, key):
+        if option.needs is None or value_at(settings, key) == value_at(default, key):
             continue
         if missing := _missing(option.needs, settings, facts):
             notices.append(f"{key.removesuffix('.name')}={value_at(settings, key)} has no effect: it needs {missing}")
@@ -122,10 +128,14 @@ def _of_edit_strength(made: Brief) -> Iterator[str]:
 
 
 def _of_parts(made: Brief) -> Iterator[str]:
-    """An editor that splits the target, without anything to split it by."""
-    if made.editor.parts == "alone" and not made.settings.target_parts:
-        name = made.settings.mode.preset or made.settings.mode.name
+    """An editor that splits the target, without anything to split it by; and a single part, which splits nothing."""
+    name, given = made.settings.mode.preset or made.settings.mode.name, made.settings.target_parts or ()
+    if made.editor.parts == "alone" and not given:
         yield f"mode={name} goes by the target alone: give target_parts, or an instruction of two changes"
+    if made.editor.parts == "alone" and len(given) == 1:
+        yield f"target_parts {given[0]!r} is one part alone: give a prompt for each change of the target"
+    if made.editor.parts == "cumulative" and given and not made.parts:
+        yield "target_parts holds the target alone: give prompts that come to it by one change more each"
 
 
 def _missing(needs: str, settings: Settings, facts: Mapping[str, tuple[bool, str]]) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from flowedit.config.schema import Settings
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
+from flowedit.messages import listed
 from flowedit.pipeline.checks import changed
 from flowedit.pipeline.plan import Brief
 from flowedit.pocket.world import SHY_TINTS
@@ -28,17 +29,27 @@ def of_region(made: Brief) -> list[str]:
         elif settings.mask.name in ("difference", "both") or (
             settings.mask.name == "attention" and words.phrases(settings.source_words + settings.target_words)
         ):
-            of = "the velocity difference" if settings.mask.name == "difference" else "the words"
-            notices.append(f"the user mask replaces that of {of} (mask.user=join joins the two)")
+            difference, text = "the velocity difference", "the words"
+            of = {"difference": difference, "both": f"{text} and {difference}"}.get(settings.mask.name, text)
+            notices.append(f"the mask comes from {_of_given(settings)}, not from {of} (mask.user=join joins them)")
         return notices
     if not sides:
-        what = "the user mask alone" if settings.marked else "a global edit, the whole frame may change"
+        what = f"{_of_given(settings)} alone" if settings.marked else "a global edit, the whole frame may change"
         notices.append(f"no words to read attention for: {what} (give --source-words or --target-words)")
     elif len(sides) == 1 and made.reads_source:
         other = "target" if "source" in sides else "source"
         if TASKS[settings.task].words is None:
             notices.append(f"no {other}_words: the mask comes from the {next(iter(sides))} prompt alone")
     return notices + _of_objects(made)
+
+
+def _of_given(settings: Settings) -> str:
+    """What a user gave that says where: the user mask, boxes, points."""
+    kinds = [mark.kind for mark in settings.marks]
+    marks = [
+        f"the {kind}{'' if kinds.count(kind) == 1 else 'es' if kind == 'box' else 's'}" for kind in dict.fromkeys(kinds)
+    ]
+    return listed((["the user mask"] if settings.user_mask is not None else []) + marks)
 
 
 def _of_idle(made: Brief) -> str:

@@ -262,7 +262,7 @@ def test_a_dataset_without_edits_is_refused(bench):
     write(bench, edit1=[], edit3=[])
     refused(bench, "is empty")
     shutil.rmtree(bench / "edit_prompt")
-    refused(bench, "is not a dataset that flowedit knows", "(with edit_prompt/*.json)")
+    refused(bench, "': it is not a dataset that flowedit knows", "(with edit_prompt/*.json)")
     refused(bench / "nowhere", "is not a dataset that flowedit knows", ".yaml")
     refused(bench / "nowhere.yaml", "does not exist")
 

@@ -8,8 +8,11 @@ from fox_edits import FEW, FOX, PROMPTS
 
 from flowedit.config import compose
 from flowedit.config.mode_lines import mode_lines
+from flowedit.evaluation.files import facts
 from flowedit.evaluation.methods import able, cannot, equalise, methods
+from flowedit.evaluation.options import evaluation
 from flowedit.evaluation.results import rows
+from flowedit.pipeline.plan import network_evaluations
 
 SMALL = ["--frames", "5", "--metrics", "psnr", *FEW[2:]]
 
@@ -106,6 +109,7 @@ def test_a_sweep_is_a_lattice_on_the_page_and_in_the_grid(tmp_path, command):
     code, _, err = command(*args, "--sweep", "seed=0,1", "--evaluations", "4", *SMALL, "--out", tmp_path / "out")
     assert code == 0, err
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "fox: 2 methods, 8 settings" in page
     names = [f"{mode} strength={strength} seed={seed}" for mode in ("inversion_free", "random_noise")
              for strength in ("0.5", "1") for seed in "01"]  # fmt: skip
     values = {row.method: row.value for row in rows.read(tmp_path / "out" / "rows.jsonl") if row.metric == "psnr"}
@@ -157,3 +161,15 @@ def test_what_is_refused_leaves_nothing(tmp_path, command, monkeypatch, args, sa
     assert code == 1
     assert said in err
     assert not (tmp_path / "out").exists()
+
+
+def test_equal_evaluations_are_told_by_their_number():
+    made, _ = equalise(methods(["inversion", "random_noise"])[0])
+    cost = network_evaluations(compose.compose({"mode": "inversion"}))
+    assert facts(evaluation(command="compare")[0], made)["network evaluations"] == f"equal, {cost} at most"
+    assert facts(evaluation({"evaluations": 7})[0], made[:0])["network evaluations"] == "7"
+
+
+def test_a_word_near_all_is_told_what_all_is(command):
+    said = command("compare", FOX, *PROMPTS, "--modes", "alle", *SMALL)[2]
+    assert "unknown mode 'alle'; did you mean 'all'? That is every mode and preset" in said

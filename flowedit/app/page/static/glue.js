@@ -20,7 +20,7 @@ const PARTS = {
   },
   async maskfile(element, props, tell) {
     const { mountMaskFile } = await import("./maskfile.js");
-    const draw = (value) => mountMaskFile(element, { file: value?.file ?? null, onfile: (file) => tell({ file }) });
+    const draw = (value) => mountMaskFile(element, { file: value?.file ?? null, onfile: (file) => tell({ file, of: window.flowedit.kept().drop?.clip?.id ?? null }) });
     draw(props.value);
     return draw;
   },
@@ -30,7 +30,7 @@ const PARTS = {
     const shown = mountOptions(element, {
       ...props.value,
       entries,
-      onchange: (values) => tell({ ...props.value, values }),
+      onchange: (values, wrong) => tell({ ...props.value, values, wrong }),
     });
     return (value) => shown.update(value);
   },
@@ -45,6 +45,7 @@ const PARTS = {
       of = key;
       element.hidden = key === null;
       shown = key === null ? null : mountPainter(element, { ...value, onchange: (adjust) => tell({ ...props.value, adjust }) });
+      if (key !== null) reveal(element);
     };
     draw(props.value);
     return draw;
@@ -59,7 +60,7 @@ const PARTS = {
       shown?.destroy?.();
       of = job;
       element.hidden = job === null;
-      if (job !== null && matchMedia("(max-width: 899px)").matches) element.scrollIntoView({ block: "start" });
+      if (job !== null) reveal(element);
       shown = job === null ? null : mountLive(element, { job, onend: (status) => tell({ job, kind: status.kind, state: status.state }) });
     };
     draw(props.value);
@@ -83,7 +84,14 @@ const PARTS = {
     const draw = (value) => {
       shown?.destroy?.();
       element.hidden = !value?.items?.length;
-      shown = element.hidden ? null : mountSeveral(element, value.items, { onchoose: (job) => tell({ ...props.value, chosen: job }) });
+      shown = element.hidden ? null : mountSeveral(element, value.items, {
+        onchoose: (job) => tell({ ...props.value, chosen: job }),
+        onaway: () => {
+          tell({ items: [] });
+          draw(null);
+        },
+      });
+      if (!element.hidden) reveal(element);
     };
     draw(props.value);
     return draw;
@@ -115,6 +123,14 @@ const PARTS = {
     return draw;
   },
 };
+
+/** Brings what is new into sight, where it is not. */
+function reveal(element) {
+  requestAnimationFrame(() => {
+    const { top } = element.getBoundingClientRect();
+    if (top < 0 || top > 0.6 * innerHeight) element.scrollIntoView({ block: "start", behavior: "instant" });
+  });
+}
 
 /** What a tab keeps of a part over a reload; nothing of those that the server knows. */
 const KEPT = {

@@ -1,5 +1,5 @@
 // A mask that a person has already: a video, or one picture for all frames; white is edited.
-import { h, icon, request } from "./parts.js";
+import { h, request, sentence } from "./parts.js";
 
 /** Mount into `element`. `file` is {id, name} or null; `onfile` hears the new one. */
 export function mountMaskFile(element, { file = null, onfile = () => {}, api = "/api" }) {
@@ -29,7 +29,7 @@ export function mountMaskFile(element, { file = null, onfile = () => {}, api = "
       const clip = await request(`${api}/clips`, { method: "POST", body: form });
       set({ id: clip.id, name: clip.name });
     } catch (error) {
-      told.textContent = error.message;
+      told.textContent = sentence(error.message);
       told.hidden = false;
       draw(null);
     }

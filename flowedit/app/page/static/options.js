@@ -56,17 +56,19 @@ export function mountOptions(element, { entries, values = {}, defaults = {}, edi
   let method = editor;
   const rows = [];
 
+  const wrongs = new Map();
   const tell = () => {
     count();
-    onchange({ ...set });
+    onchange({ ...set }, [...wrongs.values()]);
   };
   const change = (entry, input, note) => {
     const text = input.value.trim();
     const wrong = refusal(entry, text);
     note.textContent = wrong;
-    input.toggleAttribute("aria-invalid", wrong !== "");
-    if (wrong) return;
-    if (text === "") delete set[entry.key];
+    input.setAttribute("aria-invalid", String(wrong !== ""));
+    if (wrong) wrongs.set(entry, `${sentence(words(entry.key))}: ${wrong}`);
+    else wrongs.delete(entry);
+    if (wrong || text === "") delete set[entry.key];
     else set[entry.key] = text;
     tell();
   };
@@ -75,7 +77,7 @@ export function mountOptions(element, { entries, values = {}, defaults = {}, edi
   const reset = el("button", { type: "button", class: "fe-quiet" }, "All as usual");
   const told = el("span", { class: "fe-count", role: "status" });
   const body = el("div", { class: "fe-sections" });
-  const none = el("p", { class: "fe-none", hidden: true }, "No option has this in its name or its description.");
+  const none = el("p", { class: "fe-none", hidden: true }, "No option has this in its name or its description. Some have a field of their own above: the quality, the strength, the seed.");
 
   const sections = new Map();
   entries.forEach((entry, number) => {
@@ -131,6 +133,7 @@ export function mountOptions(element, { entries, values = {}, defaults = {}, edi
   search.addEventListener("input", filter);
   reset.addEventListener("click", () => {
     set = {};
+    wrongs.clear();
     for (const { draw } of rows) draw();
     tell();
     search.focus();

@@ -5,12 +5,17 @@ const EVERY = 700;
 const OVER = ["done", "stopped", "failed"];
 
 /** `items` is a list of {label, job}. `onchoose` hears the job to go on from. Returns {destroy}. */
-export function mountSeveral(element, items, { onchoose }) {
+export function mountSeveral(element, items, { onchoose, onaway }) {
   const told = document.createElement("p");
   told.className = "fe-note";
   told.setAttribute("role", "status");
   const place = document.createElement("div");
-  element.replaceChildren(told, place);
+  const away = document.createElement("button");
+  away.type = "button";
+  away.className = "fe-quiet";
+  away.textContent = "Put these away";
+  away.addEventListener("click", () => onaway());
+  element.replaceChildren(told, place, away);
   const ended = new Map();
   let grid = null;
   let timer = null;

@@ -296,12 +296,17 @@ class Studio:
         """
         import flowedit
 
+        shown = name or Path(path).name
         try:
-            flat = limits.flattened(flowedit.settings_from(path, say=say))
+            flat = limits.flattened(
+                flowedit.settings_from(path, say=lambda text: say(text.replace(Path(path).name, shown)))
+            )
         except Error as error:
-            raise renamed(error, Path(path), name or Path(path).name) from None
+            raise renamed(error, Path(path), shown) from None
         known = limits.known_options(str(flat.get("mode") or ""))
         free = [key for key in flat if key in known and limits.closed(known[key], self.options.allow) is None]
+        if left := sorted(set(flat) - set(free)):
+            say(f"{shown}: left out, not set from here: {', '.join(left)}")
         return {key: flat[key] for key in free}
 
     def look_mask(self, id: str, adjust: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import httpx
 import pytest
 import yaml
 from conftest import write_clip
@@ -53,7 +54,7 @@ def open_browser(tmp_path_factory):
         options.binary_location = CHROMIUM
         for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
             options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
         driver.set_script_timeout(20)
         driver.set_window_size(width, 1000)
@@ -109,6 +110,13 @@ def press(driver, css):
 
 def errors(driver):
     return [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "ERROR")]
+
+
+def asked(driver):
+    """(method, address) of every request of the driver's pages since this was last called."""
+    told = (json.loads(entry["message"])["message"] for entry in driver.get_log("performance"))
+    sent = [each["params"]["request"] for each in told if each["method"] == "Network.requestWillBeSent"]
+    return {(each["method"], each["url"]) for each in sent if not each["url"].startswith(("data:", "blob:", "chrome"))}
 
 
 def kept(driver):
@@ -268,7 +276,38 @@ def test_another_clip_leaves_the_sentence_of_the_fox_behind(page, tmp_path):
     broken.write_bytes(bytes(1000))
     page.find_element("css selector", "#fe-drop input[type=file]").send_keys(str(broken))
     assert "not" in shown(page, "#fe-drop .fe-error").text
-    assert errors(page) == [message for message in errors(page) if "422" in message]
+    assert all("422" in message for message in errors(page))
+
+
+def test_no_request_leaves_and_gradio_hears_what_the_page_needs_alone(page, server):
+    """The last of `page`'s tests: the log is of all that they did."""
+    sent = asked(page)
+    assert ("GET", f"{server[0]}/") in sent
+    assert [each for each in sent if not each[1].startswith(f"{server[0]}/")] == []
+    doors = {(method, url.partition("?")[0]) for method, url in sent if "/gradio_api" in url}
+    assert doors == {("POST", f"{server[0]}/gradio_api/run/predict")}
+    tried = """
+        const done = arguments[arguments.length - 1];
+        document.addEventListener("securitypolicyviolation", (held) => done(held.effectiveDirective), { once: true });
+        fetch("http://localhost:" + location.port + "/docs", { mode: "no-cors" }).catch(() => null);"""
+    assert page.execute_async_script(tried) == "connect-src"
+    errors(page)  # which tell of it
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", f"/gradio_api/{name}") for name in ("info", "openapi.json", "file=x", "file=/etc/passwd", "runs")),
+        *(("GET", f"/gradio_api/{name}") for name in ("upload_progress", "queue/data", "heartbeat/x", "app_id")),
+        *(("POST", f"/gradio_api/{name}") for name in ("upload", "upload/", "queue/join", "api/predict", "call/x")),
+        *(("POST", f"/gradio_api/{name}") for name in ("run/other", "reset", "cancel", "vibe-edit", "stream/x")),
+        *(("GET", path) for path in ("/monitoring", "/logout", "/gradio_api%2finfo", "/gradio_api")),
+    ],
+)
+def test_gradios_other_doors_are_shut(server, method, path):
+    answer = httpx.request(method, server[0] + path, files={"files": b"x"} if method == "POST" else None)
+    assert answer.status_code == 404
+    assert answer.json()["error"].startswith("nothing is at /")
 
 
 def test_another_person_sees_neither_clips_nor_edits(server, page, open_browser):

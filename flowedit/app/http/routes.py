@@ -31,8 +31,11 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
 DECODING = 2
 """Uploads that are decoded at once."""
 
-PAGE_POLICY = "default-src 'self' data: 'unsafe-inline'; connect-src 'none'; form-action 'none'; base-uri 'none'"
-"""What a report may do: show what lies beside it, and nothing else."""
+PAGE_POLICY = (
+    "default-src 'self' data: 'unsafe-inline'; connect-src 'none'; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'self'; sandbox allow-scripts allow-popups allow-downloads"
+)
+"""What a report may do: show what lies beside it, and nothing else; to the studio it is as another site."""
 
 
 def _form_of(**fields: str) -> dict[str, Any]:
@@ -236,12 +239,15 @@ def _router(studio: Studio) -> APIRouter:
 
     @api.post("/settings", tags=["history"], openapi_extra=_form_of(file="file"))
     async def settings(request: Request) -> dict[str, Any]:
-        """The settings that an edit.mp4 or a run.yaml holds."""
+        """The settings that an edit.mp4 or a run.yaml holds, and what is to be said of them: {settings, notices}."""
+        notices: list[str] = []
         async with received(request, clips, most, refuse) as form:
             path, name = _file_of(form, "file")
             named = path.with_suffix(".yaml" if name.lower().endswith((".yaml", ".yml")) else ".mp4")
             path.rename(named)
-            return await run_in_threadpool(studio.settings_from, named, name.replace("\0", "")[:200] or "the file")
+            shown = name.replace("\0", "")[:200] or "the file"
+            held = await run_in_threadpool(studio.settings_from, named, shown, notices.append)
+        return {"settings": held, "notices": notices}
 
     @api.get("/backbones", tags=["machine"])
     def backbones() -> list[dict[str, Any]]:

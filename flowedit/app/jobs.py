@@ -130,10 +130,18 @@ LOOK = "look"
 def run_compare(order: Order, folder: Path, monitor: "Monitor", shelf: "Shelf") -> dict[str, Any]:
     """One clip by several methods, with the machine to itself; what is done of it is not done again."""
     import flowedit
+    from flowedit.app.live import ComparisonMonitor
 
     shelf.drop("editor")
-    made = flowedit.compare(order.clip, out=str(order.out), monitor=order.live, **options_of_comparison(order.record))
-    return {"state": "done", "notices": list(made.notes), "failed": made.failed, "seconds": order.live.seconds}
+    made = flowedit.compare(
+        order.clip,
+        out=str(order.out),
+        monitor=ComparisonMonitor(order.live),
+        cancel=order.live.cancel,
+        **options_of_comparison(order.record),
+    )
+    state = "stopped" if order.live.cancel.is_set() else "done"
+    return {"state": state, "notices": list(made.notes), "failed": made.failed, "seconds": order.live.seconds}
 
 
 def options_of_comparison(record: JobRecord) -> dict[str, Any]:

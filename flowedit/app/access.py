@@ -1,5 +1,6 @@
 """Who is let in: the host's name, the origin of what writes, a password, and a cookie that says whose a job is."""
 
+import asyncio
 import base64
 import hmac
 import json
@@ -13,6 +14,9 @@ from urllib.parse import urlsplit
 from flowedit.app.options import LOCAL, StudioOptions
 
 COOKIE = "flowedit_owner"
+PAUSE = 1.0
+"""Seconds that a wrong password waits for its answer."""
+
 YEAR = 365 * 24 * 3600
 READS = ("GET", "HEAD", "OPTIONS")
 
@@ -20,6 +24,27 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+POLICY = b"content-security-policy"
+
+OF_PAGE = (
+    b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    b"img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; object-src 'none'; "
+    b"base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+)
+"""What the page may load, and whom it may ask: this server alone. Gradio has scripts in its page, and makes functions
+of texts."""
+
+OF_OTHERS = (
+    b"default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'; form-action 'none'; "
+    b"base-uri 'none'; frame-ancestors 'self'"
+)
+"""The same of every other answer that has no policy of its own: no scripts."""
+
+DOORS = ("/gradio_api/run/predict",)
+"""All that the page asks of Gradio's own API; uploads, files, streams and what it says of itself stay shut."""
+
+SHUT = ("/gradio_api", "/monitoring", "/login", "/logout")
 
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -35,6 +60,7 @@ class Guard:
 
     def __init__(self, app: App, options: StudioOptions) -> None:
         self._app, self._local = app, options.local
+        self._wrong = asyncio.Semaphore(1)
         self._password = None if options.password is None else options.password.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,23 +69,32 @@ class Guard:
             return
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
         if (refused := self._refusal(scope, headers)) is not None:
+            if refused[0] == 401 and "authorization" in headers:
+                await self._pause()
             await _answer(scope, send, *refused)
             return
         owner = owner_of(headers.get("cookie", ""))
-        fresh = owner is None
+        fresh = owner is None and not _from_elsewhere(headers)
         owner = owner or secrets.token_hex(16)
         scope.setdefault("state", {})["owner"] = owner
 
+        headings = (*HEADERS, (POLICY, OF_PAGE if scope["path"] == "/" else OF_OTHERS))
+
         async def told(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                extra = [pair for pair in HEADERS if pair[0] not in {name for name, _ in message["headers"]}]
+                extra = [pair for pair in headings if pair[0] not in {name for name, _ in message["headers"]}]
                 if fresh:
-                    cookie = f"{COOKIE}={owner}; Max-Age={YEAR}; Path=/; HttpOnly; SameSite=Strict"
+                    cookie = f"{COOKIE}={owner}; Max-Age={YEAR}; Path=/; HttpOnly; SameSite=Lax"
                     extra.append((b"set-cookie", cookie.encode()))
                 message["headers"] = [*message["headers"], *extra]
             await send(message)
 
         await self._app(scope, receive, told)
+
+    async def _pause(self) -> None:
+        """Let wrong passwords wait in one line, a second each; who knows the right one does not wait."""
+        async with self._wrong:
+            await asyncio.sleep(PAUSE)
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         """The status and the line for what is not let in."""
@@ -70,10 +105,10 @@ class Guard:
         if writes and not _same_site(host, headers):
             return 403, "this was sent by another site: open the studio's own page"
         if self._password is not None and not _knows(headers.get("authorization", ""), self._password):
-            return (
-                401,
-                "the password is wrong or missing: any name, and the --password that the studio was started with",
-            )
+            return 401, "the password is wrong or missing: any name, and the password that the studio was started with"
+        path = scope["path"].rstrip("/")
+        if path.startswith(SHUT) and path not in DOORS:
+            return 404, f"nothing is at {path[:200]}: /docs lists what is there"
         return None
 
 
@@ -96,6 +131,15 @@ def _same_site(host: str, headers: dict[str, str]) -> bool:
         return urlsplit(origin).netloc.lower() == host.lower() and bool(host)
     except ValueError:
         return False
+
+
+def _from_elsewhere(headers: dict[str, str]) -> bool:
+    """Whether another site asks for a picture or a frame: its browser holds our cookie back, and a new one would win.
+
+    A link that opens our page brings the cookie (SameSite=Lax), so one without it has none.
+    """
+    opens = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    return headers.get("sec-fetch-site") == "cross-site" and not opens
 
 
 def _knows(header: str, password: bytes) -> bool:
@@ -122,7 +166,8 @@ async def _answer(scope: Scope, send: Send, status: int, text: str) -> None:
         await send({"type": "websocket.close", "code": 1008, "reason": text[:120]})
         return
     body = json.dumps({"error": text}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers = [*HEADERS, (POLICY, OF_OTHERS), (b"content-type", b"application/json")]
+    headers.append((b"content-length", str(len(body)).encode()))
     if status == 401:
         headers.append((b"www-authenticate", b'Basic realm="flowedit", charset="UTF-8"'))
     await send({"type": "http.response.start", "status": status, "headers": headers})

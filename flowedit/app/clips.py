@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +32,9 @@ WIDEST, POSTER_WIDTH = 960, 480
 
 MOST_SIDE, MOST_RATE = 8192, 240
 """Pixels of a side, and frames a second, beyond which nothing is decoded."""
+
+MOST_PIXELS = 2 * 10**10
+"""Pixels of all frames, beyond which nothing is decoded: about a minute of 3840x2160 at 30 frames a second."""
 
 STILL_RATE = 8
 """The rate of a clip of one frame."""
@@ -84,6 +88,14 @@ class Clips:
     def path(self, id: str) -> Path:
         """The file that is edited."""
         return self.folder(id) / self.get(id).file
+
+    def all(self) -> list[StoredClip]:
+        """Every clip; what cannot be read is passed over."""
+        found = []
+        for place in sorted(self.root.glob(f"*/{FACTS}")):
+            with suppress(Error, TypeError):
+                found.append(self.get(place.parent.name))
+        return found
 
     def add(self, id: str, source: str | Path | IO[bytes], name: str, owner: str | None) -> StoredClip:
         """Keep a file under an id, checked and made ready to be shown; what is refused leaves nothing.
@@ -153,6 +165,12 @@ class Clips:
             )
         if video.fps > MOST_RATE:
             raise TooMuchError(f"{video.path} has {float(video.fps):.0f} frames a second: at most {MOST_RATE}")
+        height, width = video.size
+        if frames_of(video) * height * width > MOST_PIXELS:
+            raise TooMuchError(
+                f"{video.path} is {frames_of(video)} frames of {width}x{height}, more than {MOST_PIXELS:.0e} pixels: "
+                "cut it, or make it smaller"
+            )
 
 
 def frames_of(video: Video) -> int:

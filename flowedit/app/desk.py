@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from flowedit.app import films, forms, heavy, jobs, limits, masks
 from flowedit.app.clips import Clips, StoredClip, renamed
@@ -21,6 +21,10 @@ from flowedit.app.options import StudioOptions
 from flowedit.app.worker import Desk
 from flowedit.machine import digest_file
 from flowedit.messages import Error, InputError
+
+if TYPE_CHECKING:
+    from flowedit.config.schema import Settings
+    from flowedit.pipeline.source import Clip
 
 HIDDEN = ".studio"
 """The folder, in that of the results, of clips, jobs and what is made to be shown."""
@@ -61,14 +65,7 @@ class Studio:
 
     def delete_clip(self, id: str) -> None:
         """Remove a clip; raises NotNowError while a job waits for it."""
-        if any(status["state"] in ("queued", "running") for status in self._of_clip(self.clip(id).id)):
-            raise NotNowError("a job still needs this clip: stop it first, or wait for it")
-        films.remove(self.clips.folder(id))
-
-    def _of_clip(self, id: str) -> list[dict[str, Any]]:
-        """The jobs that read a clip, or a mask that was uploaded as one."""
-        records = list(self._desk.records.values())
-        return [self.status(each.id) for each in records if id in (each.clip, (each.mask or {}).get("file"))]
+        self._desk.delete_clip(id)
 
     def example(self, name: str, owner: str | None) -> dict[str, Any]:
         """A clip that comes with flowedit, as {clip, settings}; kept once for all of an owner's visits."""
@@ -102,9 +99,9 @@ class Studio:
         with self._desk.alone(), Captions(QUIET) as captions:
             return captions.of(settings, Instruction("", (Change("replace"),))) or ""
 
-    def check_room(self) -> None:
-        """Raise FullError where no more jobs may wait."""
-        self._desk.check_room()
+    def check_room(self, owner: str | None) -> None:
+        """Raise FullError where no more jobs may wait, or no more of this owner."""
+        self._desk.check_room(owner)
 
     def submit(
         self, kind: str, clip_id: str, settings: Any, owner: str | None, mask: Mapping[str, Any] | None = None
@@ -116,7 +113,7 @@ class Studio:
         if kind not in jobs.KINDS:
             raise InputError(f"kind {str(kind)[:80]!r} is not one of {', '.join(jobs.KINDS)}")
         clip = self.clip(clip_id)
-        self.check_room()
+        self.check_room(owner)
         flags = limits.accepted(settings, kind, self.options.allow)
         flags.setdefault("backbone", self.options.backbone)
         if self.options.caption and flags.get("instruction") and not flags.get("source"):
@@ -144,6 +141,7 @@ class Studio:
         from flowedit.pipeline import run
         from flowedit.pipeline.api import settings_of
         from flowedit.pipeline.checks import check
+        from flowedit.pipeline.plan import foreseen
         from flowedit.pipeline.prompts import instruction
         from flowedit.pipeline.prompts.captions import Captions
         from flowedit.pipeline.source import open_clip
@@ -154,17 +152,47 @@ class Studio:
         own = {key: value for key, value in options.items() if key not in limits.COMPARE}
         settings = settings_of({**own, "clip": str(path)})
         try:
+            source = open_clip(settings, probe(path))
             if record.kind != "compare":
-                video = probe(path)
                 kept = (
                     None if settings.caption is None else Captions(QUIET, ask=False)
                 )  # the model is asked in its turn
-                check(instruction.complete(settings, QUIET, kept, video), open_clip(settings, video))
+                brief = check(instruction.complete(settings, QUIET, kept, source.video), source)
+            self._check_mask(record, settings, source)
             here = run.checkpoint(settings, fetch=False)
         except InputError as error:
             raise InputError(str(error).replace(str(path), clip.name)) from None
         if here is None:
             raise NotNowError(f"backbone {settings.backbone.name!r} is not on this machine yet: download it first")
+        evaluations = self._of_comparison(record, path) if record.kind == "compare" else brief.cost(foreseen(brief))
+        frames, cuts = len(source.selection.indices), settings.cuts
+        shots = len(cuts) + 1 if isinstance(cuts, tuple) else 1 if cuts == "none" else len(clip.scenes)
+        limits.check_cost(evaluations, min(shots, frames), frames, settings.frame_size, self.options.evaluations)
+
+    def _check_mask(self, record: JobRecord, settings: "Settings", source: "Clip") -> None:
+        """Raise InputError for paint on a frame that is not read, and for a look at something else than this."""
+        from flowedit.pipeline.api import settings_of
+
+        mask = dict(record.mask or {})
+        look, _ = mask.pop("look", None), mask.pop("file", None)
+        check_adjust(mask, len(source.selection.indices))
+        if look is None:
+            return
+        asked = self._desk.look(look)[0]
+        then = settings_of({**jobs.options_of_job(asked), "clip": settings.clip})
+        if asked.clip != record.clip or masks.subject(then, source.video) != masks.subject(settings, source.video):
+            raise InputError("the mask is of an earlier clip, trim, model or words: look at the mask again")
+
+    def _of_comparison(self, record: JobRecord, path: Path) -> int:
+        """The network evaluations of a comparison, at most: of each of its methods what the most costly one takes."""
+        from flowedit.evaluation.options import MODES
+        from flowedit.pipeline.api import settings_of
+        from flowedit.pipeline.plan import network_evaluations
+
+        options = {key: value for key, value in jobs.options_of_comparison(record).items() if key not in limits.COMPARE}
+        modes, budget = record.flags.get("modes") or MODES, record.flags.get("evaluations")
+        each = [network_evaluations(settings_of({**options, "mode": mode, "clip": str(path)})) for mode in modes]
+        return len(each) * (budget if isinstance(budget, int) else max(each))
 
     def stop(self, id: str) -> None:
         """Stop a job: after the step that runs, with what it has; one that waits, at once."""
@@ -268,19 +296,24 @@ class Studio:
         """
         import flowedit
 
+        shown = name or Path(path).name
         try:
-            flat = limits.flattened(flowedit.settings_from(path, say=say))
+            flat = limits.flattened(
+                flowedit.settings_from(path, say=lambda text: say(text.replace(Path(path).name, shown)))
+            )
         except Error as error:
-            raise renamed(error, Path(path), name or Path(path).name) from None
+            raise renamed(error, Path(path), shown) from None
         known = limits.known_options(str(flat.get("mode") or ""))
         free = [key for key in flat if key in known and limits.closed(known[key], self.options.allow) is None]
+        if left := sorted(set(flat) - set(free)):
+            say(f"{shown}: left out, not set from here: {', '.join(left)}")
         return {key: flat[key] for key in free}
 
     def look_mask(self, id: str, adjust: Any) -> dict[str, Any]:
         """The mask of a look under a threshold, a growth, strokes and boxes, as a small strip of all frames."""
         record, folder = self._desk.look(id)
         held = self._looks.get(id, folder, self.clips.path(record.clip), record.flags)
-        return masks.strip(held, check_adjust(adjust))
+        return masks.strip(held, check_adjust(adjust, held.look.frames))
 
     def file(self, id: str, name: str) -> Path:
         """A file of a job by its name; raises UnknownError for any that is not one of those it leaves."""

@@ -90,6 +90,9 @@ def file(folder: Path, name: str, shown: Path, clip: Path | None) -> Path:
             else:
                 with whole_file(path) as part:
                     write_poster(part, next(read(probe(folder / "edit.mp4"), [0]))[0])
+        if not (folder / "edit.mp4").is_file():  # it was deleted meanwhile
+            remove(shown)
+            raise UnknownError("the job was deleted: it has no files any more")
     return path
 
 

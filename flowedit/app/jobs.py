@@ -32,6 +32,8 @@ class JobRecord:
     created: float
     stop: bool = False
     """Whether it was asked to stop while it ran."""
+    starts: int = 0
+    """How often it began and did not come to an end, but for a server that was closed in good order."""
 
 
 def write_record(folder: Path, record: JobRecord) -> None:
@@ -128,10 +130,18 @@ LOOK = "look"
 def run_compare(order: Order, folder: Path, monitor: "Monitor", shelf: "Shelf") -> dict[str, Any]:
     """One clip by several methods, with the machine to itself; what is done of it is not done again."""
     import flowedit
+    from flowedit.app.live import ComparisonMonitor
 
     shelf.drop("editor")
-    made = flowedit.compare(order.clip, out=str(order.out), monitor=order.live, **options_of_comparison(order.record))
-    return {"state": "done", "notices": list(made.notes), "failed": made.failed, "seconds": order.live.seconds}
+    made = flowedit.compare(
+        order.clip,
+        out=str(order.out),
+        monitor=ComparisonMonitor(order.live),
+        cancel=order.live.cancel,
+        **options_of_comparison(order.record),
+    )
+    state = "stopped" if order.live.cancel.is_set() else "done"
+    return {"state": state, "notices": list(made.notes), "failed": made.failed, "seconds": order.live.seconds}
 
 
 def options_of_comparison(record: JobRecord) -> dict[str, Any]:

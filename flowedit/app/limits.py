@@ -24,6 +24,12 @@ COMPARE = ("modes", "evaluations")
 MOST_TEXT, MOST_KEYS, MOST_LIST = 10_000, 300, 1000
 """Letters of a text, settings of a job, members of a list."""
 
+MOST_WHOLE = 2**63
+"""Whole numbers stay below it, as a seed of torch must."""
+
+MEASURE = 49 * 480 * 720
+"""Pixels of the clip whose evaluation by the network counts as one."""
+
 IDENTITY = re.compile(r"[0-9a-f]{32}")
 """A clip's, a job's: 128 random bits."""
 
@@ -34,6 +40,10 @@ class UnknownError(Error):
 
 class TooMuchError(Error):
     """An upload or a clip beyond the limit."""
+
+
+class NoSpaceError(TooMuchError):
+    """An upload that the disk has no room for."""
 
 
 class FullError(Error):
@@ -152,6 +162,9 @@ def closed(each: Declared, allow: Sequence[str]) -> str | None:
 def check_value(each: Declared, value: Any) -> None:
     """Raise InputError for a value that is not plain: Hydra's grammar reads the environment, so it is not reached."""
     option: Option = each.option
+    for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, int) and abs(number) >= MOST_WHOLE:
+            raise InputError(f"{each.key} is too large a number: whole numbers stay below {MOST_WHOLE}")
     if option.written == "value":
         members = value if isinstance(value, list) else [value]
         good = all(_is_plain(member) for member in members) and len(members) <= MOST_LIST
@@ -162,6 +175,22 @@ def check_value(each: Declared, value: Any) -> None:
         good, kind = value is None or _is_text(value), f"a text of at most {MOST_TEXT} letters"
     if not good:
         raise InputError(f"{each.key} {str(value)[:80]!r} is not {kind}")
+
+
+def check_cost(evaluations: int, shots: int, frames: int, size: tuple[int, int] | None, most: int) -> None:
+    """Raise InputError for a job that would hold the device too long.
+
+    What counts is `evaluations` (of one window) times the `shots`, or times frames·height·width / (49·480·720) where
+    that is more; `size` None is the model's own.
+    """
+    height, width = size or (480, 720)
+    cost = evaluations * max(shots, -(-frames * height * width // MEASURE))
+    if cost > most:
+        told = f"{cost:,}" if cost < 10**9 else f"{cost:.0e}"
+        raise InputError(
+            f"this takes {told} network evaluations (each of 49 frames at 720x480), and {most:,} are the most here: "
+            "take fewer steps, draws, frames or methods, or start the studio with more --evaluations"
+        )
 
 
 def _is_plain(value: Any) -> bool:

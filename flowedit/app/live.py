@@ -26,10 +26,10 @@ SETTLED = 0.14
 class Live:
     """A monitor and a callback of one job; other threads read it, and `stop` it."""
 
-    def __init__(self, shots: int = 1, stop: bool = False) -> None:
+    def __init__(self, shots: int = 1) -> None:
         self.cancel = threading.Event()
         self.editor: Any = None
-        self.stopping, self.stopped, self.closing = stop, False, False
+        self.stopping, self.stopped, self.closing = False, False, False
         self.phase_name, self.done, self.total = "load", 0, 0
         self.notices: list[str] = []
         self.preview: bytes | None = None
@@ -114,6 +114,14 @@ class Live:
         cost = time.monotonic() - start
         self._next_preview = start + cost + max(PREVIEW_SECONDS, cost * (1 / PREVIEW_SHARE - 1))
 
+    def tell(self, phase: str, done: int, total: int, fraction: float) -> None:
+        """Where a job of many parts is; raises KeyboardInterrupt where the server ends."""
+        if self.closing:
+            raise KeyboardInterrupt("the server ends")
+        self.phase_name, self.done, self.total = phase, done, total
+        self._fraction = max(self._fraction, min(1.0, fraction))
+        self._since = self._since or (time.monotonic(), self._fraction)
+
     @property
     def seconds(self) -> float:
         """Since it began."""
@@ -133,3 +141,41 @@ class Live:
             "seconds_left": None if left is None else round(left, 1),
             "notices": list(self.notices),
         }
+
+
+EDITS = 0.9
+"""The share of a comparison that is its edits; its scores and its page are the rest."""
+
+
+class ComparisonMonitor:
+    """A monitor of a comparison: tells a `Live` how many edits are done of all; an edit's phases bear its name."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._phase, self._total, self._before = "load", 1, 0
+        self._labels: list[str] = []
+        self._edited = 0.0
+
+    def phase(self, name: str, total: int) -> None:
+        """A phase of the comparison, or of the edit whose name it bears."""
+        label = name.rpartition(": ")[0]
+        if not label:
+            self._edited = EDITS if self._phase == "edit" else self._edited
+            self._phase, self._total, self._before, self._labels = name, max(1, total), 0, []
+        elif label not in self._labels:
+            self._labels.append(label)
+        self._tell()
+
+    def advance(self, count: int = 1) -> None:
+        """Parts that are done; before the first edit begins, those of an earlier run."""
+        self._before += 0 if self._labels else count
+        self._tell()
+
+    def notice(self, text: str) -> None:
+        """A line for the user."""
+        self._live.notice(text)
+
+    def _tell(self) -> None:
+        done = min(self._total, self._before + max(0, len(self._labels) - 1))
+        fraction = EDITS * done / self._total if self._phase == "edit" else self._edited
+        self._live.tell(self._phase, done, self._total, fraction)

@@ -1,16 +1,25 @@
 """A mask before the edit: kept maps under a threshold and a growth, strokes and boxes on them, a file of it all."""
 
 import base64
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
+from flowedit.declare import options_of
+from flowedit.masks import painted
+from flowedit.masks.options import MaskOptions
 from flowedit.messages import InputError
+
+if TYPE_CHECKING:
+    from flowedit.config.schema import Settings
+    from flowedit.media.probe import Video
 
 SMALL = 160
 """Pixels of the longer side of a mask that is looked at."""
@@ -18,73 +27,43 @@ SMALL = 160
 MOST_LOOKS = 4
 """Looks whose maps stay in memory."""
 
-MOST_STROKES, MOST_POINTS = 500, 5000
-"""Strokes or boxes of a mask, points of a stroke."""
 
-
-def check_adjust(adjust: Any) -> dict[str, Any]:
-    """{quantile, grow, strokes, boxes}, every number looked at; raises InputError for the first that is none."""
+def check_adjust(adjust: Any, frames: int = sys.maxsize) -> dict[str, Any]:
+    """{quantile, grow, strokes, boxes} of a clip of so many frames, looked at; raises InputError for what is wrong."""
     if not isinstance(adjust, Mapping):
         raise InputError(
             'adjust is not a JSON object: write {"quantile": 0.8, "grow": 0.02, "strokes": [], "boxes": []}'
         )
     if unknown := set(adjust) - {"quantile", "grow", "strokes", "boxes"}:
         raise InputError(f"unknown key {sorted(map(str, unknown))[0][:80]!r}: quantile, grow, strokes, boxes")
-    strokes, boxes = _list(adjust, "strokes"), _list(adjust, "boxes")
     return {
-        "quantile": _number(adjust.get("quantile"), "quantile", 1.0),
-        "grow": _number(adjust.get("grow"), "grow", 1.0),
-        "strokes": [_stroke(each) for each in strokes],
-        "boxes": [_box(each) for each in boxes],
+        **{key: _number(adjust.get(key), key) for key in ("quantile", "grow")},
+        "strokes": [_plain(each) for each in painted.strokes_of(_list(adjust, "strokes"), frames)],
+        "boxes": [_plain(each) for each in painted.areas_of(_list(adjust, "boxes"), frames)],
     }
+
+
+def _plain(each: painted.Stroke | painted.Area) -> dict[str, Any]:
+    """As JSON has it."""
+    made = asdict(each)
+    return {**made, "points": [list(point) for point in made["points"]]} if "points" in made else made
 
 
 def _list(adjust: Mapping[str, Any], key: str) -> list[Any]:
     found = adjust.get(key) or []
-    if not isinstance(found, list) or len(found) > MOST_STROKES:
-        raise InputError(f"{key} is not a list of at most {MOST_STROKES}")
+    if not isinstance(found, list):
+        raise InputError(f"{key} is not a list")
     return found
 
 
-def _stroke(stroke: Any) -> dict[str, Any]:
-    if not isinstance(stroke, Mapping) or not isinstance(stroke.get("points"), list):
-        raise InputError("a stroke is not {frame, erase, radius, points: [[x, y], ...]}")
-    points = stroke["points"]
-    if not 1 <= len(points) <= MOST_POINTS or not all(isinstance(each, list) and len(each) == 2 for each in points):
-        raise InputError(f"points of a stroke are not 1 to {MOST_POINTS} pairs [x, y]")
-    return {
-        "frame": _frame(stroke.get("frame")),
-        "erase": stroke.get("erase") is True,
-        "radius": _share(stroke.get("radius"), "radius"),
-        "points": [[_share(each, "points") for each in point] for point in points],
-    }
-
-
-def _box(box: Any) -> dict[str, Any]:
-    if not isinstance(box, Mapping):
-        raise InputError("a box is not {frame, x, y, width, height}")
-    sides = {key: _share(box.get(key), f"{key} of a box") for key in ("x", "y", "width", "height")}
-    return {"frame": _frame(box.get("frame")), **sides}
-
-
-def _number(value: Any, name: str, most: float) -> float | None:
+def _number(value: Any, name: str) -> float | None:
+    """A number in the range of the setting that it becomes."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
-        raise InputError(f"{name} {str(value)[:80]!r} is not a number from 0 to {most:g}")
+    option = options_of(MaskOptions)[name]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or option.refusal(value) is not None:
+        raise InputError(f"{name} {str(value)[:80]!r} is not a number: {option.range}")
     return float(value)
-
-
-def _share(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1 <= value <= 2:
-        raise InputError(f"{name} {str(value)[:80]!r} is not a share of the frame, such as 0.25")
-    return float(value)
-
-
-def _frame(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 10**7:
-        raise InputError(f"frame {str(value)[:80]!r} is not the number of a frame")
-    return value
 
 
 class OpenLook:
@@ -112,6 +91,18 @@ def painting_of(clip: Path, flags: Mapping[str, Any]) -> Any:
     import flowedit
 
     return flowedit.Painting(clip, **{key: flags[key] for key in READ if key in flags})
+
+
+SUBJECT = ("source", "target", "instruction", "task", "source_words", "target_words", "cuts")
+"""The settings, beside the frames and the model, that say what a look is at."""
+
+
+def subject(settings: "Settings", video: "Video") -> tuple[Any, ...]:
+    """What a mask is of: the frames of a clip, the words, the model. Two that are equal may share a mask."""
+    from flowedit.pipeline.source import open_clip
+
+    read = open_clip(settings, video).selection
+    return (read, settings.backbone.name, *(getattr(settings, key) for key in SUBJECT))
 
 
 READ = ("start", "frames", "fps", "cuts")

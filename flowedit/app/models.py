@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +16,8 @@ FRESH = 20.0
 class Fetch:
     """A download in a thread of its own: a monitor that counts bytes, and how it ended."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, ended: Callable[[], None]) -> None:
+        self._ended = ended
         self.name, self.state, self.message = name, "downloading", ""
         self.done, self.total = 0, 0
         self.cancel = threading.Event()
@@ -39,11 +41,13 @@ class Fetch:
 
         try:
             flowedit.download(self.name, monitor=self, cancel=self.cancel)
-            self.state, self.message = "done", ""
+            state, message = "done", ""
         except Cancelled:
-            self.state, self.message = "stopped", "what is there stays: the next download goes on from it"
+            state, message = "stopped", "what is there stays: the next download goes on from it"
         except Exception as error:
-            self.state, self.message = "failed", one_line(error)
+            state, message = "failed", one_line(error)
+        self._ended()  # first: who sees that it has ended asks what is here
+        self.state, self.message = state, message
 
     def plain(self) -> dict[str, Any]:
         """What the API tells of it."""
@@ -98,7 +102,7 @@ class Models:
                 return
             if not read(f"backbone/{name}") or name == "pocket":
                 raise InputError(f"{name} comes with flowedit or with a plug-in: there is nothing to download")
-            self._fetches[name] = Fetch(name)
+            self._fetches[name] = Fetch(name, self._forget)
             self._seen = None
 
     def stop(self, name: str) -> None:
@@ -106,7 +110,11 @@ class Models:
         fetch = self._fetches.get(name)
         if fetch is not None:
             fetch.cancel.set()
-        self._seen = None
+
+    def _forget(self) -> None:
+        """Examine the machine anew when that is next asked for, though an examination may run now."""
+        with self._lock:
+            self._seen = None
 
     def close(self) -> None:
         """End all downloads."""

@@ -1,7 +1,9 @@
 """The options of `flowedit app` and `flowedit serve`; their defaults are in conf/studio.yaml."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -9,12 +11,15 @@ import yaml
 from flowedit.config.defaults import read
 from flowedit.config.options import build, check_ranges, hint_of, kinds_of
 from flowedit.declare import option, options_of
-from flowedit.messages import InputError
+from flowedit.messages import FileError, InputError, one_line
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """Hosts that no other machine reaches."""
 
 MIB = 2**20
+
+PASSWORD = "FLOWEDIT_PASSWORD"
+"""The environment's variable of a password that no list of processes shows."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class StudioOptions:
     port: int = option("port to listen on; 0: any that is free", typed="N", least=0, most=65535)
     out: str = option("folder of the results and, hidden in it, of the clips and the queue", typed="DIR")
     password: str | None = option("what a browser asks for, under any user's name", typed="TEXT", written="text")
+    password_file: str | None = option("a file whose first line is the password", typed="FILE", written="text")
     backbone: str = option("the model that a new edit begins with", typed="NAME")
     caption: str | None = option(
         "a vision-language model that says what a clip shows, where an instruction has no source",
@@ -37,12 +43,20 @@ class StudioOptions:
     upload_limit: int = option("most MiB of an upload", typed="MIB", least=1)
     longest: float = option("most seconds of a clip", typed="SECONDS", above=0)
     queue: int = option("most jobs that wait", typed="N", least=1)
+    evaluations: int = option(
+        "most network evaluations of a job, of 49 frames at 720x480 each: more frames or pixels count for more",
+        typed="N",
+        least=1,
+    )
+    keep_days: float = option("days after which a clip or a look that no job needs is removed", typed="DAYS", above=0)
     open: bool = option("open the page in a browser")
 
     def __post_init__(self) -> None:
         check_ranges(self)
         if not self.local and not self.password:
-            raise InputError(f"--host {self.host} lets other machines in: give a --password TEXT too")
+            raise InputError(
+                f"--host {self.host} lets other machines in: give a --password-file FILE or set {PASSWORD} too"
+            )
 
     @property
     def local(self) -> bool:
@@ -56,10 +70,32 @@ class StudioOptions:
 
 
 def studio_options(flags: Mapping[str, Any] | None = None) -> StudioOptions:
-    """Options from conf/studio.yaml and flags, texts as typed; raises InputError for a value that does not fit."""
+    """Options from conf/studio.yaml and flags, texts as typed; the password from a flag, a file or the environment.
+
+    Raises InputError for a value that does not fit, FileError for a password file that cannot be read.
+    """
     given = {name: _value(name, value) for name, value in (flags or {}).items()}
-    made: StudioOptions = build(StudioOptions, {**_defaults(), **given})
+    values = {**_defaults(), **given}
+    made: StudioOptions = build(StudioOptions, values | {"password": _password(values)})
     return made
+
+
+def _password(values: Mapping[str, Any]) -> Any:
+    """The password of whichever place names one."""
+    given, file = values.get("password"), values.get("password_file")
+    if file is None:
+        return given or os.environ.get(PASSWORD) or None
+    if given:
+        raise InputError("--password and --password-file are two passwords: give one of them")
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise FileError(
+            f"--password-file {file!r} cannot be read: give a text file, {one_line(error)[:200]}"
+        ) from error
+    if not lines or not lines[0].strip():
+        raise InputError(f"--password-file {file!r} has no password: write it into its first line")
+    return lines[0].strip()
 
 
 def _defaults() -> dict[str, Any]:

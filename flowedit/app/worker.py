@@ -1,6 +1,7 @@
 """The queue on disk, and the one thread that has the device: job after job, in the order in which they were asked."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -18,6 +19,15 @@ from flowedit.evaluation.engine.job import Job, Shelf
 from flowedit.evaluation.engine.store import Store, open_store
 from flowedit.evaluation.engine.worker import attempt
 from flowedit.messages import InputError, one_line
+
+MOST_STARTS = 3
+"""How often a job is begun that the server does not outlive."""
+
+DAY = 86400.0
+"""Seconds."""
+
+END = 20.0
+"""Seconds that the step that runs gets to end when the server does."""
 
 
 class Desk:
@@ -49,12 +59,14 @@ class Desk:
         self._store = self._stack.enter_context(open_store(self._root))
         for name in ("clips", "jobs", "previews"):
             (self._root / name).mkdir(exist_ok=True)
+            films.remove(*(self._root / name).glob(".*"))  # what a killed server was writing
         for record in jobs.read_records(self._root / "jobs"):
             self.records[record.id] = record
             if (result := self._kept(record)) is not None:
                 self.results[record.id] = result
             else:
                 self._queue.append(record.id)
+        self._tidy()
         self._thread = threading.Thread(target=self._work, name="desk", daemon=True)
         self._thread.start()
 
@@ -65,9 +77,19 @@ class Desk:
             if self._live is not None:
                 self._live.close()
             self._change.notify_all()
+            if self._running is not None and (record := self.records[self._running]).starts:
+                with suppress(OSError):
+                    self._keep(replace(record, starts=record.starts - 1))  # it is not the job that ends the server
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(END)
+            if self._thread.is_alive():  # the lock goes with this process, which its thread does not hold back
+                return
         self._stack.close()
+
+    def _keep(self, record: JobRecord) -> None:
+        """Keep a record that changed, in memory and on disk."""
+        self.records[record.id] = record
+        jobs.write_record(self._root / "jobs", record)
 
     def _kept(self, record: JobRecord) -> dict[str, Any] | None:
         """What a job left that is over, by its result or by its whole folder."""
@@ -78,6 +100,14 @@ class Desk:
             result = None
         if result is None and record.kind == "edit" and (self.folder(record) / "run.yaml").is_file():
             return {"state": "stopped" if record.stop else "done", "notices": []}
+        if result is None and record.stop:
+            return {"state": "stopped", "message": "it was stopped, and the server ended before its step did"}
+        if result is None and record.starts >= MOST_STARTS:
+            times = "it ended the server three times"
+            return {
+                "state": "failed",
+                "message": f"{times}: the device may lack memory, so take fewer frames or pixels",
+            }
         return result
 
     @contextmanager
@@ -91,15 +121,23 @@ class Desk:
         finally:
             self._device.release()
 
-    def check_room(self) -> None:
-        """Raise FullError where no more jobs may wait."""
-        if len(self._queue) >= self._options.queue:
-            raise FullError(f"{self._options.queue} jobs wait already: try again when some are done")
+    def check_room(self, owner: str | None) -> None:
+        """Raise FullError where no more jobs may wait; where others may come, half of the queue is the most of one."""
+        most = self._options.queue
+        if len(self._queue) >= most:
+            raise FullError(f"{most} jobs wait already: try again when some are done")
+        own, share = sum(self.records[id].owner == owner for id in list(self._queue)), max(1, most // 2)
+        if not self._options.local and own >= share:
+            raise FullError(f"{own} jobs of yours wait already, and others need room: try again when one is done")
 
     def put(self, record: JobRecord) -> None:
         """Put a job at the end of the queue; it is on disk when this returns."""
         with self._change:
-            self.check_room()
+            self.check_room(record.owner)
+            for id in filter(None, (record.clip, (record.mask or {}).get("file"))):
+                self._clips.folder(id)  # it may have gone since it was looked at
+            if look := (record.mask or {}).get("look"):
+                self.look(look)
             number = 1 + max((each.number for each in self.records.values()), default=0)
             record = replace(record, number=number)
             jobs.write_record(self._root / "jobs", record)
@@ -143,8 +181,7 @@ class Desk:
         with self._change:
             record = self.record(id)
             if id == self._running and self._live is not None:
-                self.records[id] = replace(record, stop=True)
-                jobs.write_record(self._root / "jobs", self.records[id])
+                self._keep(replace(record, stop=True))
                 self._live.stop()
             elif id in self._queue:
                 self._queue.remove(id)
@@ -156,15 +193,44 @@ class Desk:
             record = self.record(id)
             if id == self._running:
                 raise NotNowError("the job runs: stop it first, and delete it then")
+            if any((each.mask or {}).get("look") == id for each in self._waiting()):
+                raise NotNowError("an edit still needs this look: stop it first, or wait for it")
             if id in self._queue:
                 self._queue.remove(id)
             folder = self.folder(record)
             (self._root / "jobs" / f"{id}.json").unlink(missing_ok=True)  # first: what is half gone is no job
             self.records.pop(id)
             self.results.pop(id, None)
-            films.remove(folder, self._store.folder(id), *(self._root / "previews").glob(f"{id}*"))
+            films.remove(folder, self._store.folder(id))
+            films.remove(*(self._root / "previews").glob(f"{id}*"))  # last: see `films.file`
             with suppress(OSError):
                 folder.parent.rmdir()
+
+    def delete_clip(self, id: str) -> None:
+        """Remove a clip; raises NotNowError while a job waits for it, or for a mask that was uploaded as it."""
+        with self._change:
+            folder = self._clips.folder(id)
+            if any(id in (each.clip, (each.mask or {}).get("file")) for each in self._waiting()):
+                raise NotNowError("a job still needs this clip: stop it first, or wait for it")
+            films.remove(folder)
+
+    def _waiting(self) -> list[JobRecord]:
+        """The records of the job that runs and of those that wait for it."""
+        return [self.records[id] for id in (*filter(None, [self._running]), *self._queue)]
+
+    def _tidy(self) -> None:
+        """Remove looks and clips that no job needs, once they are old."""
+        old = time.time() - self._options.keep_days * DAY
+        used = {str((each.mask or {}).get("look")) for each in self.records.values()}
+        for record in [each for each in self.records.values() if each.kind == "look" and each.created < old]:
+            if record.id not in used:
+                with suppress(NotNowError):
+                    self.delete(record.id)
+        used = {str(id) for each in self.records.values() for id in (each.clip, (each.mask or {}).get("file"))}
+        for clip in self._clips.all():
+            if clip.id not in used and clip.created < old:
+                with suppress(NotNowError, UnknownError):
+                    self.delete_clip(clip.id)
 
     def _work(self) -> None:
         with self._device:
@@ -173,12 +239,15 @@ class Desk:
         while True:
             with self._change:
                 while not self._queue and not self._closing:
-                    self._change.wait()
+                    self._change.wait(DAY)
+                    self._tidy()
                 if self._closing:
                     return
                 id = self._queue.pop(0)
                 record = self.records[id]
-                self._running, self._live = id, Live(self._shots(record), record.stop)
+                self._running, self._live = id, Live(self._shots(record))
+                with suppress(OSError):  # a full disk: the job itself says so
+                    self._keep(replace(record, starts=record.starts + 1))
             try:
                 with self._device:
                     result = self._run(record, self._live)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any, Literal, Unpack
 
 from flowedit.backbones.options import BackboneOptions
@@ -53,14 +54,20 @@ class _EvaluatedOptions(_ComparedOptions, total=False):
 
 @shows(_ComparedOptions)
 def compare(
-    clip: Place, *, score_mask: Place | None = None, monitor: Monitor | None = None, **options: Unpack[_ComparedOptions]
+    clip: Place,
+    *,
+    score_mask: Place | None = None,
+    monitor: Monitor | None = None,
+    cancel: Event | None = None,
+    **options: Unpack[_ComparedOptions],
 ) -> Results:
     """One clip, or an edit's YAML file, by several methods at equal cost: `compare("clip.mp4", source=..., ...)`.
 
     `modes` are the methods ("all" for every one), `also` more of them as texts of overrides, `sweep` values that each
     takes (`["seed=0,1,2"]`); the other options are those of `flowedit.edit`
     and hold for all. The result names the folder, whose index.html shows it all, and holds the scores as rows.
-    Raises flowedit.Error, in one line, before a model is loaded.
+    `cancel`, once set, ends it: edits that are done are kept and shown, the others are rows that say so.
+    Raises flowedit.Error, in one line, before a model is loaded; flowedit.Cancelled where no edit was done.
     """
     if lost := [key for key in options if key in ALONE]:
         raise InputError(f"compare has no {', '.join(lost)}: it edits one clip (flowedit.evaluate has it)")
@@ -68,7 +75,7 @@ def compare(
     scored = None if score_mask is None else Path(path_of(score_mask, "score_mask", "a video, an image or a folder"))
     sample = comparisons.one_clip(Path(path_of(clip, "the clip", "a video file")), clips, scored)
     settings, _ = evaluation(own, (), "compare")
-    return comparisons.compare(settings, comparison(settings, shared, ()), sample, LoggingMonitor(monitor))
+    return comparisons.compare(settings, comparison(settings, shared, ()), sample, LoggingMonitor(monitor), cancel)
 
 
 @shows(_EvaluatedOptions)

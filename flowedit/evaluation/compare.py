@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from flowedit.media import probe, reader
 from flowedit.media.pictures import grid
 from flowedit.media.pixels import resize
 from flowedit.media.writer import Writer
-from flowedit.messages import FileMissingError, InputError
+from flowedit.messages import Cancelled, FileMissingError, InputError
 from flowedit.types import Monitor
 
 
@@ -52,7 +53,9 @@ def one_clip(video: Path, flags: Mapping[str, Any], score_mask: Path | None = No
     return replace(sample, mask=None if mask is None else Path(mask))
 
 
-def compare(options: EvaluationOptions, comparison: Comparison, sample: Sample, monitor: Monitor) -> Results:
+def compare(
+    options: EvaluationOptions, comparison: Comparison, sample: Sample, monitor: Monitor, cancel: Event | None = None
+) -> Results:
     """One clip by every method, one after the other with the machine to itself, at equal network evaluations.
 
     Beside an evaluation's files it leaves grid.mp4, the source and all edits. Raises as `evaluate` does, and
@@ -60,7 +63,7 @@ def compare(options: EvaluationOptions, comparison: Comparison, sample: Sample, 
     """
     comparison = at_budget(options, comparison)
     out = Path(options.out or Path("outputs") / "compare" / sample.name)
-    return side_by_side(options, comparison, sample, "methods", (out, out / places.EDITS), monitor)
+    return side_by_side(options, comparison, sample, "methods", (out, out / places.EDITS), monitor, cancel)
 
 
 def side_by_side(
@@ -70,10 +73,12 @@ def side_by_side(
     what: str,
     folders: tuple[Path, Path],
     monitor: Monitor,
+    cancel: Event | None = None,
 ) -> Results:
     """One clip by the methods of the comparison as they are; `folders` are that of the results and that of the edits.
 
-    `what` is how the page's title calls them, such as "methods". Raises as `compare` does.
+    `what` is how the page's title calls them, such as "methods". Raises as `compare` does,
+    and Cancelled where `cancel` was set before the first edit was done.
     """
     out, edits = folders
     dataset = complete(Dataset(sample.name, (sample,)), comparison.methods, monitor)
@@ -89,7 +94,9 @@ def side_by_side(
     names = comparison.names
     with open_store(out) as store:
         shown = places.layout(planned, edits, flat=True)
-        made = carry_out(planned, options, comparison, store, monitor, None, monitor, look, shown)
+        made = carry_out(planned, options, comparison, store, monitor, None, monitor, look, shown, cancel)
+        if cancel is not None and cancel.is_set() and not made.exhibits[0].edits:
+            raise Cancelled("the comparison was stopped before its first edit was done")
         write_grid(planned, made.exhibits[0], comparison.lattices, out / "grid.mp4", monitor, look)
         header = {"clip": str(sample.clip), "evaluation": files.about(options)}
         modes = len({method.mode for method in comparison.methods})

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from flowedit.backbones.options import BackboneOptions, RuntimeOptions
@@ -40,11 +41,12 @@ def carry_out(
     each: Monitor = QUIET,
     look: probe.Prober = probe.probe,
     shown: Mapping[PlannedEdit, Path] | None = None,
+    cancel: Event | None = None,
 ) -> Evaluation:
     """Open a pool of workers, `gather` with it, and tell the monitor what users should hear.
 
     `each` hears the phases of edits that run in this process; `look` probes a clip; `shown` is the folder that a user
-    finds each edit in.
+    finds each edit in. Once `cancel` is set no more begins, and what is done is gathered.
     """
     for text in (
         *comparison.told,
@@ -57,8 +59,8 @@ def carry_out(
     if before:
         monitor.notice(f"{before} edits were made before and are kept; {len(todo)} are to do")
     most = max(len(todo), 1) if options.do == "edit" else len(planned)
-    with pools.open_pool(options.engine, most, comparison.device, threads, each) as pool:
-        made = gather(planned, options, store, pool, monitor, comparison.device, look, shown)
+    with pools.open_pool(options.engine, most, comparison.device, threads, each, cancel) as pool:
+        made = gather(planned, options, store, pool, monitor, comparison.device, look, shown, cancel)
     for text in made.notices:
         if each is QUIET:  # otherwise they were heard while the edits ran
             monitor.notice(text)
@@ -88,6 +90,7 @@ def gather(
     device: str,
     look: probe.Prober = probe.probe,
     shown: Mapping[PlannedEdit, Path] | None = None,
+    cancel: Event | None = None,
 ) -> Evaluation:
     """Edit what is not edited, score what is not scored, and gather it all; `options.do` leaves a half out.
 
@@ -99,12 +102,12 @@ def gather(
     if options.do == "score":
         edited = [Outcome(job, store.result(job.id), NOT_EDITED) for job in jobs]
     else:
-        edited = drive.run(jobs, pool, store, monitor, name="edit", retries=options.engine.retries)
+        edited = drive.run(jobs, pool, store, monitor, name="edit", retries=options.engine.retries, cancel=cancel)
     edits = {outcome.job.id: outcome for outcome in edited}
     folders = {p: store.folder(p.job.id) for p in ordered if p.job is not None and edits[p.job.id].result is not None}
     if shown is not None:
         places.publish({folders[p]: shown[p] for p in folders})
-    found = scores.found(planned, set(folders), scores.Run(options, store, pool, monitor, device, look))
+    found = scores.found(planned, set(folders), scores.Run(options, store, pool, monitor, device, look, cancel))
     rows = [row for p in planned for row in _rows(p, edits, found.get(p, []))]
     said: list[tuple[str, Mapping[str, Any]]] = [(outcome.job.label, outcome.result or {}) for outcome in edited]
     said += [(p.label, each.result or {}) for p, of in found.items() for each in of if p.method != UNEDITED]

@@ -8,6 +8,9 @@ from flowedit.config.options import build, check_ranges
 from flowedit.declare import option
 from flowedit.messages import InputError, nearest
 
+MODES = ("inversion_free", "inversion", "random_noise")
+"""What is compared where nothing else is asked for."""
+
 
 @dataclass(frozen=True)
 class EngineOptions:
@@ -93,7 +96,7 @@ class EvaluationOptions:
         """`modes`, or by default all three; none where the edits of others alone are scored."""
         if self.modes is not None:
             return self.modes
-        return () if self.do == "score" and self.edits else ("inversion_free", "inversion", "random_noise")
+        return () if self.do == "score" and self.edits else MODES
 
     @property
     def others(self) -> dict[str, str]:

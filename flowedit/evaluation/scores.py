@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from flowedit.evaluation.cycle import back_job
@@ -45,11 +46,12 @@ class Run:
     monitor: Monitor
     device: str
     look: probe.Prober
+    cancel: Event | None = None
 
     def carry_out(self, jobs: Sequence[Job], name: str) -> list[drive.Outcome]:
         """The outcomes of these jobs in their order, under the name of their phase."""
         retries = self.options.engine.retries
-        return drive.run(jobs, self.pool, self.store, self.monitor, name=name, retries=retries)
+        return drive.run(jobs, self.pool, self.store, self.monitor, name=name, retries=retries, cancel=self.cancel)
 
 
 def found(planned: Sequence[PlannedEdit], made: set[PlannedEdit], run: Run) -> dict[PlannedEdit, list[Found]]:

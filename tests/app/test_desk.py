@@ -136,8 +136,18 @@ def test_a_download_is_seen_stopped_and_gone_on_with(studio, monkeypatch):
 
     monkeypatch.setattr(flowedit, "download", download, raising=False)
 
+    def examined(*_, **__):
+        line = dict.fromkeys(("download", "fits", "preset", "verdict")) | {"downloaded": go.is_set()}
+        return {"backbones": {"cogvideox-2b": line}}
+
+    monkeypatch.setattr("flowedit.doctor.report.plain", examined)
+
+    def told():
+        (line,) = studio.backbones()
+        return line
+
     def fetch():
-        return next(each["fetch"] for each in studio.backbones() if each["name"] == "cogvideox-2b")
+        return told()["fetch"]
 
     def wait(state):
         end = time.monotonic() + 30
@@ -151,9 +161,12 @@ def test_a_download_is_seen_stopped_and_gone_on_with(studio, monkeypatch):
     assert (len(calls), fetch()["total"]) == (1, 100)
     studio.stop_download("cogvideox-2b")
     wait("stopped")
-    go.set()
     studio.download("cogvideox-2b")
+    wait("downloading")
+    assert not told()["downloaded"]
+    go.set()
     wait("done")
+    assert told()["downloaded"], "what was found before the download is not told after it"
     assert (fetch()["done"], len(calls)) == (100, 2)
     with pytest.raises(InputError, match="nothing to download"):
         studio.download("pocket")

@@ -13,7 +13,7 @@ from flowedit.app.masks import check_adjust
 from flowedit.app.options import StudioOptions, studio_options
 from flowedit.config.schema import Settings
 from flowedit.declare import options_of
-from flowedit.messages import Cancelled, InputError
+from flowedit.messages import Cancelled, Error, InputError
 
 HAPPY = {"source": "a fox", "target": "a panda", "steps": 3, "mask.grow": 0.1, "mode": "inversion"}
 
@@ -101,7 +101,11 @@ def test_a_mask_is_numbers_alone():
     good = {"quantile": 0.5, "grow": None, "strokes": [stroke], "boxes": [box]}
     assert check_adjust(good) == good
     assert check_mask({"look": "a", **good}) == {"look": "a", **good}
+    assert check_adjust({"strokes": [stroke]}, 4)["strokes"] == [stroke]
+    with pytest.raises(InputError, match="a stroke on frame 3: the clip has 3"):
+        check_adjust({"strokes": [stroke]}, 3)
     for bad in (
+        {"quantile": 1.0}, {"quantile": 1}, {"grow": 1.1},
         [], {"more": 1}, {"quantile": "0.5"}, {"quantile": True}, {"grow": float("nan")}, {"strokes": {"a": 1}},
         {"strokes": [{}]}, {"strokes": [stroke | {"frame": 1.5}]}, {"strokes": [stroke | {"points": [[1]]}]},
         {"strokes": [stroke | {"points": [["a", 1]]}]}, {"strokes": [stroke] * 501}, {"boxes": [box | {"x": 9}]},
@@ -170,12 +174,32 @@ def test_flags_of_the_studio_are_checked(flags, says):
 def test_every_flag_of_the_studio_is_read():
     given = {
         "host": "::1", "port": "1", "out": "x", "password": "12", "backbone": "y", "caption": "z",
-        "allow": "runtime,save", "upload_limit": "3", "longest": "4", "queue": "5", "open": False,
+        "allow": "runtime,save", "upload_limit": "3", "longest": "4", "queue": "5",
+        "evaluations": "6", "keep_days": "8", "open": False,
     }  # fmt: skip
     made, usual = studio_options(given), studio_options()
-    assert set(given) == {each.name for each in fields(StudioOptions)}
+    assert {*given, "password_file"} == {each.name for each in fields(StudioOptions)}
     assert all(getattr(made, name) != getattr(usual, name) for name in given)
     assert (made.allow, made.password, made.most_bytes, made.local) == (("runtime", "save"), "12", 3 << 20, True)
+
+
+def test_a_password_comes_from_a_flag_a_file_or_the_environment(tmp_path, monkeypatch):
+    file, empty = tmp_path / "password", tmp_path / "empty"
+    file.write_text(" söhne: 12 \nmore\n", encoding="utf-8")
+    empty.write_text("\n")
+    monkeypatch.delenv("FLOWEDIT_PASSWORD", raising=False)
+    assert studio_options().password is None
+    monkeypatch.setenv("FLOWEDIT_PASSWORD", "kept")
+    assert studio_options({"host": "0.0.0.0"}).password == "kept"
+    assert studio_options({"password": "typed"}).password == "typed"
+    assert studio_options({"host": "0.0.0.0", "password_file": str(file)}).password == "söhne: 12"
+    for flags, says in (
+        ({"password": "typed", "password_file": str(file)}, "two passwords"),
+        ({"password_file": str(empty)}, "has no password"),
+        ({"password_file": str(tmp_path / "away")}, "cannot be read"),
+    ):
+        with pytest.raises(Error, match=says):
+            studio_options(flags)
 
 
 class Wire:

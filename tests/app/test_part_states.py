@@ -199,6 +199,9 @@ PAST = [
 ]  # fmt: skip
 
 
+FILE = {"settings": {"seed": 5}, "notices": ["run.yaml was made with a user_mask"]}
+
+
 @pytest.fixture
 def history(page):
     page.mount("history", "mountHistory", PAST, {"onchoose": "TELL", "ondelete": "TELL"})
@@ -236,11 +239,11 @@ def test_delete_asks_first(history):
 
 
 def test_an_earlier_file_gives_its_settings_back(history, studio, tmp_path):
-    studio.routes[("POST", "/api/settings")] = lambda match, body: (200, {"seed": 5})
+    studio.routes[("POST", "/api/settings")] = lambda match, body: (200, FILE)
     (tmp_path / "run.yaml").write_text("seed: 5")
     give(history, tmp_path / "run.yaml")
     history.until("window.ended.length")
-    assert history.told() == [[{"settings": {"seed": 5}, "name": "run.yaml"}]]
+    assert history.told() == [[FILE | {"name": "run.yaml"}]]
     studio.routes[("POST", "/api/settings")] = lambda match, body: (400, {"error": "run.yaml is none of ours"})
     give(history, tmp_path / "run.yaml")
     history.until("document.querySelector('.fe-error').textContent === 'Run.yaml is none of ours'")

@@ -98,6 +98,18 @@ class Server:
         return job
 
 
+def refused(answer, status, *words):
+    """The one line of a refusal."""
+    assert answer.status_code == status, answer.text
+    text = answer.json()["error"]
+    assert list(answer.json()) == ["error"]
+    assert "\n" not in text
+    assert len(text) <= 1000
+    for word in words:
+        assert word in text
+    return text
+
+
 def until(studio, id, good=lambda status: status["state"] in OVER):
     """The status of a job of a `Studio` in this process, once it is as wished."""
     end = time.monotonic() + 180

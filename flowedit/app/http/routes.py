@@ -3,15 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from flowedit.app.clips import POSTER, SHOWN
+from flowedit.app.clips import POSTER, SHOWN, StoredClip
 from flowedit.app.desk import Studio
 from flowedit.app.http.uploads import MOST_TEXTS, Form, received
-from flowedit.app.limits import FullError, NotNowError, TooMuchError, UnknownError
+from flowedit.app.limits import FullError, NoSpaceError, NotNowError, TooMuchError, UnknownError
 from flowedit.machine import parsed_json
 from flowedit.messages import FileError, InputError, one_line
 
@@ -21,13 +22,20 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (TooMuchError, 413),
     (InputError, 422),
     (FullError, 429),
+    (NoSpaceError, 507),
     (FileError, 500),
     (Exception, 500),
 )
 """What is answered to which error."""
 
-PAGE_POLICY = "default-src 'self' data: 'unsafe-inline'; connect-src 'none'; form-action 'none'; base-uri 'none'"
-"""What a report may do: show what lies beside it, and nothing else."""
+DECODING = 2
+"""Uploads that are decoded at once."""
+
+PAGE_POLICY = (
+    "default-src 'self' data: 'unsafe-inline'; connect-src 'none'; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'self'; sandbox allow-scripts allow-popups allow-downloads"
+)
+"""What a report may do: show what lies beside it, and nothing else; to the studio it is as another site."""
 
 
 def _form_of(**fields: str) -> dict[str, Any]:
@@ -57,7 +65,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
 
 def _answering(status: int) -> Any:
     async def answer(request: Request, error: Exception) -> JSONResponse:
-        ends = {"Connection": "close"} if status == 413 else {}  # what is still on its way is not waited for
+        ends = {"Connection": "close"} if status in (413, 507) else {}  # what is still on its way is not waited for
         return JSONResponse({"error": one_line(error)}, status, ends)
 
     return answer
@@ -109,12 +117,18 @@ def _router(studio: Studio) -> APIRouter:
     api = APIRouter(prefix="/api")
     clips, most, refuse = studio.root / "clips", studio.options.most_bytes, studio.clips.too_large
 
+    decoding = CapacityLimiter(DECODING)
+
+    async def kept(path: Path, name: str, who: str) -> StoredClip:
+        """A clip of an upload; who waits for others' to be read holds no thread."""
+        return await to_thread.run_sync(studio.add_clip, path, name, who, limiter=decoding)
+
     @api.post("/clips", status_code=201, tags=["clips"], openapi_extra=_form_of(file="file"))
     async def add_clip(request: Request) -> dict[str, Any]:
         """Upload a clip or a still image; its facts come back, with the id that jobs name."""
         async with received(request, clips, most, refuse) as form:
             path, name = _file_of(form, "file")
-            clip = await run_in_threadpool(studio.add_clip, path, name, owner(request))
+            clip = await kept(path, name, owner(request))
         return clip.plain()
 
     @api.get("/clips/{id}", tags=["clips"])
@@ -167,11 +181,11 @@ def _router(studio: Studio) -> APIRouter:
         async with received(request, clips, most, refuse) as form:
             path, name = _file_of(form, "clip")
             settings, who = _settings_of(form), owner(request)
-            studio.check_room()
-            clip = await run_in_threadpool(studio.add_clip, path, name, who)
+            studio.check_room(who)
+            clip = await kept(path, name, who)
             mask = None
             if "mask" in form.files:
-                mask = {"file": (await run_in_threadpool(studio.add_clip, *form.files["mask"], who)).id}
+                mask = {"file": (await kept(*form.files["mask"], who)).id}
         return {"id": await run_in_threadpool(studio.submit, "edit", clip.id, settings, who, mask)}
 
     @api.get("/jobs", tags=["jobs"])
@@ -225,12 +239,15 @@ def _router(studio: Studio) -> APIRouter:
 
     @api.post("/settings", tags=["history"], openapi_extra=_form_of(file="file"))
     async def settings(request: Request) -> dict[str, Any]:
-        """The settings that an edit.mp4 or a run.yaml holds."""
+        """The settings that an edit.mp4 or a run.yaml holds, and what is to be said of them: {settings, notices}."""
+        notices: list[str] = []
         async with received(request, clips, most, refuse) as form:
             path, name = _file_of(form, "file")
             named = path.with_suffix(".yaml" if name.lower().endswith((".yaml", ".yml")) else ".mp4")
             path.rename(named)
-            return await run_in_threadpool(studio.settings_from, named, name.replace("\0", "")[:200] or "the file")
+            shown = name.replace("\0", "")[:200] or "the file"
+            held = await run_in_threadpool(studio.settings_from, named, shown, notices.append)
+        return {"settings": held, "notices": notices}
 
     @api.get("/backbones", tags=["machine"])
     def backbones() -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from flowedit.app.limits import TooMuchError
+from flowedit.app.limits import NoSpaceError, TooMuchError
 from flowedit.app.options import MIB
 from flowedit.machine import PARTIAL
 from flowedit.messages import InputError
@@ -22,6 +22,9 @@ MOST_TEXTS = 2 * MIB
 """Bytes of all that is no file."""
 
 MOST_PARTS, MOST_HEADER = 20, 8192
+
+LEAST_FREE = 2**30
+"""Bytes of the disk that uploads leave free."""
 
 LINGER = 3.0
 """Seconds in which what comes after a refusal is read and dropped, so that a browser hears it."""
@@ -40,7 +43,7 @@ async def received(request: Request, root: Path, most: int, refuse: Callable[[],
     """The form of a request, its files in a hidden folder under `root` that goes with the block.
 
     All files together have at most `most` bytes; what is beyond raises what `refuse` gives. Raises InputError for a
-    body that is no such form.
+    body that is no such form, NoSpaceError where the disk has less than 1 GiB free, or than twice what comes.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
@@ -52,6 +55,8 @@ async def received(request: Request, root: Path, most: int, refuse: Callable[[],
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > most + MOST_TEXTS:
             raise refuse()
+        if shutil.disk_usage(root).free < max(LEAST_FREE, 2 * int(length) if length.isdecimal() else 0):
+            raise NoSpaceError("the studio's disk is full: delete edits and clips that are not needed")
         parser = MultipartParser(options[b"boundary"], reader.callbacks())
         async for part in request.stream():
             parser.write(part)

@@ -278,17 +278,14 @@ class Handlers:
         values = {key: typed(value) for key, value in rest.items()}
         usual = default_texts({"backbone": backbone, "quality": quality, **values})
         of: list[Any] = [instruction, source, target, own]
-        words = {
-            "sides": chips.of_prompts(source, target, sides),
-            "of": of,
-            "chosen": {f"{side}_words": text for side, text in sides.items()},
-        }
+        words: dict[str, Any] = {"sides": chips.of_prompts(source, target, sides), "of": of}
+        words["chosen"] = {f"{side}_words": text for side, text in sides.items()}
         return sets | {
             on.instruction: instruction,
             on.source: source,
             on.own: own,
             on.target: target,
-            on.words: words if own else {"sides": []},
+            on.words: words if own else {"sides": _read_again(instruction, source), "of": of},
             on.quality: quality,
             on.strength: float(usual.get("strength", 0.8) if strength is None else strength),
             on.seed: seed,
@@ -346,6 +343,14 @@ class Handlers:
             mask_file=given.get("file"),
             wrong=(stands[on.options] or {}).get("wrong") or (),
         )
+
+
+def _read_again(instruction: str, source: str) -> list[dict[str, Any]]:
+    """The chips of an instruction that was read before; none where it cannot be."""
+    try:
+        return chips.of_read(read_of(instruction, source))
+    except Error:
+        return []
 
 
 def _is_fox(drop: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 from flowedit.evaluation.engine.job import Job
@@ -22,13 +23,25 @@ class Outcome:
     before: bool = False
 
 
+STOPPED = "stopped before it was done"
+"""The failure of a job that was waiting, or at work in this process, when its run was stopped."""
+
+
 def run(
-    jobs: Sequence[Job], pool: Pool, store: Store, monitor: Monitor, *, name: str = "jobs", retries: int = 2
+    jobs: Sequence[Job],
+    pool: Pool,
+    store: Store,
+    monitor: Monitor,
+    *,
+    name: str = "jobs",
+    retries: int = 2,
+    cancel: Event | None = None,
 ) -> list[Outcome]:
     """Every job once, in any order; outcomes in the order of the jobs.
 
     A finished job is never run again. A job whose worker dies is given to another one, at most `retries` times; one
-    that raises fails with its reason at once, as it would again. Two jobs of one id are one.
+    that raises fails with its reason at once, as it would again. Two jobs of one id are one. Once `cancel` is set
+    no more begin: those that are not done fail as STOPPED.
     """
     unique = {job.id: job for job in jobs}
     found = {id: Outcome(job, made, before=True) for id, job in unique.items() if (made := store.result(id))}
@@ -39,6 +52,11 @@ def run(
     busy: dict[int, Job] = {}
     deaths: dict[str, int] = {}
     while waiting or busy:
+        if cancel is not None and cancel.is_set():
+            found |= {job.id: Outcome(job, None, STOPPED) for job in waiting}
+            waiting.clear()
+            if not busy:
+                break
         for slot in range(pool.size):
             if slot not in busy and waiting:
                 busy[slot] = waiting.popleft()
@@ -54,6 +72,8 @@ def run(
                     waiting.append(job)
                     continue
                 failure = f"its worker died {deaths[job.id]} times, short of memory most likely (fewer workers)"
+            if result is None and cancel is not None and cancel.is_set():
+                failure = STOPPED
             found[job.id] = Outcome(job, result, failure)
             monitor.advance()
     return [found[job.id] for job in jobs]

@@ -16,6 +16,7 @@ from flowedit.evaluation.engine.job import Job, Shelf
 from flowedit.evaluation.engine.worker import DIED, Report, attempt
 from flowedit.evaluation.options import EngineOptions
 from flowedit.machine import cores
+from flowedit.messages import Cancelled
 from flowedit.types import QUIET, Monitor
 
 
@@ -36,13 +37,18 @@ class Pool(Protocol):
 
 @contextmanager
 def open_pool(
-    options: EngineOptions, most: int, device: str = "cpu", threads: int | None = 1, monitor: Monitor = QUIET
+    options: EngineOptions,
+    most: int,
+    device: str = "cpu",
+    threads: int | None = 1,
+    monitor: Monitor = QUIET,
+    cancel: threading.Event | None = None,
 ) -> Iterator[Pool]:
     """The pool that the options name, of at most `most` workers; ended, with all that it runs, after the block.
 
     `device` is where jobs run, as runtime.device says it: on the CPU there is a worker a core by default, on GPUs one
-    a GPU, each with a GPU of its own. `monitor` hears the phases of jobs that run in this process. Raises ValueError
-    for a device that is not there.
+    a GPU, each with a GPU of its own. `monitor` hears the phases of jobs that run in this process, which end once
+    `cancel` is set. Raises ValueError for a device that is not there.
     """
     if options.name == "ray":
         from flowedit.evaluation.engine.ray_pool import RayPool
@@ -51,7 +57,7 @@ def open_pool(
     else:
         gpus = _gpus(device)
         workers = min(options.workers or (len(gpus) if gpus else cores()), max(most, 1))
-        pool = Here(monitor) if workers == 1 else Processes(workers, gpus)
+        pool = Here(monitor, cancel) if workers == 1 else Processes(workers, gpus)
     try:
         yield pool
     finally:
@@ -63,14 +69,14 @@ class Here:
 
     size = 1
 
-    def __init__(self, monitor: Monitor = QUIET) -> None:
+    def __init__(self, monitor: Monitor = QUIET, cancel: threading.Event | None = None) -> None:
+        self._cancel = cancel
         self._monitor, self._report, self._said = monitor, Report(0, None, None), set[str]()
         self._shelf = Shelf()
 
     def start(self, slot: int, job: Job, root: Path) -> None:
-        self._report = Report(
-            slot, *attempt(job, root, self._shelf, LabelMonitor(job.label, self._monitor, self._said))
-        )
+        heard = LabelMonitor(job.label, self._monitor, self._said, self._cancel)
+        self._report = Report(slot, *attempt(job, root, self._shelf, heard))
 
     def wait(self) -> list[Report]:
         return [self._report]
@@ -81,13 +87,19 @@ class Here:
 class LabelMonitor:
     """A monitor whose phases bear a job's label; a notice is heard once, whatever the number of jobs."""
 
-    def __init__(self, label: str, monitor: Monitor, said: set[str]) -> None:
-        self._label, self._monitor, self._said = label, monitor, said
+    def __init__(self, label: str, monitor: Monitor, said: set[str], cancel: threading.Event | None = None) -> None:
+        self._label, self._monitor, self._said, self._cancel = label, monitor, said, cancel
+
+    def _look(self) -> None:
+        if self._cancel is not None and self._cancel.is_set():
+            raise Cancelled("the run was stopped")
 
     def phase(self, name: str, total: int) -> None:
+        self._look()
         self._monitor.phase(f"{self._label}: {name}", total)
 
     def advance(self, count: int = 1) -> None:
+        self._look()
         self._monitor.advance(count)
 
     def notice(self, text: str) -> None:

@@ -86,7 +86,7 @@ def test_a_dataset_is_read_and_named_among_the_choices(folder, tmp_path):
     shutil.copy(FOX, tmp_path / "fox.mp4")
     made = datasets.read(tmp_path, tmp_path / "workspace")
     assert [(sample.name, sample.flags["target"]) for sample in made.samples] == [("fox", "a panda")]
-    with pytest.raises(ValueError, match=r"'nothing' is not a dataset .*: give .*, pocket .*, or a folder of clips"):
+    with pytest.raises(ValueError, match=r"'nothing': there is no file .*: give .*, pocket .*, or a folder of clips"):
         datasets.read("nothing", tmp_path)
     with pytest.raises(ValueError, match="dataset 'five' is there already"):
         DATASETS.add("five", DATASETS["clips"])

@@ -44,7 +44,17 @@ const PARTS = {
       shown?.destroy?.();
       of = key;
       element.hidden = key === null;
-      shown = key === null ? null : mountPainter(element, { ...value, onchange: (adjust) => tell({ ...props.value, adjust }) });
+      shown =
+        key === null
+          ? null
+          : mountPainter(element, {
+              ...value,
+              onchange: (adjust) => tell({ ...props.value, adjust }),
+              onaway: () => {
+                tell({ look: null });
+                draw(null);
+              },
+            });
       if (key !== null) reveal(element);
     };
     draw(props.value);

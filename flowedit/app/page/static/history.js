@@ -41,7 +41,7 @@ const row = (...texts) => texts.filter(Boolean).map((text) => text.replaceAll(" 
 
 /**
  * Mount `items`, edits as the API's history has them, into `element`. `onchoose(item)` when one is to be looked at and
- * gone on from, or `onchoose({settings, name})` for a file that was dropped; `ondelete(id)` after a yes.
+ * gone on from, or `onchoose({settings, name, notices})` for a file that was dropped; `ondelete(id)` after a yes.
  */
 export function mountHistory(element, items, { onchoose = () => {}, ondelete = () => {}, api = "/api" } = {}) {
   const chooser = h("input", { type: "file", accept: ".mp4,.yaml,.yml", class: "fe-unseen", tabindex: -1, "aria-hidden": "true" });
@@ -94,7 +94,7 @@ export function mountHistory(element, items, { onchoose = () => {}, ondelete = (
       const answer = await fetch(`${api}/settings`, { method: "POST", body: give });
       const said = await answer.json().catch(() => ({}));
       if (!answer.ok) throw new Error(errorLine(said, answer.status));
-      onchoose({ settings: said, name: file.name });
+      onchoose({ settings: said.settings, name: file.name, notices: said.notices });
     } catch (error) {
       told.textContent = sentence(error instanceof TypeError ? "the server does not answer; is it still running?" : error.message);
       told.hidden = false;

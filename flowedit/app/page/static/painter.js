@@ -11,9 +11,9 @@ const NOTHING = { quantile: null, grow: null, strokes: [], boxes: [] };
 /**
  * Mount into `element`. `clip` is a clip's JSON, `look` the id of a look at the mask, `adjust` where to begin:
  * {quantile, grow, strokes, boxes}. `start` is the frame of the clip that is the mask's first, `fps` its rate where it
- * is not the clip's. `onchange(adjust)` is called after every change.
+ * is not the clip's. `onchange(adjust)` is called after every change, `onaway()` when the mask is not wanted.
  */
-export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps = null, onchange = () => {}, api = "/api" }) {
+export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps = null, onchange = () => {}, onaway = null, api = "/api" }) {
   let now = { ...NOTHING, ...adjust }, past = [], tool = "brush", radius = 0.04;
   let strip = null, frames = 1, sent = 0, shown = 0, timer = 0, closed = false;
   let drawn = null; // the stroke or the box under the pointer
@@ -42,6 +42,9 @@ export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps 
   const line = h("p", { class: "fe-line", role: "status", "aria-live": "polite" }, "Reading the mask");
   const told = h("p", { class: "fe-error", role: "alert", hidden: true });
   const root = h("section", { class: "fe fe-card fe-painter", "aria-label": "Where the edit may change the clip" },
+    h("header", { class: "fe-head" }, h("h3", { class: "fe-title" }, "Where it may change"),
+      onaway && h("button", { type: "button", class: "fe-button fe-quiet", onclick: () => onaway() }, "Do without it")),
+    h("p", { class: "fe-line" }, "What you paint on one frame follows what lies under it through the clip."),
     h("div", { class: "fe-dials" }, much.element, wider.element), stage, rail,
     h("div", { class: "fe-toolbar" }, h("div", { class: "fe-group", role: "group", "aria-label": "Tools" }, ...Object.values(tools)),
       large.element, h("div", { class: "fe-group" }, undo, clear)), line, told);

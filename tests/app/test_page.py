@@ -26,7 +26,7 @@ FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"),
     *("--disable-component-update", "--disable-sync", "--force-prefers-reduced-motion", "--window-size=1300,1000"),
 )
-PATIENCE = 60
+PATIENCE = 120
 """Seconds that an edit may take on a machine with much else to do."""
 
 
@@ -194,16 +194,21 @@ def the_mask_is_seen_before_the_edit_and_a_slider_and_a_brush_change_it(page, se
 
 def progress_moves_and_stop_keeps_what_is_there(page):
     last = edited(page)
-    press(page, "#fe-quality input[value=best]")
+    page.execute_script("document.querySelector('#fe-all > button').click()")
+    until(lambda: page.find_elements("css selector", "[data-key=steps]"), "the options")
+    many = "field.value = '400'; field.dispatchEvent(new Event('change'))"  # far from its end when it is stopped
+    page.execute_script(f"const field = document.querySelector('[data-key=steps]'); {many}")
+    until(lambda: (kept(page).get("options") or {}).get("values") == {"steps": "400"}, "the option")
     press(page, "button#fe-edit, #fe-edit button")
     shown(page, "#fe-live .fe-progress")
     seen = set()
     bar = "return document.querySelector('#fe-live [role=progressbar]')?.getAttribute('aria-valuenow')"
-    until(lambda: seen.add(page.execute_script(bar)) or len(seen - {None}) >= 2, "a bar that moves")
+    until(lambda: seen.add(page.execute_script(bar)) or len(seen - {None}) >= 3, "a bar that moves")
     press(page, "#fe-live .fe-head button")
     until(lambda: (kept(page).get("player") or {}).get("id") not in (None, last), "what was stopped")
     assert "Stopped" in shown(page, "#fe-player .fe-note").text
-    press(page, "#fe-quality input[value=auto]")
+    press(page, ".fe-options .fe-bar .fe-quiet")
+    until(lambda: kept(page)["options"]["values"] == {}, "all as usual")
 
 
 def a_reload_in_the_middle_finds_the_edit_again(page):

@@ -81,6 +81,13 @@ def test_only_what_differs_from_the_usual_is_sent():
     assert made["mask.grow"] == "0.1"
 
 
+def test_a_slider_that_was_left_alone_leaves_a_tasks_own_strength():
+    made = settings_of(asked(instruction="add a red car"))
+    assert "strength" not in made
+    assert compose(made | {"target": "a fox and a red car", "target_words": "car", "task": "add"}).strength == 1.0
+    assert settings_of(asked(instruction="add a red car", strength=0.7))["strength"] == 0.7
+
+
 def test_words_that_were_clicked_take_the_place_of_the_instructions_own():
     made = settings_of(asked(words={"source_words": "fox", "target_words": "panda"}))
     assert "instruction" not in made
@@ -112,6 +119,11 @@ def test_a_page_that_says_too_little_is_answered_in_one_line(fields, said):
 def test_a_mask_is_sent_only_where_it_was_touched():
     assert mask_of(asked()) is None
     assert mask_of(asked(look="1" * 32, adjust={"quantile": None, "strokes": []})) is None
+    assert mask_of(asked(look="1" * 32, adjust={"quantile": None, "grow": 0.0})) == {
+        "look": "1" * 32,
+        "quantile": None,
+        "grow": 0.0,
+    }
     touched = mask_of(asked(look="1" * 32, adjust={"quantile": 0.7, "strokes": []}))
     assert touched == {"look": "1" * 32, "quantile": 0.7, "strokes": []}
 

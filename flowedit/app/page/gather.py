@@ -86,7 +86,8 @@ def settings_of(asked: Asked) -> dict[str, Any]:
     else:
         made["instruction"] = asked.instruction.strip()
     made |= {key: value for key in ("start", "frames") if (value := (asked.clip or {}).get(key))}
-    usual = default_texts(made)
+    # as the page shows them: a task that the prompts tell may have others, which a slider left alone does not overrule
+    usual = default_texts({"backbone": asked.backbone, "quality": asked.quality, **asked.options})
     for key, value in (("strength", asked.strength), ("seed", asked.seed)):
         if usual.get(key) != f"{value:g}":
             made[key] = value
@@ -100,6 +101,7 @@ def mask_of(asked: Asked) -> dict[str, Any] | None:
     if asked.mask_file:
         return {"file": str(asked.mask_file["id"])}
     adjust = asked.adjust or {}
-    if asked.look is None or not any(adjust.get(key) for key in ("quantile", "grow", "strokes", "boxes")):
+    moved = any(adjust.get(key) is not None for key in ("quantile", "grow"))  # to 0 as well
+    if asked.look is None or not (moved or adjust.get("strokes") or adjust.get("boxes")):
         return None
     return {"look": asked.look, **adjust}

@@ -35,7 +35,6 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         footer_links=[],
         ssr_mode=False,
         show_error=False,
-        max_file_size=1,  # clips come by /api/clips, which has a limit of its own
         enable_monitoring=False,
     )
     return mounted

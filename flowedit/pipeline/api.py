@@ -236,7 +236,6 @@ def edit_frames(
     settings = instruction.complete(settings_of(_without_files(options)), told)
     clip = array_clip(array, fps, settings)
     check(settings, clip)  # before a download
-    check_learned(settings, families.folder(settings.backbone))
     look(cancel)
     backbone = run.load_backbone(settings, told.notice)
     return run.edit_array(settings, backbone, clip, Session(backbone.device, told, callback, cancel, told.notices))
@@ -301,7 +300,6 @@ def edit_settings(
     told = LoggingMonitor(monitor, log=False)
     settings = instruction.complete(settings, told, video=video)
     check(settings, open_clip(settings, video))
-    check_learned(settings, families.folder(settings.backbone))
     look(cancel)  # before minutes of loading
     backbone = run.load_backbone(settings, told.notice)
     session = Session(backbone.device, monitor, callback, cancel, told.notices)

@@ -15,6 +15,7 @@ from flowedit.config.compose import GROUPS, OPTIONS, compose, current
 from flowedit.config.compose import options as names
 from flowedit.config.quality import QualityOptions
 from flowedit.config.schema import Settings
+from flowedit.config.wording import in_keywords
 from flowedit.masks.marks import written
 from flowedit.media.probe import Video, probe
 from flowedit.messages import InputError
@@ -53,7 +54,9 @@ finished, and shots to come stay as they are."""
 
 
 class LoggingMonitor:
-    """A monitor that keeps the notices which pass to another one; with `log` the logger `flowedit` hears them too."""
+    """A monitor that keeps the notices which pass to another one.
+
+    With `log`, for Python users, the logger `flowedit` hears them too, and they name options as keywords."""
 
     def __init__(self, monitor: Monitor | None, log: bool = True) -> None:
         self._monitor, self._log = monitor or QUIET, log
@@ -76,6 +79,7 @@ class LoggingMonitor:
 
     def notice(self, text: str) -> None:
         """A line for the user."""
+        text = in_keywords(text) if self._log else text
         self.notices.append(text)
         if self._log:
             LOGGER.warning("%s", text)

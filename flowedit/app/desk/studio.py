@@ -127,7 +127,10 @@ class Studio:
         return self._history.find(id) if self.options.local and id not in self._queue.records else None
 
     def status(self, id: str) -> dict[str, Any]:
-        """All that a page needs of a job; raises UnknownError."""
+        """All that a page needs of a job, in its words; raises UnknownError."""
+        return told.worded(self._status(id), self.options.allow)
+
+    def _status(self, id: str) -> dict[str, Any]:
         if (found := self._of_command_line(id)) is not None:
             return self._history.plain(found) | self._asked(found)
         record, state, place, live, result = self._queue.state(id)
@@ -163,7 +166,8 @@ class Studio:
                 with suppress(UnknownError):
                     own.append(self._history.own(status, self._queue.folder(self._queue.record(status["id"]))))
         others = self._history.others(set(self._queue.records)) if self.options.local else []
-        return sorted([*own, *(each | self._asked(at) for at, each in others)], key=lambda item: -item["created"])
+        made = [*own, *(told.worded(each | self._asked(at), self.options.allow) for at, each in others)]
+        return sorted(made, key=lambda item: -item["created"])
 
     def _asked(self, folder: Path) -> dict[str, Any]:
         """The settings of an edit of the command line that may be set from here, and what makes the same."""

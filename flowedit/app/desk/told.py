@@ -1,10 +1,12 @@
 """A job as the API tells of it: how far it is, what it left, and the lines that make the same."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from flowedit.app import films, jobs
 from flowedit.app.jobs import JobRecord
+from flowedit.app.labels import on_page
 from flowedit.app.live import Live
 
 
@@ -38,6 +40,13 @@ def status(
         told |= live.plain()
         told["preview"] = None if live.preview is None else f"/api/jobs/{record.id}/preview.jpg?{live.previews}"
     return told
+
+
+def worded(status: dict[str, Any], allow: Sequence[str]) -> dict[str, Any]:
+    """A status whose message and notices are in the words of the page."""
+    message = status.get("message")
+    notices = [on_page(text, allow) for text in status["notices"]]
+    return status | {"message": message and on_page(message, allow), "notices": notices}
 
 
 def left(record: JobRecord, folder: Path) -> dict[str, Any]:

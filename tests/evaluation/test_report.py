@@ -10,7 +10,7 @@ from conftest import write_clip
 
 from flowedit.evaluation.report import page as page_module
 from flowedit.evaluation.report import preview
-from flowedit.evaluation.report.page import BUDGET, Exhibit, Page, changes, write_page, with_papers
+from flowedit.evaluation.report.page import BUDGET, Exhibit, Page, changes, with_papers, write_page
 from flowedit.evaluation.results.rows import JOB, Row
 
 VOID = {"meta", "input", "br", "hr", "img", "link"}

@@ -21,6 +21,8 @@ FIELDS = {
     "start": "the first frame of the part of your clip",
     "frames": "frames in the part of your clip",
     "backbone": "Models",
+    "modes": "Methods",
+    "evaluations": "Or at equal cost, with a report: runs of the model, of each",
     "caption": "Describe the clip for me",
 }
 """Options that have a place of their own on the page, by what stands beside it; the others stand under `ALL`."""

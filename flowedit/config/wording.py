@@ -28,7 +28,10 @@ NAMED = re.compile(
 )
 """What in a message may name an option; whether it does, its declaration says."""
 
-TYPED = re.compile(r"-?\d[\w.,x-]*|[A-Z][A-Z|,]*|[\d.,]*inf|\[.*\]|" + QUOTED)
+COMPARED = ("modes", "evaluations")
+"""What a comparison has beside the options of an edit."""
+
+TYPED = re.compile(r"own|equal|-?\d[\w.,x-]*|[A-Z][A-Z|,]*|[\d.,]*inf|\[.*\]|" + QUOTED)
 """What after a flag is its value whatever the option: a number, a size, a word in capitals for one, a quotation."""
 
 
@@ -61,7 +64,7 @@ def said(text: str, mention: Naming) -> str:
 
 def _of_flag(found: re.Match[str], mention: Naming) -> str:
     key, (value, end) = found["flag"].replace("-", "_"), _without_stop(found["after"])
-    if key not in known():
+    if key not in known() and key not in COMPARED:
         return found[0]
     if value is None or TYPED.fullmatch(value) or value in _names(key):
         return mention(key, value, found[0].removesuffix(end)) + end
@@ -79,7 +82,7 @@ def _without_stop(value: str | None) -> tuple[str | None, str]:
 @cache
 def _names(key: str) -> frozenset[str]:
     """The names that are valid values of an option."""
-    kinds = kinds_of(known()[key].kind)
+    kinds = kinds_of(known()[key].kind) if key in known() else ()
     names = {name for kind in kinds if get_origin(kind) is Literal for name in get_args(kind)}
     return frozenset(
         names | set(options(key) if key in GROUPS else ()) | ({"true", "false"} if bool in kinds else set())

@@ -142,7 +142,10 @@ def test_a_colour_that_pocket_often_loses_is_told(target, more, shy):
 @pytest.mark.parametrize(
     ("mode", "said"),
     [
-        ("splitflow", "source words 'fox, grass' and target words 'panda' are not used (--mask attention reads them)"),
+        (
+            "splitflow",
+            "source words 'fox, grass' and target words 'panda' are not used (mask=\"attention\" reads them)",
+        ),
         ("flowopt", "source words 'fox, grass' and target words 'panda' are not used (mode=flowopt takes no mask)"),
     ],
 )

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from flowedit.app import films, forms, heavy, jobs, limits, masks
 from flowedit.app.clips import Clips, StoredClip, renamed
-from flowedit.app.history import History
+from flowedit.app.history import MOST, PAGE, History
 from flowedit.app.jobs import JobRecord
 from flowedit.app.limits import NotNowError, UnknownError
 from flowedit.app.masks import Looks, check_adjust
@@ -266,15 +266,24 @@ class Studio:
                 found += [self.status(record.id)] if record.owner == owner else []
         return found
 
-    def history(self, owner: str | None) -> list[dict[str, Any]]:
-        """The owner's edits that are there, the newest first; of a local studio those of the command line too."""
-        own = []
-        for status in self.jobs(owner):
-            if status["files"]:
-                with suppress(UnknownError):
-                    own.append(self._history.own(status, self._desk.folder(self._desk.record(status["id"]))))
-        others = self._history.others(set(self._desk.records)) if self.options.local else []
-        return sorted([*own, *(told | self._asked(at) for at, told in others)], key=lambda item: -item["created"])
+    def history(self, owner: str | None, after: str = "", most: int = PAGE) -> list[dict[str, Any]]:
+        """The owner's edits that are there, the newest first, from behind the id `after`; see `History.page`.
+
+        Of a local studio those of the command line too. Raises UnknownError, and InputError for a number out of range.
+        """
+        if not 1 <= most <= MOST:
+            raise InputError(f"most is {most}: give 1 to {MOST}")
+        jobs = dict(self._desk.records)
+        own = {id: record.created for id, record in jobs.items() if record.owner == owner}
+        return self._history.page(own, self._of_history, jobs if self.options.local else None, after, most)
+
+    def _of_history(self, id: str) -> dict[str, Any] | None:
+        """A job as the history shows it; None for one that left nothing."""
+        with suppress(UnknownError):  # deleted meanwhile
+            record, state, *_ = self._desk.state(id)
+            if record.kind != "look" and state in ("done", "stopped"):
+                return self._history.own(record, state, self._desk.folder(record))
+        return None
 
     def _asked(self, folder: Path) -> dict[str, Any]:
         """The settings of an edit of the command line that may be set from here, and what makes the same."""

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import yaml
-from studio import FOX, ROOT, SMALL, Server
+from studio import FOX, ROOT, SMALL, Server, refused
 
 import flowedit
 from flowedit.cli.main import main
@@ -135,8 +135,16 @@ def test_history_is_of_the_owner_and_of_the_command_line(server, tmp_path):
     shown = {item["id"]: item for item in server.client.get("/api/history").json()}
     assert shown[mine]["said"]["target_words"] == "panda"
     (other,) = [item for item in shown.values() if item["name"] == "mine" and item["id"] != mine]
-    assert server.job(other["id"])["state"] == "done"
-    assert server.client.get(other["player"]["url"]).status_code == 200
+    told = server.job(other["id"])
+    assert told["state"] == "done"
+    assert server.client.get(told["player"]["url"]).status_code == 200
+    assert server.client.get(other["poster"]).content.startswith(b"\xff\xd8\xff")
+    first, *rest = server.client.get("/api/history").json()
+    assert server.client.get("/api/history", params={"after": first["id"]}).json() == rest
+    assert server.client.get("/api/history", params={"most": 1}).json() == [first]
+    refused(server.client.get("/api/history", params={"most": 0}), 422, "most is 0: give 1 to 200")
+    refused(server.client.get("/api/history", params={"most": "x"}), 422, "most 'x'", "valid integer")
+    refused(server.client.get("/api/history", params={"after": "x"}), 404, "no edit is called 'x'")
     with server.session() as stranger:
         ids = [item["id"] for item in stranger.get("/api/history").json()]
         assert ids == [other["id"]]
@@ -247,17 +255,13 @@ def test_settings_come_back_from_a_file(server, tmp_path):
         ("run.yaml", b"a: [1"),
         ("run.yaml", b"!!python/object:os.system x"),
     ):
-        refused = server.client.post("/api/settings", files={"file": (name, data)})
-        assert refused.status_code == 422, refused.text
-        assert str(server.out) not in refused.json()["error"]
+        text = refused(server.client.post("/api/settings", files={"file": (name, data)}), 422)
+        assert str(server.out) not in text
     by_hand = server.out / "by" / "hand"
     by_hand.mkdir(parents=True)
     for name in ("edit.mp4", "compare.mp4", "run.yaml"):
         (by_hand / name).write_bytes((server.out / "asked" / job["id"] / name).read_bytes())
-    (shown,) = [
-        item
-        for item in server.client.get("/api/history").json()
-        if item["command"] and "--seed 7" in item["command"] and item["clip"] is None
-    ]
+    of_hand = [item["id"] for item in server.client.get("/api/history").json() if item["clip"] is None]
+    (shown,) = [told for told in map(server.job, of_hand) if told["command"] and "--seed 7" in told["command"]]
     assert shown["settings"]["mask.grow"] == 0.2
     assert shown["python"].count("seed=7") == 1

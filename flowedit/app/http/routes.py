@@ -5,12 +5,14 @@ from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from flowedit.app.clips import POSTER, SHOWN, StoredClip
 from flowedit.app.desk import Studio
+from flowedit.app.history import PAGE
 from flowedit.app.http.uploads import MOST_TEXTS, Form, received
 from flowedit.app.limits import FullError, NoSpaceError, NotNowError, TooMuchError, UnknownError
 from flowedit.machine import parsed_json
@@ -61,6 +63,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
     for kind, status in STATUS:
         app.add_exception_handler(kind, _answering(status))
     app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(RequestValidationError, _of_query)
 
 
 def _answering(status: int) -> Any:
@@ -80,6 +83,12 @@ async def _of_http(request: Request, error: Exception) -> Response:
         405: "no such method here: /docs lists them",
     }
     return JSONResponse({"error": texts.get(error.status_code, str(error.detail))}, error.status_code)
+
+
+async def _of_query(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    return JSONResponse({"error": f"{first['loc'][-1]} {str(first['input'])[:80]!r}: {first['msg']}"}, 422)
 
 
 async def body_of(request: Request) -> dict[str, Any]:
@@ -233,9 +242,9 @@ def _router(studio: Studio) -> APIRouter:
         return await run_in_threadpool(studio.look_mask, id, adjust)
 
     @api.get("/history", tags=["history"])
-    def history(request: Request) -> list[dict[str, Any]]:
-        """Your edits that are there, the newest first."""
-        return studio.history(owner(request))
+    def history(request: Request, after: str = "", most: int = PAGE) -> list[dict[str, Any]]:
+        """Your edits that are there, the newest first; after one by its id; fewer than `most` are the last."""
+        return studio.history(owner(request), after, most)
 
     @api.post("/settings", tags=["history"], openapi_extra=_form_of(file="file"))
     async def settings(request: Request) -> dict[str, Any]:

@@ -200,7 +200,7 @@ def python_call(function: str, clip: str, options: Mapping[str, Any]) -> str:
 
 def check_mask(mask: Any) -> dict[str, Any] | None:
     """How a mask is made, looked at: {file}, or {look, quantile, grow, strokes, boxes}; raises InputError."""
-    from flowedit.app.masks import check_adjust
+    from flowedit.app.looks import check_adjust
 
     if mask is None:
         return None

@@ -8,7 +8,7 @@ import pytest
 from studio import FOX, OVER, SMALL, until
 
 import flowedit
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
 from flowedit.app.limits import NotNowError, UnknownError
 from flowedit.app.options import studio_options
 from flowedit.messages import Cancelled, InputError

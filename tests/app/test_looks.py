@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from studio import FOX, SMALL, until
 
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
 from flowedit.app.limits import NotNowError
 from flowedit.app.options import studio_options
 from flowedit.messages import InputError

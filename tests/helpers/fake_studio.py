@@ -21,7 +21,8 @@ Answer = tuple[int, Any]
 class FakeStudio:
     """Answers `/api/...` by `routes`: (method, pattern) -> f(match, body) -> (status, JSON); keeps what was asked.
 
-    The body of a GET is its query. `away` makes it hang up; `pause` is how many seconds it takes for a block of an upload.
+    The body of a GET is its query. `away` makes it hang up; `pause` is how many seconds it takes for a block of an
+    upload.
     """
 
     def __init__(self, media: Path) -> None:

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from flowedit.app.clips import POSTER, SHOWN, StoredClip
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
 from flowedit.app.history import PAGE
 from flowedit.app.http.uploads import MOST_TEXTS, Form, received
 from flowedit.app.limits import FullError, NoSpaceError, NotNowError, TooMuchError, UnknownError

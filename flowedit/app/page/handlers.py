@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from flowedit.app.access import owner_of as owner_in
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
 from flowedit.app.jobs import typed
 from flowedit.app.page import chips
 from flowedit.app.page.choices import default_texts, editor_of

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
 from flowedit.app.page.handlers import Handlers
 
 KEPT = ("instruction", "source", "own", "target", "quality", "strength", "seed", "vary", "values", "methods")

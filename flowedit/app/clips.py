@@ -65,7 +65,12 @@ class StoredClip:
         """What the API tells of it."""
         told = {key: value for key, value in asdict(self).items() if key not in ("file", "owner", "created")}
         place = f"/api/clips/{self.id}"
-        return {**told, "video": f"{place}/{SHOWN}", "poster": f"{place}/{POSTER}"}
+        return {**told, "video": f"{place}/{SHOWN}", "poster": f"{place}/{POSTER}", "original": f"{place}/original"}
+
+    @property
+    def given(self) -> str:
+        """The name of the file that is edited: the user's own, but for a still image, which was made a video."""
+        return self.file if self.still else self.name
 
 
 class Clips:

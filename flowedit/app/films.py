@@ -30,6 +30,9 @@ FILES = tuple(name for name in EDIT if name not in FOLDERS)
 PLAYER, POSTER = "player.mp4", "poster.jpg"
 """What is made of it when it is first asked for."""
 
+PAINTED = "user_mask.mkv"
+"""A mask that was painted, beside them."""
+
 OF_REPORT = (".html", ".mp4", ".webp", ".png", ".jpg", ".svg", ".json", ".jsonl", ".csv", ".txt", ".tex")
 """Suffixes of what a comparison's report shows or links."""
 
@@ -77,8 +80,9 @@ def file(folder: Path, name: str, shown: Path, clip: Path | None) -> Path:
 
     Raises UnknownError for any other name, and for a file that this edit did not leave.
     """
-    if name in FILES and (folder / name).is_file():
-        return folder / name
+    place = (shown if name == PAINTED else folder) / name
+    if name in (*FILES, PAINTED) and place.is_file():
+        return place
     if name not in (PLAYER, POSTER) or not (folder / "edit.mp4").is_file():
         raise UnknownError(f"this job has no file {name[:80]!r}: its files are listed in its status")
     path = shown / name

@@ -140,16 +140,20 @@ class Studio:
             status["phase"] = "load"
         if state in ("done", "stopped"):
             status |= told.left(record, self._queue.folder(record))
-        return status | self._lines(record)
-
-    def _lines(self, record: JobRecord) -> dict[str, Any]:
-        """The command and the call that make the same; on other machines by the clip's name alone."""
         clip, mask = "clip.mp4", None
         with suppress(UnknownError):
-            clip = str(self.clips.path(record.clip)) if self.options.local else self.clip(record.clip).name
+            clip = str(self.clips.path(record.clip)) if self.options.local else self.clip(record.clip).given
             if (path := self._queue.mask_file(record)) is not None:
-                mask = str(path) if self.options.local else "mask.mp4"
-        return told.lines(record, clip, mask)
+                name, address = self._mask_of(record, path)
+                mask = str(path) if self.options.local else name
+                status["files"] |= {name: address} if status["files"] and path.is_file() else {}
+        return status | told.lines(record, clip, mask)
+
+    def _mask_of(self, record: JobRecord, path: Path) -> tuple[str, str]:
+        """The name and the address of a job's own mask: of one that was painted, or of the file that was given."""
+        if file := (record.mask or {}).get("file"):
+            return f"{Path(films.PAINTED).stem}{path.suffix}", self.clip(file).plain()["original"]
+        return films.PAINTED, f"/api/jobs/{record.id}/files/{films.PAINTED}"
 
     def jobs(self, owner: str | None) -> list[dict[str, Any]]:
         """The owner's jobs in the order in which they were asked for."""

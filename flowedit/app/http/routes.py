@@ -156,6 +156,12 @@ def _router(studio: Studio) -> APIRouter:
         """The clip as browsers play it; ranges of bytes can be asked for."""
         return FileResponse(studio.clips.folder(id) / SHOWN)
 
+    @api.get("/clips/{id}/original", tags=["clips"], response_class=FileResponse)
+    def clip_original(id: str) -> FileResponse:
+        """The file that is edited, as it was uploaded: with it a job's command makes the same bytes elsewhere."""
+        clip = studio.clip(id)
+        return FileResponse(studio.clips.path(id), media_type="application/octet-stream", filename=clip.given)
+
     @api.get("/clips/{id}/poster.jpg", tags=["clips"], response_class=FileResponse)
     def clip_poster(id: str) -> FileResponse:
         """The clip's first frame."""

@@ -1,6 +1,7 @@
 """What is made to be shown of an edit: one video of its clip, its result and its mask, and a poster."""
 
 import functools
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from flowedit.app.clips import WIDEST, chunk_of, even, fitted, write_poster
+from flowedit.app.clips import SHOWN, WIDEST, chunk_of, even, fitted, write_poster
 from flowedit.app.limits import UnknownError
 from flowedit.config.edit_file import inside
 from flowedit.machine import whole_file
@@ -158,6 +159,12 @@ def of_report(folder: Path, name: str) -> Path:
         if path.suffix.lower() in OF_REPORT and path.is_file() and not any(part.startswith(".") for part in parts):
             return path
     raise UnknownError(f"this comparison has no file {name[:80]!r}")
+
+
+def served(page: str, clip: str | None) -> str:
+    """A report's page as it is served: what points at the clip on the disk points at its address, or is left out."""
+    link, film = (f' <a href="{clip}/original">file</a>', f' src="{clip}/{SHOWN}"') if clip else ("", "")
+    return re.sub(r' src="\.\./[^"]*"', film, re.sub(r' <a href="\.\./[^"]*">file</a>', link, page))
 
 
 def remove(*paths: Path) -> None:

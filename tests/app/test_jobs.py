@@ -96,10 +96,17 @@ def test_a_compare_job_leaves_its_report(server):
     assert "inversion" in page.text
     for part in ("connect-src 'none'", "sandbox allow-scripts"):  # no origin of ours: it reads nothing of the studio
         assert part in page.headers["content-security-policy"]
+    links = set(re.findall(r'<a href="([^#"]+)"', page.text))
+    assert f"/api/clips/{clip['id']}/original" in links
+    got = {link: server.client.get(page.url.join(link)) for link in links}
+    assert {link: answer.status_code for link, answer in got.items()} == dict.fromkeys(links, 200)
+    assert got[f"/api/clips/{clip['id']}/original"].content == FOX.read_bytes()
     base = job["report"].removesuffix("index.html")
     assert server.client.get(f"{base}grid.mp4").status_code == 200
     for name in ("run.yaml", ".jobs/.lock", "../fox.mp4", "%2e%2e/%2e%2e/.studio/jobs", "/etc/passwd"):
         assert server.client.get(base + name).status_code == 404, name
+    assert server.client.delete(f"/api/clips/{clip['id']}").status_code == 204
+    assert '="../' not in server.client.get(job["report"]).text
 
 
 def test_a_player_holds_source_edit_and_mask_in_step(server, tmp_path):

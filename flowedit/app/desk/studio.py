@@ -218,6 +218,13 @@ class Studio:
             clip = self.clips.path(record.clip)
         return films.file(self._queue.folder(record), name, shown, clip)
 
+    def page(self, id: str, path: Path) -> str:
+        """A page of a comparison's report, from its file, as it is served."""
+        clip = None
+        with suppress(UnknownError):
+            clip = self.clip(self._queue.record(id).clip).address
+        return films.served(path.read_text(encoding="utf-8"), clip)
+
     def preview(self, id: str) -> bytes:
         """The newest preview of the job that runs, a JPEG; raises UnknownError where there is none."""
         live = self._queue.state(id)[3]

@@ -6,7 +6,7 @@ from typing import Any
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -231,11 +231,12 @@ def _router(studio: Studio) -> APIRouter:
         return Response(studio.preview(id), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
     @api.get("/jobs/{id}/files/{name:path}", tags=["jobs"], response_class=FileResponse)
-    def file(id: str, name: str) -> FileResponse:
+    def file(id: str, name: str) -> Response:
         """A file of a job, by the names in its status."""
         path = studio.file(id, name)
-        policy = {"Content-Security-Policy": PAGE_POLICY} if path.suffix == ".html" else {}
-        return FileResponse(path, headers=policy)
+        if path.suffix == ".html":
+            return HTMLResponse(studio.page(id, path), headers={"Content-Security-Policy": PAGE_POLICY})
+        return FileResponse(path)
 
     @api.post(
         "/looks/{id}/mask",

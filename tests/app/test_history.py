@@ -1,12 +1,15 @@
-"""The history by pages: in its order, each edit once, and nothing read but what is shown."""
+"""The history by pages, in its order, with nothing read but what is shown; the size of what a player shows."""
 
 import os
+from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from flowedit.app import films
 from flowedit.app.history import History
 from flowedit.app.limits import UnknownError
+from flowedit.media.writer import Writer
 
 RUN = "clip: {{file: /far/away/fox.mp4}}\nsettings: {{target: panda {number}, mode: {{name: inversion}}}}\n"
 
@@ -56,3 +59,11 @@ def test_others_edits_are_left_out_and_what_cannot_be_read_is_passed_over(out):
     assert history.delete(first["id"])
     with pytest.raises(UnknownError, match="ask for the history from its start"):
         history.page({}, dict, ["j1"], first["id"], 30)
+
+
+@pytest.mark.parametrize(("size", "shown"), [((1280, 720), (960, 540)), ((540, 960), (540, 960)), ((64, 48), (64, 48))])
+def test_the_longer_side_of_what_a_player_shows_is_bounded(tmp_path, size, shown):
+    with Writer(tmp_path / "edit.mp4", size, Fraction(8)) as writer:
+        writer.write(np.zeros((1, *size, 3), np.uint8))
+    player = films.left(tmp_path, "/x")["player"]
+    assert (player["height"], player["width"], player["first"]) == (*shown, "/x/first.jpg")

@@ -110,6 +110,7 @@ def test_a_compare_job_leaves_its_report(server):
 
 
 def test_a_player_holds_source_edit_and_mask_in_step(server, tmp_path):
+    import cv2
     import numpy as np
 
     from flowedit.media.probe import probe
@@ -128,6 +129,8 @@ def test_a_player_holds_source_edit_and_mask_in_step(server, tmp_path):
     assert np.abs(tiles[0] - source).mean() < 3
     assert np.abs(tiles[1] - source).mean() > np.abs(tiles[0] - source).mean()
     assert set(np.unique(np.rint(tiles[2] / 255))) <= {0, 1}
+    first = cv2.imdecode(np.frombuffer(server.client.get(about["first"]).content, np.uint8), cv2.IMREAD_COLOR)
+    assert np.abs(first[..., ::-1].astype(int) - np.concatenate([tile[0] for tile in tiles])).mean() < 4
     part = server.client.get(about["url"], headers={"range": "bytes=10-19"})
     assert (part.status_code, len(part.content)) == (206, 10)
 

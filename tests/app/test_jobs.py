@@ -109,6 +109,29 @@ def test_a_compare_job_leaves_its_report(server):
     assert '="../' not in server.client.get(job["report"]).text
 
 
+def test_a_stopped_comparison_shows_what_it_has_and_is_listed(server):
+    clip = server.clip(name="compared.mp4")
+    asked = {"steps": 40, "strength": 1.0, "frames": None, "size": None}
+    id = server.edit(clip, "compare", modes=["inversion_free", "random_noise", "inversion"], **asked)
+    server.until(id, lambda job: job["phase"] == "edit" and job["done"] >= 1)
+    server.client.post(f"/api/jobs/{id}/stop")
+    job = server.until(id)
+    assert job["state"] == "stopped", job
+    page = server.client.get(job["report"])
+    assert page.status_code == 200
+    assert "inversion_free" in page.text
+    listed = server.client.get("/api/history", params={"most": 1}).json()[0]
+    assert (listed["id"], listed["state"], listed["name"]) == (id, "stopped", "compared")
+    assert listed["methods"] == ["inversion_free", "random_noise", "inversion"]
+    assert server.client.get(listed["poster"]).status_code == 200
+    early = server.edit(clip, "compare", modes=["inversion_free", "inversion"], **asked)
+    server.client.post(f"/api/jobs/{early}/stop")
+    assert server.until(early)["files"] == {}
+    assert server.client.get("/api/history", params={"most": 1}).json()[0]["id"] == id, (
+        "what left nothing is not listed"
+    )
+
+
 def test_a_player_holds_source_edit_and_mask_in_step(server, tmp_path):
     import cv2
     import numpy as np

@@ -121,6 +121,14 @@ def test_a_mask_can_be_painted_on_nothing(studio, clip):
     assert done["state"] == "done", done
 
 
+def test_a_painted_mask_that_is_empty_is_told_without_a_path(studio, clip):
+    gone = {"frame": 0, "erase": True, "radius": 0.1, "points": [[0.5, 0.5]]}
+    failed = until(studio, studio.submit("edit", clip.id, ASKED, "me", NOTHING | {"strokes": [gone]}))
+    assert failed["state"] == "failed"
+    assert failed["message"].startswith("mask that you gave is empty: ")
+    assert studio.history("me", most=1)[0]["id"] != failed["id"]
+
+
 def test_a_mask_without_paint_is_a_setting(studio, clip, look):
     id = studio.submit("edit", clip.id, ASKED, "me", {"look": look, "quantile": 0.6, "grow": 0.05})
     command = until(studio, id)["command"]

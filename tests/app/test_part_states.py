@@ -240,7 +240,7 @@ def test_cards_say_what_was_asked_for_and_html_is_text(history):
     assert second.split("\n")[0] == "cup → glass"
     assert "cup · today" in second
     assert "stopped early · method random noise" in second
-    assert third.split("\n")[:2] == ["2 methods compared: random noise, inversion", "dog · 9 September 2001"]
+    assert third.split("\n")[:2] == ["Compared: random noise, inversion", "dog · 9 September 2001"]
     assert len({each.size["height"] for each in history.driver.find_elements("css selector", ".fe-past")}) == 1
     history.find(".fe-open").click()
     assert history.told()[0][0]["id"] == "h1"

@@ -140,14 +140,17 @@ class Studio:
             status["phase"] = "load"
         if state in ("done", "stopped"):
             status |= told.left(record, self._queue.folder(record))
-        clip, mask = "clip.mp4", None
+        clip, mask, names, local = "clip.mp4", None, dict[str, str](), self.options.local
         with suppress(UnknownError):
-            clip = str(self.clips.path(record.clip)) if self.options.local else self.clip(record.clip).given
-            if (path := self._queue.mask_file(record)) is not None:
-                name, address = self._mask_of(record, path)
-                mask = str(path) if self.options.local else name
-                status["files"] |= {name: address} if status["files"] and path.is_file() else {}
-        return status | told.lines(record, clip, mask)
+            stored, path = self.clip(record.clip), str(self.clips.path(record.clip))
+            clip = path if local else stored.given
+            names[path] = stored.name
+            if (file := self._queue.mask_file(record)) is not None:
+                name, address = self._mask_of(record, file)
+                mask = str(file) if local else name
+                names[str(file)] = "that you gave"
+                status["files"] |= {name: address} if status["files"] and file.is_file() else {}
+        return told.named(status, names) | told.lines(record, clip, mask)
 
     def _mask_of(self, record: JobRecord, path: Path) -> tuple[str, str]:
         """The name and the address of a job's own mask: of one that was painted, or of the file that was given."""

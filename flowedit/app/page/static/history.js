@@ -1,5 +1,5 @@
 // The edits so far as cards, thirty at a time; an earlier result gives its settings back; delete asks first.
-import { clamp, errorLine, h, icon, iconButton, plural, request, sentence } from "./parts.js";
+import { clamp, errorLine, h, icon, iconButton, request, sentence } from "./parts.js";
 
 const PAGE = 30, MOST = 200; // cards that are asked for at once; the most that the server gives at once
 
@@ -95,7 +95,7 @@ export function mountHistory(element, { onchoose = () => {}, ondelete = () => {}
 
   function card(item) {
     const settings = { ...item.settings, ...item.said }, compared = item.methods;
-    const title = compared ? `${plural(compared.length, "method")} compared: ${compared.join(", ").replaceAll("_", " ")}` : titleOf(settings);
+    const title = compared ? `Compared: ${compared.join(", ").replaceAll("_", " ")}` : titleOf(settings);
     const poster = item.poster;
     const picture = poster ? h("img", { src: poster, alt: "", loading: "lazy" }) : h("span", { class: "fe-blank" }, icon("film"));
     picture.addEventListener("error", () => picture.replaceWith(h("span", { class: "fe-blank" }, icon("film"))));
@@ -106,7 +106,7 @@ export function mountHistory(element, { onchoose = () => {}, ondelete = () => {}
         h("span", {}, row(item.state === "stopped" && "stopped early", ...(compared ? [titleOf(settings)] : wordsOf(settings))))));
     const remove = iconButton("trash", `Delete: ${title}`, () => ask(item, title));
     remove.title = "Delete";
-    return h("li", { class: "fe-card fe-past" }, open, remove);
+    return h("li", { class: `fe-card fe-past${compared ? " fe-compared" : ""}` }, open, remove);
   }
 
   function ask(item, title) {

@@ -204,6 +204,8 @@ def progress_moves_and_stop_keeps_what_is_there(page):
     seen = set()
     bar = "return document.querySelector('#fe-live [role=progressbar]')?.getAttribute('aria-valuenow')"
     until(lambda: seen.add(page.execute_script(bar)) or len(seen - {None}) >= 3, "a bar that moves")
+    # a stop before the first step leaves nothing
+    until(lambda: re.search(r"Editing[^$]*Step ([2-9]|\d\d)", shown(page, "#fe-live").text), "the first step's end")
     press(page, "#fe-live .fe-head button")
     until(lambda: (kept(page).get("player") or {}).get("id") not in (None, last), "what was stopped")
     assert "Stopped" in shown(page, "#fe-player .fe-note").text

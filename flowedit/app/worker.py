@@ -261,12 +261,12 @@ class Queue:
         """Import what an edit needs, and have the usual backbone at hand if it is here: nobody waits for it then."""
         with suppress(Exception):  # the first job says what is wrong
             heavy.ready()
+            from flowedit.backbones import families
             from flowedit.evaluation.edit_job import editor_of
-            from flowedit.pipeline import run
             from flowedit.pipeline.api import settings_of
 
             settings = settings_of({"backbone": self._options.backbone})
-            if run.checkpoint(settings, fetch=False) is not None:
+            if families.here(settings.backbone) is not None:
                 editor_of(settings, self._shelf)
 
     def _run(self, record: JobRecord, live: Live) -> dict[str, Any]:

@@ -84,17 +84,13 @@ class Studio:
 
         Raises InputError without one, NotNowError while the device is at work, and what the model raises.
         """
-        heavy.ready()
-        from flowedit.language.grammar import Change, Instruction
-        from flowedit.pipeline.api import settings_of
-        from flowedit.pipeline.prompts.captions import Captions
-        from flowedit.types import QUIET
+        import flowedit
 
+        heavy.ready()
         if self.options.caption is None:
             raise InputError("no model describes clips here: start the studio with --caption NAME, or say what is seen")
-        settings = settings_of({"clip": str(self.clips.path(clip_id)), "caption": self.options.caption})
-        with self._queue.alone(), Captions(QUIET) as captions:
-            return captions.of(settings, Instruction("", (Change("replace"),))) or ""
+        with self._queue.alone():
+            return flowedit.describe(self.clips.path(clip_id), caption=self.options.caption)
 
     def check_room(self, owner: str | None) -> None:
         """Raise FullError where no more jobs may wait, or no more of this owner."""
@@ -131,7 +127,10 @@ class Studio:
         return self._history.find(id) if self.options.local and id not in self._queue.records else None
 
     def status(self, id: str) -> dict[str, Any]:
-        """All that a page needs of a job; raises UnknownError."""
+        """All that a page needs of a job, in its words; raises UnknownError."""
+        return told.worded(self._status(id), self.options.allow)
+
+    def _status(self, id: str) -> dict[str, Any]:
         if (found := self._of_command_line(id)) is not None:
             return self._history.plain(found) | self._asked(found)
         record, state, place, live, result = self._queue.state(id)

@@ -11,11 +11,11 @@ from flowedit.app.clips import StoredClip
 from flowedit.app.jobs import JobRecord
 from flowedit.app.limits import NotNowError
 from flowedit.app.options import StudioOptions
+from flowedit.evaluation.options import MODES as COMPARED
 from flowedit.messages import InputError
 
 if TYPE_CHECKING:
-    from flowedit.config.schema import Settings
-    from flowedit.pipeline.source import Clip
+    from flowedit.results import EditCheck
 
 
 def record_of(
@@ -42,58 +42,57 @@ def check(
     model that is not here.
     """
     heavy.ready()
-    from flowedit.media.probe import probe
-    from flowedit.pipeline import run
-    from flowedit.pipeline.api import settings_of
-    from flowedit.pipeline.checks import check
-    from flowedit.pipeline.plan import foreseen
-    from flowedit.pipeline.prompts import instruction
-    from flowedit.pipeline.prompts.captions import Captions
-    from flowedit.pipeline.source import open_clip
-    from flowedit.types import QUIET
-
-    of_job = jobs.options_of_job(record, path if jobs.is_painted(record.mask) else None)
-    own = {key: value for key, value in of_job.items() if key not in limits.COMPARE}
-    settings = settings_of({**own, "clip": str(path)})
+    own = jobs.options_of_job(record, path if jobs.is_painted(record.mask) else None)
+    asked = {key: value for key, value in own.items() if key not in limits.COMPARE}
     try:
-        source = open_clip(settings, probe(path))
-        if record.kind != "compare":
-            kept = None if settings.caption is None else Captions(QUIET, ask=False)  # the model is asked in its turn
-            brief = check(instruction.complete(settings, QUIET, kept, source.video), source)
-        _check_mask(record, settings, source, look_of)
-        here = run.checkpoint(settings, fetch=False)
+        each = _checked(path, asked, record)
+        _check_mask(record, asked, path, each[0], look_of)
     except InputError as error:
         raise InputError(str(error).replace(str(path), clip.name)) from None
-    if here is None:
-        raise NotNowError(f"backbone {settings.backbone.name!r} is not on this machine yet: download it first")
-    evaluations = _of_comparison(record, path) if record.kind == "compare" else brief.cost(foreseen(brief))
-    frames, cuts = len(source.selection.indices), settings.cuts
-    shots = len(cuts) + 1 if isinstance(cuts, tuple) else 1 if cuts == "none" else len(clip.scenes)
-    limits.check_cost(evaluations, min(shots, frames), frames, settings.frame_size, options.evaluations)
+    if each[0].checkpoint is None:
+        raise NotNowError(f"backbone {each[0].backbone!r} is not on this machine yet: download it first")
+    most, budget = max(one.network_evaluations or 0 for one in each), record.flags.get("evaluations")
+    most = budget if isinstance(budget, int) else most
+    frames, shots = each[0].frames, each[0].shots or len(clip.scenes)
+    limits.check_cost(len(each) * most, min(shots, frames), frames, each[0].size, options.evaluations)
 
 
-def _check_mask(record: JobRecord, settings: "Settings", source: "Clip", look_of: Callable[[str], JobRecord]) -> None:
+def _checked(path: Path, asked: Mapping[str, Any], record: JobRecord) -> "list[EditCheck]":
+    """What the edit will do; of a comparison what each of its methods will that can: of those by name, each must."""
+    import flowedit
+
+    if record.kind != "compare":
+        return [flowedit.check(path, **asked)]
+    named, found, refused = record.flags.get("modes"), [], None
+    rest = {key: value for key, value in asked.items() if key.partition(".")[0] != "mode"}
+    for mode in named or COMPARED:
+        try:
+            found.append(flowedit.check(path, **{**rest, "mode": mode}))
+        except InputError as error:
+            if named:
+                raise
+            refused = error
+    if refused is not None and not found:
+        raise refused
+    return found
+
+
+def _check_mask(
+    record: JobRecord,
+    asked: Mapping[str, Any],
+    path: Path,
+    checked: "EditCheck",
+    look_of: Callable[[str], JobRecord],
+) -> None:
     """Raise InputError for paint on a frame that is not read, and for a look at something else than this."""
-    from flowedit.pipeline.api import settings_of
+    import flowedit
 
     mask: Mapping[str, Any] = record.mask or {}
     adjust = {key: value for key, value in mask.items() if key not in ("look", "file")}
-    looks.check_adjust(adjust, len(source.selection.indices))
+    looks.check_adjust(adjust, checked.frames)
     if mask.get("look") is None:
         return
-    asked = look_of(mask["look"])
-    then = settings_of({**jobs.options_of_job(asked), "clip": settings.clip})
-    if asked.clip != record.clip or looks.subject(then, source.video) != looks.subject(settings, source.video):
+    look = look_of(mask["look"])
+    then = jobs.options_of_job(look)
+    if look.clip != record.clip or looks.subject(flowedit.check(path, **then), then) != looks.subject(checked, asked):
         raise InputError("the mask is of an earlier clip, trim, model or words: look at the mask again")
-
-
-def _of_comparison(record: JobRecord, path: Path) -> int:
-    """The network evaluations of a comparison, at most: of each of its methods what the most costly one takes."""
-    from flowedit.evaluation.options import MODES
-    from flowedit.pipeline.api import settings_of
-    from flowedit.pipeline.plan import network_evaluations
-
-    options = {key: value for key, value in jobs.options_of_comparison(record).items() if key not in limits.COMPARE}
-    modes, budget = record.flags.get("modes") or MODES, record.flags.get("evaluations")
-    each = [network_evaluations(settings_of({**options, "mode": mode, "clip": str(path)})) for mode in modes]
-    return len(each) * (budget if isinstance(budget, int) else max(each))

@@ -1,11 +1,12 @@
 """A job as the API tells of it: how far it is, what it left, and the lines that make the same."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flowedit.app import films, jobs
 from flowedit.app.jobs import JobRecord
+from flowedit.app.labels import on_page
 from flowedit.app.live import Live
 
 
@@ -47,6 +48,13 @@ def named(status: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     for path, name in names.items():
         texts = [text.replace(path, name) for text in texts]
     return status | {"message": texts[0] or None, "notices": texts[1:]}
+
+
+def worded(status: dict[str, Any], allow: Sequence[str]) -> dict[str, Any]:
+    """A status whose message and notices are in the words of the page."""
+    message = status.get("message")
+    notices = [on_page(text, allow) for text in status["notices"]]
+    return status | {"message": message and on_page(message, allow), "notices": notices}
 
 
 def left(record: JobRecord, folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The API: HTTP on one side, `Studio` on the other, and every refusal in one line."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from flowedit.app.clips import POSTER, SHOWN, StoredClip
 from flowedit.app.desk.studio import Studio
 from flowedit.app.history import PAGE
 from flowedit.app.http.uploads import MOST_TEXTS, Form, received
+from flowedit.app.labels import on_page
 from flowedit.app.limits import FullError, NoSpaceError, NotNowError, TooMuchError, UnknownError
 from flowedit.machine import parsed_json
 from flowedit.messages import FileError, InputError, one_line
@@ -61,15 +63,15 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
     """The API of a studio, and what its errors are answered with."""
     app.include_router(_router(studio))
     for kind, status in STATUS:
-        app.add_exception_handler(kind, _answering(status))
+        app.add_exception_handler(kind, _answering(status, studio.options.allow))
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_query)
 
 
-def _answering(status: int) -> Any:
+def _answering(status: int, allow: Sequence[str]) -> Any:
     async def answer(request: Request, error: Exception) -> JSONResponse:
         ends = {"Connection": "close"} if status in (413, 507) else {}  # what is still on its way is not waited for
-        return JSONResponse({"error": one_line(error)}, status, ends)
+        return JSONResponse({"error": on_page(one_line(error), allow)}, status, ends)
 
     return answer
 

@@ -11,6 +11,7 @@ import gradio as gr
 from flowedit.app.access import owner_of as owner_in
 from flowedit.app.desk.studio import Studio
 from flowedit.app.jobs import typed
+from flowedit.app.labels import on_page
 from flowedit.app.page import chips
 from flowedit.app.page.choices import default_texts, editor_of
 from flowedit.app.page.gather import Asked, clip_id, mask_of, numbers, read_of, settings_of
@@ -35,8 +36,8 @@ def line(text: str, good: bool = False) -> str:
     """One line for the user beside the buttons."""
     if not text:
         return ""
-    role, kind = ("status", "fe-note") if good else ("alert", "fe-error")
-    return f'<p class="{kind}" role="{role}">{html.escape(text)}</p>'
+    role, kind, told = ("status", "fe-note", text) if good else ("alert", "fe-error", on_page(text))
+    return f'<p class="{kind}" role="{role}">{html.escape(told)}</p>'
 
 
 class Handlers:

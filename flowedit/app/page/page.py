@@ -189,7 +189,7 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
         on.values = gr.Textbox("0, 1, 2, 3", label="Which seeds, or strengths", elem_id="fe-values")
         on.several_go = gr.Button("Make them all", elem_id="fe-several-go")
         on.methods = gr.Dropdown(
-            choices.names("mode"),
+            choices.methods(),
             value=COMPARED,
             multiselect=True,
             label="Methods",
@@ -199,7 +199,7 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
             48,
             precision=0,
             minimum=1,
-            label="Or at equal cost, with a report: network evaluations of each",
+            label="Or at equal cost, with a report: runs of the model, of each",
             elem_id="fe-evaluations",
         )
         on.compare = gr.Button("Compare methods", elem_id="fe-compare")

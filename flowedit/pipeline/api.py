@@ -90,9 +90,8 @@ class LoggingMonitor:
 
 
 class Editor:
-    """A loaded backbone that edits clip after clip; options given here are the defaults of each edit.
-
-    `settings` name the backbone in place of options."""
+    """A loaded backbone that edits clip after clip; options given here are the defaults of each edit, and `settings`
+    name the backbone in place of options."""
 
     @shows(LoadOptions)
     def __init__(

@@ -104,7 +104,7 @@ def run_edit(order: Order, folder: Path, monitor: "Monitor", shelf: "Shelf") -> 
 
 
 def run_look(order: Order, folder: Path, monitor: "Monitor", shelf: "Shelf") -> dict[str, Any]:
-    """One evaluation for the mask; its maps are kept beside result.json."""
+    """A few evaluations for the mask; their maps are kept beside result.json."""
     from flowedit.evaluation.edit_job import editor_of
     from flowedit.pipeline.api import settings_of
 

@@ -146,6 +146,6 @@ def strip(held: OpenLook, adjust: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_mask(out: Path, clip: Path, flags: Mapping[str, Any], mask: Mapping[str, Any], look: Any) -> None:
-    """A folder of images for an edit's user mask: strokes and boxes on a look's mask, or on nothing without one."""
+    """A file without loss for an edit's user mask: strokes and boxes on a look's mask, or on nothing without one."""
     base = None if look is None else look.at(mask["quantile"], mask["grow"])
     painting_of(clip, flags).save(out, mask["strokes"], mask["boxes"], base)

@@ -302,7 +302,7 @@ class Queue:
             return None
         if record.mask.get("file"):
             return self._clips.path(record.mask["file"])
-        return self._root / "previews" / f"{record.id}-mask"
+        return self._root / "previews" / record.id / films.PAINTED
 
     def _mask(self, record: JobRecord) -> Path | None:
         """The file of a mask that was uploaded or painted, made where it is not there."""

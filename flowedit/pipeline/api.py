@@ -156,7 +156,7 @@ class Editor:
         settings: Settings | None = None,
         **options: Unpack[ClipOptions],
     ) -> MaskLook:
-        """The mask of an edit, before it: one evaluation of each prompt at the edit's first time, and its maps kept.
+        """The mask of an edit, before it: each prompt is evaluated at the times of `mask.look_at`, and its maps kept.
 
         Options as in `edit`. `MaskLook.at(quantile, grow)` makes masks of the maps without a network. Raises
         InputError for an edit whose mask is not read from the model.
@@ -198,7 +198,7 @@ def look_at_mask(
     cancel: threading.Event | None = None,
     **options: Unpack[EditOptions],
 ) -> MaskLook:
-    """The mask of an edit, before it, by one evaluation of its first step; see `Editor.look_at_mask`."""
+    """The mask of an edit, before it, by an evaluation or a few; see `Editor.look_at_mask`."""
     settings = settings_of({**options, "clip": _clip(clip)})
     return Editor(settings=settings).look_at_mask(clip, monitor=monitor, cancel=cancel, settings=settings)
 

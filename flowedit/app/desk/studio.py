@@ -13,7 +13,7 @@ from flowedit.app import films, forms, heavy, limits, looks
 from flowedit.app.clips import Clips, StoredClip
 from flowedit.app.desk import submission, told
 from flowedit.app.desk.settings import settings_from
-from flowedit.app.history import History
+from flowedit.app.history import MOST, PAGE, History
 from flowedit.app.jobs import JobRecord
 from flowedit.app.limits import UnknownError
 from flowedit.app.looks import Looks, check_adjust
@@ -139,16 +139,23 @@ class Studio:
             status["phase"] = "load"
         if state in ("done", "stopped"):
             status |= told.left(record, self._queue.folder(record))
-        return status | self._lines(record)
-
-    def _lines(self, record: JobRecord) -> dict[str, Any]:
-        """The command and the call that make the same; on other machines by the clip's name alone."""
-        clip, mask = "clip.mp4", None
+        clip, mask, names, local = "clip.mp4", None, dict[str, str](), self.options.local
         with suppress(UnknownError):
-            clip = str(self.clips.path(record.clip)) if self.options.local else self.clip(record.clip).name
-            if (path := self._queue.mask_file(record)) is not None:
-                mask = str(path) if self.options.local else "mask.mp4"
-        return told.lines(record, clip, mask)
+            stored, path = self.clip(record.clip), str(self.clips.path(record.clip))
+            clip = path if local else stored.given
+            names[path] = stored.name
+            if (file := self._queue.mask_file(record)) is not None:
+                name, address = self._mask_of(record, file)
+                mask = str(file) if local else name
+                names[str(file)] = "that you gave"
+                status["files"] |= {name: address} if status["files"] and file.is_file() else {}
+        return told.named(status, names) | told.lines(record, clip, mask)
+
+    def _mask_of(self, record: JobRecord, path: Path) -> tuple[str, str]:
+        """The name and the address of a job's own mask: of one that was painted, or of the file that was given."""
+        if file := (record.mask or {}).get("file"):
+            return f"{Path(films.PAINTED).stem}{path.suffix}", self.clip(file).plain()["original"]
+        return films.PAINTED, f"/api/jobs/{record.id}/files/{films.PAINTED}"
 
     def jobs(self, owner: str | None) -> list[dict[str, Any]]:
         """The owner's jobs in the order in which they were asked for."""
@@ -158,16 +165,24 @@ class Studio:
                 found += [self.status(record.id)] if record.owner == owner else []
         return found
 
-    def history(self, owner: str | None) -> list[dict[str, Any]]:
-        """The owner's edits that are there, the newest first; of a local studio those of the command line too."""
-        own = []
-        for status in self.jobs(owner):
-            if status["files"]:
-                with suppress(UnknownError):
-                    own.append(self._history.own(status, self._queue.folder(self._queue.record(status["id"]))))
-        others = self._history.others(set(self._queue.records)) if self.options.local else []
-        made = [*own, *(told.worded(each | self._asked(at), self.options.allow) for at, each in others)]
-        return sorted(made, key=lambda item: -item["created"])
+    def history(self, owner: str | None, after: str = "", most: int = PAGE) -> list[dict[str, Any]]:
+        """The owner's edits that are there, the newest first, from behind the id `after`; see `History.page`.
+
+        Of a local studio those of the command line too. Raises UnknownError, and InputError for a number out of range.
+        """
+        if not 1 <= most <= MOST:
+            raise InputError(f"most is {most}: give 1 to {MOST}")
+        jobs = dict(self._queue.records)
+        own = {id: record.created for id, record in jobs.items() if record.owner == owner}
+        return self._history.page(own, self._of_history, jobs if self.options.local else None, after, most)
+
+    def _of_history(self, id: str) -> dict[str, Any] | None:
+        """A job as the history shows it; None for one that left nothing."""
+        with suppress(UnknownError):  # deleted meanwhile
+            record, state, *_ = self._queue.state(id)
+            if record.kind != "look" and state in ("done", "stopped"):
+                return self._history.own(record, state, self._queue.folder(record))
+        return None
 
     def _asked(self, folder: Path) -> dict[str, Any]:
         """The settings of an edit of the command line that may be set from here, and what makes the same."""
@@ -204,6 +219,13 @@ class Studio:
         with suppress(UnknownError):
             clip = self.clips.path(record.clip)
         return films.file(self._queue.folder(record), name, shown, clip)
+
+    def page(self, id: str, path: Path) -> str:
+        """A page of a comparison's report, from its file, as it is served."""
+        clip = None
+        with suppress(UnknownError):
+            clip = self.clip(self._queue.record(id).clip).address
+        return films.served(path.read_text(encoding="utf-8"), clip)
 
     def preview(self, id: str) -> bytes:
         """The newest preview of the job that runs, a JPEG; raises UnknownError where there is none."""

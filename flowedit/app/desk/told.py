@@ -1,6 +1,6 @@
 """A job as the API tells of it: how far it is, what it left, and the lines that make the same."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,14 @@ def status(
         told |= live.plain()
         told["preview"] = None if live.preview is None else f"/api/jobs/{record.id}/preview.jpg?{live.previews}"
     return told
+
+
+def named(status: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """A status whose message and notices have a user's names in the place of our paths."""
+    texts = [status["message"] or "", *status["notices"]]
+    for path, name in names.items():
+        texts = [text.replace(path, name) for text in texts]
+    return status | {"message": texts[0] or None, "notices": texts[1:]}
 
 
 def worded(status: dict[str, Any], allow: Sequence[str]) -> dict[str, Any]:

@@ -220,6 +220,6 @@ def _see(on: SimpleNamespace, studio: Studio) -> None:
         elem_id="fe-empty",
     )
     with _card("Your edits", "history"):
-        on.history = part("history", {"items": []})
+        on.history = part("history", {"of": 0})
     with gr.Accordion("Models", open=False, elem_classes="fe-card", elem_id="fe-models-card"):
         on.models = part("models", {"items": [], "chosen": studio.options.backbone})

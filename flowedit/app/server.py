@@ -116,7 +116,9 @@ def _tell(options: StudioOptions, listener: socket.socket, page: bool) -> None:
         print(warning, file=sys.stderr)
     print(f"flowedit: {address}{'' if page else '/docs'}  (Ctrl-C ends it; results in {options.out})", flush=True)
     if page and options.open and _has_screen():
-        threading.Timer(0.5, webbrowser.open, [address]).start()
+        opens = threading.Timer(0.5, webbrowser.open, [address])
+        opens.daemon = True  # a server that ends does not wait for it
+        opens.start()
 
 
 def listen(options: StudioOptions) -> socket.socket:

@@ -178,7 +178,7 @@ def test_a_killed_server_goes_on_with_its_queue(tmp_path, how):
 
 def test_two_servers_do_not_share_a_folder(server):
     command = [sys.executable, "-m", "flowedit", "serve", "--port", "0", "--out", str(server.out)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert done.returncode == 1
     assert done.stderr.strip().endswith("choose another --out")
     assert done.stderr.count("\n") == 1
@@ -194,6 +194,7 @@ def test_the_client_of_the_readme(server, tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "e.mp4").stat().st_size > 1000

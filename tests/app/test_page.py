@@ -1,69 +1,49 @@
 """The page in a headless Chromium, against a real server with the pocket model: the whole way of an edit."""
 
 import json
-import re
-import shutil
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import httpx
 import pytest
 import yaml
+from browser import browser, webdriver
 from conftest import write_clip
+from studio import Server
 
 from flowedit.config.folder import example
 
 pytestmark = pytest.mark.slow
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="the dev extra brings selenium")
 pytest.importorskip("gradio", reason="the app extra brings gradio")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-if CHROMIUM is None or DRIVER is None:
-    pytest.skip("chromium and chromedriver are not installed", allow_module_level=True)
 
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"),
-    *("--disable-component-update", "--disable-sync", "--force-prefers-reduced-motion", "--window-size=1300,1000"),
-)
 PATIENCE = 120
 """Seconds that an edit may take on a machine with much else to do."""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    place = tmp_path_factory.mktemp("studio")
-    command = [sys.executable, "-m", "flowedit", "app", "--port", "0", "--out", str(place / "out"), "--no-open"]
-    with (place / "log.txt").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        yield (
-            until(lambda: re.search(r"http://\S+", (place / "log.txt").read_text()), "the server").group(),
-            place / "out",
-        )
-        process.terminate()
-        process.wait(20)
-    said = (place / "log.txt").read_text()
-    assert "Traceback" not in said, said
+    made = Server(tmp_path_factory.mktemp("studio") / "out", "--no-open", command="app")
+    try:
+        yield made.address, made.out
+    finally:
+        made.close()
+    assert "Traceback" not in made.said(), made.said()
 
 
 @pytest.fixture(scope="module")
 def open_browser(tmp_path_factory):
-    opened = []
+    with ExitStack() as opened:
 
-    def open_one(width=1300):
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM
-        for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-        driver.set_script_timeout(20)
-        driver.set_window_size(width, 1000)
-        opened.append(driver)
-        return driver
+        def open_one(width=1300):
+            profile = tmp_path_factory.mktemp("profile")
+            driver = opened.enter_context(browser(profile, (width, 1000), ("browser", "performance")))
+            driver.set_window_size(width, 1000)
+            return driver
 
-    yield open_one
-    for driver in opened:
-        driver.quit()
+        yield open_one
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +130,8 @@ def the_files_are_those_of_the_command_line(page, server, tmp_path):
     made = next(server[1].glob(f"*/{job}"))
     command = [sys.executable, "-m", "flowedit", "edit", str(example("fox").with_suffix(".mp4"))]
     command += ["replace the fox with a panda", "--source", "a fox moves right over green grass"]
-    subprocess.run([*command, "--out", str(tmp_path / "own"), "--quiet"], check=True, capture_output=True)
+    made_by_hand = [*command, "--out", str(tmp_path / "own"), "--quiet"]
+    subprocess.run(made_by_hand, check=True, capture_output=True, timeout=PATIENCE)
     for name in ("edit.mp4", "mask.mp4", "mask_plain.mp4", "compare.mp4"):
         assert (made / name).read_bytes() == (tmp_path / "own" / name).read_bytes(), name
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from browser import browser, webdriver
 from conftest import write_clip
+from pages import PATIENCE, edited, errors, kept, press, shown, until, write
 from studio import Server
 
 from flowedit.config.folder import example
@@ -18,9 +19,6 @@ from flowedit.config.folder import example
 pytestmark = pytest.mark.slow
 
 pytest.importorskip("gradio", reason="the app extra brings gradio")
-
-PATIENCE = 120
-"""Seconds that an edit may take on a machine with much else to do."""
 
 
 @pytest.fixture(scope="module")
@@ -54,44 +52,6 @@ def page(server, open_browser):
     return driver
 
 
-def shown(driver, css, patience=PATIENCE):
-    """The first element of that selector that is shown."""
-    return until(
-        lambda: next((e for e in driver.find_elements("css selector", css) if e.is_displayed()), None), css, patience
-    )
-
-
-def until(look, what, patience=PATIENCE):
-    end = time.monotonic() + patience
-    while time.monotonic() < end:
-        try:
-            if found := look():
-                return found
-        except Exception as error:
-            if "stale" not in str(error).lower() and "no such element" not in str(error).lower():
-                raise
-        time.sleep(0.05)
-    raise AssertionError(f"not there after {patience} s: {what}")
-
-
-def write(driver, css, text):
-    field = shown(driver, css)
-    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
-    field.clear()
-    field.send_keys(text)
-    return field
-
-
-def press(driver, css):
-    button = shown(driver, css)
-    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
-    driver.execute_script("arguments[0].click()", button)
-
-
-def errors(driver):
-    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "ERROR")]
-
-
 def asked(driver):
     """(method, address) of every request of the driver's pages since this was last called."""
     told = (json.loads(entry["message"])["message"] for entry in driver.get_log("performance"))
@@ -99,19 +59,9 @@ def asked(driver):
     return {(each["method"], each["url"]) for each in sent if not each["url"].startswith(("data:", "blob:", "chrome"))}
 
 
-def kept(driver):
-    return json.loads(driver.execute_script("return sessionStorage.getItem('flowedit')") or "{}")
-
-
 def pixels(driver, css):
     """A canvas as a data URL."""
     return driver.execute_script("return document.querySelector(arguments[0]).toDataURL()", css)
-
-
-def edited(driver):
-    """The id of the result that is shown, once one is."""
-    shown(driver, "#fe-player canvas")
-    return until(lambda: (kept(driver).get("player") or {}).get("id"), "a result's id")
 
 
 def a_new_page_has_the_fox_and_one_click_edits_it(page, server):
@@ -237,7 +187,7 @@ def a_mistake_is_one_line_beside_the_button(page):
 
 def several_seeds_stand_side_by_side_and_one_is_gone_on_from(page):
     page.execute_script("document.querySelector('#fe-several-ask > button').click()")
-    write(page, "#fe-values input, #fe-values textarea", "11, 12")
+    write(page, "#fe-seeds input, #fe-seeds textarea", "11, 12")
     press(page, "#fe-several-go")
     until(lambda: len(page.find_elements("css selector", "#fe-several canvas")) == 2, "both edits", 2 * PATIENCE)
     press(page, "#fe-several figure:last-of-type figcaption button")

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import threading
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -133,6 +134,8 @@ def test_a_line_runs_and_is_right(line, place, command, monkeypatch):
     words = shlex.split(line)[1:]
     if words[0] == "bench":
         return _reaches_its_scenes(words, command, monkeypatch)
+    if words[0] in ("app", "serve"):
+        return _answers(words, command, monkeypatch)
     if "--caption" in words:
         monkeypatch.setattr("flowedit.pipeline.prompts.instruction._caption", lambda *_: "a dog runs in a field")
     code, out, err = command(*shortened(words))
@@ -161,6 +164,29 @@ def _reaches_its_scenes(words, command, monkeypatch):
     monkeypatch.setattr("flowedit.evaluation.bench.run.scene_jobs", stop)
     code, _, err = command(*words)
     assert (code, "Planned: as far as the scenes" in err) == (1, True), err
+
+
+def _answers(words, command, monkeypatch):
+    """A studio runs until somebody ends it: here as soon as it has answered."""
+    uvicorn, httpx = pytest.importorskip("uvicorn"), pytest.importorskip("httpx")
+    answers, started = [], uvicorn.Server.startup
+
+    async def startup(self, sockets):
+        await started(self, sockets)
+        port = sockets[0].getsockname()[1]
+
+        def ask():
+            try:
+                answers.append(httpx.get(f"http://127.0.0.1:{port}/api/limits", timeout=60).json()["local"])
+            finally:
+                self.should_exit = True
+
+        threading.Thread(target=ask, daemon=True).start()
+
+    monkeypatch.setattr("uvicorn.Server.startup", startup)
+    code, out, err = command(*words, "--port", "0")
+    assert (code, answers) == (0, [True]), err
+    assert "http://127.0.0.1:" in out
 
 
 def _is_right(video: Path) -> None:

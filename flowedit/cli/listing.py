@@ -1,6 +1,9 @@
 """`flowedit list`: the editors, presets, backbones, metrics, datasets and options that there are."""
 
 import argparse
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -52,13 +55,23 @@ def _meant(name: str) -> tuple[str, ...]:
 
 
 def _print(rows: list[tuple[str, ...]], indent: str) -> None:
-    """Columns as wide as their longest entry, the last as long as it is; a row of one cell is a heading."""
+    """Columns as wide as their longest entry, the last broken at a terminal's width; a row of one cell is a heading."""
     table = [row for row in rows if len(row) > 1]
     count = max((len(row) for row in table), default=0)
     widths = [max(len(row[i]) for row in table if len(row) > i) for i in range(count)]
+    before = indent + "".join(" " * (width + 2) for width in widths[:-1])
+    room = shutil.get_terminal_size().columns - len(before) if sys.stdout.isatty() else 0
     for row in rows:
         cells = [cell.ljust(widths[i]) for i, cell in enumerate(row)] if len(row) > 1 else row
-        print((indent + "  ".join(cells)).rstrip())
+        last = textwrap.wrap(cells[-1].rstrip(), room) if len(cells) == count and room >= NARROWEST else []
+        first, *more = last or [cells[-1]]
+        print((indent + "  ".join([*cells[:-1], first])).rstrip())
+        for line in more:
+            print(before + line)
+
+
+NARROWEST = 30
+"""Columns that a broken text needs: on a terminal with less room a line runs over, and can still be searched."""
 
 
 def _marked(registry: Any, rows: Iterable[tuple[str, tuple[str, ...]]]) -> Iterator[tuple[str, ...]]:

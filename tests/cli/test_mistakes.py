@@ -130,6 +130,16 @@ def test_a_bare_list_leaves_the_options_out(command):
     assert "mask.threshold" in command("list", "options")[1]
 
 
+def test_a_list_breaks_its_texts_at_the_width_of_a_terminal_and_never_in_a_file(command, monkeypatch):
+    whole = command("list", "editors")[1]
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    broken = command("list", "editors")[1]
+    assert max(map(len, whole.splitlines())) > 120
+    assert max(map(len, broken.splitlines()[1:])) <= 80
+    assert broken.split() == whole.split()
+
+
 def test_the_package_is_a_command_too():
     done = subprocess.run([sys.executable, "-m", "flowedit", "--version"], capture_output=True, text=True, check=True)
     assert re.fullmatch(r"flowedit \d+\.\d+\.\d+\n", done.stdout)

@@ -7,6 +7,7 @@ import pytest
 from flowedit.evaluation.results import latex
 from flowedit.evaluation.results.intervals import Interval
 from flowedit.evaluation.results.rows import JOB, Row
+from flowedit.metrics.catalogue import METRICS
 
 VALUES = {"ours_&_co": (20.0, 22.0), "100% {x}": (18.0, 19.0)}
 
@@ -85,3 +86,13 @@ def test_every_heading_of_a_metric_is_ascii_in_latex():
         text = latex.escaped(metric.heading)
         assert text.isascii(), metric.heading
         assert "?" not in text, metric.heading
+
+
+def test_many_metrics_become_tables_that_can_be_read():
+    metrics = list(METRICS)[: 2 * latex.WIDEST + 1]
+    text = latex.tables([Row("clip", "edit", "k", "ours", metric, 1.0) for metric in metrics], ["ours"])
+    heads = [line.count(" & ") for line in lines_of(text) if line.startswith("method")]
+    assert sum(heads) == len(metrics)
+    assert max(heads) <= latex.WIDEST
+    assert max(heads) - min(heads) <= 1
+    assert [f", part {k} of 3}}" in text for k in (1, 2, 3)] == [True] * 3

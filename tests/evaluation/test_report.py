@@ -10,7 +10,7 @@ from conftest import write_clip
 
 from flowedit.evaluation.report import page as page_module
 from flowedit.evaluation.report import preview
-from flowedit.evaluation.report.page import BUDGET, Exhibit, Page, changes, write_page
+from flowedit.evaluation.report.page import BUDGET, Exhibit, Page, changes, with_papers, write_page
 from flowedit.evaluation.results.rows import JOB, Row
 
 VOID = {"meta", "input", "br", "hr", "img", "link"}
@@ -330,3 +330,9 @@ def test_a_long_clip_is_cut_and_the_page_says_so(clips, tmp_path, monkeypatch):
     assert "The first 5 of 12 frames are here." in text
     film = preview.embed(Path(clips["one"]))
     assert (film.frames, film.total, film.fps) == (5, 12, 10.0)
+
+
+def test_a_paper_is_a_link_and_a_text_stays_a_text():
+    made = with_papers("A <b> (Kim et al. 2025, arXiv 2505.23145); arXiv 12.3")
+    paper = '<a href="https://arxiv.org/abs/2505.23145" rel="noreferrer">arXiv 2505.23145</a>'
+    assert str(made) == f"A &lt;b&gt; (Kim et al. 2025, {paper}); arXiv 12.3"

@@ -182,6 +182,7 @@ def _render(page: Page, films: Sequence[Mapping[Path, Film]]) -> str:
             sections=[section._replace(table=None) for section in sections] if len(rows) == 1 else sections,
             numbers={(each.exhibit.name, each.exhibit.edit): number for number, each in enumerate(sections, 1)},
             reasons=_reasons(failed),
+            with_papers=with_papers,
             linked=sum(not film.src.startswith("data:") for film in videos),
             remarks=[text for text in (remark(made[0]) if made else "", *page.notes) if text],
             budget=f"{BUDGET / 1e6:g} MB",
@@ -191,6 +192,16 @@ def _render(page: Page, films: Sequence[Mapping[Path, Film]]) -> str:
         )
         .lstrip()
     )
+
+
+PAPER = re.compile(r"arXiv (\d{4}\.\d{4,5})")
+
+
+def with_papers(text: str) -> str:
+    """A text for the page, as HTML, in which each paper on arXiv is a link."""
+    from markupsafe import Markup, escape
+
+    return Markup(PAPER.sub(r'<a href="https://arxiv.org/abs/\1" rel="noreferrer">\g<0></a>', str(escape(text))))
 
 
 def _numbered(page: Page) -> list[tuple[int, str]]:

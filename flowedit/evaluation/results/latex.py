@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from flowedit.evaluation.results.intervals import Interval
@@ -21,6 +22,8 @@ PLAIN |= {"<": "$<$", ">": "$>$", "|": "$|$"}  # in LaTeX's first encoding of fo
 PLAIN |= {"`": r"\`{}", '"': "''"}
 PAIRS = "-',"
 """Signs two of which LaTeX makes one."""
+WIDEST = 8
+"""Metrics of one table at most: more of them, with their intervals, would be too small to read on a page."""
 SIGNS = {
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
@@ -84,13 +87,22 @@ def _first(text: str) -> str:
 
 
 def tables(rows: Sequence[Row], methods: Sequence[str], by_kind: bool = False) -> str:
-    """Every summary of the rows as a table of LaTeX, methods as lines and metrics as columns; `by_kind` as there."""
-    made = [summary for summary in summaries(rows, methods, by_kind) if summary.metrics]
-    return HEAD + "\n".join(table(summary) for summary in made)
+    """Every summary of the rows in tables of LaTeX, methods as lines, WIDEST metrics as columns; `by_kind` as there."""
+    made = [part for summary in summaries(rows, methods, by_kind) for part in _parts(summary)]
+    return HEAD + "\n".join(table(*part) for part in made)
 
 
-def table(summary: Summary) -> str:
-    """One summary: a table environment as wide as the text."""
+def _parts(summary: Summary) -> list[tuple[Summary, str]]:
+    """A summary cut into tables of about equal width, and what each caption ends with."""
+    count = -(-len(summary.metrics) // WIDEST)
+    cuts = [len(summary.metrics) * k // count for k in range(count + 1)] if count else []
+    parts = [summary.metrics[first:last] for first, last in pairwise(cuts)]
+    told = [f", part {k} of {count}" if count > 1 else "" for k in range(1, count + 1)]
+    return [(replace(summary, metrics=part), text) for part, text in zip(parts, told, strict=True)]
+
+
+def table(summary: Summary, part: str = "") -> str:
+    """One summary: a table environment as wide as the text; `part` is added to its caption."""
     heads = ["method", *(METRICS[metric].heading for metric in summary.metrics)]
     whose = ", ".join(filter(None, [summary.kind, count_line(summary)]))
     before = [name for name in summary.methods if name in REFERENCES]
@@ -102,7 +114,7 @@ def table(summary: Summary) -> str:
         [
             r"\begin{table*}",
             r"\centering",
-            f"\\caption{{Scores of {escaped(whose)}}}",
+            f"\\caption{{Scores of {escaped(whose + part)}}}",
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",  # narrower ones stay as they are
             f"\\begin{{tabular}}{{l{'r' * len(summary.metrics)}}}",
             r"\toprule",

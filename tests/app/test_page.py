@@ -1,6 +1,7 @@
 """The page in a headless Chromium, against a real server with the pocket model: the whole way of an edit."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -135,6 +136,8 @@ def progress_moves_and_stop_keeps_what_is_there(page):
     seen = set()
     bar = "return document.querySelector('#fe-live [role=progressbar]')?.getAttribute('aria-valuenow')"
     until(lambda: seen.add(page.execute_script(bar)) or len(seen - {None}) >= 3, "a bar that moves")
+    steps = r"Editing[\s\S]*Step (?!1 )\d+ of"  # before the second one there is nothing to keep
+    until(lambda: re.search(steps, shown(page, "#fe-live").text), "its steps")
     press(page, "#fe-live .fe-head button")
     until(lambda: (kept(page).get("player") or {}).get("id") not in (None, last), "what was stopped")
     assert "Stopped" in shown(page, "#fe-player .fe-note").text

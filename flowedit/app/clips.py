@@ -1,6 +1,7 @@
 """Uploaded clips: checked by content, kept under an id, with what a browser needs to show them."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -190,7 +191,8 @@ def frames_of(video: Video) -> int:
 
 def renamed(error: Error, path: Path, shown: str) -> Error:
     """The same error with the user's name of the file in place of ours."""
-    return type(error)(error.args[0].replace(str(path), shown).replace(path.name, shown) if error.args else shown)
+    ours = "|".join(re.escape(each) for each in (str(path), path.name))  # at once: theirs may hold ours
+    return type(error)(re.sub(ours, lambda _: shown, error.args[0]) if error.args else shown)
 
 
 def _still(path: Path) -> str | None:

@@ -262,7 +262,7 @@ def test_two_uploads_are_decoded_at_once_and_none_on_a_full_disk(studio, monkeyp
     async def post(count):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://studio") as client:
             calls = [client.post("/api/clips", files={"file": ("a.mp4", b"x")}) for _ in range(count)]
-            return await asyncio.gather(*calls)
+            return await asyncio.wait_for(asyncio.gather(*calls), 60)
 
     assert {answer.status_code for answer in asyncio.run(post(6))} == {422}
     assert (max(most), len(most)) == (2, 6)

@@ -161,6 +161,8 @@ def test_progress_goes_forward_and_ends_early_when_asked():
     ("flags", "says"),
     [
         ({"host": "0.0.0.0"}, "give a --password"),
+        ({"host": "1.2.3.4"}, "no address of this machine: leave it out, .* or give --host 0.0.0.0"),
+        ({"host": "no.such.host.invalid", "password": "a"}, "no address of this machine"),
         ({"port": "x"}, "port 'x' is not a whole number"),
         ({"port": "99999"}, "port 99999 is out of range"),
         ({"queue": "0"}, "queue 0 is out of range"),

@@ -146,6 +146,75 @@ def test_what_is_no_clip_is_said_in_one_line(drop, studio, tmp_path):
     drop.until("document.querySelector('.fe-error').textContent.includes('is it still running?')")
 
 
+@pytest.mark.parametrize("how", ["refused", "away", "cancelled"])
+def test_a_file_that_cannot_be_taken_leaves_the_clip_that_stood_there(page, studio, tmp_path, how):
+    page.mount("drop", "mountDrop", {"clip": CLIP, "start": 6, "frames": 8, "onclip": "TELL"})
+    (tmp_path / "My new.MP4").write_bytes(bytes(8 << 20))
+    studio.routes[("POST", "/api/clips")] = lambda match, body: (422, {"error": "My new.MP4 is not a video"})
+    studio.away, studio.pause = how == "away", 0.02 if how == "cancelled" else 0.0
+    give(page, tmp_path / "My new.MP4")
+    if how == "cancelled":
+        page.until("Number(document.querySelector('[role=progressbar]')?.ariaValueNow) > 5")
+        assert page.driver.find_elements("css selector", ".fe-clip") == [], "the new one is on its way"
+        page.button("Cancel").click()
+    page.until("document.querySelector('.fe-clip .fe-name')?.textContent === 'fox.mp4'")
+    said = page.find(".fe-error").text
+    assert said == "" if how == "cancelled" else said.endswith(". fox.mp4 stays")
+    assert said.startswith({"refused": "My new.MP4 is not a video"}.get(how, ""))
+    assert page.find(".fe-part").text == "From 0.50 s to 1.17 s: 0.67 s, 8 frames"
+    assert page.told() == [], "the page hears of no change"
+
+
+def test_an_edit_made_here_is_asked_about(page, studio, tmp_path):
+    page.mount("drop", "mountDrop", {"clip": CLIP, "start": 6, "frames": 8, "onclip": "TELL", "onsettings": "TELL"})
+    made = CLIP | {"id": "c2", "name": "edit.mp4", "made_here": True}
+    studio.routes[("POST", "/api/clips")] = lambda match, body: (201, made)
+    studio.routes[("POST", "/api/settings")] = lambda match, body: (200, FILE)
+    studio.routes[("DELETE", "/api/clips/c2")] = lambda match, body: (200, {})
+    (tmp_path / "edit.mp4").write_bytes(b"an edit")
+    give(page, tmp_path / "edit.mp4")
+    page.until("here.textContent.includes('edit.mp4 is an edit made here. What do you want of it?')")
+    assert page.told() == [], "nothing has changed yet"
+    page.button("Take its settings").click()
+    page.until("window.ended.length")
+    assert page.told() == [[FILE | {"name": "edit.mp4"}]]
+    assert b"an edit" in next(body for _, path, body in studio.asked if path == "/api/settings")
+    assert page.find(".fe-part").text == "From 0.50 s to 1.17 s: 0.67 s, 8 frames", "the clip stays"
+    page.until("true")
+    give(page, tmp_path / "edit.mp4")
+    page.until("document.querySelector('.fe-made')")
+    page.button("Use it as the clip").click()
+    assert page.told()[1:] == [[made, {"start": 0, "frames": None}]]
+    assert page.find(".fe-name").text == "edit.mp4"
+    assert [(verb, path) for verb, path, _ in studio.asked if verb == "DELETE"] == [("DELETE", "/api/clips/c2")]
+
+
+def test_a_mask_that_cannot_be_taken_leaves_the_one_that_was_there(page, studio, tmp_path):
+    page.mount("maskfile", "mountMaskFile", {"file": {"id": "m1", "name": "old.png"}, "onfile": "TELL"})
+    studio.routes[("POST", "/api/clips")] = lambda match, body: (422, {"error": "new mask.png is no image"})
+    (tmp_path / "new mask.png").write_bytes(b"x")
+    give(page, tmp_path / "new mask.png")
+    page.until("!document.querySelector('.fe-error').hidden")
+    assert page.find(".fe-error").text == "new mask.png is no image. old.png stays"
+    assert page.find(".fe-name").text == "Mask: old.png"
+    assert page.told() == []
+    studio.routes[("POST", "/api/clips")] = lambda match, body: (201, CLIP | {"name": "new mask.png"})
+    give(page, tmp_path / "new mask.png")
+    page.until("window.ended.length")
+    assert page.told() == [[{"id": "c1", "name": "new mask.png"}]]
+
+
+def test_a_line_begins_as_a_sentence_and_names_keep_their_letters(page):
+    page.asynchronous("window.parts = await import('/static/parts/parts.js')")
+    for text, told in {
+        "the file is too large": "The file is too large", "it, too": "It, too", "clip.MP4 is no": "clip.MP4 is no",
+        "mask.grow 3 is out of range": "mask.grow 3 is out of range", "--host x": "--host x", "": "",
+        "target_words: none": "target_words: none", "wan2.1 is away": "wan2.1 is away",
+    }.items():  # fmt: skip
+        assert page.run("return parts.sentence(arguments[0])", text) == told
+    assert page.run("return parts.sentence('my clip.mp4 is no video', 'my clip.mp4')") == "my clip.mp4 is no video"
+
+
 def test_a_file_that_is_too_large_is_not_sent(page, studio, tmp_path):
     page.mount("drop", "mountDrop", {"limit": 2000})
     (tmp_path / "big.mp4").write_bytes(bytes(4000))
@@ -171,15 +240,15 @@ def test_a_clip_is_dropped_or_pasted_and_trimmed(drop, studio, way):
     assert told[::2] == ["Size", "Length", "Rate", "Sound", "Scenes"]
     assert told[1::2] == ["96 × 64", "2.0 s, 24 frames", "12 frames a second", "None", "2, each edited by itself"]
     assert drop.find(".fe-part").text == "The whole clip: 2.00 s, 24 frames"
-    drop.named("Start").send_keys(Keys.ARROW_RIGHT * 3)
+    drop.named("Start of the part").send_keys(Keys.ARROW_RIGHT * 3)
     drop.until("Math.abs(before() - 3) < 0.4")  # the frame that the handle stands on
-    drop.named("End").send_keys(Keys.ARROW_LEFT)
+    drop.named("End of the part").send_keys(Keys.ARROW_LEFT)
     drop.until("Math.abs(before() - 22) < 0.4")
     assert drop.told()[-1] == [CLIP, {"start": 3, "frames": 20}]
     assert drop.find(".fe-part").text == "From 0.25 s to 1.92 s: 1.67 s, 20 frames"
-    drop.set_range("Start", 23)  # not beyond the end
+    drop.set_range("Start of the part", 23)  # not beyond the end
     assert drop.told()[-1][1] == {"start": 22, "frames": 1}
-    drop.named("Start").send_keys(Keys.HOME)
+    drop.named("Start of the part").send_keys(Keys.HOME)
     drop.drag(drop.find(".fe-trim"), (0.01, 0.5), (0.3, 0.5))  # by its handle
     assert 4 <= drop.told()[-1][1]["start"] <= 9
     drop.button("Remove").click()
@@ -317,7 +386,7 @@ def test_an_earlier_file_gives_its_settings_back(history, studio, tmp_path):
     assert history.told() == [[FILE | {"name": "run.yaml"}]]
     studio.routes[("POST", "/api/settings")] = lambda match, body: (400, {"error": "run.yaml is none of ours"})
     give(history, tmp_path / "run.yaml")
-    history.until("document.querySelector('.fe-error').textContent === 'Run.yaml is none of ours'")
+    history.until("document.querySelector('.fe-error').textContent === 'run.yaml is none of ours'")
 
 
 # ---- the models
@@ -338,6 +407,7 @@ def test_a_model_is_downloaded_by_a_click_alone_and_stopped_and_gone_on_with(pag
     page.asynchronous("await rest(100)")
     assert studio.asked == []
     assert "Does not fit: 8 of 24 GiB are free" in page.text()
+    assert page.button("Download 13.8 GB").get_attribute("aria-label") == "Download 13.8 GB: big"
     page.button("Download 13.8 GB").click()
     page.until("here.textContent.includes('4.0 GB of 16.0 GB')")
     assert page.named("Download of big").get_attribute("aria-valuenow") == "25"

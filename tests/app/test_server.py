@@ -98,7 +98,7 @@ def test_what_is_too_large_is_never_on_disk(server):
         refused(answer, 413, "larger than 1 MiB")
     assert everything(server) == before
     address = httpx.URL(server.address)
-    with socket.create_connection((address.host, address.port)) as wire:  # one that only says how long it is
+    with socket.create_connection((address.host, address.port), 60) as wire:  # one that only says how long it is
         lines = ("POST /api/clips HTTP/1.1", "Host: localhost", "Content-Type: multipart/form-data; boundary=B")
         wire.sendall("\r\n".join([*lines, f"Content-Length: {5 << 30}", "", ""]).encode())
         assert wire.recv(100).startswith(b"HTTP/1.1 413")

@@ -18,7 +18,7 @@ from flowedit.app.http.uploads import MOST_TEXTS, Form, received
 from flowedit.app.labels import on_page
 from flowedit.app.limits import FullError, NoSpaceError, NotNowError, TooMuchError, UnknownError
 from flowedit.machine import parsed_json
-from flowedit.messages import FileError, InputError, one_line
+from flowedit.messages import Error, FileError, InputError, one_line
 
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnknownError, 404),
@@ -124,6 +124,16 @@ def _settings_of(form: Form) -> Any:
     return parsed_json(form.texts.get("settings", "{}").encode(), "settings")
 
 
+def _made_here(path: Path) -> bool:
+    """Whether a clip is an edit that holds its settings; what was made from text alone is none."""
+    import flowedit
+
+    try:
+        return "prompt" not in flowedit.settings_from(path)
+    except Error:
+        return False
+
+
 def _router(studio: Studio) -> APIRouter:
     api = APIRouter(prefix="/api")
     clips, most, refuse = studio.root / "clips", studio.options.most_bytes, studio.clips.too_large
@@ -140,7 +150,7 @@ def _router(studio: Studio) -> APIRouter:
         async with received(request, clips, most, refuse) as form:
             path, name = _file_of(form, "file")
             clip = await kept(path, name, owner(request))
-        return clip.plain()
+        return clip.plain() | {"made_here": await run_in_threadpool(_made_here, studio.clips.path(clip.id))}
 
     @api.get("/clips/{id}", tags=["clips"])
     def clip(id: str) -> dict[str, Any]:

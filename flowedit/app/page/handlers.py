@@ -14,7 +14,7 @@ from flowedit.app.jobs import typed
 from flowedit.app.labels import on_page
 from flowedit.app.page import chips
 from flowedit.app.page.choices import default_texts, editor_of
-from flowedit.app.page.gather import Asked, clip_id, mask_of, numbers, read_of, settings_of
+from flowedit.app.page.gather import KEPT, Asked, clip_id, mask_of, numbers, read_of, settings_of
 from flowedit.messages import Error
 
 FOX, INSTRUCTION, FOX_SOURCE = "fox", "replace the fox with a panda", "a fox moves right over green grass"
@@ -67,8 +67,7 @@ class Handlers:
     def _kept(self, kept: Mapping[str, Any]) -> Sets:
         """What a tab had: its fields, the edit that runs, the result that was shown, the mask that was looked at."""
         on, drop = self.on, kept["drop"]
-        fields = ("instruction", "source", "own", "target", "quality", "strength", "seed", "vary", "values", "methods")
-        sets = {getattr(on, name): kept[name] for name in fields if name in kept}
+        sets = {getattr(on, name): kept[name] for name in KEPT if name in kept}
         sets |= {on.drop: self._drop(drop["clip"], drop.get("start"), drop.get("frames"))}
         sets |= {on.words: kept.get("words") or {"sides": []}, on.mask_file: kept.get("maskfile") or {"file": None}}
         sets |= {on.several: kept.get("several") or {"items": []}}
@@ -111,6 +110,23 @@ class Handlers:
             told = line(str(error))
         return sets | {on.reads: told, on.words: {"sides": sides, "of": of}}
 
+    def own(self, stands: Stands) -> Sets:
+        """Who writes both sentences begins with what the instruction came to, or with what the clip shows."""
+        on, asked = self.on, self._asked(stands)
+        if not asked.own or asked.target.strip():
+            return self._nothing()
+        try:
+            read = read_of(asked.instruction, asked.source) if asked.instruction.strip() else None
+        except Error:
+            read = None
+        sets: Sets = {on.target: (read and read.target) or asked.source}
+        return sets if asked.source.strip() or read is None else sets | {on.source: read.source or ""}
+
+    def vary(self, stands: Stands) -> Sets:
+        """The list that belongs to what is varied; methods have one of their own."""
+        on, vary = self.on, stands[self.on.vary]
+        return {on.seeds: gr.update(visible=vary == "seed"), on.strengths: gr.update(visible=vary == "strength")}
+
     def _of_others(self, asked: Asked) -> bool:
         """Whether the mask was looked at with other sentences than stand there now."""
         settings = (self._status(asked.look) or {}).get("settings") or {}
@@ -131,8 +147,13 @@ class Handlers:
         return {on.options: new} if moved else {on.options: new, on.strength: float(usual["strength"])}
 
     def clip(self, stands: Stands) -> Sets:
-        """Another clip, or another part of it: the mask that was looked at, or given, is of no use any more."""
+        """Another clip, or another part of it: the mask that was looked at, or given, is of no use any more.
+
+        An edit that was dropped here for its settings is no other clip.
+        """
         on, drop = self.on, stands[self.on.drop] or {}
+        if (taken := drop.get("taken")) is not None:
+            return self._taken(taken, drop)
         own = (drop.get("clip") or {}).get("id"), drop.get("start") or 0, drop.get("frames")
         painter, given = stands[on.painter] or NO_MASK, stands[on.mask_file] or {}
         sets: Sets = {on.said: "", on.live: gr.skip()}
@@ -189,7 +210,7 @@ class Handlers:
         said = ""
         try:
             settings, mask, clip = settings_of(asked), mask_of(asked), clip_id(asked)
-            values = stands[on.methods] if vary == "method" else numbers(vary, stands[on.values])
+            values = stands[on.methods] if vary == "method" else numbers(vary, stands[self._list(vary)])
             for value in values or ():
                 own = {**settings, "mode" if vary == "method" else vary: value}
                 job = self.studio.submit("edit", clip, own, owner_of(request), mask)
@@ -198,6 +219,9 @@ class Handlers:
             said = f"{len(items)} of them are made; the next is not: {error}" if items else str(error)
         sets: Sets = {on.said: line(said)}
         return sets | ({on.several: {"items": items}, on.empty: gr.update(visible=False)} if items else {})
+
+    def _list(self, vary: str) -> Any:
+        return self.on.seeds if vary == "seed" else self.on.strengths
 
     def ended(self, stands: Stands, request: gr.Request) -> Sets:
         """A job is over: its result takes its place."""
@@ -229,8 +253,17 @@ class Handlers:
             return {on.result: status, on.empty: gr.update(visible=False), on.said: ""}
         if status is not None:
             return self._again(status)
-        told = ["Its settings are on the page now.", *(chosen.get("notices") or [])]
-        return self._fields(chosen.get("settings") or {}, None) | {on.said: line(" ".join(told), good=True)}
+        return self._taken(chosen, stands[on.drop] or {})
+
+    def _taken(self, taken: Mapping[str, Any], drop: Mapping[str, Any]) -> Sets:
+        """The settings of an edit's file are on the page; the clip that is there stays, its part as in them."""
+        settings, clip = dict(taken.get("settings") or {}), self._clip((drop.get("clip") or {}).get("id"))
+        start, frames = (int(settings.get(key) or least) for key, least in (("start", 0), ("frames", 1)))
+        if clip is None or start + frames > clip["frames"]:  # they are of a longer clip
+            settings.pop("start", None), settings.pop("frames", None)
+        told = ["Its settings are on the page now.", *(taken.get("notices") or [])]
+        sets = self._fields(settings, None if clip is None else clip["id"])
+        return {self.on.drop: self._drop(clip)} | sets | {self.on.said: line(" ".join(told), good=True)}
 
     def _delete(self, id: str, stands: Stands, request: gr.Request) -> Sets:
         on, said = self.on, ""
@@ -334,7 +367,7 @@ class Handlers:
             target=target,
             words=(words.get("chosen") or {}) if words.get("of") == [instruction, source, target, own] else {},
             quality=stands[on.quality],
-            strength=float(stands[on.strength]),
+            strength=round(float(stands[on.strength]), 4),
             seed=int(stands[on.seed] or 0),
             backbone=str((stands[on.models] or {}).get("chosen")),
             options=(stands[on.options] or {}).get("values") or {},

@@ -11,6 +11,7 @@ const PARTS = {
     const shown = mountDrop(element, {
       ...props.value,
       onclip: (clip, range = {}) => tell({ clip, limit: props.value?.limit, ...range }),
+      onsettings: (taken) => tell({ ...props.value, taken }),
     });
     return (value) => shown.show(value?.clip ?? null, value ?? {});
   },

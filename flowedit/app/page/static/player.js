@@ -4,7 +4,8 @@ import { openReel, tileOf, tint } from "./reel.js";
 
 /**
  * Mount a player into `element`. `player` is a job's `player`: {url, first, tiles, width, height, fps, frames, has_audio};
- * tiles are "source", "edit" and perhaps "mask", from top to bottom. Options: `autoplay`, `label`, `onframe(frame)`.
+ * tiles are "source", "edit" and perhaps "mask", from top to bottom. Options: `autoplay`, `label`, `name` (what its
+ * controls are called by), `onframe(frame)`.
  */
 export function mountPlayer(element, player, options = {}) {
   const { tiles, fps, frames } = player;
@@ -24,16 +25,17 @@ export function mountPlayer(element, player, options = {}) {
   stage.style.setProperty("--fe-ratio", player.width / player.height);
   stage.classList.toggle("fe-both", both);
 
-  const play = iconButton("play", "Play", () => toggle(), "space");
-  const scrub = h("input", { type: "range", class: "fe-scrub", min: 0, max: frames - 1, step: 1, value: 0, "aria-label": "Frame" });
+  const what = options.name ?? (both ? "before and after" : "the clip"); // a page may have several: each control is named by its own
+  const play = iconButton("play", `Play ${what}`, () => toggle(), "space");
+  const scrub = h("input", { type: "range", class: "fe-scrub", min: 0, max: frames - 1, step: 1, value: 0, "aria-label": `Frame of ${what}` });
   const where = h("span", { class: "fe-where" });
-  const loop = iconButton("loop", "Play again and again", () => setLoop(!reel.video.loop), "L");
-  const mask = masked && iconButton("mask", "Show what is edited", () => setMask(!showMask), "M");
-  const sound = player.has_audio && iconButton("mute", "Sound", () => setSound(reel.video.muted), "S");
-  const full = document.fullscreenEnabled && iconButton("full", "Full screen", () => toggleFull(), "F");
+  const loop = iconButton("loop", `Play ${what} again and again`, () => setLoop(!reel.video.loop), "L");
+  const mask = masked && iconButton("mask", `Show what is edited in ${what}`, () => setMask(!showMask), "M");
+  const sound = player.has_audio && iconButton("mute", `Sound of ${what} on`, () => setSound(reel.video.muted), "S");
+  const full = document.fullscreenEnabled && iconButton("full", `Full screen of ${what}`, () => toggleFull(), "F");
   const controls = h("div", { class: "fe-bar" }, h("div", { class: "fe-time-line" }, scrub, where),
-    h("div", { class: "fe-group" }, play, iconButton("back", "One frame back", () => reel.step(-1), ","),
-      iconButton("on", "One frame on", () => reel.step(1), ".")),
+    h("div", { class: "fe-group" }, play, iconButton("back", `One frame back in ${what}`, () => reel.step(-1), ","),
+      iconButton("on", `One frame on in ${what}`, () => reel.step(1), ".")),
     h("div", { class: "fe-group" }, loop, mask, sound, full));
   const root = h("div", { class: "fe fe-player", role: "group",
     "aria-label": options.label ?? (both ? "Before and after" : "Clip"),
@@ -51,7 +53,7 @@ export function mountPlayer(element, player, options = {}) {
     },
     onfirst: () => draw(),
     onstate() {
-      relabel(play, reel.playing ? "pause" : "play", reel.playing ? "Pause" : "Play", "space");
+      relabel(play, reel.playing ? "pause" : "play", `${reel.playing ? "Pause" : "Play"} ${what}`, "space");
     },
     onerror(text) {
       told.textContent = text;
@@ -95,7 +97,7 @@ export function mountPlayer(element, player, options = {}) {
 
   function setSound(on) {
     reel.video.muted = !on;
-    relabel(sound, on ? "sound" : "mute", on ? "Sound off" : "Sound on", "S");
+    relabel(sound, on ? "sound" : "mute", `Sound of ${what} ${on ? "off" : "on"}`, "S");
   }
 
   const toggle = () => (reel.playing ? reel.pause() : reel.play());

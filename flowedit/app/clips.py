@@ -65,8 +65,18 @@ class StoredClip:
     def plain(self) -> dict[str, Any]:
         """What the API tells of it."""
         told = {key: value for key, value in asdict(self).items() if key not in ("file", "owner", "created")}
-        place = f"/api/clips/{self.id}"
-        return {**told, "video": f"{place}/{SHOWN}", "poster": f"{place}/{POSTER}"}
+        files = {"video": SHOWN, "poster": POSTER, "original": "original"}
+        return told | {key: f"{self.address}/{name}" for key, name in files.items()}
+
+    @property
+    def address(self) -> str:
+        """Where the API has it."""
+        return f"/api/clips/{self.id}"
+
+    @property
+    def given(self) -> str:
+        """The name of the file that is edited: the user's own, but for a still image, which was made a video."""
+        return self.file if self.still else self.name
 
 
 class Clips:

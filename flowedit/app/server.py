@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 import flowedit
 from flowedit.app.access import Guard
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
 from flowedit.app.http.manual import manual, readme
 from flowedit.app.http.routes import add_routes
 from flowedit.app.options import StudioOptions

@@ -9,7 +9,7 @@ from flowedit.app.http.uploads import received
 from flowedit.app.jobs import JobRecord, check_mask, command_of, read_records, write_record
 from flowedit.app.limits import TooMuchError, accepted, closed, known_options, safe_stem, safe_suffix
 from flowedit.app.live import Live
-from flowedit.app.masks import check_adjust
+from flowedit.app.looks import check_adjust
 from flowedit.app.options import StudioOptions, studio_options
 from flowedit.config.schema import Settings
 from flowedit.declare import options_of

@@ -237,7 +237,7 @@ def no_request_leaves_and_gradio_hears_what_the_page_needs_alone(page, server):
     ("method", "path"),
     [
         *(("GET", f"/gradio_api/{name}") for name in ("info", "openapi.json", "file=x", "file=/etc/passwd", "runs")),
-        *(("GET", f"/gradio_api/{name}") for name in ("upload_progress", "queue/data", "heartbeat/x", "app_id")),
+        *(("GET", f"/gradio_api/{name}") for name in ("upload_progress", "queue/data", "heartbeat/x")),
         *(("POST", f"/gradio_api/{name}") for name in ("upload", "upload/", "queue/join", "api/predict", "call/x")),
         *(("POST", f"/gradio_api/{name}") for name in ("run/other", "reset", "cancel", "vibe-edit", "stream/x")),
         *(("GET", path) for path in ("/monitoring", "/logout", "/gradio_api%2finfo", "/gradio_api")),

@@ -45,6 +45,17 @@ def level(page, share):
     return page.run(f"return at({int(share * (WIDTH - 1))}, 30)[0]")
 
 
+def test_the_first_frame_is_seen_while_the_video_is_still_made(page, studio):
+    made = threading.Event()
+    studio.routes[("GET", "/api/player.mp4")] = lambda match, body: (404, {"error": str(made.wait(5))})
+    player = {**PLAYER, "url": "/api/player.mp4", "first": "/media/p.png"}
+    page.mount("player", "mountPlayer", player)
+    page.until("at(10, 30)[0] === 90 && at(90, 30)[0] === 90")
+    page.mount("grid", "mountGrid", [{"label": "one", "player": player}])
+    page.until("at(10, 30)[0] === 90")
+    made.set()
+
+
 def test_a_wipe_follows_the_mouse_a_finger_and_the_keys(player):
     before, after = pytest.approx(20, abs=2), pytest.approx(236, abs=2)
     assert (level(player, 0.4), level(player, 0.6)) == (before, after)

@@ -1,6 +1,7 @@
 """What the page does: a handler takes what stands on it, asks the studio, and returns what is to stand there."""
 
 import html
+import time
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import gradio as gr
 
 from flowedit.app.access import owner_of as owner_in
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
 from flowedit.app.jobs import typed
+from flowedit.app.labels import on_page
 from flowedit.app.page import chips
 from flowedit.app.page.choices import default_texts, editor_of
 from flowedit.app.page.gather import KEPT, Asked, clip_id, mask_of, numbers, read_of, settings_of
@@ -34,8 +36,8 @@ def line(text: str, good: bool = False) -> str:
     """One line for the user beside the buttons."""
     if not text:
         return ""
-    role, kind = ("status", "fe-note") if good else ("alert", "fe-error")
-    return f'<p class="{kind}" role="{role}">{html.escape(text)}</p>'
+    role, kind, told = ("status", "fe-note", text) if good else ("alert", "fe-error", on_page(text))
+    return f'<p class="{kind}" role="{role}">{html.escape(told)}</p>'
 
 
 class Handlers:
@@ -57,7 +59,6 @@ class Handlers:
             on.models: {"items": self.studio.backbones(), "chosen": chosen},
             on.options: {"values": values, "defaults": usual, "editor": editor_of(usual["mode"])},
             on.strength: float(usual["strength"]),
-            on.history: {"items": self.studio.history(owner_of(request))},
         }
         if known:
             return sets | self._kept(kept)
@@ -226,12 +227,11 @@ class Handlers:
         """A job is over: its result takes its place."""
         on, live = self.on, stands[self.on.live] or {}
         status = self._status(live.get("job")) if "state" in live else None
-        if status is None or status["state"] == "failed":
+        if status is None or not (status["files"] or (status["kind"] == "look" and status["state"] == "done")):
             return self._nothing()  # the part says why
         if status["kind"] == "look":
             return {on.live: {"job": None}, on.said: "", on.painter: self._painter(status, {})}
-        history = {"items": self.studio.history(owner_of(request))}
-        return {on.live: {"job": None}, on.said: "", on.result: status, on.history: history}
+        return {on.live: {"job": None}, on.said: "", on.result: status, on.history: _anew()}
 
     # What was made before
 
@@ -271,7 +271,7 @@ class Handlers:
             self.studio.delete(id)
         except Error as error:
             said = str(error)
-        sets: Sets = {on.history: {"items": self.studio.history(owner_of(request))}, on.said: line(said)}
+        sets: Sets = {on.history: _anew(), on.said: line(said)}
         shown = (stands[on.result] or {}).get("id") == id and not said
         return sets | ({on.result: None, on.empty: gr.update(visible=True)} if shown else {})
 
@@ -384,6 +384,11 @@ def _read_again(instruction: str, source: str) -> list[dict[str, Any]]:
         return chips.of_read(read_of(instruction, source))
     except Error:
         return []
+
+
+def _anew() -> dict[str, Any]:
+    """What has the history asked for anew: another value than the last."""
+    return {"of": time.time()}
 
 
 def _is_fox(drop: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ import gradio as gr
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
 from flowedit.app.page import choices, wiring
 from flowedit.app.page.parts import PLACE, STATIC, part
 
@@ -194,7 +194,7 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
         on.strengths = gr.Textbox("0.6, 0.7, 0.8, 0.9", label="Which strengths", visible=False, elem_id="fe-strengths")
         on.several_go = gr.Button("Make them all", elem_id="fe-several-go")
         on.methods = gr.Dropdown(
-            choices.names("mode"),
+            choices.methods(),
             value=COMPARED,
             multiselect=True,
             label="Methods",
@@ -204,7 +204,7 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
             48,
             precision=0,
             minimum=1,
-            label="Or at equal cost, with a report: network evaluations of each",
+            label="Or at equal cost, with a report: runs of the model, of each",
             elem_id="fe-evaluations",
         )
         on.compare = gr.Button("Compare methods", elem_id="fe-compare")
@@ -225,6 +225,6 @@ def _see(on: SimpleNamespace, studio: Studio) -> None:
         elem_id="fe-empty",
     )
     with _card("Your edits", "history"):
-        on.history = part("history", {"items": []})
+        on.history = part("history", {"of": 0})
     with gr.Accordion("Models", open=False, elem_classes="fe-card", elem_id="fe-models-card"):
         on.models = part("models", {"items": [], "chosen": studio.options.backbone})

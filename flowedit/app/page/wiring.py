@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
 from flowedit.app.page.gather import KEPT
 from flowedit.app.page.handlers import Handlers
 

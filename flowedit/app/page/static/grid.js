@@ -27,16 +27,17 @@ export function mountGrid(element, items, { onchoose = () => {}, action = "Go on
         draw();
         if (cell === cells[0]) tick(index);
       },
+      onfirst: draw,
       onerror: (text) => {
         told.textContent = text;
         told.hidden = false;
       },
     });
     function draw() {
-      const { video } = cell.reel, { tiles } = player;
-      if (video.readyState < 2) return;
-      ink.drawImage(video, ...tileOf(video, tiles, tiles.includes(shows) ? shows : tiles[0]), 0, 0, canvas.width, canvas.height);
-      if (showMask && tiles.includes("mask")) paint(ink, video, tileOf(video, tiles, "mask"));
+      const { picture } = cell.reel, { tiles } = player;
+      if (!picture) return;
+      ink.drawImage(picture, ...tileOf(picture, tiles, tiles.includes(shows) ? shows : tiles[0]), 0, 0, canvas.width, canvas.height);
+      if (showMask && tiles.includes("mask")) paint(ink, picture, tileOf(picture, tiles, "mask"));
     }
     return cell;
   });

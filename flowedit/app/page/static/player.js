@@ -3,7 +3,7 @@ import { clamp, h, icon, iconButton, press, relabel, writes } from "./parts.js";
 import { openReel, tileOf, tint } from "./reel.js";
 
 /**
- * Mount a player into `element`. `player` is a job's `player`: {url, tiles, width, height, fps, frames, has_audio};
+ * Mount a player into `element`. `player` is a job's `player`: {url, first, tiles, width, height, fps, frames, has_audio};
  * tiles are "source", "edit" and perhaps "mask", from top to bottom. Options: `autoplay`, `label`, `name` (what its
  * controls are called by), `onframe(frame)`.
  */
@@ -51,6 +51,7 @@ export function mountPlayer(element, player, options = {}) {
       scrub.setAttribute("aria-valuetext", `frame ${frame + 1} of ${frames}, ${(frame / fps).toFixed(1)} seconds`);
       options.onframe?.(frame);
     },
+    onfirst: () => draw(),
     onstate() {
       relabel(play, reel.playing ? "pause" : "play", `${reel.playing ? "Pause" : "Play"} ${what}`, "space");
     },
@@ -61,15 +62,15 @@ export function mountPlayer(element, player, options = {}) {
   });
 
   function draw() {
-    const { video } = reel, { width, height } = canvas;
-    if (video.readyState < 2) return;
-    ink.drawImage(video, ...tileOf(video, tiles, front), 0, 0, width, height);
+    const { picture } = reel, { width, height } = canvas;
+    if (!picture) return;
+    ink.drawImage(picture, ...tileOf(picture, tiles, front), 0, 0, width, height);
     const edge = Math.round(wipe * width);
     if (both && edge > 0) {
-      const [x, y, tileWidth, tileHeight] = tileOf(video, tiles, "source");
-      ink.drawImage(video, x, y, (edge / width) * tileWidth, tileHeight, 0, 0, edge, height);
+      const [x, y, tileWidth, tileHeight] = tileOf(picture, tiles, "source");
+      ink.drawImage(picture, x, y, (edge / width) * tileWidth, tileHeight, 0, 0, edge, height);
     }
-    if (showMask) paint(ink, video, tileOf(video, tiles, "mask"));
+    if (showMask) paint(ink, picture, tileOf(picture, tiles, "mask"));
   }
 
   function setWipe(share) {

@@ -54,9 +54,8 @@ finished, and shots to come stay as they are."""
 
 
 class LoggingMonitor:
-    """A monitor that keeps the notices which pass to another one.
-
-    With `log`, for Python users, the logger `flowedit` hears them too, and they name options as keywords."""
+    """A monitor that keeps the notices which pass to another one; with `log`, of Python users, the logger `flowedit`
+    hears them too, and they name options as keywords."""
 
     def __init__(self, monitor: Monitor | None, log: bool = True) -> None:
         self._monitor, self._log = monitor or QUIET, log
@@ -77,9 +76,13 @@ class LoggingMonitor:
         """Units of the phase that are done."""
         self._monitor.advance(count)
 
+    def worded(self, text: str) -> str:
+        """A notice in the words of who hears it."""
+        return in_keywords(text) if self._log else text
+
     def notice(self, text: str) -> None:
         """A line for the user."""
-        text = in_keywords(text) if self._log else text
+        text = self.worded(text)
         self.notices.append(text)
         if self._log:
             LOGGER.warning("%s", text)
@@ -87,9 +90,8 @@ class LoggingMonitor:
 
 
 class Editor:
-    """A loaded backbone that edits clip after clip; options given here are the defaults of each edit.
-
-    `settings` name the backbone in place of options."""
+    """A loaded backbone that edits clip after clip; options given here are the defaults of each edit, and `settings`
+    name the backbone in place of options."""
 
     @shows(LoadOptions)
     def __init__(

@@ -54,7 +54,7 @@ def test_no_flag_that_may_be_set_reaches_the_page(flag):
         ('(fit="crop" fills the frame)', "(“All options > Which frames > Fit: crop” fills the frame)"),
         ("give source_words= or mask=none", "give “Words of what is there now” or “All options > Where > Mask: none”"),
         ("30 network evaluations, 1 network evaluation", "30 runs of the model, 1 run of the model"),
-        ("give --evaluations 4 or more", "give “Or at equal cost, with a report: runs of the model, of each: 4” or more"),
+        ("give --evaluations 4 or more", "runs of the model, of each: 4” or more"),
         ("mode=inversion takes no mask", "the method “inversion: Up to noise under the source prompt, down under"),
         ("mode=flowopt takes no mask", "the method “FlowOpt” takes no mask"),
         ('say flowedit edit CLIP "replace it"', "say “The change: replace it”"),

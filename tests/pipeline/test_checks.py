@@ -144,7 +144,7 @@ def test_a_colour_that_pocket_often_loses_is_told(target, more, shy):
     [
         (
             "splitflow",
-            "source words 'fox, grass' and target words 'panda' are not used (mask=\"attention\" reads them)",
+            "source words 'fox, grass' and target words 'panda' are not used (--mask attention reads them)",
         ),
         ("flowopt", "source words 'fox, grass' and target words 'panda' are not used (mode=flowopt takes no mask)"),
     ],

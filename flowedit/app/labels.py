@@ -68,7 +68,7 @@ def on_page(text: str, allow: Sequence[str] = ()) -> str:
         shown = None if value is None else value.strip("\"'")
         if key == "mode" and shown is not None:
             return f"the method “{method(shown)}”"
-        if key not in FIELDS and closed(known()[key], allow) is not None:
+        if key in known() and (key not in FIELDS or stands == key) and closed(known()[key], allow) is not None:
             return stands
         return f"“{label(key)}”" if shown is None else f"“{label(key)}: {shown}”"
 

@@ -59,6 +59,8 @@ def test_no_flag_that_may_be_set_reaches_the_page(flag):
         ("mode=flowopt takes no mask", "the method “FlowOpt” takes no mask"),
         ('say flowedit edit CLIP "replace it"', "say “The change: replace it”"),
         ("start the studio with --allow runtime.cache", "the studio with --allow runtime.cache"),
+        ("user_mask is not set from here", "user_mask is not set from here"),
+        ("give --user-mask", "give “a mask of your own”"),
         ("'--source' is what somebody typed", "'--source' is what somebody typed"),
     ],
 )  # fmt: skip

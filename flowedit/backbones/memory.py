@@ -322,7 +322,7 @@ def _tile(network: Blueprint, latent: tuple[int, int, int, int], decode: bool, t
     """Numbers alive while one tile of a clip goes through the autoencoder."""
     vae, frames = network.vae, latent[1] - (network.patch[0] - 1 if not network.wan else 0)
     scale = network.scale
-    height, width = latent[2:] if not tiling else tile(network, (latent[2], latent[3]))
+    height, width = latent[2:] if not tiling else tile(network, (latent[2], latent[3]), decode)
     if decode:
         chunks = (1, int(frames > 1)) if network.wan else _first_and_later(frames, 2)
         return autoencoder.peak(vae, True, chunks, (height, width))
@@ -331,11 +331,12 @@ def _tile(network: Blueprint, latent: tuple[int, int, int, int], decode: bool, t
     return autoencoder.peak(vae, False, chunks, (height * scale, width * scale))
 
 
-def tile(network: Blueprint, size: tuple[int, int]) -> tuple[int, int]:
+def tile(network: Blueprint, size: tuple[int, int], decode: bool) -> tuple[int, int]:
     """(height, width) of the latent of the autoencoder's own tiles, or of the whole where one tile holds it."""
     vae = network.vae
     if network.wan:
-        own = (32, 32)
+        side = 256 * (1 if decode else vae.get("patch_size") or 1) // network.scale
+        own = (side, side)
     else:
         pixels = (vae.get("sample_height", 480) // 2, vae.get("sample_width", 720) // 2)
         own = (int(pixels[0] / network.scale), int(pixels[1] / network.scale))

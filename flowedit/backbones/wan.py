@@ -1,4 +1,4 @@
-"""Wan 2.1 text-to-video (Wan Team 2025, arXiv 2503.20314), a rectified flow as it is, through diffusers."""
+"""Wan 2.1 and Wan 2.2 5B, text-to-video (Wan Team 2025, arXiv 2503.20314): rectified flows, through diffusers."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,9 +22,10 @@ LENGTH = 512
 
 
 def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
-    """What a Wan 2.1 checkpoint has of its own; raises InputError for one that is not text-to-video, or a later Wan.
+    """What a Wan checkpoint has of its own; raises InputError for one that is not text-to-video, or of two networks.
 
-    u is the network's output at z and timestep 1000 t; t below the smallest knot is conditioned at that knot.
+    u is the network's output at z and timestep 1000 t; t below the smallest knot is conditioned at that knot. Wan 2.2
+    5B takes a timestep for each token, which text-to-video makes all alike: one for all is the same.
     """
     from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
     from transformers import UMT5EncoderModel
@@ -111,10 +112,15 @@ def _require_text_to_video(
     path, index = checkpoint.path, checkpoint.index
     if config["image_dim"] is not None or config["in_channels"] != config["out_channels"]:
         raise InputError(f"backbone {path} is an image-to-video Wan; a text-to-video one is needed")
-    later = index.get("boundary_ratio") is not None or index.get("expand_timesteps") or vae["is_residual"]
+    if index.get("boundary_ratio") is not None or (index.get("transformer_2") or [None])[0] is not None:
+        raise InputError(f"backbone {path} is a Wan of two networks (2.2 A14B); Wan 2.1 and Wan 2.2 5B are supported")
     patch = list(config["patch_size"])
-    if later or patch[0] != 1 or patch[1] != patch[2]:
-        raise InputError(f"backbone {path} is a Wan of another version; Wan 2.1 is supported")
+    if patch[0] != 1 or patch[1] != patch[2]:
+        raise InputError(f"backbone {path} is a Wan of another version; Wan 2.1 and Wan 2.2 5B are supported")
+    if config["in_channels"] != vae["z_dim"]:
+        raise InputError(
+            f"backbone {path}: its transformer takes {config['in_channels']} channels, its autoencoder makes {vae['z_dim']}"
+        )
     # UniPC's own default is no flow; a flow-matching scheduler has no such key.
     kind = schedule["prediction_type"]
     if str(schedule.get("_class_name", "")).startswith("UniPC") and kind != "flow_prediction":
@@ -127,7 +133,10 @@ def encoder(vae: Any, frames: int, size: tuple[int, ...]) -> Stream:
 
     def coder(x: Tensor, past: Any) -> tuple[Tensor, Any]:
         past = [None] * convolutions if past is None else past  # each convolution's last frames, replaced in place
+        x = x if vae.config.patch_size is None else patchify(x, vae.config.patch_size)
         return vae.quant_conv(vae.encoder(x, feat_cache=past, feat_idx=[0])), past
+
+    from diffusers.models.autoencoders.autoencoder_kl_wan import patchify
 
     step = vae.config.scale_factor_temporal
     chunks = [(0, 1), *((i, i + step) for i in range(1, frames, step))]
@@ -139,10 +148,15 @@ def decoder(vae: Any, latents: int, size: tuple[int, ...]) -> Stream:
     convolutions = _causal(vae.decoder)
 
     def coder(x: Tensor, past: Any) -> tuple[Tensor, Any]:
-        past = [None] * convolutions if past is None else past
-        return vae.decoder(vae.post_quant_conv(x), feat_cache=past, feat_idx=[0]), past
+        first, past = past is None, [None] * convolutions if past is None else past
+        return vae.decoder(vae.post_quant_conv(x), feat_cache=past, feat_idx=[0], first_chunk=first), past
 
-    return Stream(vae, coder, [(i, i + 1) for i in range(latents)], _tiles(vae, size, to_latent=False))
+    def pixels(x: Tensor) -> Tensor:
+        return x if vae.config.patch_size is None else unpatchify(x, vae.config.patch_size)
+
+    from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+
+    return Stream(vae, coder, [(i, i + 1) for i in range(latents)], _tiles(vae, size, to_latent=False), pixels)
 
 
 def _causal(network: Any) -> int:
@@ -152,13 +166,20 @@ def _causal(network: Any) -> int:
 
 
 def _tiles(vae: Any, size: tuple[int, ...], to_latent: bool) -> Tiles | None:
-    """The autoencoder's own tiles for an input of `size`; None where one tile holds it, or tiling is off."""
-    pixels = (vae.tile_sample_min_height, vae.tile_sample_min_width)
-    apart = (vae.tile_sample_stride_height, vae.tile_sample_stride_width)
-    scale = vae.spatial_compression_ratio
-    sites, sites_apart = (pixels[0] // scale, pixels[1] // scale), (apart[0] // scale, apart[1] // scale)
+    """The autoencoder's own tiles for an input of `size`; None where one tile holds it, or tiling is off.
+
+    Of one that takes patches the tiles to encode are so much larger, and those decoded are joined before the patches
+    are taken apart, as diffusers does both.
+    """
+    own = (vae.tile_sample_min_height, vae.tile_sample_min_width)
+    own_apart = (vae.tile_sample_stride_height, vae.tile_sample_stride_width)
+    patch, scale = vae.config.patch_size or 1, vae.spatial_compression_ratio
+    times, share = (patch, scale) if to_latent else (1, patch)
+    pixels, apart = ((each[0] * times, each[1] * times) for each in (own, own_apart))
+    sites, sites_apart = ((each[0] // scale, each[1] // scale) for each in (pixels, apart))
     tile_in, stride = (pixels, apart) if to_latent else (sites, sites_apart)
-    tile_out, keep = (sites, sites_apart) if to_latent else (pixels, apart)
+    joined, kept = ((each[0] // share, each[1] // share) for each in (pixels, apart))
+    tile_out, keep = (sites, sites_apart) if to_latent else (joined, kept)
     if not vae.use_tiling or (size[0] <= tile_in[0] and size[1] <= tile_in[1]):
         return None
     return Tiles(tile_in, stride, (tile_out[0] - keep[0], tile_out[1] - keep[1]), keep)

@@ -149,13 +149,16 @@ class Release:
     vae: ReleasedPart
     text_encoder: ReleasedPart
     scheduler: tuple[str, Config]
+    second: ReleasedPart | None = None
+    """A second transformer."""
     index: Config = field(default_factory=dict)
     """What its model_index.json says beside its components."""
 
     @property
     def parts(self) -> dict[str, ReleasedPart]:
         """The components with weights, by their folders."""
-        return {"transformer": self.transformer, "vae": self.vae, "text_encoder": self.text_encoder}
+        second = {} if self.second is None else {"transformer_2": self.second}
+        return {"transformer": self.transformer, **second, "vae": self.vae, "text_encoder": self.text_encoder}
 
 
 def _cog(
@@ -168,13 +171,15 @@ def _cog(
     )  # fmt: skip
 
 
-def _wan(transformer: Config, files: int, vae: Config = VAE_WAN, shift: float = 3.0, **index: Any) -> Release:
+def _wan(
+    transformer: Config, files: int, vae: Config = VAE_WAN, shift: float = 3.0, two: bool = False, **index: Any
+) -> Release:
+    network = ReleasedPart("WanTransformer3DModel", transformer, "float32", files)
     return Release(
-        "WanPipeline", "0.35.0.dev0" if index else "0.33.0.dev0",
-        ReleasedPart("WanTransformer3DModel", transformer, "float32", files),
+        "WanPipeline", "0.35.0.dev0" if index else "0.33.0.dev0", network,
         ReleasedPart("AutoencoderKLWan", vae, "float32"),
         ReleasedPart("UMT5EncoderModel", UMT5, "float32", 5),
-        ("UniPCMultistepScheduler", {**UNIPC, "flow_shift": shift}), index,
+        ("UniPCMultistepScheduler", {**UNIPC, "flow_shift": shift}), network if two else None, index,
     )  # fmt: skip
 
 
@@ -199,6 +204,10 @@ RELEASES = {
     ),
     "wan2.1-t2v-1.3b": _wan(TRANSFORMER_WAN, 2),
     "wan2.1-t2v-14b": _wan({**TRANSFORMER_WAN, "ffn_dim": 13824, "num_attention_heads": 40, "num_layers": 40}, 12),
+    "wan2.2-t2v-a14b": _wan(
+        {**TRANSFORMER_WAN, "ffn_dim": 13824, "num_attention_heads": 40, "num_layers": 40}, 12, two=True,
+        boundary_ratio=0.875, expand_timesteps=False,
+    ),
     "wan2.2-ti2v-5b": _wan(
         {**TRANSFORMER_WAN, "ffn_dim": 14336, "in_channels": 48, "num_attention_heads": 24, "out_channels": 48},
         3, VAE_WAN22, 5.0, boundary_ratio=None, expand_timesteps=True,

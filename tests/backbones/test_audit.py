@@ -72,9 +72,13 @@ def test_the_licenses_and_sizes_of_conf_are_named_for_every_release():
         made = compose({"backbone": name}).backbone
         assert made.license
         assert made.parameters == pytest.approx(
-            {"cogvideox-2b": 1.69, "wan2.1-t2v-1.3b": 1.42, "wan2.1-t2v-14b": 14.29, "wan2.2-ti2v-5b": 5.0}.get(
-                name, 5.57
-            ),
+            {
+                "cogvideox-2b": 1.69,
+                "wan2.1-t2v-1.3b": 1.42,
+                "wan2.1-t2v-14b": 14.29,
+                "wan2.2-t2v-a14b": 14.29,
+                "wan2.2-ti2v-5b": 5.0,
+            }.get(name, 5.57),
             abs=0.05,
         )
         apache = name.startswith("wan") or name == "cogvideox-2b"

@@ -36,6 +36,7 @@ from flowedit.types import (
     Chosen,
     Conditioning,
     Control,
+    Depths,
     Frames,
     Geometry,
     Guided,
@@ -363,13 +364,10 @@ class Adapter:
         return parallel.RankShare(self.shared, partial(own.call, network), own.attention(network), own.text_queries)
 
     @contextmanager
-    def record(
-        self, tokens: Mapping[Conditioning, Tokens], blocks: Sequence[float], normalise: str = "joint"
-    ) -> Iterator[Maps]:
+    def record(self, tokens: Mapping[Conditioning, Tokens], blocks: Depths, normalise: str = "joint") -> Iterator[Maps]:
         """Record the attention of video queries to each prompt's tokens, in blocks given as fractions of the depth.
 
-        "joint" is the softmax over all keys of the module, padding included, as the model takes it.
-        """
+        "joint" is the softmax over all keys of the module, padding included, as the model takes it."""
         network, own = self.components.transformer, self.architecture
         modules, text = own.attention(network), own.text_queries
         with (

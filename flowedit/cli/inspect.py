@@ -25,6 +25,9 @@ HELP = {
     "user_mask": "where the object is, white on black: each block's attention is held to it (AUC)",
     "target": "another prompt: without a mask a block is judged by where the two velocities differ",
     "target_words": "the object's words in that prompt",
+    "seed": "random seed of the noise",
+    "frames": "frames to read; at most as many as the backbone was trained on",
+    "fps": "read at a lower rate; without it the clip's own",
     "out": "folder of the results; without it outputs/<clip>/<time>",
 }
 

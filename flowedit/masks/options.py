@@ -71,6 +71,14 @@ class MaskOptions:
     smooth_steps: float = option(
         "share of the earlier steps' maps that stays in a step's map", least=0, below=1, needs="maps"
     )
+    look_at: tuple[float, ...] = option(
+        "for a look before the edit: the times it evaluates, as shares of the steps: 0 is the first, 0.5 the middle",
+        least=0,
+        below=1,
+        check=bool,
+        expected="one or more shares of the steps, 0 up to but not 1",
+        needs="maps",
+    )
     over_draws: Literal["mean", "union"] = option(
         "several draws: averaged before the threshold (mean) or joined after it (union)", needs="attention"
     )

@@ -131,14 +131,15 @@ def numbers(values: np.ndarray) -> list[float | None]:
 
 
 def figures(seen: SightStudy, word: int, found: Suggestion | None) -> Iterator[MapFigure]:
-    """A figure for each block of one word."""
+    """A figure for each block of one word; of the object's words the one that sees it best is marked."""
+    best = found.block if found is not None and seen.words[word] in found.words.split(", ") else None
     for block, depth in enumerate(depths(seen.blocks)):
         maps = [colours(each, 0.0, float(each.max())) for each in seen.maps[:, word, block]]
         gap = np.full((maps[0].shape[0], 1, 4), 0, np.uint8)
         parts = [np.dstack([each, np.full(each.shape[:2], 255, np.uint8)]) for each in maps]
         strip = np.concatenate([piece for each in parts for piece in (each, gap)][:-1], 1)
         note = "" if seen.auc is None else " ".join(f"{each:.2f}" for each in seen.auc[:, word, block])
-        yield MapFigure(data(strip), block + 1, depth[0], note, found is not None and found.block == block)
+        yield MapFigure(data(strip), block + 1, depth[0], note, block == best)
 
 
 def colours(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -59,6 +59,12 @@ def test_the_page_is_whole_by_itself(fox):
         assert said in text, said
 
 
+def test_the_best_block_is_marked_for_the_object_alone(fox):
+    text = (fox / "inspect.html").read_text(encoding="utf-8")
+    (marked,) = [part for part in text.split("<figure")[1:] if part.startswith(' class="best"')]
+    assert "attention of block 2 to fox" in marked
+
+
 def test_its_numbers_are_those_of_the_clip(fox):
     found = json.loads((fox / "inspect.json").read_text(encoding="utf-8"))
     auc = np.array(found["attention"]["auc"])

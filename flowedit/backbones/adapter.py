@@ -35,6 +35,7 @@ from flowedit.types import (
     Chosen,
     Conditioning,
     Control,
+    Depths,
     Frames,
     Geometry,
     Guided,
@@ -308,9 +309,7 @@ class Adapter:
         return parallel.RankShare(self.shared, partial(own.call, network), own.attention(network), own.text_queries)
 
     @contextmanager
-    def record(
-        self, tokens: Mapping[Conditioning, Tokens], blocks: Sequence[float], normalise: str = "joint"
-    ) -> Iterator[Maps]:
+    def record(self, tokens: Mapping[Conditioning, Tokens], blocks: Depths, normalise: str = "joint") -> Iterator[Maps]:
         """Record the attention of video queries to each prompt's tokens, in blocks given as fractions of the depth.
 
         "joint" is the softmax over all keys of the module, padding included, as the model takes it.

@@ -16,12 +16,13 @@ class MaskOptions:
         "where a mask comes from: attention (of the object's words) | difference (of the two velocities, without "
         "words) | both (joined) | none"
     )
-    blocks: tuple[float, ...] = option(
-        "where attention is read, as fractions of the depth: 0.6 is block 18 of 30",
+    blocks: tuple[float, ...] | Literal["auto"] = option(
+        "where attention is read, as fractions of the depth: 0.6 is block 18 of 30; or auto: the block that sees best "
+        "what the edit changes",
         least=0,
         below=1,
         check=bool,
-        expected="one or more fractions of the depth, 0 to 1",
+        expected="one or more fractions of the depth, 0 to 1, or auto",
         needs="attention",
     )
     normalise: Literal["joint", "text"] = option(

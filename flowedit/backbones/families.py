@@ -99,7 +99,7 @@ class Family:
 
 
 FAMILIES: Registry[Family] = Registry(
-    "flowedit.backbones", "backbone family", package="flowedit.backbones", entry=Family
+    "flowedit.backbones", "backbone family", package="flowedit.backbones.zoo", entry=Family
 )
 
 

@@ -115,7 +115,7 @@ class GuidedNetwork:
     def record(
         self,
         tokens: Mapping[Conditioning, Tokens],
-        modules: Sequence[torch.nn.Module],
+        modules: Sequence[Sequence[torch.nn.Module]],
         blocks: Depths,
         normalise: str,
         text: int,
@@ -123,14 +123,15 @@ class GuidedNetwork:
     ) -> Iterator[Maps]:
         """Record attention to each prompt's tokens in those of the modules that fractions of the depth choose.
 
-        `text`: how many of a module's first queries are text, not video; `shared`: the network is, with others.
+        `modules`: those of each network, of which a call runs one; `text`: how many of a module's first queries are
+        text, not video; `shared`: the network is, with others.
         """
-        self._read, groups = block_indices(blocks, len(modules)), block_groups(blocks, len(modules))
+        self._read, groups = block_indices(blocks, len(modules[0])), block_groups(blocks, len(modules[0]))
         whole = [] if shared is None else [shared.whole(text)]
         self.recorder = recorder = Recorder(tokens, normalise, *whole, groups=groups)
         ear = recorder if shared is None else shared.ordered(recorder)
         try:
-            with recording([modules[i] for i in self._read], ear, text):
+            with recording([each[i] for each in modules for i in self._read], ear, text):
                 yield recorder
         finally:
             self.recorder = None

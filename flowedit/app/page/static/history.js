@@ -104,7 +104,9 @@ export function mountHistory(element, { onchoose = () => {}, ondelete = () => {}
       h("span", { class: "fe-about" }, h("strong", { title }, title),
         h("span", {}, row(item.name, dayOf(item.created))),
         h("span", {}, row(item.state === "stopped" && "stopped early", ...(compared ? [titleOf(settings)] : wordsOf(settings))))));
-    const remove = iconButton("trash", `Delete: ${title}`, () => ask(item, title));
+    // two edits may be asked for in the same words: the button says which one it is
+    const which = [title, item.name, dayOf(item.created), ...(compared ? [] : wordsOf(settings))].filter(Boolean).join(", ");
+    const remove = iconButton("trash", `Delete: ${which}`, () => ask(item, title));
     remove.title = "Delete";
     return h("li", { class: `fe-card fe-past${compared ? " fe-compared" : ""}` }, open, remove);
   }

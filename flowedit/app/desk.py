@@ -247,7 +247,7 @@ class Studio:
         base, folder = f"/api/jobs/{record.id}/files", self._desk.folder(record)
         if record.kind == "compare" and (folder / "index.html").is_file():
             return {"report": f"{base}/index.html", "files": {"index.html": f"{base}/index.html"}}
-        return films.left(folder, base) if record.kind == "edit" and (folder / "edit.mp4").is_file() else {}
+        return films.left(folder, base) if record.kind == "edit" and films.made(folder) else {}
 
     def _lines(self, record: JobRecord) -> dict[str, Any]:
         """The command and the call that make the same; on other machines by the clip's name alone."""
@@ -290,7 +290,7 @@ class Studio:
     def settings_from(
         self, path: str | Path, name: str | None = None, say: Callable[[str], None] = lambda text: None
     ) -> dict[str, Any]:
-        """The settings in an edit.mp4 or a run.yaml, of those keys that may be set from here.
+        """The settings in an edit.mp4, an edit.png or a run.yaml, of those keys that may be set from here.
 
         `name` is what its user calls the file, `say` hears what was left out. Raises InputError for any other file.
         """

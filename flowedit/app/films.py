@@ -22,7 +22,7 @@ from flowedit.media.reader import read, select
 from flowedit.media.sound import Sound
 from flowedit.media.writer import Writer
 from flowedit.messages import Error, InputError
-from flowedit.pipeline.outputs import EDIT, FOLDERS
+from flowedit.pipeline.outputs import EDIT, FOLDERS, shown
 
 FILES = tuple(name for name in EDIT if name not in FOLDERS)
 """What an edit leaves that is handed out."""
@@ -42,7 +42,8 @@ def left(folder: Path, base: str) -> dict[str, Any]:
     files = {name: f"{base}/{name}" for name in FILES if (folder / name).is_file()}
     files[POSTER] = f"{base}/{POSTER}"
     with suppress(Error):
-        video = _probed(folder / "edit.mp4", (folder / "edit.mp4").stat().st_mtime_ns)
+        edit = shown(folder)
+        video = _probed(edit, edit.stat().st_mtime_ns)
         height, width = _tile(video)
         return {
             "files": files,
@@ -69,40 +70,40 @@ def _tile(video: Video) -> tuple[int, int]:
 
 
 def _tiles(folder: Path) -> list[str]:
-    return ["source", "edit", *(["mask"] if (folder / "mask_plain.mp4").is_file() else [])]
+    return ["source", "edit", *(["mask"] if shown(folder, "mask_plain").is_file() else [])]
 
 
-def file(folder: Path, name: str, shown: Path, clip: Path | None) -> Path:
-    """A file of an edit by its name; a player or a poster is made in the folder `shown` if it is not there.
+def file(folder: Path, name: str, made: Path, clip: Path | None) -> Path:
+    """A file of an edit by its name; a player or a poster is made in the folder `made` if it is not there.
 
     Raises UnknownError for any other name, and for a file that this edit did not leave.
     """
     if name in FILES and (folder / name).is_file():
         return folder / name
-    if name not in (PLAYER, POSTER) or not (folder / "edit.mp4").is_file():
+    if name not in (PLAYER, POSTER) or not shown(folder).is_file():
         raise UnknownError(f"this job has no file {name[:80]!r}: its files are listed in its status")
-    path = shown / name
+    path = made / name
     with _ALONE:
-        if not path.is_file() or path.stat().st_mtime < (folder / "edit.mp4").stat().st_mtime:
-            shown.mkdir(parents=True, exist_ok=True)
+        if not path.is_file() or path.stat().st_mtime < shown(folder).stat().st_mtime:
+            made.mkdir(parents=True, exist_ok=True)
             if name == PLAYER:
                 write_player(folder, path, clip)
             else:
                 with whole_file(path) as part:
-                    write_poster(part, next(read(probe(folder / "edit.mp4"), [0]))[0])
-        if not (folder / "edit.mp4").is_file():  # it was deleted meanwhile
-            remove(shown)
+                    write_poster(part, next(read(probe(shown(folder)), [0]))[0])
+        if not shown(folder).is_file():  # it was deleted meanwhile
+            remove(made)
             raise UnknownError("the job was deleted: it has no files any more")
     return path
 
 
 def write_player(folder: Path, path: Path, clip: Path | None) -> None:
     """Source, edit and mask from top to bottom in one video, each at one size of at most 960 pixels' width."""
-    edit = probe(folder / "edit.mp4")
+    edit = probe(shown(folder))
     size, chunk = _tile(edit), chunk_of(edit.size)
     sources = [_source(folder, edit, clip, chunk), read(edit, range(edit.frames), chunk)]
-    if (folder / "mask_plain.mp4").is_file():
-        sources.append(read(probe(folder / "mask_plain.mp4"), range(edit.frames), chunk))
+    if (mask := shown(folder, "mask_plain")).is_file():
+        sources.append(read(probe(mask), range(edit.frames), chunk))
     sound = Sound(edit, Fraction(0), edit.frames / edit.fps) if edit.has_audio else None
     with Writer(path, (len(sources) * size[0], size[1]), edit.fps, sound=sound, crf=18) as writer:
         for parts in zip(*sources, strict=True):
@@ -110,7 +111,7 @@ def write_player(folder: Path, path: Path, clip: Path | None) -> None:
 
 
 def _source(folder: Path, edit: Video, clip: Path | None, chunk: int) -> Iterator[np.ndarray]:
-    """The frames that were edited: of the clip, or of the left half of compare.mp4 where that is gone."""
+    """The frames that were edited: of the clip, or of the left half of `compare` where that is gone."""
     if clip is not None and clip.is_file():
         with suppress(Error, KeyError, TypeError, ValueError):
             settings = run_of(folder)["settings"]
@@ -118,7 +119,7 @@ def _source(folder: Path, edit: Video, clip: Path | None, chunk: int) -> Iterato
             chosen = select(video, settings["start"], settings["frames"], settings["fps"])
             if len(chosen.indices) == edit.frames:
                 return read(video, chosen.indices, chunk)
-    return _left_half(probe(folder / "compare.mp4"), edit, chunk)
+    return _left_half(probe(shown(folder, "compare")), edit, chunk)
 
 
 def _left_half(compare: Video, edit: Video, chunk: int) -> Iterator[np.ndarray]:
@@ -126,6 +127,11 @@ def _left_half(compare: Video, edit: Video, chunk: int) -> Iterator[np.ndarray]:
     strip = max(height // 12, 20)  # of media/pictures.py, over each picture
     for part in read(compare, range(edit.frames), chunk):
         yield part[:, strip : strip + height, :width]
+
+
+def made(folder: Path) -> bool:
+    """Whether an edit is there."""
+    return shown(folder).is_file()
 
 
 def run_of(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from flowedit.app import films
 from flowedit.app.jobs import typed
 from flowedit.messages import Error
-from flowedit.pipeline.outputs import FOLDERS
+from flowedit.pipeline.outputs import FOLDERS, shown
 
 DEEPEST, MOST = 5, 1000
 """How deep in the folder edits are looked for, and how many are shown."""
@@ -104,7 +104,7 @@ class History:
         while waiting:
             place = waiting.pop()
             with suppress(OSError):
-                if (place / "run.yaml").is_file() and (place / "edit.mp4").is_file():
+                if (place / "run.yaml").is_file() and shown(place).is_file():
                     self._found[identity(place.relative_to(self._out))] = place
                     yield place
                 if len(place.relative_to(self._out).parts) < DEEPEST:

@@ -126,6 +126,8 @@ def _animation(path: Path, found: Head) -> Pictures:
     rate = Fraction(1000 * len(shown), sum(shown)).limit_denominator(1001)
     result = f"edit.{found.kind.lower()}"
     said = list(_told(path, found, clear, result))
+    if found.kind == "GIF" and not path.read_bytes().rstrip(b"\0").endswith(b";"):
+        said.append(f"{path} does not end as a GIF does, so it may be truncated: {len(shown)} whole frames are read")
     if len(set(shown)) > 1:
         said.append(
             f"the frames of {path} are shown for {min(shown)} to {max(shown)} ms: {result} keeps that, and edit.mp4 "

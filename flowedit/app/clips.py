@@ -21,6 +21,7 @@ from flowedit.media.pixels import resize
 from flowedit.media.probe import Video, probe
 from flowedit.media.reader import read
 from flowedit.media.sound import Sound
+from flowedit.media.stills.decode import head, is_picture
 from flowedit.media.writer import Writer
 from flowedit.messages import Error
 
@@ -102,6 +103,9 @@ class Clips:
                 path = path.with_name(f"clip-{path.name}")
             self._take(source, path)
             try:
+                if path.stat().st_size and is_picture(path):  # of which all frames are decoded to look at it
+                    found = head(path)
+                    check_pixels(path, found.size, found.frames)
                 video = probe(path)
                 self._check(video)
                 scenes = _show(video, stage)
@@ -146,8 +150,7 @@ class Clips:
         return TooMuchError(f"the file is larger than {self._options.upload_limit} MiB: cut or compress it first")
 
     def _check(self, video: Video) -> None:
-        if max(video.size) > MOST_SIDE:
-            raise TooMuchError(f"{video.path} is {video.size[1]}x{video.size[0]}: at most {MOST_SIDE} pixels a side")
+        check_pixels(video.path, video.size, frames_of(video))
         seconds = float(frames_of(video) / video.fps)
         if seconds > self._options.longest:
             raise TooMuchError(
@@ -155,12 +158,18 @@ class Clips:
             )
         if video.fps > MOST_RATE:
             raise TooMuchError(f"{video.path} has {float(video.fps):.0f} frames a second: at most {MOST_RATE}")
-        height, width = video.size
-        if frames_of(video) * height * width > MOST_PIXELS:
-            raise TooMuchError(
-                f"{video.path} is {frames_of(video)} frames of {width}x{height}, more than {MOST_PIXELS:.0e} pixels: "
-                "cut it, or make it smaller"
-            )
+
+
+def check_pixels(path: Path, size: tuple[int, int], frames: int) -> None:
+    """Raise TooMuchError for more pixels than are decoded, of a side or of all frames; size (height, width)."""
+    height, width = size
+    if max(size) > MOST_SIDE:
+        raise TooMuchError(f"{path} is {width}x{height}: at most {MOST_SIDE} pixels a side")
+    if frames * height * width > MOST_PIXELS:
+        raise TooMuchError(
+            f"{path} is {frames} frames of {width}x{height}, more than {MOST_PIXELS:.0e} pixels: cut it, or make it "
+            "smaller"
+        )
 
 
 def frames_of(video: Video) -> int:

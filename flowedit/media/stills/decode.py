@@ -46,7 +46,7 @@ HEADS = (*KEPT, b"IHDR", b"acTL")
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Decoded:
     """Pixels uint8 (H, W, 3), alpha uint8 (H, W) or None, and what a result keeps so that its colours mean the same.
 
     `profile` is an ICC profile of RGB; `tags` are chunks of a PNG.
@@ -66,7 +66,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Head:
+class FileHead:
     """What a file says before a pixel is decoded; `size` (height, width) is that of the upright picture."""
 
     kind: str
@@ -130,7 +130,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         ) from None
 
 
-def head(path: Path) -> Head:
+def head(path: Path) -> FileHead:
     """What a picture's file says of itself; raises FileError or InputError for what cannot be read, and for HDR."""
     with opened(path) as image:
         exif = image.getexif()
@@ -139,7 +139,7 @@ def head(path: Path) -> Head:
         profile, count = image.info.get("icc_profile") or None, getattr(image, "n_frames", 1)
         found = chunks(path) if image.format == "PNG" else {}
         _check_range(path, found)
-        return Head(
+        return FileHead(
             NAMES[image.format or ""],
             (height, width),
             1 if image.format == "MPO" else count,
@@ -153,7 +153,7 @@ def head(path: Path) -> Head:
         )
 
 
-def decoded(image: Image.Image, path: Path) -> Picture:
+def decoded(image: Image.Image, path: Path) -> Decoded:
     """The picture that an open file stands at; `path` is where its bytes lie."""
     found = chunks(path) if image.format == "PNG" else {}
     orientation = image.getexif().get(ORIENTATION, 1)
@@ -166,7 +166,7 @@ def decoded(image: Image.Image, path: Path) -> Picture:
     if image.mode in ("CMYK", "L", "LA", "1", "I", "I;16") or not _name(profile):
         profile = None  # of inks, of grey, or no profile: it would not fit the RGB that is written
     alpha = None if alpha is None or alpha.min() == OPAQUE else alpha
-    return Picture(
+    return Decoded(
         np.ascontiguousarray(_turned(pixels, orientation)),
         None if alpha is None else np.ascontiguousarray(_turned(alpha, orientation)),
         profile,

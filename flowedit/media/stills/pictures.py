@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from flowedit.media.rates import frame_rate
-from flowedit.media.stills.decode import Head, Picture, decoded, head, is_picture, opened
+from flowedit.media.stills.decode import Decoded, FileHead, decoded, head, is_picture, opened
 from flowedit.messages import FileError, InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -45,7 +45,7 @@ class Pictures:
     loop: int | None = None
     """Of an animation, how often it is repeated, as its file says; 0 is for ever."""
 
-    def read(self, indices: Sequence[int]) -> Iterator[Picture]:
+    def read(self, indices: Sequence[int]) -> Iterator[Decoded]:
         """Yield the pictures at ascending `indices`; raises InputError, FileError for one that cannot be read."""
         if self.kind == "animation":
             yield from self._animated(indices)
@@ -58,7 +58,7 @@ class Pictures:
                 self._check(self.files[index], kept)
             yield kept
 
-    def _animated(self, indices: Sequence[int]) -> Iterator[Picture]:
+    def _animated(self, indices: Sequence[int]) -> Iterator[Decoded]:
         with opened(self.path) as image:
             last, kept = -1, None
             for index in indices:
@@ -68,7 +68,7 @@ class Pictures:
                     self._check(self.path, kept)
                 yield kept
 
-    def _check(self, file: Path, found: Picture) -> None:
+    def _check(self, file: Path, found: Decoded) -> None:
         if found.pixels.shape[:2] != self.size:
             (height, width), (tall, wide) = found.pixels.shape[:2], self.size
             raise InputError(f"{file} is {width}x{height}, others are {wide}x{tall}: give frames of one size")
@@ -93,7 +93,7 @@ def look(path: Path) -> Pictures | None:
     return Pictures("still", path, (path,), 1, found.size, found.kind, Fraction(1), clear, said, found.labels)
 
 
-def _told(path: Path, found: Head, clear: bool, result: str) -> Iterator[str]:
+def _told(path: Path, found: FileHead, clear: bool, result: str) -> Iterator[str]:
     """What a user hears of a picture's bits, inks, profile and alpha."""
     if found.bits > 8:
         yield f"{path} has {found.bits} bits a component: it is edited, and written, in 8"
@@ -110,11 +110,11 @@ def _told(path: Path, found: Head, clear: bool, result: str) -> Iterator[str]:
         yield f"{path} is transparent in places: {result} keeps that, and shows nothing new there"
 
 
-def _letters(found: Head) -> str:
+def _letters(found: FileHead) -> str:
     return re.sub(r"[^a-z]", "", found.profile_name.lower())
 
 
-def _animation(path: Path, found: Head) -> Pictures:
+def _animation(path: Path, found: FileHead) -> Pictures:
     with opened(path) as image:
         delays, clear = [], False
         for index in range(found.frames):

@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from flowedit.machine import whole_file
-from flowedit.media.stills.decode import WORDS, Picture
+from flowedit.media.stills.decode import WORDS, Decoded
 from flowedit.media.stills.pictures import Pictures
 from flowedit.messages import FileError, InputError
 
@@ -48,7 +48,7 @@ class PictureWriter:
     def __init__(self, path: Path, source: Pictures | None = None, indices: Sequence[int] = (0,)) -> None:
         self.path, self.frames = path, 0
         self._source, self._indices = source, indices
-        self._originals: Iterator[Picture] = iter(()) if source is None else source.read(indices)
+        self._originals: Iterator[Decoded] = iter(()) if source is None else source.read(indices)
 
     def write(self, frames: np.ndarray) -> None:
         """Append frames."""
@@ -59,7 +59,7 @@ class PictureWriter:
                 raise _refused(self.path, error) from None
             self.frames += 1
 
-    def _put(self, frame: np.ndarray, original: Picture | None) -> None:
+    def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
         raise NotImplementedError
 
     def _finish(self) -> None:
@@ -95,7 +95,7 @@ class StillWriter(PictureWriter):
         self._texts = [(WORDS[label], text) for label, text in labels]
         self._texts += [] if comment is None else [("Comment", comment)]
 
-    def _put(self, frame: np.ndarray, original: Picture | None) -> None:
+    def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
         if self.frames:
             raise InputError(f"{self.path} is a still: it takes one frame")
         save_png(self.path, dressed(frame, original), original, self._texts)
@@ -111,7 +111,7 @@ class FolderWriter(PictureWriter):
             raise _refused(self.path, error) from None
         return self
 
-    def _put(self, frame: np.ndarray, original: Picture | None) -> None:
+    def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
         assert self._source is not None
         name = self._source.files[self._indices[self.frames]].stem
         save_png(self.path / f"{name}.png", dressed(frame, original), original)
@@ -131,7 +131,7 @@ class AnimationWriter(PictureWriter):
         self._gif, self._clear = source.format == "GIF", source.alpha
         self._how: dict[str, Any] = {} if source.loop is None else {"loop": source.loop}
 
-    def _put(self, frame: np.ndarray, original: Picture | None) -> None:
+    def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
         if original is not None and original.profile is not None:
             self._how["icc_profile"] = original.profile
         alpha = None if original is None else original.alpha
@@ -158,7 +158,7 @@ def beside(source: Pictures | None, folder: Path, indices: Sequence[int]) -> lis
     return [AnimationWriter(folder / f"edit.{source.format.lower()}", source, indices)]
 
 
-def dressed(frame: np.ndarray, original: Picture | None) -> np.ndarray:
+def dressed(frame: np.ndarray, original: Decoded | None) -> np.ndarray:
     """A frame with the alpha of its original, uint8 (H, W, 3 or 4), and the original's pixels where it is nothing."""
     if original is None or original.alpha is None:
         return frame
@@ -167,7 +167,7 @@ def dressed(frame: np.ndarray, original: Picture | None) -> np.ndarray:
 
 
 def save_png(
-    path: Path, pixels: np.ndarray, original: Picture | None = None, texts: Iterable[tuple[str, str]] = ()
+    path: Path, pixels: np.ndarray, original: Decoded | None = None, texts: Iterable[tuple[str, str]] = ()
 ) -> None:
     """Write pixels uint8 (H, W, 3 or 4) as a PNG that appears whole, in the colours of its original."""
     told = PngInfo()

@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from flowedit.media.probe import comment, probe
-from flowedit.media.stills.decode import Picture
+from flowedit.media.stills.decode import Decoded
 from flowedit.media.stills.write import AnimationWriter, FolderWriter, StillWriter, beside, delays, dressed, indexed
 from flowedit.messages import FileError, InputError
 
@@ -130,7 +130,7 @@ def test_a_video_and_a_still_leave_nothing_beside(tmp_path):
 def test_a_frame_without_alpha_is_itself():
     frame = noise(1)[0]
     assert dressed(frame, None) is frame
-    assert dressed(frame, Picture(frame)) is frame
+    assert dressed(frame, Decoded(frame)) is frame
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):

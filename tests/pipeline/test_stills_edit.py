@@ -202,6 +202,7 @@ def test_a_folder_of_frames_comes_back_as_one(editor, tmp_path):
         assert not np.array_equal(edit[:, :50], source[:, :50])
     assert yaml.safe_load((tmp_path / "o" / "run.yaml").read_text())["clip"]["fps"] == "5"
     assert any("lacks 1 of its frames, number 3" in text for text in made.notices)
+    assert not any("names no rate" in text for text in made.notices)
 
 
 def test_a_folder_is_named_whatever_its_path_is(editor, tmp_path, monkeypatch):
@@ -210,6 +211,8 @@ def test_a_folder_is_named_whatever_its_path_is(editor, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "shots")
     made = editor.edit(".", **PROMPTS)
     assert made.folder.parts[:2] == ("outputs", "shots")
+    assert probe(made.video).fps == 24
+    assert any("names no rate: its frames, 1, play at 24" in text for text in made.notices)
 
 
 def test_an_animation_comes_back_as_one(editor, tmp_path):

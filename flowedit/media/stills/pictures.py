@@ -172,10 +172,8 @@ def _folder(path: Path) -> Pictures:
         )
     if moving := next((file for file, each in zip(files, heads, strict=True) if each.frames > 1), None):
         raise InputError(f"{moving} is animated: a folder of frames holds stills, so give the animation itself")
-    said = [f"{path} names no rate: its {len(files)} frames play at {RATE} a second (--fps says another)"]
-    said += _gaps(path, numbers, row)
     alpha = any(each.alpha for each in heads)
-    said += _told(path, heads[0], alpha, "edit_frames")
+    said = [*_gaps(path, numbers, row), *_told(path, heads[0], alpha, "edit_frames")]
     return Pictures("folder", path, files, len(files), heads[0].size, heads[0].kind, RATE, alpha, tuple(said))
 
 
@@ -190,6 +188,11 @@ def _gaps(path: Path, numbers: Sequence[int], row: dict[int, Path]) -> Iterator[
         more = f" and {len(gaps) - 4} more gaps" if len(gaps) > 4 else ""
         lost = sum(b - a + 1 for a, b in gaps)
         yield f"{path} lacks {lost} of its frames, number {shown}{more}: those that are there follow each other"
+
+
+def rate_told(of: Pictures) -> str:
+    """What a user hears who gave a folder of frames no rate."""
+    return f"{of.path} names no rate: its frames, {of.count}, play at {of.fps} a second (--fps says another)"
 
 
 def chosen(of: Pictures, start: int, frames: int | None, fps: object) -> Fraction:

@@ -12,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from flowedit.media.probe import comment, probe
 from flowedit.media.reader import read, read_small, select
+from flowedit.media.stills.pictures import rate_told
 from flowedit.messages import FileMissingError, InputError
 
 
@@ -248,7 +249,10 @@ def test_a_folder_of_frames_is_a_clip(tmp_path, names):
     (place / "notes.txt").write_text("no image")
     video = probe(place)
     assert (video.frames, video.size, video.fps, video.still) == (6, (24, 40), 24, False)
-    assert video.notices == (f"{place} names no rate: its 6 frames play at 24 a second (--fps says another)",)
+    assert video.notices == ()
+    assert (
+        rate_told(video.pictures) == f"{place} names no rate: its frames, 6, play at 24 a second (--fps says another)"
+    )
     assert np.array_equal(whole(place), frames)
     assert np.array_equal(np.concatenate(list(read(video, [1, 1, 4], 2))), frames[[1, 1, 4]])
     chosen = select(video, 2, 3, 12.5)

@@ -63,6 +63,16 @@ def test_a_wipe_follows_the_mouse_a_finger_and_the_keys(player):
     assert (level(player, 0.0), level(player, 1.0)) == (after, after)
 
 
+def test_a_still_has_a_wipe_and_no_time(page):
+    page.mount("player", "mountPlayer", {**PLAYER, "frames": 1})
+    page.until("document.querySelector('.fe-wipe')")
+    assert page.run("return document.querySelectorAll('.fe-scrub, .fe-where, [aria-label^=Play]').length") == 0
+    page.until("at(20, 30)[0] > 0")
+    assert (level(page, 0.4), level(page, 0.6)) == (pytest.approx(20, abs=2), pytest.approx(236, abs=2))
+    page.find(".fe-wipe").send_keys(Keys.HOME)
+    assert level(page, 0.1) == pytest.approx(236, abs=2)
+
+
 def test_every_frame_is_met_and_both_sides_are_in_step(player):
     order = [*range(FRAMES), *reversed(range(FRAMES)), 3, 17, 0, 23, 11]
     look = "await part.reel.at(n); seen.push([before(), after()])"

@@ -31,10 +31,11 @@ export function mountPlayer(element, player, options = {}) {
   const mask = masked && iconButton("mask", "Show what is edited", () => setMask(!showMask), "M");
   const sound = player.has_audio && iconButton("mute", "Sound", () => setSound(reel.video.muted), "S");
   const full = document.fullscreenEnabled && iconButton("full", "Full screen", () => toggleFull(), "F");
-  const controls = h("div", { class: "fe-bar" }, h("div", { class: "fe-time-line" }, scrub, where),
-    h("div", { class: "fe-group" }, play, iconButton("back", "One frame back", () => reel.step(-1), ","),
+  const moves = frames > 1; // a still has no time
+  const controls = h("div", { class: "fe-bar" }, moves && h("div", { class: "fe-time-line" }, scrub, where),
+    moves && h("div", { class: "fe-group" }, play, iconButton("back", "One frame back", () => reel.step(-1), ","),
       iconButton("on", "One frame on", () => reel.step(1), ".")),
-    h("div", { class: "fe-group" }, loop, mask, sound, full));
+    h("div", { class: "fe-group" }, moves && loop, mask, sound, full));
   const root = h("div", { class: "fe fe-player", role: "group",
     "aria-label": options.label ?? (both ? "Before and after" : "Clip"),
     "aria-keyshortcuts": "Space , . L M S F" }, h("div", { class: "fe-screen" }, stage), told, controls);
@@ -137,7 +138,7 @@ export function mountPlayer(element, player, options = {}) {
     s: () => player.has_audio && setSound(reel.video.muted),
     f: () => full && toggleFull(),
   };
-  const moves = {
+  const wipes = {
     ArrowLeft: (far) => setWipe(wipe - far),
     ArrowRight: (far) => setWipe(wipe + far),
     Home: () => setWipe(0),
@@ -147,7 +148,7 @@ export function mountPlayer(element, player, options = {}) {
     const { target } = event, range = target === scrub;
     if (event.ctrlKey || event.metaKey || event.altKey || writes(target)) return;
     if (event.key === " " && target.matches("button")) return; // a button is pressed by space
-    const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key] ?? (both && !range && moves[event.key]);
+    const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key] ?? (both && !range && wipes[event.key]);
     if (!act) return;
     act(event.shiftKey ? 0.1 : 0.02);
     event.preventDefault();

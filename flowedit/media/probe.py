@@ -68,7 +68,7 @@ class Video:
     labels: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
     """What the file says of itself: title, artist and the like."""
     index: Index = field(default=Index(), repr=False, compare=False)
-    pictures: Pictures | None = None
+    pictures: Pictures | None = field(default=None, repr=False)
     """Of a still, a folder of frames or an animation: its pictures, in place of what FFmpeg would read."""
 
     @property

@@ -82,7 +82,7 @@ def _sample(
         mask=None,
         truth=None,
         questions=None,
-        edit_places=own_places(clip, "edit"),
+        edit_places=(*own_places(clip, "edit"), f"{clip}/edit.png", row["image_path"]),
         problem="; ".join([*lost, *([] if image.is_file() or not row["image_path"] else [f"image {place} is missing"])])
         or None,
     )

@@ -209,6 +209,7 @@ def test_an_image_of_pie_is_a_clip_of_one_frame_with_its_mask(bench):
         "target_words": "dog",
     }
     assert (first.kind, first.problem) == ("change object", None)
+    assert first.edit_places[2:] == ("000/edit.png", PIE["image_path"])
     footage = open_footage(first.clip)
     assert (footage.count, footage.size) == (1, (64, 64))
     mask = cv2.imread(str(first.mask), cv2.IMREAD_GRAYSCALE)

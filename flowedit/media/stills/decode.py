@@ -26,8 +26,6 @@ NAMES = {"PNG": "PNG", "JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WebP", "GIF": "GI
 BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM")
 """How the files of these formats begin; WebP has its name at byte 8."""
 
-warnings.filterwarnings("ignore", module=r"PIL\.")  # of many pixels, of metadata that is damaged
-
 BROKEN = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, OverflowError, MemoryError),
     *(struct.error, zlib.error),
@@ -113,7 +111,10 @@ def chunks(path: Path) -> Mapping[bytes, bytes]:
 def opened(path: Path) -> Iterator[Image.Image]:
     """A picture's file; raises FileError or InputError, in one line, for what goes wrong with it inside the block."""
     try:
-        with Image.open(path, formats=("PNG", "JPEG", "WEBP", "GIF", "BMP")) as image:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # beyond twice as many pixels it refuses
+            image = Image.open(path, formats=("PNG", "JPEG", "WEBP", "GIF", "BMP"))
+        with image:
             yield image
     except (InputError, FileError):
         raise

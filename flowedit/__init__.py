@@ -23,17 +23,19 @@ if TYPE_CHECKING:
     from flowedit.language.words import content_words
     from flowedit.pipeline.api import Editor, edit, edit_frames, generate, load, look_at_mask
     from flowedit.pipeline.looks.download import download
+    from flowedit.pipeline.looks.foresee import check, describe
     from flowedit.pipeline.looks.mask_look import MaskLook
     from flowedit.pipeline.looks.paint import Painting, paint
     from flowedit.pipeline.looks.preview import preview
     from flowedit.pipeline.looks.settings_file import settings_from
-    from flowedit.results import EditedFrames, EditResult, GeneratedClip
+    from flowedit.results import EditCheck, EditedFrames, EditResult, GeneratedClip
     from flowedit.types import Step
 
 __version__ = "0.1.0"
 __all__ = [
     "Cancelled",
     "DownloadError",
+    "EditCheck",
     "EditResult",
     "EditedFrames",
     "Editor",
@@ -50,8 +52,10 @@ __all__ = [
     "Settings",
     "Step",
     "__version__",
+    "check",
     "compare",
     "content_words",
+    "describe",
     "download",
     "edit",
     "edit_frames",
@@ -68,12 +72,13 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("edit", "edit_frames", "generate", "load", "look_at_mask", "Editor"), "pipeline.api"),
     **dict.fromkeys(("compare", "evaluate"), "evaluation.api"),
-    **dict.fromkeys(("EditResult", "EditedFrames", "GeneratedClip"), "results"),
+    **dict.fromkeys(("EditCheck", "EditResult", "EditedFrames", "GeneratedClip"), "results"),
     "Step": "types",
     "MaskLook": "pipeline.looks.mask_look",
     **dict.fromkeys(("Painting", "paint"), "pipeline.looks.paint"),
     **dict.fromkeys(("Prompts", "read_instruction"), "language.rewrite"),
     "download": "pipeline.looks.download",
+    **dict.fromkeys(("check", "describe"), "pipeline.looks.foresee"),
     "content_words": "language.words",
     "preview": "pipeline.looks.preview",
     "settings_from": "pipeline.looks.settings_file",

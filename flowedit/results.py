@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,37 @@ class GeneratedClip:
 
     def __repr__(self) -> str:
         return f"GeneratedClip({str(self.video)!r}, {_summary(self.run)})"
+
+
+@dataclass(frozen=True)
+class EditCheck:
+    """What an edit will do, as far as it is known before a model is loaded; see `flowedit.check`.
+
+    `source`, `target` and the words are those that an instruction comes to; both prompts are None where a caption
+    must be made first. `indices` are the places in the clip of the frames that are read, which go on at `fps`. `size`
+    is the working (height, width), None where the model's own is taken. `shots` is None where hard cuts are yet to be
+    found. `network_evaluations` are those of one window of one shot, None where the times of the model are not known
+    before its download. `checkpoint` is None for a model that is not on this machine.
+    """
+
+    source: str | None
+    target: str | None
+    source_words: str
+    target_words: str
+    indices: tuple[int, ...]
+    fps: Fraction
+    size: tuple[int, int] | None
+    shots: int | None
+    steps: int
+    network_evaluations: int | None
+    backbone: str
+    checkpoint: Path | None
+    notices: tuple[str, ...]
+
+    @property
+    def frames(self) -> int:
+        """How many frames are edited."""
+        return len(self.indices)
 
 
 def _summary(run: Mapping[str, Any]) -> str:

@@ -28,6 +28,9 @@ Scale = float | Sequence[float]
 Tokens = Sequence[int] | Sequence[Sequence[int]]
 """Indices of the tokens of one object in a prompt, or a list of those for each of several."""
 
+Depths = Sequence[float] | Sequence[Sequence[float]]
+"""Where attention is read, as fractions of the depth, or a list of those for each of several maps."""
+
 Noise = Callable[[int, int], "Tensor"]
 """eps = noise(step, draw): one standard normal sample of the latent's shape, a pure function of its arguments."""
 
@@ -141,7 +144,10 @@ class Frames(Protocol):
 
 
 class Maps(Protocol):
-    """Attention of the recorded tokens, gathered while velocities are evaluated, one map for each of K objects."""
+    """Attention of the recorded tokens, gathered while velocities are evaluated, one map for each of K objects.
+
+    Of several groups of blocks the maps of the K objects in each follow those of the group before.
+    """
 
     def take(self, prompt: Conditioning) -> Tensor | None:
         """Mean over the calls since the last take, (rows, K, F, H, W) on the latent grid; None without a call."""
@@ -270,7 +276,7 @@ class Backbone(Protocol):
         self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None
     ) -> Velocity: ...
     def record(
-        self, tokens: Mapping[Conditioning, Tokens], blocks: Sequence[float], normalise: str = "joint"
+        self, tokens: Mapping[Conditioning, Tokens], blocks: Depths, normalise: str = "joint"
     ) -> AbstractContextManager[Maps]: ...
     def describe(self) -> dict[str, Any]: ...
 

@@ -67,6 +67,18 @@ def backbone_wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def backbone_wan22(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like Wan 2.2 5B: a residual autoencoder of patches, a time for each token."""
+    return _backbone(tmp_path_factory, "wan2.2")
+
+
+@pytest.fixture(scope="session")
+def backbone_a14b(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like Wan 2.2 A14B: two networks, the second below t = 0.875."""
+    return _backbone(tmp_path_factory, "wan2.2-a14b")
+
+
+@pytest.fixture(scope="session")
 def clip_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """12 frames of 96x64 at 10 a second, a square that moves over stripes, with a tone of 1.2 s. Read only."""
     return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4")

@@ -117,7 +117,7 @@ def shortened(words: list[str]) -> list[str]:
     """The words of a line with what makes it take seconds, and leaves what it claims."""
     command, line = words[0], " ".join(words)
     stands_in = "--backbone" in words or any(name in line for name in STAND_INS)
-    if command in ("edit", "generate") and stands_in:
+    if command in ("edit", "generate", "inspect") and stands_in:
         return [*words, *SMALL]
     if command == "edit" and SEVERAL.search(line):
         return [*words, "steps=2"]

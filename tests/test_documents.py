@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("edit", "generate", "compare", "evaluate", "bench", "list", "doctor", "app", "serve")
+COMMANDS = ("edit", "generate", "compare", "evaluate", "bench", "list", "doctor", "inspect", "app", "serve")
 RENAMED = {"guidance", "guidance.weight", "mode.guidance_interval", "video"}
 """Old names of keys that the documents mention beside the new ones."""
 

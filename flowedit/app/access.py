@@ -41,8 +41,9 @@ OF_OTHERS = (
 )
 """The same of every other answer that has no policy of its own: no scripts."""
 
-DOORS = ("/gradio_api/run/predict",)
-"""All that the page asks of Gradio's own API; uploads, files, streams and what it says of itself stay shut."""
+DOORS = ("/gradio_api/run/predict", "/gradio_api/app_id")
+"""All that the page asks of Gradio's own API (app_id: whether the server is back); uploads, files, streams and what it
+says of itself stay shut."""
 
 SHUT = ("/gradio_api", "/monitoring", "/login", "/logout")
 

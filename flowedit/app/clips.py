@@ -1,6 +1,7 @@
 """Uploaded clips: checked by content, kept under an id, with what a browser needs to show them."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -58,8 +59,18 @@ class StoredClip:
     def plain(self) -> dict[str, Any]:
         """What the API tells of it."""
         told = {key: value for key, value in asdict(self).items() if key not in ("file", "owner", "created")}
-        place = f"/api/clips/{self.id}"
-        return {**told, "video": f"{place}/{SHOWN}", "poster": f"{place}/{POSTER}"}
+        files = {"video": SHOWN, "poster": POSTER, "original": "original"}
+        return told | {key: f"{self.address}/{name}" for key, name in files.items()}
+
+    @property
+    def address(self) -> str:
+        """Where the API has it."""
+        return f"/api/clips/{self.id}"
+
+    @property
+    def given(self) -> str:
+        """The name of the file that is edited: the user's own, but for a still image, which was made a video."""
+        return self.file if self.still else self.name
 
 
 class Clips:
@@ -179,7 +190,8 @@ def frames_of(video: Video) -> int:
 
 def renamed(error: Error, path: Path, shown: str) -> Error:
     """The same error with the user's name of the file in place of ours."""
-    return type(error)(error.args[0].replace(str(path), shown).replace(path.name, shown) if error.args else shown)
+    ours = "|".join(re.escape(each) for each in (str(path), path.name))  # at once: theirs may hold ours
+    return type(error)(re.sub(ours, lambda _: shown, error.args[0]) if error.args else shown)
 
 
 def _show(video: Video, folder: Path) -> list[int]:

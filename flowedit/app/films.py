@@ -1,10 +1,11 @@
 """What is made to be shown of an edit: one video of its clip, its result and its mask, and a poster."""
 
 import functools
+import re
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from flowedit.app.clips import WIDEST, chunk_of, even, fitted, write_poster
+from flowedit.app.clips import SHOWN, WIDEST, chunk_of, even, fitted, jpeg, write_poster
 from flowedit.app.limits import UnknownError
 from flowedit.config.edit_file import inside
 from flowedit.machine import whole_file
@@ -22,13 +23,17 @@ from flowedit.media.reader import read, select
 from flowedit.media.sound import Sound
 from flowedit.media.writer import Writer
 from flowedit.messages import Error, InputError
-from flowedit.pipeline.outputs import EDIT, FOLDERS, shown
+from flowedit.pipeline import outputs
+from flowedit.pipeline.outputs import EDIT, FOLDERS
 
 FILES = tuple(name for name in EDIT if name not in FOLDERS)
 """What an edit leaves that is handed out."""
 
-PLAYER, POSTER = "player.mp4", "poster.jpg"
-"""What is made of it when it is first asked for."""
+PLAYER, FIRST, POSTER = "player.mp4", "first.jpg", "poster.jpg"
+"""What is made of it when it is first asked for; FIRST is the player's first frame, there long before it."""
+
+PAINTED = "user_mask.mkv"
+"""A mask that was painted, beside them."""
 
 OF_REPORT = (".html", ".mp4", ".webp", ".png", ".jpg", ".svg", ".json", ".jsonl", ".csv", ".txt", ".tex")
 """Suffixes of what a comparison's report shows or links."""
@@ -42,13 +47,13 @@ def left(folder: Path, base: str) -> dict[str, Any]:
     files = {name: f"{base}/{name}" for name in FILES if (folder / name).is_file()}
     files[POSTER] = f"{base}/{POSTER}"
     with suppress(Error):
-        edit = shown(folder)
-        video = _probed(edit, edit.stat().st_mtime_ns)
+        video = _probed(outputs.shown(folder), outputs.shown(folder).stat().st_mtime_ns)
         height, width = _tile(video)
         return {
             "files": files,
             "player": {
                 "url": f"{base}/{PLAYER}",
+                "first": f"{base}/{FIRST}",
                 "tiles": _tiles(folder),
                 "width": width,
                 "height": height,
@@ -66,48 +71,62 @@ def _probed(path: Path, _time: int) -> Video:
 
 
 def _tile(video: Video) -> tuple[int, int]:
-    return even(fitted(video.shown, WIDEST))
+    height, width = video.shown
+    return even(fitted(video.shown, round(WIDEST * width / max(height, width))))
 
 
 def _tiles(folder: Path) -> list[str]:
-    return ["source", "edit", *(["mask"] if shown(folder, "mask_plain").is_file() else [])]
+    return ["source", "edit", *(["mask"] if outputs.shown(folder, "mask_plain").is_file() else [])]
 
 
-def file(folder: Path, name: str, made: Path, clip: Path | None) -> Path:
-    """A file of an edit by its name; a player or a poster is made in the folder `made` if it is not there.
+def file(folder: Path, name: str, shown: Path, clip: Path | None) -> Path:
+    """A file of an edit by its name; a player or a picture is made in the folder `shown` if it is not there.
 
     Raises UnknownError for any other name, and for a file that this edit did not leave.
     """
-    if name in FILES and (folder / name).is_file():
-        return folder / name
-    if name not in (PLAYER, POSTER) or not shown(folder).is_file():
+    place = (shown if name == PAINTED else folder) / name
+    if name in (*FILES, PAINTED) and place.is_file():
+        return place
+    if name not in (PLAYER, FIRST, POSTER) or not outputs.shown(folder).is_file():
         raise UnknownError(f"this job has no file {name[:80]!r}: its files are listed in its status")
-    path = made / name
-    with _ALONE:
-        if not path.is_file() or path.stat().st_mtime < shown(folder).stat().st_mtime:
-            made.mkdir(parents=True, exist_ok=True)
+    path = shown / name
+    with _ALONE if name == PLAYER else nullcontext():
+        if not path.is_file() or path.stat().st_mtime < outputs.shown(folder).stat().st_mtime:
+            shown.mkdir(parents=True, exist_ok=True)
             if name == PLAYER:
                 write_player(folder, path, clip)
+            elif name == FIRST:
+                with whole_file(path) as part:
+                    part.write_bytes(jpeg(next(_stacked(folder, clip, 1))[0]))
             else:
                 with whole_file(path) as part:
-                    write_poster(part, next(read(probe(shown(folder)), [0]))[0])
-        if not shown(folder).is_file():  # it was deleted meanwhile
-            remove(made)
+                    write_poster(part, next(read(probe(outputs.shown(folder)), [0]))[0])
+        if not outputs.shown(folder).is_file():  # it was deleted meanwhile
+            remove(shown)
             raise UnknownError("the job was deleted: it has no files any more")
     return path
 
 
 def write_player(folder: Path, path: Path, clip: Path | None) -> None:
-    """Source, edit and mask from top to bottom in one video, each at one size of at most 960 pixels' width."""
-    edit = probe(shown(folder))
-    size, chunk = _tile(edit), chunk_of(edit.size)
-    sources = [_source(folder, edit, clip, chunk), read(edit, range(edit.frames), chunk)]
-    if (mask := shown(folder, "mask_plain")).is_file():
-        sources.append(read(probe(mask), range(edit.frames), chunk))
+    """Source, edit and mask from top to bottom in one video, each at one size, its longer side at most 960 pixels."""
+    edit = probe(outputs.shown(folder))
+    height, width = _tile(edit)
     sound = Sound(edit, Fraction(0), edit.frames / edit.fps) if edit.has_audio else None
-    with Writer(path, (len(sources) * size[0], size[1]), edit.fps, sound=sound, crf=18) as writer:
-        for parts in zip(*sources, strict=True):
-            writer.write(np.concatenate([resize(part, size) for part in parts], axis=1))
+    size = len(_tiles(folder)) * height, width
+    with Writer(path, size, edit.fps, sound=sound, crf=18) as writer:
+        for frames in _stacked(folder, clip, chunk_of(edit.size)):
+            writer.write(frames)
+
+
+def _stacked(folder: Path, clip: Path | None, chunk: int) -> Iterator[np.ndarray]:
+    """The frames of the player, uint8 (f, H, W, 3), f <= chunk."""
+    edit = probe(outputs.shown(folder))
+    size, places = _tile(edit), range(edit.frames)
+    sources = [_source(folder, edit, clip, chunk), read(edit, places, chunk)]
+    if outputs.shown(folder, "mask_plain").is_file():
+        sources.append(read(probe(outputs.shown(folder, "mask_plain")), places, chunk))
+    for parts in zip(*sources, strict=True):
+        yield np.concatenate([resize(part, size) for part in parts], axis=1)
 
 
 def _source(folder: Path, edit: Video, clip: Path | None, chunk: int) -> Iterator[np.ndarray]:
@@ -119,7 +138,7 @@ def _source(folder: Path, edit: Video, clip: Path | None, chunk: int) -> Iterato
             chosen = select(video, settings["start"], settings["frames"], settings["fps"])
             if len(chosen.indices) == edit.frames:
                 return read(video, chosen.indices, chunk)
-    return _left_half(probe(shown(folder, "compare")), edit, chunk)
+    return _left_half(probe(outputs.shown(folder, "compare")), edit, chunk)
 
 
 def _left_half(compare: Video, edit: Video, chunk: int) -> Iterator[np.ndarray]:
@@ -131,7 +150,7 @@ def _left_half(compare: Video, edit: Video, chunk: int) -> Iterator[np.ndarray]:
 
 def made(folder: Path) -> bool:
     """Whether an edit is there."""
-    return shown(folder).is_file()
+    return outputs.shown(folder).is_file()
 
 
 def run_of(folder: Path) -> dict[str, Any]:
@@ -160,6 +179,12 @@ def of_report(folder: Path, name: str) -> Path:
         if path.suffix.lower() in OF_REPORT and path.is_file() and not any(part.startswith(".") for part in parts):
             return path
     raise UnknownError(f"this comparison has no file {name[:80]!r}")
+
+
+def served(page: str, clip: str | None) -> str:
+    """A report's page as it is served: what points at the clip on the disk points at its address, or is left out."""
+    link, film = (f' <a href="{clip}/original">file</a>', f' src="{clip}/{SHOWN}"') if clip else ("", "")
+    return re.sub(r' src="\.\./[^"]*"', film, re.sub(r' <a href="\.\./[^"]*">file</a>', link, page))
 
 
 def remove(*paths: Path) -> None:

@@ -4,13 +4,14 @@ import typing
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from flowedit.app.labels import section, title
 from flowedit.app.limits import check_backbone, closed, default_mode, known_options
 from flowedit.config import compose
 from flowedit.config.options import Declared, kinds_of
 
 
 def forms(mode: str = "", allow: Sequence[str] = (), backbone: str = "") -> list[dict[str, Any]]:
-    """Every option of an edit in the order of its declaration: key, help, what is typed, range, choices, default.
+    """Every option of an edit in the order of its declaration: what it is called, help, typed, range, choices, default.
 
     `closed` says why one cannot be set from outside, and is null for all others. Defaults are those of this mode and
     backbone. Raises InputError for an unknown mode or backbone.
@@ -20,19 +21,22 @@ def forms(mode: str = "", allow: Sequence[str] = (), backbone: str = "") -> list
         check_backbone(backbone)
     chosen = tuple(f"{group}={name}" for group, name in (("mode", mode), ("backbone", backbone)) if name)
     values = compose.composed(chosen)
-    return [_form(each, values, allow, mode) for each in known.values() if each.key not in ("mode.name", "mode.preset")]
+    own = [each for each in known.values() if each.key not in ("mode.name", "mode.preset")]
+    return [form(each, allow) | {"default": _default(each.key, values, mode)} for each in own]
 
 
-def _form(each: Declared, values: dict[str, Any], allow: Sequence[str], mode: str) -> dict[str, Any]:
+def form(each: Declared, allow: Sequence[str] = ()) -> dict[str, Any]:
+    """What is told of one option, but for its default; see `forms`."""
     return {
         "key": each.key,
+        "title": title(each.key),
+        "section": section(each.key),
         "help": each.option.help,
         "typed": each.typed,
         "range": each.option.range,
         "least": each.option.least,
         "most": each.option.most,
         "choices": choices(each),
-        "default": _default(each.key, values, mode),
         "needs": each.option.needs,
         "written": each.option.written,
         "role": each.option.role,

@@ -1,18 +1,28 @@
 """The edits of a folder: those of the studio, and those of the command line, which have no owner."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from flowedit.app import films
-from flowedit.app.jobs import typed
+from flowedit.app.jobs import JobRecord, typed
+from flowedit.app.limits import UnknownError
+from flowedit.evaluation.options import MODES
 from flowedit.messages import Error
-from flowedit.pipeline.outputs import FOLDERS, shown
+from flowedit.pipeline.outputs import FOLDERS
 
-DEEPEST, MOST = 5, 1000
-"""How deep in the folder edits are looked for, and how many are shown."""
+DEEPEST = 5
+"""How deep in the folder edits are looked for."""
+
+PAGE, MOST = 30, 200
+"""How many edits are shown at once if nobody says, and at most."""
+
+RECORD = "run.yaml"
+"""The file that an edit is known by."""
 
 TOLD = (
     "instruction", "source", "target", "source_words", "target_words", "negative_prompt", "seed", "steps", "strength",
@@ -28,30 +38,75 @@ class History:
         self._out, self._hidden = out, hidden
         self._found: dict[str, Path] = {}
 
-    def own(self, status: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-        """A job of the studio as one edit of the history."""
-        keys = ("id", "kind", "state", "clip", "created", "files", "player", "report", "command", "python", "notices")
-        said = _said(folder) if status["kind"] == "edit" else {}
-        return {key: status[key] for key in keys} | {
+    def page(
+        self,
+        own: Mapping[str, float],
+        tell: Callable[[str], dict[str, Any] | None],
+        jobs: Collection[str] | None,
+        after: str,
+        most: int,
+    ) -> list[dict[str, Any]]:
+        """At most `most` edits, the newest first, from the one behind the id `after` on, or from the newest.
+
+        `own` are an owner's jobs by id, with the time that each was asked for, and `tell` says what is shown of one,
+        None of one that left nothing. The edits of the command line are among them unless `jobs`, the ids of all jobs,
+        is None. Only what is shown is read. Raises UnknownError for an `after` that is not there.
+        """
+        found = [(created, id) for id, created in own.items()]
+        if jobs is not None:
+            found += [(created, identity(place)) for place, created in self._folders(jobs)]
+        found.sort(reverse=True)
+        start = 0
+        if after:
+            start = 1 + next((place for place, (_, id) in enumerate(found) if id == after), -2)
+            if start < 0:
+                raise UnknownError(f"no edit is called {after[:40]!r}: ask for the history from its start")
+        made = (tell(id) if id in own else self._card(id) for _, id in found[start:])
+        return list(islice(filter(None, made), most))
+
+    def own(self, record: JobRecord, state: str, folder: Path) -> dict[str, Any] | None:
+        """A job of the studio as the history shows it; None for one that left nothing."""
+        base, compared = f"/api/jobs/{record.id}/files", record.kind == "compare"
+        if not ((folder / "index.html").is_file() if compared else films.made(folder)):
+            return None
+        return {
+            "id": record.id,
+            "kind": record.kind,
+            "state": state,
+            "clip": record.clip,
+            "created": record.created,
             "name": folder.parent.name,
-            "said": said,
-            "settings": status["settings"],
+            "said": {} if compared else _said(folder),
+            "settings": record.flags,
+            "methods": list(record.flags.get("modes") or MODES) if compared else None,
+            "poster": f"/api/clips/{record.clip}/{films.POSTER}" if compared else f"{base}/{films.POSTER}",
         }
 
-    def others(self, ids: Collection[str]) -> list[tuple[Path, dict[str, Any]]]:
-        """The edits of the command line, each with its folder; a folder that bears a job's id is the studio's."""
-        made = []
-        for folder in self._folders(ids):
-            with suppress(Error, OSError):
-                made.append((folder, self.plain(folder)))
-        return made[:MOST]
+    def _card(self, id: str) -> dict[str, Any] | None:
+        """An edit of the command line as the history shows it; None for one that cannot be read."""
+        folder = self._found[id]
+        with suppress(Error, OSError):
+            run = films.run_of(folder)
+            return {
+                "id": id,
+                "kind": "edit",
+                "state": "done",
+                "clip": None,
+                "created": _created(folder / RECORD),
+                "name": _name(run),
+                "said": _said(folder),
+                "settings": {},
+                "methods": None,
+                "poster": f"/api/jobs/{id}/files/{films.POSTER}",
+            }
+        return None
 
     def find(self, id: str) -> Path | None:
         """The folder of an edit of the command line by its id."""
         if id not in self._found:
             list(self._folders(()))
         found = self._found.get(id)
-        return found if found is not None and (found / "run.yaml").is_file() else None
+        return found if found is not None and (found / RECORD).is_file() else None
 
     def delete(self, id: str) -> bool:
         """Remove the files of an edit of the command line, and its folder if nothing else is in it."""
@@ -70,7 +125,6 @@ class History:
         self._found[id] = folder
         base = f"/api/jobs/{id}/files"
         run = films.run_of(folder)
-        clip = str((run.get("clip") or {}).get("file") or "clip.mp4")
         return {
             "id": id,
             "kind": "edit",
@@ -78,8 +132,8 @@ class History:
             "place": None,
             "clip": None,
             "mask": None,
-            "name": Path(clip).stem,
-            "created": round((folder / "run.yaml").stat().st_mtime, 3),
+            "name": _name(run),
+            "created": _created(folder / RECORD),
             "message": None,
             "phase": None,
             "done": 0,
@@ -98,24 +152,32 @@ class History:
             **films.left(folder, base),
         }
 
-    def _folders(self, ids: Collection[str]) -> Iterator[Path]:
-        """Folders with an edit in them; hidden ones and those of jobs are passed over."""
-        waiting = [self._out]
+    def _folders(self, ids: Collection[str]) -> Iterator[tuple[Path, float]]:
+        """Folders with an edit in them and its time, of names alone; hidden ones and those of jobs are passed over."""
+        waiting = [(str(self._out), 0)]
         while waiting:
-            place = waiting.pop()
+            place, depth = waiting.pop()
             with suppress(OSError):
-                if (place / "run.yaml").is_file() and shown(place).is_file():
-                    self._found[identity(place.relative_to(self._out))] = place
-                    yield place
-                if len(place.relative_to(self._out).parts) < DEEPEST:
-                    waiting += [
-                        each
-                        for each in place.iterdir()
-                        if not each.name.startswith(".")
-                        and each.name not in ids
-                        and each.is_dir()
-                        and not each.is_symlink()
-                    ]
+                with os.scandir(place) as entries:
+                    held = [each for each in entries if not each.name.startswith(".") and each.name not in ids]
+                names = {each.name for each in held}
+                if RECORD in names and not names.isdisjoint(("edit.mp4", "edit.png")):
+                    created = _created(next(each for each in held if each.name == RECORD))
+                    folder = Path(place)
+                    self._found[identity(folder.relative_to(self._out))] = folder
+                    yield folder.relative_to(self._out), created
+                if depth < DEEPEST:
+                    waiting += [(each.path, depth + 1) for each in held if each.is_dir(follow_symlinks=False)]
+
+
+def _created(record: Path | os.DirEntry[str]) -> float:
+    """When an edit was made, by its record's time; it is told in milliseconds."""
+    return round(record.stat().st_mtime, 3)
+
+
+def _name(run: Mapping[str, Any]) -> str:
+    """The name of an edit's clip."""
+    return Path(str((run.get("clip") or {}).get("file") or "clip.mp4")).stem
 
 
 def identity(place: Path) -> str:

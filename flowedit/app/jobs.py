@@ -104,7 +104,7 @@ def run_edit(order: Order, folder: Path, monitor: "Monitor", shelf: "Shelf") -> 
 
 
 def run_look(order: Order, folder: Path, monitor: "Monitor", shelf: "Shelf") -> dict[str, Any]:
-    """One evaluation for the mask; its maps are kept beside result.json."""
+    """A few evaluations for the mask; their maps are kept beside result.json."""
     from flowedit.evaluation.edit_job import editor_of
     from flowedit.pipeline.api import settings_of
 
@@ -200,7 +200,7 @@ def python_call(function: str, clip: str, options: Mapping[str, Any]) -> str:
 
 def check_mask(mask: Any) -> dict[str, Any] | None:
     """How a mask is made, looked at: {file}, or {look, quantile, grow, strokes, boxes}; raises InputError."""
-    from flowedit.app.masks import check_adjust
+    from flowedit.app.looks import check_adjust
 
     if mask is None:
         return None

@@ -1,6 +1,7 @@
 """The options of `flowedit app` and `flowedit serve`; their defaults are in conf/studio.yaml."""
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +16,9 @@ from flowedit.messages import FileError, InputError, one_line
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """Hosts that no other machine reaches."""
+
+EVERYWHERE = ("0.0.0.0", "::")
+"""Hosts that stand for all addresses of a machine."""
 
 MIB = 2**20
 
@@ -76,8 +80,24 @@ def studio_options(flags: Mapping[str, Any] | None = None) -> StudioOptions:
     """
     given = {name: _value(name, value) for name, value in (flags or {}).items()}
     values = {**_defaults(), **given}
+    _check_host(str(values["host"]))
     made: StudioOptions = build(StudioOptions, values | {"password": _password(values)})
     return made
+
+
+def _check_host(host: str) -> None:
+    """Raise InputError for an address that this machine does not have; before a password is asked for it."""
+    if host in (*LOCAL, *EVERYWHERE):
+        return
+    try:
+        kind, _, _, _, place = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(kind) as probe:
+            probe.bind(place)
+    except (OSError, UnicodeError) as error:
+        raise InputError(
+            f"--host {host} is no address of this machine: leave it out, for this machine alone, or give "
+            "--host 0.0.0.0, for all of its addresses"
+        ) from error
 
 
 def _password(values: Mapping[str, Any]) -> Any:

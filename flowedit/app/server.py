@@ -1,12 +1,12 @@
 """One process: the studio, its API, a page of its routes, and the Gradio page at / where it is wanted."""
 
+import errno
+import re
 import socket
 import sys
 import threading
 import webbrowser
 from contextlib import suppress
-from html import escape
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,10 +14,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 import flowedit
 from flowedit.app.access import Guard
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
+from flowedit.app.http.manual import manual, readme
 from flowedit.app.http.routes import add_routes
 from flowedit.app.options import StudioOptions
-from flowedit.messages import InputError
+from flowedit.evaluation.engine.store import open_store
+from flowedit.messages import BusyError, InputError
+
+ADDRESS = "address"
+"""The file, in the hidden folder, that says where a studio listens."""
 
 WAIT = 5
 """Seconds that answers which run get when the server ends."""
@@ -35,6 +40,10 @@ def make_app(studio: Studio, page: bool) -> FastAPI:
     @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     def docs() -> str:
         return manual(app.openapi())
+
+    @app.get("/help", response_class=HTMLResponse, include_in_schema=False)
+    def help() -> str:
+        return readme()
 
     if page:
         app = _with_page(app, studio)
@@ -57,42 +66,13 @@ def _with_page(app: FastAPI, studio: Studio) -> FastAPI:
     return mount(app, studio)
 
 
-def manual(schema: dict[str, Any]) -> str:
-    """The API as one page without scripts or anything from another host."""
-    rows = []
-    for path, methods in schema["paths"].items():
-        for method, about in methods.items():
-            fields = ", ".join(_fields(about))
-            told = f"{escape(about.get('description', ''))}<br><small>{escape(fields)}</small>"
-            rows.append(f"<tr><td><b>{method.upper()}</b></td><td><code>{escape(path)}</code></td><td>{told}</td></tr>")
-    style = (
-        "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;"
-        "color-scheme:light dark}td{padding:.4rem .8rem .4rem 0;vertical-align:top}"
-        "table{border-collapse:collapse}tr{border-top:1px solid #8884}"
-    )
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>flowedit API</title><style>{style}</style>"
-        f"<h1>flowedit {escape(schema['info']['version'])}: the API</h1>"
-        f'<p>{escape(schema["info"]["description"])} Errors are answered as <code>{{"error": "one line"}}</code>. '
-        f"For programs: <a href=/openapi.json>openapi.json</a>.</p><table>{''.join(rows)}</table></html>"
-    )
-
-
-def _fields(about: dict[str, Any]) -> list[str]:
-    """The names of what a route takes."""
-    named = [each["name"] for each in about.get("parameters", []) if each["in"] == "query"]
-    for content in about.get("requestBody", {}).get("content", {}).values():
-        named += content["schema"].get("properties", {})
-    return named
-
-
 def serve(options: StudioOptions, page: bool) -> None:
     """Run until Ctrl-C or a termination; what runs then goes on when the studio starts again.
 
     Raises InputError for a port that is taken, BusyError for a folder that another studio works in.
     """
     studio = Studio(options)
+    check_free(studio)  # before the port: of the same command twice this is what is wrong
     app, listener = make_app(studio, page), listen(options)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=WAIT, server_header=False
@@ -100,23 +80,43 @@ def serve(options: StudioOptions, page: bool) -> None:
     with listener:
         studio.start()
         try:
-            _tell(options, listener, page)
+            _tell(studio, listener, page)
             with suppress(KeyboardInterrupt):
                 uvicorn.Server(config).run(sockets=[listener])
         finally:
             studio.close()
 
 
-def _tell(options: StudioOptions, listener: socket.socket, page: bool) -> None:
+def check_free(studio: Studio) -> None:
+    """Raise BusyError where another studio works in the folder, and say where it is to be found."""
+    try:
+        with open_store(studio.root):
+            return
+    except BusyError:
+        out, found = studio.options.out, ""
+        with suppress(OSError, UnicodeError):
+            found = (studio.root / ADDRESS).read_text(encoding="utf-8").strip()
+        known = re.fullmatch(r"http://[\w.:\[\]-]{1,80}", found)
+        does = f"open {found}" if known else "go to its page"
+        other = "start another one with --out DIR --port 0"
+        raise BusyError(f"a studio works in {out!r} already: {does}, or {other}") from None
+
+
+def _tell(studio: Studio, listener: socket.socket, page: bool) -> None:
     """Say where the studio is, and open it where there is a screen."""
+    options = studio.options
     host = f"[{options.host}]" if ":" in options.host else options.host
     address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{listener.getsockname()[1]}"
+    with suppress(OSError):  # for who starts a second one here
+        (studio.root / ADDRESS).write_text(address, encoding="utf-8")
     if not options.local:
         warning = f"note: other machines can reach this studio, at {options.host}; the password travels unencrypted"
         print(warning, file=sys.stderr)
     print(f"flowedit: {address}{'' if page else '/docs'}  (Ctrl-C ends it; results in {options.out})", flush=True)
     if page and options.open and _has_screen():
-        threading.Timer(0.5, webbrowser.open, [address]).start()
+        opens = threading.Timer(0.5, webbrowser.open, [address])
+        opens.daemon = True  # a server that ends does not wait for it
+        opens.start()
 
 
 def listen(options: StudioOptions) -> socket.socket:
@@ -129,10 +129,17 @@ def listen(options: StudioOptions) -> socket.socket:
         listener.listen(128)  # who comes before the server runs waits
     except OSError as error:
         listener.close()
-        raise InputError(
-            f"cannot listen on {options.host} port {options.port} ({error.strerror}): choose another --port"
-        ) from error
+        raise InputError(_unheard(options, error)) from error
     return listener
+
+
+def _unheard(options: StudioOptions, error: OSError) -> str:
+    """Why nothing can listen there, and what to type."""
+    if error.errno == errno.EADDRINUSE:
+        return f"port {options.port} of {options.host} is taken: give another --port, or --port 0 for any that is free"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"port {options.port} is the administrator's alone: give a --port from 1024 up, or --port 0 for any"
+    return f"cannot listen on {options.host} port {options.port} ({error.strerror}): leave out --host and --port"
 
 
 def _has_screen() -> bool:

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flowedit.app import films, heavy, jobs, limits, masks
+from flowedit.app import films, heavy, jobs, limits, looks
 from flowedit.app.clips import Clips
 from flowedit.app.jobs import JobRecord, Order
 from flowedit.app.limits import FullError, NotNowError, UnknownError
 from flowedit.app.live import Live
-from flowedit.app.masks import Looks
+from flowedit.app.looks import Looks
 from flowedit.app.options import StudioOptions
 from flowedit.evaluation.engine.job import Job, Shelf
 from flowedit.evaluation.engine.store import Store, open_store
@@ -30,7 +30,7 @@ END = 20.0
 """Seconds that the step that runs gets to end when the server does."""
 
 
-class Desk:
+class Queue:
     """Records and results by id, and what waits; any thread may ask. `root` is the studio's hidden folder."""
 
     def __init__(self, out: Path, root: Path, options: StudioOptions, clips: Clips, looks: Looks) -> None:
@@ -39,7 +39,7 @@ class Desk:
         self._out, self._root, self._options = out, root, options
         self._clips, self._looks = clips, looks
         self._store = Store(root)
-        self._queue: list[str] = []
+        self._waits: list[str] = []
         self._live: Live | None = None
         self._running: str | None = None
         self._closing = False
@@ -65,9 +65,9 @@ class Desk:
             if (result := self._kept(record)) is not None:
                 self.results[record.id] = result
             else:
-                self._queue.append(record.id)
+                self._waits.append(record.id)
         self._tidy()
-        self._thread = threading.Thread(target=self._work, name="desk", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="queue", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -124,9 +124,9 @@ class Desk:
     def check_room(self, owner: str | None) -> None:
         """Raise FullError where no more jobs may wait; where others may come, half of the queue is the most of one."""
         most = self._options.queue
-        if len(self._queue) >= most:
+        if len(self._waits) >= most:
             raise FullError(f"{most} jobs wait already: try again when some are done")
-        own, share = sum(self.records[id].owner == owner for id in list(self._queue)), max(1, most // 2)
+        own, share = sum(self.records[id].owner == owner for id in list(self._waits)), max(1, most // 2)
         if not self._options.local and own >= share:
             raise FullError(f"{own} jobs of yours wait already, and others need room: try again when one is done")
 
@@ -142,7 +142,7 @@ class Desk:
             record = replace(record, number=number)
             jobs.write_record(self._root / "jobs", record)
             self.records[record.id] = record
-            self._queue.append(record.id)
+            self._waits.append(record.id)
             self._change.notify_all()
 
     def record(self, id: str) -> JobRecord:
@@ -172,8 +172,8 @@ class Desk:
             record, result = self.record(id), dict(self.results.get(id, {}))
             if id == self._running:
                 return record, "running", 0, self._live, result
-            if id in self._queue:
-                return record, "queued", self._queue.index(id) + 1, None, result
+            if id in self._waits:
+                return record, "queued", self._waits.index(id) + 1, None, result
             return record, str(result.get("state", "failed")), None, None, result
 
     def stop(self, id: str) -> None:
@@ -183,8 +183,8 @@ class Desk:
             if id == self._running and self._live is not None:
                 self._keep(replace(record, stop=True))
                 self._live.stop()
-            elif id in self._queue:
-                self._queue.remove(id)
+            elif id in self._waits:
+                self._waits.remove(id)
                 self._finish(record, {"state": "stopped", "message": "it was stopped before it began"})
 
     def delete(self, id: str) -> None:
@@ -195,8 +195,8 @@ class Desk:
                 raise NotNowError("the job runs: stop it first, and delete it then")
             if any((each.mask or {}).get("look") == id for each in self._waiting()):
                 raise NotNowError("an edit still needs this look: stop it first, or wait for it")
-            if id in self._queue:
-                self._queue.remove(id)
+            if id in self._waits:
+                self._waits.remove(id)
             folder = self.folder(record)
             (self._root / "jobs" / f"{id}.json").unlink(missing_ok=True)  # first: what is half gone is no job
             self.records.pop(id)
@@ -216,7 +216,7 @@ class Desk:
 
     def _waiting(self) -> list[JobRecord]:
         """The records of the job that runs and of those that wait for it."""
-        return [self.records[id] for id in (*filter(None, [self._running]), *self._queue)]
+        return [self.records[id] for id in (*filter(None, [self._running]), *self._waits)]
 
     def _tidy(self) -> None:
         """Remove looks and clips that no job needs, once they are old."""
@@ -238,12 +238,12 @@ class Desk:
         self.warming = False
         while True:
             with self._change:
-                while not self._queue and not self._closing:
+                while not self._waits and not self._closing:
                     self._change.wait(DAY)
                     self._tidy()
                 if self._closing:
                     return
-                id = self._queue.pop(0)
+                id = self._waits.pop(0)
                 record = self.records[id]
                 self._running, self._live = id, Live(self._shots(record))
                 with suppress(OSError):  # a full disk: the job itself says so
@@ -261,12 +261,12 @@ class Desk:
         """Import what an edit needs, and have the usual backbone at hand if it is here: nobody waits for it then."""
         with suppress(Exception):  # the first job says what is wrong
             heavy.ready()
+            from flowedit.backbones import families
             from flowedit.evaluation.edit_job import editor_of
-            from flowedit.pipeline import run
             from flowedit.pipeline.api import settings_of
 
             settings = settings_of({"backbone": self._options.backbone})
-            if run.checkpoint(settings, fetch=False) is not None:
+            if families.here(settings.backbone) is not None:
                 editor_of(settings, self._shelf)
 
     def _run(self, record: JobRecord, live: Live) -> dict[str, Any]:
@@ -302,7 +302,7 @@ class Desk:
             return None
         if record.mask.get("file"):
             return self._clips.path(record.mask["file"])
-        return self._root / "previews" / f"{record.id}-mask"
+        return self._root / "previews" / record.id / films.PAINTED
 
     def _mask(self, record: JobRecord) -> Path | None:
         """The file of a mask that was uploaded or painted, made where it is not there."""
@@ -312,5 +312,5 @@ class Desk:
             if record.mask.get("look"):
                 asked, folder = self.look(record.mask["look"])
                 look = self._looks.get(asked.id, folder, clip, asked.flags).look
-            masks.write_mask(path, clip, record.flags, record.mask, look)
+            looks.write_mask(path, clip, record.flags, record.mask, look)
         return path

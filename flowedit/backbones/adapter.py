@@ -4,7 +4,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -14,28 +14,28 @@ import torch
 from torch import Tensor
 
 from flowedit.backbones import memory, presets, shapes
+from flowedit.backbones.architecture import Architecture
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.components import Components, precision_of_text, require_bfloat16
 from flowedit.backbones.fallback import Fallback, Told
 from flowedit.backbones.options import RuntimeOptions
 from flowedit.backbones.presets import Load, MemoryNeed, MemoryPreset
-from flowedit.backbones.text import Reading, TextEncoder
+from flowedit.backbones.text import TextEncoder
 from flowedit.flow.guidance import scales
 from flowedit.messages import InputError
 from flowedit.networks import acceleration, autoencoder, parallel
 from flowedit.networks.acceleration import Acceleration
-from flowedit.networks.autoencoder import Stream
 from flowedit.networks.guided import GuidedNetwork
-from flowedit.networks.lanes import Blocks, chosen
+from flowedit.networks.lanes import chosen
 from flowedit.networks.pairs import PairNetwork
 from flowedit.networks.recorder import block_indices
 from flowedit.networks.split import second_device
 from flowedit.types import (
     Attending,
-    BackboneSpec,
     Chosen,
     Conditioning,
     Control,
+    Depths,
     Frames,
     Geometry,
     Guided,
@@ -45,72 +45,6 @@ from flowedit.types import (
     Tokens,
     Velocity,
 )
-
-
-def _state(z: Tensor, t: float) -> Tensor:
-    return z
-
-
-def _own_plan(network: Any) -> Mapping[str, Any]:
-    plan: Mapping[str, Any] = network._cp_plan
-    return plan
-
-
-def _velocity(output: Tensor, x: Tensor, t: float) -> Tensor:
-    return output
-
-
-@dataclass(frozen=True, eq=False)
-class Architecture:
-    """What one family has of its own: facts, networks, and a function for each thing that it does its own way.
-
-    Sizes are (height, width). Latents are float32 (B, C, F, h, w).
-    """
-
-    spec: BackboneSpec
-    knots: Tensor
-    """Times the model was trained at, float64, descending from the largest."""
-    channels: int
-    """C of a latent."""
-    scale: int
-    """Pixels a side of a latent site."""
-    patch: tuple[int, int, int]
-    """(frames, height, width) of the latent sites that one token of the network holds."""
-    frame_step: int
-    """A clip has `frame_step` k + 1 frames."""
-    transformer: tuple[Any, torch.dtype]
-    """Class of diffusers, and precision."""
-    vae: tuple[Any, torch.dtype]
-    reading: Reading
-    call: Callable[[Any, Tensor, Tensor, Tensor], Tensor]
-    """Output of the network: call(network, x, timestep (B,) float32, embedding (B, L, D)), of the shape of x.
-
-    x and embedding are on the device and in the transformer's precision.
-    """
-    timestep: Callable[[float], float]
-    """What the network is told for time t in [0, 1]."""
-    attention: Callable[[Any], Sequence[torch.nn.Module]]
-    """The network's attention modules that see text, one a block."""
-    encoder: Callable[[Any, int, tuple[int, ...]], Stream]
-    """encoder(vae, frames, size): from frames to unscaled latents."""
-    decoder: Callable[[Any, int, tuple[int, ...]], Stream]
-    """decoder(vae, latent frames, latent size): from unscaled latents to frames."""
-    scaled: Callable[[Tensor], Tensor]
-    """From the autoencoder's latent to the one that the network knows."""
-    unscaled: Callable[[Tensor], Tensor]
-    """Back again."""
-    blocks: Blocks
-    """The network's blocks, and how they take a sequence: what a region's own pass needs."""
-    prepare: Callable[[Any], Any] = lambda network: network
-    """What the family does to a transformer that was just read."""
-    plan: Callable[[Any], Mapping[str, Any]] = _own_plan
-    """Where diffusers splits and joins the network's sequence for processes that share it."""
-    text_queries: int = 0
-    """How many of the first queries of those modules are text, not video."""
-    state: Callable[[Tensor, float], Tensor] = _state
-    """x that the network takes for the state z of the rectified flow at time t; of a flow model z itself."""
-    velocity: Callable[[Tensor, Tensor, float], Tensor] = _velocity
-    """u = dz/dt from the network's output (K B, ...), guided, at x (B, ...) and t; of a flow model that output."""
 
 
 class Adapter:
@@ -167,6 +101,8 @@ class Adapter:
             weights=weights,
             text_weights=text_weights,
         )
+        if own.boundary is not None and (how.split_guidance is not None or how.context_parallel > 1):
+            raise InputError(f"{checkpoint.name} has two networks: leave split_guidance and context_parallel out")
         self._processes = parallel.needed(how.context_parallel)
         self.shared: parallel.Shared | None = None
         made = acceleration.prepared(how, device, own.blocks.of)
@@ -175,7 +111,7 @@ class Adapter:
         self._counting = threading.Lock()
         there = None if self._second is None else self._output_there
         self._guided = GuidedNetwork(self._output, own.patch, rows=0, second=there)
-        self._pair = PairNetwork(self._guided, own.blocks, lambda: self.components.transformer)
+        self._pair = PairNetwork(self._guided, own.blocks, self._network)
         # Processes that share a call cannot do one again with less memory: each is in the middle of it.
         ladder = presets.able(ladder, how) if self._processes is None else ()
         self.memory = Fallback(self.components, self._guided, device, ladder, offload, rows)
@@ -297,7 +233,7 @@ class Adapter:
             x_q, x_p = own.state(q.float(), t), own.state(p.float(), t)
 
             def outputs() -> tuple[Tensor, Tensor]:
-                with acceleration.uncompiled(own.blocks.of(self.components.transformer)):  # so that hooks are heard
+                with acceleration.uncompiled(own.blocks.of(self._network(t))):  # so that hooks are heard
                     return self._pair(x_q, x_p, t, source, target, part.tokens)
 
             v_q, v_p = self.memory.run("edit", outputs)
@@ -315,7 +251,17 @@ class Adapter:
         return self.embed("") if set(scales(scale)) != {1.0} and negative is None else negative
 
     def _output(self, x: Tensor, t: float, embedding: Tensor) -> Tensor:
-        return self._run(self.components.place(self.components.transformer), self.device, x, t, embedding)
+        return self._run(self.components.place(self._network(t)), self.device, x, t, embedding)
+
+    def _network(self, t: float) -> Any:
+        """The transformer of time t."""
+        boundary = self.architecture.boundary
+        return self.components.transformer if boundary is None or t >= boundary else self.components.second
+
+    def _networks(self) -> list[Any]:
+        """All transformers, which are of one shape."""
+        parts = self.components
+        return [parts.transformer, *([] if self.architecture.boundary is None else [parts.second])]
 
     def _output_there(self, x: Tensor, t: float, embedding: Tensor) -> Tensor:
         """The same by the copy on the second device, in a thread of its own."""
@@ -363,17 +309,16 @@ class Adapter:
         return parallel.RankShare(self.shared, partial(own.call, network), own.attention(network), own.text_queries)
 
     @contextmanager
-    def record(
-        self, tokens: Mapping[Conditioning, Tokens], blocks: Sequence[float], normalise: str = "joint"
-    ) -> Iterator[Maps]:
+    def record(self, tokens: Mapping[Conditioning, Tokens], blocks: Depths, normalise: str = "joint") -> Iterator[Maps]:
         """Record the attention of video queries to each prompt's tokens, in blocks given as fractions of the depth.
 
         "joint" is the softmax over all keys of the module, padding included, as the model takes it.
         """
-        network, own = self.components.transformer, self.architecture
-        modules, text = own.attention(network), own.text_queries
+        networks, own = self._networks(), self.architecture
+        modules, text = [own.attention(network) for network in networks], own.text_queries
+        read = block_indices(blocks, len(modules[0]))
         with (
-            acceleration.uncompiled([own.blocks.of(network)[i] for i in block_indices(blocks, len(modules))]),
+            acceleration.uncompiled([own.blocks.of(network)[i] for network in networks for i in read]),
             self._guided.record(tokens, modules, blocks, normalise, text, self.shared) as maps,
         ):
             yield maps
@@ -386,11 +331,11 @@ class Adapter:
         """
         if self._processes is not None or self._second is not None:
             raise InputError("attention control runs in one process, on one device: leave one of them out")
-        network, own = self.components.transformer, self.architecture
-        modules = own.blocks.modules(network, own.text_queries)
+        networks, own = self._networks(), self.architecture
+        modules = [each for network in networks for each in own.blocks.modules(network, own.text_queries)]
         with (
-            acceleration.uncompiled(own.blocks.of(network)),
-            self._guided.attend(control, modules, len(own.blocks.of(network))) as controller,
+            acceleration.uncompiled([block for network in networks for block in own.blocks.of(network)]),
+            self._guided.attend(control, modules, len(own.blocks.of(networks[0]))) as controller,
         ):
             yield controller
 

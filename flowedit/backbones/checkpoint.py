@@ -25,11 +25,14 @@ FILES = (
     "tokenizer/*",
     *(
         f"{part}/*.{end}"
-        for part in ("scheduler", "text_encoder", "transformer", "vae")
+        for part in ("scheduler", "text_encoder", "transformer", "transformer_2", "vae")
         for end in ("json", "safetensors")
     ),
 )
 """What is downloaded of a repository on the hub: its text-to-video components alone, and no pickles."""
+
+SECOND = "transformer_2"
+"""The folder of a second transformer, of a model that has one for small times."""
 
 SAMPLE = 1 << 20
 """Bytes that a fingerprint reads at a place."""
@@ -54,6 +57,11 @@ class Checkpoint:
     def pipeline(self) -> str:
         """The pipeline class that model_index.json names, such as CogVideoXPipeline; empty for none."""
         return str(self.index.get("_class_name", ""))
+
+    @property
+    def second(self) -> bool:
+        """Whether it has a second transformer."""
+        return SECOND in layout.components(self.path)
 
     @cached_property
     def notes(self) -> dict[str, Any]:
@@ -174,6 +182,7 @@ class Checkpoint:
             "name": self.name,
             "folder": str(self.path),
             "fingerprint": self.fingerprint("transformer"),
+            **({"second_fingerprint": self.fingerprint(SECOND)} if self.second else {}),
             "autoencoder": self.fingerprint("vae"),
             "trained": self.trained,
             "dtype": str(dtype).removeprefix("torch."),

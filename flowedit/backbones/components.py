@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from flowedit.backbones import memory
-from flowedit.backbones.checkpoint import Checkpoint
+from flowedit.backbones.checkpoint import SECOND, Checkpoint
 from flowedit.machine import GIB, free_memory
 from flowedit.messages import InputError
 from flowedit.networks import placement
@@ -82,9 +82,14 @@ class Components:
         self.release_encoder()  # before the memory is needed
         return self.another_transformer()
 
-    def another_transformer(self) -> Any:
-        """The transformer, read anew, which stays where the caller puts it."""
-        network = self.prepare(self._checkpoint.model("transformer", *self._transformer))
+    @cached_property
+    def second(self) -> Any:
+        """The second transformer of a model that has one, wherever it is."""
+        return self.another_transformer(SECOND)
+
+    def another_transformer(self, part: str = "transformer") -> Any:
+        """A transformer, read anew, which stays where the caller puts it."""
+        network = self.prepare(self._checkpoint.model(part, *self._transformer))
         return placement.store(network, self.weights, self._transformer[1])
 
     @cached_property
@@ -110,8 +115,10 @@ class Components:
         return self._encoder[1]
 
     def ready(self) -> None:
-        """Read the weights of transformer and autoencoder; the text encoder's may never be needed."""
+        """Read the weights of transformers and autoencoder; the text encoder's may never be needed."""
         self.vae, self.transformer  # noqa: B018  (cached when first asked for)
+        if self._checkpoint.second:
+            self.second  # noqa: B018
 
     def lay(self, offload: str) -> None:
         """From now on networks lie in memory as `offload` says; another way than before starts with nothing there."""
@@ -131,7 +138,7 @@ class Components:
         if reads and (self.text_streams or self.offload == "blocks"):
             # It is called once a prompt: a block that comes ahead, from pinned memory, is not worth the pinning.
             placement.stream(network.encoder, self._device, ahead=False)
-        elif network is vars(self).get("transformer") and self.offload == "blocks":
+        elif self.offload == "blocks" and any(network is vars(self).get(name) for name in ("transformer", "second")):
             placement.stream(network, self._device)
         else:
             placement.settle(network)
@@ -158,7 +165,7 @@ class Components:
         """Take everything off the device, what a call that failed left there as well."""
         self._evict(but=None)
         self._last = None
-        for name in ("transformer", "encoder"):
+        for name in ("transformer", "second", "encoder"):
             if (network := vars(self).get(name)) is not None:
                 placement.withdraw(network)
 

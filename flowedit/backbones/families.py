@@ -99,7 +99,7 @@ class Family:
 
 
 FAMILIES: Registry[Family] = Registry(
-    "flowedit.backbones", "backbone family", package="flowedit.backbones", entry=Family
+    "flowedit.backbones", "backbone family", package="flowedit.backbones.zoo", entry=Family
 )
 
 
@@ -122,15 +122,9 @@ def load(
 
     Raises InputError for a folder that holds none, a pipeline that no family reads, an unknown device or precision.
     """
-    checkpoint = Checkpoint(path, name)
-    family = family_of(checkpoint)
-    checkpoint.require_whole()
-    place = find_device(device)
-    require_device(checkpoint.name, checkpoint.parameters("transformer") / 1e9, device, place)
+    checkpoint, family, place = found(path, name, device, dtype)
     if dtype in PRECISIONS:
         precision = PRECISIONS[dtype]
-    elif dtype != "auto":
-        raise InputError(f"runtime.dtype {dtype!r} is not one of auto, {', '.join(PRECISIONS)}")
     elif place.type == "cpu":
         precision = torch.float32
     else:
@@ -150,6 +144,18 @@ def load(
             ladder=ladder,
             how=how,
         )
+
+
+def found(path: Path, name: str | None, device: str, dtype: str) -> tuple[Checkpoint, Family, torch.device]:
+    """A checkpoint, the family that opens it, and the device; everything that `load` refuses is refused, unopened."""
+    checkpoint = Checkpoint(path, name)
+    family = family_of(checkpoint)
+    checkpoint.require_whole()
+    place = find_device(device)
+    require_device(checkpoint.name, checkpoint.parameters("transformer") / 1e9, device, place)
+    if dtype not in ("auto", *PRECISIONS):
+        raise InputError(f"runtime.dtype {dtype!r} is not one of auto, {', '.join(PRECISIONS)}")
+    return checkpoint, family, place
 
 
 def require_device(name: str, parameters: float | None, device: str, place: torch.device) -> None:
@@ -192,13 +198,18 @@ def folder(chosen: BackboneOptions) -> Path | None:
     return None if chosen.packaged is None else Path(str(files("flowedit"))) / chosen.packaged
 
 
+def here(chosen: BackboneOptions) -> Path | None:
+    """The folder of a backbone that is on this machine; None for one that is not."""
+    return folder(chosen) or (None if chosen.repository is None else downloaded(chosen.repository))
+
+
 @cache
 def times_of(chosen: BackboneOptions) -> ModelTimes:
     """What the grids of a backbone are made of, without its weights: by its files, or, not here, as it was released.
 
     Raises InputError for one that is not here and is no release.
     """
-    place = folder(chosen) or (downloaded(chosen.repository) if chosen.repository is not None else None)
+    place = here(chosen)
     release = RELEASES.get(chosen.name or "")
     if place is None and release is None:
         raise InputError(

@@ -56,6 +56,8 @@ class Blueprint:
     text_encoder: Config
     saved: int = 2
     """Bytes of a number of the transformer's weights, as they are saved."""
+    transformers: int = 1
+    """Two of a model that has another one for small times."""
 
     @property
     def wan(self) -> bool:
@@ -98,7 +100,10 @@ def released(name: str) -> Blueprint | None:
     if (release := RELEASES.get(name)) is None:
         return None
     transformer, saved = release.transformer, FLOAT if release.transformer.saved == "float32" else 2
-    return Blueprint(release.pipeline, transformer.config, release.vae.config, release.text_encoder.config, saved)
+    count = 1 if release.second is None else 2
+    return Blueprint(
+        release.pipeline, transformer.config, release.vae.config, release.text_encoder.config, saved, count
+    )
 
 
 def of_backbone(backbone: Backbone) -> Blueprint | None:
@@ -120,7 +125,8 @@ def of_folder(folder: Path) -> Blueprint | None:
     transformer, vae, text = (
         layout.read_json(folder / part / "config.json") for part in ("transformer", "vae", "text_encoder")
     )
-    network = Blueprint(pipeline, transformer, vae, text)
+    count = sum(part.startswith("transformer") for part in layout.components(folder))
+    network = Blueprint(pipeline, transformer, vae, text, transformers=max(1, count))
     try:
         rest, block, count = parameters(network, "transformer")
         autoencoder.weights(network.vae)
@@ -171,8 +177,9 @@ def phases(
     text encoder is not counted. `cpu`: what is read stays, but for the text encoder.
     """
     own, of_vae, of_text = precision
+    all_stay = cpu or offload == "none"
     held = {
-        "transformer": _held(network, "transformer", own, weights, offload),
+        "transformer": _held(network, "transformer", own, weights, offload) * (network.transformers if all_stay else 1),
         "autoencoder": autoencoder.weights(network.vae) * of_vae,
         "text encoder": _held(network, "text_encoder", of_text, text_weights, offload) if text_here else 0.0,
     }
@@ -190,7 +197,7 @@ def phases(
     }
     found = {}
     for phase, parts in kept.items():
-        weighed = {part: held[part] for part in (parts if cpu or offload == "none" else parts[:1])}
+        weighed = {part: held[part] for part in (parts if all_stay else parts[:1])}
         found[phase] = {name: size / GIB for name, size in {**weighed, **activations[phase]}.items()}
     return found
 
@@ -322,7 +329,7 @@ def _tile(network: Blueprint, latent: tuple[int, int, int, int], decode: bool, t
     """Numbers alive while one tile of a clip goes through the autoencoder."""
     vae, frames = network.vae, latent[1] - (network.patch[0] - 1 if not network.wan else 0)
     scale = network.scale
-    height, width = latent[2:] if not tiling else tile(network, (latent[2], latent[3]))
+    height, width = latent[2:] if not tiling else tile(network, (latent[2], latent[3]), decode)
     if decode:
         chunks = (1, int(frames > 1)) if network.wan else _first_and_later(frames, 2)
         return autoencoder.peak(vae, True, chunks, (height, width))
@@ -331,11 +338,12 @@ def _tile(network: Blueprint, latent: tuple[int, int, int, int], decode: bool, t
     return autoencoder.peak(vae, False, chunks, (height * scale, width * scale))
 
 
-def tile(network: Blueprint, size: tuple[int, int]) -> tuple[int, int]:
+def tile(network: Blueprint, size: tuple[int, int], decode: bool) -> tuple[int, int]:
     """(height, width) of the latent of the autoencoder's own tiles, or of the whole where one tile holds it."""
     vae = network.vae
     if network.wan:
-        own = (32, 32)
+        side = 256 * (1 if decode else vae.get("patch_size") or 1) // network.scale
+        own = (side, side)
     else:
         pixels = (vae.get("sample_height", 480) // 2, vae.get("sample_width", 720) // 2)
         own = (int(pixels[0] / network.scale), int(pixels[1] / network.scale))

@@ -107,6 +107,34 @@ def _cogvideox(
 
 
 def _wan(sample: SampleSize) -> Any:
+    return _wan_of({"z_dim": 4, "latents_mean": [-0.2, 0.1, 0.3, -0.1], "latents_std": [0.8, 1.2, 0.5, 1.5]}, shift=3.0)
+
+
+def _heeding(transformer: Any) -> None:
+    for block in transformer.blocks:  # the few tokens of a prompt would drown among 512 keys of zeros
+        block.attn2.norm_q.weight.data *= 8.0
+        block.attn2.to_out[0].weight.data *= 8.0
+
+
+def _wan_a14b(sample: SampleSize) -> Any:
+    from diffusers import WanPipeline, WanTransformer3DModel
+
+    made = _wan(sample)
+    second: Any = WanTransformer3DModel.from_config(made.transformer.config)
+    _heeding(second)
+    return WanPipeline(**made.components | {"transformer_2": second.eval()}, boundary_ratio=0.875)
+
+
+def _wan22(sample: SampleSize) -> Any:
+    vae = {
+        "z_dim": 6, "decoder_base_dim": 4, "is_residual": True, "in_channels": 12, "out_channels": 12,
+        "patch_size": 2, "scale_factor_spatial": 16, "dim_mult": [1, 2, 2, 2],
+        "latents_mean": [-0.2, 0.1, 0.3, -0.1, 0.2, 0.0], "latents_std": [0.8, 1.2, 0.5, 1.5, 0.9, 1.1],
+    }  # fmt: skip
+    return _wan_of(vae, shift=5.0, expand_timesteps=True)
+
+
+def _wan_of(own: dict[str, Any], shift: float, **index: Any) -> Any:
     from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
     from transformers import UMT5Config, UMT5EncoderModel
 
@@ -114,23 +142,19 @@ def _wan(sample: SampleSize) -> Any:
         vocab_size=len(tokenizer()), d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2, pad_token_id=0,
         eos_token_id=1,
     )  # fmt: skip
-    vae: Any = AutoencoderKLWan(
-        base_dim=8, dim_mult=[1, 1, 1, 1], z_dim=4, num_res_blocks=1, latents_mean=[-0.2, 0.1, 0.3, -0.1],
-        latents_std=[0.8, 1.2, 0.5, 1.5],
-    )  # fmt: skip
+    vae: Any = AutoencoderKLWan(**{"base_dim": 8, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1, **own})
+    channels = own["z_dim"]
     transformer: Any = WanTransformer3DModel(
-        num_attention_heads=4, attention_head_dim=16, in_channels=4, out_channels=4, text_dim=32, freq_dim=32,
-        ffn_dim=128, num_layers=3,
+        num_attention_heads=4, attention_head_dim=16, in_channels=channels, out_channels=channels, text_dim=32,
+        freq_dim=32, ffn_dim=128, num_layers=3,
     )  # fmt: skip
-    for block in transformer.blocks:  # the few tokens of a prompt would drown among 512 keys of zeros
-        block.attn2.norm_q.weight.data *= 8.0
-        block.attn2.to_out[0].weight.data *= 8.0
+    _heeding(transformer)
     scheduler = UniPCMultistepScheduler(
-        prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0
+        prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=shift
     )
     return WanPipeline(
         tokenizer=tokenizer(), text_encoder=UMT5EncoderModel(reader).eval(), vae=vae.eval(),
-        transformer=transformer.eval(), scheduler=scheduler,
+        transformer=transformer.eval(), scheduler=scheduler, **index,
     )  # fmt: skip
 
 
@@ -183,10 +207,16 @@ def _wan_notes(sample: SampleSize) -> dict[str, Any]:
     return {"native_size": [8 * side for side in sample], "native_frames": 9}
 
 
+def _wan22_notes(sample: SampleSize) -> dict[str, Any]:
+    return {"native_size": [16 * side for side in sample], "native_frames": 9}
+
+
 KINDS = {
     "2b": Recipe("CogVideoX 2b", _cogvideox_2b),
     "5b": Recipe("CogVideoX 5b", _cogvideox),
     "1.5": Recipe("CogVideoX 1.5", _cogvideox_15),
     "wan": Recipe("Wan 2.1", _wan, _wan_notes),
+    "wan2.2": Recipe("Wan 2.2 5B", _wan22, _wan22_notes),
+    "wan2.2-a14b": Recipe("Wan 2.2 A14B", _wan_a14b, _wan_notes),
 }
-"""Shaped like CogVideoX-2b (sincos positions), 5b (rotary), 1.5-5b (rotary, patches of two latent frames), Wan 2.1."""
+"""Shaped like CogVideoX-2b (sincos positions), 5b (rotary), 1.5-5b (rotary, patches of two latent frames), and Wans."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -86,6 +86,23 @@ VAE_WAN: Config = {
     "num_res_blocks": 2, "temperal_downsample": [False, True, True], "z_dim": 16,
 }  # fmt: skip
 
+VAE_WAN22: Config = {
+    **VAE_WAN, "base_dim": 160, "decoder_base_dim": 256, "in_channels": 12, "is_residual": True,
+    "latents_mean": [
+        -0.2289, -0.0052, -0.1323, -0.2339, -0.2799, 0.0174, 0.1838, 0.1557, -0.1382, 0.0542, 0.2813, 0.0891, 0.157,
+        -0.0098, 0.0375, -0.1825, -0.2246, -0.1207, -0.0698, 0.5109, 0.2665, -0.2108, -0.2158, 0.2502, -0.2055,
+        -0.0322, 0.1109, 0.1567, -0.0729, 0.0899, -0.2799, -0.123, -0.0313, -0.1649, 0.0117, 0.0723, -0.2839, -0.2083,
+        -0.052, 0.3748, 0.0152, 0.1957, 0.1433, -0.2944, 0.3573, -0.0548, -0.1681, -0.0667,
+    ],
+    "latents_std": [
+        0.4765, 1.0364, 0.4514, 1.1677, 0.5313, 0.499, 0.4818, 0.5013, 0.8158, 1.0344, 0.5894, 1.0901, 0.6885, 0.6165,
+        0.8454, 0.4978, 0.5759, 0.3523, 0.7135, 0.6804, 0.5833, 1.4146, 0.8986, 0.5659, 0.7069, 0.5338, 0.4889, 0.4917,
+        0.4069, 0.4999, 0.6866, 0.4093, 0.5709, 0.6065, 0.6415, 0.4944, 0.5726, 1.2042, 0.5458, 1.6887, 0.3971, 1.06,
+        0.3943, 0.5537, 0.5444, 0.4089, 0.7468, 0.7744,
+    ],
+    "out_channels": 12, "patch_size": 2, "scale_factor_spatial": 16, "scale_factor_temporal": 4, "z_dim": 48,
+}  # fmt: skip
+
 UNIPC: Config = {
     "beta_end": 0.02, "beta_schedule": "linear", "beta_start": 0.0001, "disable_corrector": [],
     "dynamic_thresholding_ratio": 0.995, "final_sigmas_type": "zero", "flow_shift": 3.0, "lower_order_final": True,
@@ -132,11 +149,16 @@ class Release:
     vae: ReleasedPart
     text_encoder: ReleasedPart
     scheduler: tuple[str, Config]
+    second: ReleasedPart | None = None
+    """A second transformer."""
+    index: Config = field(default_factory=dict)
+    """What its model_index.json says beside its components."""
 
     @property
     def parts(self) -> dict[str, ReleasedPart]:
         """The components with weights, by their folders."""
-        return {"transformer": self.transformer, "vae": self.vae, "text_encoder": self.text_encoder}
+        second = {} if self.second is None else {"transformer_2": self.second}
+        return {"transformer": self.transformer, **second, "vae": self.vae, "text_encoder": self.text_encoder}
 
 
 def _cog(
@@ -149,12 +171,15 @@ def _cog(
     )  # fmt: skip
 
 
-def _wan(transformer: Config, files: int) -> Release:
+def _wan(
+    transformer: Config, files: int, vae: Config = VAE_WAN, shift: float = 3.0, two: bool = False, **index: Any
+) -> Release:
+    network = ReleasedPart("WanTransformer3DModel", transformer, "float32", files)
     return Release(
-        "WanPipeline", "0.33.0.dev0", ReleasedPart("WanTransformer3DModel", transformer, "float32", files),
-        ReleasedPart("AutoencoderKLWan", VAE_WAN, "float32"),
+        "WanPipeline", "0.35.0.dev0" if index else "0.33.0.dev0", network,
+        ReleasedPart("AutoencoderKLWan", vae, "float32"),
         ReleasedPart("UMT5EncoderModel", UMT5, "float32", 5),
-        ("UniPCMultistepScheduler", UNIPC),
+        ("UniPCMultistepScheduler", {**UNIPC, "flow_shift": shift}), network if two else None, index,
     )  # fmt: skip
 
 
@@ -179,6 +204,14 @@ RELEASES = {
     ),
     "wan2.1-t2v-1.3b": _wan(TRANSFORMER_WAN, 2),
     "wan2.1-t2v-14b": _wan({**TRANSFORMER_WAN, "ffn_dim": 13824, "num_attention_heads": 40, "num_layers": 40}, 12),
+    "wan2.2-t2v-a14b": _wan(
+        {**TRANSFORMER_WAN, "ffn_dim": 13824, "num_attention_heads": 40, "num_layers": 40}, 12, two=True,
+        boundary_ratio=0.875, expand_timesteps=False,
+    ),
+    "wan2.2-ti2v-5b": _wan(
+        {**TRANSFORMER_WAN, "ffn_dim": 14336, "in_channels": 48, "num_attention_heads": 24, "out_channels": 48},
+        3, VAE_WAN22, 5.0, boundary_ratio=None, expand_timesteps=True,
+    ),
 }  # fmt: skip
 """By the names of conf/backbone."""
 
@@ -235,6 +268,7 @@ def save_words(folder: Path, release: Release) -> None:
     index = {
         "_class_name": release.pipeline,
         "_diffusers_version": release.diffusers,
+        **release.index,
         "scheduler": ["diffusers", release.scheduler[0]],
         "tokenizer": ["transformers", tokenizer],
         **{component: [_library(part.kind), part.kind] for component, part in release.parts.items()},

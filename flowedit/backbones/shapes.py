@@ -14,13 +14,16 @@ NATIVE_15 = (96, 170)
 FPS, FPS_15 = 8, 16
 """Frames a second of the clips that CogVideoX 1.0 and 1.5 learned from; no file says so."""
 
-NATIVE_WAN = {1536: (480, 832)}
-"""(height, width) that a transformer of Wan of this width was trained at (the 1.3B model); no file says so either."""
+NATIVE_WAN = {1536: (480, 832), 3072: (704, 1280)}
+"""(height, width) that a transformer of Wan of this width was trained at (1.3B, 2.2 5B); no file says so either."""
 
 LARGEST_WAN = (720, 1280)
 """The same for the 14B model, which knows 480p as well."""
 
 FRAMES_WAN, FPS_WAN = 81, 16
+
+FRAMES_WAN22, FPS_WAN22 = 121, 24
+"""Of Wan 2.2 5B, which its residual autoencoder tells."""
 
 
 def of_cogvideox(config: Config, vae: Config, *, any_size: bool = False) -> BackboneSpec:
@@ -53,7 +56,7 @@ def of_cogvideox(config: Config, vae: Config, *, any_size: bool = False) -> Back
 
 
 def of_wan(config: Config, vae: Config, notes: Config) -> BackboneSpec:
-    """The spec of a Wan 2.1 by its transformer and autoencoder; `notes` are of a small one of ours.
+    """The spec of a Wan by its transformer and autoencoder; `notes` are of a small one of ours.
 
     Name, notices, shift and world are the caller's.
     """
@@ -61,12 +64,13 @@ def of_wan(config: Config, vae: Config, notes: Config) -> BackboneSpec:
     width = config["num_attention_heads"] * config["attention_head_dim"]
     height, width = notes.get("native_size", NATIVE_WAN.get(width, LARGEST_WAN))
     step = int(vae.get("scale_factor_temporal", 4))
+    length, fps = (FRAMES_WAN22, FPS_WAN22) if vae.get("is_residual") else (FRAMES_WAN, FPS_WAN)
     return BackboneSpec(
         name="Wan",
         notices=(),
         trained=True,
-        trained_frames=int(notes.get("native_frames", FRAMES_WAN)),
-        fps=FPS_WAN,
+        trained_frames=int(notes.get("native_frames", length)),
+        fps=fps,
         latent_size=(height // scale, width // scale),
         native_area=height * width,
         multiple=scale * patch,

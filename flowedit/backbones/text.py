@@ -4,7 +4,7 @@ import hashlib
 import html
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +20,7 @@ from flowedit.backbones import screening
 from flowedit.backbones.checkpoint import Checkpoint, quiet
 from flowedit.machine import muted, whole_file
 from flowedit.messages import InputError
+from flowedit.networks import stages
 from flowedit.pretrained import layout
 from flowedit.types import Conditioning
 
@@ -139,13 +140,40 @@ class TextEncoder:
         ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
+    def pieces(self, prompt: str) -> list[str]:
+        """The tokenizer's pieces of the prompt, one a token, the closing one last."""
+        return self._pieces(prompt)[0]
+
+    @property
+    def reading(self) -> Reading:
+        """How prompts are read."""
+        return self._reading
+
     @torch.no_grad()
-    def _encode(self, prompt: str) -> Tensor:
+    def layers(self, prompt: str, keep: Callable[[Tensor], Any], blank: Sequence[int] = ()) -> dict[str, Any]:
+        """What `keep` makes of each state (length, D) on the way: what enters the first layer, leaves each, and leaves.
+
+        `blank` tokens are read as padding. Nothing is cached.
+        """
+        tokens = self._tokens(prompt)
+        tokens.input_ids[0, list(blank)] = self._tokenizer.pad_token_id
+        with self._checkpoint.reporting("its text encoder cannot be run"):
+            encoder, tokens = self._encoder(), tokens.to(self._device)
+            found = stages.layers(encoder)
+            with stages.watched(found, lambda x, _: keep(x[0]), entry="embedding") as seen:
+                last = encoder(tokens.input_ids, *([tokens.attention_mask] if self._reading.masked else []))[0]
+        return {**{name: each[0] for name, each in seen.items()}, "output": keep(last[0])}
+
+    def _tokens(self, prompt: str) -> Any:
         text = clean(prompt)[0] if self._reading.cleaned else prompt
         tokens = self._tokenizer(text, padding="max_length", max_length=self._reading.length, return_tensors="pt")
         for place in self._pieces(prompt)[2]:
             tokens.input_ids[0, place] = self._tokenizer.unk_token_id
-        encoder, tokens = self._encoder(), tokens.to(self._device)
+        return tokens
+
+    @torch.no_grad()
+    def _encode(self, prompt: str) -> Tensor:
+        encoder, tokens = self._encoder(), self._tokens(prompt).to(self._device)
         if not self._reading.masked:
             return encoder(tokens.input_ids)[0].to(self._dtype).cpu()
         embedding = encoder(tokens.input_ids, tokens.attention_mask)[0].to(self._dtype)

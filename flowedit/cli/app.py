@@ -13,7 +13,7 @@ ABOUT = {
     "serve": "the same without the page, for programs: flowedit serve (flowedit/app/README.md)",
 }
 
-OPTIONAL = ("gradio", "fastapi", "uvicorn", "python_multipart")
+OPTIONAL = ("gradio", "fastapi", "uvicorn", "python_multipart", "markdown_it")
 
 
 def app_parser() -> argparse.ArgumentParser:

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from flowedit.cli import app, doctor, edit, evaluate, listing, mistakes
+from flowedit.cli import app, doctor, edit, evaluate, inspect, listing, mistakes
 from flowedit.cli.flags import Parser, as_flags, renamed_noticed
 from flowedit.messages import InputError, one_line
 
-COMMANDS = {**edit.PARSERS, **evaluate.PARSERS, **listing.PARSERS, **doctor.PARSERS, **app.PARSERS}
-ABOUT = {**edit.ABOUT, **evaluate.ABOUT, **listing.ABOUT, **doctor.ABOUT, **app.ABOUT}
+COMMANDS = {**edit.PARSERS, **evaluate.PARSERS, **listing.PARSERS, **doctor.PARSERS, **inspect.PARSERS, **app.PARSERS}
+ABOUT = {**edit.ABOUT, **evaluate.ABOUT, **listing.ABOUT, **doctor.ABOUT, **inspect.ABOUT, **app.ABOUT}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -48,6 +48,11 @@ def read_edit(path: Path) -> dict[str, Any]:
 
     Raises ValueError for what is not one edit, an unknown key, or a path that leaves the folder.
     """
+    return read_subject(path)[0]
+
+
+def read_subject(path: Path) -> tuple[dict[str, Any], Path | None]:
+    """The same, and where the file says that the object is: its `score_mask`, if it has one."""
     data = load(path)
     if isinstance(data, list) and len(data) == 1:
         data = data[0]
@@ -55,7 +60,7 @@ def read_edit(path: Path) -> dict[str, Any]:
         what = f"holds {len(data)} edits" if isinstance(data, list) else "is empty" if data is None else "is no mapping"
         raise InputError(f"{str(path)!r} {what}; one edit is a mapping with clip, source and target")
     row = read_row(path, data)
-    return row.flags | {"clip": str(row.clip)}
+    return row.flags | {"clip": str(row.clip)}, row.score_mask
 
 
 def over(row: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,11 @@ class ModeLines(NamedTuple):
     masked: bool
     """Whether it has a mask of its own; so has what has no file."""
 
+    @property
+    def title(self) -> str:
+        """The first words of what it is, before its paper: a publication's name, or what the mode does."""
+        return self.what.partition(" (")[0].rstrip(".")
+
 
 @cache
 def mode_lines(name: str) -> ModeLines:

@@ -33,13 +33,11 @@ def chosen(
     is the same noise on every model, it is cut where `strength_shift` says, not at a share of its knots. Raises
     InputError for what no grid can be.
     """
-    if kind == "given" and given_times is None:
-        raise InputError("mode.grid=given needs mode.times, such as mode.times=[1,0.9,0.7,0]")
     run = intervals(strength, steps)
     if of.strength_shift is not None and kind != "given" and 0 < run < steps:
         return _cut_alike(of, kind, run, run / steps, shift)
     grids = {
-        "given": lambda: given(given_times or ()),
+        "given": lambda: given(given_times),
         "shifted": lambda: shifted(of.knots, steps, shift),
         "uniform": lambda: uniform(of.knots, steps),
         "model": lambda: model(of.knots, steps) if of.shift == 1.0 else shifted(of.knots, steps, of.shift),
@@ -110,8 +108,10 @@ def shifted(knots: Tensor, steps: int, shift: float, share: float = 1.0) -> list
     return [*(min(top, t) for t in times), 0.0]  # rounding must not leave [0, 1]
 
 
-def given(times: Sequence[float]) -> list[float]:
-    """A user's own grid; raises ValueError unless it falls strictly, from at most 1 to exactly 0."""
+def given(times: Sequence[float] | None) -> list[float]:
+    """A user's own grid; raises ValueError for none, and unless it falls strictly, from at most 1 to exactly 0."""
+    if times is None:
+        raise InputError("mode.grid=given needs mode.times, such as mode.times=[1,0.9,0.7,0]")
     grid = [float(t) for t in times]
     falls = all(a > b for a, b in pairwise(grid))
     if len(grid) < 2 or not falls or grid[0] > 1.0 or grid[-1] != 0.0:

@@ -17,6 +17,7 @@ from flowedit.types import (
     Chosen,
     Conditioning,
     Control,
+    Depths,
     Guided,
     Maps,
     PairVelocity,
@@ -219,9 +220,7 @@ class WindowedBackbone:
         return cast(RegionBackbone, self._backbone)
 
     @contextmanager
-    def record(
-        self, tokens: Mapping[Conditioning, Tokens], blocks: Sequence[float], normalise: str = "joint"
-    ) -> Iterator[Maps]:
+    def record(self, tokens: Mapping[Conditioning, Tokens], blocks: Depths, normalise: str = "joint") -> Iterator[Maps]:
         """As the backbone's, the maps of the whole clip on the host."""
         with self._backbone.record(tokens, blocks, normalise) as maps:
             self._clip_maps = WindowMaps(maps, self._windows)

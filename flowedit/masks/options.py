@@ -16,12 +16,13 @@ class MaskOptions:
         "where a mask comes from: attention (of the object's words) | difference (of the two velocities, without "
         "words) | both (joined) | none"
     )
-    blocks: tuple[float, ...] = option(
-        "where attention is read, as fractions of the depth: 0.6 is block 18 of 30",
+    blocks: tuple[float, ...] | Literal["auto"] = option(
+        "where attention is read, as fractions of the depth: 0.6 is block 18 of 30; or auto: the block that sees best "
+        "what the edit changes",
         least=0,
         below=1,
         check=bool,
-        expected="one or more fractions of the depth, 0 to 1",
+        expected="one or more fractions of the depth, 0 to 1, or auto",
         needs="attention",
     )
     normalise: Literal["joint", "text"] = option(
@@ -69,6 +70,14 @@ class MaskOptions:
     )
     smooth_steps: float = option(
         "share of the earlier steps' maps that stays in a step's map", least=0, below=1, needs="maps"
+    )
+    look_at: tuple[float, ...] = option(
+        "for a look before the edit: the times it evaluates, as shares of the steps: 0 is the first, 0.5 the middle",
+        least=0,
+        below=1,
+        check=bool,
+        expected="one or more shares of the steps, 0 up to but not 1",
+        needs="maps",
     )
     over_draws: Literal["mean", "union"] = option(
         "several draws: averaged before the threshold (mean) or joined after it (union)", needs="attention"

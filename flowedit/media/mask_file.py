@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import cv2
 import numpy as np
 
-from flowedit.machine import IMAGES
+from flowedit.machine import IMAGES, whole_file
 from flowedit.media import probe, reader
 from flowedit.media.footage import decode_image, frame_files
 from flowedit.media.frames import LazyFrames
@@ -142,6 +143,24 @@ def _indexed(path: Path) -> np.ndarray | None:
     if plain or len(used) > FEW or used[0] != 0 or (dark[1:].any() and not dark[0]):
         return None
     return np.asarray(index > 0)
+
+
+def write_mask(path: str | os.PathLike[str], masks: Iterable[np.ndarray], fps: Fraction) -> None:
+    """Write masks uint8 (H, W) of one size as a grey video without loss, FFV1 in Matroska, whole or not at all.
+
+    `read_mask` gives them back to the bit, but for what it takes as black and white. Raises OSError where the folder or
+    the disk refuses the file.
+    """
+    with whole_file(path) as part, av.open(str(part), "w", "matroska", {"fflags": "+bitexact"}) as film:
+        stream: Any = film.add_stream("ffv1", rate=fps)
+        stream.pix_fmt = "gray"
+        for place, mask in enumerate(masks):
+            if not place:
+                stream.height, stream.width = mask.shape
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(mask), "gray")
+            picture.pts, picture.time_base = place, 1 / fps
+            film.mux(stream.encode(picture))
+        film.mux(stream.encode(None))
 
 
 @dataclass

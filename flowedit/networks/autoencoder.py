@@ -42,6 +42,8 @@ class Stream:
     coder: Coder
     chunks: Sequence[Chunk]
     tiles: Tiles | None
+    pixels: Callable[[Tensor], Tensor] = lambda x: x
+    """What is done to frames once their tiles are joined, such as to take patches apart."""
 
 
 def encode(
@@ -73,7 +75,10 @@ def decode(stream: Stream, z: Tensor, device: torch.device) -> Iterator[np.ndarr
     def put(part: Tensor) -> Tensor:
         return part.to(device, stream.vae.dtype)
 
-    for frames in _spans(stream, lambda start, end: z[:, :, start:end], z.shape[3:], put, _pixels, device):
+    def take(part: Tensor) -> Tensor:
+        return _pixels(stream.pixels(part))
+
+    for frames in _spans(stream, lambda start, end: z[:, :, start:end], z.shape[3:], put, take, device):
         yield np.ascontiguousarray(rearrange(frames, "1 c f h w -> f h w c").numpy())
 
 

@@ -187,37 +187,46 @@ def _wan_middle(walk: _Walk, c: int, frames: int, area: float) -> None:
 
 
 def _wan_encoder(vae: Mapping[str, Any], frames: int, size: tuple[int, int], walk: _Walk) -> None:
-    widths, area = [vae["base_dim"] * each for each in (1, *vae["dim_mult"])], float(size[0] * size[1])
+    """A residual one (Wan 2.2 5B) takes patches of pixels, and each level holds a copy of its input for a shortcut."""
+    patch, residual = vae.get("patch_size") or 1, bool(vae.get("is_residual"))
+    widths, area = [vae["base_dim"] * each for each in (1, *vae["dim_mult"])], float(size[0] * size[1]) / patch**2
     walk.weights += (2 * vae["z_dim"]) ** 2 + 2 * vae["z_dim"]
     _wan_causal(walk, 0.0, vae.get("in_channels", 3), widths[0], frames * area, area)
     before = widths[0]
     for level, c in enumerate(widths[1:]):
+        copy = before * frames * area if residual else 0.0
         for i in range(vae["num_res_blocks"]):
-            _wan_block(walk, before if i == 0 else c, c, frames, area)
+            # the caller of a residual level holds what went into it, beside the copy
+            _wan_block(walk, before if i == 0 else c, c, frames, area, copy * min(i + 1, 2))
         before = c
         if level + 2 < len(widths):
             walk.weights += 9 * c * c + c
-            walk.at(2.25 * c * frames * area)
+            walk.at(2 * copy + 2.25 * c * frames * area)
             area /= 4
             if vae["temperal_downsample"][level]:
                 walk.weights += 3 * c * c + c
                 walk.keep(c * area)
                 frames = (frames + 1) // 2
+        walk.at(3 * copy + c * frames * area if residual else 0.0)
     _wan_middle(walk, before, frames, area)
     walk.weights += before
     _wan_causal(walk, 0.0, before, 2 * vae["z_dim"], frames * area, area)
 
 
 def _wan_decoder(vae: Mapping[str, Any], frames: int, size: tuple[int, int], walk: _Walk) -> None:
-    widths = [vae["base_dim"] * each for each in (vae["dim_mult"][-1], *vae["dim_mult"][::-1])]
+    residual = bool(vae.get("is_residual"))
+    base = vae.get("decoder_base_dim") or vae["base_dim"]
+    widths = [base * each for each in (vae["dim_mult"][-1], *vae["dim_mult"][::-1])]
     area, lengthens = float(size[0] * size[1]), vae["temperal_downsample"][::-1]
     walk.weights += vae["z_dim"] ** 2 + vae["z_dim"]
     _wan_causal(walk, 0.0, vae["z_dim"], widths[0], frames * area, area)
     before = widths[0]
     _wan_middle(walk, before, frames, area)
     for level, c in enumerate(widths[1:]):
+        came = before * frames * area
+        copy = came if residual else 0.0
         for i in range(vae["num_res_blocks"] + 1):
-            around = before * frames * area if i else 0.0  # the caller holds what went into the first
+            around = copy + (came if i else 0.0)  # the caller holds what went into the first
             _wan_block(walk, c if i else before, c, frames, area, around)
         before = c
         if level + 2 < len(widths):
@@ -226,8 +235,11 @@ def _wan_decoder(vae: Mapping[str, Any], frames: int, size: tuple[int, int], wal
                 walk.keep(CACHED * c * area)
                 frames = frames if walk.first else 2 * frames
             area *= 4
-            walk.weights += 9 * c * (c // 2) + c // 2
-            walk.at(c * frames * area * 2.25)
-            before = c // 2
+            after = c if residual else c // 2
+            walk.weights += 9 * c * after + after
+            walk.at(2 * copy + c * frames * area * 2.25)
+            if residual:  # the shortcut repeats its input to the size of the output, and is cut and added
+                walk.at(2 * copy + 3 * c * frames * area)
+            before = after
     walk.weights += before
     _wan_causal(walk, 0.0, before, vae.get("out_channels", 3), frames * area, area)

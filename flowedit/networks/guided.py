@@ -12,9 +12,9 @@ from torch import Tensor
 from flowedit.flow.guidance import classifier_free, scales
 from flowedit.networks.control.controller import Controller, Module, controlling
 from flowedit.networks.parallel import Shared
-from flowedit.networks.recorder import Recorder, block_indices, recording
+from flowedit.networks.recorder import Recorder, block_groups, block_indices, recording
 from flowedit.networks.split import together
-from flowedit.types import Conditioning, Control, Maps, Scale, Tokens
+from flowedit.types import Conditioning, Control, Depths, Maps, Scale, Tokens
 
 Network = Callable[[Tensor, float, Tensor], Tensor]
 """One call: x (B, C, F, H, W) float32 at time t with embeddings (B, L, D), to the output, float32 like x."""
@@ -115,21 +115,23 @@ class GuidedNetwork:
     def record(
         self,
         tokens: Mapping[Conditioning, Tokens],
-        modules: Sequence[torch.nn.Module],
-        blocks: Sequence[float],
+        modules: Sequence[Sequence[torch.nn.Module]],
+        blocks: Depths,
         normalise: str,
         text: int,
         shared: Shared | None = None,
     ) -> Iterator[Maps]:
         """Record attention to each prompt's tokens in those of the modules that fractions of the depth choose.
 
-        `text`: how many of a module's first queries are text, not video; `shared`: the network is, with others.
+        `modules`: those of each network, of which a call runs one; `text`: how many of a module's first queries are
+        text, not video; `shared`: the network is, with others.
         """
-        self.recorder = recorder = Recorder(tokens, normalise, *([] if shared is None else [shared.whole(text)]))
-        self._read = block_indices(blocks, len(modules))
+        self._read, groups = block_indices(blocks, len(modules[0])), block_groups(blocks, len(modules[0]))
+        whole = [] if shared is None else [shared.whole(text)]
+        self.recorder = recorder = Recorder(tokens, normalise, *whole, groups=groups)
         ear = recorder if shared is None else shared.ordered(recorder)
         try:
-            with recording([modules[i] for i in self._read], ear, text):
+            with recording([each[i] for each in modules for i in self._read], ear, text):
                 yield recorder
         finally:
             self.recorder = None

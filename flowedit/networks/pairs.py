@@ -18,10 +18,10 @@ from flowedit.types import Conditioning, Guided
 class PairNetwork:
     """A guided network that evaluates source and target at once, the target at a region's tokens alone.
 
-    `network()` is the transformer; `saved` counts what its target's rows did not send, in whole rows.
+    `network(t)` is the transformer; `saved` counts what its target's rows did not send, in whole rows.
     """
 
-    def __init__(self, guided: GuidedNetwork, blocks: Blocks, network: Callable[[], Any]) -> None:
+    def __init__(self, guided: GuidedNetwork, blocks: Blocks, network: Callable[[float], Any]) -> None:
         self._guided, self._blocks, self._network = guided, blocks, network
         self.saved = 0.0
 
@@ -71,7 +71,7 @@ class PairNetwork:
         embedding = [rows[side][row].embedding.expand(len(q), -1, -1) for lane in places for side, row in lane]
         batch = torch.cat([(q, p)[side] for lane in places for side, _ in lane])
         readings = [self._reading(lane, rows, len(q)) for lane in places]
-        network, recorder = self._network(), self._guided.recorder
+        network, recorder = self._network(t), self._guided.recorder
         watched = (lambda: recorder.inside) if recorder is not None else (lambda: False)
         with lanes(network, self._blocks, len(places), tokens, readings, watched):
             out = self._guided.network(batch, t, torch.cat(embedding))

@@ -330,7 +330,8 @@ def _part(part: RankShare, words: Mapping[str, Any], tensors: Sequence[Tensor]) 
         part.call(*tensors)
         return
     prompt = Conditioning("", torch.zeros(0, device=tensors[0].device), ((0, 0),) * read["unpadded"])
-    recorder = Recorder({prompt: read["tokens"]}, read["normalise"], part.shared.whole(part.text))
+    whole = part.shared.whole(part.text)
+    recorder = Recorder({prompt: read["tokens"]}, read["normalise"], whole, groups=read["groups"])
     modules = [part.modules[i] for i in read["modules"]]
     with (
         recording(modules, part.shared.ordered(recorder), part.text),

@@ -12,13 +12,15 @@ from torch.overrides import TorchFunctionMode
 from flowedit.flow.means import Means
 from flowedit.messages import InputError
 from flowedit.networks.attention import blockwise_lse, token_attention, with_lse
-from flowedit.types import Conditioning, Tokens
+from flowedit.types import Conditioning, Depths, Tokens
 
 NORMALISE = ("joint", "text")
 INPUTS = ("query", "key", "value")
 PLAIN = {"attn_mask": None, "dropout_p": 0.0, "is_causal": False, "enable_gqa": False}
 Unpatch = Callable[[Tensor], Tensor]
 """Attention of the video tokens (rows, K, N) to the latent grid (rows, K, F, H, W)."""
+Groups = Sequence[Sequence[int]]
+"""Places among the blocks that are read, group by group."""
 
 
 def _alone(maps: Tensor) -> Tensor:
@@ -28,7 +30,8 @@ def _alone(maps: Tensor) -> Tensor:
 class Glance:
     """What one network evaluation shows of a prompt's tokens in some of its rows.
 
-    `whole` makes the maps (rows, K, n) that this process read those of all tokens and heads.
+    `whole` makes the maps (rows, K, n) that this process read those of all tokens and heads. `groups`: of the blocks
+    that are read, in the order in which they run, those of each group; None for one of all.
     """
 
     def __init__(
@@ -38,8 +41,10 @@ class Glance:
         joint: bool,
         rows: slice,
         whole: Callable[[Tensor], Tensor] = _alone,
+        groups: Groups | None = None,
     ) -> None:
         self._tokens, self._unpadded, self._joint, self._rows, self._whole = tokens, unpadded, joint, rows, whole
+        self._groups = groups
         self._blocks: list[Tensor] = []
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor:
@@ -57,13 +62,16 @@ class Glance:
         return out
 
     def maps(self) -> Tensor:
-        """Mean over the blocks, (rows, K, N); raises InputError where no block's attention was seen."""
+        """Mean over the blocks of each group, (rows, G K, N); raises InputError where no attention was seen."""
         if not self._blocks:
             raise InputError(
                 "the attention of the words cannot be read: something put another attention function into the network; "
                 "leave diffusers' attention processors as they are, or edit without words (mask=none)"
             )
-        return self._whole(torch.stack(self._blocks).mean(0))
+        if self._groups is None:
+            return self._whole(torch.stack(self._blocks).mean(0))
+        means = [torch.stack([self._blocks[i] for i in group]).mean(0) for group in self._groups]
+        return self._whole(torch.cat(means, 1))
 
     def told(self) -> dict[str, Any]:
         """What is read, in words that JSON has."""
@@ -72,6 +80,7 @@ class Glance:
             "unpadded": self._unpadded,
             "normalise": "joint" if self._joint else "text",
             "rows": [self._rows.start, self._rows.stop],
+            "groups": self._groups,
         }
 
 
@@ -80,16 +89,21 @@ class Recorder:
 
     A velocity opens `call` around its network evaluations and `rows` around each of them, so that only
     conditional rows are read, each with its own prompt's tokens. Prompts without tokens cost nothing. `whole` makes
-    the maps (rows, K, n) that this process read those of all tokens and heads.
+    the maps (rows, K, n) that this process read those of all tokens and heads; `groups` as in `Glance`.
     """
 
     def __init__(
-        self, tokens: Mapping[Conditioning, Tokens], normalise: str, whole: Callable[[Tensor], Tensor] = _alone
+        self,
+        tokens: Mapping[Conditioning, Tokens],
+        normalise: str,
+        whole: Callable[[Tensor], Tensor] = _alone,
+        *,
+        groups: Groups | None = None,
     ) -> None:
         if normalise not in NORMALISE:
             raise InputError(f"mask.normalise {normalise!r} is not one of {', '.join(NORMALISE)}")
         self._tokens = {p: _objects(t, p.embedding.device) for p, t in tokens.items() if len(t)}
-        self._joint, self._whole = normalise == "joint", whole
+        self._joint, self._whole, self._groups = normalise == "joint", whole, groups
         self._means = Means()
         self._reading: Glance | None = None
         self.inside = False
@@ -108,7 +122,7 @@ class Recorder:
         """A look at these rows of one evaluation for the prompt's tokens; None for a prompt without any."""
         if prompt not in self._tokens:
             return None
-        return Glance(self._tokens[prompt], len(prompt.spans), self._joint, rows, self._whole)
+        return Glance(self._tokens[prompt], len(prompt.spans), self._joint, rows, self._whole, self._groups)
 
     @contextmanager
     def rows(self, prompt: Conditioning, rows: slice, parts: list[Tensor]) -> Iterator[None]:
@@ -127,10 +141,11 @@ class Recorder:
     def blank(self, prompt: Conditioning, rows: int, tokens: int, parts: list[Tensor]) -> None:
         """An evaluation of `rows` in which no video token was sent: maps of zeros."""
         if prompt in self._tokens:
-            parts.append(torch.zeros(rows, len(self._tokens[prompt]), tokens, device=prompt.embedding.device))
+            count = len(self._tokens[prompt]) * len(self._groups or [()])
+            parts.append(torch.zeros(rows, count, tokens, device=prompt.embedding.device))
 
     def take(self, prompt: Conditioning) -> Tensor | None:
-        """Mean over the calls since the last take, (rows, K, F, H, W) float32; None without a call."""
+        """Mean over the calls since the last take, (rows, G K, F, H, W) float32; None without a call."""
         return self._means.take(prompt)
 
     def told(self) -> dict[str, Any] | None:
@@ -246,11 +261,20 @@ def recording(modules: Sequence[torch.nn.Module], recorder: R, text: int) -> Ite
             hook.remove()
 
 
-def block_indices(blocks: Sequence[float], count: int) -> list[int]:
+def block_groups(blocks: Depths, count: int) -> Groups | None:
+    """For each of several groups the places of its blocks among `block_indices`; None for fractions without groups."""
+    if not blocks or isinstance(blocks[0], (int, float)):
+        return None
+    read = block_indices(blocks, count)
+    return [[read.index(i) for i in block_indices(group, count)] for group in blocks]  # type: ignore[arg-type]
+
+
+def block_indices(blocks: Depths, count: int) -> list[int]:
     """Fractions of the depth, in [0, 1), to distinct blocks of `count`, 0-based: 0.6 of 30 blocks is block 18.
 
-    Raises InputError for a fraction outside, and for none.
+    Those of several groups are joined. Raises InputError for a fraction outside, and for none.
     """
+    blocks = [b for group in blocks for b in ([group] if isinstance(group, (int, float)) else group)]
     for b in blocks:
         if not 0.0 <= b < 1.0:
             raise InputError(f"mask.blocks {b} is outside [0, 1): a block is given as a fraction of the depth")

@@ -15,6 +15,7 @@ from flowedit.config.compose import GROUPS, OPTIONS, compose, current
 from flowedit.config.compose import options as names
 from flowedit.config.quality import QualityOptions
 from flowedit.config.schema import Settings
+from flowedit.config.wording import in_keywords
 from flowedit.masks.marks import written
 from flowedit.media.probe import Video, probe
 from flowedit.messages import InputError
@@ -53,7 +54,8 @@ finished, and shots to come stay as they are."""
 
 
 class LoggingMonitor:
-    """A monitor that keeps the notices which pass to another one; with `log` the logger `flowedit` hears them too."""
+    """A monitor that keeps the notices which pass to another one; with `log`, of Python users, the logger `flowedit`
+    hears them too, and they name options as keywords."""
 
     def __init__(self, monitor: Monitor | None, log: bool = True) -> None:
         self._monitor, self._log = monitor or QUIET, log
@@ -74,8 +76,13 @@ class LoggingMonitor:
         """Units of the phase that are done."""
         self._monitor.advance(count)
 
+    def worded(self, text: str) -> str:
+        """A notice in the words of who hears it."""
+        return in_keywords(text) if self._log else text
+
     def notice(self, text: str) -> None:
         """A line for the user."""
+        text = self.worded(text)
         self.notices.append(text)
         if self._log:
             LOGGER.warning("%s", text)
@@ -83,9 +90,8 @@ class LoggingMonitor:
 
 
 class Editor:
-    """A loaded backbone that edits clip after clip; options given here are the defaults of each edit.
-
-    `settings` name the backbone in place of options."""
+    """A loaded backbone that edits clip after clip; options given here are the defaults of each edit, and `settings`
+    name the backbone in place of options."""
 
     @shows(LoadOptions)
     def __init__(
@@ -150,7 +156,7 @@ class Editor:
         settings: Settings | None = None,
         **options: Unpack[ClipOptions],
     ) -> MaskLook:
-        """The mask of an edit, before it: one evaluation of each prompt at the edit's first time, and its maps kept.
+        """The mask of an edit, before it: each prompt is evaluated at the times of `mask.look_at`, and its maps kept.
 
         Options as in `edit`. `MaskLook.at(quantile, grow)` makes masks of the maps without a network. Raises
         InputError for an edit whose mask is not read from the model.
@@ -192,7 +198,7 @@ def look_at_mask(
     cancel: threading.Event | None = None,
     **options: Unpack[EditOptions],
 ) -> MaskLook:
-    """The mask of an edit, before it, by one evaluation of its first step; see `Editor.look_at_mask`."""
+    """The mask of an edit, before it, by an evaluation or a few; see `Editor.look_at_mask`."""
     settings = settings_of({**options, "clip": _clip(clip)})
     return Editor(settings=settings).look_at_mask(clip, monitor=monitor, cancel=cancel, settings=settings)
 
@@ -236,7 +242,6 @@ def edit_frames(
     settings = instruction.complete(settings_of(_without_files(options)), told)
     clip = array_clip(array, fps, settings)
     check(settings, clip)  # before a download
-    check_learned(settings, families.folder(settings.backbone))
     look(cancel)
     backbone = run.load_backbone(settings, told.notice)
     return run.edit_array(settings, backbone, clip, Session(backbone.device, told, callback, cancel, told.notices))
@@ -301,7 +306,6 @@ def edit_settings(
     told = LoggingMonitor(monitor, log=False)
     settings = instruction.complete(settings, told, video=video)
     check(settings, open_clip(settings, video))
-    check_learned(settings, families.folder(settings.backbone))
     look(cancel)  # before minutes of loading
     backbone = run.load_backbone(settings, told.notice)
     session = Session(backbone.device, monitor, callback, cancel, told.notices)

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from flowedit.backbones import memory, presets
+from flowedit.backbones import families, memory, presets
 from flowedit.config.compose import compose
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
 from flowedit.editors.spec import EDITORS
-from flowedit.flow.schedule import check_run
+from flowedit.flow import schedule
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
 from flowedit.masks import marks
@@ -49,13 +49,17 @@ def check(settings: Settings, clip: Clip) -> Brief:
     cuts.check(settings.cuts, len(clip.selection.indices))
     check_shape(clip)
     asked.check(settings)
+    check_editor(made, made.steps)
+    check_learned(settings, families.folder(settings.backbone))
     return made
 
 
 def check_brief(made: Brief) -> None:
     """Raise InputError for what no backbone and no clip is needed to refuse: words, steps, what the editor cannot."""
+    if made.settings.mode.grid == "given":
+        schedule.given(made.settings.mode.times)
     if steps := whole_grid(made.settings):
-        check_run(made.steps, steps, made.settings.strength)
+        schedule.check_run(made.steps, steps, made.settings.strength)
     check_words(made.settings)
     check_kind(made)
     check_region(made)

@@ -1,5 +1,6 @@
 """The keywords of the functions that edit from Python: their names and types, and what `help` shows of them."""
 
+import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -9,9 +10,11 @@ import numpy as np
 
 from flowedit.backbones.options import BackboneOptions, RuntimeOptions
 from flowedit.config.quality import QualityOptions
+from flowedit.config.wording import in_keywords
 from flowedit.editors.averaging import AveragingOptions
 from flowedit.editors.spec import ModeOptions
 from flowedit.masks.options import MaskOptions
+from flowedit.messages import Error
 from flowedit.networks.control.options import AttentionOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -113,16 +116,28 @@ class FrameOptions(MethodOptions, total=False):
 
 
 def shows(options: Any) -> Callable[[F], F]:
-    """The signature that `help` and completion show has every option by name, not `**options`."""
+    """A function for Python users: `help` and completion show every option by name, not `**options`.
 
-    def show(function: F) -> F:
-        shown = inspect.signature(function)
+    And what it raises names options as keywords, not as flags.
+    """
+
+    def show(wrapped: F) -> F:
+        @functools.wraps(wrapped)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return wrapped(*args, **kwargs)
+            except Error as error:
+                error.args = tuple(in_keywords(part) if isinstance(part, str) else part for part in error.args)
+                raise
+
+        function: Any = wrapped if wrapped.__name__ == "__init__" else called  # that of the command line's jobs, too
+        shown = inspect.signature(wrapped)
         own = [each for each in shown.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
         named = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
             for name, kind in options.__annotations__.items()
         ]
-        function.__signature__ = shown.replace(parameters=[*own, *named])  # type: ignore[attr-defined]
+        function.__signature__ = shown.replace(parameters=[*own, *named])
         return function
 
     return show

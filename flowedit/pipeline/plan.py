@@ -19,6 +19,9 @@ from flowedit.messages import InputError
 from flowedit.pipeline.source import Clip, Shot
 from flowedit.types import Backbone, BackboneSpec, Geometry, Side
 
+LOOK_DRAWS = 2
+"""Draws of noise of each of two velocities that `mask.blocks=auto` looks at."""
+
 
 @dataclass(frozen=True, eq=False)
 class Brief:
@@ -64,6 +67,11 @@ class Brief:
         """Whether any velocity of this grid is guided."""
         return self.cost(grid) > self._rows(grid, dict.fromkeys(self.scales, 1))
 
+    @property
+    def looks_for_block(self) -> bool:
+        """Whether the block whose attention is read is looked for before the edit."""
+        return bool(self.sides) and self.settings.mask.blocks == "auto"
+
     def _rows(self, grid: Sequence[float], inside: Mapping[Side, int]) -> int:
         interval = self.interval
 
@@ -71,7 +79,7 @@ class Brief:
             return lambda times: sum(inside[side] if holds(interval, t) else 1 for t in times)
 
         counts = Counts(grid, counted("source"), counted("target"), self.settings.draws, len(self.parts))
-        return self.editor.cost(self.settings.mode, counts)
+        return self.editor.cost(self.settings.mode, counts) + (2 * LOOK_DRAWS if self.looks_for_block else 0)
 
     @property
     def interval(self) -> tuple[float, float]:

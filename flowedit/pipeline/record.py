@@ -41,8 +41,8 @@ class Session:
         self._monitor, self._cancel = QUIET if monitor is None else monitor, cancel
 
     def say(self, texts: Iterable[str]) -> None:
-        """Tell the user each of these, and keep it."""
-        for text in texts:
+        """Tell the user each of these, and keep it, in the words of a monitor that has `worded`."""
+        for text in map(getattr(self._monitor, "worded", str), texts):
             self.notices.append(text)
             self._monitor.notice(text)
 

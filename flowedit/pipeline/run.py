@@ -25,7 +25,7 @@ from flowedit.messages import FileError, InputError
 from flowedit.metrics.pixels import psnr
 from flowedit.networks import placement
 from flowedit.networks.acceleration import Acceleration
-from flowedit.pipeline.checks import check, check_attending, check_editor, check_prompts, check_waiting
+from flowedit.pipeline.checks import check, check_attending, check_prompts, check_waiting
 from flowedit.pipeline.logs.asked import STEPS
 from flowedit.pipeline.logs.finish import finish, watching
 from flowedit.pipeline.logs.watcher import Watcher
@@ -39,7 +39,6 @@ from flowedit.pipeline.plan import (
     Brief,
     Plan,
     load_of,
-    make_grid,
     make_plan,
     own_latents,
 )
@@ -69,12 +68,11 @@ def checkpoint(settings: Settings, fetch: bool = True, say: Callable[[str], None
     """
     chosen, device = settings.backbone, settings.runtime.device
     place = machine.find_device(device)  # before a download
-    if (given := families.folder(chosen)) is not None:
-        return given
+    if (found := families.here(chosen)) is not None:
+        return found
     if chosen.repository is not None:
-        found = families.downloaded(chosen.repository)
-        if found is not None or not fetch:
-            return found
+        if not fetch:
+            return None
         families.require_device(chosen.name or chosen.repository, chosen.parameters, device, place)
         say(of_download(settings, place))
         return families.download(chosen.repository, chosen.download or "size unknown")
@@ -109,6 +107,22 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
     )
 
 
+def check_backbone(settings: Settings) -> Path | None:
+    """The folder of the backbone, or None for one that is to be downloaded first; nothing is opened or downloaded.
+
+    Raises what `load_backbone` refuses before that.
+    """
+    chosen, runtime = settings.backbone, settings.runtime
+    if "int8" in (runtime.weights, runtime.text_weights):
+        placement.require_torchao()
+    if (path := checkpoint(settings, fetch=False)) is not None:
+        families.found(path, chosen.name, runtime.device, runtime.dtype)
+    else:
+        place = machine.find_device(runtime.device)
+        families.require_device(chosen.name or chosen.repository or "", chosen.parameters, runtime.device, place)
+    return path
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """An edit that was refused nothing: its plan, and a user's mask (F, H, W) at the source's size or None."""
@@ -134,7 +148,6 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     check_attending(made, backbone)
     session.say([*clip.video.notices, *instruction.explain(settings)])
     session.say(check_prompts(made, backbone))
-    check_editor(made, len(make_grid(settings, backbone)) - 1)
     with session.meter.phase("find cuts"):
         cuts = cut_places(settings, clip, session)
     session.say(of_cuts(cuts if settings.cuts == "auto" else (), float(clip.selection.fps)))

@@ -16,6 +16,7 @@ from flowedit.flow import noise, windows
 from flowedit.flow.guidance import holds
 from flowedit.messages import NAN_ADVICE, NumericalError
 from flowedit.networks.control.bound import remembers
+from flowedit.pipeline.looks.blocks import settled
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.region import Region, attending, control_of, has_region, region
@@ -103,7 +104,9 @@ def steer(
         prompts = {side: each.prompt for side, each in guided.items()}
         velocities = velocities_of(brief, seen, guided, grid)
         parts = parts_of(brief, seen, guided, grid)
-    before = sent(seen)
+    before, kept = sent(seen), journal or Journal()
+    with session.meter.phase("edit"):
+        brief = settled(brief, seen, prompts, x_src, own, user, session, kept)
     with session.meter.phase("edit"), region(brief, seen, prompts, x_src.shape[3:], own, user) as where:
         velocities["target"] = where.guided(velocities["target"])
         passes = region_pass(brief, seen, guided, velocities, where, min(x_src.shape[3:]))
@@ -120,8 +123,7 @@ def steer(
         control = control_of(brief, prompts, where, grid)
         recalls = None if remembers(control) else brief.editor.recalls  # what it holds is too much to keep on disk
         recalled = recalls and recalls(brief.settings.mode, len(grid) - 1)
-        kept, done = journal or Journal(), lambda: sent(seen) - before
-        steps = Steps(kept, session.shot, recalled, where.state, where.restore, done)
+        steps = Steps(kept, session.shot, recalled, where.state, where.restore, lambda: sent(seen) - before)
         row: dict[int, Tensor] = {}
         heard = (where.gather, pair, where.maps, parts, row, differ)
         with attending(seen, control):

@@ -18,7 +18,7 @@ WEIGHTS = re.compile(rf"({STEMS})(\.(?P<variant>[\w-]+?))?(-(?P<shard>\d+)-of-(?
 
 INDEX = re.compile(rf"({STEMS})\.safetensors\.index(\.(?P<variant>[\w-]+))?\.json")
 
-PARTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
+PARTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "transformer_2", "vae")
 """The components that a text-to-video model is made of; what else a repository holds is not asked for."""
 
 NEEDED = {"scheduler": ("scheduler_config.json",), "tokenizer": ("spiece.model", "tokenizer.json")}

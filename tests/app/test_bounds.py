@@ -12,7 +12,8 @@ from fastapi import FastAPI
 from studio import FOX, SMALL, until
 
 import flowedit
-from flowedit.app.desk import Studio
+from flowedit.app.desk import submission
+from flowedit.app.desk.studio import Studio
 from flowedit.app.http.routes import add_routes
 from flowedit.app.jobs import JobRecord, read_records, write_record
 from flowedit.app.limits import FullError, NotNowError, TooMuchError, UnknownError
@@ -99,7 +100,7 @@ def test_a_step_that_does_not_end_does_not_hold_the_server(tmp_path, monkeypatch
     id = studio.submit("edit", studio.add_clip(FOX, "fox.mp4", "me").id, SMALL, "me")
     assert begun.wait(60)
     worker = next(
-        thread for thread in threading.enumerate() if thread.name == "desk" and thread is studio._desk._thread
+        thread for thread in threading.enumerate() if thread.name == "queue" and thread is studio._queue._thread
     )
     studio.close()
     assert worker.is_alive()
@@ -132,14 +133,14 @@ def test_what_a_waiting_edit_needs_is_not_deleted_under_it(studio, monkeypatch):
     with pytest.raises(NotNowError, match="a job still needs this clip"):
         studio.delete_clip(clip.id)
     studio.delete(other)
-    check = studio._check
+    check = submission.check
 
-    def meanwhile(record, clip):  # between the check of a mask and its place in the queue
-        check(record, clip)
+    def meanwhile(*asked):  # between the check of a mask and its place in the queue
+        check(*asked)
         studio.stop(edit)
         studio.delete(look)
 
-    monkeypatch.setattr(studio, "_check", meanwhile)
+    monkeypatch.setattr(submission, "check", meanwhile)
     with pytest.raises(UnknownError, match="no job is called"):
         studio.submit("edit", clip.id, SMALL, "you", {"look": look, "quantile": 0.5})
     go.set()
@@ -261,7 +262,7 @@ def test_two_uploads_are_decoded_at_once_and_none_on_a_full_disk(studio, monkeyp
     async def post(count):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://studio") as client:
             calls = [client.post("/api/clips", files={"file": ("a.mp4", b"x")}) for _ in range(count)]
-            return await asyncio.gather(*calls)
+            return await asyncio.wait_for(asyncio.gather(*calls), 60)
 
     assert {answer.status_code for answer in asyncio.run(post(6))} == {422}
     assert (max(most), len(most)) == (2, 6)

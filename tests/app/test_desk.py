@@ -8,7 +8,7 @@ import pytest
 from studio import FOX, OVER, SMALL, until
 
 import flowedit
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
 from flowedit.app.limits import NotNowError, UnknownError
 from flowedit.app.options import studio_options
 from flowedit.messages import Cancelled, InputError
@@ -89,6 +89,12 @@ def test_a_job_that_fails_says_why_and_the_next_one_runs(studio, clip, monkeypat
         failed = until(studio, studio.submit("edit", clip.id, SMALL, "me"))
     assert (failed["state"], failed["message"]) == ("failed", "RuntimeError: the card fell out")
     assert until(studio, studio.submit("edit", clip.id, SMALL, "me"))["state"] == "done"
+
+
+def test_a_model_that_is_not_here_is_to_be_downloaded_first(studio, clip, monkeypatch):
+    monkeypatch.setattr("flowedit.pipeline.run.check_backbone", lambda settings: None)
+    with pytest.raises(NotNowError, match="'pocket' is not on this machine yet: download it first"):
+        studio.submit("edit", clip.id, SMALL, "me")
 
 
 def test_a_sentence_about_a_clip_where_a_model_is_set_up(studio, clip, monkeypatch):

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import yaml
-from studio import FOX, ROOT, SMALL, Server
+from studio import FOX, ROOT, SMALL, Server, refused
 
 import flowedit
 from flowedit.cli.main import main
@@ -96,13 +96,44 @@ def test_a_compare_job_leaves_its_report(server):
     assert "inversion" in page.text
     for part in ("connect-src 'none'", "sandbox allow-scripts"):  # no origin of ours: it reads nothing of the studio
         assert part in page.headers["content-security-policy"]
+    links = set(re.findall(r'<a href="(?!https:)([^#"]+)"', page.text))
+    assert f"/api/clips/{clip['id']}/original" in links
+    got = {link: server.client.get(page.url.join(link)) for link in links}
+    assert {link: answer.status_code for link, answer in got.items()} == dict.fromkeys(links, 200)
+    assert got[f"/api/clips/{clip['id']}/original"].content == FOX.read_bytes()
     base = job["report"].removesuffix("index.html")
     assert server.client.get(f"{base}grid.mp4").status_code == 200
     for name in ("run.yaml", ".jobs/.lock", "../fox.mp4", "%2e%2e/%2e%2e/.studio/jobs", "/etc/passwd"):
         assert server.client.get(base + name).status_code == 404, name
+    assert server.client.delete(f"/api/clips/{clip['id']}").status_code == 204
+    assert '="../' not in server.client.get(job["report"]).text
+
+
+def test_a_stopped_comparison_shows_what_it_has_and_is_listed(server):
+    clip = server.clip(name="compared.mp4")
+    asked = {"steps": 40, "strength": 1.0, "frames": None, "size": None}
+    id = server.edit(clip, "compare", modes=["inversion_free", "random_noise", "inversion"], **asked)
+    server.until(id, lambda job: job["phase"] == "edit" and job["done"] >= 1)
+    server.client.post(f"/api/jobs/{id}/stop")
+    job = server.until(id)
+    assert job["state"] == "stopped", job
+    page = server.client.get(job["report"])
+    assert page.status_code == 200
+    assert "inversion_free" in page.text
+    listed = server.client.get("/api/history", params={"most": 1}).json()[0]
+    assert (listed["id"], listed["state"], listed["name"]) == (id, "stopped", "compared")
+    assert listed["methods"] == ["inversion_free", "random_noise", "inversion"]
+    assert server.client.get(listed["poster"]).status_code == 200
+    early = server.edit(clip, "compare", modes=["inversion_free", "inversion"], **asked)
+    server.client.post(f"/api/jobs/{early}/stop")
+    assert server.until(early)["files"] == {}
+    assert server.client.get("/api/history", params={"most": 1}).json()[0]["id"] == id, (
+        "what left nothing is not listed"
+    )
 
 
 def test_a_player_holds_source_edit_and_mask_in_step(server, tmp_path):
+    import cv2
     import numpy as np
 
     from flowedit.media.probe import probe
@@ -121,6 +152,8 @@ def test_a_player_holds_source_edit_and_mask_in_step(server, tmp_path):
     assert np.abs(tiles[0] - source).mean() < 3
     assert np.abs(tiles[1] - source).mean() > np.abs(tiles[0] - source).mean()
     assert set(np.unique(np.rint(tiles[2] / 255))) <= {0, 1}
+    first = cv2.imdecode(np.frombuffer(server.client.get(about["first"]).content, np.uint8), cv2.IMREAD_COLOR)
+    assert np.abs(first[..., ::-1].astype(int) - np.concatenate([tile[0] for tile in tiles])).mean() < 4
     part = server.client.get(about["url"], headers={"range": "bytes=10-19"})
     assert (part.status_code, len(part.content)) == (206, 10)
 
@@ -135,8 +168,16 @@ def test_history_is_of_the_owner_and_of_the_command_line(server, tmp_path):
     shown = {item["id"]: item for item in server.client.get("/api/history").json()}
     assert shown[mine]["said"]["target_words"] == "panda"
     (other,) = [item for item in shown.values() if item["name"] == "mine" and item["id"] != mine]
-    assert server.job(other["id"])["state"] == "done"
-    assert server.client.get(other["player"]["url"]).status_code == 200
+    told = server.job(other["id"])
+    assert told["state"] == "done"
+    assert server.client.get(told["player"]["url"]).status_code == 200
+    assert server.client.get(other["poster"]).content.startswith(b"\xff\xd8\xff")
+    first, *rest = server.client.get("/api/history").json()
+    assert server.client.get("/api/history", params={"after": first["id"]}).json() == rest
+    assert server.client.get("/api/history", params={"most": 1}).json() == [first]
+    refused(server.client.get("/api/history", params={"most": 0}), 422, "most is 0: give 1 to 200")
+    refused(server.client.get("/api/history", params={"most": "x"}), 422, "most 'x'", "valid integer")
+    refused(server.client.get("/api/history", params={"after": "x"}), 404, "no edit is called 'x'")
     with server.session() as stranger:
         ids = [item["id"] for item in stranger.get("/api/history").json()]
         assert ids == [other["id"]]
@@ -177,11 +218,12 @@ def test_a_killed_server_goes_on_with_its_queue(tmp_path, how):
 
 
 def test_two_servers_do_not_share_a_folder(server):
-    command = [sys.executable, "-m", "flowedit", "serve", "--port", "0", "--out", str(server.out)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    command = [sys.executable, "-m", "flowedit", "serve", "--out", str(server.out), "--port"]
+    command += [server.address.rpartition(":")[2]]  # the port is taken, too, but that is not what is wrong
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert done.returncode == 1
-    assert done.stderr.strip().endswith("choose another --out")
-    assert done.stderr.count("\n") == 1
+    told = f"a studio works in '{server.out}' already: open {server.address}, or start another one with "
+    assert done.stderr == f"flowedit: {told}--out DIR --port 0\n"
 
 
 def test_the_client_of_the_readme(server, tmp_path):
@@ -194,6 +236,7 @@ def test_the_client_of_the_readme(server, tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "e.mp4").stat().st_size > 1000
@@ -247,17 +290,13 @@ def test_settings_come_back_from_a_file(server, tmp_path):
         ("run.yaml", b"a: [1"),
         ("run.yaml", b"!!python/object:os.system x"),
     ):
-        refused = server.client.post("/api/settings", files={"file": (name, data)})
-        assert refused.status_code == 422, refused.text
-        assert str(server.out) not in refused.json()["error"]
+        text = refused(server.client.post("/api/settings", files={"file": (name, data)}), 422)
+        assert str(server.out) not in text
     by_hand = server.out / "by" / "hand"
     by_hand.mkdir(parents=True)
     for name in ("edit.mp4", "compare.mp4", "run.yaml"):
         (by_hand / name).write_bytes((server.out / "asked" / job["id"] / name).read_bytes())
-    (shown,) = [
-        item
-        for item in server.client.get("/api/history").json()
-        if item["command"] and "--seed 7" in item["command"] and item["clip"] is None
-    ]
+    of_hand = [item["id"] for item in server.client.get("/api/history").json() if item["clip"] is None]
+    (shown,) = [told for told in map(server.job, of_hand) if told["command"] and "--seed 7" in told["command"]]
     assert shown["settings"]["mask.grow"] == 0.2
     assert shown["python"].count("seed=7") == 1

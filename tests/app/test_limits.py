@@ -9,7 +9,7 @@ from flowedit.app.http.uploads import received
 from flowedit.app.jobs import JobRecord, check_mask, command_of, read_records, write_record
 from flowedit.app.limits import TooMuchError, accepted, closed, known_options, safe_stem, safe_suffix
 from flowedit.app.live import Live
-from flowedit.app.masks import check_adjust
+from flowedit.app.looks import check_adjust
 from flowedit.app.options import StudioOptions, studio_options
 from flowedit.config.schema import Settings
 from flowedit.declare import options_of
@@ -161,6 +161,8 @@ def test_progress_goes_forward_and_ends_early_when_asked():
     ("flags", "says"),
     [
         ({"host": "0.0.0.0"}, "give a --password"),
+        ({"host": "1.2.3.4"}, "no address of this machine: leave it out, .* or give --host 0.0.0.0"),
+        ({"host": "no.such.host.invalid", "password": "a"}, "no address of this machine"),
         ({"port": "x"}, "port 'x' is not a whole number"),
         ({"port": "99999"}, "port 99999 is out of range"),
         ({"queue": "0"}, "queue 0 is out of range"),

@@ -1,16 +1,23 @@
 """The mask before the edit: what a slider, a brush and a box do to it, and that the edit has exactly that mask."""
 
 import base64
+import contextlib
 import shlex
+from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from studio import FOX, SMALL, until
 
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
 from flowedit.app.limits import NotNowError
 from flowedit.app.options import studio_options
+from flowedit.app.server import make_app
+from flowedit.cli.main import main
+from flowedit.media import mask_file
 from flowedit.messages import InputError
 
 ASKED = {key: value for key, value in SMALL.items() if key not in ("frames", "size")} | {"start": 2, "frames": 5}
@@ -72,8 +79,9 @@ def test_an_edit_has_the_mask_that_was_painted(studio, clip, look, tmp_path):
     assert done["state"] == "done", done
     command = shlex.split(done["command"])
     assert "mask.user=replace" in command
-    folder = command[command.index("--user-mask") + 1]
-    made = cv2.imread(f"{folder}/000001.png", cv2.IMREAD_GRAYSCALE)
+    file = Path(command[command.index("--user-mask") + 1])
+    assert file == studio.file(done["id"], file.name)
+    made = np.rint(255 * next(mask_file.open_mask(file).read([1], 1)).values).astype(np.uint8)
     shown = frames_of(studio.look_mask(look, {"quantile": 0.9, "boxes": [BOX]}))[1]
     small = cv2.resize(made, shown.shape[::-1], interpolation=cv2.INTER_AREA)
     assert ((small > 127) == (shown > 127)).mean() > 0.97
@@ -84,10 +92,41 @@ def test_an_edit_has_the_mask_that_was_painted(studio, clip, look, tmp_path):
     assert not list(studio.root.rglob(f"*{done['id']}*"))
 
 
+def test_the_command_makes_the_same_elsewhere_of_the_files_that_are_handed_out(
+    studio, clip, look, tmp_path, monkeypatch
+):
+    """On another machine there are the clip, the mask and the line alone, each by the name that the studio gives it."""
+    stroke = {"frame": 2, "erase": True, "radius": 0.11, "points": [[0.31, 0.4], [0.52, 0.47]]}
+    mask = {"look": look, "quantile": 0.8, "grow": 0.03, "strokes": [stroke], "boxes": [BOX]}
+    done = until(studio, studio.submit("edit", clip.id, ASKED, "me", mask))
+    with monkeypatch.context() as patch:
+        patch.setattr(studio, "options", replace(studio.options, host="192.168.0.2", password="x"))
+        told = studio.status(done["id"])
+    client = TestClient(make_app(studio, page=False), base_url="http://localhost")
+    _, _, name, *rest = shlex.split(told["command"])
+    mask_name = rest[rest.index("--user-mask") + 1]
+    for file, address in ((name, clip.plain()["original"]), (mask_name, told["files"][mask_name])):
+        (tmp_path / file).write_bytes(client.get(address).raise_for_status().content)
+    with contextlib.chdir(tmp_path):
+        assert main(["edit", name, *rest, "--out", "here", "--quiet"]) == 0
+        exec(told["python"].replace("user_mask=", "out='there', user_mask="))
+    for made in ("edit.mp4", "mask_plain.mp4"):
+        content = client.get(told["files"][made]).content
+        assert (tmp_path / "here" / made).read_bytes() == (tmp_path / "there" / made).read_bytes() == content
+
+
 def test_a_mask_can_be_painted_on_nothing(studio, clip):
     mask = NOTHING | {"boxes": [BOX | {"width": 1.0}]}
     done = until(studio, studio.submit("edit", clip.id, ASKED, "me", mask))
     assert done["state"] == "done", done
+
+
+def test_a_painted_mask_that_is_empty_is_told_without_a_path(studio, clip):
+    gone = {"frame": 0, "erase": True, "radius": 0.1, "points": [[0.5, 0.5]]}
+    failed = until(studio, studio.submit("edit", clip.id, ASKED, "me", NOTHING | {"strokes": [gone]}))
+    assert failed["state"] == "failed"
+    assert failed["message"].startswith("mask that you gave is empty: ")
+    assert studio.history("me", most=1)[0]["id"] != failed["id"]
 
 
 def test_a_mask_without_paint_is_a_setting(studio, clip, look):

@@ -2,68 +2,47 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import httpx
 import pytest
 import yaml
+from browser import browser, webdriver
 from conftest import write_clip
+from pages import PATIENCE, edited, errors, kept, press, shown, until, write
+from studio import Server
 
 from flowedit.config.folder import example
 
 pytestmark = pytest.mark.slow
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="the dev extra brings selenium")
 pytest.importorskip("gradio", reason="the app extra brings gradio")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-if CHROMIUM is None or DRIVER is None:
-    pytest.skip("chromium and chromedriver are not installed", allow_module_level=True)
-
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"),
-    *("--disable-component-update", "--disable-sync", "--force-prefers-reduced-motion", "--window-size=1300,1000"),
-)
-PATIENCE = 120
-"""Seconds that an edit may take on a machine with much else to do."""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    place = tmp_path_factory.mktemp("studio")
-    command = [sys.executable, "-m", "flowedit", "app", "--port", "0", "--out", str(place / "out"), "--no-open"]
-    with (place / "log.txt").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        yield (
-            until(lambda: re.search(r"http://\S+", (place / "log.txt").read_text()), "the server").group(),
-            place / "out",
-        )
-        process.terminate()
-        process.wait(20)
-    said = (place / "log.txt").read_text()
-    assert "Traceback" not in said, said
+    made = Server(tmp_path_factory.mktemp("studio") / "out", "--no-open", command="app")
+    try:
+        yield made.address, made.out
+    finally:
+        made.close()
+    assert "Traceback" not in made.said(), made.said()
 
 
 @pytest.fixture(scope="module")
 def open_browser(tmp_path_factory):
-    opened = []
+    with ExitStack() as opened:
 
-    def open_one(width=1300):
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM
-        for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-        driver.set_script_timeout(20)
-        driver.set_window_size(width, 1000)
-        opened.append(driver)
-        return driver
+        def open_one(width=1300):
+            profile = tmp_path_factory.mktemp("profile")
+            driver = opened.enter_context(browser(profile, (width, 1000), ("browser", "performance")))
+            driver.set_window_size(width, 1000)
+            return driver
 
-    yield open_one
-    for driver in opened:
-        driver.quit()
+        yield open_one
 
 
 @pytest.fixture(scope="module")
@@ -74,44 +53,6 @@ def page(server, open_browser):
     return driver
 
 
-def shown(driver, css, patience=PATIENCE):
-    """The first element of that selector that is shown."""
-    return until(
-        lambda: next((e for e in driver.find_elements("css selector", css) if e.is_displayed()), None), css, patience
-    )
-
-
-def until(look, what, patience=PATIENCE):
-    end = time.monotonic() + patience
-    while time.monotonic() < end:
-        try:
-            if found := look():
-                return found
-        except Exception as error:
-            if "stale" not in str(error).lower() and "no such element" not in str(error).lower():
-                raise
-        time.sleep(0.05)
-    raise AssertionError(f"not there after {patience} s: {what}")
-
-
-def write(driver, css, text):
-    field = shown(driver, css)
-    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
-    field.clear()
-    field.send_keys(text)
-    return field
-
-
-def press(driver, css):
-    button = shown(driver, css)
-    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
-    driver.execute_script("arguments[0].click()", button)
-
-
-def errors(driver):
-    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "ERROR")]
-
-
 def asked(driver):
     """(method, address) of every request of the driver's pages since this was last called."""
     told = (json.loads(entry["message"])["message"] for entry in driver.get_log("performance"))
@@ -119,19 +60,9 @@ def asked(driver):
     return {(each["method"], each["url"]) for each in sent if not each["url"].startswith(("data:", "blob:", "chrome"))}
 
 
-def kept(driver):
-    return json.loads(driver.execute_script("return sessionStorage.getItem('flowedit')") or "{}")
-
-
 def pixels(driver, css):
     """A canvas as a data URL."""
     return driver.execute_script("return document.querySelector(arguments[0]).toDataURL()", css)
-
-
-def edited(driver):
-    """The id of the result that is shown, once one is."""
-    shown(driver, "#fe-player canvas")
-    return until(lambda: (kept(driver).get("player") or {}).get("id"), "a result's id")
 
 
 def a_new_page_has_the_fox_and_one_click_edits_it(page, server):
@@ -150,7 +81,8 @@ def the_files_are_those_of_the_command_line(page, server, tmp_path):
     made = next(server[1].glob(f"*/{job}"))
     command = [sys.executable, "-m", "flowedit", "edit", str(example("fox").with_suffix(".mp4"))]
     command += ["replace the fox with a panda", "--source", "a fox moves right over green grass"]
-    subprocess.run([*command, "--out", str(tmp_path / "own"), "--quiet"], check=True, capture_output=True)
+    made_by_hand = [*command, "--out", str(tmp_path / "own"), "--quiet"]
+    subprocess.run(made_by_hand, check=True, capture_output=True, timeout=PATIENCE)
     for name in ("edit.mp4", "mask.mp4", "mask_plain.mp4", "compare.mp4"):
         assert (made / name).read_bytes() == (tmp_path / "own" / name).read_bytes(), name
 
@@ -204,6 +136,8 @@ def progress_moves_and_stop_keeps_what_is_there(page):
     seen = set()
     bar = "return document.querySelector('#fe-live [role=progressbar]')?.getAttribute('aria-valuenow')"
     until(lambda: seen.add(page.execute_script(bar)) or len(seen - {None}) >= 3, "a bar that moves")
+    steps = r"Editing[\s\S]*Step (?!1 )\d+ of"  # before the second one there is nothing to keep
+    until(lambda: re.search(steps, shown(page, "#fe-live").text), "its steps")
     press(page, "#fe-live .fe-head button")
     until(lambda: (kept(page).get("player") or {}).get("id") not in (None, last), "what was stopped")
     assert "Stopped" in shown(page, "#fe-player .fe-note").text
@@ -256,7 +190,7 @@ def a_mistake_is_one_line_beside_the_button(page):
 
 def several_seeds_stand_side_by_side_and_one_is_gone_on_from(page):
     page.execute_script("document.querySelector('#fe-several-ask > button').click()")
-    write(page, "#fe-values input, #fe-values textarea", "11, 12")
+    write(page, "#fe-seeds input, #fe-seeds textarea", "11, 12")
     press(page, "#fe-several-go")
     until(lambda: len(page.find_elements("css selector", "#fe-several canvas")) == 2, "both edits", 2 * PATIENCE)
     press(page, "#fe-several figure:last-of-type figcaption button")
@@ -303,7 +237,7 @@ def no_request_leaves_and_gradio_hears_what_the_page_needs_alone(page, server):
     ("method", "path"),
     [
         *(("GET", f"/gradio_api/{name}") for name in ("info", "openapi.json", "file=x", "file=/etc/passwd", "runs")),
-        *(("GET", f"/gradio_api/{name}") for name in ("upload_progress", "queue/data", "heartbeat/x", "app_id")),
+        *(("GET", f"/gradio_api/{name}") for name in ("upload_progress", "queue/data", "heartbeat/x")),
         *(("POST", f"/gradio_api/{name}") for name in ("upload", "upload/", "queue/join", "api/predict", "call/x")),
         *(("POST", f"/gradio_api/{name}") for name in ("run/other", "reset", "cancel", "vibe-edit", "stream/x")),
         *(("GET", path) for path in ("/monitoring", "/logout", "/gradio_api%2finfo", "/gradio_api")),

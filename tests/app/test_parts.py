@@ -45,6 +45,17 @@ def level(page, share):
     return page.run(f"return at({int(share * (WIDTH - 1))}, 30)[0]")
 
 
+def test_the_first_frame_is_seen_while_the_video_is_still_made(page, studio):
+    made = threading.Event()
+    studio.routes[("GET", "/api/player.mp4")] = lambda match, body: (404, {"error": str(made.wait(5))})
+    player = {**PLAYER, "url": "/api/player.mp4", "first": "/media/p.png"}
+    page.mount("player", "mountPlayer", player)
+    page.until("at(10, 30)[0] === 90 && at(90, 30)[0] === 90")
+    page.mount("grid", "mountGrid", [{"label": "one", "player": player}])
+    page.until("at(10, 30)[0] === 90")
+    made.set()
+
+
 def test_a_wipe_follows_the_mouse_a_finger_and_the_keys(player):
     before, after = pytest.approx(20, abs=2), pytest.approx(236, abs=2)
     assert (level(player, 0.4), level(player, 0.6)) == (before, after)
@@ -84,7 +95,7 @@ def test_every_frame_is_met_and_both_sides_are_in_step(player):
         player.press(*keys)
         player.until(f"document.querySelector('.fe-where').textContent === '{frame + 1} / {FRAMES}'")
         assert player.run("return [before(), after()]") == pytest.approx([frame, frame], abs=0.3)
-    player.set_range("Frame", 20)
+    player.set_range("Frame of before and after", 20)
     player.until(f"document.querySelector('.fe-where').textContent === '21 / {FRAMES}'")
     assert player.run("return [before(), after()]") == pytest.approx([20, 20], abs=0.3)
 
@@ -105,20 +116,20 @@ def test_it_plays_in_step_and_again_and_again_until_told_otherwise(player):
     assert len(set(np.rint(seen[:, 0]))) > FRAMES / 2
     assert (np.diff(seen[:, 0]) < -FRAMES / 2).any()  # it began again
     player.press(" ")
-    player.until("document.querySelector('[aria-label=Play]')")
+    player.until("document.querySelector('[aria-label^=Play]')")
     at = player.run("return document.querySelector('.fe-where').textContent")
     player.asynchronous("await rest(150)")
     assert player.run("return document.querySelector('.fe-where').textContent") == at
     assert player.run("return before()") == pytest.approx(int(at.split()[0]) - 1, abs=0.3)
     player.press("l")
-    player.set_range("Frame", FRAMES - 4)
+    player.set_range("Frame of before and after", FRAMES - 4)
     player.press(" ")
     player.until("document.querySelector('.fe-where').textContent === '24 / 24' && !part.reel.playing")
     assert player.run("return before()") == pytest.approx(FRAMES - 1, abs=0.3)
 
 
 def test_a_mask_is_a_tint_that_comes_and_goes(player):
-    player.named("Show what is edited").click()
+    player.named("Show what is edited in before and after").click()
     red, green, _ = player.run("return at(8, 30)")
     assert red > 90
     assert green < 60
@@ -129,7 +140,7 @@ def test_a_mask_is_a_tint_that_comes_and_goes(player):
 
 def test_sound_is_off_until_asked_for_and_only_where_there_is_some(player):
     assert player.run("return part.reel.video.muted")
-    player.named("Sound on").click()
+    player.named("Sound of before and after on").click()
     assert not player.run("return part.reel.video.muted")
     player.mount("player", "mountPlayer", {**PLAYER, "has_audio": False, "tiles": ["source", "edit", "x"]})
     names = '[aria-label^="Sound"], [aria-label="Show what is edited"]'
@@ -138,7 +149,7 @@ def test_sound_is_off_until_asked_for_and_only_where_there_is_some(player):
 
 def test_the_full_screen_holds_picture_and_controls_and_nothing_stays_after_it(player):
     player.press(Keys.TAB)
-    player.named("Full screen").click()
+    player.named("Full screen of before and after").click()
     player.until("document.fullscreenElement?.classList.contains('fe-player')")
     bottom = player.run("return document.querySelector('.fe-bar').getBoundingClientRect().bottom - innerHeight")
     assert bottom == pytest.approx(0, abs=1)
@@ -181,13 +192,13 @@ def test_the_mask_lies_on_the_frame_and_its_sliders_show_what_the_settings_have(
     painter.until("at(10, 30)[0] > 100")
     assert painter.run("return at(80, 30)") == pytest.approx([20] * 3, abs=2)
     assert painter.named("How much may change").get_attribute("value") == "30"
-    painter.named("One frame on").click()
+    painter.named("One frame on in the mask").click()
     painter.until("Math.abs(at(80, 30)[0] - 28) < 3")
 
 
 def test_strokes_and_boxes_are_asked_for_in_shares_of_the_frame(painter, studio):
     canvas = painter.find("canvas")
-    painter.set_range("Frame", 7)
+    painter.set_range("Frame of the mask", 7)
     painter.drag(canvas, (0.25, 0.5), (0.5, 0.5), (0.5, 0.75))
     (stroke,) = asked(painter, studio, 2)[1]["strokes"]
     assert (stroke["frame"], stroke["erase"], stroke["radius"]) == (7, False, 0.04)
@@ -207,7 +218,7 @@ def test_strokes_and_boxes_are_asked_for_in_shares_of_the_frame(painter, studio)
     painter.button("Undo").click()
     last = asked(painter, studio, 5)[4]
     assert (len(last["strokes"]), last["boxes"]) == (2, [])
-    painter.button("Clear").click()
+    painter.button("Clear the paint").click()
     assert asked(painter, studio, 6)[5]["strokes"] == []
     ActionChains(painter.driver).key_down(Keys.CONTROL).send_keys("z").key_up(Keys.CONTROL).perform()
     assert len(asked(painter, studio, 7)[6]["strokes"]) == 2
@@ -275,21 +286,21 @@ def test_a_grid_keeps_step_and_one_is_gone_on_from(page):
     return seen;"""
     shown = "[...document.querySelectorAll('canvas')].map(after)"
     page.until(f"{shown}.every((n) => Math.abs(n) < 0.4)")
-    page.set_range("Frame", 3)
+    page.set_range("Frame of all", 3)
     page.until(f"{shown}.every((n) => Math.abs(n - 3) < 0.4)")
-    page.named("Play").click()
+    page.named("Play all").click()
     seen = np.array(page.asynchronous(watch))
     assert np.ptp(seen, axis=1).max() < 1.5
     assert np.rint(seen[-1]).min() > 8
-    page.named("Pause").click()
-    page.set_range("Frame", 0)
-    page.named("Play").click()
+    page.named("Pause all").click()
+    page.set_range("Frame of all", 0)
+    page.named("Play all").click()
     page.until("[...document.querySelectorAll('video')].every((each) => each.currentTime > 0.05 && !each.paused)")
     page.run("document.querySelectorAll('video')[1].currentTime += 0.3")  # one runs ahead, and is held back
     seen = np.ptp(np.array(page.asynchronous(watch.replace("1500", "1400"))), axis=1)
     assert seen[: len(seen) // 3].max() > 2
     assert seen[-5:].max() < 1.5
-    page.named("Pause").click()
+    page.named("Pause all").click()
     page.until(f"new Set({shown}.map(Math.round)).size === 1")
     page.press("b")
     page.until("document.querySelector('[title^=Before]').ariaPressed === 'true'")

@@ -10,6 +10,7 @@ import time
 import httpx
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from studio import FOX, SMALL, Server, refused
 
@@ -97,7 +98,7 @@ def test_what_is_too_large_is_never_on_disk(server):
         refused(answer, 413, "larger than 1 MiB")
     assert everything(server) == before
     address = httpx.URL(server.address)
-    with socket.create_connection((address.host, address.port)) as wire:  # one that only says how long it is
+    with socket.create_connection((address.host, address.port), 60) as wire:  # one that only says how long it is
         lines = ("POST /api/clips HTTP/1.1", "Host: localhost", "Content-Type: multipart/form-data; boundary=B")
         wire.sendall("\r\n".join([*lines, f"Content-Length: {5 << 30}", "", ""]).encode())
         assert wire.recv(100).startswith(b"HTTP/1.1 413")
@@ -292,11 +293,11 @@ def test_a_mask_file_says_where(server):
 
 def test_html_in_a_prompt_stays_text(server):
     evil = "<script>alert(1)</script> a panda moves right over green grass"
-    job = server.until(server.edit(shared_clip(server), target=evil))
+    job = server.until(server.edit(shared_clip(server), negative_prompt=evil))
     answer = server.client.get(f"/api/jobs/{job['id']}")
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.json()["settings"]["target"] == evil
+    assert answer.json()["settings"]["negative_prompt"] == evil
     error = server.client.get("/api/<script>")
     assert (error.headers["content-type"], error.status_code) == ("application/json", 404)
 
@@ -345,7 +346,17 @@ def test_the_api_tells_of_itself_without_another_host(server):
     refused(server.client.post("/api/backbones/pocket/download"), 422, "nothing to download")
     away = next(name for name, each in names.items() if not each["downloaded"])
     asked = {"kind": "edit", "clip": shared_clip(server)["id"], "settings": SMALL | {"backbone": away}}
-    refused(server.client.post("/api/jobs", json=asked), 409, "download it first")
+    gpu = torch.cuda.is_available()  # without one its download would not help
+    refused(server.client.post("/api/jobs", json=asked), *((409, "download it first") if gpu else (422, "no GPU")))
+
+
+def test_a_word_that_the_model_never_learned_is_refused_when_it_is_asked(server):
+    lion = {"source": SMALL["source"], "instruction": "replace the fox with a lion"}
+    asked = {"kind": "edit", "clip": shared_clip(server)["id"], "settings": lion}
+    said = refused(server.client.post("/api/jobs", json=asked), 422, "pocket never learned 'lion'")
+    assert "fox, panda" in said
+    many = asked | {"kind": "compare", "settings": lion | {"modes": ["inversion_free", "inversion"]}}
+    refused(server.client.post("/api/jobs", json=many), 422, "pocket never learned 'lion'")
 
 
 def test_every_option_is_told(server):

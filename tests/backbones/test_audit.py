@@ -72,9 +72,17 @@ def test_the_licenses_and_sizes_of_conf_are_named_for_every_release():
         made = compose({"backbone": name}).backbone
         assert made.license
         assert made.parameters == pytest.approx(
-            {"cogvideox-2b": 1.69, "wan2.1-t2v-1.3b": 1.42, "wan2.1-t2v-14b": 14.29}.get(name, 5.57), abs=0.05
+            {
+                "cogvideox-2b": 1.69,
+                "wan2.1-t2v-1.3b": 1.42,
+                "wan2.1-t2v-14b": 14.29,
+                "wan2.2-t2v-a14b": 14.29,
+                "wan2.2-ti2v-5b": 5.0,
+            }.get(name, 5.57),
+            abs=0.05,
         )
-        assert ("Apache" in made.license and "not Apache" not in made.license) is ("5b" not in name), release
+        apache = name.startswith("wan") or name == "cogvideox-2b"
+        assert ("Apache" in made.license and "not Apache" not in made.license) is apache, release
 
 
 @pytest.mark.parametrize("name", RELEASES)

@@ -25,6 +25,8 @@ FACTS = {
     "cogvideox1.5-5b": ((768, 1360), False, 81, 16, 1, 2, 16, 1000, 0.0283, torch.bfloat16, 5570.68, 226),
     "wan2.1-t2v-1.3b": ((480, 832), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 1419.0, 512),
     "wan2.1-t2v-14b": ((720, 1280), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 14288.49, 512),
+    "wan2.2-t2v-a14b": ((720, 1280), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 14288.49, 512),
+    "wan2.2-ti2v-5b": ((704, 1280), True, 121, 24, 0, 1, 4, 1000, 0.001, torch.bfloat16, 4999.79, 512),
 }
 
 
@@ -63,7 +65,8 @@ def test_what_a_release_says_is_what_is_known_of_it(words, name, monkeypatch):
     geometry = backbone.geometry(frames, size)
     assert geometry.frames == frames
     assert geometry.size == size
-    assert geometry.latent == (16, 1 + (frames - 1) // 4 + leading, size[0] // 8, size[1] // 8)
+    channels, scale = (48, 16) if name == "wan2.2-ti2v-5b" else (16, 8)
+    assert geometry.latent == (channels, 1 + (frames - 1) // 4 + leading, size[0] // scale, size[1] // scale)
     assert geometry.latent[1] % patch == 0
 
 
@@ -107,7 +110,9 @@ def test_tokens_are_those_of_sentencepiece(small, name):
         assert tokenizer(text).input_ids == [*model.encode(text), 1]
 
 
-@pytest.mark.parametrize("name", ["cogvideox-2b", "cogvideox1.5-5b", "wan2.1-t2v-1.3b"])
+@pytest.mark.parametrize(
+    "name", ["cogvideox-2b", "cogvideox1.5-5b", "wan2.1-t2v-1.3b", "wan2.2-t2v-a14b", "wan2.2-ti2v-5b"]
+)
 def test_an_edit_runs_on_a_folder_of_that_layout(small, name, clip_file, tmp_path, capfd):
     import flowedit
 

@@ -34,6 +34,7 @@ ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has t
     *("source", "target", "instruction", "caption"),
     "mode.preset",  # a name for run.yaml
     "mode.row",  # says what is written beside the edit; tested in test_straight_rules
+    "mask.look_at",  # of a look alone; tested in test_mask_look
     "task",  # chooses other settings; which words it takes is tested in test_run
 }
 

@@ -1,10 +1,10 @@
 """The page in a headless Chromium: it opens from disk, its videos play as one, its keys and switches work."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import browser as opened
 from conftest import write_clip
 from PIL import Image
 
@@ -13,16 +13,7 @@ from flowedit.evaluation.results.rows import Row
 
 pytestmark = pytest.mark.slow
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="the dev extra brings selenium")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-if CHROMIUM is None or DRIVER is None:
-    pytest.skip("chromium and chromedriver are not installed", allow_module_level=True)
-
 FPS, FRAMES = 10, 30
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"),
-    *("--disable-component-update", "--disable-sync", "--force-prefers-reduced-motion", "--window-size=1200,900"),
-)
 TIMES = "[...document.querySelectorAll('#edit-1 video')].filter(v => !v.hidden).map(v => v.currentTime)"
 WATCH = f"""
 const [span, done] = arguments, seen = [];
@@ -38,16 +29,8 @@ SETTLED = (
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.set_page_load_timeout(10)
-    driver.set_script_timeout(8)
-    yield driver
-    driver.quit()
+    with opened(tmp_path_factory.mktemp("profile"), (1200, 900)) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")

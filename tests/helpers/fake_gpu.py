@@ -227,9 +227,8 @@ def released(folder, name, *, rows=0, layers=None, offload="parts", weights="sav
     """
     release = replace(RELEASES[name], **(changed or {}))
     if layers is not None:
-        release = replace(
-            release, transformer=_cut(release.transformer, layers), text_encoder=_cut(release.text_encoder, layers)
-        )
+        parts = {name: getattr(release, name) for name in ("transformer", "second", "text_encoder")}
+        release = replace(release, **{name: _cut(part, layers) for name, part in parts.items() if part is not None})
     save_words(folder, release)
     checkpoint = Checkpoint(folder, name)
     family = families.family_of(checkpoint)

@@ -21,7 +21,8 @@ Answer = tuple[int, Any]
 class FakeStudio:
     """Answers `/api/...` by `routes`: (method, pattern) -> f(match, body) -> (status, JSON); keeps what was asked.
 
-    `away` makes it hang up; `pause` is how many seconds it takes for a block of an upload.
+    The body of a GET is its query. `away` makes it hang up; `pause` is how many seconds it takes for a block of an
+    upload.
     """
 
     def __init__(self, media: Path) -> None:
@@ -40,7 +41,7 @@ class FakeStudio:
                     self.close_connection = True
 
             def do_GET(self) -> None:
-                studio.answer(self, b"")
+                studio.answer(self, self.path.partition("?")[2].encode())
 
             def do_POST(self) -> None:
                 left, blocks = int(self.headers.get("Content-Length", 0)), []

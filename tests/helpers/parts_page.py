@@ -1,6 +1,5 @@
 """One part of the page in a headless Chromium, with a server by script behind it."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -9,23 +8,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pytest
+from browser import browser
 from fake_studio import FakeStudio
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.support.wait import WebDriverWait
 
 from flowedit.media.writer import Writer
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="the dev extra brings selenium")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-if CHROMIUM is None or DRIVER is None:
-    pytest.skip("chromium and chromedriver are not installed", allow_module_level=True)
-
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
-
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"),
-    *("--disable-component-update", "--disable-sync", "--force-prefers-reduced-motion", "--window-size=1000,900"),
-)
 FPS, FRAMES, WIDTH, HEIGHT = 12, 24, 96, 64
 PLAYER = {"url": "/media/stack.mp4", "tiles": ["source", "edit", "mask"], "width": WIDTH, "height": HEIGHT, "fps": FPS,
           "frames": FRAMES, "has_audio": True}  # fmt: skip
@@ -65,19 +54,11 @@ def opened(folder: Path) -> Iterator["Page"]:
     (folder / "media").mkdir()
     make_media(folder / "media")
     studio = FakeStudio(folder / "media")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     try:
-        driver.set_page_load_timeout(10)
-        driver.set_script_timeout(8)
-        driver.get(f"{studio.url}/harness.html")
-        yield Page(driver, studio)
+        with browser(folder / "profile", (1000, 900)) as driver:
+            driver.get(f"{studio.url}/harness.html")
+            yield Page(driver, studio)
     finally:
-        driver.quit()
         studio.close()
 
 

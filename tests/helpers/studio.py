@@ -5,7 +5,9 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -25,43 +27,70 @@ SMALL = {
 
 OVER = ("done", "stopped", "failed")
 
+START, END = 120, 60
+"""Seconds that a server gets to listen, and to end."""
+
 
 class Server:
-    """`flowedit serve` with a folder of results; `client` keeps the cookie of one owner."""
+    """`flowedit serve` (or `app`) with a folder of results; `client` keeps the cookie of one owner."""
 
-    def __init__(self, out, *flags):
-        self.out, self._flags = Path(out), flags
+    def __init__(self, out, *flags, command="serve"):
+        self.out, self._flags, self._command = Path(out), flags, command
         self.process = None
         self.start()
 
     def start(self):
         """Start, or start again, and wait for the line that says where it listens."""
-        command = [sys.executable, "-m", "flowedit", "serve", "--port", "0", "--out", str(self.out), *self._flags]
+        command = [sys.executable, "-m", "flowedit", self._command, "--port", "0", "--out", str(self.out)]
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that nobody reads would hold the server up
         self.process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            [*command, *self._flags],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
             cwd=ROOT,
             env=os.environ | {"OMP_NUM_THREADS": "1"},  # as this process has: another number gives other bytes
+            start_new_session=True,
         )
-        line = self.process.stdout.readline()
-        found = re.search(r"http://\S+:(\d+)", line)
-        assert found, line + self.process.stderr.read()
-        self.address = f"http://127.0.0.1:{found[1]}"
+        try:
+            self.address = f"http://127.0.0.1:{self._port()}"
+        except BaseException:
+            self._end(signal.SIGKILL)
+            raise
         self.client = self.session()
+
+    def _port(self):
+        """The port of the line that says where it listens."""
+        end = time.monotonic() + START
+        while not (found := re.search(r"http://\S+:(\d+)", self.said())):
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < end, f"it does not listen after {START} s: {self.said()}"
+            time.sleep(0.02)
+        return found[1]
+
+    def said(self):
+        """All that it printed since it started."""
+        return os.pread(self._log.fileno(), 1 << 22, 0).decode(errors="replace")
 
     def session(self, **options):
         """A client with a cookie jar of its own."""
         return httpx.Client(base_url=self.address, timeout=120, **options)
 
     def kill(self, how=signal.SIGKILL):
-        """End it by a signal."""
-        self.process.send_signal(how)
-        self.process.wait(60)
-        self.process.stdout.close()
-        self.process.stderr.close()
+        """End it by a signal; whatever it started ends with it."""
+        self._end(how)
         self.client.close()
+
+    def _end(self, how):
+        self.process.send_signal(how)
+        try:
+            self.process.wait(END)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it does not end {END} s after {how.name}: {self.said()}") from None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(END)
 
     def close(self):
         """End it if it runs."""

@@ -67,7 +67,7 @@ def test_an_edit_that_came_to_noise_says_what_to_try(editor, monkeypatch):
     assert "made is" not in notices()
     noise = torch.Generator().manual_seed(0)
     monkeypatch.setattr(editor.backbone, "decode", lambda z: real(torch.randn(z.shape, generator=noise)))
-    assert "what pocket made is noise: drop --size and --strength" in notices()
+    assert "what pocket made is noise: drop size= and strength=" in notices()
     monkeypatch.setattr(editor.backbone, "decode", lambda z: (part * 0 for part in real(z)))
     assert "what pocket made is black: set runtime.dtype=float32" in notices()
     assert "made is" not in notices(strength=0)

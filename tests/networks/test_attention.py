@@ -280,7 +280,30 @@ def test_prompts_without_tokens_are_not_recorded(backbone_2b):
         assert maps.take(a) is not None
 
 
+@pytest.mark.parametrize("kind", ["5b", "15", "wan"])
+def test_groups_of_blocks_are_read_apart_in_one_pass(request, kind):
+    backbone = families.load(request.getfixturevalue(f"backbone_{kind}"), device="cpu")
+    prompt, tokens = backbone.embed("a red fox"), [[1], [2, 3]]
+    z = torch.randn((2, *backbone.geometry(9, (64, 96)).latent), generator=torch.Generator().manual_seed(0))
+    velocity, groups = backbone.velocity(prompt), [[0.9], [0.0], [0.0, 0.5, 0.9], [0.0]]
+
+    def read(blocks):
+        with backbone.record({prompt: tokens}, blocks) as maps:
+            velocity(z, 0.6)
+            return maps.take(prompt)
+
+    whole = read(groups)
+    assert whole.shape[:2] == (2, len(groups) * len(tokens))
+    for group, part in zip(groups, whole.chunk(len(groups), 1), strict=True):
+        assert torch.allclose(part, read(group), atol=1e-7)
+    with pytest.raises(ValueError, match=r"mask\.blocks"):
+        read([[0.5], [1.0]])
+
+
 def test_blocks_are_fractions_of_the_depth():
+    assert recorder.block_indices([[0.6], [0.1, 0.6]], 30) == [3, 18]
+    assert recorder.block_groups([[0.6], [0.1, 0.6]], 30) == [[1], [0, 1]]
+    assert recorder.block_groups([0.6], 30) is None
     assert recorder.block_indices([0.6], 30) == [18]
     assert recorder.block_indices([0.0, 0.5, 0.99, 0.5], 4) == [0, 2, 3]
     for bad in ([1.0], [-0.1], []):

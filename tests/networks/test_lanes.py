@@ -181,7 +181,10 @@ def test_an_empty_region_evaluates_the_source_alone(backbone):
         u_src, u_tgt = backbone.pair_velocity(source, target)(q, p, T, nothing)
         assert maps.take(source.prompt).abs().max() > 0
         assert maps.take(target.prompt).abs().max() == 0
-    assert backbone.evaluations - before == 4
+    with backbone.record({target.prompt: [[1], [2]]}, [[0.0], [0.5], [0.9]]) as maps:
+        backbone.pair_velocity(source, target)(q, p, T, nothing)
+        assert maps.take(target.prompt).shape[1] == 6
+    assert backbone.evaluations - before == 8
     assert torch.equal(u_src, backbone.velocity(*source)(q, T))
     assert torch.equal(u_tgt, torch.cat([u_src, u_src]))
 

@@ -32,7 +32,7 @@ def outcome(backbone, size, rows):
     generator = torch.Generator().manual_seed(0)
     z = torch.randn((2, *backbone.geometry(9, size).latent), generator=generator)
     prompt, negative = backbone.embed("a red fox"), backbone.embed("blurry")
-    with backbone.record({prompt: [[1], [2, 3]]}, [0.0, 0.5]) as maps:
+    with backbone.record({prompt: [[1], [2, 3]]}, [[0.0, 0.5], [0.5]]) as maps:
         u = backbone.velocity(prompt, 4.0, negative)(z, 0.6)
         return u, maps.take(prompt), backbone.evaluations
 

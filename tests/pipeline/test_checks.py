@@ -42,7 +42,7 @@ def test_an_edit_word_that_was_never_learned_is_an_error_that_says_what_to_do(ed
     with pytest.raises(ValueError, match="never learned") as caught:
         editor.edit(clip_file, out=tmp_path / "out", **{**FOX, **wrong})
     text = str(caught.value)
-    for part in ("fox, panda", "grass", "--backbone cogvideox-2b", "13.8 GB", "8.9 GiB of GPU memory"):
+    for part in ("fox, panda", "grass", 'backbone="cogvideox-2b"', "13.8 GB", "8.9 GiB of GPU memory"):
         assert part in text
     assert "\n" not in text
     assert not (tmp_path / "out").exists()
@@ -142,7 +142,10 @@ def test_a_colour_that_pocket_often_loses_is_told(target, more, shy):
 @pytest.mark.parametrize(
     ("mode", "said"),
     [
-        ("splitflow", "source words 'fox, grass' and target words 'panda' are not used (--mask attention reads them)"),
+        (
+            "splitflow",
+            "source words 'fox, grass' and target words 'panda' are not used (--mask attention reads them)",
+        ),
         ("flowopt", "source words 'fox, grass' and target words 'panda' are not used (mode=flowopt takes no mask)"),
     ],
 )

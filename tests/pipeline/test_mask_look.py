@@ -20,7 +20,13 @@ from flowedit.pipeline.source import array_clip
 from flowedit.types import QUIET
 
 FOX = str(example("fox")).replace("fox.yaml", "fox.mp4")
-ASKED = {"source": "a fox moves right over green grass", "instruction": "replace the fox with a panda", "frames": 5}
+FIRST = {"mask.look_at": [0.0]}
+ASKED = {
+    "source": "a fox moves right over green grass",
+    "instruction": "replace the fox with a panda",
+    "frames": 5,
+    **FIRST,
+}
 TWO = {
     "source": "an apple moves left and an orange stands still over a dark night",
     "target": "a car moves left and an orange stands still over a dark night",
@@ -70,6 +76,35 @@ def test_it_is_the_mask_of_the_edits_first_step_to_the_bit(editor, tmp_path, opt
         mask = mask * (step.mask > 0)
     assert torch.equal(mask, step.mask)
     assert 0.02 < float(step.mask.mean()) < 0.98
+
+
+def test_the_mean_of_several_times_is_kept_and_of_the_difference_its_sum(editor):
+    options = ASKED | {"mask": "both", "steps": 5, "strength": 1.0, "mask.smooth_steps": 0.5}
+
+    def looked(*shares):
+        return editor.look_at_mask(FOX, **options | {"mask.look_at": shares}).shots[0].maps
+
+    both, first, last = looked(0.1, 0.9, 0.99), looked(0.0), looked(0.8)  # steps 0, 4 and again 4
+    for side in ("source", "target"):
+        torch.testing.assert_close(both[side], (first[side] + last[side]) / 2)
+        assert not torch.equal(first[side], last[side])
+    torch.testing.assert_close(both["difference"], first["difference"] + last["difference"])
+    with pytest.raises(flowedit.InputError, match=r"mask\.look_at .* 0 up to but not 1"):
+        looked(1.0)
+
+
+def test_times_of_the_whole_edit_tell_its_mask_better_than_its_first(editor, tmp_path):
+    options = {**ASKED, "frames": 9, "target": "a panda moves right over green grass", "instruction": None}
+    options |= {"source_words": "fox", "target_words": "panda"}
+    own = editor.edit(FOX, out=tmp_path / "edit", **options).latent_mask > 0.5
+
+    def iou(**more):
+        mask = next(editor.look_at_mask(FOX, **options | more).latents()) > 0.5
+        return float((mask & own).sum() / (mask | own).sum())
+
+    usual = settings_of({}).mask.look_at
+    assert usual == (0.2, 0.5, 0.8)
+    assert iou(**{"mask.look_at": usual}) > iou() + 0.05
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad"])

@@ -33,8 +33,8 @@ def test_a_painted_mask_is_used_exactly_by_an_edit(clip, tmp_path):
     mask = flowedit.paint(clip, [DOT])
     assert mask.dtype == np.uint8
     assert mask.shape == (FRAMES, *SIZE)
-    path = flowedit.paint(clip, [DOT], out=tmp_path / "mask")
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["mask"]
+    path = flowedit.paint(clip, [DOT], out=tmp_path / "mask.mkv")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["mask.mkv"]
     video = probe.probe(clip)
     read, notices = mask_file.read_mask(path, video, range(FRAMES))
     assert notices == []
@@ -103,14 +103,16 @@ def test_a_turned_clip_is_painted_as_it_is_shown(tmp_path):
 
 def test_nothing_is_half_written(clip, tmp_path):
     with pytest.raises(flowedit.InputError, match="the clip has 9"):
-        flowedit.paint(clip, [DOT, DOT | {"frame": 40}], out=tmp_path / "mask")
+        flowedit.paint(clip, [DOT, DOT | {"frame": 40}], out=tmp_path / "mask.mkv")
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(flowedit.FileError, match="choose another folder"):
-        flowedit.paint(clip, [DOT], out=tmp_path / "mine")
+    (tmp_path / "mine.mkv").write_text("dear")
+    with pytest.raises(flowedit.FileError, match="choose another file"):
+        flowedit.paint(clip, [DOT], out=tmp_path / "mine.mkv")
+    with pytest.raises(flowedit.InputError, match=r"let its name end in \.mkv"):
+        flowedit.paint(clip, [DOT], out=tmp_path / "mask.mp4")
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(flowedit.Cancelled):
-        flowedit.paint(clip, [DOT], out=tmp_path / "mask", cancel=cancel)
-    assert [each.name for each in tmp_path.iterdir()] == ["mine"]
+        flowedit.paint(clip, [DOT], out=tmp_path / "mask.mkv", cancel=cancel)
+    assert [each.name for each in tmp_path.iterdir()] == ["mine.mkv"]
+    assert (tmp_path / "mine.mkv").read_text() == "dear"

@@ -266,7 +266,7 @@ def test_an_edit_that_ran_out_of_memory_goes_on_under_another_preset(backbone_2b
         return inner(*args, **kwargs)
 
     network.forward = forward
-    with pytest.raises(flowedit.OutOfMemoryError, match=r"'edit'.*\(--runtime\), the same command goes on"):
+    with pytest.raises(flowedit.OutOfMemoryError, match=r"'edit'.*\(runtime=\), the same command goes on"):
         short.edit(clip_file, out=tmp_path / "o")
     other = loaded("gpu_24gb")
     other.backbone.encode = lambda *args: pytest.fail("encoded again")

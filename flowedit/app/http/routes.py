@@ -1,20 +1,24 @@
 """The API: HTTP on one side, `Studio` on the other, and every refusal in one line."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from flowedit.app.clips import POSTER, SHOWN, StoredClip
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
+from flowedit.app.history import PAGE
 from flowedit.app.http.uploads import MOST_TEXTS, Form, received
+from flowedit.app.labels import on_page
 from flowedit.app.limits import FullError, NoSpaceError, NotNowError, TooMuchError, UnknownError
 from flowedit.machine import parsed_json
-from flowedit.messages import FileError, InputError, one_line
+from flowedit.messages import Error, FileError, InputError, one_line
 
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnknownError, 404),
@@ -59,14 +63,15 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
     """The API of a studio, and what its errors are answered with."""
     app.include_router(_router(studio))
     for kind, status in STATUS:
-        app.add_exception_handler(kind, _answering(status))
+        app.add_exception_handler(kind, _answering(status, studio.options.allow))
     app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(RequestValidationError, _of_query)
 
 
-def _answering(status: int) -> Any:
+def _answering(status: int, allow: Sequence[str]) -> Any:
     async def answer(request: Request, error: Exception) -> JSONResponse:
         ends = {"Connection": "close"} if status in (413, 507) else {}  # what is still on its way is not waited for
-        return JSONResponse({"error": one_line(error)}, status, ends)
+        return JSONResponse({"error": on_page(one_line(error), allow)}, status, ends)
 
     return answer
 
@@ -80,6 +85,12 @@ async def _of_http(request: Request, error: Exception) -> Response:
         405: "no such method here: /docs lists them",
     }
     return JSONResponse({"error": texts.get(error.status_code, str(error.detail))}, error.status_code)
+
+
+async def _of_query(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    return JSONResponse({"error": f"{first['loc'][-1]} {str(first['input'])[:80]!r}: {first['msg']}"}, 422)
 
 
 async def body_of(request: Request) -> dict[str, Any]:
@@ -113,6 +124,16 @@ def _settings_of(form: Form) -> Any:
     return parsed_json(form.texts.get("settings", "{}").encode(), "settings")
 
 
+def _made_here(path: Path) -> bool:
+    """Whether a clip is an edit that holds its settings; what was made from text alone is none."""
+    import flowedit
+
+    try:
+        return "prompt" not in flowedit.settings_from(path)
+    except Error:
+        return False
+
+
 def _router(studio: Studio) -> APIRouter:
     api = APIRouter(prefix="/api")
     clips, most, refuse = studio.root / "clips", studio.options.most_bytes, studio.clips.too_large
@@ -129,7 +150,7 @@ def _router(studio: Studio) -> APIRouter:
         async with received(request, clips, most, refuse) as form:
             path, name = _file_of(form, "file")
             clip = await kept(path, name, owner(request))
-        return clip.plain()
+        return clip.plain() | {"made_here": await run_in_threadpool(_made_here, studio.clips.path(clip.id))}
 
     @api.get("/clips/{id}", tags=["clips"])
     def clip(id: str) -> dict[str, Any]:
@@ -146,6 +167,12 @@ def _router(studio: Studio) -> APIRouter:
     def clip_video(id: str) -> FileResponse:
         """The clip as browsers play it; ranges of bytes can be asked for."""
         return FileResponse(studio.clips.folder(id) / SHOWN)
+
+    @api.get("/clips/{id}/original", tags=["clips"], response_class=FileResponse)
+    def clip_original(id: str) -> FileResponse:
+        """The file that is edited, as it was uploaded: with it a job's command makes the same bytes elsewhere."""
+        clip = studio.clip(id)
+        return FileResponse(studio.clips.path(id), media_type="application/octet-stream", filename=clip.given)
 
     @api.get("/clips/{id}/poster.jpg", tags=["clips"], response_class=FileResponse)
     def clip_poster(id: str) -> FileResponse:
@@ -216,11 +243,12 @@ def _router(studio: Studio) -> APIRouter:
         return Response(studio.preview(id), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
     @api.get("/jobs/{id}/files/{name:path}", tags=["jobs"], response_class=FileResponse)
-    def file(id: str, name: str) -> FileResponse:
+    def file(id: str, name: str) -> Response:
         """A file of a job, by the names in its status."""
         path = studio.file(id, name)
-        policy = {"Content-Security-Policy": PAGE_POLICY} if path.suffix == ".html" else {}
-        return FileResponse(path, headers=policy)
+        if path.suffix == ".html":
+            return HTMLResponse(studio.page(id, path), headers={"Content-Security-Policy": PAGE_POLICY})
+        return FileResponse(path)
 
     @api.post(
         "/looks/{id}/mask",
@@ -233,9 +261,9 @@ def _router(studio: Studio) -> APIRouter:
         return await run_in_threadpool(studio.look_mask, id, adjust)
 
     @api.get("/history", tags=["history"])
-    def history(request: Request) -> list[dict[str, Any]]:
-        """Your edits that are there, the newest first."""
-        return studio.history(owner(request))
+    def history(request: Request, after: str = "", most: int = PAGE) -> list[dict[str, Any]]:
+        """Your edits that are there, the newest first; after one by its id; fewer than `most` are the last."""
+        return studio.history(owner(request), after, most)
 
     @api.post("/settings", tags=["history"], openapi_extra=_form_of(file="file"))
     async def settings(request: Request) -> dict[str, Any]:

@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from flowedit.app.labels import FIELDS
 from flowedit.language import words
 
 WORD = r"[^\W_]+"
 
-TITLES = {"source": "Words of what is there now", "target": "Words of what shall be there"}
+TITLES = {side: FIELDS[f"{side}_words"] for side in ("source", "target")}
 
 
 def of_read(read: Any) -> list[dict[str, Any]]:

@@ -4,20 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from flowedit.app.forms import choices
-from flowedit.app.limits import closed
+from flowedit.app.forms import form
+from flowedit.app.labels import method
 from flowedit.config.compose import GROUPS, compose, options, walked
 from flowedit.config.mode_lines import mode_lines
-from flowedit.config.options import Declared, declared, kinds_of
+from flowedit.config.options import Declared, declared
 from flowedit.config.schema import Settings
-from flowedit.config.sections import section_of
 from flowedit.editors.spec import EDITORS
 from flowedit.messages import Error
 
 NAMES = tuple(f"{group}.{name}" for group in GROUPS for name in ("name", "preset"))
 """Keys that say which choice of a group was made: the group itself says it."""
-
-METHOD = "the method"
 
 ON_PAGE = (
     "clip", "source", "target", "instruction", "source_words", "target_words", "quality", "strength", "seed",
@@ -30,10 +27,11 @@ def entries(allow: Sequence[str] = ()) -> list[dict[str, Any]]:
     """What the accordion shows, in its order: a mapping an option, but for those that are closed from outside.
 
     `kind` is choice (with its `choices`), flag, whole, number (with `least` and `most` or None) or text; `modes` are
-    the methods that have it, None for all; `typed` and `range` say in words what may be typed.
+    the methods that have it, None for all; `typed` and `range` say in words what may be typed, `titles` and `about` of
+    a choice of methods what each is. All of it is what `forms` tells of the option.
     """
-    open_ = [(each, modes) for each, modes in _declared() if each.key not in ON_PAGE and closed(each, allow) is None]
-    return [_entry(each, modes) for each, modes in open_]
+    described = [(form(each, allow), modes) for each, modes in _declared() if each.key not in ON_PAGE]
+    return [_entry(told, modes) for told, modes in described if told["closed"] is None]
 
 
 def _declared() -> Iterator[tuple[Declared, list[str] | None]]:
@@ -53,30 +51,16 @@ def _declared() -> Iterator[tuple[Declared, list[str] | None]]:
         yield each, owners[key]
 
 
-def _entry(each: Declared, modes: list[str] | None) -> dict[str, Any]:
-    option, names = each.option, _choices(each)
-    kinds = [kind for kind in kinds_of(each.kind) if kind is not type(None)]
-    numeric = len(kinds) == 1 and kinds[0] in (int, float)
-    kind = "choice" if names else ("whole" if kinds[0] is int else "number") if numeric else "text"
-    bounds = {"least": option.least, "most": option.most} if numeric else {}
-    about = {name: mode_lines(name).good_at for name in names} if each.key == "mode" else {}
-    return {
-        "key": each.key,
-        "section": METHOD if each.key.partition(".")[0] in ("mode", "edit_strength") else section_of(each.key),
-        "help": option.help,
-        "typed": each.typed,
-        "range": option.range,
-        "kind": kind,
-        "choices": names,
-        "about": about,
-        "modes": modes,
-        **bounds,
-    }
-
-
-def _choices(each: Declared) -> list[str]:
-    """The names that may be chosen, as they are typed; none where something else may be typed beside them."""
-    return [_text(name) for name in choices(each) or ()]
+def _entry(told: Mapping[str, Any], modes: list[str] | None) -> dict[str, Any]:
+    names = [_text(name) for name in told["choices"] or ()]
+    kinds = [kind for kind in told["kinds"] if kind != "null"]
+    numeric = kinds in (["whole"], ["number"])
+    bounds = {key: told[key] for key in ("least", "most")} if numeric else {}
+    about = {name: mode_lines(name).good_at for name in names} if told["key"] == "mode" else {}
+    titles = {name: method(name) for name in names} if told["key"] == "mode" else {}
+    shown = {key: told[key] for key in ("key", "title", "section", "help", "typed", "range")}
+    kind = "choice" if names else kinds[0] if numeric else "text"
+    return {**shown, "kind": kind, "choices": names, "titles": titles, "about": about, "modes": modes, **bounds}
 
 
 def default_texts(chosen: Mapping[str, Any]) -> dict[str, str]:
@@ -99,6 +83,11 @@ def names(group: str) -> list[str]:
     """The choices of a group of conf/ by name, those first that take no thought."""
     found = [name for name in options(group) if name != "folder"]
     return sorted(found, key=("auto", "draft", "fast", "balanced", "best").index) if group == "quality" else found
+
+
+def methods() -> list[tuple[str, str]]:
+    """Every method, as (what it is called on the page, its name)."""
+    return [(method(name), name) for name in names("mode")]
 
 
 def editor_of(mode: str) -> str:

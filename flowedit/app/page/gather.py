@@ -12,6 +12,11 @@ from flowedit.messages import InputError
 MOST = 16
 """Of edits in one row."""
 
+KEPT = (
+    "instruction", "source", "own", "target", "quality", "strength", "seed", "vary", "seeds", "strengths", "methods",
+)  # fmt: skip
+"""Fields of Gradio's that a tab keeps over a reload; the parts keep theirs by themselves."""
+
 
 @dataclass(frozen=True)
 class Asked:

@@ -1,6 +1,7 @@
 """What the page does: a handler takes what stands on it, asks the studio, and returns what is to stand there."""
 
 import html
+import time
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 import gradio as gr
 
 from flowedit.app.access import owner_of as owner_in
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
 from flowedit.app.jobs import typed
+from flowedit.app.labels import on_page
 from flowedit.app.page import chips
 from flowedit.app.page.choices import default_texts, editor_of
-from flowedit.app.page.gather import Asked, clip_id, mask_of, numbers, read_of, settings_of
+from flowedit.app.page.gather import KEPT, Asked, clip_id, mask_of, numbers, read_of, settings_of
 from flowedit.messages import Error
 
 FOX, INSTRUCTION, FOX_SOURCE = "fox", "replace the fox with a panda", "a fox moves right over green grass"
@@ -34,8 +36,8 @@ def line(text: str, good: bool = False) -> str:
     """One line for the user beside the buttons."""
     if not text:
         return ""
-    role, kind = ("status", "fe-note") if good else ("alert", "fe-error")
-    return f'<p class="{kind}" role="{role}">{html.escape(text)}</p>'
+    role, kind, told = ("status", "fe-note", text) if good else ("alert", "fe-error", on_page(text))
+    return f'<p class="{kind}" role="{role}">{html.escape(told)}</p>'
 
 
 class Handlers:
@@ -57,7 +59,6 @@ class Handlers:
             on.models: {"items": self.studio.backbones(), "chosen": chosen},
             on.options: {"values": values, "defaults": usual, "editor": editor_of(usual["mode"])},
             on.strength: float(usual["strength"]),
-            on.history: {"items": self.studio.history(owner_of(request))},
         }
         if known:
             return sets | self._kept(kept)
@@ -66,8 +67,7 @@ class Handlers:
     def _kept(self, kept: Mapping[str, Any]) -> Sets:
         """What a tab had: its fields, the edit that runs, the result that was shown, the mask that was looked at."""
         on, drop = self.on, kept["drop"]
-        fields = ("instruction", "source", "own", "target", "quality", "strength", "seed", "vary", "values", "methods")
-        sets = {getattr(on, name): kept[name] for name in fields if name in kept}
+        sets = {getattr(on, name): kept[name] for name in KEPT if name in kept}
         sets |= {on.drop: self._drop(drop["clip"], drop.get("start"), drop.get("frames"))}
         sets |= {on.words: kept.get("words") or {"sides": []}, on.mask_file: kept.get("maskfile") or {"file": None}}
         sets |= {on.several: kept.get("several") or {"items": []}}
@@ -110,6 +110,23 @@ class Handlers:
             told = line(str(error))
         return sets | {on.reads: told, on.words: {"sides": sides, "of": of}}
 
+    def own(self, stands: Stands) -> Sets:
+        """Who writes both sentences begins with what the instruction came to, or with what the clip shows."""
+        on, asked = self.on, self._asked(stands)
+        if not asked.own or asked.target.strip():
+            return self._nothing()
+        try:
+            read = read_of(asked.instruction, asked.source) if asked.instruction.strip() else None
+        except Error:
+            read = None
+        sets: Sets = {on.target: (read and read.target) or asked.source}
+        return sets if asked.source.strip() or read is None else sets | {on.source: read.source or ""}
+
+    def vary(self, stands: Stands) -> Sets:
+        """The list that belongs to what is varied; methods have one of their own."""
+        on, vary = self.on, stands[self.on.vary]
+        return {on.seeds: gr.update(visible=vary == "seed"), on.strengths: gr.update(visible=vary == "strength")}
+
     def _of_others(self, asked: Asked) -> bool:
         """Whether the mask was looked at with other sentences than stand there now."""
         settings = (self._status(asked.look) or {}).get("settings") or {}
@@ -130,8 +147,13 @@ class Handlers:
         return {on.options: new} if moved else {on.options: new, on.strength: float(usual["strength"])}
 
     def clip(self, stands: Stands) -> Sets:
-        """Another clip, or another part of it: the mask that was looked at, or given, is of no use any more."""
+        """Another clip, or another part of it: the mask that was looked at, or given, is of no use any more.
+
+        An edit that was dropped here for its settings is no other clip.
+        """
         on, drop = self.on, stands[self.on.drop] or {}
+        if (taken := drop.get("taken")) is not None:
+            return self._taken(taken, drop)
         own = (drop.get("clip") or {}).get("id"), drop.get("start") or 0, drop.get("frames")
         painter, given = stands[on.painter] or NO_MASK, stands[on.mask_file] or {}
         sets: Sets = {on.said: "", on.live: gr.skip()}
@@ -188,7 +210,7 @@ class Handlers:
         said = ""
         try:
             settings, mask, clip = settings_of(asked), mask_of(asked), clip_id(asked)
-            values = stands[on.methods] if vary == "method" else numbers(vary, stands[on.values])
+            values = stands[on.methods] if vary == "method" else numbers(vary, stands[self._list(vary)])
             for value in values or ():
                 own = {**settings, "mode" if vary == "method" else vary: value}
                 job = self.studio.submit("edit", clip, own, owner_of(request), mask)
@@ -198,16 +220,18 @@ class Handlers:
         sets: Sets = {on.said: line(said)}
         return sets | ({on.several: {"items": items}, on.empty: gr.update(visible=False)} if items else {})
 
+    def _list(self, vary: str) -> Any:
+        return self.on.seeds if vary == "seed" else self.on.strengths
+
     def ended(self, stands: Stands, request: gr.Request) -> Sets:
         """A job is over: its result takes its place."""
         on, live = self.on, stands[self.on.live] or {}
         status = self._status(live.get("job")) if "state" in live else None
-        if status is None or status["state"] == "failed":
+        if status is None or not (status["files"] or (status["kind"] == "look" and status["state"] == "done")):
             return self._nothing()  # the part says why
         if status["kind"] == "look":
             return {on.live: {"job": None}, on.said: "", on.painter: self._painter(status, {})}
-        history = {"items": self.studio.history(owner_of(request))}
-        return {on.live: {"job": None}, on.said: "", on.result: status, on.history: history}
+        return {on.live: {"job": None}, on.said: "", on.result: status, on.history: _anew()}
 
     # What was made before
 
@@ -229,8 +253,17 @@ class Handlers:
             return {on.result: status, on.empty: gr.update(visible=False), on.said: ""}
         if status is not None:
             return self._again(status)
-        told = ["Its settings are on the page now.", *(chosen.get("notices") or [])]
-        return self._fields(chosen.get("settings") or {}, None) | {on.said: line(" ".join(told), good=True)}
+        return self._taken(chosen, stands[on.drop] or {})
+
+    def _taken(self, taken: Mapping[str, Any], drop: Mapping[str, Any]) -> Sets:
+        """The settings of an edit's file are on the page; the clip that is there stays, its part as in them."""
+        settings, clip = dict(taken.get("settings") or {}), self._clip((drop.get("clip") or {}).get("id"))
+        start, frames = (int(settings.get(key) or least) for key, least in (("start", 0), ("frames", 1)))
+        if clip is None or start + frames > clip["frames"]:  # they are of a longer clip
+            settings.pop("start", None), settings.pop("frames", None)
+        told = ["Its settings are on the page now.", *(taken.get("notices") or [])]
+        sets = self._fields(settings, None if clip is None else clip["id"])
+        return {self.on.drop: self._drop(clip)} | sets | {self.on.said: line(" ".join(told), good=True)}
 
     def _delete(self, id: str, stands: Stands, request: gr.Request) -> Sets:
         on, said = self.on, ""
@@ -238,7 +271,7 @@ class Handlers:
             self.studio.delete(id)
         except Error as error:
             said = str(error)
-        sets: Sets = {on.history: {"items": self.studio.history(owner_of(request))}, on.said: line(said)}
+        sets: Sets = {on.history: _anew(), on.said: line(said)}
         shown = (stands[on.result] or {}).get("id") == id and not said
         return sets | ({on.result: None, on.empty: gr.update(visible=True)} if shown else {})
 
@@ -334,7 +367,7 @@ class Handlers:
             target=target,
             words=(words.get("chosen") or {}) if words.get("of") == [instruction, source, target, own] else {},
             quality=stands[on.quality],
-            strength=float(stands[on.strength]),
+            strength=round(float(stands[on.strength]), 4),
             seed=int(stands[on.seed] or 0),
             backbone=str((stands[on.models] or {}).get("chosen")),
             options=(stands[on.options] or {}).get("values") or {},
@@ -351,6 +384,11 @@ def _read_again(instruction: str, source: str) -> list[dict[str, Any]]:
         return chips.of_read(read_of(instruction, source))
     except Error:
         return []
+
+
+def _anew() -> dict[str, Any]:
+    """What has the history asked for anew: another value than the last."""
+    return {"of": time.time()}
 
 
 def _is_fox(drop: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ import gradio as gr
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
 from flowedit.app.page import choices, wiring
 from flowedit.app.page.parts import PLACE, STATIC, part
 
@@ -63,6 +63,8 @@ def theme() -> gr.themes.Base:
         block_info_text_color_dark="var(--fe-soft)",
         input_background_fill="var(--fe-card)",
         input_background_fill_dark="var(--fe-card)",
+        input_placeholder_color="var(--fe-soft)",
+        input_placeholder_color_dark="var(--fe-soft)",
         input_border_color="var(--fe-line)",
         input_border_color_dark="var(--fe-line)",
         input_border_color_focus="var(--fe-accent)",
@@ -109,7 +111,9 @@ def build(studio: Studio) -> gr.Blocks:
 
 _HEAD = """\
 <header class="fe-header"><h1>flowedit <span>studio</span></h1>
-<p>Say what should change in a video. Everything stays on this machine.</p></header>"""
+<p>Say what should change in a video. Everything stays on this machine.</p>
+<nav aria-label="To read"><a href="/help#the-page" target="_blank">Help</a>
+<a href="/docs" target="_blank">API</a></nav></header>"""
 
 
 def _card(title: str, name: str) -> gr.Column:
@@ -186,10 +190,11 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
             )
     with gr.Accordion("Try several", open=False, elem_classes="fe-card", elem_id="fe-several-ask"):
         on.vary = gr.Radio(list(VARIED), value="seed", label="Of what", elem_id="fe-vary")
-        on.values = gr.Textbox("0, 1, 2, 3", label="Which seeds, or strengths", elem_id="fe-values")
+        on.seeds = gr.Textbox("0, 1, 2, 3", label="Which seeds", elem_id="fe-seeds")
+        on.strengths = gr.Textbox("0.6, 0.7, 0.8, 0.9", label="Which strengths", visible=False, elem_id="fe-strengths")
         on.several_go = gr.Button("Make them all", elem_id="fe-several-go")
         on.methods = gr.Dropdown(
-            choices.names("mode"),
+            choices.methods(),
             value=COMPARED,
             multiselect=True,
             label="Methods",
@@ -199,7 +204,7 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
             48,
             precision=0,
             minimum=1,
-            label="Or at equal cost, with a report: network evaluations of each",
+            label="Or at equal cost, with a report: runs of the model, of each",
             elem_id="fe-evaluations",
         )
         on.compare = gr.Button("Compare methods", elem_id="fe-compare")
@@ -220,6 +225,6 @@ def _see(on: SimpleNamespace, studio: Studio) -> None:
         elem_id="fe-empty",
     )
     with _card("Your edits", "history"):
-        on.history = part("history", {"items": []})
+        on.history = part("history", {"of": 0})
     with gr.Accordion("Models", open=False, elem_classes="fe-card", elem_id="fe-models-card"):
         on.models = part("models", {"items": [], "chosen": studio.options.backbone})

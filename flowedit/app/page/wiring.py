@@ -5,11 +5,9 @@ from typing import Any
 
 import gradio as gr
 
-from flowedit.app.desk import Studio
+from flowedit.app.desk.studio import Studio
+from flowedit.app.page.gather import KEPT
 from flowedit.app.page.handlers import Handlers
-
-KEPT = ("instruction", "source", "own", "target", "quality", "strength", "seed", "vary", "values", "methods")
-"""Fields of Gradio's that a tab keeps over a reload; the parts keep theirs by themselves."""
 
 
 def connect(blocks: gr.Blocks, on: SimpleNamespace, studio: Studio) -> None:
@@ -29,11 +27,13 @@ def connect(blocks: gr.Blocks, on: SimpleNamespace, studio: Studio) -> None:
 
     changed = [field.change for field in prompts]
     gr.on(changed, do.read, asked, [on.reads, on.words, on.instruction, on.target, on.painter, on.said], **last)
+    on.own.input(do.own, asked, [on.target, on.source, on.said], **_quiet())
+    on.vary.change(do.vary, {on.vary}, [on.seeds, on.strengths], **_quiet())
     of = [on.options.change, on.models.change, on.quality.change]
     gr.on(of, do.usual, asked, [on.options, on.strength, on.said], **last)
     on.example.click(do.example, {on.kept}, [on.drop, *prompts], **_quiet())
     another = {on.drop, on.painter, on.mask_file, on.live, on.source}
-    masks = [on.painter, on.mask_file, on.said, on.live, on.source, on.instruction]
+    masks = [*fields, on.painter, on.mask_file, on.said, on.live]
     on.drop.change(do.clip, another, masks, **_quiet())
     on.describe.click(do.describe, asked, [on.source, on.said], **(_quiet() | {"show_progress": "minimal"}))
 
@@ -41,15 +41,15 @@ def connect(blocks: gr.Blocks, on: SimpleNamespace, studio: Studio) -> None:
     on.look.click(do.look, asked, started, **_quiet())
     gr.on([on.edit.click, on.instruction.submit, on.target.submit], do.edit, asked, started, **_quiet())
     on.compare.click(do.compare, asked | {on.methods, on.evaluations}, started, **_quiet())
-    rows = asked | {on.vary, on.values, on.methods}
+    rows = asked | {on.vary, on.seeds, on.strengths, on.methods}
     on.several_go.click(do.several, rows, [on.several, on.said, on.empty], **_quiet())
 
     on.live.change(do.ended, {on.live}, [on.live, on.result, on.painter, on.history, on.said], **_quiet())
     again = [*shown, *fields, on.painter, on.mask_file]
     on.several.change(do.go_on, {on.several}, again, **_quiet())
-    on.history.change(do.chosen, {on.history, on.result}, [*again, on.history], **_quiet())
+    on.history.change(do.chosen, {on.history, on.result, on.drop}, [*again, on.history], **_quiet())
 
-    whole = [*again, on.live, on.several, on.history, on.vary, on.values, on.methods]
+    whole = [*again, on.live, on.several, on.history, on.vary, on.seeds, on.strengths, on.methods]
     blocks.load(do.begin, {on.kept}, whole, js="() => [window.flowedit.kept()]", **_quiet())
 
 

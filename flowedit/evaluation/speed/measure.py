@@ -223,7 +223,7 @@ class Rig:
             velocity(z, 0.5)
 
         def recorded() -> None:
-            with self.backbone.record({self.prompt: [tokens]}, self.settings.mask.blocks):
+            with self.backbone.record({self.prompt: [tokens]}, self.depths):
                 velocity(z, 0.5)
 
         def full() -> None:
@@ -256,7 +256,13 @@ class Rig:
     def read(self) -> tuple[list[int], Any]:
         """The blocks whose attention an edit reads, and the network's attention modules."""
         modules = self.backbone.architecture.attention(self.network())
-        return block_indices(self.settings.mask.blocks, len(modules)), modules
+        return block_indices(self.depths, len(modules)), modules
+
+    @property
+    def depths(self) -> tuple[float, ...]:
+        """Where attention is read; one block for `auto`, whichever: all cost alike."""
+        blocks = self.settings.mask.blocks
+        return (0.5,) if blocks == "auto" else blocks
 
     @torch.no_grad()
     def pipeline(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One look at an edit's mask before the edit: one evaluation of each side a window and shot, at the first time."""
+"""One look at an edit's mask before the edit: each side evaluated once or a few times a window and shot."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -27,11 +27,13 @@ PAINT = "or paint the mask and give it as user_mask"
 def look_at_clip(
     settings: Settings, backbone: Backbone, clip: Clip, monitor: Monitor, cancel: threading.Event | None = None
 ) -> MaskLook:
-    """The maps that the first step of this edit makes its mask from; nothing is edited and nothing written.
+    """The maps that steps of this edit would make their masks from, the clip unedited; nothing is written.
+
+    It evaluates the times of the steps `mask.look_at`, of whom it keeps the mean: so each costs what a step does.
 
     Raises InputError for an edit that has no mask of words or of the difference, as `refuse` says, and as an edit does.
     """
-    session = Session(backbone.device, LookMonitor(monitor), None, cancel)
+    session = Session(backbone.device, LookMonitor(monitor, len(settings.mask.look_at)), None, cancel)
     prepared = prepare(settings, backbone, clip, session, starts=False)
     plan = prepared.plan
     refuse(plan.brief)
@@ -65,23 +67,33 @@ def refuse(made: Brief) -> None:
 
 
 def _look(prepared: Prepared, backbone: Backbone, shot: Shot, x_src: Tensor, session: Session) -> ShotMaps:
-    plan, made, seen = prepared.plan, prepared.plan.brief, dict[str, Tensor]()
+    plan, made, seen = prepared.plan, prepared.plan.brief, dict[str, list[Tensor]]()
     user, own = user_of(prepared, shot), own_latents(plan.spec, shot.geometry)
 
     def keep(step: Step) -> None:
-        seen.update({name: maps.float().cpu() for name, maps in step.maps.items()})
+        for name, maps in step.maps.items():
+            seen.setdefault(name, []).append(maps.float().cpu())
 
     evaluated = made.editor.evaluated(made.settings.mode, made.steps) if made.editor.evaluated else made.editor.sides
     looking = replace(
-        made.editor, run=_first_step(evaluated), passes=lambda options: 1, rises=lambda options, steps: 0, recalls=None
+        made.editor,
+        run=_looks(evaluated, made.settings.mask.look_at),
+        passes=lambda options: 1,
+        rises=lambda options, steps: 0,
+        recalls=None,
     )
+    # each look has maps of its own, whose mean tells what most steps will have
+    settings = replace(made.settings, mask=replace(made.settings.mask, smooth_steps=0.0))
     session.callback = keep
-    steer(replace(made, editor=looking, region=None), backbone, x_src, plan.grid, shot.windows, own, session, user)
-    if not all(maps.isfinite().all() for maps in seen.values()):
+    brief = replace(made, settings=settings, editor=looking, region=None)
+    steer(brief, backbone, x_src, plan.grid, shot.windows, own, session, user)
+    # that of the difference is a sum over the steps so far
+    mean = {name: each[-1] if name == "difference" else torch.stack(each).mean(0) for name, each in seen.items()}
+    if not all(maps.isfinite().all() for maps in mean.values()):
         raise NumericalError(f"a look by {plan.spec.name} gave NaN or Inf: {NAN_ADVICE}")
-    shown = {name: tuple(places) for name, places in shown_of(made).items() if name in seen}
+    shown = {name: tuple(places) for name, places in shown_of(made).items() if name in mean}
     return ShotMaps(
-        maps={name: seen[name] for name in shown},
+        maps={name: mean[name] for name in shown},
         shown=shown,
         user=user,
         own=(own.start, own.stop),
@@ -90,35 +102,43 @@ def _look(prepared: Prepared, backbone: Backbone, shot: Shot, x_src: Tensor, ses
     )
 
 
-def _first_step(sides: Sequence[Side]) -> Callable[[EditorInputs, Any], Tensor]:
-    """An editor that evaluates these sides once, asks for the mask, and changes nothing.
+def steps_of(shares: Sequence[float], count: int) -> list[int]:
+    """The steps at these shares of `count` steps, each once, in their order: floor(share * count)."""
+    return sorted({int(share * count) for share in shares})
 
-    It sees q = (1 - t) x_src + t eps at the grid's first t, for each draw. That is what the first step of an edit sees
-    that goes straight or starts from noise; one that inverts the clip first sees it inverted there, not noised.
+
+def _looks(sides: Sequence[Side], shares: Sequence[float]) -> Callable[[EditorInputs, Any], Tensor]:
+    """An editor that evaluates these sides at the times of a few steps, asks for the mask, and changes nothing.
+
+    It sees q = (1 - t) x_src + t eps for each draw. In the first step that is what an edit sees that goes straight or
+    starts from noise; one that inverts the clip first sees it inverted there, not noised. In later ones the clip is
+    unedited still.
     """
 
     def run(inputs: EditorInputs, options: Any) -> Tensor:
-        x, t = inputs.x_src, inputs.grid[0]
-        q = torch.cat([(1 - t) * x + t * inputs.noise(0, draw) for draw in range(inputs.draws)])
-        for side in (each for each in ("source", "target") if each in sides):
-            inputs.velocities[side](q, t)
-        mask = mask_at(inputs.mask, 0)
-        assert inputs.callback is not None
-        inputs.callback(Step(0, 1, t, x, lambda: None, mask=mask))
+        x, steps = inputs.x_src, steps_of(shares, len(inputs.grid) - 1)
+        for index, step in enumerate(steps):
+            t = inputs.grid[step]
+            q = torch.cat([(1 - t) * x + t * inputs.noise(step, draw) for draw in range(inputs.draws)])
+            for side in (each for each in ("source", "target") if each in sides):
+                inputs.velocities[side](q, t)
+            mask = mask_at(inputs.mask, index)
+            assert inputs.callback is not None
+            inputs.callback(Step(index, len(steps), t, x, lambda: None, mask=mask))
         return x
 
     return run
 
 
 class LookMonitor:
-    """Passes on what an edit tells its monitor, the one step of a look as a phase of its own."""
+    """Passes on what an edit tells its monitor, the steps of a look as a phase of their own."""
 
-    def __init__(self, monitor: Monitor) -> None:
-        self._monitor = monitor
+    def __init__(self, monitor: Monitor, steps: int) -> None:
+        self._monitor, self._steps = monitor, steps
 
     def phase(self, name: str, total: int) -> None:
-        """The look is one step, whatever the edit has."""
-        self._monitor.phase(*(("look", 1) if name == "edit" else (name, total)))
+        """The look is of a few steps, whatever the edit has."""
+        self._monitor.phase(*(("look", self._steps) if name == "edit" else (name, total)))
 
     def advance(self, count: int = 1) -> None:
         """Units of the phase that are done."""

@@ -1,4 +1,4 @@
-"""The attention of an edit's first step, kept: masks of any threshold and growth, without a network."""
+"""The attention that a look at an edit's mask found, kept: masks of any threshold and growth, without a network."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FILE = "look.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class ShotMaps:
-    """What the first step's mask of a shot is made from, on the host.
+    """What the mask of a shot is made from, on the host.
 
     `maps` by name (`source`, `target`, `difference`): (rows, K, F, h, w), smoothed over frames, of the objects `shown`.
     `user` (1, 1, F, h, w): a user's mask that joins them, or None. The clip's own latent frames are `own`.
@@ -49,7 +49,7 @@ class ShotMaps:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MaskLook:
-    """The mask of an edit before the edit: the maps of its first step, and the code that makes its mask of them.
+    """The mask of an edit before the edit: the maps of a look, and the code that makes its mask of them.
 
     `kept` says of each object whether it is kept. `at` answers in a fraction of a second.
     """
@@ -86,7 +86,7 @@ class MaskLook:
         return min(float(np.mean(shares)), 0.999)
 
     def latents(self, quantile: float | None = None, grow: float | None = None) -> Iterator[Tensor]:
-        """The soft latent mask (1, 1, F, h, w) of each shot, as the edit's first step has it.
+        """The soft latent mask (1, 1, F, h, w) of each shot, as a step that saw these maps would have it.
 
         `quantile`: of each frame's sites, the share that lies below the threshold, 0 up to but not 1; `grow`: how far
         the mask is widened, in shorter sides of the latent, 0 to 1. None leaves what the settings say.

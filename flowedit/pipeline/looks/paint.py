@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Unpack
 
-import cv2
 import numpy as np
 import torch
 
@@ -27,7 +23,8 @@ from flowedit.pipeline.record import Session
 from flowedit.pipeline.source import cut_places, open_clip
 from flowedit.types import Frames, Monitor
 
-NAME = "{:06d}.png"
+SUFFIX = ".mkv"
+"""Of a mask's file."""
 
 
 class Painting:
@@ -90,23 +87,16 @@ class Painting:
         boxes: Sequence[Any] = (),
         base: np.ndarray | Place | None = None,
     ) -> Path:
-        """The same as a folder of lossless images, which `user_mask` reads; it appears whole or not at all.
+        """The same as one file without loss, OUT.mkv, which `user_mask` reads; it appears whole or not at all.
 
-        Raises FileTakenError for a folder that is there already and holds anything.
+        Raises InputError for another suffix, FileTakenError for a file that is there already.
         """
         out = Path(out)
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise FileTakenError(f"{str(out)!r} is there already: choose another folder for the mask")
-        masks = self._masks(strokes, boxes, base, self.size)
-        out.absolute().parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.absolute().parent))
-        try:
-            for place, mask in enumerate(masks):
-                (stage / NAME.format(place)).write_bytes(cv2.imencode(".png", mask)[1].tobytes())
-            stage.chmod(0o755)
-            os.replace(stage, out)
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
+        if out.suffix.lower() != SUFFIX:
+            raise InputError(f"the mask's file {str(out)!r} is a video without loss: let its name end in {SUFFIX}")
+        if out.exists():
+            raise FileTakenError(f"{str(out)!r} is there already: choose another file for the mask")
+        mask_file.write_mask(out, self._masks(strokes, boxes, base, self.size), self._clip.selection.fps)
         return out
 
     def _masks(self, strokes: Sequence[Any], boxes: Sequence[Any], base: Any, size: Size) -> Iterator[np.ndarray]:
@@ -158,7 +148,7 @@ def paint(
     settings: Settings | None = None,
     **options: Unpack[ClipOptions],
 ) -> np.ndarray | Path:
-    """A mask of what is painted on frames of a clip: uint8 (F, H, W), or with `out` a folder that `user_mask` reads.
+    """A mask of what is painted on frames of a clip: uint8 (F, H, W), or with `out` a file.mkv that `user_mask` reads.
 
     Strokes are `{frame, points: [[x, y], ...], radius, erase}`, boxes `{frame, x, y, width, height}`, all in shares of
     the frame's width and height as it is shown (a radius of its width), frames counted among those that are read. Each

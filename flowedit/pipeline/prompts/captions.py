@@ -47,6 +47,8 @@ class Captions:
 
     def __init__(self, monitor: Monitor, ask: bool = True) -> None:
         self._monitor, self._may_ask = monitor, ask
+        self.lacking = False
+        """Whether a caption was wanted that is not kept, and the model was not asked."""
         self._loaded: tuple[tuple[torch.device, str], vlm.Ask] | None = None
 
     def __enter__(self) -> "Captions":
@@ -75,6 +77,7 @@ class Captions:
         if path is not None and path.is_file():
             return path.read_text(encoding="utf-8")
         if not self._may_ask:
+            self.lacking = True
             return None
         device = machine.find_device(settings.runtime.device)
         self._monitor.phase("caption", 0)

@@ -1,6 +1,9 @@
 /* Binds the parts to Gradio: each has one plain value; the page sets it, and the part sets it back with a change. */
 
+import { watchServer } from "./away.js";
 import { request } from "./parts.js";
+
+watchServer();
 
 const PARTS = {
   async drop(element, props, tell) {
@@ -8,6 +11,7 @@ const PARTS = {
     const shown = mountDrop(element, {
       ...props.value,
       onclip: (clip, range = {}) => tell({ clip, limit: props.value?.limit, ...range }),
+      onsettings: (taken) => tell({ ...props.value, taken }),
     });
     return (value) => shown.show(value?.clip ?? null, value ?? {});
   },
@@ -71,7 +75,14 @@ const PARTS = {
       of = job;
       element.hidden = job === null;
       if (job !== null) reveal(element);
-      shown = job === null ? null : mountLive(element, { job, onend: (status) => tell({ job, kind: status.kind, state: status.state }) });
+      shown = job === null ? null : mountLive(element, {
+        job,
+        onend: (status) => tell({ job, kind: status.kind, state: status.state }),
+        onclose: () => {
+          tell({ job: null });
+          draw(null);
+        },
+      });
     };
     draw(props.value);
     return draw;
@@ -108,16 +119,11 @@ const PARTS = {
   },
   async history(element, props, tell) {
     const { mountHistory } = await import("./history.js");
-    let shown = null;
-    const draw = (value) => {
-      shown?.destroy?.();
-      shown = mountHistory(element, value?.items ?? [], {
-        onchoose: (chosen) => tell({ ...props.value, chosen, deleted: null }),
-        ondelete: (deleted) => tell({ ...props.value, chosen: null, deleted }),
-      });
-    };
-    draw(props.value);
-    return draw;
+    const shown = mountHistory(element, {
+      onchoose: (chosen) => tell({ ...props.value, chosen, deleted: null }),
+      ondelete: (deleted) => tell({ ...props.value, chosen: null, deleted }),
+    });
+    return () => shown.fresh();
   },
   async models(element, props, tell) {
     const { mountModels } = await import("./models.js");

@@ -27,16 +27,17 @@ export function mountGrid(element, items, { onchoose = () => {}, action = "Go on
         draw();
         if (cell === cells[0]) tick(index);
       },
+      onfirst: draw,
       onerror: (text) => {
         told.textContent = text;
         told.hidden = false;
       },
     });
     function draw() {
-      const { video } = cell.reel, { tiles } = player;
-      if (video.readyState < 2) return;
-      ink.drawImage(video, ...tileOf(video, tiles, tiles.includes(shows) ? shows : tiles[0]), 0, 0, canvas.width, canvas.height);
-      if (showMask && tiles.includes("mask")) paint(ink, video, tileOf(video, tiles, "mask"));
+      const { picture } = cell.reel, { tiles } = player;
+      if (!picture) return;
+      ink.drawImage(picture, ...tileOf(picture, tiles, tiles.includes(shows) ? shows : tiles[0]), 0, 0, canvas.width, canvas.height);
+      if (showMask && tiles.includes("mask")) paint(ink, picture, tileOf(picture, tiles, "mask"));
     }
     return cell;
   });
@@ -44,18 +45,18 @@ export function mountGrid(element, items, { onchoose = () => {}, action = "Go on
   const longest = cells.find(({ player }) => player.frames === frames);
   cells.sort((one, two) => (two === longest) - (one === longest)); // the first one is the clock
 
-  const play = iconButton("play", "Play", () => toggle(), "space");
-  const scrub = h("input", { type: "range", class: "fe-scrub", min: 0, max: frames - 1, value: 0, "aria-label": "Frame" });
+  const play = iconButton("play", "Play all", () => toggle(), "space");
+  const scrub = h("input", { type: "range", class: "fe-scrub", min: 0, max: frames - 1, value: 0, "aria-label": "Frame of all" });
   const where = h("span", { class: "fe-where" });
-  const loop = iconButton("loop", "Play again and again", () => press(loop, (looped = !looped)), "L");
+  const loop = iconButton("loop", "Play all again and again", () => press(loop, (looped = !looped)), "L");
   const before = h("button", { type: "button", class: "fe-button fe-tool", title: "Before (B)", onclick: () => setBefore(shows === "edit") }, "Before");
   const masked = items.some(({ player }) => player.tiles.includes("mask"));
-  const mask = masked && iconButton("mask", "Show what is edited", () => setMask(!showMask), "M");
+  const mask = masked && iconButton("mask", "Show what is edited in all", () => setMask(!showMask), "M");
   const root = h("div", { class: items.length === 4 ? "fe fe-grid fe-four" : "fe fe-grid", role: "group", "aria-label": "Edits side by side" },
     h("div", { class: "fe-cells" }, ...figures),
     h("div", { class: "fe-bar fe-rail" }, h("div", { class: "fe-time-line" }, scrub, where),
       h("div", { class: "fe-group" }, play,
-      iconButton("back", "One frame back", () => step(-1), ","), iconButton("on", "One frame on", () => step(1), ".")),
+      iconButton("back", "One frame back in all", () => step(-1), ","), iconButton("on", "One frame on in all", () => step(1), ".")),
       h("div", { class: "fe-group" }, before, loop, mask)));
   element.replaceChildren(root);
 
@@ -82,7 +83,7 @@ export function mountGrid(element, items, { onchoose = () => {}, action = "Go on
 
   function mark(on) {
     playing = on;
-    relabel(play, on ? "pause" : "play", on ? "Pause" : "Play", "space");
+    relabel(play, on ? "pause" : "play", on ? "Pause all" : "Play all", "space");
   }
 
   function pause() {

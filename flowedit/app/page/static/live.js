@@ -22,11 +22,15 @@ const PHASES = {
 /** A phase in plain words; one that is not known here is shown as the server names it. */
 export const phaseWords = (phase) => PHASES[phase] ?? sentence(phase || "starting");
 
-/** Mount the state of `job` (its id) into `element`; `onend(status)` is called once, when it is over or gone. */
-export function mountLive(element, { job, onend = () => {}, api = "/api" }) {
+/**
+ * Mount the state of `job` (its id) into `element`; `onend(status)` is called once, when it is over or gone. One that
+ * left nothing can be closed: it is deleted, and `onclose()` called.
+ */
+export function mountLive(element, { job, onend = () => {}, onclose = () => {}, api = "/api" }) {
   const url = `${api}/jobs/${encodeURIComponent(job)}`;
   const title = h("h3", { class: "fe-title" }, "Asking the server");
   const stop = h("button", { type: "button", class: "fe-button", onclick: () => askToStop() }, icon("stop"), "Stop");
+  const close = h("button", { type: "button", class: "fe-button", hidden: true, onclick: () => putAway() }, icon("clear"), "Close");
   const progress = bar("Progress of the whole edit");
   const line = h("p", { class: "fe-line" }), time = h("p", { class: "fe-line fe-time" });
   const picture = h("img", { alt: "The middle of the clip as it forms" });
@@ -36,7 +40,7 @@ export function mountLive(element, { job, onend = () => {}, api = "/api" }) {
   const told = h("p", { class: "fe-error", role: "alert", hidden: true });
   const spoken = h("p", { class: "fe-unseen", role: "status", "aria-live": "polite" });
   const root = h("section", { class: "fe fe-card fe-live", "aria-label": "Progress" },
-    h("header", { class: "fe-head" }, title, stop), progress.element,
+    h("header", { class: "fe-head" }, title, stop, close), progress.element,
     h("div", { class: "fe-lines" }, line, time), figure, told, notices, spoken);
   element.replaceChildren(root);
 
@@ -127,6 +131,7 @@ export function mountLive(element, { job, onend = () => {}, api = "/api" }) {
   function end(status) {
     over = true;
     stop.hidden = true;
+    close.hidden = status.state === "done" || Object.keys(status.files ?? {}).length > 0;
     root.classList.remove("fe-waits");
     root.classList.add("fe-over");
     const took = Number.isFinite(status.seconds) ? ` in ${duration(status.seconds)}` : "";
@@ -144,6 +149,21 @@ export function mountLive(element, { job, onend = () => {}, api = "/api" }) {
     showNotices(status.notices ?? []);
     say(title.textContent);
     onend(status);
+  }
+
+  async function putAway() {
+    close.disabled = true;
+    try {
+      await request(url, { method: "DELETE" });
+    } catch (error) {
+      if (error.status !== 404) {
+        told.textContent = sentence(error.message);
+        told.hidden = false;
+        close.disabled = false;
+        return;
+      }
+    }
+    onclose();
   }
 
   async function askToStop() {

@@ -6,12 +6,15 @@ export function mountMaskFile(element, { file = null, onfile = () => {}, api = "
   const chooser = h("input", { type: "file", accept: "video/*,image/png,image/jpeg,image/webp", class: "fe-unseen", tabindex: -1, "aria-hidden": "true" });
   const told = h("p", { class: "fe-error", role: "alert", hidden: true });
   const body = h("div", { class: "fe-group" });
+  let held = file; // stays until another one is read
 
   function draw(chosen) {
+    held = chosen;
     const button = (text, act) => h("button", { type: "button", class: "fe-button fe-quiet", onclick: act }, text);
     body.replaceChildren(
       ...(chosen
-        ? [h("span", { class: "fe-name", title: chosen.name }, `Mask: ${chosen.name}`), button("Do without it", () => set(null))]
+        ? [h("span", { class: "fe-name", title: chosen.name }, `Mask: ${chosen.name}`),
+            button("Another mask file", () => chooser.click()), button("Do without the mask file", () => set(null))]
         : [button("Use a mask file", () => chooser.click())]),
     );
   }
@@ -20,8 +23,8 @@ export function mountMaskFile(element, { file = null, onfile = () => {}, api = "
     onfile(chosen);
   }
   chooser.addEventListener("change", async () => {
-    const form = new FormData();
-    form.append("file", chooser.files[0]);
+    const form = new FormData(), [given] = chooser.files;
+    form.append("file", given);
     chooser.value = "";
     told.hidden = true;
     body.replaceChildren(h("span", { class: "fe-line", role: "status" }, "Reading the mask"));
@@ -29,9 +32,9 @@ export function mountMaskFile(element, { file = null, onfile = () => {}, api = "
       const clip = await request(`${api}/clips`, { method: "POST", body: form });
       set({ id: clip.id, name: clip.name });
     } catch (error) {
-      told.textContent = sentence(error.message);
+      told.textContent = sentence(held ? `${error.message}. ${held.name} stays` : error.message, given.name);
       told.hidden = false;
-      draw(null);
+      draw(held);
     }
   });
   element.replaceChildren(h("div", { class: "fe" }, chooser, body, told));

@@ -22,12 +22,12 @@ export function mountModels(element, backbones, { chosen = null, onchoose = () =
     const { name } = backbone, progress = bar(`Download of ${name}`);
     const state = h("p", { class: "fe-state" }), line = h("p", { class: "fe-line", role: "status" });
     const buttons = h("div", { class: "fe-answers" });
-    const lines = [PLAIN[name], worksAt(backbone), backbone.license && `License: ${backbone.license}`].filter(Boolean);
+    const lines = [worksAt(backbone) ?? "", backbone.license ? `License: ${backbone.license}` : (PLAIN[name] ?? "")];
     const article = h("article", { class: "fe-card fe-model" },
       h("header", { class: "fe-head" }, h("h3", { class: "fe-title" }, name), state),
       ...lines.map((text) => h("p", { class: "fe-line" }, text)),
       h("p", { class: backbone.fits ? "fe-fits" : "fe-fits fe-not" }, icon(backbone.fits ? "check" : "clear"), fitWords(backbone)),
-      progress.element, line, buttons);
+      h("div", {}, progress.element, line, buttons)); // as many rows on every card: they are lines of one grid
     article.setAttribute("aria-label", name);
     const made = { element: article, backbone, update };
     let drawn = "";
@@ -55,7 +55,8 @@ export function mountModels(element, backbones, { chosen = null, onchoose = () =
       if (held) buttons.firstChild?.focus();
     }
 
-    const button = (text, onclick, more = "") => h("button", { type: "button", class: `fe-button ${more}`, onclick }, text);
+    const button = (text, onclick, more = "") =>
+      h("button", { type: "button", class: `fe-button ${more}`, "aria-label": `${text}: ${name}`, onclick }, text);
 
     function take() {
       taken = name;

@@ -11,13 +11,12 @@ const el = (tag, attributes = {}, ...children) => {
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const shownAs = (usual) => (usual === "null" ? "not set" : usual);
-const words = (key) => key.split(".").pop().replaceAll("_", " ");
 
 function field(entry, id, value, usual) {
   const shared = { id, "aria-describedby": `${id}-help`, "data-key": entry.key };
   if (entry.kind === "choice") {
     const chosen = el("select", shared, el("option", { value: "" }, usual ? `as usual: ${shownAs(usual)}` : "as usual"));
-    for (const name of entry.choices) chosen.append(el("option", { value: name }, name));
+    for (const name of entry.choices) chosen.append(el("option", { value: name }, entry.titles?.[name] ?? name));
     chosen.value = value ?? "";
     return chosen;
   }
@@ -66,7 +65,7 @@ export function mountOptions(element, { entries, values = {}, defaults = {}, edi
     const wrong = refusal(entry, text);
     note.textContent = wrong;
     input.setAttribute("aria-invalid", String(wrong !== ""));
-    if (wrong) wrongs.set(entry, `${sentence(words(entry.key))}: ${wrong}`);
+    if (wrong) wrongs.set(entry, `${entry.title}: ${wrong}`);
     else wrongs.delete(entry);
     if (wrong || text === "") delete set[entry.key];
     else set[entry.key] = text;
@@ -97,7 +96,7 @@ export function mountOptions(element, { entries, values = {}, defaults = {}, edi
       const range = entry.range && entry.kind !== "choice" ? ` (${entry.range})` : "";
       const about = entry.about?.[set[entry.key] ?? usual[entry.key]];
       row.replaceChildren(
-        el("label", { for: id }, sentence(words(entry.key)), el("code", {}, entry.key)),
+        el("label", { for: id }, entry.title, el("code", {}, entry.key)),
         input,
         el("span", { id: `${id}-help`, class: "fe-help" }, sentence(entry.help) + range + (about ? `. Good at: ${about}` : "")),
         note,
@@ -113,7 +112,7 @@ export function mountOptions(element, { entries, values = {}, defaults = {}, edi
     let shown = 0;
     for (const { entry, row } of rows) {
       const own = entry.modes === null || entry.modes.includes(method);
-      const found = own && (asked === "" || `${entry.key} ${words(entry.key)} ${entry.help}`.toLowerCase().includes(asked));
+      const found = own && (asked === "" || `${entry.key} ${entry.title} ${entry.help}`.toLowerCase().includes(asked));
       row.hidden = !found;
       shown += found ? 1 : 0;
     }

@@ -32,18 +32,18 @@ export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps 
     h("button", { type: "button", class: "fe-button fe-tool", title: `${label} (${key})`, onclick: () => choose(name) }, icon(drawing), label)]));
   const large = slider("Size of the brush", 1, 20, 100 * radius, (value) => (radius = value / 100), (value) => `${value} %`);
   const undo = h("button", { type: "button", class: "fe-button fe-quiet", title: "Undo (Ctrl Z)", onclick: () => back() }, icon("undo"), "Undo");
-  const clear = h("button", { type: "button", class: "fe-button fe-quiet", onclick: () => wipe() }, "Clear");
-  const scrub = h("input", { type: "range", class: "fe-scrub", min: 0, max: 0, value: 0, "aria-label": "Frame" });
+  const clear = h("button", { type: "button", class: "fe-button fe-quiet", onclick: () => wipe() }, "Clear the paint");
+  const scrub = h("input", { type: "range", class: "fe-scrub", min: 0, max: 0, value: 0, "aria-label": "Frame of the mask" });
   const where = h("span", { class: "fe-where" });
-  const rail = h("div", { class: "fe-steps" }, iconButton("back", "One frame back", () => step(-1), ","),
-    iconButton("on", "One frame on", () => step(1), "."), h("div", { class: "fe-time-line" }, scrub, where));
-  const much = slider("How much may change", 1, 99, 20, (value) => slide({ quantile: 1 - value / 100 }), (value) => `${value} %`);
+  const rail = h("div", { class: "fe-steps" }, iconButton("back", "One frame back in the mask", () => step(-1), ","),
+    iconButton("on", "One frame on in the mask", () => step(1), "."), h("div", { class: "fe-time-line" }, scrub, where));
+  const much = slider("How much may change", 1, 99, 20, (value) => slide({ quantile: (100 - value) / 100 }), (value) => `${value} %`);
   const wider = slider("How much wider", 0, 30, 0, (value) => slide({ grow: value / 100 }), (value) => (value > 0 ? `${value} %` : "not at all"));
   const line = h("p", { class: "fe-line", role: "status", "aria-live": "polite" }, "Reading the mask");
   const told = h("p", { class: "fe-error", role: "alert", hidden: true });
   const root = h("section", { class: "fe fe-card fe-painter", "aria-label": "Where the edit may change the clip" },
     h("header", { class: "fe-head" }, h("h3", { class: "fe-title" }, "Where it may change"),
-      onaway && h("button", { type: "button", class: "fe-button fe-quiet", onclick: () => onaway() }, "Do without it")),
+      onaway && h("button", { type: "button", class: "fe-button fe-quiet", onclick: () => onaway() }, "Do without this mask")),
     h("p", { class: "fe-line" }, "What you paint on one frame follows what lies under it through the clip."),
     h("div", { class: "fe-dials" }, much.element, wider.element), stage, rail,
     h("div", { class: "fe-toolbar" }, h("div", { class: "fe-group", role: "group", "aria-label": "Tools" }, ...Object.values(tools)),

@@ -121,8 +121,9 @@ export function size(bytes) {
 
 export const seconds = (frame, fps) => `${(frame / fps).toFixed(frame / fps < 100 ? 2 : 1)} s`;
 
-/** A line of the server as a sentence begins. */
-export const sentence = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
+/** A line of the server as a sentence begins; a file's `name`, a flag and a key keep their letters. */
+export const sentence = (text, name = "") =>
+  /^[a-z'’-]+[,:;.!?]?(\s|$)/.test(text) && !(name && text.startsWith(name)) ? text.slice(0, 1).toUpperCase() + text.slice(1) : text;
 
 export const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 

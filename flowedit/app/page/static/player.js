@@ -3,8 +3,9 @@ import { clamp, h, icon, iconButton, press, relabel, writes } from "./parts.js";
 import { openReel, tileOf, tint } from "./reel.js";
 
 /**
- * Mount a player into `element`. `player` is a job's `player`: {url, tiles, width, height, fps, frames, has_audio};
- * tiles are "source", "edit" and perhaps "mask", from top to bottom. Options: `autoplay`, `label`, `onframe(frame)`.
+ * Mount a player into `element`. `player` is a job's `player`: {url, first, tiles, width, height, fps, frames, has_audio};
+ * tiles are "source", "edit" and perhaps "mask", from top to bottom. Options: `autoplay`, `label`, `name` (what its
+ * controls are called by), `onframe(frame)`.
  */
 export function mountPlayer(element, player, options = {}) {
   const { tiles, fps, frames } = player;
@@ -24,18 +25,19 @@ export function mountPlayer(element, player, options = {}) {
   stage.style.setProperty("--fe-ratio", player.width / player.height);
   stage.classList.toggle("fe-both", both);
 
-  const play = iconButton("play", "Play", () => toggle(), "space");
-  const scrub = h("input", { type: "range", class: "fe-scrub", min: 0, max: frames - 1, step: 1, value: 0, "aria-label": "Frame" });
+  const what = options.name ?? (both ? "before and after" : "the clip"); // a page may have several: each control is named by its own
+  const play = iconButton("play", `Play ${what}`, () => toggle(), "space");
+  const scrub = h("input", { type: "range", class: "fe-scrub", min: 0, max: frames - 1, step: 1, value: 0, "aria-label": `Frame of ${what}` });
   const where = h("span", { class: "fe-where" });
-  const loop = iconButton("loop", "Play again and again", () => setLoop(!reel.video.loop), "L");
-  const mask = masked && iconButton("mask", "Show what is edited", () => setMask(!showMask), "M");
-  const sound = player.has_audio && iconButton("mute", "Sound", () => setSound(reel.video.muted), "S");
-  const full = document.fullscreenEnabled && iconButton("full", "Full screen", () => toggleFull(), "F");
-  const moves = frames > 1; // a still has no time
-  const controls = h("div", { class: "fe-bar" }, moves && h("div", { class: "fe-time-line" }, scrub, where),
-    moves && h("div", { class: "fe-group" }, play, iconButton("back", "One frame back", () => reel.step(-1), ","),
-      iconButton("on", "One frame on", () => reel.step(1), ".")),
-    h("div", { class: "fe-group" }, moves && loop, mask, sound, full));
+  const loop = iconButton("loop", `Play ${what} again and again`, () => setLoop(!reel.video.loop), "L");
+  const mask = masked && iconButton("mask", `Show what is edited in ${what}`, () => setMask(!showMask), "M");
+  const sound = player.has_audio && iconButton("mute", `Sound of ${what} on`, () => setSound(reel.video.muted), "S");
+  const full = document.fullscreenEnabled && iconButton("full", `Full screen of ${what}`, () => toggleFull(), "F");
+  const timed = frames > 1; // a still has no time
+  const controls = h("div", { class: "fe-bar" }, timed && h("div", { class: "fe-time-line" }, scrub, where),
+    timed && h("div", { class: "fe-group" }, play, iconButton("back", `One frame back in ${what}`, () => reel.step(-1), ","),
+      iconButton("on", `One frame on in ${what}`, () => reel.step(1), ".")),
+    h("div", { class: "fe-group" }, timed && loop, mask, sound, full));
   const root = h("div", { class: "fe fe-player", role: "group",
     "aria-label": options.label ?? (both ? "Before and after" : "Clip"),
     "aria-keyshortcuts": "Space , . L M S F" }, h("div", { class: "fe-screen" }, stage), told, controls);
@@ -50,8 +52,9 @@ export function mountPlayer(element, player, options = {}) {
       scrub.setAttribute("aria-valuetext", `frame ${frame + 1} of ${frames}, ${(frame / fps).toFixed(1)} seconds`);
       options.onframe?.(frame);
     },
+    onfirst: () => draw(),
     onstate() {
-      relabel(play, reel.playing ? "pause" : "play", reel.playing ? "Pause" : "Play", "space");
+      relabel(play, reel.playing ? "pause" : "play", `${reel.playing ? "Pause" : "Play"} ${what}`, "space");
     },
     onerror(text) {
       told.textContent = text;
@@ -60,15 +63,15 @@ export function mountPlayer(element, player, options = {}) {
   });
 
   function draw() {
-    const { video } = reel, { width, height } = canvas;
-    if (video.readyState < 2) return;
-    ink.drawImage(video, ...tileOf(video, tiles, front), 0, 0, width, height);
+    const { picture } = reel, { width, height } = canvas;
+    if (!picture) return;
+    ink.drawImage(picture, ...tileOf(picture, tiles, front), 0, 0, width, height);
     const edge = Math.round(wipe * width);
     if (both && edge > 0) {
-      const [x, y, tileWidth, tileHeight] = tileOf(video, tiles, "source");
-      ink.drawImage(video, x, y, (edge / width) * tileWidth, tileHeight, 0, 0, edge, height);
+      const [x, y, tileWidth, tileHeight] = tileOf(picture, tiles, "source");
+      ink.drawImage(picture, x, y, (edge / width) * tileWidth, tileHeight, 0, 0, edge, height);
     }
-    if (showMask) paint(ink, video, tileOf(video, tiles, "mask"));
+    if (showMask) paint(ink, picture, tileOf(picture, tiles, "mask"));
   }
 
   function setWipe(share) {
@@ -95,7 +98,7 @@ export function mountPlayer(element, player, options = {}) {
 
   function setSound(on) {
     reel.video.muted = !on;
-    relabel(sound, on ? "sound" : "mute", on ? "Sound off" : "Sound on", "S");
+    relabel(sound, on ? "sound" : "mute", `Sound of ${what} ${on ? "off" : "on"}`, "S");
   }
 
   const toggle = () => (reel.playing ? reel.pause() : reel.play());
@@ -138,7 +141,7 @@ export function mountPlayer(element, player, options = {}) {
     s: () => player.has_audio && setSound(reel.video.muted),
     f: () => full && toggleFull(),
   };
-  const wipes = {
+  const moves = {
     ArrowLeft: (far) => setWipe(wipe - far),
     ArrowRight: (far) => setWipe(wipe + far),
     Home: () => setWipe(0),
@@ -148,7 +151,7 @@ export function mountPlayer(element, player, options = {}) {
     const { target } = event, range = target === scrub;
     if (event.ctrlKey || event.metaKey || event.altKey || writes(target)) return;
     if (event.key === " " && target.matches("button")) return; // a button is pressed by space
-    const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key] ?? (both && !range && wipes[event.key]);
+    const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key] ?? (both && !range && moves[event.key]);
     if (!act) return;
     act(event.shiftKey ? 0.1 : 0.02);
     event.preventDefault();

@@ -3,13 +3,17 @@ import { clamp, h } from "./parts.js";
 
 /**
  * Open `url` inside `host`. `onframe(frame)` is called when a frame can be drawn from `reel.video`, `onstate()` when it
- * starts or stops, `onerror(text)` when it cannot be shown.
+ * starts or stops, `onerror(text)` when it cannot be shown. `first` is the address of a picture of its first frame, which
+ * is there while the server still makes the video: `onfirst()` is called when it can be drawn from `reel.picture`.
  */
-export function openReel({ url, fps, frames }, host, { onframe, onstate = () => {}, onerror = () => {} }) {
+export function openReel({ url, first, fps, frames }, host, { onframe, onfirst = () => {}, onstate = () => {}, onerror = () => {} }) {
   const video = h("video", { class: "fe-reel", preload: "auto", playsinline: true, tabindex: -1, "aria-hidden": "true" });
   video.muted = true;
   video.src = url;
   host.append(video);
+  const poster = new Image();
+  poster.onload = () => video.readyState < 2 && onfirst();
+  if (first) poster.src = first;
 
   let frame = 0; // the frame shown, or that is on its way
   let shown = -1; // the frame that was drawn last
@@ -82,6 +86,11 @@ export function openReel({ url, fps, frames }, host, { onframe, onstate = () => 
   return {
     video,
     seek,
+    /** What can be drawn: the video, or before it its first frame; null before either. */
+    get picture() {
+      if (video.readyState >= 2) return video;
+      return poster.naturalWidth ? poster : null;
+    },
     get frame() {
       return frame;
     },
@@ -108,6 +117,7 @@ export function openReel({ url, fps, frames }, host, { onframe, onstate = () => 
     },
     close() {
       closed = true;
+      poster.onload = null;
       for (const [name, act] of Object.entries(listen)) video.removeEventListener(name, act);
       video.pause();
       video.removeAttribute("src");
@@ -117,10 +127,10 @@ export function openReel({ url, fps, frames }, host, { onframe, onstate = () => 
   };
 }
 
-/** Where a tile of the stacked video lies: [x, y, width, height] in the video's pixels. */
-export function tileOf(video, tiles, name) {
-  const height = video.videoHeight / tiles.length;
-  return [0, tiles.indexOf(name) * height, video.videoWidth, height];
+/** Where a tile of the stacked video, or of a picture of it, lies: [x, y, width, height] in its pixels. */
+export function tileOf(stack, tiles, name) {
+  const height = (stack.videoHeight ?? stack.naturalHeight) / tiles.length;
+  return [0, tiles.indexOf(name) * height, stack.videoWidth ?? stack.naturalWidth, height];
 }
 
 const TINT = [255, 45, 120];

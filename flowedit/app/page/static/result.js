@@ -47,6 +47,7 @@ const ABOUT = {
   "mask_plain.png": "The mask in white on black",
   "run.yaml": "All settings",
 };
+const about = (name) => ABOUT[name] ?? (name.startsWith("user_mask.") ? "The mask that you gave" : null);
 
 /** `value` is a job's status. Returns {destroy}. */
 export function mountResult(element, value, mountPlayer) {
@@ -67,8 +68,8 @@ export function mountResult(element, value, mountPlayer) {
   if (value.state === "stopped") parts.push(made("p", "fe-note", "Stopped: this is as far as it came."));
   const files = made("p", "fe-files");
   for (const [name, url] of Object.entries(value.files ?? {})) {
-    if (!(name in ABOUT)) continue;
-    const link = made("a", "fe-quiet", ABOUT[name]);
+    if (!about(name)) continue;
+    const link = made("a", "fe-quiet", about(name));
     link.href = url;
     link.download = name;
     files.append(link);

@@ -41,7 +41,10 @@ export function mountSeveral(element, items, { onchoose, onaway }) {
       }
     }
     if (gone) return;
-    if (ended.size !== before) draw();
+    if (ended.size !== before) {
+      draw();
+      dispatchEvent(new Event("fe-fresh")); // the history has one more
+    }
     const failed = items.filter(({ job }) => ended.get(job)?.state === "failed");
     told.textContent =
       ended.size < items.length

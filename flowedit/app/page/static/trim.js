@@ -18,7 +18,7 @@ export function mountTrim(element, clip, { start, frames, onchange = () => {} })
   stage.style.setProperty("--fe-ratio", clip.width / clip.height);
   const play = iconButton("play", "Play this part", () => toggle());
   const strip = h("canvas", { class: "fe-strip", width: 720, height: 48, "aria-hidden": "true" });
-  const from = handle("Start"), to = handle("End"); // they stand outside of what they keep, and never on each other
+  const from = handle("Start of the part"), to = handle("End of the part"); // they stand outside of what they keep, and never on each other
   const cuts = (clip.scenes ?? []).filter((frame) => frame > 0).map((frame) => {
     const mark = h("span", { class: "fe-cut", title: "a new scene begins" });
     mark.style.left = `${(100 * frame) / last}%`;
@@ -40,7 +40,7 @@ export function mountTrim(element, clip, { start, frames, onchange = () => {} })
       canvas.classList.add("fe-seen");
       return ink.drawImage(reel.video, 0, 0, canvas.width, canvas.height);
     },
-    onstate: () => relabel(play, reel.playing ? "pause" : "play", reel.playing ? "Pause" : "Play this part"),
+    onstate: () => relabel(play, reel.playing ? "pause" : "play", reel.playing ? "Pause this part" : "Play this part"),
     onerror: (text) => (words.textContent = text),
   });
 
@@ -101,6 +101,7 @@ export function mountTrim(element, clip, { start, frames, onchange = () => {} })
     get part() {
       return part();
     },
+    pause: () => reel.pause(),
     destroy() {
       reel.close();
       root.remove();
@@ -112,5 +113,5 @@ function mountStill(element, clip) {
   const stage = h("div", { class: "fe-stage" }, h("img", { src: clip.poster, alt: "Your picture" }));
   stage.style.setProperty("--fe-ratio", clip.width / clip.height);
   element.replaceChildren(stage);
-  return { part: { start: 0, frames: null }, destroy: () => stage.remove() };
+  return { part: { start: 0, frames: null }, pause: () => {}, destroy: () => stage.remove() };
 }

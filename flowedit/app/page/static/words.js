@@ -1,5 +1,7 @@
 /* The words of a prompt as chips: those that are on say where the edit may happen. */
 
+const WHEN = { source_words: "there now", target_words: "to be there" };
+
 /**
  * Mounts the chips of one or two prompts. `sides` is a list of {side, title, words, chosen}: `words` are
  * {text, follows, on}, where `follows` says that a word stands right behind the one before it in the prompt, and so
@@ -17,11 +19,14 @@ export function mountWords(element, { sides = [], onchange = () => {} }) {
       list.className = "fe-chips";
       list.setAttribute("role", "group");
       list.setAttribute("aria-label", title);
+      const counts = {};
       for (const word of own) {
         const chip = document.createElement("button");
         chip.type = "button";
         chip.className = "fe-chip";
         chip.textContent = word.text;
+        const again = (counts[word.text] = (counts[word.text] ?? 0) + 1); // the same word may stand on both sides, and twice
+        chip.setAttribute("aria-label", [word.text, WHEN[side] ?? title, again > 1 && `number ${again}`].filter(Boolean).join(", "));
         chip.setAttribute("aria-pressed", String(word.on));
         chip.addEventListener("click", () => {
           word.on = !word.on;

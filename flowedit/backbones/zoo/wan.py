@@ -1,4 +1,4 @@
-"""Wan 2.1 text-to-video (Wan Team 2025, arXiv 2503.20314), a rectified flow as it is, through diffusers."""
+"""Wan 2.1 and 2.2, text-to-video (Wan Team 2025, arXiv 2503.20314): rectified flows as they are, through diffusers."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from flowedit.backbones import shapes
-from flowedit.backbones.adapter import Adapter, Architecture
+from flowedit.backbones.adapter import Adapter
+from flowedit.backbones.architecture import Architecture
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.families import FAMILIES, Family
 from flowedit.backbones.text import Reading
@@ -22,9 +23,11 @@ LENGTH = 512
 
 
 def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
-    """What a Wan 2.1 checkpoint has of its own; raises InputError for one that is not text-to-video, or a later Wan.
+    """What a Wan checkpoint has of its own; raises InputError for one that is not text-to-video.
 
-    u is the network's output at z and timestep 1000 t; t below the smallest knot is conditioned at that knot.
+    u is the network's output at z and timestep 1000 t; t below the smallest knot is conditioned at that knot. Wan 2.2
+    5B takes a timestep for each token, which text-to-video makes all alike: one for all is the same. 2.2 A14B has two
+    networks: `transformer` from the boundary of its index up, `transformer_2` below.
     """
     from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
     from transformers import UMT5EncoderModel
@@ -69,6 +72,7 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
         frame_step=spec.frames_per_latent,
         transformer=(WanTransformer3DModel, dtype),
         vae=(AutoencoderKLWan, torch.float32),  # small beside the transformer, and released in float32
+        boundary=_boundary(checkpoint),
         reading=Reading(UMT5EncoderModel, LENGTH, cleaned=True, masked=True),
         call=_call,
         timestep=lambda t: len(knots) * max(t, float(knots[-1])),
@@ -108,17 +112,47 @@ def _call(network: Any, z: Tensor, timestep: Tensor, embedding: Tensor) -> Tenso
 def _require_text_to_video(
     checkpoint: Checkpoint, config: dict[str, Any], vae: dict[str, Any], schedule: dict[str, Any]
 ) -> None:
-    path, index = checkpoint.path, checkpoint.index
+    path = checkpoint.path
     if config["image_dim"] is not None or config["in_channels"] != config["out_channels"]:
         raise InputError(f"backbone {path} is an image-to-video Wan; a text-to-video one is needed")
-    later = index.get("boundary_ratio") is not None or index.get("expand_timesteps") or vae["is_residual"]
     patch = list(config["patch_size"])
-    if later or patch[0] != 1 or patch[1] != patch[2]:
-        raise InputError(f"backbone {path} is a Wan of another version; Wan 2.1 is supported")
+    if patch[0] != 1 or patch[1] != patch[2]:
+        raise InputError(f"backbone {path} is a Wan of another version; Wan 2.1 and 2.2 are supported")
+    if (takes := config["in_channels"]) != vae["z_dim"]:
+        raise InputError(
+            f"backbone {path}: its transformer takes {takes} channels, its autoencoder makes {vae['z_dim']}"
+        )
     # UniPC's own default is no flow; a flow-matching scheduler has no such key.
     kind = schedule["prediction_type"]
     if str(schedule.get("_class_name", "")).startswith("UniPC") and kind != "flow_prediction":
         raise InputError(f"backbone {path} predicts {kind!r}; a Wan predicts the flow (flow_prediction)")
+
+
+def _boundary(checkpoint: Checkpoint) -> float | None:
+    """The time below which the second network is called; None for one network.
+
+    Raises InputError for a boundary without a second network, for a second without a boundary, and for unlike ones.
+    """
+    from diffusers import WanTransformer3DModel
+
+    path, boundary, two = checkpoint.path, checkpoint.index.get("boundary_ratio"), checkpoint.second
+    if (boundary is not None) is not two:
+        lost = "boundary_ratio" if two else "transformer_2"
+        raise InputError(f"backbone {path}: model_index.json names no {lost}, which a Wan of two networks needs")
+    if boundary is None:
+        return None
+    if not isinstance(boundary, (int, float)) or not 0 < boundary < 1:
+        raise InputError(
+            f"backbone {path}: boundary_ratio {boundary!r} in model_index.json is no share between 0 and 1"
+        )
+    first, second = (checkpoint.config(part, WanTransformer3DModel) for part in ("transformer", "transformer_2"))
+    if unlike := [key for key in SHAPE if first.get(key) != second.get(key)]:
+        raise InputError(f"backbone {path}: transformer and transformer_2 differ in {', '.join(unlike)}")
+    return float(boundary)
+
+
+SHAPE = ("in_channels", "out_channels", "num_layers", "num_attention_heads", "attention_head_dim", "patch_size")
+"""What both networks of a Wan 2.2 share."""
 
 
 def encoder(vae: Any, frames: int, size: tuple[int, ...]) -> Stream:
@@ -127,7 +161,10 @@ def encoder(vae: Any, frames: int, size: tuple[int, ...]) -> Stream:
 
     def coder(x: Tensor, past: Any) -> tuple[Tensor, Any]:
         past = [None] * convolutions if past is None else past  # each convolution's last frames, replaced in place
+        x = x if vae.config.patch_size is None else patchify(x, vae.config.patch_size)
         return vae.quant_conv(vae.encoder(x, feat_cache=past, feat_idx=[0])), past
+
+    from diffusers.models.autoencoders.autoencoder_kl_wan import patchify
 
     step = vae.config.scale_factor_temporal
     chunks = [(0, 1), *((i, i + step) for i in range(1, frames, step))]
@@ -139,10 +176,15 @@ def decoder(vae: Any, latents: int, size: tuple[int, ...]) -> Stream:
     convolutions = _causal(vae.decoder)
 
     def coder(x: Tensor, past: Any) -> tuple[Tensor, Any]:
-        past = [None] * convolutions if past is None else past
-        return vae.decoder(vae.post_quant_conv(x), feat_cache=past, feat_idx=[0]), past
+        first, past = past is None, [None] * convolutions if past is None else past
+        return vae.decoder(vae.post_quant_conv(x), feat_cache=past, feat_idx=[0], first_chunk=first), past
 
-    return Stream(vae, coder, [(i, i + 1) for i in range(latents)], _tiles(vae, size, to_latent=False))
+    def pixels(x: Tensor) -> Tensor:
+        return x if vae.config.patch_size is None else unpatchify(x, vae.config.patch_size)
+
+    from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+
+    return Stream(vae, coder, [(i, i + 1) for i in range(latents)], _tiles(vae, size, to_latent=False), pixels)
 
 
 def _causal(network: Any) -> int:
@@ -152,13 +194,20 @@ def _causal(network: Any) -> int:
 
 
 def _tiles(vae: Any, size: tuple[int, ...], to_latent: bool) -> Tiles | None:
-    """The autoencoder's own tiles for an input of `size`; None where one tile holds it, or tiling is off."""
-    pixels = (vae.tile_sample_min_height, vae.tile_sample_min_width)
-    apart = (vae.tile_sample_stride_height, vae.tile_sample_stride_width)
-    scale = vae.spatial_compression_ratio
-    sites, sites_apart = (pixels[0] // scale, pixels[1] // scale), (apart[0] // scale, apart[1] // scale)
+    """The autoencoder's own tiles for an input of `size`; None where one tile holds it, or tiling is off.
+
+    Of one that takes patches the tiles to encode are so much larger, and those decoded are joined before the patches
+    are taken apart, as diffusers does both.
+    """
+    own = (vae.tile_sample_min_height, vae.tile_sample_min_width)
+    own_apart = (vae.tile_sample_stride_height, vae.tile_sample_stride_width)
+    patch, scale = vae.config.patch_size or 1, vae.spatial_compression_ratio
+    times, share = (patch, scale) if to_latent else (1, patch)
+    pixels, apart = ((each[0] * times, each[1] * times) for each in (own, own_apart))
+    sites, sites_apart = ((each[0] // scale, each[1] // scale) for each in (pixels, apart))
     tile_in, stride = (pixels, apart) if to_latent else (sites, sites_apart)
-    tile_out, keep = (sites, sites_apart) if to_latent else (pixels, apart)
+    joined, kept = ((each[0] // share, each[1] // share) for each in (pixels, apart))
+    tile_out, keep = (sites, sites_apart) if to_latent else (joined, kept)
     if not vae.use_tiling or (size[0] <= tile_in[0] and size[1] <= tile_in[1]):
         return None
     return Tiles(tile_in, stride, (tile_out[0] - keep[0], tile_out[1] - keep[1]), keep)
@@ -167,7 +216,7 @@ def _tiles(vae: Any, size: tuple[int, ...], to_latent: bool) -> Tiles | None:
 FAMILIES.add(
     "wan",
     Family(
-        about="Wan 2.1 text-to-video, a rectified flow (Wan Team 2025)",
+        about="Wan 2.1 or 2.2 text-to-video, a rectified flow (Wan Team 2025)",
         pipelines=("WanPipeline",),
         open=partial(Adapter, architecture),
         times=times,

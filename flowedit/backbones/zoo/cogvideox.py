@@ -10,7 +10,8 @@ from einops import rearrange
 from torch import Tensor
 
 from flowedit.backbones import shapes
-from flowedit.backbones.adapter import Adapter, Architecture
+from flowedit.backbones.adapter import Adapter
+from flowedit.backbones.architecture import Architecture
 from flowedit.backbones.checkpoint import Checkpoint, quiet
 from flowedit.backbones.families import FAMILIES, Family
 from flowedit.backbones.text import Reading

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,10 +16,7 @@ from flowedit.declare import options_of
 from flowedit.masks import painted
 from flowedit.masks.options import MaskOptions
 from flowedit.messages import InputError
-
-if TYPE_CHECKING:
-    from flowedit.config.schema import Settings
-    from flowedit.media.probe import Video
+from flowedit.results import EditCheck
 
 SMALL = 160
 """Pixels of the longer side of a mask that is looked at."""
@@ -97,12 +94,12 @@ SUBJECT = ("source", "target", "instruction", "task", "source_words", "target_wo
 """The settings, beside the frames and the model, that say what a look is at."""
 
 
-def subject(settings: "Settings", video: "Video") -> tuple[Any, ...]:
+def subject(told: EditCheck, options: Mapping[str, Any]) -> tuple[Any, ...]:
     """What a mask is of: the frames of a clip, the words, the model. Two that are equal may share a mask."""
-    from flowedit.pipeline.source import open_clip
+    from flowedit.pipeline.api import settings_of
 
-    read = open_clip(settings, video).selection
-    return (read, settings.backbone.name, *(getattr(settings, key) for key in SUBJECT))
+    settings = settings_of(options)
+    return (told.indices, told.fps, told.backbone, *(getattr(settings, key) for key in SUBJECT))
 
 
 READ = ("start", "frames", "fps", "cuts")
@@ -149,6 +146,6 @@ def strip(held: OpenLook, adjust: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_mask(out: Path, clip: Path, flags: Mapping[str, Any], mask: Mapping[str, Any], look: Any) -> None:
-    """A folder of images for an edit's user mask: strokes and boxes on a look's mask, or on nothing without one."""
+    """A file without loss for an edit's user mask: strokes and boxes on a look's mask, or on nothing without one."""
     base = None if look is None else look.at(mask["quantile"], mask["grow"])
     painting_of(clip, flags).save(out, mask["strokes"], mask["boxes"], base)

@@ -1,0 +1,75 @@
+"""A job as the API tells of it: how far it is, what it left, and the lines that make the same."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flowedit.app import films, jobs
+from flowedit.app.jobs import JobRecord
+from flowedit.app.labels import on_page
+from flowedit.app.live import Live
+
+
+def status(
+    record: JobRecord, state: str, place: int | None, live: Live | None, result: dict[str, Any]
+) -> dict[str, Any]:
+    """All that is known of a job but for what it left; `live` is there while it runs, `result` once it is over."""
+    told: dict[str, Any] = {
+        "id": record.id,
+        "kind": record.kind,
+        "state": state,
+        "place": place,
+        "clip": record.clip,
+        "settings": record.flags,
+        "mask": record.mask,
+        "created": record.created,
+        "message": result.get("message"),
+        "phase": None,
+        "done": 0,
+        "total": 0,
+        "fraction": 1.0 if state == "done" else 0.0,
+        "seconds": result.get("seconds"),
+        "seconds_left": None,
+        "notices": result.get("notices", []),
+        "preview": None,
+        "files": {},
+        "player": None,
+        "report": None,
+    }
+    if live is not None:
+        told |= live.plain()
+        told["preview"] = None if live.preview is None else f"/api/jobs/{record.id}/preview.jpg?{live.previews}"
+    return told
+
+
+def named(status: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """A status whose message and notices have a user's names in the place of our paths."""
+    texts = [status["message"] or "", *status["notices"]]
+    for path, name in names.items():
+        texts = [text.replace(path, name) for text in texts]
+    return status | {"message": texts[0] or None, "notices": texts[1:]}
+
+
+def worded(status: dict[str, Any], allow: Sequence[str]) -> dict[str, Any]:
+    """A status whose message and notices are in the words of the page."""
+    message = status.get("message")
+    notices = [on_page(text, allow) for text in status["notices"]]
+    return status | {"message": message and on_page(message, allow), "notices": notices}
+
+
+def left(record: JobRecord, folder: Path) -> dict[str, Any]:
+    """The addresses of what a job left in its folder."""
+    base = f"/api/jobs/{record.id}/files"
+    if record.kind == "compare" and (folder / "index.html").is_file():
+        return {"report": f"{base}/index.html", "files": {"index.html": f"{base}/index.html"}}
+    return films.left(folder, base) if record.kind == "edit" and films.made(folder) else {}
+
+
+def lines(record: JobRecord, clip: str, mask: str | None = None) -> dict[str, Any]:
+    """The command and the call that make the same of a clip, and of a mask's file where it has one."""
+    return {"command": jobs.command_of(record, clip, mask), "python": jobs.python_of(record, clip, mask)}
+
+
+def lines_of_settings(settings: dict[str, Any], clip: str) -> dict[str, Any]:
+    """`lines` of an edit of which its settings are known alone."""
+    return lines(JobRecord("", 0, "edit", None, "", settings, None, 0.0), clip)

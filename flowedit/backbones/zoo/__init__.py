@@ -1,0 +1,1 @@
+"""One file a model family: what it has of its own."""

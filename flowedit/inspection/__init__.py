@@ -1,0 +1,1 @@
+"""What goes through a model: words, the clip in the autoencoder, patches, and attention block by block."""

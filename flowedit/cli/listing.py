@@ -158,7 +158,7 @@ def _metrics() -> Iterator[tuple[str, ...]]:
     from flowedit.metrics.catalogue import METRICS
 
     rows = [
-        (name, (metric.heading, metric.download or "no download"))
+        (name, (metric.heading, "several frames" if "pairs" in metric.needs else "", metric.download or "no download"))
         for name, metric in METRICS.items()
         if metric.part is not None
     ]

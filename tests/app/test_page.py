@@ -175,6 +175,8 @@ def nothing_is_deleted_without_a_question(page):
     dialog.find_elements("css selector", "button")[-1].click()
     count = "#fe-history .fe-cards > li"
     until(lambda: len(page.find_elements("css selector", count)) == len(cards) - 1, "one card less")
+    time.sleep(0.5)
+    assert page.find_elements("css selector", "#fe-said [role=alert]") == [], "it was asked for once"
 
 
 def a_mistake_is_one_line_beside_the_button(page):

@@ -10,7 +10,7 @@ PLACE = "/static/parts"
 """Where the server offers `STATIC`."""
 
 _LOAD = """\
-import('{place}/glue.js').then((glue) => glue.bind('{name}', element, props, trigger, watch));
+import('{place}/glue.js').then((glue) => glue.bind('{name}', element, props, watch));
 """
 
 

@@ -106,7 +106,7 @@ const PARTS = {
       shown?.destroy?.();
       element.hidden = !value?.items?.length;
       shown = element.hidden ? null : mountSeveral(element, value.items, {
-        onchoose: (job) => tell({ ...props.value, chosen: job }),
+        onchoose: (job) => tell({ ...props.value, chosen: job, at: Date.now() }),
         onaway: () => {
           tell({ items: [] });
           draw(null);
@@ -120,8 +120,8 @@ const PARTS = {
   async history(element, props, tell) {
     const { mountHistory } = await import("./history.js");
     const shown = mountHistory(element, {
-      onchoose: (chosen) => tell({ ...props.value, chosen, deleted: null }),
-      ondelete: (deleted) => tell({ ...props.value, chosen: null, deleted }),
+      onchoose: (chosen) => tell({ ...props.value, chosen, deleted: null, at: Date.now() }), // the same one again is told of, too
+      ondelete: (deleted) => tell({ ...props.value, chosen: null, deleted, at: Date.now() }),
     });
     return () => shown.fresh();
   },
@@ -162,15 +162,14 @@ const KEPT = {
 };
 
 /** Mounts the part `name`; what the page sets later is drawn, what the part itself said is not drawn again. */
-export async function bind(name, element, props, trigger, watch) {
+export async function bind(name, element, props, watch) {
   const place = element.querySelector(`.fe-${name}`) ?? element;
   const keep = () => KEPT[name] && props.value && window.flowedit.keep(name, KEPT[name](props.value));
   let own = null;
   const draw = await PARTS[name](place, props, (value) => {
     own = JSON.stringify(value);
-    props.value = value;
+    props.value = value; // of which Gradio tells by itself, once for each new value
     keep();
-    trigger("change");
   });
   watch("value", () => {
     if (JSON.stringify(props.value) === own) return;

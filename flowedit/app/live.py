@@ -16,6 +16,9 @@ SPANS = {
 }
 """From where to where of the whole edit each phase goes, about."""
 
+WRITING = ("decode", "decode, write")
+"""The phases in which what there is is written, also after a stop."""
+
 PREVIEW_SECONDS, PREVIEW_SHARE = 2.0, 0.1
 """How often a preview is made at most, and its share of the time."""
 
@@ -133,7 +136,7 @@ class Live:
         if self._since is not None and self._fraction > max(SETTLED, self._since[1]):
             left = (now - self._since[0]) / (self._fraction - self._since[1]) * (1 - self._fraction)
         return {
-            "phase": "stopping" if self.stopping else self.phase_name,
+            "phase": "stopping" if self.stopping and self.phase_name not in WRITING else self.phase_name,
             "done": self.done,
             "total": self.total,
             "fraction": round(self._fraction, 4),

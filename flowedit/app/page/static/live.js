@@ -19,17 +19,30 @@ const PHASES = {
   "round trip": "Checking",
 };
 
+const COUNTED = { // what a phase counts; of the others nothing is said
+  edit: "Step", invert: "Step", look: "Step", read: "Frame", "find cuts": "Frame", "follow marks": "Frame",
+  encode: "Frame", decode: "Frame", "decode, write": "Frame",
+};
+
 /** A phase in plain words; one that is not known here is shown as the server names it. */
 export const phaseWords = (phase) => PHASES[phase] ?? sentence(phase || "starting");
 
+/** "Frame 34 of 41", "Step 2 of 20"; a comparison counts its methods. */
+function countOf({ kind, phase, done, total }) {
+  const unit = kind === "compare" ? phase === "edit" && "Method" : COUNTED[phase];
+  return unit && total > 1 ? `${unit} ${Math.min(done + 1, total)} of ${total}` : "";
+}
+
 /**
  * Mount the state of `job` (its id) into `element`; `onend(status)` is called once, when it is over or gone. One that
- * left nothing can be closed: it is deleted, and `onclose()` called.
+ * left nothing can be closed: it is deleted, and `onclose()` called. Of a job that is one of several, `lead` stands
+ * before its title, `stopWords` on its button, and `beside` are more buttons.
  */
-export function mountLive(element, { job, onend = () => {}, onclose = () => {}, api = "/api" }) {
+export function mountLive(element, { job, onend = () => {}, onclose = () => {}, lead = "", stopWords = "Stop", beside = [], api = "/api" }) {
   const url = `${api}/jobs/${encodeURIComponent(job)}`;
-  const title = h("h3", { class: "fe-title" }, "Asking the server");
-  const stop = h("button", { type: "button", class: "fe-button", onclick: () => askToStop() }, icon("stop"), "Stop");
+  const title = h("h3", { class: "fe-title", tabindex: -1 }, `${lead}Asking the server`);
+  const entitle = (text) => (title.textContent = `${lead}${text}`);
+  const stop = h("button", { type: "button", class: "fe-button", onclick: () => askToStop() }, icon("stop"), stopWords);
   const close = h("button", { type: "button", class: "fe-button", hidden: true, onclick: () => putAway() }, icon("clear"), "Close");
   const progress = bar("Progress of the whole edit");
   const line = h("p", { class: "fe-line" }), time = h("p", { class: "fe-line fe-time" });
@@ -40,7 +53,7 @@ export function mountLive(element, { job, onend = () => {}, onclose = () => {}, 
   const told = h("p", { class: "fe-error", role: "alert", hidden: true });
   const spoken = h("p", { class: "fe-unseen", role: "status", "aria-live": "polite" });
   const root = h("section", { class: "fe fe-card fe-live", "aria-label": "Progress" },
-    h("header", { class: "fe-head" }, title, stop, close), progress.element,
+    h("header", { class: "fe-head" }, title, h("div", { class: "fe-answers" }, stop, close, ...beside)), progress.element,
     h("div", { class: "fe-lines" }, line, time), figure, told, notices, spoken);
   element.replaceChildren(root);
 
@@ -82,31 +95,43 @@ export function mountLive(element, { job, onend = () => {}, onclose = () => {}, 
     failures += 1;
     if (failures < 2) return; // a single lost answer is not worth a word
     root.classList.add("fe-waits");
-    title.textContent = "Waiting for the server";
+    entitle("Waiting for the server");
     line.textContent = "It does not answer at the moment. Your edit is kept, and goes on when the server is back.";
     time.textContent = "";
     say("Waiting for the server");
   }
 
   function show(status) {
-    const halting = stopping || status.state === "stopping";
-    stop.disabled = halting;
+    const halting = stopping || status.phase === "stopping";
+    if (halting) hideStop();
     if (status.state === "queued") {
-      title.textContent = status.place > 1 ? `${plural(status.place, "edit")} before yours` : "Yours is next";
+      entitle(status.place > 1 ? `${plural(status.place, "edit")} before yours` : "Yours is next");
       line.textContent = "It starts by itself. You can close this page and come back.";
       time.textContent = "";
       progress.set(0);
       say(title.textContent);
       return;
     }
-    title.textContent = halting ? "Stopping after this step" : phaseWords(status.phase);
-    line.textContent = status.total > 1 ? `Step ${Math.min(status.done + 1, status.total)} of ${status.total}` : "";
+    entitle(halting ? haltWords(status.phase) : phaseWords(status.phase));
+    line.textContent = countOf(status);
     if (Number.isFinite(status.seconds_left)) time.textContent = left(status.seconds_left);
     else time.textContent = status.seconds > 1 ? `${duration(status.seconds)} so far` : "";
     progress.set(Number.isFinite(status.fraction) ? status.fraction : null);
     say(`${title.textContent}${status.fraction >= 0.25 ? `, ${25 * Math.floor(4 * status.fraction)} % done` : ""}`);
     showPicture(status);
     showNotices(status.notices ?? []);
+  }
+
+  /** After Stop the steps end, and what there is is still written. */
+  const haltWords = (phase) => (phase === "stopping" || COUNTED[phase] === "Step" ? "Stopping after this step"
+    : /write|decode/.test(phase) ? "Stopped: writing what there is" : "Stopping");
+
+  /** Stop was heard: its place is the title's, which says so. */
+  function hideStop() {
+    if (stop.hidden) return;
+    const held = document.activeElement === stop;
+    stop.hidden = true;
+    if (held) title.focus({ preventScroll: true });
   }
 
   // the address stays the same while the picture changes: a query asks for the new one
@@ -136,7 +161,7 @@ export function mountLive(element, { job, onend = () => {}, onclose = () => {}, 
     root.classList.add("fe-over");
     const took = Number.isFinite(status.seconds) ? ` in ${duration(status.seconds)}` : "";
     const titles = { done: `Done${took}`, stopped: "Stopped", failed: "This did not work", gone: "Not here any more" };
-    title.textContent = titles[status.state];
+    entitle(titles[status.state]);
     line.textContent = status.state === "stopped" ? status.message || "What was done so far is kept." : "";
     time.textContent = "";
     figure.hidden = true;
@@ -168,15 +193,15 @@ export function mountLive(element, { job, onend = () => {}, onclose = () => {}, 
 
   async function askToStop() {
     stopping = true;
-    stop.disabled = true;
-    title.textContent = "Stopping after this step";
+    hideStop();
+    entitle(haltWords(last?.phase ?? ""));
     told.hidden = true;
     try {
       await request(`${url}/stop`, { method: "POST" });
     } catch (error) {
       if (!(error instanceof Refusal) || over) return;
       stopping = false;
-      stop.disabled = false;
+      stop.hidden = false;
       told.textContent = sentence(error.message);
       told.hidden = false;
     }

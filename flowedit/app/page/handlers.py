@@ -1,6 +1,5 @@
 """What the page does: a handler takes what stands on it, asks the studio, and returns what is to stand there."""
 
-import html
 import time
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -11,10 +10,10 @@ import gradio as gr
 from flowedit.app.access import owner_of as owner_in
 from flowedit.app.desk.studio import Studio
 from flowedit.app.jobs import typed
-from flowedit.app.labels import on_page
 from flowedit.app.page import chips
 from flowedit.app.page.choices import default_texts, editor_of
 from flowedit.app.page.gather import KEPT, Asked, clip_id, mask_of, numbers, read_of, settings_of
+from flowedit.app.page.notes import ALERT, line, of_another, over
 from flowedit.messages import Error
 
 FOX, INSTRUCTION, FOX_SOURCE = "fox", "replace the fox with a panda", "a fox moves right over green grass"
@@ -30,14 +29,6 @@ Sets = dict[Any, Any]
 def owner_of(request: gr.Request) -> str | None:
     """Whose page this is, by the cookie that the server gave."""
     return owner_in(request.headers.get("cookie", ""))
-
-
-def line(text: str, good: bool = False) -> str:
-    """One line for the user beside the buttons."""
-    if not text:
-        return ""
-    role, kind, told = ("status", "fe-note", text) if good else ("alert", "fe-error", on_page(text))
-    return f'<p class="{kind}" role="{role}">{html.escape(told)}</p>'
 
 
 class Handlers:
@@ -156,7 +147,7 @@ class Handlers:
             return self._taken(taken, drop)
         own = (drop.get("clip") or {}).get("id"), drop.get("start") or 0, drop.get("frames")
         painter, given = stands[on.painter] or NO_MASK, stands[on.mask_file] or {}
-        sets: Sets = {on.said: "", on.live: gr.skip()}
+        sets = self._of_clip_before(stands, own[0])
         if (stands[on.live] or {}).get("state") == "failed":
             sets |= {on.live: {"job": None}}  # what it said was of the clip before
         if own[0] is not None and not _is_fox(drop) and stands[on.source] == FOX_SOURCE:
@@ -166,6 +157,14 @@ class Handlers:
         if given.get("file") and given.get("of") not in (None, own[0]):
             sets |= {on.mask_file: {"file": None}}
         return sets
+
+    def _of_clip_before(self, stands: Stands, clip: str | None) -> Sets:
+        """What stands of another clip goes, and stays in the history; a row that still runs is seen to its end."""
+        on, row = self.on, stands[self.on.several] or {}
+        sets: Sets = {on.said: "" if ALERT in (stands[on.said] or "") else gr.skip()}
+        if of_another(stands[on.result], clip):
+            sets |= {on.result: None, on.said: "", on.empty: gr.update(visible=not (stands[on.live] or {}).get("job"))}
+        return sets | ({on.several: {"items": []}} if of_another(row, clip) and over(row, self._status) else {})
 
     def describe(self, stands: Stands) -> Sets:
         """A sentence about the clip, by the model that the studio was started with."""
@@ -207,7 +206,7 @@ class Handlers:
         """One edit for each value, or by each method; they wait in the queue and appear one by one."""
         on, asked, vary = self.on, self._asked(stands), stands[self.on.vary]
         items: list[dict[str, Any]] = []
-        said = ""
+        said, clip = "", None
         try:
             settings, mask, clip = settings_of(asked), mask_of(asked), clip_id(asked)
             values = stands[on.methods] if vary == "method" else numbers(vary, stands[self._list(vary)])
@@ -218,7 +217,9 @@ class Handlers:
         except Error as error:
             said = f"{len(items)} of them are made; the next is not: {error}" if items else str(error)
         sets: Sets = {on.said: line(said)}
-        return sets | ({on.several: {"items": items}, on.empty: gr.update(visible=False)} if items else {})
+        return sets | (
+            {on.several: {"items": items, "clip": clip}, on.empty: gr.update(visible=False)} if items else {}
+        )
 
     def _list(self, vary: str) -> Any:
         return self.on.seeds if vary == "seed" else self.on.strengths
@@ -230,8 +231,8 @@ class Handlers:
         if status is None or not (status["files"] or (status["kind"] == "look" and status["state"] == "done")):
             return self._nothing()  # the part says why
         if status["kind"] == "look":
-            return {on.live: {"job": None}, on.said: "", on.painter: self._painter(status, {})}
-        return {on.live: {"job": None}, on.said: "", on.result: status, on.history: _anew()}
+            return {on.live: {"job": None}, on.painter: self._painter(status, {})}
+        return {on.live: {"job": None}, on.result: status, on.history: _anew()}
 
     # What was made before
 

@@ -32,8 +32,8 @@ def connect(blocks: gr.Blocks, on: SimpleNamespace, studio: Studio) -> None:
     of = [on.options.change, on.models.change, on.quality.change]
     gr.on(of, do.usual, asked, [on.options, on.strength, on.said], **last)
     on.example.click(do.example, {on.kept}, [on.drop, *prompts], **_quiet())
-    another = {on.drop, on.painter, on.mask_file, on.live, on.source}
-    masks = [*fields, on.painter, on.mask_file, on.said, on.live]
+    another = {on.drop, on.painter, on.mask_file, on.live, on.source, on.result, on.several, on.said}
+    masks = [*fields, on.painter, on.mask_file, on.said, on.live, on.result, on.several, on.empty]
     on.drop.change(do.clip, another, masks, **_quiet())
     on.describe.click(do.describe, asked, [on.source, on.said], **(_quiet() | {"show_progress": "minimal"}))
 

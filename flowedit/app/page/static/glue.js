@@ -5,6 +5,20 @@ import { request } from "./parts.js";
 
 watchServer();
 
+let awaited = false; // whether the next result was asked for, and is no one that a reload brings again
+let stands = null; // the id of the result that is shown
+
+/** A result was asked for: it is brought into sight when it comes, or now where it stands already. */
+function wait(id) {
+  awaited = id !== stands;
+  if (!awaited) front();
+}
+
+function front() {
+  dispatchEvent(new Event("fe-front")); // the mask folds
+  reveal(document.querySelector(".fe-player:has(.fe-result)"), true);
+}
+
 const PARTS = {
   async drop(element, props, tell) {
     const { mountDrop } = await import("./drop.js");
@@ -77,7 +91,10 @@ const PARTS = {
       if (job !== null) reveal(element);
       shown = job === null ? null : mountLive(element, {
         job,
-        onend: (status) => tell({ job, kind: status.kind, state: status.state }),
+        onend: (status) => {
+          if (status.kind !== "look") wait(job);
+          tell({ job, kind: status.kind, state: status.state });
+        },
         onclose: () => {
           tell({ job: null });
           draw(null);
@@ -95,6 +112,9 @@ const PARTS = {
       shown?.destroy?.();
       element.hidden = !value?.player && !value?.report;
       shown = element.hidden ? null : mountResult(element, value, mountPlayer);
+      stands = element.hidden ? null : value.id;
+      if (awaited && !element.hidden) front();
+      awaited = false;
     };
     draw(props.value);
     return draw;
@@ -106,7 +126,10 @@ const PARTS = {
       shown?.destroy?.();
       element.hidden = !value?.items?.length;
       shown = element.hidden ? null : mountSeveral(element, value.items, {
-        onchoose: (job) => tell({ ...props.value, chosen: job, at: Date.now() }),
+        onchoose: (job) => {
+          wait(job);
+          tell({ ...props.value, chosen: job, at: Date.now() });
+        },
         onaway: () => {
           tell({ items: [] });
           draw(null);
@@ -120,7 +143,10 @@ const PARTS = {
   async history(element, props, tell) {
     const { mountHistory } = await import("./history.js");
     const shown = mountHistory(element, {
-      onchoose: (chosen) => tell({ ...props.value, chosen, deleted: null, at: Date.now() }), // the same one again is told of, too
+      onchoose: (chosen) => {
+        if (chosen.id) wait(chosen.id);
+        tell({ ...props.value, chosen, deleted: null, at: Date.now() }); // the same one again is told of, too
+      },
       ondelete: (deleted) => tell({ ...props.value, chosen: null, deleted, at: Date.now() }),
     });
     return () => shown.fresh();
@@ -140,12 +166,18 @@ const PARTS = {
   },
 };
 
-/** Brings what is new into sight, where it is not. */
-function reveal(element) {
-  requestAnimationFrame(() => {
-    const { top } = element.getBoundingClientRect();
-    if (top < 0 || top > 0.6 * innerHeight) element.scrollIntoView({ block: "start", behavior: "instant" });
-  });
+const REST = 150; // milliseconds until what goes is gone, and what comes has its height
+
+/** Brings what is new into sight, where it is not, and as a whole where that is wanted. */
+function reveal(element, whole = false) {
+  setTimeout(() => {
+    if (!element?.isConnected) return;
+    const { top, bottom } = element.getBoundingClientRect();
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (top < 0 || top > 0.6 * innerHeight || (whole && bottom > innerHeight)) {
+      element.scrollIntoView({ block: "start", behavior: still ? "instant" : "smooth" });
+    }
+  }, REST);
 }
 
 /** What a tab keeps of a part over a reload; nothing of those that the server knows. */
@@ -157,7 +189,7 @@ const KEPT = {
   painter: (value) => value,
   live: (value) => value,
   player: (value) => ({ id: value?.id ?? null }),
-  several: ({ items }) => ({ items }),
+  several: ({ items, clip }) => ({ items, clip }),
   models: ({ chosen }) => ({ chosen }),
 };
 

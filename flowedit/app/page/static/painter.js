@@ -5,6 +5,7 @@ import { openReel, tint } from "./reel.js";
 const PAUSE = 120; // milliseconds that a slider rests before the server is asked
 const CLOSE = 0.004; // points nearer than this are one
 const WIDEST = 960;
+const PAINT = "rgb(255 45 120 / 60%)";
 const TOOLS = { brush: ["brush", "Paint", "B"], erase: ["eraser", "Erase", "E"], box: ["box", "Box", "R"] };
 const NOTHING = { quantile: null, grow: null, strokes: [], boxes: [] };
 
@@ -41,14 +42,24 @@ export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps 
   const wider = slider("How much wider", 0, 30, 0, (value) => slide({ grow: value / 100 }), (value) => (value > 0 ? `${value} %` : "not at all"));
   const line = h("p", { class: "fe-line", role: "status", "aria-live": "polite" }, "Reading the mask");
   const told = h("p", { class: "fe-error", role: "alert", hidden: true });
+  const folder = h("button", { type: "button", class: "fe-button fe-quiet", onclick: () => fold(!root.classList.contains("fe-folded")) });
   const root = h("section", { class: "fe fe-card fe-painter", "aria-label": "Where the edit may change the clip" },
-    h("header", { class: "fe-head" }, h("h3", { class: "fe-title" }, "Where it may change"),
-      onaway && h("button", { type: "button", class: "fe-button fe-quiet", onclick: () => onaway() }, "Do without this mask")),
+    h("header", { class: "fe-head" }, h("h3", { class: "fe-title" }, "Where it may change"), h("div", { class: "fe-answers" }, folder,
+      onaway && h("button", { type: "button", class: "fe-button fe-quiet", onclick: () => onaway() }, "Do without this mask"))),
     h("p", { class: "fe-line" }, "What you paint on one frame follows what lies under it through the clip."),
     h("div", { class: "fe-dials" }, much.element, wider.element), stage, rail,
     h("div", { class: "fe-toolbar" }, h("div", { class: "fe-group", role: "group", "aria-label": "Tools" }, ...Object.values(tools)),
       large.element, h("div", { class: "fe-group" }, undo, clear)), line, told);
   element.replaceChildren(root);
+
+  /** One line is left of it while a result is looked at. */
+  function fold(on) {
+    root.classList.toggle("fe-folded", on);
+    folder.textContent = on ? "Mask: show" : "Mask: hide";
+    folder.setAttribute("aria-expanded", String(!on));
+  }
+  const away = () => fold(true);
+  addEventListener("fe-front", away);
 
   function slider(label, least, most, value, act, say) {
     const output = h("output", { class: "fe-where" });
@@ -102,14 +113,17 @@ export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps 
     ink.drawImage(picture, 0, 0, width, height);
     if (strip) paintMask(ink, strip.picture, [0, frame * strip.height, strip.width, strip.height]);
     for (const each of [...waiting, drawn]) if (each && each.frame === frame) sketch(each);
-    for (const box of now.boxes) if (box.frame === frame) frameBox(box);
     if (cursor && (byKeys ? document.activeElement === canvas : true)) ring();
   }
 
   function sketch(each) {
-    if (!each.points) return frameBox(each);
     ink.save();
-    ink.strokeStyle = each.erase ? "rgb(255 255 255 / 55%)" : "rgb(255 45 120 / 60%)";
+    if (!each.points) {
+      ink.fillStyle = PAINT;
+      ink.fillRect(each.x * width, each.y * height, each.width * width, each.height * height);
+      return ink.restore();
+    }
+    ink.strokeStyle = each.erase ? "rgb(255 255 255 / 55%)" : PAINT;
     ink.lineWidth = 2 * each.radius * width;
     ink.lineCap = ink.lineJoin = "round";
     ink.beginPath();
@@ -117,17 +131,6 @@ export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps 
     if (each.points.length === 1) ink.lineTo(each.points[0][0] * width + 0.01, each.points[0][1] * height);
     ink.stroke();
     return ink.restore();
-  }
-
-  function frameBox(box) {
-    ink.save();
-    ink.lineWidth = 2;
-    for (const [colour, dash] of [["#fff", []], ["#ff2d78", [8, 8]]]) {
-      ink.strokeStyle = colour;
-      ink.setLineDash(dash);
-      ink.strokeRect(box.x * width, box.y * height, box.width * width, box.height * height);
-    }
-    ink.restore();
   }
 
   function ring() {
@@ -317,6 +320,7 @@ export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps 
   root.addEventListener("keyup", (event) => event.key === " " && event.target === canvas && finish());
 
   choose("brush");
+  fold(false);
   undo.disabled = true;
   clear.disabled = !now.strokes.length && !now.boxes.length;
   if (now.quantile !== null) much.set(Math.round(100 * (1 - now.quantile)));
@@ -328,6 +332,7 @@ export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps 
     destroy() {
       closed = true;
       clearTimeout(timer);
+      removeEventListener("fe-front", away);
       reel.close();
       root.remove();
     },

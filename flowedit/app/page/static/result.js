@@ -1,5 +1,8 @@
 /* A finished edit: the player, its files, what was said, and the same as a command and as Python; or a report. */
 
+import { titleOf } from "./history.js";
+import { duration } from "./parts.js";
+
 const made = (tag, name, text) => {
   const element = document.createElement(tag);
   if (name) element.className = name;
@@ -35,25 +38,35 @@ function folded(title, ...children) {
 }
 
 const ABOUT = {
-  "edit.mp4": "The edit",
-  "compare.mp4": "Before and after",
-  "mask.mp4": "Where it may change",
-  "mask_plain.mp4": "The mask in white on black",
-  "edit.png": "The edit",
-  "edit.gif": "The edit, as a GIF",
-  "edit.webp": "The edit, as a WebP",
-  "compare.png": "Before and after",
-  "mask.png": "Where it may change",
-  "mask_plain.png": "The mask in white on black",
-  "run.yaml": "All settings",
+  "edit.mp4": "the edit",
+  "compare.mp4": "before and after",
+  "mask.mp4": "where it may change",
+  "mask_plain.mp4": "the mask in white on black",
+  "edit.png": "the edit",
+  "edit.gif": "the edit, as a GIF",
+  "edit.webp": "the edit, as a WebP",
+  "compare.png": "before and after",
+  "mask.png": "where it may change",
+  "mask_plain.png": "the mask in white on black",
+  "run.yaml": "all settings",
 };
-const about = (name) => ABOUT[name] ?? (name.startsWith("user_mask.") ? "The mask that you gave" : null);
+const about = (name) => ABOUT[name] ?? (name.startsWith("user_mask.") ? "the mask that you gave" : null);
+
+/** "Done in 12 s: replace the fox with a panda, seed 5". */
+function outcome({ state, seconds, settings, kind }) {
+  const what = settings ? `: ${titleOf(settings)}${Number.isFinite(settings.seed) && kind !== "compare" ? `, seed ${settings.seed}` : ""}` : "";
+  if (state === "stopped") return `Stopped${what}. This is as far as it came.`;
+  return `Done${Number.isFinite(seconds) ? ` in ${duration(seconds)}` : ""}${what}`;
+}
 
 /** `value` is a job's status. Returns {destroy}. */
 export function mountResult(element, value, mountPlayer) {
   const frame = made("div", "fe-result");
   const parts = [];
   let player = null;
+  const done = made("p", "fe-note fe-done");
+  done.setAttribute("role", "status");
+  parts.push(done);
   if (value.report) {
     const report = made("iframe", "fe-report");
     report.title = "The comparison";
@@ -65,11 +78,10 @@ export function mountResult(element, value, mountPlayer) {
   }
   const place = made("div", "fe-place");
   if (value.player) parts.push(place);
-  if (value.state === "stopped") parts.push(made("p", "fe-note", "Stopped: this is as far as it came."));
   const files = made("p", "fe-files");
   for (const [name, url] of Object.entries(value.files ?? {})) {
     if (!about(name)) continue;
-    const link = made("a", "fe-quiet", about(name));
+    const link = made("a", "fe-quiet", `Download: ${name} (${about(name)})`);
     link.href = url;
     link.download = name;
     files.append(link);
@@ -85,6 +97,7 @@ export function mountResult(element, value, mountPlayer) {
   }
   frame.append(...parts);
   element.replaceChildren(frame);
+  setTimeout(() => (done.textContent = outcome(value)), 50); // a status is read aloud where it changes
   if (value.player) player = mountPlayer(place, value.player, {});
   return {
     destroy() {

@@ -119,9 +119,20 @@ def the_mask_is_seen_before_the_edit_and_a_slider_and_a_brush_change_it(page, se
     last = edited(page)
     press(page, "button#fe-edit, #fe-edit button")
     until(lambda: (kept(page).get("player") or {}).get("id") not in (None, last), "the next result")
+    the_result_stands_in_sight(page)
+    assert not page.find_element("css selector", "#fe-painter canvas").is_displayed(), "the mask is folded"
     run = yaml.safe_load((next(server[1].glob(f"*/{edited(page)}")) / "run.yaml").read_text())
     assert run["settings"]["user_mask"], run["settings"]["mask"]["user"] == ("replace",)
+    press(page, "#fe-history .fe-open")
+    until(lambda: "settings are on the page" in shown(page, "#fe-said [role=status]").text, "what became of the click")
+    the_result_stands_in_sight(page)
     assert errors(page) == []
+
+
+def the_result_stands_in_sight(page):
+    until(lambda: shown(page, "#fe-player [role=status]").text.startswith("Done"), "the word")
+    top = "const { top } = document.querySelector('#fe-player canvas').getBoundingClientRect();"
+    until(lambda: page.execute_script(f"{top} return top >= 0 && top < 0.3 * innerHeight"), "that it is in sight")
 
 
 def progress_moves_and_stop_keeps_what_is_there(page):
@@ -208,11 +219,14 @@ def words_that_are_all_off_say_nothing_of_where(page):
     until(lambda: "No word is on" in shown(page, "#fe-said [role=alert]").text, "what is missing")
 
 
-def another_clip_leaves_the_sentence_of_the_fox_behind(page, tmp_path):
+def another_clip_leaves_the_sentence_and_the_result_of_the_fox_behind(page, tmp_path):
+    edited(page)
     clip = write_clip(tmp_path / "my <b>own.mp4", 6, sound=False)
     page.find_element("css selector", "#fe-drop input[type=file]").send_keys(str(clip))
     until(lambda: "my <b>own.mp4" in shown(page, "#fe-drop .fe-name").text, "its name, as text")
     until(lambda: shown(page, "#fe-source textarea").get_attribute("value") == "", "an empty sentence")
+    until(lambda: not page.find_elements("css selector", "#fe-player canvas"), "that the fox's result is put away")
+    assert page.find_elements("css selector", "#fe-history .fe-open") != [], "it is among the edits still"
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(bytes(1000))
     page.find_element("css selector", "#fe-drop input[type=file]").send_keys(str(broken))
@@ -281,6 +295,6 @@ def test_the_whole_way_of_an_edit(page, server, open_browser, tmp_path):
     a_mistake_is_one_line_beside_the_button(page)
     several_seeds_stand_side_by_side_and_one_is_gone_on_from(page)
     words_that_are_all_off_say_nothing_of_where(page)
-    another_clip_leaves_the_sentence_of_the_fox_behind(page, tmp_path)
+    another_clip_leaves_the_sentence_and_the_result_of_the_fox_behind(page, tmp_path)
     no_request_leaves_and_gradio_hears_what_the_page_needs_alone(page, server)
     another_person_sees_neither_clips_nor_edits(server, page, open_browser)

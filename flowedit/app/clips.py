@@ -16,7 +16,7 @@ import numpy as np
 
 from flowedit.app.limits import TooMuchError, UnknownError, check_id, safe_stem, safe_suffix
 from flowedit.app.options import MIB, StudioOptions
-from flowedit.machine import read_json, whole_folder
+from flowedit.machine import IMAGES, read_json, whole_folder
 from flowedit.media import cuts
 from flowedit.media.footage import decode_image
 from flowedit.media.pixels import resize
@@ -42,6 +42,9 @@ STILL_RATE = 8
 
 PICTURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
 """How still images begin; WebP has its name at byte 8."""
+
+STILLS = {"PNG": ".png", "JPEG": ".jpg", "WebP": ".webp"}
+"""And their suffixes."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,14 @@ class StoredClip:
 
     @property
     def given(self) -> str:
-        """The name of the file that is edited: the user's own, but for a still image, which was made a video."""
-        return self.file if self.still else self.name
+        """The name of the file that is edited: the last part of the user's own, with the suffix that its content has.
+
+        That of ours for a still image, which was made a video, and where nothing is left of the user's.
+        """
+        last, suffix = re.split(r"[/\\]", self.name)[-1], Path(self.file).suffix
+        if self.still or not last.strip(". "):
+            return self.file
+        return last if last.lower().endswith(suffix) else f"{Path(last).stem}{suffix}"
 
 
 class Clips:
@@ -115,12 +124,14 @@ class Clips:
         """
         shown = name.replace("\0", "").strip()[:200] or "clip"
         with whole_folder(self.root / id) as stage:
-            path = stage / (safe_stem(name) + safe_suffix(name))
+            taken = stage / ".taken"
+            self._take(source, taken)
+            still = _still(taken)
+            path = stage / (safe_stem(name) + (STILLS[still] if still else _suffix_of_video(name)))
             if path.name in (FACTS, SHOWN, POSTER):
                 path = path.with_name(f"clip-{path.name}")
-            self._take(source, path)
+            taken.rename(path)
             try:
-                still = _still(path)
                 if still is not None:
                     path = _as_video(path, still)
                 video = probe(path)
@@ -201,6 +212,12 @@ def _still(path: Path) -> str | None:
         head = file.read(12)
     kind = next((kind for start, kind in PICTURES.items() if head.startswith(start)), None)
     return "WebP" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else kind
+
+
+def _suffix_of_video(name: str) -> str:
+    """The suffix of a file that is no still image: its name's, but for that of one."""
+    suffix = safe_suffix(name)
+    return ".mp4" if suffix in IMAGES else suffix
 
 
 def _as_video(path: Path, kind: str) -> Path:

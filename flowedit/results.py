@@ -22,6 +22,8 @@ def _notices(self: EditResult | EditedFrames | GeneratedClip) -> tuple[str, ...]
 class EditResult:
     """What one edit left: its folder and files, the final and the encoded source latents, and run.yaml as a dict.
 
+    `video` is edit.mp4, or edit.png of a still; the others have its suffix.
+
     `mask` is drawn over the clip, `mask_plain` is white on black and serves as a user mask; both are None without one.
     `latent_mask` (1, 1, F, h, w) is the soft mask of the sites that at least half of the steps held, or None. The
     tensors are on the host. Those of a clip of several shots follow each other along the frames, each as encode gives

@@ -122,6 +122,8 @@ def shortened(words: list[str]) -> list[str]:
     if command == "edit" and SEVERAL.search(line):
         return [*words, "steps=2"]
     if command == "compare":
+        if "--example" in words:  # another line compares all
+            words = ["inversion_free,inversion" if word == "all" else word for word in words]
         words = ["16" if word == "48" else word for word in words]  # network evaluations, of all methods
         return [*words, "steps=4", "--frames", "5", "--metrics", "psnr"]
     if command == "evaluate" and "--dry-run" not in words:

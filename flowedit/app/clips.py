@@ -18,13 +18,13 @@ from flowedit.app.limits import TooMuchError, UnknownError, check_id, safe_stem,
 from flowedit.app.options import MIB, StudioOptions
 from flowedit.machine import IMAGES, read_json, whole_folder
 from flowedit.media import cuts
-from flowedit.media.footage import decode_image
 from flowedit.media.pixels import resize
 from flowedit.media.probe import Video, probe
 from flowedit.media.reader import read
 from flowedit.media.sound import Sound
+from flowedit.media.stills.decode import FileHead, head, is_picture
 from flowedit.media.writer import Writer
-from flowedit.messages import Error, InputError
+from flowedit.messages import Error
 
 FACTS, SHOWN, POSTER = "facts.json", "video.mp4", "poster.jpg"
 
@@ -37,14 +37,11 @@ MOST_SIDE, MOST_RATE = 8192, 240
 MOST_PIXELS = 2 * 10**10
 """Pixels of all frames, beyond which nothing is decoded: about a minute of 3840x2160 at 30 frames a second."""
 
-STILL_RATE = 8
-"""The rate of a clip of one frame."""
+TAKEN = ".upload"
+"""What an upload is called until it is known what it holds."""
 
-PICTURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
-"""How still images begin; WebP has its name at byte 8."""
-
-STILLS = {"PNG": ".png", "JPEG": ".jpg", "WebP": ".webp"}
-"""And their suffixes."""
+SUFFIXES = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "WebP": (".webp",), "GIF": (".gif",), "BMP": (".bmp",)}
+"""What pictures of a kind may be called."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +77,10 @@ class StoredClip:
     def given(self) -> str:
         """The name of the file that is edited: the last part of the user's own, with the suffix that its content has.
 
-        That of ours for a still image, which was made a video, and where nothing is left of the user's.
+        Ours where nothing is left of the user's.
         """
         last, suffix = re.split(r"[/\\]", self.name)[-1], Path(self.file).suffix
-        if self.still or not last.strip(". "):
+        if not last.strip(". "):
             return self.file
         return last if last.lower().endswith(suffix) else f"{Path(last).stem}{suffix}"
 
@@ -124,16 +121,13 @@ class Clips:
         """
         shown = name.replace("\0", "").strip()[:200] or "clip"
         with whole_folder(self.root / id) as stage:
-            taken = stage / ".taken"
-            self._take(source, taken)
-            still = _still(taken)
-            path = stage / (safe_stem(name) + (STILLS[still] if still else _suffix_of_video(name)))
-            if path.name in (FACTS, SHOWN, POSTER):
-                path = path.with_name(f"clip-{path.name}")
-            taken.rename(path)
+            path = stage / TAKEN
+            self._take(source, path)
             try:
-                if still is not None:
-                    path = _as_video(path, still)
+                found = head(path) if path.stat().st_size and is_picture(path) else None
+                path = path.rename(_place(stage, name, found))
+                if found is not None:  # all frames of a picture are decoded to look at it
+                    check_pixels(path, found.size, found.frames)
                 video = probe(path)
                 self._check(video)
                 scenes = _show(video, stage)
@@ -152,7 +146,7 @@ class Clips:
                 seconds=round(float(frames_of(video) / video.fps), 3),
                 has_audio=video.has_audio,
                 scenes=scenes,
-                still=still is not None,
+                still=video.still,
                 created=time.time(),
             )
             (stage / FACTS).write_text(json.dumps(asdict(clip), indent=1), encoding="utf-8")
@@ -178,8 +172,7 @@ class Clips:
         return TooMuchError(f"the file is larger than {self._options.upload_limit} MiB: cut or compress it first")
 
     def _check(self, video: Video) -> None:
-        if max(video.size) > MOST_SIDE:
-            raise TooMuchError(f"{video.path} is {video.size[1]}x{video.size[0]}: at most {MOST_SIDE} pixels a side")
+        check_pixels(video.path, video.size, frames_of(video))
         seconds = float(frames_of(video) / video.fps)
         if seconds > self._options.longest:
             raise TooMuchError(
@@ -187,12 +180,30 @@ class Clips:
             )
         if video.fps > MOST_RATE:
             raise TooMuchError(f"{video.path} has {float(video.fps):.0f} frames a second: at most {MOST_RATE}")
-        height, width = video.size
-        if frames_of(video) * height * width > MOST_PIXELS:
-            raise TooMuchError(
-                f"{video.path} is {frames_of(video)} frames of {width}x{height}, more than {MOST_PIXELS:.0e} pixels: "
-                "cut it, or make it smaller"
-            )
+
+
+def _place(folder: Path, name: str, picture: FileHead | None) -> Path:
+    """Where a file is kept: its name's last part, with the suffix that its content has; a video has no picture's."""
+    suffix = safe_suffix(name)
+    if picture is not None:
+        of = SUFFIXES[picture.kind]
+        suffix = suffix if suffix in of else of[0]
+    elif suffix in IMAGES:
+        suffix = ".mp4"
+    kept = safe_stem(name) + suffix
+    return folder / (f"clip-{kept}" if kept in (FACTS, SHOWN, POSTER) else kept)
+
+
+def check_pixels(path: Path, size: tuple[int, int], frames: int) -> None:
+    """Raise TooMuchError for more pixels than are decoded, of a side or of all frames; size (height, width)."""
+    height, width = size
+    if max(size) > MOST_SIDE:
+        raise TooMuchError(f"{path} is {width}x{height}: at most {MOST_SIDE} pixels a side")
+    if frames * height * width > MOST_PIXELS:
+        raise TooMuchError(
+            f"{path} is {frames} frames of {width}x{height}, more than {MOST_PIXELS:.0e} pixels: cut it, or make it "
+            "smaller"
+        )
 
 
 def frames_of(video: Video) -> int:
@@ -204,41 +215,6 @@ def renamed(error: Error, path: Path, shown: str) -> Error:
     """The same error with the user's name of the file in place of ours."""
     ours = "|".join(re.escape(each) for each in (str(path), path.name))  # at once: theirs may hold ours
     return type(error)(re.sub(ours, lambda _: shown, error.args[0]) if error.args else shown)
-
-
-def _still(path: Path) -> str | None:
-    """The kind of a still image by its first bytes; None for anything else."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    kind = next((kind for start, kind in PICTURES.items() if head.startswith(start)), None)
-    return "WebP" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else kind
-
-
-def _suffix_of_video(name: str) -> str:
-    """The suffix of a file that is no still image: its name's, but for that of one."""
-    suffix = safe_suffix(name)
-    return ".mp4" if suffix in IMAGES else suffix
-
-
-def _as_video(path: Path, kind: str) -> Path:
-    """A still image as a clip of one frame, without loss but for its chroma; the image goes."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:  # its head alone
-            size, animated = picture.size, getattr(picture, "n_frames", 1) > 1
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is not a {kind} that can be read: export it again") from error
-    if max(size) > MOST_SIDE:
-        raise TooMuchError(f"{path} is {size[0]}x{size[1]}: at most {MOST_SIDE} pixels a side")
-    if animated:
-        raise InputError(f"{path} is an animated {kind}: export it as a video, such as an mp4")
-    frame = cv2.cvtColor(decode_image(path, cv2.IMREAD_COLOR, "image"), cv2.COLOR_BGR2RGB)
-    film = path.with_name(f"{path.stem}.mp4")
-    with Writer(film, frame.shape[:2], Fraction(STILL_RATE), crf=4) as writer:
-        writer.write(frame[None])
-    path.unlink()
-    return film
 
 
 def _show(video: Video, folder: Path) -> list[int]:

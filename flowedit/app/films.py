@@ -22,6 +22,7 @@ from flowedit.media.reader import read, select
 from flowedit.media.sound import Sound
 from flowedit.media.writer import Writer
 from flowedit.messages import Error, InputError
+from flowedit.pipeline import outputs
 from flowedit.pipeline.outputs import EDIT, FOLDERS
 
 FILES = tuple(name for name in EDIT if name not in FOLDERS)
@@ -44,7 +45,7 @@ def left(folder: Path, base: str) -> dict[str, Any]:
     files = {name: f"{base}/{name}" for name in FILES if (folder / name).is_file()}
     files[POSTER] = f"{base}/{POSTER}"
     with suppress(Error):
-        video = _probed(folder / "edit.mp4", (folder / "edit.mp4").stat().st_mtime_ns)
+        video = _probed(outputs.shown(folder), outputs.shown(folder).stat().st_mtime_ns)
         height, width = _tile(video)
         return {
             "files": files,
@@ -73,7 +74,7 @@ def _tile(video: Video) -> tuple[int, int]:
 
 
 def _tiles(folder: Path) -> list[str]:
-    return ["source", "edit", *(["mask"] if (folder / "mask_plain.mp4").is_file() else [])]
+    return ["source", "edit", *(["mask"] if outputs.shown(folder, "mask_plain").is_file() else [])]
 
 
 def there(folder: Path, name: str, shown: Path) -> Path | None:
@@ -84,11 +85,11 @@ def there(folder: Path, name: str, shown: Path) -> Path | None:
     place = (shown if name == PAINTED else folder) / name
     if name in (*FILES, PAINTED) and place.is_file():
         return place
-    if name not in MADE or not (folder / "edit.mp4").is_file():
+    if name not in MADE or not outputs.shown(folder).is_file():
         raise UnknownError(f"this job has no file {name[:80]!r}: its files are listed in its status")
     path = shown / name
     with suppress(FileNotFoundError):
-        if path.stat().st_mtime >= (folder / "edit.mp4").stat().st_mtime:
+        if path.stat().st_mtime >= outputs.shown(folder).stat().st_mtime:
             return path
     return None
 
@@ -106,8 +107,8 @@ def make(folder: Path, name: str, shown: Path, clip: Path | None) -> Path:
             part.write_bytes(jpeg(next(_stacked(folder, clip, 1))[0]))
     else:
         with whole_file(path) as part:
-            write_poster(part, next(read(probe(folder / "edit.mp4"), [0]))[0])
-    if not (folder / "edit.mp4").is_file():  # it was deleted meanwhile
+            write_poster(part, next(read(probe(outputs.shown(folder)), [0]))[0])
+    if not outputs.shown(folder).is_file():  # it was deleted meanwhile
         remove(shown)
         raise UnknownError("the job was deleted: it has no files any more")
     return path
@@ -115,7 +116,7 @@ def make(folder: Path, name: str, shown: Path, clip: Path | None) -> Path:
 
 def write_player(folder: Path, path: Path, clip: Path | None) -> None:
     """Source, edit and mask from top to bottom in one video, each at one size, its longer side at most 960 pixels."""
-    edit = probe(folder / "edit.mp4")
+    edit = probe(outputs.shown(folder))
     height, width = _tile(edit)
     sound = Sound(edit, Fraction(0), edit.frames / edit.fps) if edit.has_audio else None
     size = len(_tiles(folder)) * height, width
@@ -126,17 +127,17 @@ def write_player(folder: Path, path: Path, clip: Path | None) -> None:
 
 def _stacked(folder: Path, clip: Path | None, chunk: int) -> Iterator[np.ndarray]:
     """The frames of the player, uint8 (f, H, W, 3), f <= chunk."""
-    edit = probe(folder / "edit.mp4")
+    edit = probe(outputs.shown(folder))
     size, places = _tile(edit), range(edit.frames)
     sources = [_source(folder, edit, clip, chunk), read(edit, places, chunk)]
-    if (folder / "mask_plain.mp4").is_file():
-        sources.append(read(probe(folder / "mask_plain.mp4"), places, chunk))
+    if outputs.shown(folder, "mask_plain").is_file():
+        sources.append(read(probe(outputs.shown(folder, "mask_plain")), places, chunk))
     for parts in zip(*sources, strict=True):
         yield np.concatenate([resize(part, size) for part in parts], axis=1)
 
 
 def _source(folder: Path, edit: Video, clip: Path | None, chunk: int) -> Iterator[np.ndarray]:
-    """The frames that were edited: of the clip, or of the left half of compare.mp4 where that is gone."""
+    """The frames that were edited: of the clip, or of the left half of `compare` where that is gone."""
     if clip is not None and clip.is_file():
         with suppress(Error, KeyError, TypeError, ValueError):
             settings = run_of(folder)["settings"]
@@ -144,7 +145,7 @@ def _source(folder: Path, edit: Video, clip: Path | None, chunk: int) -> Iterato
             chosen = select(video, settings["start"], settings["frames"], settings["fps"])
             if len(chosen.indices) == edit.frames:
                 return read(video, chosen.indices, chunk)
-    return _left_half(probe(folder / "compare.mp4"), edit, chunk)
+    return _left_half(probe(outputs.shown(folder, "compare")), edit, chunk)
 
 
 def _left_half(compare: Video, edit: Video, chunk: int) -> Iterator[np.ndarray]:
@@ -152,6 +153,11 @@ def _left_half(compare: Video, edit: Video, chunk: int) -> Iterator[np.ndarray]:
     strip = max(height // 12, 20)  # of media/pictures.py, over each picture
     for part in read(compare, range(edit.frames), chunk):
         yield part[:, strip : strip + height, :width]
+
+
+def made(folder: Path) -> bool:
+    """Whether an edit is there."""
+    return outputs.shown(folder).is_file()
 
 
 def run_of(folder: Path) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class History:
     def own(self, record: JobRecord, state: str, folder: Path) -> dict[str, Any] | None:
         """A job of the studio as the history shows it; None for one that left nothing."""
         base, compared = f"/api/jobs/{record.id}/files", record.kind == "compare"
-        if not (folder / ("index.html" if compared else "edit.mp4")).is_file():
+        if not ((folder / "index.html").is_file() if compared else films.made(folder)):
             return None
         return {
             "id": record.id,
@@ -160,7 +160,8 @@ class History:
             with suppress(OSError):
                 with os.scandir(place) as entries:
                     held = [each for each in entries if not each.name.startswith(".") and each.name not in ids]
-                if {RECORD, "edit.mp4"} <= {each.name for each in held}:
+                names = {each.name for each in held}
+                if RECORD in names and not names.isdisjoint(("edit.mp4", "edit.png")):
                     created = _created(next(each for each in held if each.name == RECORD))
                     folder = Path(place)
                     self._found[identity(folder.relative_to(self._out))] = folder

@@ -29,15 +29,23 @@ ABOUT = {
 CLIP = ("clip=", "video=")
 """What may stand before the clip's path; video is its old name."""
 
+SHOWN = {
+    "edit": "the edit",
+    "video": "the clip",
+    "compare": "source beside edit",
+    "mask": "where the clip may change, drawn over the source",
+    "mask_plain": "the same in white on black: --user-mask takes it",
+    "row_0": "the free end of a row of results: row_1, row_2 ... keep more and more of the clip",
+}
+"""What an edit or a generation shows, as a video or, of a still, as a PNG."""
+
 LEFT = {
-    "edit.mp4": "the edit",
-    "video.mp4": "the clip",
-    "compare.mp4": "source beside edit",
-    "mask.mp4": "where the clip may change, drawn over the source",
-    "mask_plain.mp4": "the same in white on black: --user-mask takes it",
+    **{f"{name}{suffix}": about for name, about in SHOWN.items() for suffix in (".mp4", ".png")},
+    "edit.gif": "the edit, as the clip was",
+    "edit.webp": "the edit, as the clip was",
+    "edit_frames": "the frames of the edit, named like the clip's",
     "edit_steps": "what was saved of each step",
     "edit_logs": "other programs' logs of the steps",
-    "row_0.mp4": "the free end of a row of results: row_1.mp4, row_2.mp4 ... keep more and more of the clip",
     "run.yaml": "all settings, notices, seconds and memory",
 }
 """The files that an edit, or a generation, leaves."""
@@ -65,9 +73,13 @@ def edit_parser() -> argparse.ArgumentParser:
     parser = command("edit", "Edit a clip from text.", FLAGS, 'CLIP ["what to change"]')
     add_example(parser)
     parser._action_groups[-1].add_argument(
-        "--like", metavar="FILE", help="take over the settings of an earlier edit: its edit.mp4 or run.yaml; flags win"
+        "--like",
+        metavar="FILE",
+        help="take over the settings of an earlier edit: its edit.mp4, edit.png or run.yaml; flags win",
     )
-    about = "a video file or an edit's YAML file, and after it what to change, in plain English"
+    about = (
+        "a video, a picture, a folder of frames or an edit's YAML file, and after it what to change, in plain English"
+    )
     parser.add_argument("rest", nargs="*", metavar="CLIP | TEXT | key=value", help=about)
     parser.set_defaults(run=_edit)
     return parser

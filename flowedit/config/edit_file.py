@@ -1,5 +1,6 @@
 """An edit written down as a YAML mapping: what it may say, and how it becomes flags; nothing in it reaches Hydra."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,9 @@ def read_row(file: Path, data: Mapping[str, Any], number: int | None = None) -> 
         for key in ("clip", "user_mask", "score_mask", "truth")
         if (name := data.get(key)) is not None
     }
+    if paths["clip"].is_dir():  # of frames
+        for frame in (each for each in paths["clip"].iterdir() if each.is_symlink()):
+            inside(file.parent, os.path.relpath(frame, file.parent), f"{where}: frame")
     flags = {key: value for key, value in row.items() if key not in SCORING}
     if "user_mask" in paths:
         flags["user_mask"] = str(paths["user_mask"])

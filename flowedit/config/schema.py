@@ -221,7 +221,9 @@ class Settings:
     frames: int | None = option("frames to read; without it to the end", least=1, generate=True)
     start: int = option("first frame to read, counted in the file", least=0)
     fps: str | float | None = option(
-        "read and write at a lower rate; without it the clip's own", typed="RATE", generate=True
+        "a lower rate to read and write at, or that of a folder of frames; without it the clip's own",
+        typed="RATE",
+        generate=True,
     )
     cuts: tuple[int, ...] | Literal["auto", "none"] = option(
         "where shots begin: auto finds hard cuts, each shot is edited by itself | none | frame numbers, 120,200",

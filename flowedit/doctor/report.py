@@ -196,8 +196,8 @@ def table(needs: Sequence[MemoryNeed]) -> Iterator[str]:
 
 
 def _clip(video: Video) -> str:
-    seconds = float(video.frames / video.fps)
-    return f"{video.path.name}, {video.shown[1]}x{video.shown[0]}, {video.frames} frames, {seconds:.1f} s"
+    lasts = "a still" if video.still else f"{video.frames} frames, {float(video.frames / video.fps):.1f} s"
+    return f"{video.path.name}, {video.shown[1]}x{video.shown[0]}, {lasts}"
 
 
 def _world(model: AskedModel) -> str | None:

@@ -25,6 +25,7 @@ from flowedit.evaluation.sweeps.lattice import Lattice
 from flowedit.media import probe, reader
 from flowedit.media.pictures import grid
 from flowedit.media.pixels import resize
+from flowedit.media.stills.write import FrameWriter, StillWriter
 from flowedit.media.writer import Writer
 from flowedit.messages import Cancelled, FileMissingError, InputError
 from flowedit.types import Monitor
@@ -58,8 +59,8 @@ def compare(
 ) -> Results:
     """One clip by every method, one after the other with the machine to itself, at equal network evaluations.
 
-    Beside an evaluation's files it leaves grid.mp4, the source and all edits. Raises as `evaluate` does, and
-    ValueError for what is wrong with the clip.
+    Beside an evaluation's files it leaves grid.mp4 (of a still grid.png), the source and all edits. Raises as
+    `evaluate` does, and ValueError for what is wrong with the clip.
     """
     comparison = at_budget(options, comparison)
     out = Path(options.out or Path("outputs") / "compare" / sample.name)
@@ -97,7 +98,7 @@ def side_by_side(
         made = carry_out(planned, options, comparison, store, monitor, None, monitor, look, shown, cancel)
         if cancel is not None and cancel.is_set() and not made.exhibits[0].edits:
             raise Cancelled("the comparison was stopped before its first edit was done")
-        write_grid(planned, made.exhibits[0], comparison.lattices, out / "grid.mp4", monitor, look)
+        write_grid(planned, made.exhibits[0], comparison.lattices, out / "grid", monitor, look)
         header = {"clip": str(sample.clip), "evaluation": files.about(options)}
         modes = len({method.mode for method in comparison.methods})
         swept = f"{modes} method{'s' if modes > 1 else ''}, {len(names)} settings"
@@ -120,13 +121,13 @@ def write_grid(
     monitor: Monitor,
     look: probe.Prober,
 ) -> None:
-    """Write the frames that the edits show, at the source's rate; nothing where no edit was made.
+    """Write the frames that the edits show, at the source's rate, or a PNG of a still; nothing where no edit was made.
 
-    The rows are those of the `lattices` of a sweep, each after the source. `look` probes a clip.
+    `path` has no suffix. The rows are those of the `lattices` of a sweep, each after the source. `look` probes a clip.
     """
     settings = next((p.settings for p in planned if p.settings is not None and p.method in exhibit.edits), None)
     if settings is None or exhibit.clip is None:
-        path.unlink(missing_ok=True)  # that of an earlier run
+        _forget_grids(path)
         return
     info = look(Path(str(settings.clip)))
     chosen = reader.select(info, settings.start, settings.frames, settings.rate)
@@ -149,10 +150,22 @@ def write_grid(
 
     grids = (pictures(dict(zip(readers, parts, strict=True))) for parts in zip(*readers.values(), strict=True))
     first = next(grids)
-    with Writer(path, first.shape[1:3], chosen.fps) as writer:
+    _forget_grids(path)
+    made: FrameWriter = (
+        StillWriter(path.with_suffix(".png"))
+        if info.still
+        else Writer(path.with_suffix(".mp4"), first.shape[1:3], chosen.fps)
+    )
+    with made as writer:
         for frames in chain([first], grids):
             writer.write(frames)
             monitor.advance(len(frames))
+
+
+def _forget_grids(path: Path) -> None:
+    """Remove that of an earlier run."""
+    for suffix in (".mp4", ".png"):
+        path.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _cells(edits: Sequence[str], lattices: Sequence[Lattice]) -> list[tuple[str, str]]:

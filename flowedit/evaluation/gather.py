@@ -19,6 +19,7 @@ from flowedit.evaluation.results.rows import JOB, Row
 from flowedit.evaluation.results.summary import UNEDITED
 from flowedit.evaluation.scores import Found
 from flowedit.media import probe
+from flowedit.pipeline.outputs import shown as shown_in
 from flowedit.types import QUIET, Monitor
 
 
@@ -158,8 +159,8 @@ def _exhibits(planned: Sequence[PlannedEdit], seen: Mapping[PlannedEdit, Path]) 
         together.setdefault((p.sample.name, p.sample.edit), []).append(p)
     for every in together.values():
         first, of = every[0].sample, [p for p in every if p.method != UNEDITED]
-        videos = {p.method: seen[p] / "edit.mp4" if p in seen else p.file for p in of}
-        masks = {p.method: seen[p] / "mask.mp4" for p in of if p in seen}
+        videos = {p.method: shown_in(seen[p]) if p in seen else p.file for p in of}
+        masks = {p.method: shown_in(seen[p], "mask") for p in of if p in seen}
         exhibits.append(
             Exhibit(
                 name=first.name,
@@ -167,7 +168,7 @@ def _exhibits(planned: Sequence[PlannedEdit], seen: Mapping[PlannedEdit, Path]) 
                 kind=first.kind,
                 source=str(first.flags.get("source", "")),
                 target=str(first.flags.get("target", "")),
-                clip=first.clip if first.clip.is_file() else None,
+                clip=first.clip if first.clip.exists() else None,
                 truth=first.truth if first.truth is not None and first.truth.is_file() else None,
                 # a page shows no folder of frames
                 edits={name: file for name, file in videos.items() if file is not None and file.is_file()},

@@ -1,13 +1,13 @@
 """All scores of an evaluation: what is scored already is kept, edits of one clip are scored beside each other."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from flowedit.evaluation.cycle import back_job
-from flowedit.evaluation.datasets.sample import Sample
 from flowedit.evaluation.engine import drive
 from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.engine.pools import Pool
@@ -19,8 +19,9 @@ from flowedit.evaluation.results.summary import UNEDITED
 from flowedit.evaluation.score_job import FIVE_STRIDE, ScoreSpec, score_id, score_job
 from flowedit.machine import digest_file
 from flowedit.media import probe, reader
-from flowedit.messages import one_line
+from flowedit.messages import listed, one_line
 from flowedit.metrics.catalogue import METRICS
+from flowedit.pipeline.outputs import shown
 from flowedit.types import Monitor
 
 
@@ -67,6 +68,11 @@ def found(planned: Sequence[PlannedEdit], made: set[PlannedEdit], run: Run) -> d
     for scored in (_by_model(there, asked, run), _by_frames(there, seen, run), _by_cycle(there, back, run)):
         for p, each in scored.items():
             of[p].append(each)
+    lost = [name for name in names if "pairs" in METRICS[name].needs]
+    single = {p.sample.name for p in there if _of_one_frame(p, run.look)}
+    if single and lost and not run.options.metrics:
+        which = f"{len(single)} clips are" if len(single) > 1 else f"{single.pop()} is"
+        run.monitor.notice(f"{which} of one frame: not scored by {listed(lost)}, which need two or more")
     return of
 
 
@@ -76,7 +82,7 @@ def _by_model(there: Sequence[PlannedEdit], names: Sequence[str], run: Run) -> d
     ours = {(p.sample.name, p.sample.edit): p for p in reversed(there) if p.job is not None}
     for p in there:
         first = ours.get((p.sample.name, p.sample.edit), p)
-        own = _wanted(p.sample, names, named)
+        own = _wanted(p, names, run)
         if first.settings is None or not own or (first.job is None and not named):
             continue
         threads = first.settings.runtime.threads or (1 if first.job is None else first.job.threads)
@@ -115,7 +121,7 @@ def _by_cycle(there: Sequence[PlannedEdit], names: Sequence[str], run: Run) -> d
         if outcome.result is None:
             scored[p] = Found(tuple(names), None, outcome.failure)
         else:
-            files[p] = run.store.folder(job.id) / "edit.mp4", job.id
+            files[p] = shown(run.store.folder(job.id)), job.id
     return scored | (_by_frames(list(files), names, run, files) if files else {})
 
 
@@ -128,15 +134,15 @@ def _by_frames(
     """What the frames say, edits of one clip beside each other; `files`, with their ids, take the edits' place."""
     store = run.store
     specs: dict[PlannedEdit, tuple[ScoreSpec, str]] = {}
-    shown: dict[PlannedEdit, Path] = {}
+    files_of: dict[PlannedEdit, Path] = {}
     scored: dict[PlannedEdit, Found] = {}
     for p in there if names else ():
-        own = _wanted(p.sample, names, bool(run.options.metrics))
+        own = _wanted(p, names, run)
         try:
             file = _file(p, store) if files is None else files[p][0]
             id = files[p][1] if files is not None else p.job.id if p.job is not None else digest_file(file)
             spec = _spec(p, own, run)
-            specs[p], shown[p] = (spec, score_id(spec, id)), file
+            specs[p], files_of[p] = (spec, score_id(spec, id)), file
         except (OSError, ValueError) as error:
             scored[p] = Found(own, None, one_line(error))
     _forget_failures(store, (id for _, id in specs.values()))
@@ -144,7 +150,7 @@ def _by_frames(
     for p, (spec, id) in specs.items():
         if store.result(id) is None:
             groups.setdefault(spec, []).append(p)
-    jobs, lost = [_job(group, specs, shown) for group in groups.values()], dict[str, str]()
+    jobs, lost = [_job(group, specs, files_of) for group in groups.values()], dict[str, str]()
     outcomes = run.carry_out(jobs, "score")
     # what ends a job is most often of one edit, which is not to cost the others their scores
     again = [
@@ -166,9 +172,9 @@ def _by_frames(
 def _job(
     group: Sequence[PlannedEdit],
     specs: Mapping[PlannedEdit, tuple[ScoreSpec, str]],
-    shown: Mapping[PlannedEdit, Path],
+    files: Mapping[PlannedEdit, Path],
 ) -> Job:
-    edits = {specs[p][1]: shown[p] for p in group}
+    edits = {specs[p][1]: files[p] for p in group}
     label = group[0].label if len(edits) == 1 else f"{group[0].sample.name}, {group[0].sample.edit}"
     return score_job(specs[group[0]][0], list(edits.items()), f"{label}: scores")
 
@@ -207,7 +213,7 @@ def _spec(planned: PlannedEdit, names: tuple[str, ...], run: Run) -> ScoreSpec:
 def _indices(planned: PlannedEdit, look: probe.Prober) -> tuple[int, ...] | None:
     """The source's frames that are scored: those that are edited, of ours and of others' alike."""
     own = planned.settings
-    if own is None or not planned.sample.clip.is_file():
+    if own is None or not planned.sample.clip.exists():
         return None
     info = look(Path(str(own.clip)))
     return tuple(reader.select(info, own.start, own.frames, own.rate).indices)
@@ -217,21 +223,28 @@ def _file(planned: PlannedEdit, store: Store) -> Path:
     if planned.file is not None:
         return planned.file.absolute()
     assert planned.job is not None
-    return store.folder(planned.job.id) / "edit.mp4"
+    return shown(store.folder(planned.job.id))
 
 
-def _wanted(sample: Sample, names: Sequence[str], named: bool) -> tuple[str, ...]:
+def _wanted(planned: PlannedEdit, names: Sequence[str], run: Run) -> tuple[str, ...]:
     """The metrics whose needs the sample has; all of them where they were asked for by name."""
-    flags = sample.flags
+    sample, flags, named = planned.sample, planned.sample.flags, bool(run.options.metrics)
     have = {
         "mask": sample.mask,
         "truth": sample.truth,
         "questions": sample.questions,
-        "pairs": None if sample.still else True,
+        "pairs": None if _of_one_frame(planned, run.look) else True,
         "target": (flags.get("source") and flags.get("target")) or None,
     }
     needs = {name: METRICS[name].needs for name in names}
     return tuple(name for name in names if named or all(have.get(need, True) is not None for need in needs[name]))
+
+
+def _of_one_frame(planned: PlannedEdit, look: probe.Prober) -> bool:
+    """Whether one frame is scored, so that nothing can be said of motion; False for a clip that cannot be read."""
+    with suppress(OSError, ValueError):
+        return len(_indices(planned, look) or ()) == 1
+    return False
 
 
 def _forget_failures(store: Store, ids: Iterable[str]) -> None:

@@ -100,6 +100,8 @@ def study(
     if alone and not (settings.source and settings.source_words):
         raise InputError('a block is suggested for an object: give --prompt "a fox runs" --source-words fox')
     prompt, notes = settings.source, list(backbone.spec.notices)
+    if (boundary := backbone.architecture.boundary) is not None:
+        notes.append(f"two networks of one shape: one from t = {boundary:g} up, the other below")
     read, embedded = None, None
     if prompt is not None:
         with session.phase("read the prompt", 0):

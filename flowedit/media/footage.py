@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -28,7 +29,7 @@ class Footage:
     files: tuple[Path, ...]
     """The images of a folder, in order; empty for a video file."""
     video: probe.Video | None
-    """The video file; None for a folder."""
+    """The video file, or a folder of frames with an alpha channel; None for any other folder."""
 
     def read(self, indices: Sequence[int], chunk: int = 16) -> Iterator[np.ndarray]:
         """Yield the frames at ascending `indices` as uint8 (n, H, W, 3) RGB, n <= `chunk`.
@@ -69,6 +70,10 @@ def open_footage(path: str | os.PathLike[str]) -> Footage:
     path = Path(path)
     if path.is_dir():
         files = frame_files(path)
+        with suppress(InputError):  # a row of numbered frames, which a clip may be
+            row = probe.probe(path)
+            if row.pictures is not None and row.pictures.alpha:  # shown as an edit of them shows them
+                return Footage(path, row.frames, row.size, None, (), row)
         if not files:
             raise InputError(f"folder {path} has no images: give frames as {', '.join(IMAGES)}")
         height, width = _rgb(files[0]).shape[:2]

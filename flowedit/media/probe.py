@@ -22,6 +22,9 @@ import numpy as np
 from flowedit.media import colours, rates, refusals, timing
 from flowedit.media.colours import Colour
 from flowedit.media.refusals import Limit
+from flowedit.media.stills import pictures
+from flowedit.media.stills.decode import is_picture, opened
+from flowedit.media.stills.pictures import Pictures
 from flowedit.media.timing import Index, Packet
 from flowedit.messages import FileError, FileMissingError, InputError
 
@@ -37,7 +40,7 @@ MATRIX = "DISPLAYMATRIX"
 
 @dataclass(frozen=True)
 class Video:
-    """A video file, looked at once: frame count, displayed (height, width), rate, clockwise rotation, sound, index.
+    """A clip's file, looked at once: frame count, displayed (height, width), rate, clockwise rotation, sound, index.
 
     `probe` makes one; all reading takes it, and never looks through the file again.
     """
@@ -65,6 +68,13 @@ class Video:
     labels: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
     """What the file says of itself: title, artist and the like."""
     index: Index = field(default=Index(), repr=False, compare=False)
+    pictures: Pictures | None = field(default=None, repr=False)
+    """Of a still, a folder of frames or an animation: its pictures, in place of what FFmpeg would read."""
+
+    @property
+    def still(self) -> bool:
+        """Whether it is a still: one frame, and no time."""
+        return self.pictures is not None and self.pictures.kind == "still"
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -81,20 +91,39 @@ Prober = Callable[[Path], Video]
 
 
 def probe(path: str | os.PathLike[str]) -> Video:
-    """What a video file holds, from its packets and its first frame, all in one pass.
+    """What a clip holds: a video, from its packets and first frame, in one pass; a picture, or a folder of them.
 
     Raises FileNotFoundError, OSError (unreadable) or ValueError (not a video, truncated, empty, transparent, more than
-    8 bits, colours far from BT.709, an uneven rate, broken times), each with one line that says what to do.
+    8 bits, colours far from BT.709, an uneven rate, broken times; of pictures as `pictures.look`), each with one line
+    that says what to do.
     """
     if not isinstance(path, Path):
         _check_address(os.fspath(path))  # here, as a Path keeps one of two slashes
     path = Path(path)
     _check_file(path)
+    if (found := pictures.look(path)) is not None:
+        return _of_pictures(found)
     try:
         with open_video(path) as container:
             return _inspect(path, container)
     except av.error.FFmpegError as error:
         raise InputError(_unreadable(path, error)) from None
+
+
+def _of_pictures(found: Pictures) -> Video:
+    said, labels = found.notices, found.labels
+    return Video(
+        found.path,
+        found.count,
+        found.size,
+        found.fps,
+        rotation=0,
+        has_audio=False,
+        pixel_format="rgb24",
+        notices=said,
+        labels=labels,
+        pictures=found,
+    )
 
 
 def open_video(path: Path) -> Any:
@@ -104,8 +133,14 @@ def open_video(path: Path) -> Any:
 
 
 def comment(path: Path) -> str | None:
-    """The comment that a video file holds; None without one. Raises as `probe` for what is no video at all."""
+    """The comment that a video or a PNG holds; None without one. Raises as `probe` for what is no clip at all."""
     _check_file(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give a file")
+    if is_picture(path):
+        with opened(path) as image:
+            said = image.info.get("Comment")
+        return said if isinstance(said, str) else None
     try:
         with open_video(path) as container:
             return next((value for key, value in container.metadata.items() if key.lower() == "comment"), None)
@@ -131,8 +166,10 @@ def _check_file(path: Path) -> None:
     _check_address(str(path))
     if not path.exists():
         raise FileMissingError(f"{path} does not exist: check the path of the video")
+    if path.is_dir():
+        return
     if not path.is_file():
-        raise InputError(refusals.of_folder(path) if path.is_dir() else f"{path} is not a file: give a video file")
+        raise InputError(f"{path} is not a file: give a video file")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes): give a video file")
     try:
@@ -155,8 +192,7 @@ def _inspect(path: Path, container: Any) -> Video:
     stream = container.streams.best("video")
     kind = container.format.name
     if kind.endswith("_pipe") or kind == "image2":
-        pixels = getattr(stream, "codec_context", None)
-        raise InputError(refusals.of_still(path, (pixels.height, pixels.width) if pixels else (0, 0)))
+        raise InputError(f"{path} is a still image of a format that is not read: save it as PNG, JPEG or WebP")
     if kind in ("tty", "hls", "concat", "dash"):
         raise InputError(f"{path} is not a video but {container.format.long_name}: give a video file")
     if stream is None or stream.disposition & av.stream.Disposition.attached_pic:

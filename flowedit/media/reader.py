@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 
 import av
@@ -14,9 +15,11 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from flowedit.media import timing
+from flowedit.media.pixels import resize
 from flowedit.media.probe import Video, open_video, probe
 from flowedit.media.rates import frame_rate
 from flowedit.media.sound import Sound
+from flowedit.media.stills import pictures
 from flowedit.media.writer import Writer
 from flowedit.messages import InputError
 
@@ -52,8 +55,11 @@ def select(video: Video, start: int = 0, frames: int | None = None, fps: float |
     """Choose frames: `start` counts frames of the source, `frames` counts frames taken (after resampling).
 
     A rate below the source's takes the indices floor(start + i·source_fps/fps); None keeps the source's,
-    and `frames=None` goes on to the end. Raises ValueError for a start, count or rate outside the source.
+    and `frames=None` goes on to the end. A folder of frames plays at the rate that is given. Raises ValueError for a
+    start, count or rate outside the source, and for any of a still.
     """
+    if video.pictures is not None and video.pictures.kind != "animation":
+        video, fps = replace(video, fps=pictures.chosen(video.pictures, start, frames, fps)), None
     if not 0 <= start < video.frames:
         raise InputError(
             f"start {start} is outside {video.path}: it has {video.frames} frames, so give a start "
@@ -92,8 +98,8 @@ def select(video: Video, start: int = 0, frames: int | None = None, fps: float |
 def read(video: Video, indices: Sequence[int], chunk: int = 16) -> Iterator[np.ndarray]:
     """Yield the frames at `indices` (ascending, repeats allowed) as uint8 (f, H, W, 3) RGB, f <= `chunk`.
 
-    H, W are the displayed size. decord decodes where it is installed, PyAV elsewhere and whatever decord
-    fails on. Raises ValueError for indices outside the file and for a frame that cannot be decoded.
+    H, W are the displayed size. Pillow decodes pictures; videos decord where it is installed, PyAV elsewhere and
+    whatever decord fails on. Raises ValueError for indices outside the file and for a frame that cannot be decoded.
     """
     indices = [int(i) for i in indices]
     if not indices or indices[0] < 0 or indices[-1] >= video.frames or sorted(indices) != indices:
@@ -103,7 +109,15 @@ def read(video: Video, indices: Sequence[int], chunk: int = 16) -> Iterator[np.n
         )
     if chunk < 1:
         raise InputError(f"chunk {chunk} is not a number of frames: give 1 or more")
+    if video.pictures is not None:
+        return _pictured(video.pictures, indices, chunk)
     return _read(video, _in_file(video, indices), chunk)
+
+
+def _pictured(of: pictures.Pictures, indices: list[int], chunk: int) -> Iterator[np.ndarray]:
+    found = (picture.shown for picture in of.read(indices))
+    for begin in range(0, len(indices), chunk):
+        yield np.stack(list(islice(found, min(chunk, len(indices) - begin))))
 
 
 def read_small(video: Video, indices: Sequence[int], side: int) -> Iterator[np.ndarray]:
@@ -114,6 +128,10 @@ def read_small(video: Video, indices: Sequence[int], side: int) -> Iterator[np.n
     or the last.
     """
     shrink = side / max(video.size)
+    if video.pictures is not None:
+        height, width = (max(2, round(length * shrink)) for length in video.size)
+        yield from (resize(picture.shown[None], (height, width))[0] for picture in video.pictures.read(indices))
+        return
     height, width = (max(2, round(length * shrink)) for length in video.size[:: -1 if video.rotation % 180 else 1])
     indices, to_rgb = _in_file(video, indices), _to_rgb(video, Interpolation.AREA, width=width, height=height)
     done, picture = 0, None

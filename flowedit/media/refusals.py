@@ -1,6 +1,5 @@
 """What of a file would be lost or shift without a word: refused or told, with the one ffmpeg command that mends it."""
 
-import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -8,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 
-from flowedit.machine import IMAGES
 from flowedit.media import colours, rates
 from flowedit.media.colours import Colour
 from flowedit.messages import InputError, listed
@@ -140,17 +137,6 @@ def ffmpeg(source: Iterable[str], filters: Iterable[str], size: tuple[int, int],
     return shlex.join(["ffmpeg", *source, "-vf", chain, "-c:v", "libx264", "-crf", "12", typed(target)])
 
 
-def of_still(path: Path, size: tuple[int, int]) -> str:
-    """Why a still image is no clip, and the command that makes a second of it; size: (height, width), 0 if unknown."""
-    made = ffmpeg(
-        ["-loop", "1", "-framerate", "8", "-t", "1", "-i", typed(path)],
-        [],
-        size if all(size) else (1, 1),
-        path.with_suffix(".mp4"),
-    )
-    return f"{path} is a still image, and flowedit edits videos: make a clip of it first: {made}"
-
-
 def typed(path: Path) -> str:
     """A path that ffmpeg takes neither for an option nor for a protocol."""
     text = str(path)
@@ -197,25 +183,3 @@ def _lowest(packet: Any, beside: Any) -> int:
 
 
 BESIDE = "matroska_block_additional"
-
-
-def of_folder(path: Path) -> str:
-    """What to say of a folder where a video file belongs: how its images become one."""
-    found = [re.fullmatch(r"((?!\.).*?)(\d+)(\.\w+)", file.name) for file in path.iterdir()]
-    images = sorted((each for each in found if each and each[3].lower() in IMAGES), key=lambda each: int(each[2]))
-    if not images:
-        return f"{path} is a folder: give a video file"
-    what = f"{path} is a folder of {len(images)} images"
-    before, digits, after = images[0].groups()
-    first = int(digits)
-    row = [f"{before}{number:0{len(digits)}d}{after}" for number in range(first, first + len(images))]
-    if row != [each[0] for each in images]:
-        return f"{what}, but not numbered one by one under one name: number them so, or give a video file"
-    picture = cv2.imread(str(path / row[0]))
-    if picture is None:
-        return f"{what}, of which the first cannot be read: give a video file"
-    escaped = [str(each).replace("%", "%%") for each in (path, before, after)]
-    pattern = Path(escaped[0]) / f"{escaped[1]}%0{len(digits)}d{escaped[2]}"
-    source = ["-framerate", "24", "-start_number", str(first), "-i", typed(pattern)]
-    made = ffmpeg(source, [], picture.shape[:2], path.with_name(f"{path.name}.mp4"))
-    return f"{what}: make a video of it first, with its own rate for the 24: {made}"

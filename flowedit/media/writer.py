@@ -23,6 +23,9 @@ from flowedit.media.colours import BT709, Colour
 from flowedit.media.sound import Sound, SoundTrack
 from flowedit.messages import InputError
 
+CRF = 16
+"""x264's quality of what is written."""
+
 THREADS = 4  # a fixed number: x264 writes other bytes for another number of threads
 
 LUMA = {
@@ -83,7 +86,7 @@ class Writer:
         size: tuple[int, int],
         fps: Fraction,
         sound: Sound | None = None,
-        crf: int = 16,
+        crf: int = CRF,
         pixel_aspect: Fraction = Fraction(1),
         colour: Colour = BT709,
         labels: Iterable[tuple[str, str]] = (),

@@ -11,17 +11,30 @@ from typing import Any
 
 import yaml
 
+from flowedit.media.stills.write import FRAMES
 from flowedit.messages import FileError, FileTakenError, NoFolderError
 
-ROW_FILES = tuple(f"row_{number}.mp4" for number in range(33))
+ROW = tuple(f"row_{number}" for number in range(33))
 """A row of results, of an editor that has one (`mode=flowopt`)."""
 
-FOLDERS = ("edit_steps", "edit_logs")
-"""Folders of an edit: what is saved of its steps, and other programs' logs."""
+SHOWN = ("edit", "compare", "mask", "mask_plain", *ROW)
+"""What an edit shows: of a video .mp4, of a still .png."""
 
-EDIT = ("edit.mp4", "compare.mp4", "mask.mp4", "mask_plain.mp4", "run.yaml", *ROW_FILES, *FOLDERS)
+FOLDERS = ("edit_steps", "edit_logs", FRAMES)
+"""Folders of an edit: what is saved of its steps, other programs' logs, the frames of a clip that was a folder."""
+
+EDIT = (
+    *(f"{name}{suffix}" for suffix in (".mp4", ".png") for name in SHOWN),
+    *("edit.gif", "edit.webp", "run.yaml", *FOLDERS),
+)
 
 GENERATE = ("video.mp4", "run.yaml")
+
+
+def shown(folder: Path, name: str = "edit") -> Path:
+    """The file of an edit that shows this of SHOWN: the PNG of a still, or else the video, which may not be there."""
+    still = folder / f"{name}.png"
+    return still if still.is_file() else folder / f"{name}.mp4"
 
 
 class Staging:

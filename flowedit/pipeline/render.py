@@ -18,11 +18,12 @@ from flowedit.media import fit, pictures
 from flowedit.media.pixels import Size, composite, feather, resize
 from flowedit.media.probe import Video
 from flowedit.media.sound import Sound
-from flowedit.media.writer import Beside, Writer
+from flowedit.media.stills.write import FrameWriter, StillWriter, beside
+from flowedit.media.writer import CRF, Beside, Writer
 from flowedit.metrics.health import Health
 from flowedit.pipeline.looks.settings_file import settings_text
 from flowedit.pipeline.notices.shape import of_health
-from flowedit.pipeline.outputs import ROW_FILES
+from flowedit.pipeline.outputs import ROW
 from flowedit.pipeline.plan import Plan
 from flowedit.pipeline.record import Edited, Session
 from flowedit.pipeline.source import Shot
@@ -92,7 +93,10 @@ def write_edit(
     session: Session,
     tracks: Sequence[Track] = (),
 ) -> None:
-    """edit.mp4, compare.mp4 and, with a mask, mask.mp4 and mask_plain.mp4, as `rendered` gives them."""
+    """edit.mp4, compare.mp4 and, with a mask, mask.mp4 and mask_plain.mp4, as `rendered` gives them; a still's as PNG.
+
+    Beside the video of a folder of frames lies a folder of frames, beside that of an animation one of its format.
+    """
     clip, selection = plan.clip, plan.clip.selection
     video = clip.video
     sound = Sound(video, selection.start_seconds, selection.seconds) if video.has_audio else None
@@ -100,44 +104,65 @@ def write_edit(
     size = _picture_size(video)
     session.announce("decode, write", len(selection.indices))
     with ExitStack() as stack:
-        rate, colour, aspect = selection.fps, video.colour, video.pixel_aspect
-        told = (*video.labels, ("comment", settings_text(plan.settings)))  # in the place of the clip's own
-        writer = Writer(folder / "edit.mp4", clip.size, rate, sound, pixel_aspect=aspect, colour=colour, labels=told)
-        edit = stack.enter_context(writer)
-        others: dict[str, Writer] = {}
+        edits_to = [
+            stack.enter_context(_edit_writer(plan, folder / "edit", sound)),
+            *map(stack.enter_context, beside(video.pictures, folder, selection.indices)),
+        ]
+        others: dict[str, FrameWriter] = {}
         masked = pixels is not None or any(edited.mask is not None for edited in edits)
         if masked:
-            plain = Writer(
-                folder / "mask_plain.mp4", clip.size, rate, crf=PLAIN_CRF, pixel_aspect=aspect, colour=colour
-            )
-            others["mask_plain.mp4"] = stack.enter_context(plain)
+            plain = _writer(plan, folder / "mask_plain", clip.size, PLAIN_CRF, video.pixel_aspect)
+            others["mask_plain"] = stack.enter_context(plain)
 
         def write(part: Rendered, plainly: np.ndarray | None) -> None:
-            edit.write(part.edit)
-            shown = {"compare.mp4": pictures.grid([resize(part.source, size), resize(part.edit, size)], labels)}
+            for each in edits_to:
+                each.write(part.edit)
+            shown = {"compare": pictures.grid([resize(part.source, size), resize(part.edit, size)], labels)}
             if part.mask is not None:
-                shown["mask.mp4"] = _mask_picture(plan, part, part.mask, size, tracks)
+                shown["mask"] = _mask_picture(plan, part, part.mask, size, tracks)
             if plainly is not None:
-                shown["mask_plain.mp4"] = plainly
+                shown["mask_plain"] = plainly
             for name, picture in shown.items():
                 if name not in others:
-                    others[name] = stack.enter_context(Writer(folder / name, picture.shape[1:3], rate, colour=colour))
+                    others[name] = stack.enter_context(_writer(plan, folder / name, picture.shape[1:3]))
                 others[name].write(picture)
 
-        with Beside() as beside:
+        with Beside() as meanwhile:
             for part in rendered(plan, backbone, edits, pixels, session):
                 # here, as a user's mask is read once and in order
-                beside(partial(write, part, _plain_mask(plan, part, pixels) if masked else None))
+                meanwhile(partial(write, part, _plain_mask(plan, part, pixels) if masked else None))
                 session.advance(len(part.places))
 
 
+def _edit_writer(plan: Plan, path: Path, sound: Sound | None) -> FrameWriter:
+    """The writer of the edit itself, with the settings in its comment, in the place of the clip's own."""
+    video, told = plan.clip.video, settings_text(plan.settings)
+    if video.still:
+        return StillWriter(path.with_suffix(".png"), video.pictures, video.labels, told)
+    return Writer(
+        path.with_suffix(".mp4"),
+        plan.clip.size,
+        plan.clip.selection.fps,
+        sound,
+        pixel_aspect=video.pixel_aspect,
+        colour=video.colour,
+        labels=(*video.labels, ("comment", told)),
+    )
+
+
+def _writer(plan: Plan, path: Path, size: Size, crf: int = CRF, aspect: Fraction = Fraction(1)) -> FrameWriter:
+    """A writer of pictures of this size at the clip's rate, or of one where the clip is a still."""
+    video = plan.clip.video
+    if video.still:
+        return StillWriter(path.with_suffix(".png"))
+    mp4, rate = path.with_suffix(".mp4"), plan.clip.selection.fps
+    return Writer(mp4, size, rate, crf=crf, pixel_aspect=aspect, colour=video.colour)
+
+
 def write_row(plan: Plan, backbone: Backbone, edits: Sequence[Edited], folder: Path, session: Session) -> None:
-    """row_0.mp4, row_1.mp4 ... of the results of `row_of`, in their order; mostly none."""
-    video, rate = plan.clip.video, plan.clip.selection.fps
-    for name, parts in zip(ROW_FILES, row_of(plan, backbone, edits, session), strict=False):
-        with Writer(
-            folder / name, plan.clip.size, rate, pixel_aspect=video.pixel_aspect, colour=video.colour
-        ) as writer:
+    """row_0.mp4, row_1.mp4 ... of the results of `row_of`, in their order, or .png of a still; mostly none."""
+    for name, parts in zip(ROW, row_of(plan, backbone, edits, session), strict=False):
+        with _writer(plan, folder / name, plan.clip.size, aspect=plan.clip.video.pixel_aspect) as writer:
             for part in parts:
                 writer.write(part.edit)
 

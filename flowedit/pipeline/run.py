@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import astuple, dataclass
@@ -33,7 +34,7 @@ from flowedit.pipeline.notices.shape import of_cuts, of_margins, of_shots
 from flowedit.pipeline.notices.start import Shape, of_download, of_interval, of_pass, of_start
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.notices.where import of_region
-from flowedit.pipeline.outputs import EDIT, staging, write_yaml
+from flowedit.pipeline.outputs import EDIT, SHOWN, shown, staging, write_yaml
 from flowedit.pipeline.plan import (
     Brief,
     Plan,
@@ -208,7 +209,7 @@ def edit_clip(
     place = settings.out if out is None else str(out)
     key = key_of(plan.brief, backbone, checkpoint(settings, fetch=False), clip.video.path) if keep else None
     with (
-        staging(place, clip.video.path.stem, EDIT, inputs) as stage,
+        staging(place, Path(os.path.abspath(clip.video.path)).stem, EDIT, inputs) as stage,
         unfinished(stage, key, session) as journal,
     ):
         watcher = watching(plan, session, journal.place(STEPS, stage.folder))
@@ -222,11 +223,11 @@ def edit_clip(
         write_yaml(stage.folder / "run.yaml", run)
         folder = stage.commit()
         forget_others(stage, key)
-    mask, plain = folder / "mask.mp4", folder / "mask_plain.mp4"
+    made, compare, mask, plain = (shown(folder, name) for name in SHOWN[:4])
     return EditResult(
         folder=folder,
-        video=folder / "edit.mp4",
-        compare=folder / "compare.mp4",
+        video=made,
+        compare=compare,
         mask=mask if mask.exists() else None,
         mask_plain=plain if plain.exists() else None,
         **_latents(edits),

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,7 @@ from flowedit.media.pixels import resize
 from flowedit.media.probe import Video, probe
 from flowedit.media.rates import frame_rate
 from flowedit.media.reader import Selection, read, read_small, select
+from flowedit.media.stills.pictures import rate_told
 from flowedit.messages import InputError
 from flowedit.types import Frames, Geometry
 
@@ -80,6 +81,8 @@ def open_clip(settings: Settings, video: Video | None = None) -> Clip:
     if settings.clip is None:
         raise InputError("no clip: give a video file or an edit's YAML file")
     video = probe(settings.clip) if video is None else video
+    if video.pictures is not None and video.pictures.kind == "folder" and settings.rate is None:
+        video = replace(video, notices=(*video.notices, rate_told(video.pictures)))
     return Clip(video, select(video, settings.start, settings.frames, settings.rate))
 
 

@@ -64,12 +64,21 @@ def test_a_video_that_is_called_a_picture_is_a_video(studio):
         assert studio.submit("edit", clip.id, SMALL | {"frames": None}, "me", {"file": mask.id})
 
 
-def test_a_picture_that_is_called_a_video_is_a_picture(studio):
+@pytest.mark.parametrize(("kind", "suffix"), [("PNG", ".png"), ("JPEG", ".jpg"), ("WebP", ".webp"), ("BMP", ".bmp")])
+def test_a_picture_that_is_called_a_video_is_a_picture(studio, kind, suffix):
+    clip = studio.add_clip(FOX, "fox.mp4", "me")
     data = io.BytesIO()
-    Image.new("RGB", (48, 48), "white").save(data, "PNG")
-    data.seek(0)
-    clip = studio.add_clip(data, "m.mp4", "me")
-    assert (clip.file, clip.still, clip.frames) == ("m.mp4", True, 1)
+    Image.new("RGB", (48, 48), "white").save(data, kind)
+    mask = studio.add_clip(io.BytesIO(data.getvalue()), "m.mp4", "me")
+    assert (mask.file, mask.given, mask.still, mask.frames) == (f"m{suffix}", f"m{suffix}", True, 1)
+    assert studio.submit("edit", clip.id, SMALL, "me", {"file": mask.id})
+
+
+def test_a_picture_keeps_its_own_name(studio):
+    data = io.BytesIO()
+    Image.new("RGB", (48, 48), "white").save(data, "JPEG")
+    mask = studio.add_clip(io.BytesIO(data.getvalue()), "A mask.JPEG", "me")
+    assert (mask.file, mask.given) == ("A-mask.jpeg", "A mask.JPEG")
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,16 @@ def test_a_wipe_follows_the_mouse_a_finger_and_the_keys(player):
     assert (level(player, 0.0), level(player, 1.0)) == (after, after)
 
 
+def test_a_still_has_a_wipe_and_no_time(page):
+    page.mount("player", "mountPlayer", {**PLAYER, "frames": 1})
+    page.until("document.querySelector('.fe-wipe')")
+    assert page.run("return document.querySelectorAll('.fe-scrub, .fe-where, [aria-label^=Play]').length") == 0
+    left, right = int(0.4 * (WIDTH - 1)), int(0.6 * (WIDTH - 1))
+    page.until(f"Math.abs(at({left}, 30)[0] - 20) < 3 && Math.abs(at({right}, 30)[0] - 236) < 3")
+    page.find(".fe-wipe").send_keys(Keys.HOME)
+    page.until(f"Math.abs(at({left}, 30)[0] - 236) < 3")
+
+
 def test_every_frame_is_met_and_both_sides_are_in_step(player):
     order = [*range(FRAMES), *reversed(range(FRAMES)), 3, 17, 0, 23, 11]
     look = "await part.reel.at(n); seen.push([before(), after()])"

@@ -119,7 +119,7 @@ def picture(kind, size=(40, 30)):
         ("a.mp4", b"<html><script>alert(1)</script>" * 50, "not a video"),
         ("a.mp4", FOX.read_bytes()[:5000], "a.mp4"),
         ("a.mp4", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "not a video"),
-        ("a.png", b"\x89PNG\r\n\x1a\n" + bytes(100), "PNG that can be read"),
+        ("a.png", b"\x89PNG\r\n\x1a\n" + bytes(100), "not a picture that can be read"),
         ("a.zip", b"PK\x03\x04" + bytes(100), "a.zip"),
     ],
 )
@@ -148,6 +148,39 @@ def test_a_still_image_is_a_clip_of_one_frame(server, kind):
     clip = answer.json()
     assert (clip["width"], clip["height"], clip["frames"], clip["still"]) == (40, 30, 1, True)
     assert clip["scenes"] == [0]
+
+
+def test_a_photo_is_edited_from_end_to_end_and_shown_upright(server):
+    upright = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
+    data, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.ascontiguousarray(np.rot90(upright, 1))).save(data, "PNG", exif=exif)
+    clip = server.client.post("/api/clips", files={"file": ("photo.png", data.getvalue())}).json()
+    assert (clip["width"], clip["height"], clip["still"]) == (40, 30, True)
+    id = server.edit(clip, strength=0)
+    done = server.until(id)
+    assert done["state"] == "done", done
+    assert {"edit.png", "compare.png", "run.yaml"} <= set(done["files"])
+    edit = server.client.get(done["files"]["edit.png"]).content
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(edit))), upright)
+    assert (done["player"]["frames"], done["player"]["width"], done["player"]["height"]) == (1, 40, 30)
+    assert server.client.get(done["player"]["url"]).content[4:8] == b"ftyp"
+    held = server.client.post("/api/settings", files={"file": ("edit.png", edit)}).json()
+    assert held["settings"]["source"] == SMALL["source"]
+    asked = {"kind": "edit", "clip": clip["id"], "settings": SMALL | {"frames": 9}}
+    refused(server.client.post("/api/jobs", json=asked), 422, "frames 9", "is a still")
+
+
+def test_an_animation_is_taken_and_one_of_too_many_pixels_is_not(server):
+    first, second = (Image.fromarray(np.full((30, 40, 3), level, np.uint8)) for level in (10, 200))
+    data = io.BytesIO()
+    first.save(data, "GIF", save_all=True, append_images=[second], duration=100)
+    clip = server.client.post("/api/clips", files={"file": ("a.gif", data.getvalue())}).json()
+    assert (clip["frames"], clip["still"], clip["fps"]) == (2, False, 10)
+    data = io.BytesIO()
+    Image.new("1", (9000, 4)).save(data, "PNG")
+    answer = server.client.post("/api/clips", files={"file": ("wide.png", data.getvalue())})
+    refused(answer, 413, "9000x4", "8192 pixels a side")
 
 
 def test_a_form_that_is_none_is_refused(server):

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import browser as opened
 from conftest import write_clip
+from PIL import Image
 
 from flowedit.evaluation.report.page import Exhibit, Page, write_page
 from flowedit.evaluation.results.rows import Row
@@ -185,3 +187,24 @@ def test_a_table_that_is_wider_than_the_page_says_so(browser, tmp_path):
             assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     finally:
         browser.set_window_size(size["width"], size["height"])
+
+
+def test_stills_are_pictures_whose_masks_are_shown_on_request(browser, tmp_path):
+    for name, level in (("source", 40), ("edit", 90), ("mask", 200)):
+        Image.fromarray(np.full((60, 80, 3), level, np.uint8)).save(tmp_path / f"{name}.png")
+    source, edit, mask = (tmp_path / f"{name}.png" for name in ("source", "edit", "mask"))
+    shown = Exhibit("photo", "edit", "", "a fox", "a panda", source, None, {"one": edit}, {"one": mask})
+    write_page(Page("stills", {}, [], ["one"], [shown], {}), tmp_path / "index.html")
+    browser.get((tmp_path / "index.html").as_uri())
+    seen = (
+        "return [...document.querySelectorAll('#edit-1 img')].filter(i => !i.hidden).map(i => [i.alt, i.naturalWidth])"
+    )
+    # smaller than 160 pixels, they are shown by whole pixels, larger
+    assert browser.execute_script(seen) == [["source of photo, edit", 320], ["one of photo, edit", 320]]
+    assert browser.execute_script("return document.querySelectorAll('video, .play, .at').length") == 0
+    find(browser, ".masks").click()
+    assert browser.execute_script(seen) == [["source of photo, edit", 320], ["mask of one on photo", 320]]
+    assert find(browser, ".masks").get_attribute("aria-pressed") == "true"
+    find(browser, ".masks").click()
+    assert browser.execute_script(seen)[1][0] == "one of photo, edit"
+    assert browser.get_log("browser") == []

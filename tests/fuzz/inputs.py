@@ -17,6 +17,8 @@ CONTAINERS = {
 }  # fmt: skip
 """Files and their codecs; f.mp4 is fragmented."""
 
+STILLS = ("s.png", "s.jpg", "s.webp", "s.bmp")
+
 SIZES = {"wide.mp4": (2, 4096), "high.mkv": (2048, 2)}
 """(height, width) of those that are no square."""
 
@@ -44,6 +46,8 @@ def _write(folder: Path) -> None:
         _film(folder / name, codec)
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[8:24, 8:24] = 255
+    for name in STILLS:
+        cv2.imwrite(str(folder / name), np.stack([mask] * 3, -1))
     for name in ("mask.png", "mask.jpg", "mask.bmp", "mask.tiff", "mask.webp"):
         cv2.imwrite(str(folder / name), mask)
     frames = folder / "frames"

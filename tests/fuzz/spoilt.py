@@ -12,7 +12,7 @@ from typing import Any
 
 import mutate
 import yaml
-from inputs import CONTAINERS, PROMPTS, SIZES
+from inputs import CONTAINERS, PROMPTS, SIZES, STILLS
 from kinds import SCORE, clip, edit, kind
 
 CONFIGS = {
@@ -117,7 +117,7 @@ def replaced(rng: Random, path: Path) -> None:
 @kind(10)
 def video(rng: Random, base: Path, folder: Path) -> list[str]:
     """A video file with other numbers in it, cut short, or of random bytes."""
-    name = rng.choice(("c.mp4", "c.mp4", "c.mp4", "f.mp4", "m.mov", *CONTAINERS))
+    name = rng.choice(("c.mp4", "c.mp4", "c.mp4", "f.mp4", "m.mov", *CONTAINERS, *STILLS))
     if name in SIZES and rng.random() < 0.5:
         return edit(base, clip(base, folder, name), *rng.choice(([], ["--fit", "pad"], ["--fit", "crop"])))
     data = (base / name).read_bytes()

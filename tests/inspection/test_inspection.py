@@ -121,7 +121,7 @@ def test_a_suggestion_is_one_line_and_writes_nothing(tmp_path, monkeypatch, caps
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["2b", "5b", "15", "wan"])
+@pytest.mark.parametrize("kind", ["2b", "5b", "15", "wan", "wan22", "a14b"])
 def test_every_family_is_seen(request, tmp_path, kind):
     folder = request.getfixturevalue(f"backbone_{kind}")
     line = ["inspect", FOX, "--backbone", str(folder), "--size", "64x64", "--quiet", "--out", str(tmp_path / "out")]
@@ -130,14 +130,17 @@ def test_every_family_is_seen(request, tmp_path, kind):
     assert len(found["attention"]["blocks"]) == 3
     assert np.array(found["attention"]["auc"]).shape == (3, 5, 3)
     text = found["shapes"]["text tokens"]
-    assert text == ("512×32" if kind == "wan" else "226×32")
+    wan = kind in ("wan", "wan22", "a14b")
+    assert text == ("512×32" if wan else "226×32")
     padding = [row[-1] for row in found["prompt"]["reach"]]
-    assert all(each is None for each in padding) == (kind == "wan")  # Wan's network is shown zeros there
-    assert ("attention to the text" in found["shapes"]) == (kind == "wan")
+    assert all(each is None for each in padding) == wan  # Wan's network is shown zeros there
+    assert ("attention to the text" in found["shapes"]) == wan
     stages = list(found["autoencoder"]["encoder"])
     assert stages[0] == "conv_in"
     assert stages[-1] == "conv_out"
-    assert found["autoencoder"]["decoder"]["conv_out"][0] == 3
+    colours = 12 if kind == "wan22" else 3  # four pixels are channels there
+    assert found["autoencoder"]["decoder"]["conv_out"][0] == colours
+    assert any("two networks" in note for note in found["notes"]) == (kind == "a14b")
 
 
 def test_what_cannot_be_seen_is_refused_in_one_line(tmp_path, backbone_2b, capsys):

@@ -160,3 +160,15 @@ def test_a_mask_is_refused_in_the_same_words_for_an_edit_and_for_scoring(tmp_pat
     with pytest.raises(type(scoring.value)) as edit:
         read_mask(tmp_path / name, Video(tmp_path / "clip.mp4", 1, SIZE, Fraction(25), 0, False), [0])
     assert str(scoring.value) == str(edit.value)
+
+
+def test_frames_with_alpha_are_white_where_nothing_shows(tmp_path):
+    frame = np.full((8, 12, 4), 90, np.uint8)
+    frame[..., 3], frame[:2, :, 3] = 255, 0
+    for number in (1, 2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), frame)
+    footage = open_footage(tmp_path)
+    (frames,) = footage.read([0, 1])
+    assert (footage.count, footage.size, footage.fps) == (2, (8, 12), None)
+    assert (frames[:, :2] == 255).all()
+    assert (frames[:, 2:] == 90).all()

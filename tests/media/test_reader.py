@@ -198,18 +198,8 @@ def test_probe_refuses_what_is_no_video(tmp_path, content, words):
 def test_probe_refuses_missing_folder_picture_and_sound(tmp_path):
     refused(lambda: probe(tmp_path / "no.mp4"), FileNotFoundError, "no.mp4", "does not exist")
     refused(lambda: probe(tmp_path), ValueError, "is a folder")
-    with av.open(str(tmp_path / "a.png"), "w", format="image2", options={"update": "1"}) as out:
-        stream = out.add_stream("png")
-        stream.height, stream.width, stream.pix_fmt = 64, 96, "rgb24"
-        out.mux(stream.encode(av.VideoFrame.from_ndarray(moving(1)[0], format="rgb24")))
-        out.mux(stream.encode(None))
-    refused(lambda: probe(tmp_path / "a.png"), ValueError, "a.png is a still image", "a.mp4", "format=yuv420p")
-    for name in ("photo.jpg", "photo.webp", "photo.bmp", "photo.tiff"):
-        cv2.imwrite(str(tmp_path / name), moving(1)[0, :63])
-        refused(
-            lambda name=name: probe(tmp_path / name), ValueError, "is a still image", "make a clip of it first: ffmpeg"
-        )
-    refused(lambda: probe(tmp_path / "photo.bmp"), ValueError, "format=yuv444p")  # of an odd height
+    cv2.imwrite(str(tmp_path / "photo.tiff"), moving(1)[0])
+    refused(lambda: probe(tmp_path / "photo.tiff"), ValueError, "is a still image of a format that is not read", "PNG")
     with av.open(str(tmp_path / "a.wav"), "w") as out:
         stream = out.add_stream("pcm_s16le", rate=48000, layout="mono")
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 480), np.int16), layout="mono")

@@ -8,7 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 
@@ -379,39 +378,6 @@ def test_an_address_is_told(address):
         with pytest.raises(InputError, match="is an address: download the video first, and give the file") as caught:
             probe(given)
         assert str(caught.value).startswith(f"{given} is")
-
-
-@pytest.mark.parametrize(
-    ("names", "size"),
-    [
-        ([f"frame_{i:04d}.png" for i in range(7, 13)], (48, 64)),
-        ([f"{i}.png" for i in range(9, 13)], (48, 64)),
-        ([f"100% a b-{i:03d}.png" for i in range(1, 7)], (47, 65)),
-    ],
-)
-def test_a_folder_of_frames_is_told_how_it_becomes_a_clip(tmp_path, names, size):
-    folder = tmp_path / "my frames"
-    folder.mkdir()
-    frames = scene(len(names), size)
-    for name, frame in zip(names, frames, strict=True):
-        cv2.imwrite(str(folder / name), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    (folder / ".hidden_1.png").write_bytes(b"")
-    (folder / "notes.txt").write_text("no image")
-    message = said(folder)
-    assert f"is a folder of {len(names)} images: make a video of it first" in message
-    video = probe(obey(message))
-    assert (video.size, video.frames, video.fps) == (size, len(names), 24)
-    assert psnr(whole(video.path), frames) > 30
-
-
-def test_other_folders_are_told(tmp_path):
-    assert said(tmp_path).endswith("is a folder: give a video file")
-    for name in ("a_1.png", "a_2.png", "a_4.png"):
-        cv2.imwrite(str(tmp_path / name), scene(1)[0])
-    assert "3 images, but not numbered one by one under one name" in said(tmp_path)
-    (tmp_path / "a_3.png").write_bytes(b"no image")
-    (tmp_path / "a_1.png").write_bytes(b"no image")
-    assert said(tmp_path).endswith("4 images, of which the first cannot be read: give a video file")
 
 
 @pytest.mark.parametrize("name", ["-a.mp4", "it's a: b.mp4", "50%d.mp4", "ü ñ.mp4"])

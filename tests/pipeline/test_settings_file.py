@@ -90,7 +90,7 @@ def test_like_takes_settings_over_and_flags_win(edited, command, tmp_path):
     assert (found["seed"], found["instruction"], found["steps"]) == (4, "make the fox a koala", 2)
     code, _, err = command("edit", FOX, "--like", FOX, "--out", tmp_path / "c")
     assert code == 1
-    assert "holds no settings: give the edit.mp4 or the run.yaml" in err
+    assert "holds no settings: give the edit.mp4, edit.png or run.yaml" in err
     assert not (tmp_path / "c").exists()
 
 

@@ -10,7 +10,7 @@ from flowedit.messages import Error
 
 
 def settings_from(path: Path, allow: Sequence[str], shown: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """The settings in an edit.mp4 or a run.yaml, of those keys that may be set from here.
+    """The settings in an edit.mp4, edit.png or run.yaml, of those keys that may be set from here.
 
     `shown` is what its user calls the file, `say` hears what was left out. Raises InputError for any other file.
     """

@@ -197,7 +197,7 @@ class Studio:
     def settings_from(
         self, path: str | Path, name: str | None = None, say: Callable[[str], None] = lambda text: None
     ) -> dict[str, Any]:
-        """The settings in an edit.mp4 or a run.yaml, of those keys that may be set from here.
+        """The settings in an edit.mp4, edit.png or run.yaml, of those keys that may be set from here.
 
         `name` is what its user calls the file, `say` hears what was left out. Raises InputError for any other file.
         """

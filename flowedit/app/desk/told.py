@@ -62,7 +62,7 @@ def left(record: JobRecord, folder: Path) -> dict[str, Any]:
     base = f"/api/jobs/{record.id}/files"
     if record.kind == "compare" and (folder / "index.html").is_file():
         return {"report": f"{base}/index.html", "files": {"index.html": f"{base}/index.html"}}
-    return films.left(folder, base) if record.kind == "edit" and (folder / "edit.mp4").is_file() else {}
+    return films.left(folder, base) if record.kind == "edit" and films.made(folder) else {}
 
 
 def lines(record: JobRecord, clip: str, mask: str | None = None) -> dict[str, Any]:

@@ -268,7 +268,7 @@ def _router(studio: Studio) -> APIRouter:
 
     @api.post("/settings", tags=["history"], openapi_extra=_form_of(file="file"))
     async def settings(request: Request) -> dict[str, Any]:
-        """The settings that an edit.mp4 or a run.yaml holds, and what is to be said of them: {settings, notices}."""
+        """The settings in an edit.mp4, edit.png or run.yaml, and what is to be said of them: {settings, notices}."""
         notices: list[str] = []
         async with received(request, clips, most, refuse) as form:
             path, name = _file_of(form, "file")

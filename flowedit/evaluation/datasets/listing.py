@@ -34,8 +34,6 @@ def _sample(file: Path, data: dict[Any, Any], number: int | None, where: str) ->
     row = read_row(file, data, number)
     user_mask = Path(row.flags["user_mask"]) if "user_mask" in row.flags else None
     problems = missing(row.clip, "video", str(data["clip"]))
-    if row.clip.is_dir():
-        problems = [f"video {data['clip']} is a folder"]
     for key, path in (("score_mask", row.score_mask), ("user_mask", user_mask), ("truth", row.truth)):
         check_inside(file.parent, path, f"{where}: {key}")
         problems += missing(path, key, str(data[key]) if path else "")

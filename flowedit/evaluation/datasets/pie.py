@@ -1,4 +1,4 @@
-"""PIE-Bench (Ju et al. 2024, cure-lab/PnPInversion): images and their edits, each read as a clip of one frame.
+"""PIE-Bench (Ju et al. 2024, cure-lab/PnPInversion): images and their edits, each a clip of one frame.
 
 Checked against its evaluator: `mapping_file.json`, an object of rows by number with `image_path` below
 annotation_images/, `original_prompt`, `editing_prompt` (the changed words in square brackets), `editing_instruction`,
@@ -16,10 +16,10 @@ import numpy as np
 
 from flowedit.config.edit_file import inside
 from flowedit.evaluation.datasets.catalogue import DATASETS, Layout
-from flowedit.evaluation.datasets.material import read_json, said, texts, words_of, write
+from flowedit.evaluation.datasets.material import read_json, said, texts, words_of
 from flowedit.evaluation.datasets.sample import Dataset, Sample, dataset, own_places, safe
 from flowedit.machine import digest_file, whole_file
-from flowedit.media.footage import decode_image
+from flowedit.media.probe import probe
 from flowedit.messages import InputError
 
 MAPPING, IMAGES = "mapping_file.json", "annotation_images"
@@ -42,7 +42,7 @@ KNOWN = ("blended_word",)
 
 
 def read(root: Path, workspace: Path) -> Dataset:
-    """Every row; clips of one frame and masks are written into `workspace`. Raises InputError for what is no row."""
+    """Every row; masks are written into `workspace`. Raises InputError for what is no row."""
     file = inside(root, MAPPING, repr(MAPPING), "the dataset's folder")
     data = read_json(file)
     if not isinstance(data, dict):
@@ -82,10 +82,9 @@ def _sample(
         mask=None,
         truth=None,
         questions=None,
-        edit_places=own_places(clip, "edit"),
+        edit_places=(*own_places(clip, "edit"), f"{clip}/edit.png", row["image_path"]),
         problem="; ".join([*lost, *([] if image.is_file() or not row["image_path"] else [f"image {place} is missing"])])
         or None,
-        still=True,
     )
     return sample if sample.problem else _made(sample, workspace, decoded(where, mask))
 
@@ -105,21 +104,18 @@ def decoded(where: str, mask: object) -> np.ndarray | None:
 
 
 def _made(sample: Sample, workspace: Path, mask: np.ndarray | None) -> Sample:
-    """The sample with its image as a video of one frame, and its mask as a picture of the image's size."""
+    """The sample with its mask as a picture of the image's size."""
     try:
-        frame = decode_image(sample.clip, cv2.IMREAD_COLOR, "image")[None, ..., ::-1]
+        height, width = probe(sample.clip).size
     except (OSError, ValueError) as error:
         return replace(sample, problem=str(error))
-    name = f"{sample.name}-{digest_file(sample.clip)[:12]}"
-    clip, place = workspace / f"{name}.mp4", workspace / f"{name}-mask.png"
-    if not clip.is_file():
-        write(clip, frame.shape[1:3], [np.ascontiguousarray(frame)])
     if mask is None:
-        return replace(sample, clip=clip)
-    shown = cv2.resize(mask.astype(np.uint8) * 255, frame.shape[2:0:-1], interpolation=cv2.INTER_NEAREST)
+        return sample
+    place = workspace / f"{sample.name}-{digest_file(sample.clip)[:12]}-mask.png"
+    shown = cv2.resize(mask.astype(np.uint8) * 255, (width, height), interpolation=cv2.INTER_NEAREST)
     with whole_file(place) as part:
         part.write_bytes(cv2.imencode(".png", shown)[1].tobytes())
-    return replace(sample, clip=clip, mask=place)
+    return replace(sample, mask=place)
 
 
 def _bracketed(prompt: str) -> str:

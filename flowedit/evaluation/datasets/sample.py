@@ -68,8 +68,6 @@ class Sample:
     problem: str | None
     """Why this sample cannot be edited or scored."""
     mask_above: int = 127
-    still: bool = False
-    """Whether it is one frame, so that nothing can be said of its motion."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,22 @@ function setUp(root) {
   const find = (name) => root.querySelector(name);
   const videos = [...root.querySelectorAll("video")];
   const play = find(".play"), at = find(".at"), where = find(".where"), speed = find(".speed"), masks = find(".masks");
-  if (!play) return null;
+  // of a row of stills nothing plays, and its masks are shown all the same
+  const lay = (on) => {
+    masks.setAttribute("aria-pressed", on);
+    for (const mask of root.querySelectorAll(".film.mask")) {
+      const figure = mask.closest("figure");
+      mask.hidden = !on;
+      figure.querySelector(".film:not(.mask)").hidden = on;
+      figure.querySelector(".of").hidden = !on;
+    }
+  };
+  const pressed = () => masks.getAttribute("aria-pressed") === "true";
+  if (!play) {
+    if (masks) masks.addEventListener("click", () => lay(!pressed()));
+    root.classList.add("live");
+    return null;
+  }
   let playing = false, starts = 0;
 
   const shown = () => videos.filter((video) => !video.hidden && !video.error);
@@ -120,15 +135,9 @@ function setUp(root) {
   });
   if (masks) {
     masks.addEventListener("click", () => {
-      const on = masks.getAttribute("aria-pressed") !== "true", was = playing;
+      const was = playing;
       stop();
-      masks.setAttribute("aria-pressed", on);
-      for (const mask of root.querySelectorAll("video.mask")) {
-        const figure = mask.closest("figure");
-        mask.hidden = !on;
-        figure.querySelector("video:not(.mask)").hidden = on;
-        figure.querySelector(".of").hidden = !on;
-      }
+      lay(!pressed());
       if (was) start(frame());
       else seek(frame());
     });

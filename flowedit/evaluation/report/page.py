@@ -102,6 +102,8 @@ class EditSection(NamedTuple):
     fps: float
     frames: int
     total: int
+    still: bool
+    """Whether all of them are pictures."""
     lost: list[FailureGroup]
     table: Table | None
     reasons: list[FailureGroup]
@@ -178,6 +180,7 @@ def _render(page: Page, films: Sequence[Mapping[Path, Film]]) -> str:
             plots=plots.quality_against_seconds(made[0]) if made else [],
             marks={name: (f"c{i % plots.COLOURS}", plots.GLYPHS[i % len(plots.GLYPHS)]) for i, name in _numbered(page)},
             marked=any(new for section in sections for _, new in [*section.source, *section.target]),
+            moving=any(section.panels and not section.still for section in sections),
             # the summary of a single edit has said its values
             sections=[section._replace(table=None) for section in sections] if len(rows) == 1 else sections,
             numbers={(each.exhibit.name, each.exhibit.edit): number for number, each in enumerate(sections, 1)},
@@ -236,6 +239,7 @@ def _section(methods: Sequence[str], exhibit: Exhibit, rows: Sequence[Row], film
         fps,
         round(seconds * fps),
         max((film.total for film in films_there if film.total > film.frames), default=0),
+        bool(films_there) and all(film.still for film in films_there),
         [reason for reason in reasons if reason.what == JOB] + unreadable,
         means(made[0]) if made and made[0].metrics else None,
         [reason for reason in reasons if reason.what != JOB],

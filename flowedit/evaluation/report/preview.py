@@ -1,6 +1,7 @@
-"""Videos for a page: small copies as data: URIs (H.264, no sound, few pixels, few frames), or links to the files."""
+"""Videos and stills for a page: small copies as data: URIs (H.264, or WebP of a still), or links to the files."""
 
 import base64
+import io
 import os
 import tempfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from flowedit.media import pixels, reader
 from flowedit.media.probe import Prober, Video, probe
@@ -18,6 +20,9 @@ HEIGHT = 320
 """The highest that a copy is; a video lower than SMALL grows towards it by whole pixels."""
 
 SMALL = 160
+
+STILL = 720
+"""The highest that the copy of a still is."""
 
 FRAMES = 240
 """The most frames that a copy holds, at the video's own rate."""
@@ -37,6 +42,8 @@ class Film(NamedTuple):
     fps: float = 0.0
     fault: str = ""
     file: str = ""
+    still: bool = False
+    """Whether it is a picture."""
 
 
 def link(path: Path, folder: Path, look: Prober = probe) -> Film:
@@ -48,24 +55,40 @@ def link(path: Path, folder: Path, look: Prober = probe) -> Film:
     except (OSError, ValueError) as error:
         return _missing(path, error)
     src = quote(Path(place).as_posix())
-    return Film(src, info.frames, info.frames, float(info.fps), file=src)
+    if info.pictures is not None and not info.still:  # which no video element plays
+        return Film("", fault=f"{path.name} is shown by a copy alone, and this page is full", file=src)
+    return Film(src, info.frames, info.frames, float(info.fps), file=src, still=info.still)
 
 
 def embed(path: Path, look: Prober = probe) -> Film:
     """A copy of its first FRAMES frames as a data: URI; `look` probes it."""
     try:
         info = look(path)
-        data = base64.b64encode(_copy(info)).decode()
+        data = base64.b64encode(_picture(info) if info.still else _copy(info)).decode()
     except (OSError, ValueError) as error:
         return _missing(path, error)
+    if info.still:
+        return Film(f"data:image/webp;base64,{data}", 1, 1, float(info.fps), still=True)
     return Film(f"data:video/mp4;base64,{data}", min(info.frames, FRAMES), info.frames, float(info.fps))
 
 
 def size(info: Video) -> pixels.Size:
     """(height, width) of a copy: square pixels, even sides."""
     height, width = info.size[0], float(info.size[1] * info.pixel_aspect)
-    scale = min(1.0, HEIGHT / height) if height >= SMALL else float(max(1, int(HEIGHT / max(height, width))))
+    scale = (
+        min(1.0, (STILL if info.still else HEIGHT) / height)
+        if height >= SMALL
+        else float(max(1, int(HEIGHT / max(height, width))))
+    )
     return max(2, 2 * round(height * scale / 2)), max(2, 2 * round(width * scale / 2))
+
+
+def _picture(info: Video) -> bytes:
+    (frames,) = reader.read(info, [0])
+    shape, data = size(info), io.BytesIO()
+    shown = _nearest(frames, shape) if info.size[0] < SMALL else pixels.resize(frames, shape)
+    Image.fromarray(shown[0]).save(data, "WEBP", quality=95)
+    return data.getvalue()
 
 
 def _copy(info: Video) -> bytes:

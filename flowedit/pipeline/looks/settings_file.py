@@ -1,4 +1,4 @@
-"""The settings of an edit as a text in its video file; and read back from there, or from run.yaml."""
+"""The settings of an edit as a text in its own file; and read back from there, or from run.yaml."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def differing(settings: Settings, from_text: bool = False) -> dict[str, Any]:
 
 
 def settings_from(path: str | os.PathLike[str], *, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
-    """The settings of an earlier edit, from its edit.mp4 or its run.yaml: `edit(clip, **settings_from(path))`.
+    """The settings of an earlier edit, from its edit.mp4, edit.png or run.yaml: `edit(clip, **settings_from(path))`.
 
     Options by name, those that differ from the defaults; of a clip that was made from text those of `generate`, with
     the text as `prompt`. The file is data from anywhere: places and what is chosen on a machine (out, user_mask,
@@ -102,14 +102,16 @@ def settings_from(path: str | os.PathLike[str], *, say: Callable[[str], None] = 
 
 
 def _of_video(path: Path) -> tuple[dict[str, Any], bool, bool]:
-    """Settings as a video holds them, whether it was made from text, and whether with a user's mask."""
+    """Settings as a video or a PNG holds them, whether it was made from text, and whether with a user's mask."""
     text = probe.comment(path)
     if text is None or not text.lstrip().startswith("{"):
-        raise InputError(f"{str(path)!r} holds no settings: give the edit.mp4 or the run.yaml of an edit by flowedit")
+        raise InputError(
+            f"{str(path)!r} holds no settings: give the edit.mp4, edit.png or run.yaml of an edit by flowedit"
+        )
     told = parsed_json(text.encode(errors="replace"), f"the comment of {str(path)!r}", LONGEST)
     values = told.get("settings") if isinstance(told, dict) and "flowedit" in told else None
     if not isinstance(values, dict) or len(values) > MOST:
-        raise InputError(f"{str(path)!r} holds no settings of flowedit: give an edit.mp4 or a run.yaml")
+        raise InputError(f"{str(path)!r} holds no settings of flowedit: give an edit.mp4, an edit.png or a run.yaml")
     return values, told.get("made") == "from text", told.get("without") == ["user_mask"]
 
 

@@ -112,7 +112,8 @@ def _of_windows(settings: Settings, spec: BackboneSpec, geometry: Geometry, plac
         if count > spec.trained_frames:
             return [f"{count} frames are more than {trained}; the clip runs whole (--window auto runs it in windows)"]
         if isinstance(settings.window, int):
-            return [f"window={settings.window} has no effect: the {count} frames of the clip fit one window"]
+            held = "one frame of the clip fits" if count == 1 else f"{count} frames of the clip fit"
+            return [f"window={settings.window} has no effect: the {held} one window"]
         return []
     (start, end), (following, _) = places[:2]
     frames = 1 + (end - start - spec.leading_latents - 1) * spec.frames_per_latent

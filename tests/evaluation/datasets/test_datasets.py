@@ -326,7 +326,7 @@ def test_what_is_wrong_with_one_row_stands_in_it_alone(listed):
     ]
     assert [sample.problem for sample in read(listed(rows)).samples] == [
         "video none.mp4 is missing",
-        "video more is a folder",
+        "video more has no frames",
         "score_mask none is missing; user_mask none.png is missing",
         "score_mask more has no frames; truth none.mp4 is missing",
         "the source prompt is missing; the target prompt is missing",

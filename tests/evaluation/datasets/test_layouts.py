@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,9 +12,12 @@ from test_datasets import images, read, refused
 
 from flowedit.evaluation.datasets import pie
 from flowedit.evaluation.engine.job import Shelf
+from flowedit.evaluation.plan import PlannedEdit
 from flowedit.evaluation.score_job import ScoreSpec, score_id, work
 from flowedit.evaluation.scores import _wanted
 from flowedit.media.footage import open_footage
+from flowedit.media.probe import probe
+from flowedit.pipeline.api import settings_of
 from flowedit.types import QUIET
 
 
@@ -205,6 +209,7 @@ def test_an_image_of_pie_is_a_clip_of_one_frame_with_its_mask(bench):
         "target_words": "dog",
     }
     assert (first.kind, first.problem) == ("change object", None)
+    assert first.edit_places[2:] == ("000/edit.png", PIE["image_path"])
     footage = open_footage(first.clip)
     assert (footage.count, footage.size) == (1, (64, 64))
     mask = cv2.imread(str(first.mask), cv2.IMREAD_GRAYSCALE)
@@ -212,7 +217,11 @@ def test_an_image_of_pie_is_a_clip_of_one_frame_with_its_mask(bench):
     assert (bare.flags["source_words"], bare.flags["target_words"], bare.mask) == ("cat", "dog", None)
     assert gone.flags["target_words"] == ""
     assert none.problem == "image annotation_images/none.jpg is missing"
-    assert _wanted(first, ("psnr", "warp_error"), named=False) == ("psnr",)
+    planned = PlannedEdit(first, "mine", settings_of({**first.flags, "clip": first.clip}))
+    names = ("psnr", "warp_error")
+    for asked, left in ((None, ("psnr",)), (names, names)):  # by name it fails, and says why
+        run = SimpleNamespace(options=SimpleNamespace(metrics=asked), look=probe)
+        assert _wanted(planned, names, run) == left
 
 
 def test_a_mask_of_pie_is_runs_over_512_by_512_and_its_border():

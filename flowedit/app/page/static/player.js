@@ -33,10 +33,11 @@ export function mountPlayer(element, player, options = {}) {
   const mask = masked && iconButton("mask", `Show what is edited in ${what}`, () => setMask(!showMask), "M");
   const sound = player.has_audio && iconButton("mute", `Sound of ${what} on`, () => setSound(reel.video.muted), "S");
   const full = document.fullscreenEnabled && iconButton("full", `Full screen of ${what}`, () => toggleFull(), "F");
-  const controls = h("div", { class: "fe-bar" }, h("div", { class: "fe-time-line" }, scrub, where),
-    h("div", { class: "fe-group" }, play, iconButton("back", `One frame back in ${what}`, () => reel.step(-1), ","),
+  const timed = frames > 1; // a still has no time
+  const controls = h("div", { class: "fe-bar" }, timed && h("div", { class: "fe-time-line" }, scrub, where),
+    timed && h("div", { class: "fe-group" }, play, iconButton("back", `One frame back in ${what}`, () => reel.step(-1), ","),
       iconButton("on", `One frame on in ${what}`, () => reel.step(1), ".")),
-    h("div", { class: "fe-group" }, loop, mask, sound, full));
+    h("div", { class: "fe-group" }, timed && loop, mask, sound, full));
   const root = h("div", { class: "fe fe-player", role: "group",
     "aria-label": options.label ?? (both ? "Before and after" : "Clip"),
     "aria-keyshortcuts": "Space , . L M S F" }, h("div", { class: "fe-screen" }, stage), told, controls);

@@ -39,6 +39,12 @@ const ABOUT = {
   "compare.mp4": "Before and after",
   "mask.mp4": "Where it may change",
   "mask_plain.mp4": "The mask in white on black",
+  "edit.png": "The edit",
+  "edit.gif": "The edit, as a GIF",
+  "edit.webp": "The edit, as a WebP",
+  "compare.png": "Before and after",
+  "mask.png": "Where it may change",
+  "mask_plain.png": "The mask in white on black",
   "run.yaml": "All settings",
 };
 const about = (name) => ABOUT[name] ?? (name.startsWith("user_mask.") ? "The mask that you gave" : null);

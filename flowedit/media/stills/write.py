@@ -1,0 +1,218 @@
+"""Frames written as pictures: a still's PNG, the PNGs of a folder, an animated GIF or WebP, each as its source was.
+
+Each writer takes frames as `media.writer.Writer` does. A fully transparent pixel keeps what the source has there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from flowedit.machine import whole_file
+from flowedit.media.stills.decode import WORDS, Decoded
+from flowedit.media.stills.pictures import Pictures
+from flowedit.messages import FileError, InputError
+
+FRAMES = "edit_frames"
+"""The folder of an edit's frames, where the clip was one."""
+
+COLOURS = 256
+"""Of a frame of a GIF, at most; with transparent pixels the last index is theirs."""
+
+
+class FrameWriter(Protocol):
+    """What takes the frames of a clip one after the other, inside a `with`."""
+
+    frames: int
+    """How many it has taken."""
+
+    def write(self, frames: np.ndarray) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class PictureWriter:
+    """Frames uint8 (f, H, W, 3) RGB to pictures; `source`, at `indices`, lends them alpha and the name of its colours.
+
+    Raises FileError where the folder or the disk refuses a file, InputError for no frames at all.
+    """
+
+    def __init__(self, path: Path, source: Pictures | None = None, indices: Sequence[int] = (0,)) -> None:
+        self.path, self.frames = path, 0
+        self._source, self._indices = source, indices
+        self._originals: Iterator[Decoded] = iter(()) if source is None else source.read(indices)
+
+    def write(self, frames: np.ndarray) -> None:
+        """Append frames."""
+        for frame in frames:
+            try:
+                self._put(frame, next(self._originals, None))
+            except OSError as error:
+                raise _refused(self.path, error) from None
+            self.frames += 1
+
+    def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        """After the last frame."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            return
+        if not self.frames:
+            raise InputError(f"no frames were written to {self.path}: write at least one")
+        try:
+            self._finish()
+        except OSError as fault:
+            raise _refused(self.path, fault) from None
+
+
+class StillWriter(PictureWriter):
+    """One frame as a PNG, without loss; `labels` are its title and the like, `comment` any text."""
+
+    def __init__(
+        self,
+        path: Path,
+        source: Pictures | None = None,
+        labels: Iterable[tuple[str, str]] = (),
+        comment: str | None = None,
+    ) -> None:
+        super().__init__(path, source)
+        self._texts = [(WORDS[label], text) for label, text in labels]
+        self._texts += [] if comment is None else [("Comment", comment)]
+
+    def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
+        if self.frames:
+            raise InputError(f"{self.path} is a still: it takes one frame")
+        save_png(self.path, dressed(frame, original), original, self._texts)
+
+
+class FolderWriter(PictureWriter):
+    """Frames as PNGs in a folder of their own, under the names of the source's frames."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise _refused(self.path, error) from None
+        return self
+
+    def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
+        assert self._source is not None
+        name = self._source.files[self._indices[self.frames]].stem
+        save_png(self.path / f"{name}.png", dressed(frame, original), original)
+
+
+class AnimationWriter(PictureWriter):
+    """Frames as an animation of the source's format, delays and number of repeats; a WebP without loss.
+
+    A frame of a GIF has 256 colours at most: of more the nearest, dithered. All frames wait for the last, a GIF's as
+    a byte a pixel.
+    """
+
+    def __init__(self, path: Path, source: Pictures, indices: Sequence[int]) -> None:
+        super().__init__(path, source, indices)
+        self._pictures: list[Image.Image] = []
+        self._delays = delays(source, indices)
+        self._gif, self._clear = source.format == "GIF", source.alpha
+        self._how: dict[str, Any] = {} if source.loop is None else {"loop": source.loop}
+
+    def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
+        if original is not None and original.profile is not None:
+            self._how["icc_profile"] = original.profile
+        alpha = None if original is None else original.alpha
+        picture = indexed(frame, alpha, self._clear) if self._gif else Image.fromarray(dressed(frame, original))
+        self._pictures.append(picture)
+
+    def _finish(self) -> None:
+        first, *rest = self._pictures
+        if self._gif:
+            how = {"disposal": 2, "transparency": COLOURS - 1} if self._clear else {}
+            form = "GIF"
+        else:
+            how, form = {"lossless": True, "exact": True}, "WEBP"
+        with whole_file(self.path, parents=False) as part:
+            first.save(part, form, save_all=True, append_images=rest, duration=self._delays, **self._how, **how)
+
+
+def beside(source: Pictures | None, folder: Path, indices: Sequence[int]) -> list[FrameWriter]:
+    """What an edit of these frames leaves beside its video: of a folder a folder, of an animation its like."""
+    if source is None or source.kind == "still":
+        return []
+    if source.kind == "folder":
+        return [FolderWriter(folder / FRAMES, source, indices)]
+    return [AnimationWriter(folder / f"edit.{source.format.lower()}", source, indices)]
+
+
+def dressed(frame: np.ndarray, original: Decoded | None) -> np.ndarray:
+    """A frame with the alpha of its original, uint8 (H, W, 3 or 4), and the original's pixels where it is nothing."""
+    if original is None or original.alpha is None:
+        return frame
+    seen = np.where((original.alpha > 0)[..., None], frame, original.pixels)
+    return np.dstack([seen, original.alpha])
+
+
+def save_png(
+    path: Path, pixels: np.ndarray, original: Decoded | None = None, texts: Iterable[tuple[str, str]] = ()
+) -> None:
+    """Write pixels uint8 (H, W, 3 or 4) as a PNG that appears whole, in the colours of its original."""
+    told = PngInfo()
+    for name, data in () if original is None else original.tags:
+        told.add(name, data)
+    for keyword, text in texts:
+        told.add_itxt(keyword, text)
+    profile = None if original is None else original.profile
+    with whole_file(path, parents=False) as part:
+        Image.fromarray(pixels).save(part, "PNG", pnginfo=told, icc_profile=profile)
+
+
+def indexed(frame: np.ndarray, alpha: np.ndarray | None, clear: bool) -> Image.Image:
+    """A frame (H, W, 3) as one of a GIF: its own colours where they are few, else the nearest of a palette.
+
+    `clear`: the last index is kept for transparent pixels, where `alpha` is below a half.
+    """
+    room = COLOURS - clear
+    packed = frame.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    found, index = np.unique(packed, return_inverse=True)
+    if len(found) <= room:
+        palette = np.stack([found >> 16, found >> 8 & 255, found & 255], 1).astype(np.uint8)
+        picture = Image.fromarray(index.reshape(packed.shape).astype(np.uint8), "P")
+    else:
+        made = Image.fromarray(frame).quantize(room)
+        picture = Image.fromarray(frame).quantize(room, palette=made, dither=Image.Dither.FLOYDSTEINBERG)
+        palette = np.asarray(picture.getpalette(), np.uint8).reshape(-1, 3)[:room]
+    if clear:
+        places = np.array(picture)
+        if alpha is not None:
+            places[alpha < 128] = COLOURS - 1
+        picture = Image.fromarray(places, "P")
+    picture.putpalette(np.pad(palette, [(0, COLOURS - len(palette)), (0, 0)]).tobytes())
+    return picture
+
+
+def delays(source: Pictures, indices: Sequence[int]) -> list[int]:
+    """Milliseconds that each of these frames is shown: its own, and those of the frames that are left out after it."""
+    last = indices[-1] + (indices[-1] - indices[-2] if len(indices) > 1 else 1)
+    ends = [*indices[1:], last]
+    return [sum(source.delays[first:end]) for first, end in zip(indices, ends, strict=True)]
+
+
+def _refused(path: Path, error: OSError) -> OSError:
+    if isinstance(error, FileError):
+        return error
+    said = error.strerror or error
+    return FileError(f"cannot write {path}: {said}; choose a folder that exists, may be written and has room")

@@ -124,7 +124,7 @@ def test_a_sentence_about_a_clip_where_a_model_is_set_up(studio, clip, monkeypat
     until(studio, running, lambda status: status["phase"] == "edit")
     with pytest.raises(NotNowError, match="the model is at work"):
         studio.describe(clip.id)
-    studio.stop(running)
+    studio.stop(running, "me")
     until(studio, running)
 
 

@@ -1,10 +1,10 @@
-"""A job as the API tells of it: how far it is, what it left, and the lines that make the same."""
+"""A job as the API tells of it: how far it is, and what it left."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flowedit.app import films, jobs
+from flowedit.app import films
 from flowedit.app.jobs import JobRecord
 from flowedit.app.labels import on_page
 from flowedit.app.live import Live
@@ -31,6 +31,7 @@ def status(
         "seconds": result.get("seconds"),
         "seconds_left": None,
         "notices": result.get("notices", []),
+        "left_out": [],
         "preview": None,
         "files": {},
         "player": None,
@@ -53,8 +54,8 @@ def named(status: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
 def worded(status: dict[str, Any], allow: Sequence[str]) -> dict[str, Any]:
     """A status whose message and notices are in the words of the page."""
     message = status.get("message")
-    notices = [on_page(text, allow) for text in status["notices"]]
-    return status | {"message": message and on_page(message, allow), "notices": notices}
+    texts = {key: [on_page(text, allow) for text in status[key]] for key in ("notices", "left_out")}
+    return status | texts | {"message": message and on_page(message, allow)}
 
 
 def left(record: JobRecord, folder: Path) -> dict[str, Any]:
@@ -63,13 +64,3 @@ def left(record: JobRecord, folder: Path) -> dict[str, Any]:
     if record.kind == "compare" and (folder / "index.html").is_file():
         return {"report": f"{base}/index.html", "files": {"index.html": f"{base}/index.html"}}
     return films.left(folder, base) if record.kind == "edit" and films.made(folder) else {}
-
-
-def lines(record: JobRecord, clip: str, mask: str | None = None) -> dict[str, Any]:
-    """The command and the call that make the same of a clip, and of a mask's file where it has one."""
-    return {"command": jobs.command_of(record, clip, mask), "python": jobs.python_of(record, clip, mask)}
-
-
-def lines_of_settings(settings: dict[str, Any], clip: str) -> dict[str, Any]:
-    """`lines` of an edit of which its settings are known alone."""
-    return lines(JobRecord("", 0, "edit", None, "", settings, None, 0.0), clip)

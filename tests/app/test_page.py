@@ -226,7 +226,12 @@ def another_clip_leaves_the_sentence_and_the_result_of_the_fox_behind(page, tmp_
     until(lambda: "my <b>own.mp4" in shown(page, "#fe-drop .fe-name").text, "its name, as text")
     until(lambda: shown(page, "#fe-source textarea").get_attribute("value") == "", "an empty sentence")
     until(lambda: not page.find_elements("css selector", "#fe-player canvas"), "that the fox's result is put away")
-    assert page.find_elements("css selector", "#fe-history .fe-open") != [], "it is among the edits still"
+    press(page, "#fe-history .fe-open")  # it is among the edits still, and brings its clip back
+    until(lambda: "fox.mp4" in shown(page, "#fe-drop .fe-name").text, "the fox")
+    time.sleep(1)
+    the_result_stands_in_sight(page)
+    page.find_element("css selector", "#fe-drop input[type=file]").send_keys(str(clip))
+    until(lambda: not page.find_elements("css selector", "#fe-player canvas"), "that it is put away once more")
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(bytes(1000))
     page.find_element("css selector", "#fe-drop input[type=file]").send_keys(str(broken))

@@ -142,7 +142,7 @@ def every_control_has_a_name_of_its_own(page):
     names = [name for _, name in told]
     assert sorted({name for name in names if names.count(name) > 1}) == []
     page.find_element("css selector", "#fe-strength input[type=range]").send_keys(webdriver.Keys.ARROW_LEFT * 10)
-    until(lambda: kept(page)["strength"] == 0.3, "a strength as it is said")
+    until(lambda: kept(page).get("strength") == 0.3, "a strength as it is said")
     html = page.execute_script("return document.body.outerHTML").replace("&quot;", "")
     assert re.findall(r"\d\.\d{6,}", re.sub(r'style="[^"]*"', "", html)) == []
 

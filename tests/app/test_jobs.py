@@ -109,6 +109,22 @@ def test_a_compare_job_leaves_its_report(server):
     assert '="../' not in server.client.get(job["report"]).text
 
 
+def test_a_comparison_keeps_to_a_painted_mask(server):
+    """Every method edits where the paint is, and its command and its Python lines name the mask's file."""
+    box = {"frame": 0, "x": 0.0, "y": 0.0, "width": 0.3, "height": 0.3}
+    id = server.edit(server.clip(name="boxed.mp4"), "compare", {"boxes": [box]}, modes=["inversion_free", "inversion"])
+    job = server.until(id)
+    assert job["state"] == "done", job
+    made = sorted((server.out / "boxed" / id).glob("edits/**/run.yaml"))
+    asked = [yaml.safe_load(each.read_text())["settings"] for each in made]
+    assert len(asked) == 2, made
+    for settings in asked:
+        assert settings["user_mask"].endswith("user_mask.mkv")
+        assert settings["mask"]["user"] == "replace"
+    assert f"--user-mask {asked[0]['user_mask']}" in job["command"]
+    assert repr(asked[0]["user_mask"]) in job["python"]
+
+
 def test_a_stopped_comparison_shows_what_it_has_and_is_listed(server):
     clip = server.clip(name="compared.mp4")
     asked = {"steps": 40, "strength": 1.0, "frames": None, "size": None}

@@ -197,7 +197,7 @@ class Handlers:
             settings = {**settings_of(asked), **(more or {})}
             if kind == "compare":
                 settings.pop("mode", None)
-            mask = mask_of(asked) if kind == "edit" else None
+            mask = None if kind == "look" else mask_of(asked)
             job = self.studio.submit(kind, clip_id(asked), settings, owner_of(request), mask)
         except Error as error:
             return {on.said: line(str(error))}

@@ -1,6 +1,5 @@
 """What the page does: a handler takes what stands on it, asks the studio, and returns what is to stand there."""
 
-import html
 import time
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -11,10 +10,11 @@ import gradio as gr
 from flowedit.app.access import owner_of as owner_in
 from flowedit.app.desk.studio import Studio
 from flowedit.app.jobs import typed
-from flowedit.app.labels import on_page
-from flowedit.app.page import chips
+from flowedit.app.models import words_of
+from flowedit.app.page import chips, sentences
 from flowedit.app.page.choices import default_texts, editor_of
 from flowedit.app.page.gather import KEPT, Asked, clip_id, mask_of, numbers, read_of, settings_of
+from flowedit.app.page.sentences import line
 from flowedit.messages import Error
 
 FOX, INSTRUCTION, FOX_SOURCE = "fox", "replace the fox with a panda", "a fox moves right over green grass"
@@ -30,14 +30,6 @@ Sets = dict[Any, Any]
 def owner_of(request: gr.Request) -> str | None:
     """Whose page this is, by the cookie that the server gave."""
     return owner_in(request.headers.get("cookie", ""))
-
-
-def line(text: str, good: bool = False) -> str:
-    """One line for the user beside the buttons."""
-    if not text:
-        return ""
-    role, kind, told = ("status", "fe-note", text) if good else ("alert", "fe-error", on_page(text))
-    return f'<p class="{kind}" role="{role}">{html.escape(told)}</p>'
 
 
 class Handlers:
@@ -96,19 +88,17 @@ class Handlers:
         sets: Sets = {on.instruction: gr.update(visible=not asked.own), on.target: gr.update(visible=asked.own)}
         if asked.look is not None and self._of_others(asked):
             sets |= {on.painter: NO_MASK, on.said: line("The words are others now: look at the mask again.", good=True)}
-        of = [asked.instruction, asked.source, asked.target, asked.own]
-        if (stands[on.words] or {}).get("of") == of:
-            return sets
-        told, sides = "", []
-        try:
-            if asked.own:
-                sides = chips.of_prompts(asked.source, asked.target) if asked.target.strip() else []
-            elif asked.instruction.strip():
-                read = read_of(asked.instruction, asked.source)
-                told, sides = line(f"It becomes: {read.target}" if read.target else "", good=True), chips.of_read(read)
-        except Error as error:
-            told = line(str(error))
-        return sets | {on.reads: told, on.words: {"sides": sides, "of": of}}
+        if 'role="alert"' in (stands.get(on.said) or ""):
+            sets |= {on.said: ""}  # what it refused is another sentence now
+        of, words = [asked.instruction, asked.source, asked.target, asked.own], stands[on.words] or {}
+        known, of_model = words_of(asked.backbone), {"of": of, "model": asked.backbone}
+        if words.get("of") == of:
+            if words.get("model") == asked.backbone:
+                return sets
+            sides = chips.marked(words.get("sides") or [], asked.words, known)
+            return sets | {on.words: {**words, **of_model, "sides": sides}, on.reads: sentences.told(asked, sides)}
+        sides = chips.marked(sentences.sides(asked), {}, known)
+        return sets | {on.reads: sentences.told(asked, sides), on.words: {"sides": sides, **of_model}}
 
     def own(self, stands: Stands) -> Sets:
         """Who writes both sentences begins with what the instruction came to, or with what the clip shows."""
@@ -318,7 +308,7 @@ class Handlers:
             on.source: source,
             on.own: own,
             on.target: target,
-            on.words: words if own else {"sides": _read_again(instruction, source), "of": of},
+            on.words: words if own else {"sides": sentences.of_instruction(instruction, source), "of": of},
             on.quality: quality,
             on.strength: float(usual.get("strength", 0.8) if strength is None else strength),
             on.seed: seed,
@@ -376,14 +366,6 @@ class Handlers:
             mask_file=given.get("file"),
             wrong=(stands[on.options] or {}).get("wrong") or (),
         )
-
-
-def _read_again(instruction: str, source: str) -> list[dict[str, Any]]:
-    """The chips of an instruction that was read before; none where it cannot be."""
-    try:
-        return chips.of_read(read_of(instruction, source))
-    except Error:
-        return []
 
 
 def _anew() -> dict[str, Any]:

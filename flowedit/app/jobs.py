@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,12 +159,14 @@ WORK = {"edit": run_edit, "look": run_look, "compare": run_compare}
 """What each kind does."""
 
 
-def command_of(record: JobRecord, clip: str, mask: str | None = None) -> str | None:
-    """The line of a terminal that makes the same; None for a look, which has none."""
+def command_of(
+    record: JobRecord, clip: str, mask: str | None = None, program: Sequence[str] = ("flowedit",)
+) -> str | None:
+    """The line of a terminal that makes the same, by that program; None for a look, which has none."""
     if record.kind == "look":
         return None
     options = options_of(record, mask)
-    parts = ["flowedit", "compare" if record.kind == "compare" else "edit", clip]
+    parts = [*program, "compare" if record.kind == "compare" else "edit", clip]
     for key, value in options.items():
         if key == "target_parts" and isinstance(value, list):
             value = "|".join(value)

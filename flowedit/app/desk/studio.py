@@ -149,7 +149,7 @@ class Studio:
                 mask = str(file) if local else name
                 names[str(file)] = "that you gave"
                 status["files"] |= {name: address} if status["files"] and file.is_file() else {}
-        return told.named(status, names) | told.lines(record, clip, mask)
+        return told.named(status, names) | told.lines(record, clip, mask, local)
 
     def _mask_of(self, record: JobRecord, path: Path) -> tuple[str, str]:
         """The name and the address of a job's own mask: of one that was painted, or of the file that was given."""

@@ -1,5 +1,7 @@
 """A job as the API tells of it: how far it is, what it left, and the lines that make the same."""
 
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,12 @@ from flowedit.app import films, jobs
 from flowedit.app.jobs import JobRecord
 from flowedit.app.labels import on_page
 from flowedit.app.live import Live
+
+USER_MASK = "the mask comes from the user mask, not from"
+"""How the notice of an edit with a mask's file begins."""
+
+PAINTED = "your painted mask is used"
+"""The same of a mask that was painted on what the words chose."""
 
 
 def status(
@@ -52,8 +60,10 @@ def named(status: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
 
 def worded(status: dict[str, Any], allow: Sequence[str]) -> dict[str, Any]:
     """A status whose message and notices are in the words of the page."""
-    message = status.get("message")
-    notices = [on_page(text, allow) for text in status["notices"]]
+    message, mask = status.get("message"), status.get("mask") or {}
+    painted = jobs.is_painted(mask) and not mask.get("file")
+    heard = [PAINTED if painted and text.startswith(USER_MASK) else text for text in status["notices"]]
+    notices = [on_page(text, allow) for text in heard]
     return status | {"message": message and on_page(message, allow), "notices": notices}
 
 
@@ -65,11 +75,24 @@ def left(record: JobRecord, folder: Path) -> dict[str, Any]:
     return films.left(folder, base) if record.kind == "edit" and films.made(folder) else {}
 
 
-def lines(record: JobRecord, clip: str, mask: str | None = None) -> dict[str, Any]:
-    """The command and the call that make the same of a clip, and of a mask's file where it has one."""
-    return {"command": jobs.command_of(record, clip, mask), "python": jobs.python_of(record, clip, mask)}
+def lines(record: JobRecord, clip: str, mask: str | None = None, here: bool = False) -> dict[str, Any]:
+    """The command and the call that make the same of a clip, and of a mask's file where it has one.
+
+    With `here` the command is for a shell of this machine, which may not have flowedit on its path.
+    """
+    program = program_here() if here else ("flowedit",)
+    return {"command": jobs.command_of(record, clip, mask, program), "python": jobs.python_of(record, clip, mask)}
 
 
 def lines_of_settings(settings: dict[str, Any], clip: str) -> dict[str, Any]:
-    """`lines` of an edit of which its settings are known alone."""
-    return lines(JobRecord("", 0, "edit", None, "", settings, None, 0.0), clip)
+    """`lines` for this machine of an edit of which its settings are known alone."""
+    return lines(JobRecord("", 0, "edit", None, "", settings, None, 0.0), clip, here=True)
+
+
+def program_here() -> tuple[str, ...]:
+    """What a shell calls the flowedit that runs this: by its name where that is on PATH, else by its full path."""
+    own = shutil.which("flowedit", path=str(Path(sys.executable).parent))
+    found = shutil.which("flowedit")
+    if found is not None and (own is None or Path(found).resolve() == Path(own).resolve()):
+        return ("flowedit",)
+    return (sys.executable, "-m", "flowedit") if own is None else (own,)

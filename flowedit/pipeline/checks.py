@@ -313,7 +313,7 @@ def _strange_of_edit(settings: Settings, known: Vocabulary, name: str, alone: bo
 
 def _refuse(backbone: str, known: Vocabulary, strange: Iterable[str]) -> None:
     if bad := _quoted(strange):
-        raise InputError(f"{backbone} does not know {bad}: it knows {_all(known)}{_offer()}")
+        raise InputError(f"{backbone} does not know {bad}: it knows {_things(known)}{_offer()}")
 
 
 def _edit_words(settings: Settings, name: str) -> set[str]:
@@ -340,6 +340,11 @@ def _offer() -> str:
 
 def _quoted(texts: Iterable[str]) -> str:
     return ", ".join(repr(text) for text in dict.fromkeys(texts))
+
+
+def _things(known: Vocabulary) -> str:
+    """What an edit is mostly of: the things of a vocabulary, their sizes and colours."""
+    return ", ".join(filter(None, (*known.classes, *known.sizes, *known.tints))) + ", …"
 
 
 def _all(known: Vocabulary) -> str:

@@ -6,7 +6,7 @@ from flowedit.app.limits import closed
 from flowedit.app.models import words_of
 from flowedit.app.page import choices, sentences
 from flowedit.app.page.chips import marked, of_prompts, strange
-from flowedit.app.page.gather import Asked, clip_id, mask_of, settings_of
+from flowedit.app.page.gather import Asked, clip_id, mask_of, numbers, settings_of
 from flowedit.config.compose import compose, options
 from flowedit.config.options import declared
 from flowedit.config.schema import Settings
@@ -162,3 +162,13 @@ def test_marks_for_another_model_leave_what_was_clicked():
         ("red", True, True), ("fox", True, False)
     ]  # fmt: skip
     assert [(word["on"], word["strange"]) for word in target["words"]] == [(False, True)]
+
+
+@pytest.mark.parametrize(
+    ("vary", "typed", "blamed"),
+    [("seed", "0, 1, banana", "banana"), ("seed", "0 1.5", "1.5"), ("strength", "0.5, x, y", "x")],
+)
+def test_a_row_of_numbers_blames_what_is_none(vary, typed, blamed):
+    with pytest.raises(InputError, match=rf"^'{blamed}' is not a (whole )?number: write numbers with commas"):
+        numbers(vary, typed)
+    assert numbers(vary, "0, 1") == [0, 1]

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
@@ -21,6 +22,9 @@ DEEPEST = 5
 PAGE, MOST = 30, 200
 """How many edits are shown at once if nobody says, and at most."""
 
+LEAST = 2.0
+"""Seconds between two walks through the folder for an id that is not known."""
+
 RECORD = "run.yaml"
 """The file that an edit is known by."""
 
@@ -37,6 +41,7 @@ class History:
     def __init__(self, out: Path, hidden: str) -> None:
         self._out, self._hidden = out, hidden
         self._found: dict[str, Path] = {}
+        self._again = 0.0
 
     def page(
         self,
@@ -101,16 +106,22 @@ class History:
             }
         return None
 
-    def find(self, id: str) -> Path | None:
-        """The folder of an edit of the command line by its id."""
-        if id not in self._found:
-            list(self._folders(()))
+    def find(self, id: str, jobs: Collection[str]) -> Path | None:
+        """The folder of an edit of the command line by its id; those of `jobs`, the ids of all jobs, are none.
+
+        Whoever asks for ids that are not there has the folder walked in a twentieth of the time at most.
+        """
+        began = time.monotonic()
+        if id not in self._found and began >= self._again:
+            for _ in self._folders(jobs):
+                pass
+            self._again = time.monotonic() + max(LEAST, 20 * (time.monotonic() - began))
         found = self._found.get(id)
         return found if found is not None and (found / RECORD).is_file() else None
 
     def delete(self, id: str) -> bool:
-        """Remove the files of an edit of the command line, and its folder if nothing else is in it."""
-        if (folder := self.find(id)) is None:
+        """Remove the files of an edit that was found, and its folder if it is empty then; False for any other id."""
+        if (folder := self._found.get(id)) is None:
             return False
         films.remove(*(folder / name for name in (*films.FILES, *FOLDERS)))
         films.remove(self._out / self._hidden / "previews" / id)
@@ -120,11 +131,13 @@ class History:
         return True
 
     def plain(self, folder: Path) -> dict[str, Any]:
-        """An edit of the command line as the API tells of a job that is done."""
+        """An edit of the command line as the API tells of a job that is done, but for what was asked for."""
         id = identity(folder.relative_to(self._out))
         self._found[id] = folder
         base = f"/api/jobs/{id}/files"
-        run = films.run_of(folder)
+        run = dict[str, Any]()
+        with suppress(Error):  # it is shown, though nothing is known of it
+            run = films.run_of(folder)
         return {
             "id": id,
             "kind": "edit",
@@ -144,11 +157,8 @@ class History:
             "preview": None,
             "report": None,
             "player": None,
-            "notices": [str(line) for line in run.get("notices") or []],
+            "notices": [str(line) for line in notices] if isinstance(notices := run.get("notices"), list) else [],
             "said": _said(folder),
-            "settings": None,
-            "command": None,
-            "python": None,
             **films.left(folder, base),
         }
 
@@ -177,7 +187,13 @@ def _created(record: Path | os.DirEntry[str]) -> float:
 
 def _name(run: Mapping[str, Any]) -> str:
     """The name of an edit's clip."""
-    return Path(str((run.get("clip") or {}).get("file") or "clip.mp4")).stem
+    return Path(str(under(run, "clip").get("file") or "clip.mp4")).stem
+
+
+def under(run: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """What a run.yaml from anywhere has under a name; {} for what is no mapping."""
+    found = run.get(key)
+    return found if isinstance(found, Mapping) else {}
 
 
 def identity(place: Path) -> str:
@@ -188,10 +204,10 @@ def identity(place: Path) -> str:
 def _said(folder: Path) -> dict[str, Any]:
     """What was asked for, in the words of the settings, as run.yaml has them; nothing where it cannot be read."""
     with suppress(Error):
-        settings = films.run_of(folder).get("settings") or {}
+        settings = under(films.run_of(folder), "settings")
         said = {key: settings[key] for key in TOLD if settings.get(key) not in (None, "", ())}
         for group in ("mode", "backbone"):
-            name = (settings.get(group) or {}).get("preset") or (settings.get(group) or {}).get("name")
+            name = under(settings, group).get("preset") or under(settings, group).get("name")
             said |= {group: name} if name else {}
         return {key: value if isinstance(value, (int, float, str)) else typed(value) for key, value in said.items()}
     return {}

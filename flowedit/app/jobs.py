@@ -1,6 +1,7 @@
 """Jobs: what was asked for, on disk; what each kind does when its turn comes; and the command that does the same."""
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -166,15 +167,21 @@ def command_of(
     if record.kind == "look":
         return None
     options = options_of(record, mask)
-    parts = [*program, "compare" if record.kind == "compare" else "edit", clip]
+    parts = [*program, "compare" if record.kind == "compare" else "edit", _as_file(clip)]
     for key, value in options.items():
         if key == "target_parts" and isinstance(value, list):
             value = "|".join(value)
+        text, flag = typed(value), f"--{key.replace('_', '-')}"
         if "." in key:
-            parts.append(f"{key}={typed(value)}")
+            parts.append(f"{key}={text}")
         else:
-            parts += [f"--{key.replace('_', '-')}", typed(value)]
+            parts += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
     return shlex.join(parts)
+
+
+def _as_file(name: str) -> str:
+    """A file's name that no parser takes for a flag or for key=value."""
+    return f"./{name}" if name.startswith("-") or re.match(r"\w[\w.]*=", name) else name
 
 
 def typed(value: Any) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from flowedit.app.limits import closed
 from flowedit.config.mode_lines import mode_lines
+from flowedit.config.options import Declared
 from flowedit.config.sections import section_of
 from flowedit.config.wording import known, said
 
@@ -23,7 +24,6 @@ FIELDS = {
     "backbone": "Models",
     "modes": "Methods",
     "evaluations": "Or at equal cost, with a report: runs of the model, of each",
-    "caption": "Describe the clip for me",
 }
 """Options that have a place of their own on the page, by what stands beside it; the others stand under `ALL`."""
 
@@ -45,6 +45,13 @@ def section(key: str) -> str:
     return METHOD if key.partition(".")[0] in ("mode", "edit_strength") else section_of(key)
 
 
+def offered(each: Declared, allow: Sequence[str]) -> bool:
+    """Whether the page has a field for an option: most stand under `ALL`, and of a quality the name is chosen alone."""
+    group, _, name = each.key.partition(".")
+    inside = group in ("quality", "backbone") or name in ("name", "preset")
+    return closed(each, allow) is None and not (name and inside)
+
+
 def label(key: str) -> str:
     """Where on the page an option is: the name of its field, or the way to it through the accordion."""
     heading = section(key)
@@ -61,14 +68,14 @@ def method(name: str) -> str:
 def on_page(text: str, allow: Sequence[str] = ()) -> str:
     """A message in the words of the page: options as their fields, with the value to choose; costs as what they are.
 
-    An option that this studio keeps closed stays as it is called elsewhere.
+    An option that this page has no field for stays as it is called elsewhere.
     """
 
     def mention(key: str, value: str | None, stands: str) -> str:
         shown = None if value is None else value.strip("\"'")
         if key == "mode" and shown is not None:
             return f"the method “{method(shown)}”"
-        if key in known() and (key not in FIELDS or stands == key) and closed(known()[key], allow) is not None:
+        if key in known() and (key not in FIELDS or stands == key) and not offered(known()[key], allow):
             return stands
         return f"“{label(key)}”" if shown is None else f"“{label(key)}: {shown}”"
 

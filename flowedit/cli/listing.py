@@ -134,20 +134,14 @@ def _attention() -> Iterator[tuple[str, ...]]:
 
 
 def _backbones() -> Iterator[tuple[str, ...]]:
-    from flowedit.config.defaults import read
-    from flowedit.config.folder import folder
-
-    for path in sorted((folder() / "backbone").glob("*.yaml")):
-        values = read(f"backbone/{path.stem}")
-        values = values.get("backbone", values)
-        if path.stem != "folder":
-            where = f"{values['download']} to download" if values.get("download") else "ships with flowedit"
-            yield path.stem, ", ".join(filter(None, [where, values.get("memory") or "runs on a CPU"]))
     from flowedit.backbones.families import FAMILIES
+    from flowedit.doctor import catalogue
 
+    brought = {checkpoint for family in FAMILIES.values() for checkpoint in family.checkpoints}
+    yield from (row for row in catalogue.rows() if row[0] not in brought)  # those stand with their family
     for name, family in FAMILIES.items():
         origin = f" [plug-in {FAMILIES.origin(name)}]" if FAMILIES.origin(name) else ""
-        yield "DIR", f"a folder with a {' or '.join(family.pipelines)}: {family.about}{origin}"
+        yield (f"DIR: a folder with a {' or '.join(family.pipelines)}: {family.about}{origin}",)
         for checkpoint in family.checkpoints:
             yield checkpoint, f"a checkpoint of the family {name}{origin}"
     for name, reason in FAMILIES.broken.items():

@@ -18,10 +18,13 @@ from flowedit.editors.spec import EDITORS
 Naming = Callable[[str, str | None, str], str]
 """A key, such as mask.grow, the value that is written with it or None, and how both stand there: what they become."""
 
-QUOTED = r"\"[^\"]*\"|'[^']*'"
+QUOTED = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'"
 VALUE = rf"{QUOTED}|\[[^\]]*\]|[^\s,;:()'\"]+(?:,[^\s,;:()'\"]+)*"
+FILE = r"[\w.]*=[^,;:()'\"=]*?\.(?:mp4|m4v|mov|mkv|webm|avi|gif|png|jpe?g|webp|ya?ml)(?!\w)"
+"""How the name of a user's file may go on that begins as key=value does."""
+
 NAMED = re.compile(
-    rf"(?P<kept>the studio with (?:more )?--\S+(?: [\w.]+)?|(?<!\w)(?:{QUOTED})(?!\w))"
+    rf"(?P<kept>the studio with (?:more )?--\S+(?: [\w.]+)?|(?<!\w)(?:{QUOTED})(?!\w)|(?<![\w./'\"=-])[a-z]{FILE})"
     rf"|flowedit edit CLIP (?P<sentence>\"[^\"]*\")"
     rf"|(?<![\w/-])--(?P<flag>[a-z]+(?:-[a-z]+)*)(?:[ =](?P<after>{VALUE}))?"
     rf"|(?<![\w./'\"=-])(?P<key>[a-z]\w*(?:\.[a-z]\w*)*)(?:=(?P<value>{VALUE})?)?(?![\w/-])"

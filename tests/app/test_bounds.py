@@ -129,23 +129,23 @@ def test_what_a_waiting_edit_needs_is_not_deleted_under_it(studio, monkeypatch):
     assert begun.wait(60)
     edit = studio.submit("edit", clip.id, SMALL, "you", {"look": look, "quantile": 0.5})
     with pytest.raises(NotNowError, match="an edit still needs this look"):
-        studio.delete(look)
+        studio.delete(look, "me")
     with pytest.raises(NotNowError, match="a job still needs this clip"):
-        studio.delete_clip(clip.id)
-    studio.delete(other)
+        studio.delete_clip(clip.id, "me")
+    studio.delete(other, "me")
     check = submission.check
 
     def meanwhile(*asked):  # between the check of a mask and its place in the queue
         check(*asked)
-        studio.stop(edit)
-        studio.delete(look)
+        studio.stop(edit, "me")
+        studio.delete(look, "me")
 
     monkeypatch.setattr(submission, "check", meanwhile)
     with pytest.raises(UnknownError, match="no job is called"):
         studio.submit("edit", clip.id, SMALL, "you", {"look": look, "quantile": 0.5})
     go.set()
     until(studio, first)
-    studio.delete_clip(clip.id)
+    studio.delete_clip(clip.id, "me")
     with pytest.raises(UnknownError):
         studio.clip(clip.id)
 
@@ -181,7 +181,7 @@ def test_a_player_that_is_made_while_its_job_is_deleted_leaves_nothing(studio, c
     def slow(folder, path, source):
         write(folder, path, source)
         film = path.read_bytes()
-        studio.delete(id)
+        studio.delete(id, "me")
         assert not path.exists()
         path.parent.mkdir()  # as its writer would
         path.write_bytes(film)
@@ -205,6 +205,27 @@ def test_one_owner_of_many_has_half_of_the_queue(tmp_path):
         studio.submit("edit", clip.id, SMALL, "you")
     with pytest.raises(FullError, match="4 jobs wait already"):
         studio.submit("edit", clip.id, SMALL, "a third")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+def test_who_made_it_alone_stops_and_deletes_where_others_come(tmp_path, host):
+    studio = Studio(studio_options({"out": str(tmp_path), "host": host, "password": "a"}))
+    (studio.root / "jobs").mkdir(parents=True)
+    clip = studio.add_clip(FOX, "fox.mp4", "me")
+    job = studio.submit("edit", clip.id, SMALL, "me")
+    if host != "127.0.0.1":
+        for other in ("you", None):
+            for act, id in ((studio.stop, job), (studio.delete, job), (studio.delete_clip, clip.id)):
+                with pytest.raises(UnknownError, match=f"of yours is called '{id}'"):
+                    act(id, other)
+        assert studio.status(job)["state"] == "queued"
+    who = "me" if host != "127.0.0.1" else "you"
+    studio.stop(job, who)
+    assert studio.status(job)["state"] == "stopped"
+    studio.delete(job, who)
+    studio.delete_clip(clip.id, who)
+    with pytest.raises(UnknownError):
+        studio.clip(clip.id)
 
 
 def test_what_no_job_needs_goes_after_a_week_and_what_was_half_written_at_once(tmp_path, monkeypatch):

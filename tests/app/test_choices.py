@@ -148,9 +148,9 @@ def test_words_that_the_model_does_not_know_are_marked_before_edit_is_pressed():
     assert not words["source_words", "grass"]
     assert not words["target_words", "panda"]
     assert strange(chips) == ["white", "Dog"]
-    assert "pocket does not know “white”, “Dog”." in sentences.told(of, chips)
+    assert "pocket does not know “white”, “Dog”." in sentences.told(of, chips, str)
     known = asked()
-    assert "does not know" not in sentences.told(known, marked(sentences.sides(known), {}, words_of("pocket")))
+    assert "does not know" not in sentences.told(known, marked(sentences.sides(known), {}, words_of("pocket")), str)
     for name in ("cogvideox-2b", "nobody"):  # these read any word, or are nothing
         assert strange(marked(sentences.sides(of), {}, words_of(name))) == []
 

@@ -9,7 +9,7 @@ import pytest
 from studio import FOX, OVER, SMALL, until
 
 import flowedit
-from flowedit.app.desk import told
+from flowedit.app.desk import lines, told
 from flowedit.app.desk.studio import Studio
 from flowedit.app.jobs import JobRecord
 from flowedit.app.limits import NotNowError, UnknownError
@@ -127,7 +127,7 @@ def test_a_sentence_about_a_clip_where_a_model_is_set_up(studio, clip, monkeypat
     until(studio, running, lambda status: status["phase"] == "edit")
     with pytest.raises(NotNowError, match="the model is at work"):
         studio.describe(clip.id)
-    studio.stop(running)
+    studio.stop(running, "me")
     until(studio, running)
 
 
@@ -206,7 +206,7 @@ def test_the_remark_on_a_painted_mask_speaks_of_paint(mask, heard):
 
     asked = SMALL | {"user_mask": "m.mkv", "mask.user": "replace"}
     (notice,) = of_region(brief(compose({key: asked[key] for key in asked if key != "size"})))
-    (said,) = told.worded({"message": None, "mask": mask, "notices": [notice]}, ())["notices"]
+    (said,) = told.worded({"message": None, "mask": mask, "notices": [notice], "left_out": []}, ())["notices"]
     assert said.startswith(heard)
     assert ("join" in said) is ("file" in mask)
 
@@ -225,6 +225,6 @@ def test_a_command_for_this_machine_is_found_by_a_fresh_shell(tmp_path, monkeypa
     monkeypatch.setenv("PATH", str(path))
     wanted = {"on the path": ["flowedit"], "nowhere": [str(own / "python"), "-m", "flowedit"]}
     record = JobRecord("", 0, "edit", None, "", {"target": "a panda"}, None, 0.0)
-    command = shlex.split(told.lines(record, "it's.mp4", None, here=True)["command"])
+    command = shlex.split(lines.of_job(record, "it's.mp4", None, here=True)["command"])
     assert command == [*wanted.get(place, [str(own / "flowedit")]), "edit", "it's.mp4", "--target", "a panda"]
-    assert told.lines(record, "it's.mp4")["command"].startswith("flowedit edit "), "for another machine"
+    assert lines.of_job(record, "it's.mp4")["command"].startswith("flowedit edit "), "for another machine"

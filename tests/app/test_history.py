@@ -2,12 +2,13 @@
 
 import os
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from flowedit.app import films
-from flowedit.app.history import History
+from flowedit.app.history import History, identity
 from flowedit.app.limits import UnknownError
 from flowedit.media.writer import Writer
 
@@ -59,6 +60,50 @@ def test_others_edits_are_left_out_and_what_cannot_be_read_is_passed_over(out):
     assert history.delete(first["id"])
     with pytest.raises(UnknownError, match="ask for the history from its start"):
         history.page({}, dict, ["j1"], first["id"], 30)
+
+
+def test_what_a_job_left_is_no_edit_of_the_command_line(out):
+    """Its id as one would be a hash of a place that others can know."""
+    edit(out / "fox" / "j2", 99)
+    for place in ("fox/j2", "fox/j1/edits/inner"):
+        for history in (History(out, ".studio"), filled := History(out, ".studio")):
+            filled.page({}, dict, ["j1", "j2"], "", 99)
+            assert history.find(identity(Path(place)), ["j1", "j2"]) is None
+            assert not history.delete(identity(Path(place)))
+        assert (out / place / "run.yaml").is_file()
+    assert History(out, ".studio").find(identity(Path("clip0/66")), ["j1", "j2"]) == out / "clip0" / "66"
+
+
+def test_ids_that_are_not_there_do_not_walk_the_folder_each_time(out, monkeypatch):
+    history, now, walks = History(out, ".studio"), [100.0], []
+    monkeypatch.setattr("flowedit.app.history.time.monotonic", lambda: now[0])
+
+    def folders(jobs, own=history._folders):
+        walks.append(now[0])
+        now[0] += 1.0
+        return own(jobs)
+
+    monkeypatch.setattr(history, "_folders", folders)
+    for _ in range(100):
+        assert history.find("0" * 32, ()) is None
+        now[0] += 0.5
+    assert len(walks) <= 4, "a second's walk, in twenty seconds"
+    edit(out / "new" / "one", 5)
+    now[0] += 30
+    assert history.find(identity(Path("new/one")), ()) == out / "new" / "one"
+
+
+@pytest.mark.parametrize(
+    "text", ["clip: x\nsettings: [1]\nnotices: 3", "clip: {file: 1}\nsettings: {mode: x}", "a: [1", "- 1"]
+)
+def test_a_record_of_another_kind_stops_nothing(tmp_path, text):
+    edit(tmp_path / "one" / "two", 3)
+    (tmp_path / "one" / "two" / "run.yaml").write_text(text)
+    history = History(tmp_path, ".studio")
+    history.page({}, dict, (), "", 30)
+    told = history.plain(tmp_path / "one" / "two")
+    assert told["state"] == "done"
+    assert "settings" not in told, "the studio tells of them"
 
 
 @pytest.mark.parametrize(("size", "shown"), [((1280, 720), (960, 540)), ((540, 960), (540, 960)), ((64, 48), (64, 48))])

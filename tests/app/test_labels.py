@@ -16,20 +16,26 @@ from flowedit.config.compose import options
 from flowedit.config.wording import known
 
 
-def test_every_option_that_may_be_set_is_where_its_label_says(tmp_path):
-    page = build(Studio(studio_options({"out": str(tmp_path), "caption": "a/model"})))
+@pytest.mark.parametrize("allow", [(), ("caption", "runtime")])
+def test_every_option_that_may_be_set_is_where_its_label_says(tmp_path, allow):
+    page = build(Studio(studio_options({"out": str(tmp_path)})))
     shown = [str(getattr(block, "label", None) or getattr(block, "value", "")) for block in page.blocks.values()]
     for key in ("source", "target", "instruction", "quality", "strength", "modes", "evaluations"):
         assert FIELDS[key] in shown
     assert any(text.startswith("Seed") for text in shown)
-    for text in (FIELDS["clip"], "All options", FIELDS["backbone"], FIELDS["caption"]):
+    for text in (FIELDS["clip"], "All options", FIELDS["backbone"]):
         assert any(text in each for each in shown)
-    entries = {entry["key"]: entry for entry in choices.entries()}
-    for key, each in known().items():
-        if key not in FIELDS and key not in choices.NAMES and closed(each, ()) is None and key in entries:
+    entries = {entry["key"]: entry for entry in choices.entries(allow)}
+    assert not set(entries) & set(FIELDS)
+    for key in [key for key, each in known().items() if closed(each, allow) is None and key not in FIELDS]:
+        if key in entries:
             section = entries[key]["section"]
             path = f"All options > {section[:1].upper()}{section[1:]} > {entries[key]['title']}"
             assert label(key) == path
+            assert f"“{path}: 7”" in on_page(f"give {key}=7", allow) or key == "mode"
+        else:
+            assert key in choices.NAMES or key == "quality.share", "it may be set, and the page has no field for it"
+            assert on_page(f"give {key}=7, or {key}.", allow) == f"give {key}=7, or {key}.", "it leads nowhere"
     assert set(choices.ON_PAGE) <= set(FIELDS)
 
 
@@ -62,6 +68,10 @@ def test_no_flag_that_may_be_set_reaches_the_page(flag):
         ("user_mask is not set from here", "user_mask is not set from here"),
         ("give --user-mask", "give “a mask of your own”"),
         ("'--source' is what somebody typed", "'--source' is what somebody typed"),
+        (r"""'it\'s "a" --seed 5' needs seed=5""", r"""'it\'s "a" --seed 5' needs “Seed: 5”"""),
+        ("clip seed=5.mp4 lasts 70.0 s: at most 60 s", "clip seed=5.mp4 lasts 70.0 s: at most 60 s"),
+        ("clip seed=5 of two.mov is no video, give seed=5", "clip seed=5 of two.mov is no video, give “Seed: 5”"),
+        ("give --caption", "give --caption"),
     ],
 )  # fmt: skip
 def test_a_message_speaks_the_words_of_the_page(text, told):

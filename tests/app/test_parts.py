@@ -178,7 +178,7 @@ def painter(page, studio):
               "grow": 0.0}  # fmt: skip
     studio.routes[("POST", MASK)] = lambda match, body: (200, answer)
     page.mount("painter", "mountPainter", {"clip": CLIP, "look": "l1", "onchange": "TELL"})
-    page.until("document.querySelector('.fe-painter').textContent.includes('50 % of the clip may change')")
+    page.until("document.querySelector('.fe-painter').textContent.includes('50 % of the clip may change in all')")
     return page
 
 

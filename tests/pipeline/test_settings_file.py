@@ -225,3 +225,12 @@ def test_the_defaults_of_all_modes_are_their_name():
     for name in ("inversion", "random_noise", "flowedit", "kv_lock"):
         assert set(differing(settings_of({"mode": name}))) == {"backbone", "mode"}, name
     assert compose.compose(differing(settings_of({}))) == settings_of({})
+
+
+def test_a_run_without_a_backbone_misses_none(edited, tmp_path):
+    run, heard = yaml.safe_load(edited.video.with_name("run.yaml").read_text()), []
+    del run["settings"]["backbone"]
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
+    found = flowedit.settings_from(tmp_path / "run.yaml", say=heard.append)
+    assert (found["seed"], heard) == (3, [])
+    assert "backbone" not in found

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from flowedit.app import films, forms, heavy, limits, looks
 from flowedit.app.clips import Clips, StoredClip
-from flowedit.app.desk import submission, told
+from flowedit.app.desk import lines, submission, told
 from flowedit.app.desk.settings import settings_from
 from flowedit.app.history import MOST, PAGE, History
 from flowedit.app.jobs import JobRecord
@@ -40,7 +40,7 @@ class Studio:
         self._queue = Queue(self.out, self.root, options, self.clips, self._looks)
         self._history = History(self.out, HIDDEN)
         self._examples = threading.Lock()
-        self._settings = functools.lru_cache(1000)(lambda path, _time: self.settings_from(path))
+        self._asked = functools.lru_cache(1000)(self._asked_of)
 
     def start(self) -> None:
         """Lock the folder and go on with its queue; raises BusyError, FileError."""
@@ -60,8 +60,9 @@ class Studio:
         """A clip by its id; raises UnknownError."""
         return self.clips.get(id)
 
-    def delete_clip(self, id: str) -> None:
-        """Remove a clip; raises NotNowError while a job waits for it."""
+    def delete_clip(self, id: str, owner: str | None) -> None:
+        """Remove a clip; raises NotNowError while a job waits for it, UnknownError for another owner's."""
+        self._check_owner(self.clip(id).owner, owner, "clip", id)
         self._queue.delete_clip(id)
 
     def example(self, name: str, owner: str | None) -> dict[str, Any]:
@@ -112,19 +113,33 @@ class Studio:
         self._queue.put(record)
         return record.id
 
-    def stop(self, id: str) -> None:
-        """Stop a job: after the step that runs, with what it has; one that waits, at once."""
+    def stop(self, id: str, owner: str | None) -> None:
+        """Stop a job: after the step that runs, with what it has; one that waits, at once.
+
+        Raises UnknownError for another owner's.
+        """
+        self._check_owner(self._queue.record(id).owner, owner, "job", id)
         self._queue.stop(id)
 
-    def delete(self, id: str) -> None:
-        """Remove a job and its files, or an edit of the command line; raises NotNowError for a job that runs."""
+    def delete(self, id: str, owner: str | None) -> None:
+        """Remove a job and its files, or an edit of the command line.
+
+        Raises NotNowError for a job that runs, UnknownError for another owner's.
+        """
         if self._of_command_line(id) is None or not self._history.delete(id):
+            self._check_owner(self._queue.record(id).owner, owner, "job", id)
             self._queue.delete(id)
+
+    def _check_owner(self, of: str | None, owner: str | None, what: str, id: str) -> None:
+        """Where other machines are let in, what somebody else made is as if it were not there."""
+        if not self.options.local and of != owner:
+            raise UnknownError(f"no {what} of yours is called {id!r}: who made it alone can stop or delete it")
 
     def _of_command_line(self, id: str) -> Path | None:
         """The folder of an edit that the command line made, which a local studio shows too."""
         limits.check_id(id, "job")
-        return self._history.find(id) if self.options.local and id not in self._queue.records else None
+        jobs = dict(self._queue.records)
+        return self._history.find(id, jobs) if self.options.local and id not in jobs else None
 
     def status(self, id: str) -> dict[str, Any]:
         """All that a page needs of a job, in its words; raises UnknownError."""
@@ -132,7 +147,8 @@ class Studio:
 
     def _status(self, id: str) -> dict[str, Any]:
         if (found := self._of_command_line(id)) is not None:
-            return self._history.plain(found) | self._asked(found)
+            path = found / "run.yaml"
+            return self._history.plain(found) | self._asked(found, path.stat().st_mtime_ns if path.is_file() else 0)
         record, state, place, live, result = self._queue.state(id)
         status = told.status(record, state, place, live, result)
         if state == "queued" and self._queue.warming:
@@ -141,15 +157,19 @@ class Studio:
             status |= told.left(record, self._queue.folder(record))
         clip, mask, names, local = "clip.mp4", None, dict[str, str](), self.options.local
         with suppress(UnknownError):
-            stored, path = self.clip(record.clip), str(self.clips.path(record.clip))
-            clip = path if local else stored.given
-            names[path] = stored.name
+            stored, path = self.clip(record.clip), self.clips.path(record.clip)
+            clip = str(path) if local else stored.given
+            names[str(path)] = stored.name
+        try:
             if (file := self._queue.mask_file(record)) is not None:
                 name, address = self._mask_of(record, file)
                 mask = str(file) if local else name
                 names[str(file)] = "that you gave"
                 status["files"] |= {name: address} if status["files"] and file.is_file() else {}
-        return told.named(status, names) | told.lines(record, clip, mask, local)
+        except UnknownError:
+            status["left_out"] = ["no line makes the same: the mask that it was given was deleted"]
+            return told.named(status, names) | lines.NONE
+        return told.named(status, names) | lines.of_job(record, clip, mask, local)
 
     def _mask_of(self, record: JobRecord, path: Path) -> tuple[str, str]:
         """The name and the address of a job's own mask: of one that was painted, or of the file that was given."""
@@ -184,14 +204,19 @@ class Studio:
                 return self._history.own(record, state, self._queue.folder(record))
         return None
 
-    def _asked(self, folder: Path) -> dict[str, Any]:
-        """The settings of an edit of the command line that may be set from here, and what makes the same."""
-        with suppress(Error, OSError):
-            path = folder / "run.yaml"
-            settings = self._settings(path, path.stat().st_mtime_ns)
-            clip = str((films.run_of(folder).get("clip") or {}).get("file") or "clip.mp4")
-            return {"settings": settings, **told.lines_of_settings(settings, clip)}
-        return {"settings": {}}
+    def _asked_of(self, folder: Path, _time: int) -> dict[str, Any]:
+        """The settings of an edit of the command line that may be set from here, and what makes the same.
+
+        Settings are None where run.yaml cannot be read; `left_out` says what the settings, or the lines, do not hold.
+        """
+        left = list[str]()
+        try:
+            settings = self.settings_from(folder / "run.yaml", say=left.append)
+            if "backbone" not in settings:
+                left.append("its model is none of those that go by name: choose one")
+            return {"settings": settings, **lines.of_folder(folder, left.append), "left_out": list(dict.fromkeys(left))}
+        except (Error, OSError):
+            return {"settings": None, **lines.NONE, "left_out": ["its run.yaml cannot be read: its settings are lost"]}
 
     def settings_from(
         self, path: str | Path, name: str | None = None, say: Callable[[str], None] = lambda text: None

@@ -1,7 +1,5 @@
-"""A job as the API tells of it: how far it is, what it left, and the lines that make the same."""
+"""A job as the API tells of it: how far it is, and what it left."""
 
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +37,7 @@ def status(
         "seconds": result.get("seconds"),
         "seconds_left": None,
         "notices": result.get("notices", []),
+        "left_out": [],
         "preview": None,
         "files": {},
         "player": None,
@@ -63,8 +62,9 @@ def worded(status: dict[str, Any], allow: Sequence[str]) -> dict[str, Any]:
     message, mask = status.get("message"), status.get("mask") or {}
     painted = jobs.is_painted(mask) and not mask.get("file")
     heard = [PAINTED if painted and text.startswith(USER_MASK) else text for text in status["notices"]]
-    notices = [on_page(text, allow) for text in heard]
-    return status | {"message": message and on_page(message, allow), "notices": notices}
+    of = {"notices": heard, "left_out": status["left_out"]}
+    texts = {key: [on_page(text, allow) for text in own] for key, own in of.items()}
+    return status | texts | {"message": message and on_page(message, allow)}
 
 
 def left(record: JobRecord, folder: Path) -> dict[str, Any]:
@@ -73,26 +73,3 @@ def left(record: JobRecord, folder: Path) -> dict[str, Any]:
     if record.kind == "compare" and (folder / "index.html").is_file():
         return {"report": f"{base}/index.html", "files": {"index.html": f"{base}/index.html"}}
     return films.left(folder, base) if record.kind == "edit" and films.made(folder) else {}
-
-
-def lines(record: JobRecord, clip: str, mask: str | None = None, here: bool = False) -> dict[str, Any]:
-    """The command and the call that make the same of a clip, and of a mask's file where it has one.
-
-    With `here` the command is for a shell of this machine, which may not have flowedit on its path.
-    """
-    program = program_here() if here else ("flowedit",)
-    return {"command": jobs.command_of(record, clip, mask, program), "python": jobs.python_of(record, clip, mask)}
-
-
-def lines_of_settings(settings: dict[str, Any], clip: str) -> dict[str, Any]:
-    """`lines` for this machine of an edit of which its settings are known alone."""
-    return lines(JobRecord("", 0, "edit", None, "", settings, None, 0.0), clip, here=True)
-
-
-def program_here() -> tuple[str, ...]:
-    """What a shell calls the flowedit that runs this: by its name where that is on PATH, else by its full path."""
-    own = shutil.which("flowedit", path=str(Path(sys.executable).parent))
-    found = shutil.which("flowedit")
-    if found is not None and (own is None or Path(found).resolve() == Path(own).resolve()):
-        return ("flowedit",)
-    return (sys.executable, "-m", "flowedit") if own is None else (own,)

@@ -158,9 +158,9 @@ def _router(studio: Studio) -> APIRouter:
         return studio.clip(id).plain()
 
     @api.delete("/clips/{id}", status_code=204, tags=["clips"], response_class=Response)
-    def delete_clip(id: str) -> Response:
+    def delete_clip(id: str, request: Request) -> Response:
         """Remove a clip; what was made of it stays."""
-        studio.delete_clip(id)
+        studio.delete_clip(id, owner(request))
         return Response(status_code=204)
 
     @api.get("/clips/{id}/video.mp4", tags=["clips"], response_class=FileResponse)
@@ -226,15 +226,15 @@ def _router(studio: Studio) -> APIRouter:
         return studio.status(id)
 
     @api.post("/jobs/{id}/stop", tags=["jobs"])
-    def stop(id: str) -> dict[str, Any]:
+    def stop(id: str, request: Request) -> dict[str, Any]:
         """Stop a job: it ends within a step and keeps what it has."""
-        studio.stop(id)
+        studio.stop(id, owner(request))
         return studio.status(id)
 
     @api.delete("/jobs/{id}", status_code=204, tags=["jobs"], response_class=Response)
-    def delete(id: str) -> Response:
+    def delete(id: str, request: Request) -> Response:
         """Remove a job and its files."""
-        studio.delete(id)
+        studio.delete(id, owner(request))
         return Response(status_code=204)
 
     @api.get("/jobs/{id}/preview.jpg", tags=["jobs"], response_class=Response)

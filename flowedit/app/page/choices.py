@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from flowedit.app.forms import form
-from flowedit.app.labels import method
+from flowedit.app.labels import method, offered
 from flowedit.config.compose import GROUPS, compose, options, walked
 from flowedit.config.mode_lines import mode_lines
 from flowedit.config.options import Declared, declared
@@ -30,21 +30,19 @@ def entries(allow: Sequence[str] = ()) -> list[dict[str, Any]]:
     the methods that have it, None for all; `typed` and `range` say in words what may be typed, `titles` and `about` of
     a choice of methods what each is. All of it is what `forms` tells of the option.
     """
-    described = [(form(each, allow), modes) for each, modes in _declared() if each.key not in ON_PAGE]
-    return [_entry(told, modes) for told, modes in described if told["closed"] is None]
+    shown = [(each, modes) for each, modes in _declared() if each.key not in ON_PAGE and offered(each, allow)]
+    return [_entry(form(each, allow), modes) for each, modes in shown]
 
 
 def _declared() -> Iterator[tuple[Declared, list[str] | None]]:
-    common = [each for each in declared(Settings) if each.key not in NAMES and not each.key.startswith("quality.")]
-    for each in common:
-        if not each.key.startswith("backbone."):
-            yield each, None
+    common = list(declared(Settings))
+    yield from ((each, None) for each in common)
     known = {each.key for each in common}
     owners: dict[tuple[str, str], list[str]] = {}  # editors may declare one key in words of their own
     found: dict[tuple[str, str], Declared] = {}
     for name, spec in EDITORS.items():
         for each in declared(spec.options, "mode."):
-            if each.key not in known and each.key not in NAMES:
+            if each.key not in known:
                 owners.setdefault((each.key, repr(each)), []).append(name)
                 found.setdefault((each.key, repr(each)), each)
     for key, each in found.items():

@@ -1,21 +1,12 @@
 """What the sentences of the page come to: the line below them, and the words in them as chips."""
 
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from flowedit.app.labels import on_page
 from flowedit.app.page import chips
 from flowedit.app.page.gather import Asked, read_of
+from flowedit.app.page.known import good
 from flowedit.messages import Error
-
-
-def line(text: str, good: bool = False) -> str:
-    """One line for the user beside the buttons."""
-    if not text:
-        return ""
-    role, kind, told = ("status", "fe-note", text) if good else ("alert", "fe-error", on_page(text))
-    return f'<p class="{kind}" role="{role}">{html.escape(told)}</p>'
 
 
 def sides(asked: Asked) -> list[dict[str, Any]]:
@@ -33,13 +24,13 @@ def of_instruction(instruction: str, source: str) -> list[dict[str, Any]]:
         return []
 
 
-def told(asked: Asked, marked: Sequence[Mapping[str, Any]]) -> str:
-    """What the instruction comes to, or why it cannot be read, and the words that the model does not know."""
+def told(asked: Asked, marked: Sequence[Mapping[str, Any]], bad: Callable[[str], str]) -> str:
+    """What the instruction comes to, or why it cannot be read, told by `bad`; and words that are not known."""
     said = ""
     try:
         if not asked.own and asked.instruction.strip() and (target := read_of(asked.instruction, asked.source).target):
-            said = line(f"It becomes: {target}", good=True)
+            said = good(f"It becomes: {target}")
     except Error as error:
-        said = line(str(error))
+        said = bad(str(error))
     strange = ", ".join(f"“{word}”" for word in chips.strange(marked))
-    return said + (line(f"{asked.backbone} does not know {strange}.", good=True) if strange else "")
+    return said + (good(f"{asked.backbone} does not know {strange}.") if strange else "")

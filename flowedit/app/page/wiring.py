@@ -6,18 +6,25 @@ from typing import Any
 import gradio as gr
 
 from flowedit.app.desk.studio import Studio
+from flowedit.app.page.earlier import Earlier
 from flowedit.app.page.gather import KEPT
 from flowedit.app.page.handlers import Handlers
+from flowedit.app.page.known import Known
 
 
 def connect(blocks: gr.Blocks, on: SimpleNamespace, studio: Studio) -> None:
     """Bind every element to its handler: a set of inputs reaches it by element, and what it sets comes so, too."""
-    do = Handlers(studio, on)
+    known = Known(studio, on)
+    earlier = Earlier(known)
+    do = Handlers(known, earlier)
     prompts = [on.instruction, on.source, on.own, on.target]
     asked = {
         on.drop, *prompts, on.words, on.quality, on.strength, on.seed, on.models, on.options, on.painter, on.mask_file,
     }  # fmt: skip
-    fields = [on.drop, *prompts, on.words, on.quality, on.strength, on.seed, on.models, on.options]
+    fields = [
+        on.drop, *prompts, on.words, on.quality, on.strength, on.seed, on.models, on.options, on.methods,
+        on.evaluations,
+    ]  # fmt: skip
     shown = [on.result, on.empty, on.said]
     last: dict[str, Any] = {"trigger_mode": "always_last", **_quiet()}
 
@@ -52,10 +59,10 @@ def connect(blocks: gr.Blocks, on: SimpleNamespace, studio: Studio) -> None:
 
     on.live.change(do.ended, {on.live}, [on.live, on.result, on.painter, on.history, on.said], **_quiet())
     again = [*shown, *fields, on.painter, on.mask_file]
-    on.several.change(do.go_on, {on.several}, again, **_quiet())
-    on.history.change(do.chosen, {on.history, on.result, on.drop}, [*again, on.history], **_quiet())
+    on.several.change(earlier.go_on, {on.several, on.drop}, again, **_quiet())
+    on.history.change(earlier.chosen, {on.history, on.result, on.drop}, [*again, on.history], **_quiet())
 
-    whole = [*again, on.live, on.several, on.history, on.vary, on.seeds, on.strengths, on.methods]
+    whole = [*again, on.live, on.several, on.history, on.vary, on.seeds, on.strengths]
     blocks.load(do.begin, {on.kept}, whole, js="() => [window.flowedit.kept()]", **_quiet())
 
 

@@ -127,8 +127,8 @@ def _of_run(path: Path) -> tuple[dict[str, Any], bool, bool]:
         name = values.pop(f"{group}.name", None)
         if (name := values.pop(f"{group}.preset", None) or name) is not None:
             values[group] = name
-    if flat.get("backbone.path") is None:
-        values["backbone"] = flat.get("backbone.name")
+    if flat.get("backbone.path") is None and (name := flat.get("backbone.name")) is not None:
+        values["backbone"] = name
     from_text = told.get("clip") is None and settings.get("source") is None and values.get("mode") == "random_noise"
     return values, from_text, flat.get("user_mask") is not None
 

@@ -166,7 +166,7 @@ export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps 
       frames = answer.frames;
       waiting = own === sent ? waiting.slice(known) : waiting;
       told.hidden = true;
-      line.textContent = `In all, ${Math.round(100 * answer.share)} % of the clip may change. The rest stays as it is.`;
+      line.textContent = `${Math.round(100 * answer.share)} % of the clip may change in all. The rest stays as it is.`;
       scrub.max = frames - 1;
       if (own === sent) settle(answer);
       go(frame);

@@ -16,13 +16,13 @@ import numpy as np
 
 from flowedit.app.limits import TooMuchError, UnknownError, check_id, safe_stem, safe_suffix
 from flowedit.app.options import MIB, StudioOptions
-from flowedit.machine import read_json, whole_folder
+from flowedit.machine import IMAGES, read_json, whole_folder
 from flowedit.media import cuts
 from flowedit.media.pixels import resize
 from flowedit.media.probe import Video, probe
 from flowedit.media.reader import read
 from flowedit.media.sound import Sound
-from flowedit.media.stills.decode import head, is_picture
+from flowedit.media.stills.decode import FileHead, head, is_picture
 from flowedit.media.writer import Writer
 from flowedit.messages import Error
 
@@ -36,6 +36,12 @@ MOST_SIDE, MOST_RATE = 8192, 240
 
 MOST_PIXELS = 2 * 10**10
 """Pixels of all frames, beyond which nothing is decoded: about a minute of 3840x2160 at 30 frames a second."""
+
+TAKEN = ".upload"
+"""What an upload is called until it is known what it holds."""
+
+SUFFIXES = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "WebP": (".webp",), "GIF": (".gif",), "BMP": (".bmp",)}
+"""What pictures of a kind may be called."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,14 @@ class StoredClip:
 
     @property
     def given(self) -> str:
-        """The name of the file that is edited: the user's own, but for a still image, which was made a video."""
-        return self.file if self.still else self.name
+        """The name of the file that is edited: the last part of the user's own, with the suffix that its content has.
+
+        Ours where nothing is left of the user's.
+        """
+        last, suffix = re.split(r"[/\\]", self.name)[-1], Path(self.file).suffix
+        if not last.strip(". "):
+            return self.file
+        return last if last.lower().endswith(suffix) else f"{Path(last).stem}{suffix}"
 
 
 class Clips:
@@ -109,13 +121,12 @@ class Clips:
         """
         shown = name.replace("\0", "").strip()[:200] or "clip"
         with whole_folder(self.root / id) as stage:
-            path = stage / (safe_stem(name) + safe_suffix(name))
-            if path.name in (FACTS, SHOWN, POSTER):
-                path = path.with_name(f"clip-{path.name}")
+            path = stage / TAKEN
             self._take(source, path)
             try:
-                if path.stat().st_size and is_picture(path):  # of which all frames are decoded to look at it
-                    found = head(path)
+                found = head(path) if path.stat().st_size and is_picture(path) else None
+                path = path.rename(_place(stage, name, found))
+                if found is not None:  # all frames of a picture are decoded to look at it
                     check_pixels(path, found.size, found.frames)
                 video = probe(path)
                 self._check(video)
@@ -169,6 +180,18 @@ class Clips:
             )
         if video.fps > MOST_RATE:
             raise TooMuchError(f"{video.path} has {float(video.fps):.0f} frames a second: at most {MOST_RATE}")
+
+
+def _place(folder: Path, name: str, picture: FileHead | None) -> Path:
+    """Where a file is kept: its name's last part, with the suffix that its content has; a video has no picture's."""
+    suffix = safe_suffix(name)
+    if picture is not None:
+        of = SUFFIXES[picture.kind]
+        suffix = suffix if suffix in of else of[0]
+    elif suffix in IMAGES:
+        suffix = ".mp4"
+    kept = safe_stem(name) + suffix
+    return folder / (f"clip-{kept}" if kept in (FACTS, SHOWN, POSTER) else kept)
 
 
 def check_pixels(path: Path, size: tuple[int, int], frames: int) -> None:

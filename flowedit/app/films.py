@@ -3,9 +3,8 @@
 import functools
 import re
 import shutil
-import threading
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -32,14 +31,13 @@ FILES = tuple(name for name in EDIT if name not in FOLDERS)
 PLAYER, FIRST, POSTER = "player.mp4", "first.jpg", "poster.jpg"
 """What is made of it when it is first asked for; FIRST is the player's first frame, there long before it."""
 
+MADE = (PLAYER, FIRST, POSTER)
+
 PAINTED = "user_mask.mkv"
 """A mask that was painted, beside them."""
 
 OF_REPORT = (".html", ".mp4", ".webp", ".png", ".jpg", ".svg", ".json", ".jsonl", ".csv", ".txt", ".tex")
 """Suffixes of what a comparison's report shows or links."""
-
-_ALONE = threading.Lock()
-"""One film at a time: they are short, and the device is another's."""
 
 
 def left(folder: Path, base: str) -> dict[str, Any]:
@@ -79,31 +77,40 @@ def _tiles(folder: Path) -> list[str]:
     return ["source", "edit", *(["mask"] if outputs.shown(folder, "mask_plain").is_file() else [])]
 
 
-def file(folder: Path, name: str, shown: Path, clip: Path | None) -> Path:
-    """A file of an edit by its name; a player or a picture is made in the folder `shown` if it is not there.
+def there(folder: Path, name: str, shown: Path) -> Path | None:
+    """A file of an edit by its name; None for a player or a picture that is still to be made in the folder `shown`.
 
     Raises UnknownError for any other name, and for a file that this edit did not leave.
     """
     place = (shown if name == PAINTED else folder) / name
     if name in (*FILES, PAINTED) and place.is_file():
         return place
-    if name not in (PLAYER, FIRST, POSTER) or not outputs.shown(folder).is_file():
+    if name not in MADE or not outputs.shown(folder).is_file():
         raise UnknownError(f"this job has no file {name[:80]!r}: its files are listed in its status")
     path = shown / name
-    with _ALONE if name == PLAYER else nullcontext():
-        if not path.is_file() or path.stat().st_mtime < outputs.shown(folder).stat().st_mtime:
-            shown.mkdir(parents=True, exist_ok=True)
-            if name == PLAYER:
-                write_player(folder, path, clip)
-            elif name == FIRST:
-                with whole_file(path) as part:
-                    part.write_bytes(jpeg(next(_stacked(folder, clip, 1))[0]))
-            else:
-                with whole_file(path) as part:
-                    write_poster(part, next(read(probe(outputs.shown(folder)), [0]))[0])
-        if not outputs.shown(folder).is_file():  # it was deleted meanwhile
-            remove(shown)
-            raise UnknownError("the job was deleted: it has no files any more")
+    with suppress(FileNotFoundError):
+        if path.stat().st_mtime >= outputs.shown(folder).stat().st_mtime:
+            return path
+    return None
+
+
+def make(folder: Path, name: str, shown: Path, clip: Path | None) -> Path:
+    """Make a player or a picture where it is not there, as `there` says; raises UnknownError as it does."""
+    if (path := there(folder, name, shown)) is not None:  # another who waited has made it
+        return path
+    path = shown / name
+    shown.mkdir(parents=True, exist_ok=True)
+    if name == PLAYER:
+        write_player(folder, path, clip)
+    elif name == FIRST:
+        with whole_file(path) as part:
+            part.write_bytes(jpeg(next(_stacked(folder, clip, 1))[0]))
+    else:
+        with whole_file(path) as part:
+            write_poster(part, next(read(probe(outputs.shown(folder)), [0]))[0])
+    if not outputs.shown(folder).is_file():  # it was deleted meanwhile
+        remove(shown)
+        raise UnknownError("the job was deleted: it has no files any more")
     return path
 
 

@@ -1,6 +1,7 @@
 """One process: the studio, its API, a page of its routes, and the Gradio page at / where it is wanted."""
 
 import errno
+import os
 import re
 import socket
 import sys
@@ -15,6 +16,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 import flowedit
 from flowedit.app.access import Guard
 from flowedit.app.desk.studio import Studio
+from flowedit.app.http.calls import Calls
 from flowedit.app.http.manual import manual, readme
 from flowedit.app.http.routes import add_routes
 from flowedit.app.options import StudioOptions
@@ -47,6 +49,7 @@ def make_app(studio: Studio, page: bool) -> FastAPI:
 
     if page:
         app = _with_page(app, studio)
+        app.add_middleware(Calls)
     else:
 
         @app.get("/", include_in_schema=False)
@@ -59,6 +62,7 @@ def make_app(studio: Studio, page: bool) -> FastAPI:
 
 def _with_page(app: FastAPI, studio: Studio) -> FastAPI:
     """The application with the Gradio page at /; raises InputError where Gradio is not installed."""
+    os.environ["GRADIO_TEMP_DIR"] = str(studio.root / "gradio")  # which it reads when it is imported
     try:
         from flowedit.app.page.page import mount
     except ImportError as error:
@@ -144,6 +148,4 @@ def _unheard(options: StudioOptions, error: OSError) -> str:
 
 def _has_screen() -> bool:
     """Whether a browser has somewhere to open."""
-    import os
-
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

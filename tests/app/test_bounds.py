@@ -188,7 +188,7 @@ def test_a_player_that_is_made_while_its_job_is_deleted_leaves_nothing(studio, c
 
     monkeypatch.setattr("flowedit.app.films.write_player", slow)
     with pytest.raises(UnknownError, match="the job was deleted"):
-        studio.file(id, "player.mp4")
+        studio.make_file(id, "player.mp4")
     assert not list(studio.out.rglob(f"*{id}*"))
 
 

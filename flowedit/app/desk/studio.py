@@ -107,9 +107,10 @@ class Studio:
         clip = self.clip(clip_id)
         self.check_room(owner)
         record = submission.record_of(kind, clip.id, settings, owner, mask, self.options)
-        if file := (record.mask or {}).get("file"):
-            self.clip(file)
-        submission.check(record, clip, self.clips.path(clip.id), lambda id: self._queue.look(id)[0], self.options)
+        file = (record.mask or {}).get("file")
+        given = None if file is None else (self.clip(file), self.clips.path(file))
+        path = self.clips.path(clip.id)
+        submission.check(record, clip, path, lambda id: self._queue.look(id)[0], self.options, given)
         self._queue.put(record)
         return record.id
 
@@ -233,17 +234,30 @@ class Studio:
         held = self._looks.get(id, folder, self.clips.path(record.clip), record.flags)
         return looks.strip(held, check_adjust(adjust, held.look.frames))
 
-    def file(self, id: str, name: str) -> Path:
-        """A file of a job by its name; raises UnknownError for any that is not one of those it leaves."""
+    def file(self, id: str, name: str) -> Path | None:
+        """A file of a job by its name; None for one that `make_file` is still to make.
+
+        Raises UnknownError for any that is not one of those it leaves.
+        """
+        shown = self.root / "previews" / id
+        if (found := self._of_command_line(id)) is not None:
+            return films.there(found, name, shown)
+        record = self._queue.record(id)
+        folder = self._queue.folder(record)
+        return films.of_report(folder, name) if record.kind == "compare" else films.there(folder, name, shown)
+
+    def make_file(self, id: str, name: str) -> Path:
+        """A player or a picture of a job, made where it is not there; raises UnknownError as `file`.
+
+        It decodes the edit: who calls it says how many at once.
+        """
         shown, clip = self.root / "previews" / id, None
         if (found := self._of_command_line(id)) is not None:
-            return films.file(found, name, shown, None)
+            return films.make(found, name, shown, None)
         record = self._queue.record(id)
-        if record.kind == "compare":
-            return films.of_report(self._queue.folder(record), name)
         with suppress(UnknownError):
             clip = self.clips.path(record.clip)
-        return films.file(self._queue.folder(record), name, shown, clip)
+        return films.make(self._queue.folder(record), name, shown, clip)
 
     def page(self, id: str, path: Path) -> str:
         """A page of a comparison's report, from its file, as it is served."""

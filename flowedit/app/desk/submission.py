@@ -1,5 +1,6 @@
 """A request on its way to the queue: what is asked as a record, and everything that its job would refuse later."""
 
+import functools
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,8 @@ from flowedit.app.jobs import JobRecord
 from flowedit.app.limits import NotNowError
 from flowedit.app.options import StudioOptions
 from flowedit.evaluation.options import MODES as COMPARED
+from flowedit.media.mask_file import read_mask
+from flowedit.media.probe import probe
 from flowedit.messages import InputError
 
 if TYPE_CHECKING:
@@ -34,27 +37,45 @@ def record_of(
 
 
 def check(
-    record: JobRecord, clip: StoredClip, path: Path, look_of: Callable[[str], JobRecord], options: StudioOptions
+    record: JobRecord,
+    clip: StoredClip,
+    path: Path,
+    look_of: Callable[[str], JobRecord],
+    options: StudioOptions,
+    mask: tuple[StoredClip, Path] | None = None,
 ) -> None:
     """Refuse now what the job would refuse when its turn comes.
 
-    `path` is the clip's file, and `look_of` the record of a look by its id. Raises InputError, and NotNowError for a
-    model that is not here.
+    `path` is the clip's file, `look_of` the record of a look by its id, `mask` a mask that was uploaded, and its file.
+    Raises InputError, and NotNowError for a model that is not here.
     """
     heavy.ready()
-    own = jobs.options_of_job(record, path if jobs.is_painted(record.mask) else None)
+    painted = path if jobs.is_painted(record.mask) else None  # a mask of paint is no file yet; any that is there does
+    own = jobs.options_of_job(record, painted if mask is None else mask[1])
     asked = {key: value for key, value in own.items() if key not in limits.COMPARE}
     try:
         each = _checked(path, asked, record)
         _check_mask(record, asked, path, each[0], look_of)
+        if mask is not None:
+            _read_mask(mask[1], path, each[0].indices)
     except InputError as error:
-        raise InputError(str(error).replace(str(path), clip.name)) from None
+        text = str(error).replace(str(path), clip.name)
+        raise InputError(text if mask is None else text.replace(str(mask[1]), mask[0].name)) from None
     if each[0].checkpoint is None:
         raise NotNowError(f"backbone {each[0].backbone!r} is not on this machine yet: download it first")
     most, budget = max(one.network_evaluations or 0 for one in each), record.flags.get("evaluations")
     most = budget if isinstance(budget, int) else most
     frames, shots = each[0].frames, each[0].shots or len(clip.scenes)
     limits.check_cost(len(each) * most, min(shots, frames), frames, each[0].size, options.evaluations)
+
+
+@functools.lru_cache(64)
+def _read_mask(mask: Path, clip: Path, indices: tuple[int, ...]) -> None:
+    """Look through the frames of a mask that an edit would use; raises InputError for one that it would refuse.
+
+    Files of clips stay as they are, so one that was good is not read again for the next of several edits.
+    """
+    read_mask(mask, probe(clip), indices)
 
 
 def _checked(path: Path, asked: Mapping[str, Any], record: JobRecord) -> "list[EditCheck]":

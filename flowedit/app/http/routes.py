@@ -13,8 +13,9 @@ from starlette.exceptions import HTTPException
 
 from flowedit.app.clips import POSTER, SHOWN, StoredClip
 from flowedit.app.desk.studio import Studio
+from flowedit.app.films import PLAYER
 from flowedit.app.history import PAGE
-from flowedit.app.http.uploads import MOST_TEXTS, Form, received
+from flowedit.app.http.uploads import Form, received, text_of
 from flowedit.app.labels import on_page
 from flowedit.app.limits import FullError, NoSpaceError, NotNowError, TooMuchError, UnknownError
 from flowedit.machine import parsed_json
@@ -33,7 +34,10 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
 """What is answered to which error."""
 
 DECODING = 2
-"""Uploads that are decoded at once."""
+"""Uploads, and masks of jobs that are asked for, that are decoded at once."""
+
+FILMING, DRAWING = 1, 2
+"""Players, and pictures of edits, that are made at once: they are short, and the device is another's."""
 
 PAGE_POLICY = (
     "default-src 'self' data: 'unsafe-inline'; connect-src 'none'; form-action 'none'; base-uri 'none'; "
@@ -95,12 +99,7 @@ async def _of_query(request: Request, error: Exception) -> Response:
 
 async def body_of(request: Request) -> dict[str, Any]:
     """The JSON object of a request; raises InputError for anything else, and TooMuchError for a long one."""
-    data = bytearray()
-    async for part in request.stream():
-        data += part
-        if len(data) > MOST_TEXTS:
-            raise TooMuchError(f"the request is longer than {MOST_TEXTS >> 20} MiB")
-    return _object(parsed_json(bytes(data), "the request"))
+    return _object(parsed_json(await text_of(request), "the request"))
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -138,11 +137,16 @@ def _router(studio: Studio) -> APIRouter:
     api = APIRouter(prefix="/api")
     clips, most, refuse = studio.root / "clips", studio.options.most_bytes, studio.clips.too_large
 
-    decoding = CapacityLimiter(DECODING)
+    decoding, filming, drawing = (CapacityLimiter(most) for most in (DECODING, FILMING, DRAWING))
 
     async def kept(path: Path, name: str, who: str) -> StoredClip:
         """A clip of an upload; who waits for others' to be read holds no thread."""
         return await to_thread.run_sync(studio.add_clip, path, name, who, limiter=decoding)
+
+    async def submitted(kind: Any, clip: str, settings: Any, who: str, mask: Any) -> str:
+        """The id of a job; a mask in a file is looked through, so it waits as an upload does."""
+        limiter = decoding if isinstance(mask, dict) and mask.get("file") else None
+        return await to_thread.run_sync(studio.submit, kind, clip, settings, who, mask, limiter=limiter)
 
     @api.post("/clips", status_code=201, tags=["clips"], openapi_extra=_form_of(file="file"))
     async def add_clip(request: Request) -> dict[str, Any]:
@@ -190,15 +194,8 @@ def _router(studio: Studio) -> APIRouter:
         body = await body_of(request)
         if unknown := set(body) - {"kind", "clip", "settings", "mask"}:
             raise InputError(f"unknown key {sorted(unknown)[0][:80]!r}: kind, clip, settings, mask")
-        id = await run_in_threadpool(
-            studio.submit,
-            body.get("kind", "edit"),
-            str(body.get("clip")),
-            body.get("settings", {}),
-            owner(request),
-            body.get("mask"),
-        )
-        return {"id": id}
+        kind, clip, mask = body.get("kind", "edit"), str(body.get("clip")), body.get("mask")
+        return {"id": await submitted(kind, clip, body.get("settings", {}), owner(request), mask)}
 
     @api.post(
         "/edits", status_code=202, tags=["jobs"], openapi_extra=_form_of(clip="file", settings="text", mask="file?")
@@ -213,7 +210,7 @@ def _router(studio: Studio) -> APIRouter:
             mask = None
             if "mask" in form.files:
                 mask = {"file": (await kept(*form.files["mask"], who)).id}
-        return {"id": await run_in_threadpool(studio.submit, "edit", clip.id, settings, who, mask)}
+        return {"id": await submitted("edit", clip.id, settings, who, mask)}
 
     @api.get("/jobs", tags=["jobs"])
     def jobs(request: Request) -> list[dict[str, Any]]:
@@ -243,11 +240,15 @@ def _router(studio: Studio) -> APIRouter:
         return Response(studio.preview(id), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
     @api.get("/jobs/{id}/files/{name:path}", tags=["jobs"], response_class=FileResponse)
-    def file(id: str, name: str) -> Response:
+    async def file(id: str, name: str) -> Response:
         """A file of a job, by the names in its status."""
-        path = studio.file(id, name)
+        path = await run_in_threadpool(studio.file, id, name)
+        if path is None:  # who waits for others' to be made holds no thread
+            path = await to_thread.run_sync(studio.make_file, id, name, limiter=filming if name == PLAYER else drawing)
         if path.suffix == ".html":
-            return HTMLResponse(studio.page(id, path), headers={"Content-Security-Policy": PAGE_POLICY})
+            return HTMLResponse(
+                await run_in_threadpool(studio.page, id, path), headers={"Content-Security-Policy": PAGE_POLICY}
+            )
         return FileResponse(path)
 
     @api.post(

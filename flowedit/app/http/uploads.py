@@ -74,6 +74,16 @@ async def received(request: Request, root: Path, most: int, refuse: Callable[[],
         shutil.rmtree(folder, ignore_errors=True)
 
 
+async def text_of(request: Request) -> bytes:
+    """The body of a request that is no form; raises TooMuchError beyond 2 MiB, while it comes."""
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > MOST_TEXTS:
+            raise TooMuchError(f"the request is longer than {MOST_TEXTS >> 20} MiB")
+    return bytes(data)
+
+
 async def _drain(request: Request) -> None:
     with suppress(Exception):
         async with asyncio.timeout(LINGER):

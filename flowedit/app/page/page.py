@@ -1,12 +1,14 @@
 """The studio's page: what stands on it, and where; what happens when something is touched is in `wiring`."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from flowedit.app.desk.studio import Studio
+from flowedit.app.http.calls import FAILED, tell
 from flowedit.app.page import choices, wiring
 from flowedit.app.page.parts import PLACE, STATIC, part
 
@@ -94,9 +96,21 @@ def theme() -> gr.themes.Base:
     )
 
 
+class QuietBlocks(gr.Blocks):  # type: ignore[misc]
+    """Blocks whose errors are told without what was sent."""
+
+    async def process_api(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """One call of a handler; Gradio would print an error with the values that it was given."""
+        try:
+            return dict(await super().process_api(*args, **options))
+        except Exception as error:
+            tell(error)
+            raise gr.Error(FAILED, print_exception=False) from None
+
+
 def build(studio: Studio) -> gr.Blocks:
     """The page for one studio."""
-    with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False) as blocks:
+    with QuietBlocks(title=TITLE, fill_width=True, analytics_enabled=False) as blocks:
         on = SimpleNamespace()
         gr.HTML(_HEAD, container=False, apply_default_css=False, elem_id="fe-head")
         with gr.Row(elem_id="fe-columns", equal_height=False):

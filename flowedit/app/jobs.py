@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,29 +139,35 @@ def run_compare(order: Order, folder: Path, monitor: "Monitor", shelf: "Shelf") 
         out=str(order.out),
         monitor=ComparisonMonitor(order.live),
         cancel=order.live.cancel,
-        **options_of_comparison(order.record),
+        **options_of_comparison(order.record, order.mask),
     )
     state = "stopped" if order.live.cancel.is_set() else "done"
     return {"state": state, "notices": list(made.notes), "failed": made.failed, "seconds": order.live.seconds}
 
 
-def options_of_comparison(record: JobRecord) -> dict[str, Any]:
-    """The options of a comparison: those of the edit but for its mode."""
-    return {key: value for key, value in options_of_job(record).items() if key.partition(".")[0] != "mode"}
+def options_of_comparison(record: JobRecord, mask: Path | None = None) -> dict[str, Any]:
+    """The options of a comparison: those of the edit, its mask too, but for its mode."""
+    return {key: value for key, value in options_of_job(record, mask).items() if key.partition(".")[0] != "mode"}
+
+
+def options_of(record: JobRecord, mask: str | None = None) -> dict[str, Any]:
+    """The options of an edit or a comparison, with a mask's file where it has one of its own."""
+    made = options_of_comparison if record.kind == "compare" else options_of_job
+    return made(record, None if mask is None else Path(mask))
 
 
 WORK = {"edit": run_edit, "look": run_look, "compare": run_compare}
 """What each kind does."""
 
 
-def command_of(record: JobRecord, clip: str, mask: str | None = None) -> str | None:
-    """The line of a terminal that makes the same; None for a look, which has none."""
+def command_of(
+    record: JobRecord, clip: str, mask: str | None = None, program: Sequence[str] = ("flowedit",)
+) -> str | None:
+    """The line of a terminal that makes the same, by that program; None for a look, which has none."""
     if record.kind == "look":
         return None
-    options = options_of_job(record, None if mask is None else Path(mask))
-    if record.kind == "compare":
-        options = options_of_comparison(record)
-    parts = ["flowedit", "compare" if record.kind == "compare" else "edit", _as_file(clip)]
+    options = options_of(record, mask)
+    parts = [*program, "compare" if record.kind == "compare" else "edit", _as_file(clip)]
     for key, value in options.items():
         if key == "target_parts" and isinstance(value, list):
             value = "|".join(value)
@@ -191,9 +197,7 @@ def python_of(record: JobRecord, clip: str, mask: str | None = None) -> str | No
     """The same in Python; None for a look."""
     if record.kind == "look":
         return None
-    options = options_of_job(record, None if mask is None else Path(mask))
-    if record.kind == "compare":
-        options = options_of_comparison(record)
+    options = options_of(record, mask)
     return python_call("compare" if record.kind == "compare" else "edit", clip, options)
 
 

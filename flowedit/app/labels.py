@@ -59,8 +59,8 @@ def label(key: str) -> str:
 
 
 def method(name: str) -> str:
-    """A mode or preset by its name and what it is: "inversion: up to noise under the source prompt, ..."."""
-    what = mode_lines(name).title
+    """A mode or preset by its name and what comes of it, or what it is: "inversion: keeps what both ..."."""
+    what = mode_lines(name).in_short or mode_lines(name).title
     same = "".join(filter(str.isalnum, what)).casefold() == "".join(filter(str.isalnum, name)).casefold()
     return what if same else f"{name}: {what}" if what else name
 

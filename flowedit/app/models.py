@@ -1,13 +1,30 @@
 """The backbones: what each needs, whether it fits this machine and is here, and its download."""
 
+import functools
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from flowedit.config.compose import compose
 from flowedit.config.defaults import read
-from flowedit.messages import Cancelled, InputError, one_line
+from flowedit.messages import Cancelled, Error, InputError, one_line
+
+
+@functools.cache
+def words_of(name: str) -> frozenset[str] | None:
+    """All words that a small backbone knows, in lower case; None for one that reads any, or that is none by name."""
+    from flowedit.backbones import families
+    from flowedit.pocket import Vocabulary
+    from flowedit.pretrained import layout
+
+    with suppress(Error):
+        folder = families.folder(compose({"backbone": name}).backbone)
+        world = None if folder is None else layout.world(folder, layout.notes(folder))
+        return None if world is None else Vocabulary(**world).words
+    return None
+
 
 FRESH = 20.0
 """Seconds that an examination of the machine holds."""

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from flowedit.backbones import families, memory, presets
-from flowedit.config.compose import compose
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
 from flowedit.editors.spec import EDITORS
 from flowedit.flow import schedule
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
+from flowedit.machine import find_device, free_memory
 from flowedit.masks import marks
 from flowedit.media import cuts
 from flowedit.messages import FileMissingError, InputError, listed
@@ -30,6 +30,9 @@ STRIP = 16
 PROMPTS = ("source", "target", "negative_prompt", "target_negative_prompt")
 
 FULL_SIZE = "cogvideox-2b"
+
+FULL_SIZE_GIB = 6.0
+"""Free memory of a card with which FULL_SIZE runs: 4.1 under its smallest preset, and what CUDA takes itself."""
 
 
 def check(settings: Settings, clip: Clip) -> Brief:
@@ -279,28 +282,38 @@ def check_prompt(made: Brief, backbone: Backbone, name: str, alone: bool = False
 
 
 def check_learned(settings: Settings, folder: Path | None, alone: bool = False) -> None:
-    """What `check_prompt` refuses of words that a small backbone never learned, by its folder, before it is opened."""
+    """What `check_prompt` refuses of words that a small backbone never learned, by its folder, before it is opened.
+
+    Raises one InputError for those of all prompts.
+    """
     if folder is None or (world := layout.world(folder, layout.notes(folder))) is None:
         return
     backbone = (settings.backbone.path is None and settings.backbone.name) or folder.resolve().name
-    for name in ("target",) if alone else PROMPTS:
-        _check_learned(settings, backbone, Vocabulary(**world), name, getattr(settings, name) or "", alone)
+    known, prompts = Vocabulary(**world), ("target",) if alone else PROMPTS
+    _refuse(backbone, known, [word for name in prompts for word in _strange_of_edit(settings, known, name, alone)])
 
 
 def _check_learned(
     settings: Settings, backbone: str, known: Vocabulary, name: str, prompt: str, alone: bool
 ) -> list[str]:
+    _refuse(backbone, known, _strange_of_edit(settings, known, name, alone))
     strange, called = unknown_words(prompt, known), "prompt" if alone else name
-    edited = _split(prompt) - set(words.JOINTS) if alone else _edit_words(settings, name)
-    if bad := [word for word in strange if word.lower() in edited]:
-        raise InputError(
-            f"{called}: {backbone} never learned {_quoted(bad)}. It knows {_all(known)}; for anything else name a "
-            f"full-size backbone: {_offer()}"
-        )
     if not strange:
         return []
-    what = f"{called}: {backbone} never learned {_quoted(strange)}, and what comes may be another thing."
+    what = f"{called}: {backbone} does not know {_quoted(strange)}, and what comes may be another thing."
     return [f"{what} It knows {_all(known)}"]
+
+
+def _strange_of_edit(settings: Settings, known: Vocabulary, name: str, alone: bool) -> list[str]:
+    """The words of a prompt that say what the edit is, and that no caption of the vocabulary has."""
+    prompt = getattr(settings, name) or ""
+    edited = _split(prompt) - set(words.JOINTS) if alone else _edit_words(settings, name)
+    return [word for word in unknown_words(prompt, known) if word.lower() in edited]
+
+
+def _refuse(backbone: str, known: Vocabulary, strange: Iterable[str]) -> None:
+    if bad := _quoted(strange):
+        raise InputError(f"{backbone} does not know {bad}: it knows {_things(known)}{_offer()}")
 
 
 def _edit_words(settings: Settings, name: str) -> set[str]:
@@ -320,12 +333,18 @@ def _split(text: str) -> set[str]:
 
 
 def _offer() -> str:
-    chosen = compose({"backbone": FULL_SIZE}).backbone
-    return f"--backbone {FULL_SIZE} ({chosen.download} to download, {chosen.memory}, estimated)"
+    """A model that knows more, where this machine has a card for it; empty where none would run in hours."""
+    free = free_memory(find_device("auto"))
+    return "" if free is None or free < FULL_SIZE_GIB else f" (--backbone {FULL_SIZE} knows more words)"
 
 
 def _quoted(texts: Iterable[str]) -> str:
     return ", ".join(repr(text) for text in dict.fromkeys(texts))
+
+
+def _things(known: Vocabulary) -> str:
+    """What an edit is mostly of: the things of a vocabulary, their sizes and colours."""
+    return ", ".join(filter(None, (*known.classes, *known.sizes, *known.tints))) + ", …"
 
 
 def _all(known: Vocabulary) -> str:

@@ -3,9 +3,10 @@
 import pytest
 
 from flowedit.app.limits import closed
-from flowedit.app.page import choices
-from flowedit.app.page.chips import of_prompts
-from flowedit.app.page.gather import Asked, clip_id, mask_of, settings_of
+from flowedit.app.models import words_of
+from flowedit.app.page import choices, sentences
+from flowedit.app.page.chips import marked, of_prompts, strange
+from flowedit.app.page.gather import Asked, clip_id, mask_of, numbers, settings_of
 from flowedit.config.compose import compose, options
 from flowedit.config.options import declared
 from flowedit.config.schema import Settings
@@ -136,3 +137,38 @@ def test_chips_are_the_words_that_name_something_those_of_the_object_on():
         ("car", False, False),
     ]
     assert [w["text"] for w in target["words"]] == ["panda"]
+
+
+def test_words_that_the_model_does_not_know_are_marked_before_edit_is_pressed():
+    of = asked(instruction="replace the white dog with a panda", source="a white Dog moves right over green grass")
+    chips = marked(sentences.sides(of), {}, words_of("pocket"))
+    words = {(side["side"], word["text"]): word["strange"] for side in chips for word in side["words"]}
+    assert words["source_words", "Dog"]
+    assert words["source_words", "white"]
+    assert not words["source_words", "grass"]
+    assert not words["target_words", "panda"]
+    assert strange(chips) == ["white", "Dog"]
+    assert "pocket does not know “white”, “Dog”." in sentences.told(of, chips, str)
+    known = asked()
+    assert "does not know" not in sentences.told(known, marked(sentences.sides(known), {}, words_of("pocket")), str)
+    for name in ("cogvideox-2b", "nobody"):  # these read any word, or are nothing
+        assert strange(marked(sentences.sides(of), {}, words_of(name))) == []
+
+
+def test_marks_for_another_model_leave_what_was_clicked():
+    before = of_prompts("a red fox", "a panda", {"source": "fox", "target": "panda"})
+    source, target = marked(before, {"source_words": "red fox", "target_words": ""}, frozenset({"fox"}))
+    assert [(word["text"], word["on"], word["strange"]) for word in source["words"]] == [
+        ("red", True, True), ("fox", True, False)
+    ]  # fmt: skip
+    assert [(word["on"], word["strange"]) for word in target["words"]] == [(False, True)]
+
+
+@pytest.mark.parametrize(
+    ("vary", "typed", "blamed"),
+    [("seed", "0, 1, banana", "banana"), ("seed", "0 1.5", "1.5"), ("strength", "0.5, x, y", "x")],
+)
+def test_a_row_of_numbers_blames_what_is_none(vary, typed, blamed):
+    with pytest.raises(InputError, match=rf"^'{blamed}' is not a (whole )?number: write numbers with commas"):
+        numbers(vary, typed)
+    assert numbers(vary, "0, 1") == [0, 1]

@@ -1,5 +1,6 @@
 """The studio in this process: what the page calls, with the model's neighbours stood in for."""
 
+import shlex
 import threading
 import time
 
@@ -8,7 +9,9 @@ import pytest
 from studio import FOX, OVER, SMALL, until
 
 import flowedit
+from flowedit.app.desk import lines, told
 from flowedit.app.desk.studio import Studio
+from flowedit.app.jobs import JobRecord
 from flowedit.app.limits import NotNowError, UnknownError
 from flowedit.app.options import studio_options
 from flowedit.messages import Cancelled, InputError
@@ -186,3 +189,42 @@ def test_the_example_is_kept_once_for_each_owner(studio):
     studio.submit("edit", first["clip"]["id"], first["settings"] | {"steps": 2, "frames": 1}, "me")
     with pytest.raises(InputError, match="no example is called 'wolf'"):
         studio.example("wolf", "me")
+
+
+@pytest.mark.parametrize(
+    ("mask", "heard"),
+    [
+        ({"look": "1" * 32, "strokes": [{}]}, "your painted mask is used"),
+        ({"boxes": [{}]}, "your painted mask is used"),
+        ({"file": "1" * 32}, "the mask comes from the user mask, not from the words ("),
+    ],
+)
+def test_the_remark_on_a_painted_mask_speaks_of_paint(mask, heard):
+    from flowedit.config.compose import compose
+    from flowedit.pipeline.notices.where import of_region
+    from flowedit.pipeline.plan import brief
+
+    asked = SMALL | {"user_mask": "m.mkv", "mask.user": "replace"}
+    (notice,) = of_region(brief(compose({key: asked[key] for key in asked if key != "size"})))
+    (said,) = told.worded({"message": None, "mask": mask, "notices": [notice], "left_out": []}, ())["notices"]
+    assert said.startswith(heard)
+    assert ("join" in said) is ("file" in mask)
+
+
+@pytest.mark.parametrize("place", ["on the path", "off the path", "another is on the path", "nowhere"])
+def test_a_command_for_this_machine_is_found_by_a_fresh_shell(tmp_path, monkeypatch, place):
+    own, other = tmp_path / "our own", tmp_path / "other"
+    for folder in (own, other):
+        folder.mkdir()
+        (folder / "flowedit").write_text("#!/bin/sh\n")
+        (folder / "flowedit").chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(own / "python"))
+    if place == "nowhere":
+        (own / "flowedit").unlink()
+    path = {"on the path": own, "another is on the path": other}.get(place, tmp_path)
+    monkeypatch.setenv("PATH", str(path))
+    wanted = {"on the path": ["flowedit"], "nowhere": [str(own / "python"), "-m", "flowedit"]}
+    record = JobRecord("", 0, "edit", None, "", {"target": "a panda"}, None, 0.0)
+    command = shlex.split(lines.of_job(record, "it's.mp4", None, here=True)["command"])
+    assert command == [*wanted.get(place, [str(own / "flowedit")]), "edit", "it's.mp4", "--target", "a panda"]
+    assert lines.of_job(record, "it's.mp4")["command"].startswith("flowedit edit "), "for another machine"

@@ -3,9 +3,11 @@
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -34,7 +36,8 @@ def test_files_are_those_of_the_command_line(server, tmp_path, monkeypatch):
     job = server.until(server.edit(clip, **keys))
     assert (job["state"], job["fraction"], job["kind"]) == ("done", 1.0, "edit")
     program, *rest = shlex.split(job["command"])
-    assert program == "flowedit"
+    assert shutil.which(program) is not None, "a fresh shell finds it"
+    assert Path(program).stem == "flowedit"
     assert main([*rest, "--out", str(tmp_path / "out")]) == 0
     for name in ("edit.mp4", "mask.mp4", "compare.mp4", "mask_plain.mp4"):
         assert server.client.get(job["files"][name]).content == (tmp_path / "out" / name).read_bytes(), name
@@ -107,6 +110,22 @@ def test_a_compare_job_leaves_its_report(server):
         assert server.client.get(base + name).status_code == 404, name
     assert server.client.delete(f"/api/clips/{clip['id']}").status_code == 204
     assert '="../' not in server.client.get(job["report"]).text
+
+
+def test_a_comparison_keeps_to_a_painted_mask(server):
+    """Every method edits where the paint is, and its command and its Python lines name the mask's file."""
+    box = {"frame": 0, "x": 0.0, "y": 0.0, "width": 0.3, "height": 0.3}
+    id = server.edit(server.clip(name="boxed.mp4"), "compare", {"boxes": [box]}, modes=["inversion_free", "inversion"])
+    job = server.until(id)
+    assert job["state"] == "done", job
+    made = sorted((server.out / "boxed" / id).glob("edits/**/run.yaml"))
+    asked = [yaml.safe_load(each.read_text())["settings"] for each in made]
+    assert len(asked) == 2, made
+    for settings in asked:
+        assert settings["user_mask"].endswith("user_mask.mkv")
+        assert settings["mask"]["user"] == "replace"
+    assert f"--user-mask {asked[0]['user_mask']}" in job["command"]
+    assert repr(asked[0]["user_mask"]) in job["python"]
 
 
 def test_a_stopped_comparison_shows_what_it_has_and_is_listed(server):

@@ -61,7 +61,7 @@ def test_no_flag_that_may_be_set_reaches_the_page(flag):
         ("give source_words= or mask=none", "give “Words of what is there now” or “All options > Where > Mask: none”"),
         ("30 network evaluations, 1 network evaluation", "30 runs of the model, 1 run of the model"),
         ("give --evaluations 4 or more", "runs of the model, of each: 4” or more"),
-        ("mode=inversion takes no mask", "the method “inversion: Up to noise under the source prompt, down under"),
+        ("mode=inversion takes no mask", "the method “inversion: keeps what both sentences share"),
         ("mode=flowopt takes no mask", "the method “FlowOpt” takes no mask"),
         ('say flowedit edit CLIP "replace it"', "say “The change: replace it”"),
         ("start the studio with --allow runtime.cache", "the studio with --allow runtime.cache"),
@@ -84,6 +84,13 @@ def test_a_method_is_called_by_what_it_is(name):
     assert 3 <= len(said) <= 120
     assert name in said or re.sub(r"\W", "", said).casefold() == re.sub(r"\W|_", "", name).casefold()
     assert dict(choices.methods())[said] == name
+
+
+def test_the_methods_that_are_chosen_first_say_what_comes_of_them():
+    """In words without noise, prompts or velocities."""
+    for name in ("inversion_free", "inversion", "random_noise"):
+        assert re.match(rf"{name}: (keeps|makes) ", method(name)), name
+        assert not re.search(r"nois[ey] |prompt|velocit|\(", method(name).removeprefix(name)), name
 
 
 def test_the_page_offers_its_methods_by_these_names(tmp_path):

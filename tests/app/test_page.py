@@ -102,7 +102,7 @@ def the_mask_is_seen_before_the_edit_and_a_slider_and_a_brush_change_it(page, se
     until(lambda: "of the clip may change" in shown(page, "#fe-painter").text, "the share of the mask")
     time.sleep(0.5)
     before = pixels(page, "#fe-painter canvas")
-    slider = shown(page, ".fe-painter input[aria-label='How much may change']")
+    slider = shown(page, ".fe-painter input[aria-label='How much the words choose']")
     page.execute_script(
         "arguments[0].value = 60; arguments[0].dispatchEvent(new Event('input', {bubbles: true}));"
         "arguments[0].dispatchEvent(new Event('change', {bubbles: true}))",

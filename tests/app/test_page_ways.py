@@ -107,6 +107,23 @@ def page(driver, server):
     return driver
 
 
+def test_unknown_words_are_marked_while_one_types_and_a_refusal_goes_with_its_sentence(page):
+    def marked():
+        return [chip.text for chip in page.find_elements("css selector", ".fe-chip.fe-strange")]
+
+    assert marked() == []
+    write(page, "#fe-instruction textarea", "replace the fox with a white lion")
+    until(lambda: marked() == ["white", "lion"], "the marks")
+    assert "pocket does not know “white”, “lion”." in shown(page, "#fe-reads").text
+    press(page, "button#fe-edit, #fe-edit button")
+    said = until(lambda: shown(page, "#fe-said [role=alert]").text, "the refusal")
+    assert said.startswith("pocket does not know 'white', 'lion': it knows fox, panda, ")
+    write(page, "#fe-instruction textarea", "replace the fox with a car")
+    until(lambda: not page.find_elements("css selector", "#fe-said [role=alert]"), "the refusal is gone")
+    until(lambda: marked() == [], "no marks")
+    assert errors(page) == []
+
+
 def opened(page):
     """All that can be opened is, and each part has something in it."""
     press(page, "#fe-edit")

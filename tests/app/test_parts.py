@@ -178,7 +178,7 @@ def painter(page, studio):
               "grow": 0.0}  # fmt: skip
     studio.routes[("POST", MASK)] = lambda match, body: (200, answer)
     page.mount("painter", "mountPainter", {"clip": CLIP, "look": "l1", "onchange": "TELL"})
-    page.until("document.querySelector('.fe-painter').textContent.includes('50 % of the clip may change')")
+    page.until("document.querySelector('.fe-painter').textContent.includes('50 % of the clip may change in all')")
     return page
 
 
@@ -191,7 +191,7 @@ def asked(page, studio, count):
 def test_the_mask_lies_on_the_frame_and_its_sliders_show_what_the_settings_have(painter):
     painter.until("at(10, 30)[0] > 100")
     assert painter.run("return at(80, 30)") == pytest.approx([20] * 3, abs=2)
-    assert painter.named("How much may change").get_attribute("value") == "30"
+    assert painter.named("How much the words choose").get_attribute("value") == "30"
     painter.named("One frame on in the mask").click()
     painter.until("Math.abs(at(80, 30)[0] - 28) < 3")
 
@@ -230,7 +230,7 @@ def test_a_still_picture_is_painted_on_too(page, studio):
     still = {**CLIP, "still": True, "frames": 1, "video": None}
     page.mount("painter", "mountPainter", {"clip": still, "look": "l1", "adjust": {"quantile": 0.4, "grow": 0.05}})
     page.until("at(10, 30)[0] > 120 && Math.abs(at(80, 30)[0] - 90) < 3")
-    assert page.named("How much may change").get_attribute("value") == "60"
+    assert page.named("How much the words choose").get_attribute("value") == "60"
     assert page.named("How much wider").get_attribute("value") == "5"
 
 
@@ -256,9 +256,9 @@ def test_a_slider_asks_when_it_rests_and_the_last_answer_counts(painter, studio)
 
     studio.routes[("POST", MASK)] = answer
     script = "for (let n = 31; n <= 50; n++) { arguments[0].value = n; arguments[0].dispatchEvent(new Event('input')) }"
-    painter.run(script, painter.named("How much may change"))
+    painter.run(script, painter.named("How much the words choose"))
     assert [body["quantile"] for body in asked(painter, studio, 2)[1:]] == [0.5]
-    painter.set_range("How much may change", 10)
+    painter.set_range("How much the words choose", 10)
     painter.until("document.querySelector('.fe-painter [role=status]').textContent.startsWith('10 %')")
     slow.set()
     painter.asynchronous("await rest(150)")

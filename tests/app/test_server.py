@@ -353,10 +353,10 @@ def test_the_api_tells_of_itself_without_another_host(server):
 def test_a_word_that_the_model_never_learned_is_refused_when_it_is_asked(server):
     lion = {"source": SMALL["source"], "instruction": "replace the fox with a lion"}
     asked = {"kind": "edit", "clip": shared_clip(server)["id"], "settings": lion}
-    said = refused(server.client.post("/api/jobs", json=asked), 422, "pocket never learned 'lion'")
+    said = refused(server.client.post("/api/jobs", json=asked), 422, "pocket does not know 'lion'")
     assert "fox, panda" in said
     many = asked | {"kind": "compare", "settings": lion | {"modes": ["inversion_free", "inversion"]}}
-    refused(server.client.post("/api/jobs", json=many), 422, "pocket never learned 'lion'")
+    refused(server.client.post("/api/jobs", json=many), 422, "pocket does not know 'lion'")
 
 
 def test_every_option_is_told(server):

@@ -23,7 +23,7 @@ def test_a_mode_says_what_it_is_its_paper_and_what_it_is_good_at(file):
 
 
 def test_a_mode_of_a_plug_in_has_no_lines():
-    assert mode_lines("nudge") == ("", "", True)
+    assert mode_lines("nudge") == ("", "", True, "")
 
 
 def test_the_lists_show_both_lines(command):

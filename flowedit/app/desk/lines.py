@@ -1,5 +1,7 @@
 """What makes the same edit again: a command and a call, of a job, and of an edit that the command line made."""
 
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +15,22 @@ from flowedit.config.compose import compose
 NONE: dict[str, Any] = {"command": None, "python": None}
 
 
-def of_job(record: JobRecord, clip: str, mask: str | None = None) -> dict[str, Any]:
-    """The command and the call that make the same of a clip, and of a mask's file where it has one."""
-    return {"command": jobs.command_of(record, clip, mask), "python": jobs.python_of(record, clip, mask)}
+def of_job(record: JobRecord, clip: str, mask: str | None = None, here: bool = False) -> dict[str, Any]:
+    """The command and the call that make the same of a clip, and of a mask's file where it has one.
+
+    With `here` the command is for a shell of this machine, which may not have flowedit on its path.
+    """
+    program = program_here() if here else ("flowedit",)
+    return {"command": jobs.command_of(record, clip, mask, program), "python": jobs.python_of(record, clip, mask)}
+
+
+def program_here() -> tuple[str, ...]:
+    """What a shell calls the flowedit that runs this: by its name where that is on PATH, else by its full path."""
+    own = shutil.which("flowedit", path=str(Path(sys.executable).parent))
+    found = shutil.which("flowedit")
+    if found is not None and (own is None or Path(found).resolve() == Path(own).resolve()):
+        return ("flowedit",)
+    return (sys.executable, "-m", "flowedit") if own is None else (own,)
 
 
 def of_folder(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
@@ -35,7 +50,7 @@ def of_folder(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
         say(f"no line makes the same: {'; '.join(lost)}")
         return NONE
     clip = str(under(run, "clip").get("file") or "clip.mp4")
-    return of_job(JobRecord("", 0, "edit", None, "", held | places, None, 0.0), clip)
+    return of_job(JobRecord("", 0, "edit", None, "", held | places, None, 0.0), clip, here=True)
 
 
 END = {"user_mask": "give the mask again", "backbone": ": 'backbone'"}

@@ -170,7 +170,7 @@ class Studio:
         except UnknownError:
             status["left_out"] = ["no line makes the same: the mask that it was given was deleted"]
             return told.named(status, names) | lines.NONE
-        return told.named(status, names) | lines.of_job(record, clip, mask)
+        return told.named(status, names) | lines.of_job(record, clip, mask, local)
 
     def _mask_of(self, record: JobRecord, path: Path) -> tuple[str, str]:
         """The name and the address of a job's own mask: of one that was painted, or of the file that was given."""

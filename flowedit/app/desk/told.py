@@ -4,10 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flowedit.app import films
+from flowedit.app import films, jobs
 from flowedit.app.jobs import JobRecord
 from flowedit.app.labels import on_page
 from flowedit.app.live import Live
+
+USER_MASK = "the mask comes from the user mask, not from"
+"""How the notice of an edit with a mask's file begins."""
+
+PAINTED = "your painted mask is used"
+"""The same of a mask that was painted on what the words chose."""
 
 
 def status(
@@ -53,8 +59,11 @@ def named(status: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
 
 def worded(status: dict[str, Any], allow: Sequence[str]) -> dict[str, Any]:
     """A status whose message and notices are in the words of the page."""
-    message = status.get("message")
-    texts = {key: [on_page(text, allow) for text in status[key]] for key in ("notices", "left_out")}
+    message, mask = status.get("message"), status.get("mask") or {}
+    painted = jobs.is_painted(mask) and not mask.get("file")
+    heard = [PAINTED if painted and text.startswith(USER_MASK) else text for text in status["notices"]]
+    of = {"notices": heard, "left_out": status["left_out"]}
+    texts = {key: [on_page(text, allow) for text in own] for key, own in of.items()}
     return status | texts | {"message": message and on_page(message, allow)}
 
 

@@ -1,7 +1,7 @@
 """The words of a prompt as chips that are clicked on and off."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from flowedit.app.labels import FIELDS
@@ -38,3 +38,19 @@ def _chips(prompt: str, chosen: str) -> list[dict[str, Any]]:
         made.append({"text": word, "follows": follows, "on": word.casefold() in on})
         end = found.end()
     return made
+
+
+def marked(sides: Sequence[Mapping[str, Any]], chosen: Mapping[str, str], known: Collection[str] | None) -> list[Any]:
+    """Chips with `strange` at the words that are not `known`, None where all are; those of `chosen` are on."""
+
+    def chip(word: Mapping[str, Any], of: str | None) -> dict[str, Any]:
+        text = word["text"].casefold()
+        on = word["on"] if of is None else text in {each.casefold() for each in re.findall(WORD, of)}
+        return {**word, "on": on, "strange": known is not None and text not in known}
+
+    return [{**side, "words": [chip(word, chosen.get(side["side"])) for word in side["words"]]} for side in sides]
+
+
+def strange(sides: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The words of `marked` chips that the model does not know, each once."""
+    return list(dict.fromkeys(word["text"] for side in sides for word in side["words"] if word["strange"]))

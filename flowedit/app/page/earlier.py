@@ -6,9 +6,8 @@ from typing import Any
 import gradio as gr
 
 from flowedit.app.jobs import typed
-from flowedit.app.page import chips
+from flowedit.app.page import chips, sentences
 from flowedit.app.page.choices import ON_PAGE, default_texts, editor_of, entries
-from flowedit.app.page.gather import read_of
 from flowedit.app.page.known import NO_MASK, Known, Sets, Stands, anew, good, owner_of
 from flowedit.messages import Error
 
@@ -118,7 +117,7 @@ class Earlier:
             on.source: source,
             on.own: own,
             on.target: target,
-            on.words: words if own else {"sides": _read_again(instruction, source), "of": of},
+            on.words: words if own else {"sides": sentences.of_instruction(instruction, source), "of": of},
             on.quality: quality,
             on.strength: float(usual.get("strength", 0.8) if strength is None else strength),
             on.seed: seed,
@@ -130,11 +129,3 @@ class Earlier:
 def _fits(clip: Mapping[str, Any] | None, start: Any, frames: Any) -> bool:
     """Whether a clip has this part."""
     return clip is not None and int(start or 0) + int(frames or 1) <= clip["frames"]
-
-
-def _read_again(instruction: str, source: str) -> list[dict[str, Any]]:
-    """The chips of an instruction that was read before; none where it cannot be."""
-    try:
-        return chips.of_read(read_of(instruction, source))
-    except Error:
-        return []

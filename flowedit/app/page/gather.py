@@ -49,11 +49,13 @@ def read_of(instruction: str, source: str) -> rewrite.Prompts:
 
 def numbers(vary: str, which: str) -> list[float]:
     """The values of a row of edits; raises InputError for what are no numbers, or too many."""
-    texts = which.replace(",", " ").split()
-    try:
-        found: list[float] = [int(text) if vary == "seed" else float(text) for text in texts]
-    except ValueError:
-        raise InputError(f"{which!r} are no numbers: write them with commas, such as 0, 1, 2, 3") from None
+    found, kind = list[float](), int if vary == "seed" else float
+    for text in which.replace(",", " ").split():
+        try:
+            found.append(kind(text))
+        except ValueError:
+            whole = "a whole number" if kind is int else "a number"
+            raise InputError(f"{text!r} is not {whole}: write numbers with commas, such as 0, 1, 2, 3") from None
     if not 1 <= len(found) <= MOST:
         raise InputError(f"{len(found)} values: write 1 to {MOST} of them")
     if not all(0 <= value < math.inf for value in found):

@@ -5,7 +5,8 @@ from typing import Any
 
 import gradio as gr
 
-from flowedit.app.page import chips
+from flowedit.app.models import words_of
+from flowedit.app.page import chips, sentences
 from flowedit.app.page.choices import default_texts, editor_of
 from flowedit.app.page.earlier import Earlier
 from flowedit.app.page.gather import KEPT, Asked, clip_id, mask_of, numbers, read_of, settings_of
@@ -74,19 +75,20 @@ class Handlers:
         sets: Sets = {on.instruction: gr.update(visible=not asked.own), on.target: gr.update(visible=asked.own)}
         if asked.look is not None and self._of_others(asked):
             sets |= {on.painter: NO_MASK, on.said: good("The words are others now: look at the mask again.")}
-        of = [asked.instruction, asked.source, asked.target, asked.own]
-        if (stands[on.words] or {}).get("of") == of:
-            return sets
-        told, sides = "", []
-        try:
-            if asked.own:
-                sides = chips.of_prompts(asked.source, asked.target) if asked.target.strip() else []
-            elif asked.instruction.strip():
-                read = read_of(asked.instruction, asked.source)
-                told, sides = good(f"It becomes: {read.target}" if read.target else ""), chips.of_read(read)
-        except Error as error:
-            told = self._known.line(str(error))
-        return sets | {on.reads: told, on.words: {"sides": sides, "of": of}}
+        if 'role="alert"' in (stands.get(on.said) or ""):
+            sets |= {on.said: ""}  # what it refused is another sentence now
+        of, words = [asked.instruction, asked.source, asked.target, asked.own], stands[on.words] or {}
+        known, of_model = words_of(asked.backbone), {"of": of, "model": asked.backbone}
+        if words.get("of") == of:
+            if words.get("model") == asked.backbone:
+                return sets
+            sides = chips.marked(words.get("sides") or [], asked.words, known)
+            return sets | {
+                on.words: {**words, **of_model, "sides": sides},
+                on.reads: sentences.told(asked, sides, self._known.line),
+            }
+        sides = chips.marked(sentences.sides(asked), {}, known)
+        return sets | {on.reads: sentences.told(asked, sides, self._known.line), on.words: {"sides": sides, **of_model}}
 
     def own(self, stands: Stands) -> Sets:
         """Who writes both sentences begins with what the instruction came to, or with what the clip shows."""
@@ -175,7 +177,7 @@ class Handlers:
             settings = {**settings_of(asked), **(more or {})}
             if kind == "compare":
                 settings.pop("mode", None)
-            mask = mask_of(asked) if kind == "edit" else None
+            mask = None if kind == "look" else mask_of(asked)
             job = self.studio.submit(kind, clip_id(asked), settings, owner_of(request), mask)
         except Error as error:
             return {on.said: self._known.line(str(error))}

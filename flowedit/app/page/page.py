@@ -178,7 +178,7 @@ def _ask(on: SimpleNamespace, studio: Studio) -> None:
             choices.names("quality"),
             value="auto",
             label="Quality",
-            info="auto is what is known to be enough",
+            info="auto: the quality that our measurements found enough; best is slowest",
             elem_id="fe-quality",
         )
         on.strength = gr.Slider(

@@ -32,8 +32,14 @@ def connect(blocks: gr.Blocks, on: SimpleNamespace, studio: Studio) -> None:
         field = getattr(on, name)
         field.change(None, field, None, js=f"(value) => window.flowedit.keep('{name}', value)", **_quiet())
 
-    changed = [field.change for field in prompts]
-    gr.on(changed, do.read, asked, [on.reads, on.words, on.instruction, on.target, on.painter, on.said], **last)
+    changed = [field.change for field in (*prompts, on.models)]
+    gr.on(
+        changed,
+        do.read,
+        asked | {on.said},
+        [on.reads, on.words, on.instruction, on.target, on.painter, on.said],
+        **last,
+    )
     on.own.input(do.own, asked, [on.target, on.source, on.said], **_quiet())
     on.vary.change(do.vary, {on.vary}, [on.seeds, on.strengths], **_quiet())
     of = [on.options.change, on.models.change, on.quality.change]

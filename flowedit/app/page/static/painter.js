@@ -38,7 +38,7 @@ export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps 
   const where = h("span", { class: "fe-where" });
   const rail = h("div", { class: "fe-steps" }, iconButton("back", "One frame back in the mask", () => step(-1), ","),
     iconButton("on", "One frame on in the mask", () => step(1), "."), h("div", { class: "fe-time-line" }, scrub, where));
-  const much = slider("How much may change", 1, 99, 20, (value) => slide({ quantile: (100 - value) / 100 }), (value) => `${value} %`);
+  const much = slider("How much the words choose", 1, 99, 20, (value) => slide({ quantile: (100 - value) / 100 }), (value) => `${value} %`);
   const wider = slider("How much wider", 0, 30, 0, (value) => slide({ grow: value / 100 }), (value) => (value > 0 ? `${value} %` : "not at all"));
   const line = h("p", { class: "fe-line", role: "status", "aria-live": "polite" }, "Reading the mask");
   const told = h("p", { class: "fe-error", role: "alert", hidden: true });
@@ -169,7 +169,7 @@ export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps 
       frames = answer.frames;
       waiting = own === sent ? waiting.slice(known) : waiting;
       told.hidden = true;
-      line.textContent = `${Math.round(100 * answer.share)} % of the clip may change. The rest stays as it is.`;
+      line.textContent = `${Math.round(100 * answer.share)} % of the clip may change in all. The rest stays as it is.`;
       scrub.max = frames - 1;
       if (own === sent) settle(answer);
       go(frame);

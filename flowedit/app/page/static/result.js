@@ -93,7 +93,7 @@ export function mountResult(element, value, mountPlayer) {
     parts.push(folded(value.notices.length === 1 ? "One remark" : `${value.notices.length} remarks`, list));
   }
   if (value.command) {
-    parts.push(folded("The same from the command line, and from Python", copied("the command", value.command), copied("the Python lines", value.python ?? "")));
+    parts.push(folded("The same from the command line, and from Python; it writes to ./outputs", copied("the command", value.command), copied("the Python lines", value.python ?? "")));
   }
   frame.append(...parts);
   element.replaceChildren(frame);

@@ -4,8 +4,9 @@ const WHEN = { source_words: "there now", target_words: "to be there" };
 
 /**
  * Mounts the chips of one or two prompts. `sides` is a list of {side, title, words, chosen}: `words` are
- * {text, follows, on}, where `follows` says that a word stands right behind the one before it in the prompt, and so
- * belongs to one object with it. `onchange` hears {side: "red fox, car"}.
+ * {text, follows, on, strange}, where `follows` says that a word stands right behind the one before it in the prompt,
+ * and so belongs to one object with it, and `strange` that the model does not know it. `onchange` hears
+ * {side: "red fox, car"}.
  */
 export function mountWords(element, { sides = [], onchange = () => {} }) {
   const chosen = new Map();
@@ -25,8 +26,10 @@ export function mountWords(element, { sides = [], onchange = () => {} }) {
         chip.type = "button";
         chip.className = "fe-chip";
         chip.textContent = word.text;
+        chip.classList.toggle("fe-strange", Boolean(word.strange));
+        if (word.strange) chip.title = "The model does not know this word";
         const again = (counts[word.text] = (counts[word.text] ?? 0) + 1); // the same word may stand on both sides, and twice
-        chip.setAttribute("aria-label", [word.text, WHEN[side] ?? title, again > 1 && `number ${again}`].filter(Boolean).join(", "));
+        chip.setAttribute("aria-label", [word.text, WHEN[side] ?? title, again > 1 && `number ${again}`, word.strange && "not known to the model"].filter(Boolean).join(", "));
         chip.setAttribute("aria-pressed", String(word.on));
         chip.addEventListener("click", () => {
           word.on = !word.on;

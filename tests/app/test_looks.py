@@ -88,7 +88,7 @@ def test_an_edit_has_the_mask_that_was_painted(studio, clip, look, tmp_path):
     plain = cv2.VideoCapture(str(studio.file(done["id"], "mask_plain.mp4")))
     frames = [plain.read()[1][..., 0] for _ in range(5)]
     assert np.abs(frames[1].astype(int) - made).mean() < 12, "used exactly, but for its soft edge"
-    studio.delete(done["id"])
+    studio.delete(done["id"], "me")
     assert not list(studio.root.rglob(f"*{done['id']}*"))
 
 

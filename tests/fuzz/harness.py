@@ -167,7 +167,7 @@ def _said(argv: Sequence[str | bytes], code: int, output: str) -> str | None:
 QUIET = ("edit", "generate")
 """Commands that print notices and the path of their result, and nothing else."""
 
-RESULTS = ("edit.mp4", "video.mp4")
+RESULTS = ("edit.mp4", "edit.png", "edit.gif", "edit.webp", "video.mp4")
 
 
 def _left(code: int, before: dict[str, str], after: dict[str, str], spare: Path) -> str | None:

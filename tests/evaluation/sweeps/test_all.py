@@ -118,7 +118,7 @@ def test_a_sweep_is_a_lattice_on_the_page_and_in_the_grid(tmp_path, command):
     with (tmp_path / "out" / "table.csv").open(encoding="utf-8") as file:
         swept = {line["method"]: (line["strength"], line["seed"]) for line in csv.DictReader(file)}
     assert swept == {name: tuple(re.findall(r"=(\S+)", name)) for name in names} | {"unedited": ("", "")}
-    shown = re.findall(r'<video class="" src="[^"]*" aria-label="(.*?) of fox', page)
+    shown = re.findall(r'<video class="film " src="[^"]*" aria-label="(.*?) of fox', page)
     assert shown == ["source", *names]
     assert page.count('class="lattice"') == 2
     from flowedit.media import probe
@@ -137,7 +137,7 @@ def test_values_without_effect_on_a_method_are_edited_once_and_stand_in_each_col
     assert "and is left out" not in err
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     noise = [f"random_noise seed={seed}" for seed in "201"]
-    shown = re.findall(r'<video class="" src="[^"]*" aria-label="(.*?) of fox', page)
+    shown = re.findall(r'<video class="film " src="[^"]*" aria-label="(.*?) of fox', page)
     assert shown == ["source", *["inversion seed=2"] * 3, *noise]
     made = {row.method: row.value for row in rows.read(tmp_path / "out" / "rows.jsonl") if row.metric == "psnr"}
     assert set(made) == {"unedited", "inversion seed=2", *noise}

@@ -1,5 +1,7 @@
 """A row of edits as it runs, what a job counts, and a result that comes into sight: in a headless Chromium."""
 
+import time
+
 import pytest
 from parts_page import CLIP, PLAYER, fresh, opened
 
@@ -43,14 +45,22 @@ def row(page):
     page.run("part.destroy()")
 
 
+def stops(page, count):
+    """What was asked to stop, once so many have come: the page says so before the server has heard it."""
+    end = time.monotonic() + 20
+    while len(found := [path for method, path, _ in page.studio.asked if method == "POST"]) < count:
+        assert time.monotonic() < end, found
+        time.sleep(0.02)
+    return found
+
+
 def test_the_edit_of_a_row_that_runs_has_its_card_and_the_next_one_follows(page, row):
     page.until("here.textContent.includes('1 of 3, seed 1: Editing') && here.textContent.includes('Step 2 of 8')")
     assert page.named("Progress of the whole edit").get_attribute("aria-valuenow") == "10"
     assert "about 20 s left" in page.text()
     page.button("Stop this one").click()
     page.until("here.textContent.includes('Stopping after this step')")
-    stops = [path for method, path, _ in page.studio.asked if method == "POST"]
-    assert stops == ["/api/jobs/j1/stop"]
+    assert stops(page, 1) == ["/api/jobs/j1/stop"]
     row["j1"] |= status("stopped", player=PLAYER)
     page.until("here.textContent.includes('2 of 3, seed 2: Yours is next')")
     assert len(page.driver.find_elements("css selector", "#here figure.fe-cell")) == 1
@@ -65,8 +75,7 @@ def test_a_row_is_stopped_as_a_whole_from_its_end(page, row):
     assert "they go on" in page.button("Put these away (they go on, and come to Your edits)").text
     page.button("Stop all").click()
     page.until("here.textContent.includes('Stopping after this step')")
-    stops = [path for method, path, _ in page.studio.asked if method == "POST"]
-    assert stops == [f"/api/jobs/j{number}/stop" for number in (3, 2, 1)]
+    assert stops(page, 3) == [f"/api/jobs/j{number}/stop" for number in (3, 2, 1)]
     row["j1"] |= status("stopped")
     page.until("here.textContent.includes('Not made: seed 1 (stopped), seed 2 (stopped), seed 3 (stopped)')")
     assert page.driver.find_elements("css selector", "#here .fe-live") == []

@@ -98,7 +98,7 @@ class Page:
         return self.run("return window.ended")
 
     def until(self, script):
-        return WebDriverWait(self.driver, 5, 0.02).until(lambda driver: driver.execute_script(f"return {script}"))
+        return WebDriverWait(self.driver, 20, 0.02).until(lambda driver: driver.execute_script(f"return {script}"))
 
     def asynchronous(self, script, *given):
         told = f"const tell = arguments[arguments.length - 1]; (async () => {{ {script} }})().then(tell)"

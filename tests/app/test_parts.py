@@ -86,7 +86,8 @@ def test_a_still_has_a_wipe_and_no_time(page):
 
 def test_every_frame_is_met_and_both_sides_are_in_step(player):
     order = [*range(FRAMES), *reversed(range(FRAMES)), 3, 17, 0, 23, 11]
-    look = "await part.reel.at(n); seen.push([before(), after()])"
+    drawn = "for (let k = 0; k < 100 && Math.abs(before() - n) > 0.3; k++) await rest(20)"  # a loaded machine is late
+    look = f"await part.reel.at(n); {drawn}; seen.push([before(), after()])"
     seen = player.asynchronous(f"const seen = []; for (const n of {order}) {{ {look} }} return seen")
     seen = np.array(seen)
     assert np.abs(seen - np.array(order)[:, None]).max() < 0.3
@@ -94,10 +95,10 @@ def test_every_frame_is_met_and_both_sides_are_in_step(player):
     for keys, frame in [("....", 15), (",", 14), (",", 13)]:
         player.press(*keys)
         player.until(f"document.querySelector('.fe-where').textContent === '{frame + 1} / {FRAMES}'")
-        assert player.run("return [before(), after()]") == pytest.approx([frame, frame], abs=0.3)
+        player.until(f"Math.abs(before() - {frame}) < 0.3 && Math.abs(after() - {frame}) < 0.3")
     player.set_range("Frame of before and after", 20)
     player.until(f"document.querySelector('.fe-where').textContent === '21 / {FRAMES}'")
-    assert player.run("return [before(), after()]") == pytest.approx([20, 20], abs=0.3)
+    player.until("Math.abs(before() - 20) < 0.3 && Math.abs(after() - 20) < 0.3")
 
 
 def test_it_plays_in_step_and_again_and_again_until_told_otherwise(player):
@@ -304,8 +305,8 @@ def test_a_grid_keeps_step_and_one_is_gone_on_from(page):
     page.until(f"new Set({shown}.map(Math.round)).size === 1")
     page.press("b")
     page.until("document.querySelector('[title^=Before]').ariaPressed === 'true'")
-    at = int(page.find(".fe-where").text.split()[0]) - 1
-    assert page.run("return [...document.querySelectorAll('canvas')].map(before)") == pytest.approx([at] * 3, abs=0.4)
+    at = "parseInt(document.querySelector('.fe-where').textContent) - 1"
+    page.until(f"[...document.querySelectorAll('canvas')].map(before).every((n) => Math.abs(n - ({at})) < 0.4)")
     page.driver.find_elements("css selector", "figcaption button")[1].click()
     assert [each["job"] for (each,) in page.told()] == [1]
     assert "seed 1 <b>" in page.text()

@@ -28,17 +28,22 @@ def until(look, what, patience=PATIENCE):
 
 
 def write(driver, css, text):
-    field = shown(driver, css)
-    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
-    field.clear()
-    field.send_keys(text)
-    return field
+    """Put a text into a field, in place of what stood there; begun anew where the page drew the field anew."""
+
+    def written():
+        field = shown(driver, css)
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
+        field.clear()
+        field.send_keys(text)
+        return field
+
+    return until(written, f"a text in {css}")
 
 
 def press(driver, css):
-    button = shown(driver, css)
-    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
-    driver.execute_script("arguments[0].click()", button)
+    """Press what is shown; the page may draw it anew between the look and the press."""
+    script = "arguments[0].scrollIntoView({block: 'center'}); arguments[0].click(); return true"
+    until(lambda: driver.execute_script(script, shown(driver, css)), f"{css} pressed")
 
 
 def errors(driver):

@@ -151,7 +151,7 @@ def progress_moves_and_stop_keeps_what_is_there(page):
     until(lambda: re.search(steps, shown(page, "#fe-live").text), "its steps")
     press(page, "#fe-live .fe-head button")
     until(lambda: (kept(page).get("player") or {}).get("id") not in (None, last), "what was stopped")
-    assert "Stopped" in shown(page, "#fe-player .fe-note").text
+    until(lambda: "Stopped" in shown(page, "#fe-player .fe-note").text, "Stopped")
     press(page, ".fe-options .fe-bar .fe-quiet")
     until(lambda: kept(page)["options"]["values"] == {}, "all as usual")
 
@@ -193,7 +193,7 @@ def nothing_is_deleted_without_a_question(page):
 def a_mistake_is_one_line_beside_the_button(page):
     write(page, "#fe-instruction textarea", "replace the hippopotamus with a panda")
     press(page, "button#fe-edit, #fe-edit button")
-    assert "hippopotamus" in shown(page, "#fe-said [role=alert]").text
+    until(lambda: "hippopotamus" in shown(page, "#fe-said [role=alert]").text, "hippopotamus")
     write(page, "#fe-instruction textarea", "<img src=x onerror=alert(1)> replace the fox with a cat")
     press(page, "button#fe-edit, #fe-edit button")
     time.sleep(0.5)
@@ -235,7 +235,7 @@ def another_clip_leaves_the_sentence_and_the_result_of_the_fox_behind(page, tmp_
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(bytes(1000))
     page.find_element("css selector", "#fe-drop input[type=file]").send_keys(str(broken))
-    assert "not" in shown(page, "#fe-drop .fe-error").text
+    until(lambda: "not" in shown(page, "#fe-drop .fe-error").text, "not")
     assert all("422" in message for message in errors(page))
 
 

@@ -114,7 +114,10 @@ def test_unknown_words_are_marked_while_one_types_and_a_refusal_goes_with_its_se
     assert marked() == []
     write(page, "#fe-instruction textarea", "replace the fox with a white lion")
     until(lambda: marked() == ["white", "lion"], "the marks")
-    assert "pocket does not know “white”, “lion”." in shown(page, "#fe-reads").text
+    until(
+        lambda: "pocket does not know “white”, “lion”." in shown(page, "#fe-reads").text,
+        "pocket does not know “white”, “lion”.",
+    )
     press(page, "button#fe-edit, #fe-edit button")
     said = until(lambda: shown(page, "#fe-said [role=alert]").text, "the refusal")
     assert said.startswith("pocket does not know 'white', 'lion': it knows fox, panda, ")
@@ -298,7 +301,7 @@ def test_lists_belong_to_what_is_varied_and_ones_own_sentence_begins_with_the_in
     assert shown(page, "#fe-seeds textarea, #fe-seeds input").get_attribute("value") == "0, 1, 2, 3"
     press(page, "#fe-vary input[value=strength]")
     assert shown(page, "#fe-strengths textarea, #fe-strengths input").get_attribute("value") == "0.6, 0.7, 0.8, 0.9"
-    assert "Which strengths" in shown(page, "#fe-strengths").text
+    until(lambda: "Which strengths" in shown(page, "#fe-strengths").text, "Which strengths")
     until(lambda: not page.find_elements("css selector", "#fe-seeds input, #fe-seeds textarea"), "no seeds")
     press(page, "#fe-vary input[value=method]")
     until(lambda: not page.find_elements("css selector", "#fe-strengths input, #fe-strengths textarea"), "no list")

@@ -64,6 +64,12 @@ class Checkpoint:
         return SECOND in layout.components(self.path)
 
     @cached_property
+    def denoiser(self) -> str:
+        """The folder of the network that predicts: "unet" where it has no "transformer"."""
+        own = layout.components(self.path)
+        return "unet" if "unet" in own and "transformer" not in own else "transformer"
+
+    @cached_property
     def notes(self) -> dict[str, Any]:
         """flowedit.json, where a checkpoint of ours says what it was trained on; empty for others."""
         return layout.notes(self.path)
@@ -181,7 +187,7 @@ class Checkpoint:
         return {
             "name": self.name,
             "folder": str(self.path),
-            "fingerprint": self.fingerprint("transformer"),
+            "fingerprint": self.fingerprint(self.denoiser),
             **({"second_fingerprint": self.fingerprint(SECOND)} if self.second else {}),
             "autoencoder": self.fingerprint("vae"),
             "trained": self.trained,

@@ -128,7 +128,7 @@ def load(
     elif place.type == "cpu":
         precision = torch.float32
     else:
-        precision = family.dtype or checkpoint.dtype("transformer")
+        precision = family.dtype or checkpoint.dtype(checkpoint.denoiser)
     imports.defer()
     with checkpoint.reporting("it cannot be opened"), quiet():
         return family.open(
@@ -152,7 +152,7 @@ def found(path: Path, name: str | None, device: str, dtype: str) -> tuple[Checkp
     family = family_of(checkpoint)
     checkpoint.require_whole()
     place = find_device(device)
-    require_device(checkpoint.name, checkpoint.parameters("transformer") / 1e9, device, place)
+    require_device(checkpoint.name, checkpoint.parameters(checkpoint.denoiser) / 1e9, device, place)
     if dtype not in ("auto", *PRECISIONS):
         raise InputError(f"runtime.dtype {dtype!r} is not one of auto, {', '.join(PRECISIONS)}")
     return checkpoint, family, place

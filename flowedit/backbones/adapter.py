@@ -290,7 +290,8 @@ class Adapter:
         own = self.architecture
         if self._processes.rank == 0:
             checkpoint, dtype = self.checkpoint, str(self.dtype).removeprefix("torch.")
-            self._processes.tell({"do": "load", "path": str(checkpoint.path), "name": checkpoint.name, "dtype": dtype})
+            words = {"do": "load", "path": str(checkpoint.path), "name": checkpoint.name, "dtype": dtype}
+            self._processes.tell({**words, "overlay": checkpoint.overlay.words()})
         heads: Any = own.attention(network)[0].heads
         self.shared = parallel.Shared(network, self._processes, heads, own.plan(network))
         return network

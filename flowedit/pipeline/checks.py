@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flowedit.backbones import families, memory, presets
+from flowedit.backbones.weights.asked import overlay
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
 from flowedit.editors.spec import EDITORS
@@ -52,6 +53,7 @@ def check(settings: Settings, clip: Clip) -> Brief:
     cuts.check(settings.cuts, len(clip.selection.indices))
     check_shape(clip)
     asked.check(settings)
+    overlay(settings.lora, settings.backbone.transformer, settings.backbone.transformer_2)
     check_editor(made, made.steps)
     check_learned(settings, families.folder(settings.backbone))
     return made

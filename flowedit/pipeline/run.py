@@ -15,6 +15,7 @@ from torch import Tensor
 
 from flowedit import machine
 from flowedit.backbones import families
+from flowedit.backbones.weights import asked
 from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
 from flowedit.masks.tracking import Track
@@ -84,7 +85,7 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
 
     Raises DownloadError for a hub that cannot be reached, InputError for what cannot be used.
     """
-    chosen, runtime = settings.backbone, settings.runtime
+    chosen, runtime, over = settings.backbone, settings.runtime, overlay(settings)
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
     if "int8" in (runtime.weights, runtime.text_weights):
@@ -104,7 +105,14 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
         text_weights=runtime.text_weights,
         ladder=memory_presets(),
         how=Acceleration.of(runtime),
+        overlay=over,
     )
+
+
+def overlay(settings: Settings) -> asked.Overlay:
+    """The LoRAs and single files of the settings; raises InputError and FileError for what is no such file."""
+    chosen = settings.backbone
+    return asked.overlay(settings.lora, chosen.transformer, chosen.transformer_2)
 
 
 def check_backbone(settings: Settings) -> Path | None:
@@ -112,11 +120,11 @@ def check_backbone(settings: Settings) -> Path | None:
 
     Raises what `load_backbone` refuses before that.
     """
-    chosen, runtime = settings.backbone, settings.runtime
+    chosen, runtime, over = settings.backbone, settings.runtime, overlay(settings)
     if "int8" in (runtime.weights, runtime.text_weights):
         placement.require_torchao()
     if (path := checkpoint(settings, fetch=False)) is not None:
-        families.found(path, chosen.name, runtime.device, runtime.dtype)
+        families.found(path, chosen.name, runtime.device, runtime.dtype, over)
     else:
         place = machine.find_device(runtime.device)
         families.require_device(chosen.name or chosen.repository or "", chosen.parameters, runtime.device, place)

@@ -22,14 +22,10 @@ DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF1
 
 FILES = (
     "model_index.json",
-    "tokenizer/*",
-    *(
-        f"{part}/*.{end}"
-        for part in ("scheduler", "text_encoder", "transformer", "transformer_2", "vae")
-        for end in ("json", "safetensors")
-    ),
+    *(f"{part}/*" for part in layout.TOKENIZERS),
+    *(f"{part}/*.{end}" for part in layout.PARTS if part not in layout.TOKENIZERS for end in ("json", "safetensors")),
 )
-"""What is downloaded of a repository on the hub: its text-to-video components alone, and no pickles."""
+"""What is downloaded of a repository on the hub: the components of `layout.PARTS` alone, and no pickles."""
 
 SECOND = "transformer_2"
 """The folder of a second transformer, of a model that has one for small times."""
@@ -57,6 +53,11 @@ class Checkpoint:
     def pipeline(self) -> str:
         """The pipeline class that model_index.json names, such as CogVideoXPipeline; empty for none."""
         return str(self.index.get("_class_name", ""))
+
+    @property
+    def denoiser(self) -> str:
+        """The folder of the network that makes the velocity: transformer or unet."""
+        return "unet" if "unet" in layout.components(self.path) else "transformer"
 
     @property
     def second(self) -> bool:
@@ -181,7 +182,7 @@ class Checkpoint:
         return {
             "name": self.name,
             "folder": str(self.path),
-            "fingerprint": self.fingerprint("transformer"),
+            "fingerprint": self.fingerprint(self.denoiser),
             **({"second_fingerprint": self.fingerprint(SECOND)} if self.second else {}),
             "autoencoder": self.fingerprint("vae"),
             "trained": self.trained,

@@ -215,22 +215,26 @@ SHEETS: Registry[Sheet] = Registry("flowedit.sheets", "family sheet", package="f
 
 
 class Gathered(Mapping[str, T]):
-    """What all sheets hold of one kind, by name, as it is now: `Gathered(lambda sheet: sheet.releases)`."""
+    """What all sheets hold of one kind, by name, as it is now: `Gathered(lambda sheet: sheet.releases)`.
+
+    In the order of the sheets' names, whichever of their modules was imported first.
+    """
 
     def __init__(self, of: Callable[[Sheet], Mapping[str, T]]) -> None:
         self._of = of
 
+    def _all(self) -> dict[str, T]:
+        sheets = [SHEETS[name] for name in sorted(SHEETS)]
+        return {name: entry for sheet in sheets for name, entry in self._of(sheet).items()}
+
     def __getitem__(self, name: str) -> T:
-        for sheet in SHEETS.values():
-            if name in (entries := self._of(sheet)):
-                return entries[name]
-        raise KeyError(name)
+        return self._all()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name for sheet in SHEETS.values() for name in self._of(sheet)))
+        return iter(self._all())
 
     def __len__(self) -> int:
-        return len(list(iter(self)))
+        return len(self._all())
 
 
 class _Reader(Protocol):

@@ -93,12 +93,14 @@ class Geometry:
 class Conditioning:
     """A prompt's embedding (1, L, D) and, for each unpadded token, its (start, end) characters in the prompt.
 
-    Compared by identity: the recorder keeps the maps of two conditionings apart even if their prompts are equal.
+    `extras`, each (1, ...), are what else a family tells its network of a prompt, such as a pooled vector. Compared by
+    identity: the recorder keeps the maps of two conditionings apart even if their prompts are equal.
     """
 
     prompt: str
     embedding: Tensor
     spans: tuple[tuple[int, int], ...]
+    extras: tuple[Tensor, ...] = ()
 
 
 Pair = Callable[["Tensor", "Tensor", float, int], tuple["Tensor", "Tensor"]]

@@ -25,7 +25,7 @@ from flowedit.flow.guidance import scales
 from flowedit.messages import InputError
 from flowedit.networks import acceleration, autoencoder, parallel
 from flowedit.networks.acceleration import Acceleration
-from flowedit.networks.guided import GuidedNetwork
+from flowedit.networks.guided import GuidedNetwork, Texts, placed
 from flowedit.networks.lanes import chosen
 from flowedit.networks.pairs import PairNetwork
 from flowedit.networks.recorder import block_indices
@@ -96,7 +96,7 @@ class Adapter:
             device,
             transformer=own.transformer,
             vae=own.vae,
-            encoder=(own.reading.encoder, text),
+            encoders={each.folder: (each.encoder, text) for each in own.reading.all},
             tiling=tiling,
             weights=weights,
             text_weights=text_weights,
@@ -186,7 +186,8 @@ class Adapter:
     def embed(self, prompt: str) -> Conditioning:
         """The prompt's embedding, padded to the model's text length; raises InputError if the prompt is longer."""
         made = self.memory.run("embed", lambda: self.text.embed(prompt))
-        return replace(made, embedding=made.embedding.to(self.device))
+        extras = tuple(each.to(self.device) for each in made.extras)
+        return replace(made, embedding=made.embedding.to(self.device), extras=extras)
 
     def velocity(
         self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None
@@ -250,8 +251,8 @@ class Adapter:
     def _negative(self, scale: Scale, negative: Conditioning | None) -> Conditioning | None:
         return self.embed("") if set(scales(scale)) != {1.0} and negative is None else negative
 
-    def _output(self, x: Tensor, t: float, embedding: Tensor) -> Tensor:
-        return self._run(self.components.place(self._network(t)), self.device, x, t, embedding)
+    def _output(self, x: Tensor, t: float, texts: Texts) -> Tensor:
+        return self._run(self.components.place(self._network(t)), self.device, x, t, texts)
 
     def _network(self, t: float) -> Any:
         """The transformer of time t."""
@@ -263,21 +264,21 @@ class Adapter:
         parts = self.components
         return [parts.transformer, *([] if self.architecture.boundary is None else [parts.second])]
 
-    def _output_there(self, x: Tensor, t: float, embedding: Tensor) -> Tensor:
+    def _output_there(self, x: Tensor, t: float, texts: Texts) -> Tensor:
         """The same by the copy on the second device, in a thread of its own."""
         assert self._second is not None
-        return self._run(self._copy, self._second, x, t, embedding).to(self.device)
+        return self._run(self._copy, self._second, x, t, texts).to(self.device)
 
     @cached_property
     def _copy(self) -> Any:
         """The transformer once more, for the second device."""
-        return self.components.another_transformer().to(self._second)
+        return self.components.another_transformer(self.checkpoint.denoiser).to(self._second)
 
-    def _run(self, network: Any, device: torch.device, x: Tensor, t: float, embedding: Tensor) -> Tensor:
+    def _run(self, network: Any, device: torch.device, x: Tensor, t: float, texts: Texts) -> Tensor:
         timestep = torch.full((len(x),), self.architecture.timestep(t), device=device, dtype=torch.float32)
-        x, embedding = x.to(device, self.dtype), embedding.to(device, self.dtype)
-        with self.checkpoint.reporting("its transformer cannot be run"), self._told(x, timestep, embedding):
-            output = self.architecture.call(network, x, timestep, embedding)
+        x, told = x.to(device, self.dtype), placed(texts, device, self.dtype)
+        with self.checkpoint.reporting("its transformer cannot be run"), self._told(x, timestep, *told):
+            output = self.architecture.call(network, x, timestep, *told)
         with self._counting:
             self.evaluations += len(x)
         return output.float()
@@ -295,7 +296,7 @@ class Adapter:
         return network
 
     def _told(self, x: Tensor, *others: Tensor) -> AbstractContextManager[None]:
-        """A call of x (B, C, F, H, W), the timestep and the embedding, told to the other processes before it is run."""
+        """A call of x (B, C, F, H, W), the timestep and the texts, told to the other processes before it is run."""
         if self.shared is None:
             return nullcontext()
         lengths = [math.prod(side // p for side, p in zip(x.shape[2:], self.architecture.patch, strict=True))]

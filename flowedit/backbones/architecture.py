@@ -48,10 +48,10 @@ class Architecture:
     """Class of diffusers, and precision."""
     vae: tuple[Any, torch.dtype]
     reading: Reading
-    call: Callable[[Any, Tensor, Tensor, Tensor], Tensor]
-    """Output of the network: call(network, x, timestep (B,) float32, embedding (B, L, D)), of the shape of x.
+    call: Callable[..., Tensor]
+    """Output of the network: call(network, x, timestep (B,) float32, embedding (B, L, D), *extras), of the shape of x.
 
-    x and embedding are on the device and in the transformer's precision.
+    Extras are the prompt's, each (B, ...). All are on the device, and numbers in the network's precision.
     """
     timestep: Callable[[float], float]
     """What the network is told for time t in [0, 1]."""

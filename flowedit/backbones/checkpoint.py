@@ -55,14 +55,15 @@ class Checkpoint:
         return str(self.index.get("_class_name", ""))
 
     @property
-    def denoiser(self) -> str:
-        """The folder of the network that makes the velocity: transformer or unet."""
-        return "unet" if "unet" in layout.components(self.path) else "transformer"
-
-    @property
     def second(self) -> bool:
         """Whether it has a second transformer."""
         return SECOND in layout.components(self.path)
+
+    @cached_property
+    def denoiser(self) -> str:
+        """The folder of the network that predicts: "unet" where it has no "transformer"."""
+        own = layout.components(self.path)
+        return "unet" if "unet" in own and "transformer" not in own else "transformer"
 
     @cached_property
     def notes(self) -> dict[str, Any]:
@@ -89,6 +90,13 @@ class Checkpoint:
         if not any((self.path / component / name).is_file() for name in any_of):
             files = " or ".join(str(Path(component) / name) for name in any_of)
             raise InputError(f"backbone {str(self.path)!r} lacks {files}: give a folder that save_pretrained wrote")
+
+    def require_tokenizer(self, folder: str) -> None:
+        """Raise InputError unless the folder holds what a tokenizer is read from."""
+        for lost in layout.unmet(self.path / folder, layout.TOKENIZER):
+            raise InputError(
+                f"backbone {str(self.path)!r} lacks {folder}/{lost}: give a folder that save_pretrained wrote"
+            )
 
     def require_whole(self) -> None:
         """Raise InputError for a file that the folder lacks: a configuration, weights, a shard that an index names."""

@@ -1,6 +1,6 @@
 """A checkpoint's networks: read when first needed, and laid into the device's memory as `offload` says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -42,11 +42,11 @@ def precision_of_text(device: torch.device, dtype: torch.dtype) -> torch.dtype:
 
 
 class Components:
-    """The transformer, the autoencoder and the text encoder of a checkpoint.
+    """The transformer, the autoencoder and the text encoders of a checkpoint, these by their folders.
 
-    `offload`: with "none" each stays on the device once it was there. With "parts" one is there at a time, and the text
+    `offload`: with "none" each stays on the device once it was there. With "parts" one is there at a time, and a text
     encoder, which is large and asked for once, leaves memory as well when another is asked for. With "blocks" the
-    transformer and the text encoder are never there whole: their blocks stream through it.
+    transformer and the text encoders are never there whole: their blocks stream through it.
     """
 
     prepare: Callable[[Any], Any]
@@ -59,13 +59,15 @@ class Components:
         *,
         transformer: NetworkKind,
         vae: NetworkKind,
-        encoder: NetworkKind,
+        encoders: Mapping[str, NetworkKind],
         tiling: bool,
         weights: str = "saved",
         text_weights: str = "saved",
     ) -> None:
         self._checkpoint, self._device, self.tiling = checkpoint, device, tiling
-        self._transformer, self._vae, self._encoder = transformer, vae, encoder
+        self._transformer, self._vae, self._kinds = transformer, vae, encoders
+        self._encoders: dict[str, Any] = {}
+        """The text encoders that are in memory, by their folders."""
         self.prepare = lambda network: network
         self.weights, self.text_weights = weights, text_weights
         self.offload = "parts"
@@ -80,14 +82,14 @@ class Components:
     def transformer(self) -> Any:
         """The transformer, wherever it is."""
         self.release_encoder()  # before the memory is needed
-        return self.another_transformer()
+        return self.another_transformer(self._checkpoint.denoiser)
 
     @cached_property
     def second(self) -> Any:
         """The second transformer of a model that has one, wherever it is."""
         return self.another_transformer(SECOND)
 
-    def another_transformer(self, part: str = "transformer") -> Any:
+    def another_transformer(self, part: str) -> Any:
         """A transformer, read anew, which stays where the caller puts it."""
         network = self.prepare(self._checkpoint.model(part, *self._transformer))
         return placement.store(network, self.weights, self._transformer[1])
@@ -101,18 +103,14 @@ class Components:
             vae.enable_tiling()
         return vae
 
-    @cached_property
-    def encoder(self) -> Any:
-        """The text encoder, wherever it is; prompts that follow each other share one load."""
-        encoder = self._checkpoint.model("text_encoder", *self._encoder)
-        if encoder.encoder.embed_tokens.weight is not encoder.shared.weight:
-            raise InputError(f"{self._checkpoint.path}/text_encoder loaded with untied, empty token embeddings")
-        return placement.store(encoder, self.text_weights, self._encoder[1])
-
-    @property
-    def encoder_dtype(self) -> torch.dtype:
-        """The precision that the text encoder computes in."""
-        return self._encoder[1]
+    def encoder(self, folder: str = "text_encoder") -> Any:
+        """A text encoder, wherever it is; prompts that follow each other share one load."""
+        if folder not in self._encoders:
+            encoder = self._checkpoint.model(folder, *self._kinds[folder])
+            if hasattr(encoder, "shared") and encoder.encoder.embed_tokens.weight is not encoder.shared.weight:
+                raise InputError(f"{self._checkpoint.path}/{folder} loaded with untied, empty token embeddings")
+            self._encoders[folder] = placement.store(encoder, self.text_weights, self._kinds[folder][1])
+        return self._encoders[folder]
 
     def ready(self) -> None:
         """Read the weights of transformers and autoencoder; the text encoder's may never be needed."""
@@ -130,14 +128,14 @@ class Components:
         """The network, ready to be called with what is on the device."""
         if network is self._last:
             return network
-        reads = network is vars(self).get("encoder")
+        reads = self._reads(network)
         if self.offload != "none":
             if not reads:
                 self.release_encoder()
             self._evict(but=network)
-        if reads and (self.text_streams or self.offload == "blocks"):
+        if reads and (self.text_streams or self.offload == "blocks") and placement.stack(network) is not None:
             # It is called once a prompt: a block that comes ahead, from pinned memory, is not worth the pinning.
-            placement.stream(network.encoder, self._device, ahead=False)
+            placement.stream(placement.stack(network), self._device, ahead=False)
         elif self.offload == "blocks" and any(network is vars(self).get(name) for name in ("transformer", "second")):
             placement.stream(network, self._device)
         else:
@@ -147,9 +145,9 @@ class Components:
         self._last = network
         return network
 
-    def encoder_lacks(self) -> tuple[float, float] | None:
-        """GiB that the text encoder needs and that are free for it, where it has no room whole; None where it has."""
-        encoder = self.encoder
+    def encoder_lacks(self, folder: str = "text_encoder") -> tuple[float, float] | None:
+        """GiB that a text encoder needs and that are free for it, where it has no room whole; None where it has."""
+        encoder = self.encoder(folder)
         if self.offload == "blocks" or self.text_streams or self._is_placed(encoder):
             return None
         if self.offload != "none":
@@ -165,15 +163,20 @@ class Components:
         """Take everything off the device, what a call that failed left there as well."""
         self._evict(but=None)
         self._last = None
-        for name in ("transformer", "second", "encoder"):
-            if (network := vars(self).get(name)) is not None:
+        for network in (vars(self).get("transformer"), vars(self).get("second"), *self._encoders.values()):
+            if network is not None:
                 placement.withdraw(network)
 
     def release_encoder(self) -> None:
-        """Let the text encoder go from memory, unless all stay; it is read again for another prompt."""
-        if self.offload != "none" and (encoder := vars(self).pop("encoder", None)) is not None:
-            self._placed = [each for each in self._placed if each is not encoder]
-            self._last = None if encoder is self._last else self._last
+        """Let the text encoders go from memory, unless all stay; they are read again for another prompt."""
+        if self.offload != "none":
+            self._placed = [each for each in self._placed if not self._reads(each)]
+            self._last = None if self._reads(self._last) else self._last
+            self._encoders.clear()
+
+    def _reads(self, network: Any) -> bool:
+        """Whether it is a text encoder."""
+        return any(network is each for each in self._encoders.values())
 
     def _evict(self, but: Any) -> None:
         for each in self._placed:

@@ -61,16 +61,16 @@ class Fallback:
         if not fits:
             say(f"this edit needs about {needed[preset]:.1f} GiB with runtime={preset.name}, and {free:.1f} are free")
 
-    def encoder(self) -> Any:
-        """The text encoder, ready to be called; one that has no room whole streams through the device."""
+    def encoder(self, folder: str) -> Any:
+        """A text encoder, ready to be called; one that has no room whole streams through the device."""
         components = self._components
-        if (lacks := components.encoder_lacks()) is not None:
+        if (lacks := components.encoder_lacks(folder)) is not None:
             components.text_streams = True
             self._say(
                 f"the text encoder streams through the GPU block by block: whole it needs {lacks[0]:.1f} GiB, and "
                 f"{lacks[1]:.1f} are free"
             )
-        return components.place(components.encoder)
+        return components.place(components.encoder(folder))
 
     def run(self, phase: Phase, work: Callable[[], T]) -> T:
         """What `work` gives; where it runs out of memory it is done again with less, as long as there is less."""

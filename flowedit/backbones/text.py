@@ -1,4 +1,4 @@
-"""T5 and UMT5 embeddings at a backbone's text length, cached on disk by content and encoder; spans by offsets."""
+"""Embeddings of prompts at a backbone's text length, cached on disk by content and encoders; spans by offsets."""
 
 import hashlib
 import html
@@ -30,25 +30,70 @@ KNOWN = 16
 """Prompts whose embeddings stay in the host's memory, for the next edit by the same backbone."""
 
 
+Output = tuple[Tensor, ...]
+"""What an encoder gives, each (1, ...)."""
+
+
+def _t5() -> Any:
+    from transformers import T5Tokenizer
+
+    return T5Tokenizer
+
+
+def states(network: Any, ids: Tensor, mask: Tensor) -> Output:
+    """The last states (1, L, D), padding encoded as if it were text."""
+    return (network(ids)[0],)
+
+
+def masked_states(network: Any, ids: Tensor, mask: Tensor) -> Output:
+    """The last states (1, L, D) of the text's own tokens, which see each other alone; those of padding are zeros."""
+    return (network(ids, mask)[0].masked_fill(mask[..., None] == 0, 0.0),)
+
+
+def _first(outputs: Sequence[Output]) -> Output:
+    return outputs[0]
+
+
 @dataclass(frozen=True)
 class Reading:
-    """How a family reads prompts: its encoder's class of transformers, and the tokens that a text is padded to.
+    """How a family reads prompts: by an encoder, whose class is of transformers, and by `others` beside it.
 
-    `cleaned`: entities and white space are resolved first. `masked`: the encoder attends to the prompt's own tokens
-    only, and padding is zeros; otherwise padding is encoded as if it were text.
+    The tokens of the first are those whose attention is read, and a prompt that is too long for it is refused; for the
+    others it is cut, as in the pipelines of diffusers.
     """
 
     encoder: Any
     length: int
+    """Tokens that a text is padded to."""
     cleaned: bool = False
-    masked: bool = False
+    """Whether entities and white space are resolved first."""
+    output: Callable[[Any, Tensor, Tensor], Output] = states
+    """output(network, ids (1, L), mask (1, L)): the states (1, L, D), and what else is taken of it."""
+    folder: str = "text_encoder"
+    tokenizer: str = "tokenizer"
+    """The folder of its tokenizer."""
+    words: Callable[[], Any] = _t5
+    """The class of its tokenizer, of transformers."""
+    others: tuple["Reading", ...] = ()
+    join: Callable[[Sequence[Output]], Output] = _first
+    """From the outputs of all, the first one's first, to the embedding (1, L, D) and the extras of a Conditioning."""
+
+    @property
+    def all(self) -> tuple["Reading", ...]:
+        """Itself and the others."""
+        return (self, *self.others)
+
+    @property
+    def masked(self) -> bool:
+        """Whether padding is not seen, and zeros."""
+        return self.output is masked_states
 
 
 class TextEncoder:
     """Embeds prompts as a family was trained.
 
-    `encoder` gives the network, on the device, in precision `dtype` and with its weights held as `weights` says; it is
-    called for a prompt that the cache does not hold. Embeddings are on the host.
+    `encoder` gives the network of a folder, on the device, in precision `dtype` and with its weights held as `weights`
+    says; it is called for a prompt that the cache does not hold. Embeddings are on the host.
     """
 
     def __init__(
@@ -58,25 +103,22 @@ class TextEncoder:
         device: torch.device,
         dtype: torch.dtype,
         cache: Path | None,
-        encoder: Callable[[], Any],
+        encoder: Callable[[str], Any],
         weights: str = "saved",
     ) -> None:
         self._checkpoint, self._reading = checkpoint, reading
         self._device, self._dtype, self._cache = device, dtype, cache
         self._encoder, self._weights = encoder, weights
-        self._known: dict[str, Tensor] = {}
+        self._known: dict[str, Output] = {}
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from transformers import T5Tokenizer
+        return self._tokenizers[self._reading.folder]
 
-        self._checkpoint.require("tokenizer", "spiece.model", "tokenizer.json")
-        own = self._checkpoint.path / "tokenizer" / "tokenizer_config.json"
-        if own.is_file():  # its reader makes as many names as extra_ids says
-            extra = layout.read_json(own).get("extra_ids", 0)
-            screening.check({"extra_ids": extra if isinstance(extra, int) else -math.inf}, repr(str(own)))
-        with self._checkpoint.reporting("its tokenizer cannot be read"), quiet(), muted():
-            return T5Tokenizer.from_pretrained(self._checkpoint.path / "tokenizer", local_files_only=True)
+    @cached_property
+    def _tokenizers(self) -> dict[str, Any]:
+        """Those of all encoders, by the encoders' folders."""
+        return {each.folder: _tokenizer(self._checkpoint, each) for each in self._reading.all}
 
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
         """[start, end) characters of every unpadded token, the closing one empty.
@@ -115,29 +157,25 @@ class TextEncoder:
     def embed(self, prompt: str) -> Conditioning:
         """The prompt's embedding (1, length, D) on the host, in the network's precision."""
         spans = self.spans(prompt)
-        if prompt in self._known:
-            return Conditioning(prompt, self._known[prompt], spans)
-        path = None if self._cache is None else self._cache / f"{self._key(prompt)}.safetensors"
-        embedding = _load(path)
-        if embedding is None:
-            with self._checkpoint.reporting("its text encoder cannot be run"):
-                embedding = self._encode(prompt)
-            _save(path, embedding)
-        self._known[prompt] = embedding
+        if prompt not in self._known:
+            path = None if self._cache is None else self._cache / f"{self._key(prompt)}.safetensors"
+            made = _load(path)
+            if made is None:
+                with self._checkpoint.reporting("its text encoder cannot be run"):
+                    made = self._reading.join([self._encode(each, prompt) for each in self._reading.all])
+                _save(path, made)
+            self._known[prompt] = made
+        embedding, *extras = self._known[prompt]
         if len(self._known) > KNOWN:
             del self._known[next(iter(self._known))]
-        return Conditioning(prompt, embedding, spans)
+        return Conditioning(prompt, embedding, spans, tuple(extras))
 
     def _key(self, prompt: str) -> str:
-        parts = [self._checkpoint.fingerprint("text_encoder"), self._checkpoint.fingerprint("tokenizer")]
-        parts += [
-            str(self._reading.length),
-            str(self._dtype),
-            self._device.type,
-            self._reading.encoder.__name__,
-            *([] if self._weights == "saved" else [self._weights]),
-            prompt,
-        ]
+        parts: list[str] = []
+        for each in self._reading.all:
+            parts += [self._checkpoint.fingerprint(each.folder), self._checkpoint.fingerprint(each.tokenizer)]
+            parts += [str(each.length), str(self._dtype), self._device.type, each.encoder.__name__]
+        parts += [*([] if self._weights == "saved" else [self._weights]), prompt]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def pieces(self, prompt: str) -> list[str]:
@@ -155,29 +193,40 @@ class TextEncoder:
 
         `blank` tokens are read as padding. Nothing is cached.
         """
-        tokens = self._tokens(prompt)
+        tokens = self._tokens(self._reading, prompt)
         tokens.input_ids[0, list(blank)] = self._tokenizer.pad_token_id
         with self._checkpoint.reporting("its text encoder cannot be run"):
-            encoder, tokens = self._encoder(), tokens.to(self._device)
+            encoder, tokens = self._encoder(self._reading.folder), tokens.to(self._device)
             found = stages.layers(encoder)
             with stages.watched(found, lambda x, _: keep(x[0]), entry="embedding") as seen:
                 last = encoder(tokens.input_ids, *([tokens.attention_mask] if self._reading.masked else []))[0]
         return {**{name: each[0] for name, each in seen.items()}, "output": keep(last[0])}
 
-    def _tokens(self, prompt: str) -> Any:
-        text = clean(prompt)[0] if self._reading.cleaned else prompt
-        tokens = self._tokenizer(text, padding="max_length", max_length=self._reading.length, return_tensors="pt")
-        for place in self._pieces(prompt)[2]:
+    def _tokens(self, reading: Reading, prompt: str) -> Any:
+        text, first = clean(prompt)[0] if reading.cleaned else prompt, reading is self._reading
+        how = {"padding": "max_length", "max_length": reading.length, "truncation": not first}
+        tokens = self._tokenizers[reading.folder](text, return_tensors="pt", **how)
+        for place in self._pieces(prompt)[2] if first else ():
             tokens.input_ids[0, place] = self._tokenizer.unk_token_id
         return tokens
 
     @torch.no_grad()
-    def _encode(self, prompt: str) -> Tensor:
-        encoder, tokens = self._encoder(), self._tokens(prompt).to(self._device)
-        if not self._reading.masked:
-            return encoder(tokens.input_ids)[0].to(self._dtype).cpu()
-        embedding = encoder(tokens.input_ids, tokens.attention_mask)[0].to(self._dtype)
-        return embedding.masked_fill(tokens.attention_mask[..., None] == 0, 0.0).cpu()
+    def _encode(self, reading: Reading, prompt: str) -> Output:
+        encoder, tokens = self._encoder(reading.folder), self._tokens(reading, prompt).to(self._device)
+        made = reading.output(encoder, tokens.input_ids, tokens.attention_mask)
+        return tuple(each.to(self._dtype if each.is_floating_point() else each.dtype).cpu() for each in made)
+
+
+def _tokenizer(checkpoint: Checkpoint, reading: Reading) -> Any:
+    """The tokenizer of an encoder; raises InputError for one that is not there or cannot be read."""
+    checkpoint.require_tokenizer(reading.tokenizer)
+    folder = checkpoint.path / reading.tokenizer
+    own = folder / "tokenizer_config.json"
+    if own.is_file():  # its reader makes as many names as extra_ids says
+        extra = layout.read_json(own).get("extra_ids", 0)
+        screening.check({"extra_ids": extra if isinstance(extra, int) else -math.inf}, repr(str(own)))
+    with checkpoint.reporting("its tokenizer cannot be read"), quiet(), muted():
+        return reading.words().from_pretrained(folder, local_files_only=True)
 
 
 def _unknown(encoded: Any, pieces: list[str], unknown: str) -> set[int]:
@@ -189,21 +238,23 @@ def _unknown(encoded: Any, pieces: list[str], unknown: str) -> set[int]:
     return {i for i, piece in enumerate(pieces) if piece == unknown or texts[i] != piece}
 
 
-def _load(path: Path | None) -> Tensor | None:
+def _load(path: Path | None) -> Output | None:
     if path is None or not path.is_file():
         return None
     try:
-        return load_file(path)["embedding"]
+        held = load_file(path)
+        return held.pop("embedding"), *(held[name] for name in sorted(held))
     except (SafetensorError, OSError, KeyError):
         return None  # a damaged entry is made anew
 
 
-def _save(path: Path | None, embedding: Tensor) -> None:
+def _save(path: Path | None, made: Output) -> None:
     """A cache that cannot be written is no reason to stop."""
     if path is None:
         return
+    names = ["embedding", *(f"extra_{i}" for i in range(len(made) - 1))]
     with suppress(OSError), whole_file(path) as part:
-        save_file({"embedding": embedding.contiguous()}, part)
+        save_file({name: each.contiguous() for name, each in zip(names, made, strict=True)}, part)
 
 
 Places = list[tuple[int, int]]

@@ -16,8 +16,11 @@ from flowedit.networks.recorder import Recorder, block_groups, block_indices, re
 from flowedit.networks.split import together
 from flowedit.types import Conditioning, Control, Depths, Maps, Scale, Tokens
 
-Network = Callable[[Tensor, float, Tensor], Tensor]
-"""One call: x (B, C, F, H, W) float32 at time t with embeddings (B, L, D), to the output, float32 like x."""
+Texts = tuple[Tensor, ...]
+"""What a call is told of the prompts of its rows: embeddings (B, L, D), and what else the family has, each (B, ...)."""
+
+Network = Callable[[Tensor, float, Texts], Tensor]
+"""One call: x (B, C, F, H, W) float32 at time t with the texts of its rows, to the output, float32 like x."""
 
 
 class GuidedNetwork:
@@ -64,7 +67,7 @@ class GuidedNetwork:
         """The rows of the negative by the second network while those of the prompt go through the first."""
         negative, prompt = sides
         assert self._second is not None
-        there = partial(self._second, x, t, negative.embedding.expand(len(x), -1, -1))
+        there = partial(self._second, x, t, texts_of([negative], len(x)))
         out, other = together(lambda: self._call([prompt], prompt, x, t, maps), there)
         return other, out
 
@@ -81,7 +84,6 @@ class GuidedNetwork:
 
         x are the draws from `start` on.
         """
-        embedding = torch.cat([side.embedding.expand(len(x), -1, -1) for side in sides])
         batch = torch.cat([x] * len(sides))
         read: AbstractContextManager[None] = nullcontext()
         if self.recorder is not None and sides[-1] is prompt:
@@ -89,7 +91,7 @@ class GuidedNetwork:
         if self.controller is not None:
             self.controller.rows(sides, range(start, start + len(x)))
         with read:
-            return self.network(batch, t, embedding)
+            return self.network(batch, t, texts_of(sides, len(x)))
 
     def _controlled(
         self, prompt: Conditioning, sides: Sequence[Conditioning], t: float
@@ -169,6 +171,17 @@ class GuidedNetwork:
 
         with self.recorder.call(prompt, unpatch) as maps:
             yield maps
+
+
+def texts_of(prompts: Sequence[Conditioning], rows: int) -> Texts:
+    """What a call of so many rows of each prompt is told, the rows of each after those of the one before."""
+    each = zip(*((prompt.embedding, *prompt.extras) for prompt in prompts), strict=True)
+    return tuple(torch.cat([one.expand(rows, *one.shape[1:]) for one in same]) for same in each)
+
+
+def placed(texts: Texts, device: torch.device, dtype: torch.dtype) -> Texts:
+    """Texts on a device, their numbers in a precision; what is whole or true stays so."""
+    return tuple(each.to(device, dtype if each.is_floating_point() else each.dtype) for each in texts)
 
 
 def sides_of(prompt: Conditioning, scale: Scale, negative: Conditioning | None) -> list[Conditioning]:

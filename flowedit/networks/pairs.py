@@ -9,7 +9,7 @@ from torch import Tensor
 
 from flowedit.flow.guidance import scales
 from flowedit.flow.rows import RowGroup, calls, groups
-from flowedit.networks.guided import GuidedNetwork, guide, sides_of
+from flowedit.networks.guided import GuidedNetwork, guide, sides_of, texts_of
 from flowedit.networks.lanes import Blocks, lanes
 from flowedit.networks.recorder import Glance
 from flowedit.types import Conditioning, Guided
@@ -68,19 +68,19 @@ class PairNetwork:
         places = [[(0, each.source) for each in call]]
         places += [[(1, each.targets[i]) for each in call] for i in range(len(call[0].targets))]
         rows = [source, target]
-        embedding = [rows[side][row].embedding.expand(len(q), -1, -1) for lane in places for side, row in lane]
+        texts = texts_of([rows[side][row] for lane in places for side, row in lane], len(q))
         batch = torch.cat([(q, p)[side] for lane in places for side, _ in lane])
         readings = [self._reading(lane, rows, len(q)) for lane in places]
         network, recorder = self._network(t), self._guided.recorder
         watched = (lambda: recorder.inside) if recorder is not None else (lambda: False)
         with lanes(network, self._blocks, len(places), tokens, readings, watched):
-            out = self._guided.network(batch, t, torch.cat(embedding))
+            out = self._guided.network(batch, t, texts)
         for (side, row), part in zip([each for lane in places for each in lane], out.split(len(q)), strict=True):
             found[side][row].append(part)
         for lane, reading in zip(places, readings, strict=True):
             if reading is not None:
                 maps[lane[0][0]].append(reading.maps())
-        text = embedding[0].shape[1] if self._blocks.text_attention is None else 0
+        text = texts[0].shape[1] if self._blocks.text_attention is None else 0
         whole = self._guided.tokens(q)
         self.saved += (len(batch) - len(q) * len(call)) * (whole - len(tokens)) / (text + whole)
 

@@ -288,7 +288,7 @@ class RankShare:
 
     shared: Shared
     call: Callable[..., Tensor]
-    """call(x, timestep, embedding)."""
+    """call(x, timestep, embedding, *extras)."""
     modules: Sequence[torch.nn.Module]
     """Its attention modules that see text, one a block."""
     text: int

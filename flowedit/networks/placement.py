@@ -40,6 +40,14 @@ def stream(network: Any, device: torch.device, *, ahead: bool = True) -> None:
         apply()
 
 
+def stack(encoder: Any) -> Any:
+    """The part of a text encoder that holds its words and its list of layers; None where no one part holds both."""
+    inner = getattr(encoder, "encoder", encoder)
+    own = dict(inner.named_children())
+    whole = "embed_tokens" in own and any(isinstance(each, torch.nn.ModuleList) for each in own.values())
+    return inner if whole else None
+
+
 def streams(network: Any) -> bool:
     """Whether its blocks stream."""
     return any(_group(module) is not None for module in network.modules())

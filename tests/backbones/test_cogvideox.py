@@ -262,7 +262,7 @@ def test_a_prompt_is_encoded_once_and_each_that_asks_has_a_conditioning_of_its_o
     """Without a cache on disk too; the recorder tells two sides of equal prompts apart by identity."""
     encoder, encoded = load(backbone_2b).text, []
     original = encoder._encode
-    monkeypatch.setattr(encoder, "_encode", lambda prompt: encoded.append(prompt) or original(prompt))
+    monkeypatch.setattr(encoder, "_encode", lambda how, prompt: encoded.append(prompt) or original(how, prompt))
     one, two = encoder.embed("a fox"), encoder.embed("a fox")
     assert encoded == ["a fox"]
     assert one is not two

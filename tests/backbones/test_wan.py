@@ -380,7 +380,7 @@ def test_characters_that_umt5_has_no_piece_for_are_found_and_named_so(backbone_w
     assert [prompt[a:b] for a, b in backbone.unreadable(prompt)] == ["狐", ","]
     assert backbone.unreadable("a fox runs") == ()
     seen = []
-    backbone.components.encoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    backbone.components.encoder().register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     backbone.embed(prompt)
     ids = seen[0][0, : len(backbone.spans(prompt))].tolist()
     assert (ids.count(3), ids.count(2)) == (2, 0)

@@ -40,7 +40,7 @@ def count(folder, name, tiles=None):
         with fake_gpu() as card:
             backbone = released(folder, name, rows=rows, layers=LAYERS)
             phases = edit(card, backbone, native(backbone), DEFAULT, steps=1)[2]
-            cut, encoder = _held(backbone.components.transformer), _held(backbone.components.encoder)
+            cut, encoder = _held(backbone.components.transformer), _held(backbone.components.encoder())
         peaks[phase] = phases["edit"]["peak_memory_mib"] / 1024 - cut + weights(folder, name, "transformer")
     peaks["text"] = phases["embed"]["peak_memory_mib"] / 1024 - encoder + weights(folder, name, "encoder")
     with fake_gpu() as card:

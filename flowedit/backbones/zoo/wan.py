@@ -13,7 +13,7 @@ from flowedit.backbones.architecture import Architecture
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.families import FAMILIES, Family
 from flowedit.backbones.sheets.wan import spec_of
-from flowedit.backbones.text import Reading
+from flowedit.backbones.text import Reading, masked_states
 from flowedit.messages import InputError
 from flowedit.networks.autoencoder import Stream, Tiles
 from flowedit.networks.lanes import Blocks
@@ -73,7 +73,7 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
         transformer=(WanTransformer3DModel, dtype),
         vae=(AutoencoderKLWan, torch.float32),  # small beside the transformer, and released in float32
         boundary=_boundary(checkpoint),
-        reading=Reading(UMT5EncoderModel, LENGTH, cleaned=True, masked=True),
+        reading=Reading(UMT5EncoderModel, LENGTH, cleaned=True, output=masked_states),
         call=_call,
         timestep=lambda t: len(knots) * max(t, float(knots[-1])),
         plan=lambda network: {where: how for where, how in network._cp_plan.items() if where},  # "" is Wan 2.2's

@@ -21,6 +21,7 @@ from flowedit.language.words import token_indices
 from flowedit.machine import Meter, read_json
 from flowedit.messages import OutOfMemoryError
 from flowedit.networks import peers
+from flowedit.networks.guided import placed, texts_of
 from flowedit.networks.recorder import block_indices
 from flowedit.pipeline import run
 from flowedit.pipeline.record import Session
@@ -179,8 +180,8 @@ class Rig:
         if key not in vars(self):
             own, dtype = self.backbone.architecture, self.backbone.dtype
             timestep = torch.full((rows,), own.timestep(0.5), device=self.device)
-            embedding = self.prompt.embedding.to(self.device, dtype).expand(rows, -1, -1).contiguous()
-            vars(self)[key] = self.latent(rows).to(dtype), timestep, embedding
+            texts = placed(texts_of([self.prompt], rows), self.device, dtype)
+            vars(self)[key] = self.latent(rows).to(dtype), timestep, *texts
         return self.backbone.architecture.call(self.network(), *vars(self)[key])
 
     def edit(self, name: str) -> dict[str, Any]:

@@ -18,11 +18,17 @@ WEIGHTS = re.compile(rf"({STEMS})(\.(?P<variant>[\w-]+?))?(-(?P<shard>\d+)-of-(?
 
 INDEX = re.compile(rf"({STEMS})\.safetensors\.index(\.(?P<variant>[\w-]+))?\.json")
 
-PARTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "transformer_2", "vae")
+TOKENIZERS = ("tokenizer", "tokenizer_2")
+
+PARTS = (
+    "scheduler", "text_encoder", "text_encoder_2", *TOKENIZERS, "transformer", "transformer_2", "unet", "vae",
+)  # fmt: skip
 """The components that a text-to-video model is made of; what else a repository holds is not asked for."""
 
-NEEDED = {"scheduler": ("scheduler_config.json",), "tokenizer": ("spiece.model", "tokenizer.json")}
-"""One of which a component needs that has no weights; all others need config.json, and weights."""
+TOKENIZER = (("spiece.model",), ("tokenizer.json",), ("vocab.json", "merges.txt"))
+
+NEEDED = {"scheduler": (("scheduler_config.json",),), **dict.fromkeys(TOKENIZERS, TOKENIZER)}
+"""Files of which a component without weights needs one or another set; all others need config.json, and weights."""
 
 
 NOTES = "flowedit.json"
@@ -116,8 +122,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _lacking(folder: Path, component: str) -> list[str]:
-    plain = NEEDED.get(component, ("config.json",))
-    lost = [] if any((folder / name).is_file() for name in plain) else [" or ".join(plain)]
+    sets = NEEDED.get(component, (("config.json",),))
+    left = [[name for name in names if not (folder / name).is_file()] for names in sets]
+    begun = [names for names, own in zip(left, sets, strict=True) if len(names) < len(own)]
+    lost = [] if [] in left else [" or ".join(" and ".join(names) for names in begun or left)]
     if component in NEEDED:
         return lost
     found = weights(folder)

@@ -35,7 +35,7 @@ def tokenizer(padding: str = END) -> "CLIPTokenizer":
     from transformers import CLIPTokenizer
 
     vocab, merges = vocabulary()
-    return CLIPTokenizer(vocab=vocab, merges=merges, pad_token=padding, model_max_length=77)
+    return CLIPTokenizer(vocab=vocab, merges=merges, pad_token=padding, model_max_length=77)  # type: ignore[arg-type]
 
 
 def write_tokenizer(folder: Path, padding: str = END) -> None:

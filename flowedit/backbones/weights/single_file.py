@@ -38,7 +38,10 @@ def load(cls: Any, path: Path, folder: Path, dtype: torch.dtype) -> Any:
         how = GGUFQuantizationConfig(compute_dtype=dtype)
         model = cls.from_single_file(str(path), quantization_config=how, **common)
     else:
-        model = cls.from_single_file(_tensors(path, dtype), **common)
+        try:
+            model = cls.from_single_file(_tensors(path, dtype), **common)
+        except NotImplementedError as error:  # torch: there is nothing to copy
+            raise InputError(f"{str(path)!r} lacks weights of a {cls.__name__}: download it again") from error
     if lost := [name for name, each in model.named_parameters() if each.is_meta]:
         raise InputError(f"{str(path)!r} lacks {len(lost)} weights, such as {lost[0]}")
     return model

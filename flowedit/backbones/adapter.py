@@ -90,7 +90,7 @@ class Adapter:
         idle = device.type == "cpu" and offload == "blocks"
         vain = f"{presets.called(ladder, offload, rows)} saves nothing on a CPU: the networks are in its memory anyway"
         self.spec, self.evaluations = replace(own.spec, notices=(*own.spec.notices, *[vain] * idle)), 0
-        text = precision_of_text(device, dtype)
+        text = checkpoint.dtype(own.reading.folder) if checkpoint.loaded else precision_of_text(device, dtype)
         self.components = Components(
             checkpoint,
             device,
@@ -132,7 +132,8 @@ class Adapter:
 
         `say` hears of a lack of memory, and later of each fall to a smaller preset.
         """
-        blueprint = memory.of_folder(self.checkpoint.path)  # None for a family of which nobody knows what it needs
+        # None for a family of which nobody knows what it needs, and for networks that stay where they are.
+        blueprint = None if self.checkpoint.loaded else memory.of_folder(self.checkpoint.path)
 
         def needs(preset: MemoryPreset, free: float | None) -> MemoryNeed:
             assert blueprint is not None

@@ -14,7 +14,7 @@ import torch
 from flowedit.backbones import screening
 from flowedit.backbones.weights import lora, single_file
 from flowedit.backbones.weights.asked import NETWORKS, Lora, Overlay, changes_text
-from flowedit.machine import digest_file, out_of_memory
+from flowedit.machine import digest_file, muted, out_of_memory
 from flowedit.messages import Error, InputError, first_line
 from flowedit.pretrained import hub, layout
 from flowedit.pretrained.layout import Weights
@@ -40,6 +40,9 @@ class Checkpoint:
 
     `overlay` is what an edit lays over its weights.
     """
+
+    loaded = False
+    """Whether its networks are somebody else's, in memory already, and stay where and as they are."""
 
     def __init__(self, path: Path, name: str | None = None, overlay: Overlay | None = None) -> None:
         self.path, self.name = path, name or path.resolve().name
@@ -170,6 +173,16 @@ class Checkpoint:
                 f"backbone {str(self.path)!r}: {component} lacks {len(missing)} weights, such as {missing[0]}"
             )
         return self._changed(model, component).eval().requires_grad_(False)
+
+    def tokenizer(self, folder: str, cls: Any) -> Any:
+        """The tokenizer in a folder; raises InputError for one that is not there or cannot be read."""
+        self.require_tokenizer(folder)
+        own = self.path / folder / "tokenizer_config.json"
+        if own.is_file():  # its reader makes as many names as extra_ids says
+            extra = layout.read_json(own).get("extra_ids", 0)
+            screening.check({"extra_ids": extra if isinstance(extra, int) else -math.inf}, repr(str(own)))
+        with self.reporting("its tokenizer cannot be read"), quiet(), muted():
+            return cls.from_pretrained(self.path / folder, local_files_only=True)
 
     def _changed(self, model: Any, component: str) -> Any:
         """The model with the LoRAs of the overlay fused into its weights."""

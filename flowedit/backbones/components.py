@@ -107,7 +107,8 @@ class Components:
         """A text encoder, wherever it is; prompts that follow each other share one load."""
         if folder not in self._encoders:
             encoder = self._checkpoint.model(folder, *self._kinds[folder])
-            if hasattr(encoder, "shared") and encoder.encoder.embed_tokens.weight is not encoder.shared.weight:
+            read = not self._checkpoint.loaded and hasattr(encoder, "shared")
+            if read and encoder.encoder.embed_tokens.weight is not encoder.shared.weight:
                 raise InputError(f"{self._checkpoint.path}/{folder} loaded with untied, empty token embeddings")
             self._encoders[folder] = placement.store(encoder, self.text_weights, self._kinds[folder][1])
         return self._encoders[folder]
@@ -126,6 +127,8 @@ class Components:
 
     def place(self, network: Any) -> Any:
         """The network, ready to be called with what is on the device."""
+        if self._checkpoint.loaded:
+            return placement.awake(network) if network is self.vae else network
         if network is self._last:
             return network
         reads = self._reads(network)
@@ -148,7 +151,7 @@ class Components:
     def encoder_lacks(self, folder: str = "text_encoder") -> tuple[float, float] | None:
         """GiB that a text encoder needs and that are free for it, where it has no room whole; None where it has."""
         encoder = self.encoder(folder)
-        if self.offload == "blocks" or self.text_streams or self._is_placed(encoder):
+        if self._checkpoint.loaded or self.offload == "blocks" or self.text_streams or self._is_placed(encoder):
             return None
         if self.offload != "none":
             self._evict(but=encoder)

@@ -5,7 +5,8 @@ the entry-point group `flowedit.backbones`. Nothing above this room imports diff
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -22,6 +23,7 @@ from flowedit.backbones.released import RELEASES
 from flowedit.backbones.sheet import readers
 from flowedit.backbones.weights import asked
 from flowedit.backbones.weights.asked import Overlay
+from flowedit.backbones.weights.loaded import LoadedCheckpoint
 from flowedit.declare import Registry
 from flowedit.flow.schedule import ModelTimes
 from flowedit.machine import find_device, why_no_gpu
@@ -150,6 +152,33 @@ def load(
             ladder=ladder,
             how=how,
         )
+
+
+@contextmanager
+def around(pipe: Any, ladder: Sequence[MemoryPreset] = ()) -> Iterator[Backbone]:
+    """The backbone of a pipeline of diffusers that is loaded already; its networks lie and compute as they are.
+
+    Nothing is read or copied, and embeddings of prompts are not kept on disk, as nobody knows what became of weights in
+    memory. Where memory runs out a call takes as few rows as the `ladder` says. Afterwards the pipeline is as before.
+    Raises InputError for one that no family reads or can run.
+    """
+    checkpoint = LoadedCheckpoint(pipe)
+    family = family_of(checkpoint)
+    precision = checkpoint.dtype(checkpoint.denoiser)
+    plain: dict[str, Any] = {"rows": "auto", "tiling": False, "cache": None, "offload": "none"}
+    with checkpoint.lent():
+        with checkpoint.reporting("it cannot be opened"), quiet():
+            backbone = family.open(
+                checkpoint,
+                checkpoint.device,
+                precision,
+                **plain,
+                weights="saved",
+                text_weights="saved",
+                ladder=ladder,
+                how=PLAIN,
+            )
+        yield backbone
 
 
 def found(

@@ -2,7 +2,6 @@
 
 import hashlib
 import html
-import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,12 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from flowedit.backbones import screening
-from flowedit.backbones.checkpoint import Checkpoint, quiet
-from flowedit.machine import muted, whole_file
+from flowedit.backbones.checkpoint import Checkpoint
+from flowedit.machine import whole_file
 from flowedit.messages import InputError
 from flowedit.networks import stages
-from flowedit.pretrained import layout
 from flowedit.types import Conditioning
 
 SPACE = "▁"
@@ -120,7 +117,7 @@ class TextEncoder:
     @cached_property
     def _tokenizers(self) -> dict[str, Any]:
         """Those of all encoders, by the encoders' folders."""
-        return {each.folder: _tokenizer(self._checkpoint, each) for each in self._reading.all}
+        return {each.folder: self._checkpoint.tokenizer(each.tokenizer, each.words()) for each in self._reading.all}
 
     def spans(self, prompt: str) -> tuple[tuple[int, int], ...]:
         """[start, end) characters of every unpadded token, the closing one empty.
@@ -221,18 +218,6 @@ class TextEncoder:
         encoder, tokens = self._encoder(reading.folder), self._tokens(reading, prompt).to(self._device)
         made = reading.output(encoder, tokens.input_ids, tokens.attention_mask)
         return tuple(each.to(self._dtype if each.is_floating_point() else each.dtype).cpu() for each in made)
-
-
-def _tokenizer(checkpoint: Checkpoint, reading: Reading) -> Any:
-    """The tokenizer of an encoder; raises InputError for one that is not there or cannot be read."""
-    checkpoint.require_tokenizer(reading.tokenizer)
-    folder = checkpoint.path / reading.tokenizer
-    own = folder / "tokenizer_config.json"
-    if own.is_file():  # its reader makes as many names as extra_ids says
-        extra = layout.read_json(own).get("extra_ids", 0)
-        screening.check({"extra_ids": extra if isinstance(extra, int) else -math.inf}, repr(str(own)))
-    with checkpoint.reporting("its tokenizer cannot be read"), quiet(), muted():
-        return reading.words().from_pretrained(folder, local_files_only=True)
 
 
 def _unknown(encoded: Any, pieces: list[str], unknown: str) -> set[int]:

@@ -62,6 +62,19 @@ def withdraw(network: Any) -> None:
             group.offload_()
 
 
+def awake(network: Any) -> Any:
+    """A network that somebody else lays into memory, ready for a call of its parts.
+
+    Hooks on its own forward are not heard then: accelerate's, which moves it whole, and a group's of what is in none of
+    its blocks.
+    """
+    if (hook := getattr(network, "_hf_hook", None)) is not None:
+        hook.pre_forward(network)
+    if (group := _group(network)) is not None:
+        group.onload_()
+    return network
+
+
 def settle(network: Any) -> None:
     """Stream a network no more: it lies on the host whole."""
     if not streams(network):

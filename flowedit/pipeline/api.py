@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, Unpack
 
 import numpy as np
+from torch import Tensor
 
 from flowedit.backbones import families
 from flowedit.config.compose import GROUPS, OPTIONS, compose, current
@@ -48,9 +49,9 @@ LOGGER = logging.getLogger("flowedit")
 """Hears every notice of the functions here, as a warning; `logging.basicConfig()` shows them."""
 LOGGER.addHandler(logging.NullHandler())  # who has not asked for a log gets none
 
-Heard = Callable[[Step], bool | None]
-"""Called after each step with its state, time, mask and velocities; True stops the edit there: what is there is
-finished, and shots to come stay as they are."""
+Heard = Callable[[Step], bool | Tensor | None]
+"""Called after each step. True stops there: what is there is finished, shots to come stay as they are. A tensor is the
+state that it goes on with in place of `step.z`."""
 
 
 class LoggingMonitor:
@@ -142,9 +143,8 @@ class Editor:
         """Edit frames uint8 (F, H, W, 3), RGB, of a clip at `fps` frames a second; see `flowedit.edit_frames`."""
         told = LoggingMonitor(monitor)
         settings, _ = self._complete(_without_files(options), settings, told, files=False)
-        return run.edit_array(
-            settings, self.backbone, array_clip(array, fps, settings), self._session(told, callback, cancel)
-        )
+        clip = array_clip(array, fps, settings)
+        return run.edit_array(settings, self.backbone, clip, self._session(told, callback, cancel))
 
     @shows(ClipOptions)
     def look_at_mask(

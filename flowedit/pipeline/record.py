@@ -28,7 +28,7 @@ class Session:
         self,
         device: torch.device,
         monitor: Monitor | None = None,
-        callback: Callable[[Step], bool | None] | None = None,
+        callback: Callable[[Step], bool | Tensor | None] | None = None,
         cancel: threading.Event | None = None,
         said: Iterable[str] = (),
     ) -> None:

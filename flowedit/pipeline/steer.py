@@ -14,7 +14,7 @@ from flowedit.editors.region import RegionPass
 from flowedit.editors.spec import EditorInputs
 from flowedit.flow import noise, windows
 from flowedit.flow.guidance import holds
-from flowedit.messages import NAN_ADVICE, NumericalError
+from flowedit.messages import NAN_ADVICE, InputError, NumericalError
 from flowedit.networks.control.bound import remembers
 from flowedit.pipeline.looks.blocks import settled
 from flowedit.pipeline.plan import Brief
@@ -344,9 +344,22 @@ class Listener:
             self._mask = None
             if session.watch is not None:
                 session.watch(whole)
-            if session.callback is not None and session.callback(whole):
+            answer = None if session.callback is None else session.callback(whole)
+            if isinstance(answer, Tensor):
+                return self._changed(brief, step, answer)
+            if answer:
                 step.check()
                 raise Stop(foreseen(), step.index, step.total)
             return None
 
         return callback
+
+    def _changed(self, brief: Brief, step: Step, z: Tensor) -> Tensor:
+        """The state that a caller's callback gives in place of the step's; raises InputError for another shape."""
+        if brief.editor.recalls is None:
+            raise InputError(f"mode={brief.settings.mode.name} takes no state from a callback: return none")
+        if z.shape != step.z.shape:
+            raise InputError(f"the callback gives a state {tuple(z.shape)}: give {tuple(step.z.shape)}, as it came")
+        z = z.to(step.z)
+        self._steps.took(replace(step, z=z))
+        return z

@@ -166,6 +166,24 @@ def test_a_callback_stops_the_edit_and_what_is_there_is_finished(editor, frames)
     assert torch.equal(whole.latents, plain.latents), "only the report of the reconstruction is left out"
 
 
+@pytest.mark.parametrize("mode", ["random_noise", "inversion", "inversion_free"])
+def test_an_edit_goes_on_with_the_state_that_a_callback_gives(editor, frames, mode):
+    heard = []
+
+    def shift(step):
+        heard.append(step.z)
+        return step.z.double() + 1 if len(heard) in (1, step.total) else None
+
+    plain = []
+    editor.edit_frames(frames, mode=mode, callback=lambda step: plain.append(step.z), **PROMPTS)
+    moved = editor.edit_frames(frames, mode=mode, callback=shift, **PROMPTS)
+    assert torch.equal(heard[0], plain[0])
+    assert not torch.allclose(heard[1], plain[1])
+    assert torch.equal(moved.latents, (heard[-1].double() + 1).float())
+    with pytest.raises(flowedit.InputError, match="the callback gives a state"):
+        editor.edit_frames(frames, mode=mode, callback=lambda step: step.z[:, :1], **PROMPTS)
+
+
 def test_a_stop_ends_the_edit_of_every_shot(editor, frames):
     shots = []
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flowedit.config.schema import Settings
     from flowedit.evaluation.api import compare, evaluate
     from flowedit.evaluation.files import Results
+    from flowedit.integrations.diffusers.pipelines import CogVideoXFlowEditPipeline, WanFlowEditPipeline, pipeline_for
     from flowedit.language.rewrite import Prompts, read_instruction
     from flowedit.language.words import content_words
     from flowedit.pipeline.api import Editor, edit, edit_frames, generate, load, look_at_mask
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Cancelled",
+    "CogVideoXFlowEditPipeline",
     "DownloadError",
     "EditCheck",
     "EditResult",
@@ -51,6 +53,7 @@ __all__ = [
     "Results",
     "Settings",
     "Step",
+    "WanFlowEditPipeline",
     "__version__",
     "check",
     "compare",
@@ -64,6 +67,7 @@ __all__ = [
     "load",
     "look_at_mask",
     "paint",
+    "pipeline_for",
     "preview",
     "read_instruction",
     "settings_from",
@@ -82,6 +86,9 @@ _HOMES = {
     "content_words": "language.words",
     "preview": "pipeline.looks.preview",
     "settings_from": "pipeline.looks.settings_file",
+    **dict.fromkeys(
+        ("CogVideoXFlowEditPipeline", "WanFlowEditPipeline", "pipeline_for"), "integrations.diffusers.pipelines"
+    ),
     "Results": "evaluation.files",
     "Settings": "config.schema",
 }

@@ -1,0 +1,1 @@
+"""flowedit as a pipeline of diffusers, around one that is loaded already."""

@@ -224,6 +224,35 @@ def test_quantised_layers_are_used_as_they_are(folders, video):
     assert isinstance(quantised.transformer.transformer_blocks[0].attn1.to_q, Int8Linear)
 
 
+def test_a_pipeline_that_was_put_together_is_taken_too(pipe, edit, video):
+    made = pipeline_for(CogVideoXPipeline(**pipe.components))
+    made.set_progress_bar_config(disable=True)
+    result = made(video, **PROMPTS, **WORDS, **FAST, seed=4, output_type="np")
+    plain = edit(video, **PROMPTS, **WORDS, **FAST, seed=4, output_type="np")
+    assert np.array_equal(result.frames, plain.frames)
+    assert result.run["backbone"]["name"] == "CogVideoXFlowEditPipeline"
+
+
+def test_where_memory_runs_out_a_call_takes_fewer_rows(folders, video, monkeypatch):
+    """And nothing is said of a text encoder that streams: where it lies is not ours to say."""
+    pipe, rows = opened(folders), []
+    monkeypatch.setattr("flowedit.backbones.components.free_memory", lambda device: 0.0)
+    plain, forward = latents_of(pipeline_for(opened(folders)), video), pipe.transformer.forward
+
+    def small(hidden_states, *args, **kwargs):
+        if len(hidden_states) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        rows.append(len(hidden_states))
+        return forward(hidden_states, *args, **kwargs)
+
+    pipe.transformer.forward = small
+    made = pipeline_for(pipe)(video, **PROMPTS, **WORDS, **FAST, seed=4, output_type="np")
+    assert set(rows) == {1}
+    assert any("memory ran out in a step" in text for text in made.run["notices"])
+    assert not any("streams" in text for text in made.run["notices"])
+    torch.testing.assert_close(latents_of(pipeline_for(pipe), video), plain, rtol=0, atol=1e-5)
+
+
 def test_pipelines_of_the_same_parts_are_taken_too(folders, pipe, edit, video):
     other = CogVideoXVideoToVideoPipeline.from_pretrained(folders["2b"])
     assert torch.equal(latents_of(pipeline_for(other), video), latents_of(edit, video))

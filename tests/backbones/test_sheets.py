@@ -221,7 +221,7 @@ def test_a_sheet_s_names_go_with_it(toy, folder):
     assert "toy" not in KINDS
     assert memory.released("toy-1b") is None
     assert memory.of_folder(folder) is None  # nobody knows what it needs
-    with pytest.raises(InputError, match="'toy-1b' is not one of .*cogvideox-2b"):
+    with pytest.raises(InputError, match=r"'toy-1b' is not one of .*cogvideox-2b"):
         save_released(folder, "toy-1b")
 
 

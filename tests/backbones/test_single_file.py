@@ -124,7 +124,7 @@ def test_gguf_takes_no_other_quantisation_and_no_lora(bare, gguf_file, tmp_path)
     with pytest.raises(InputError, match=r"quantised already: leave runtime\.weights"):
         load(bare, gguf_file, weights="fp8")
     save_file({"transformer.blocks.0.attn1.to_q.lora_A.weight": torch.zeros(2, 64)}, tmp_path / "l.safetensors")
-    with pytest.raises(InputError, match="cannot go into GGUF weights: give a .safetensors transformer"):
+    with pytest.raises(InputError, match="cannot go into GGUF weights: give a "):
         load(bare, gguf_file, str(tmp_path / "l.safetensors"))
 
 
@@ -161,14 +161,14 @@ def test_what_cannot_be_read_is_refused_in_one_line(backbone_wan, backbone_2b, b
     save_file(found, path)
     with pytest.raises(InputError, match="diffusers reads no single file of a CogVideoXTransformer3DModel"):
         load(backbone_2b, path).components.transformer  # noqa: B018
-    with pytest.raises(FileMissingError, match="did you mean 'wan.safetensors'"):
+    with pytest.raises(FileMissingError, match=r"did you mean 'wan\.safetensors'"):
         load(bare, tmp_path / "wam.safetensors")
     (tmp_path / "wan.ckpt").touch()
     with pytest.raises(InputError, match=r"is no \.safetensors or \.gguf file"):
         load(bare, tmp_path / "wan.ckpt")
     some = {key: each for key, each in found.items() if "attn1.to_q" not in key}
     save_file(some, tmp_path / "some.safetensors")
-    with pytest.raises(InputError, match="some.safetensors' lacks weights of a WanTransformer3DModel"):
+    with pytest.raises(InputError, match=r"some\.safetensors' lacks weights of a WanTransformer3DModel"):
         load(bare, tmp_path / "some.safetensors").components.transformer  # noqa: B018
     save_file({key: each[..., :1].contiguous() for key, each in found.items()}, tmp_path / "narrow.safetensors")
     with pytest.raises(InputError, match="transformer cannot be loaded from"):

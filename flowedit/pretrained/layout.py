@@ -5,6 +5,7 @@ them alike but for the first word (diffusion_pytorch_model, model).
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ PARTS = (
 """The components that a text-to-video model is made of; what else a repository holds is not asked for."""
 
 TOKENIZER = (("spiece.model",), ("tokenizer.json",), ("vocab.json", "merges.txt"))
+"""What one is read from: sentencepiece, the library's own file, or byte pairs."""
 
 NEEDED = {"scheduler": (("scheduler_config.json",),), **dict.fromkeys(TOKENIZERS, TOKENIZER)}
 """Files of which a component without weights needs one or another set; all others need config.json, and weights."""
@@ -121,11 +123,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _lacking(folder: Path, component: str) -> list[str]:
-    sets = NEEDED.get(component, (("config.json",),))
+def unmet(folder: Path, sets: Sequence[Sequence[str]]) -> list[str]:
+    """What a folder lacks that should hold one or another set of files, in words: of a set that it has a part of."""
     left = [[name for name in names if not (folder / name).is_file()] for names in sets]
     begun = [names for names, own in zip(left, sets, strict=True) if len(names) < len(own)]
-    lost = [] if [] in left else [" or ".join(" and ".join(names) for names in begun or left)]
+    return [] if [] in left else [" or ".join(" and ".join(names) for names in begun or left)]
+
+
+def _lacking(folder: Path, component: str) -> list[str]:
+    lost = unmet(folder, NEEDED.get(component, (("config.json",),)))
     if component in NEEDED:
         return lost
     found = weights(folder)

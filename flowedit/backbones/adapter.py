@@ -103,6 +103,8 @@ class Adapter:
         )
         if own.boundary is not None and (how.split_guidance is not None or how.context_parallel > 1):
             raise InputError(f"{checkpoint.name} has two networks: leave split_guidance and context_parallel out")
+        if own.pyramid and how.context_parallel > 1:
+            raise InputError(f"{checkpoint.name} is a UNet, whose calls are not shared: leave context_parallel out")
         self._processes = parallel.needed(how.context_parallel)
         self.shared: parallel.Shared | None = None
         made = acceleration.prepared(how, device, own.blocks.of)
@@ -110,7 +112,7 @@ class Adapter:
         self._second = None if how.split_guidance is None else second_device(how.split_guidance, device)
         self._counting = threading.Lock()
         there = None if self._second is None else self._output_there
-        self._guided = GuidedNetwork(self._output, own.patch, rows=0, second=there)
+        self._guided = GuidedNetwork(self._output, own.patch, rows=0, second=there, pyramid=own.pyramid)
         self._pair = PairNetwork(self._guided, own.blocks, self._network)
         # Processes that share a call cannot do one again with less memory: each is in the middle of it.
         ladder = presets.able(ladder, how) if self._processes is None else ()
@@ -219,8 +221,10 @@ class Adapter:
         """Both velocities in common network calls, the target's at the chosen sites, and u_src at all others.
 
         In every block the target attends to its own text and to the source's video, in which the chosen tokens are
-        its own. Raises InputError where several processes or devices share the calls.
+        its own. Raises InputError where several processes or devices share the calls, and where `packs` says no.
         """
+        if not self.packs:
+            raise InputError(f"{self.spec.name} evaluates whole frames alone: leave mode.region=true out")
         if self._processes is not None or self._second is not None:
             raise InputError("mode.region=true runs in one process, on one device: leave one of them out")
         source, target = (
@@ -242,6 +246,16 @@ class Adapter:
             return u_q, torch.where(part.sites, u_p, u_q.repeat(len(u_p) // len(u_q), 1, 1, 1, 1))
 
         return velocities
+
+    @property
+    def packs(self) -> bool:
+        """Whether it evaluates a region alone."""
+        return self.architecture.blocks.packs
+
+    @property
+    def controls(self) -> bool:
+        """Whether its attention can be controlled."""
+        return not self.architecture.pyramid
 
     @property
     def token_evaluations(self) -> float:
@@ -328,8 +342,11 @@ class Adapter:
     def attend(self, control: Control) -> Iterator[Attending]:
         """Inside, the velocities of the control's target are made under it.
 
-        Raises InputError where several processes or devices share the calls, and for blocks that are not there.
+        Raises InputError where several processes or devices share the calls, for blocks that are not there, and where
+        `controls` says no.
         """
+        if not self.controls:
+            raise InputError(f"{self.spec.name} is a UNet, which offers no control of its attention")
         if self._processes is not None or self._second is not None:
             raise InputError("attention control runs in one process, on one device: leave one of them out")
         networks, own = self._networks(), self.architecture

@@ -12,7 +12,7 @@ from torch import Tensor
 from flowedit.flow.guidance import classifier_free, scales
 from flowedit.networks.control.controller import Controller, Module, controlling
 from flowedit.networks.parallel import Shared
-from flowedit.networks.recorder import Recorder, block_groups, block_indices, recording
+from flowedit.networks.recorder import Pyramid, Recorder, block_groups, block_indices, recording
 from flowedit.networks.split import together
 from flowedit.types import Conditioning, Control, Depths, Maps, Scale, Tokens
 
@@ -27,11 +27,18 @@ class GuidedNetwork:
     """A network with classifier-free guidance on its output; `rows` bounds a call's batch rows, 0 does not.
 
     `patch` (frames, height, width) is how many latent sites a token of the network holds. With `second`, the same
-    network elsewhere, the unconditional rows go through that one at the same time.
+    network elsewhere, the unconditional rows go through that one at the same time. `pyramid`: see `Architecture`.
     """
 
-    def __init__(self, network: Network, patch: tuple[int, int, int], rows: int, second: Network | None = None) -> None:
-        self.network, self._patch, self.rows, self._second = network, patch, rows, second
+    def __init__(
+        self,
+        network: Network,
+        patch: tuple[int, int, int],
+        rows: int,
+        second: Network | None = None,
+        pyramid: bool = False,
+    ) -> None:
+        self.network, self._patch, self.rows, self._second, self._pyramid = network, patch, rows, second, pyramid
         self.recorder: Recorder | None = None
         """What watches, inside `record`."""
         self.controller: Controller | None = None
@@ -87,7 +94,8 @@ class GuidedNetwork:
         batch = torch.cat([x] * len(sides))
         read: AbstractContextManager[None] = nullcontext()
         if self.recorder is not None and sides[-1] is prompt:
-            read = self.recorder.rows(prompt, slice(len(batch) - len(x), len(batch)), maps)
+            pyramid = Pyramid(len(batch), self._grid(x)) if self._pyramid else None
+            read = self.recorder.rows(prompt, slice(len(batch) - len(x), len(batch)), maps, pyramid)
         if self.controller is not None:
             self.controller.rows(sides, range(start, start + len(x)))
         with read:

@@ -138,8 +138,9 @@ def check_attention(made: Brief) -> None:
 
 
 def check_attending(made: Brief, backbone: Backbone) -> None:
-    """Raise InputError for a control of attention on a backbone of a plug-in whose attention cannot be reached."""
-    if made.settings.attention.active and not hasattr(backbone, "attend"):
+    """Raise InputError for a control of attention on a UNet, or a plug-in, whose attention cannot be reached."""
+    able = hasattr(backbone, "attend") and getattr(backbone, "controls", True)
+    if made.settings.attention.active and not able:
         raise InputError(
             f"{backbone.spec.name} offers no control of its attention: leave {made.settings.attention.called} out, "
             "or take a CogVideoX or a Wan"

@@ -21,7 +21,7 @@ from flowedit.backbones.fallback import Fallback, Told
 from flowedit.backbones.options import RuntimeOptions
 from flowedit.backbones.presets import Load, MemoryNeed, MemoryPreset
 from flowedit.backbones.text import TextEncoder
-from flowedit.flow.guidance import scales
+from flowedit.flow.guidance import check_known, scales
 from flowedit.messages import InputError
 from flowedit.networks import acceleration, autoencoder, parallel
 from flowedit.networks.acceleration import Acceleration
@@ -112,7 +112,8 @@ class Adapter:
         self._second = None if how.split_guidance is None else second_device(how.split_guidance, device)
         self._counting = threading.Lock()
         there = None if self._second is None else self._output_there
-        self._guided = GuidedNetwork(self._output, own.patch, rows=0, second=there, pyramid=own.pyramid)
+        told = own.spec.guidance == "embedded"
+        self._guided = GuidedNetwork(self._output, own.patch, 0, there, told=told, pyramid=own.pyramid)
         self._pair = PairNetwork(self._guided, own.blocks, self._network)
         # Processes that share a call cannot do one again with less memory: each is in the middle of it.
         ladder = presets.able(ladder, how) if self._processes is None else ()
@@ -196,7 +197,8 @@ class Adapter:
     ) -> Velocity:
         """u(z, t) with classifier-free guidance in one batched network call; at guidance 1 only conditional rows.
 
-        Without a `negative` the empty prompt is it, as in the pipelines of diffusers.
+        Without a `negative` the empty prompt is it, as in the pipelines of diffusers, but that a network that is told
+        its scale takes it in one row. Raises InputError for a scale that the model does not know.
         """
         negative = self._negative(guidance_scale, negative)
         self.components.release_encoder()  # what is to be said has been embedded by now
@@ -263,7 +265,9 @@ class Adapter:
         return self.evaluations - self._pair.saved
 
     def _negative(self, scale: Scale, negative: Conditioning | None) -> Conditioning | None:
-        return self.embed("") if set(scales(scale)) != {1.0} and negative is None else negative
+        check_known(self.spec.name, self.spec.guidance, scale)
+        free = self.spec.guidance == "free" and set(scales(scale)) != {1.0}
+        return self.embed("") if free and negative is None else negative
 
     def _output(self, x: Tensor, t: float, texts: Texts) -> Tensor:
         return self._run(self.components.place(self._network(t)), self.device, x, t, texts)

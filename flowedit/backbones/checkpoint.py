@@ -22,14 +22,10 @@ DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF1
 
 FILES = (
     "model_index.json",
-    "tokenizer/*",
-    *(
-        f"{part}/*.{end}"
-        for part in ("scheduler", "text_encoder", "transformer", "transformer_2", "vae")
-        for end in ("json", "safetensors")
-    ),
+    *(f"{part}/*" for part in layout.TOKENIZERS),
+    *(f"{part}/*.{end}" for part in layout.PARTS if part not in layout.TOKENIZERS for end in ("json", "safetensors")),
 )
-"""What is downloaded of a repository on the hub: its text-to-video components alone, and no pickles."""
+"""What is downloaded of a repository on the hub: the components of `layout.PARTS` alone, and no pickles."""
 
 SECOND = "transformer_2"
 """The folder of a second transformer, of a model that has one for small times."""
@@ -94,6 +90,13 @@ class Checkpoint:
         if not any((self.path / component / name).is_file() for name in any_of):
             files = " or ".join(str(Path(component) / name) for name in any_of)
             raise InputError(f"backbone {str(self.path)!r} lacks {files}: give a folder that save_pretrained wrote")
+
+    def require_tokenizer(self, folder: str) -> None:
+        """Raise InputError unless the folder holds what a tokenizer is read from."""
+        for lost in layout.unmet(self.path / folder, layout.TOKENIZER):
+            raise InputError(
+                f"backbone {str(self.path)!r} lacks {folder}/{lost}: give a folder that save_pretrained wrote"
+            )
 
     def require_whole(self) -> None:
         """Raise InputError for a file that the folder lacks: a configuration, weights, a shard that an index names."""

@@ -1,13 +1,12 @@
 """The families of backbones, and `load`, which opens a checkpoint folder with the one that reads it.
 
-A family is one file: `FAMILIES.add("name", Family(...))`, here or in an installed package that names its entry in the
-entry-point group `flowedit.backbones`. Nothing above this room imports diffusers.
+A family is one file: `FAMILIES.add("name", Family(...))`, in `zoo/` or in an installed package that names its entry in
+the entry-point group `flowedit.backbones`. Nothing above this room imports diffusers.
 """
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +19,7 @@ from flowedit.backbones.checkpoint import FILES, Checkpoint, quiet
 from flowedit.backbones.options import BackboneOptions
 from flowedit.backbones.presets import FULL_SIZE, MemoryPreset
 from flowedit.backbones.released import RELEASES
+from flowedit.backbones.sheet import readers
 from flowedit.declare import Registry
 from flowedit.flow.schedule import ModelTimes
 from flowedit.machine import find_device, why_no_gpu
@@ -91,7 +91,7 @@ class Family:
     """Pipeline classes in model_index.json that it reads, as names or patterns ("CogVideoX*")."""
     open: Opener
     dtype: torch.dtype | None = None
-    """Precision on an accelerator where the user names none; None for that of the saved transformer."""
+    """Precision on an accelerator where the user names none; None for that of the saved denoiser."""
     times: Callable[[Mapping[str, Any]], tuple[torch.Tensor, float]] | None = None
     """(knots, shift of its own grid) by the file of its scheduler; None to open a checkpoint for them."""
     checkpoints: Mapping[str, NamedCheckpoint] = field(default_factory=dict)
@@ -174,21 +174,14 @@ def family_of(checkpoint: Checkpoint) -> Family:
 
     Raises InputError where none does; it names all families, and the plug-ins that could not be loaded.
     """
-    if readers := _readers(pipeline := checkpoint.pipeline):
-        return readers[0]
+    if reading := readers(FAMILIES.values(), pipeline := checkpoint.pipeline):
+        return reading[0]
     content = pipeline or "model without a name"
     supported = ", ".join(f"{each.pipelines[0]} ({name})" for name, each in FAMILIES.items())
     raise InputError(
         f"backbone {str(checkpoint.path)!r} holds a {content}, which is not supported; supported are {supported}"
         + "".join(f"; {reason}" for reason in FAMILIES.broken.values())
     )
-
-
-def _readers(pipeline: str) -> list[Family]:
-    """The families that read a pipeline: those that name it, then those with a pattern that it fits."""
-    families = FAMILIES.values()
-    readers = [each for each in families if pipeline in each.pipelines]
-    return readers + [each for each in families if any(fnmatchcase(pipeline, pattern) for pattern in each.pipelines)]
 
 
 def folder(chosen: BackboneOptions) -> Path | None:
@@ -211,14 +204,15 @@ def times_of(chosen: BackboneOptions) -> ModelTimes:
     """
     place = here(chosen)
     release = RELEASES.get(chosen.name or "")
-    if place is None and release is None:
+    reading = [] if release is None else readers(FAMILIES.values(), release.pipeline)
+    if place is None and (release is None or not reading or reading[0].times is None):
         raise InputError(
             f"guidance_interval needs the times of {chosen.name or chosen.repository}, which is not here: download it "
             "first, or leave guidance_interval out"
         )
     if place is None:
         assert release is not None
-        family, drawn, notes = _readers(release.pipeline)[0], memory.released(chosen.name or ""), {}
+        family, drawn, notes = reading[0], memory.released(chosen.name or ""), {}
         scheduler: Mapping[str, Any] = release.scheduler[1]
     else:
         checkpoint = Checkpoint(place)

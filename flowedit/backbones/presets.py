@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flowedit.backbones import memory
-from flowedit.backbones.memory import Blueprint
 from flowedit.backbones.options import RuntimeOptions
+from flowedit.backbones.sheet import Blueprint
 from flowedit.machine import GIB
 
 OFFLOADS = ("none", "parts", "blocks")
@@ -177,7 +177,7 @@ class MemoryVerdict:
 def host_need(drawn: Blueprint, load: Load, runtime: RuntimeOptions, on_host: bool) -> float:
     """GiB of the host's memory that what is taken of the source's attention waits in."""
     itemsize = memory.precisions(drawn, runtime.dtype, on_host)[0]
-    return load.waits * drawn.transformer["num_layers"] * drawn.tokens(load.latent) * drawn.width * itemsize / GIB
+    return load.waits * drawn.layers * drawn.tokens(load.latent) * drawn.width * itemsize / GIB
 
 
 def need(drawn: Blueprint, load: Load, runtime: RuntimeOptions, preset: MemoryPreset, free: float | None) -> MemoryNeed:
@@ -235,7 +235,7 @@ def verdict(found: Sequence[MemoryNeed], free: float | None) -> MemoryVerdict:
 
 def verdict_of_host(drawn: Blueprint, needed: MemoryNeed, free: float | None) -> MemoryVerdict:
     """A word where there is no GPU; `needed` is that of CPU."""
-    rest, block, count = memory.parameters(drawn, "transformer")
+    rest, block, count = memory.parameters(drawn, drawn.sheet.denoiser.folder)
     if free is None:
         return verdict([needed], None)
     if needed.total > free:

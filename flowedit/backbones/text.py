@@ -219,7 +219,7 @@ class TextEncoder:
 
 def _tokenizer(checkpoint: Checkpoint, reading: Reading) -> Any:
     """The tokenizer of an encoder; raises InputError for one that is not there or cannot be read."""
-    checkpoint.require(reading.tokenizer, *layout.NEEDED["tokenizer"])
+    checkpoint.require_tokenizer(reading.tokenizer)
     folder = checkpoint.path / reading.tokenizer
     own = folder / "tokenizer_config.json"
     if own.is_file():  # its reader makes as many names as extra_ids says

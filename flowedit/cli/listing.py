@@ -135,16 +135,22 @@ def _attention() -> Iterator[tuple[str, ...]]:
 
 def _backbones() -> Iterator[tuple[str, ...]]:
     from flowedit.backbones.families import FAMILIES
+    from flowedit.backbones.sheet import SHEETS
     from flowedit.doctor import catalogue
 
     brought = {checkpoint for family in FAMILIES.values() for checkpoint in family.checkpoints}
-    yield from (row for row in catalogue.rows() if row[0] not in brought)  # those stand with their family
+    rows = {row[0]: row for row in catalogue.rows()}
+    yield from (row for name, row in rows.items() if name not in brought)  # those stand with their family
     for name, family in FAMILIES.items():
         origin = f" [plug-in {FAMILIES.origin(name)}]" if FAMILIES.origin(name) else ""
         yield (f"DIR: a folder with a {' or '.join(family.pipelines)}: {family.about}{origin}",)
         for checkpoint in family.checkpoints:
-            yield checkpoint, f"a checkpoint of the family {name}{origin}"
-    for name, reason in FAMILIES.broken.items():
+            *cells, word = rows[checkpoint]
+            reckoned = cells[2] != "-"
+            yield (
+                (*cells, f"{word}{origin}") if reckoned else (checkpoint, f"a checkpoint of the family {name}{origin}")
+            )
+    for name, reason in (*FAMILIES.broken.items(), *SHEETS.broken.items()):
         yield name, f"[broken] {reason}"
 
 

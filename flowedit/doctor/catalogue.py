@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowedit.backbones.memory import Blueprint
+from flowedit.backbones.sheet import Blueprint, Latent
 from flowedit.doctor.examine import examine
 
 HEAD = ("name", "size, frames, rate", "TFLOP", "GPU memory", "to download", "license", "this machine")
@@ -32,16 +32,6 @@ def rows() -> Iterator[tuple[str, ...]]:
         )
 
 
-def teraflops(drawn: Blueprint, latent: tuple[int, int, int, int]) -> float:
-    """10^12 operations of one network evaluation, one row, of the blocks of width D on N tokens of video and T of text.
-
-    Together: 24 D^2 (N + T) + 4 D (N + T)^2 a block. Text apart, with a feed-forward of width F:
-    (12 D^2 + 4 D F) N + 4 D^2 T + 4 D N (N + T).
-    """
-    d, count = drawn.width, int(drawn.transformer["num_layers"])
-    n, t = drawn.tokens(latent), drawn.text_tokens
-    if drawn.wan:
-        block = (12 * d * d + 4 * d * drawn.transformer["ffn_dim"]) * n + 4 * d * d * t + 4 * d * n * (n + t)
-    else:
-        block = 24 * d * d * (n + t) + 4 * d * (n + t) ** 2
-    return float(count * block / 1e12)
+def teraflops(drawn: Blueprint, latent: Latent) -> float:
+    """10^12 operations of one network evaluation, one row."""
+    return float(drawn.work(latent) / 1e12)

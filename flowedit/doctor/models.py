@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flowedit.backbones import memory, shapes
-from flowedit.backbones.memory import Blueprint
+from flowedit.backbones.sheet import Blueprint
 from flowedit.config import compose, plugins
 from flowedit.config.defaults import default_of, of_quality, read
 from flowedit.config.folder import folder

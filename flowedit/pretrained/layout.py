@@ -5,6 +5,7 @@ them alike but for the first word (diffusion_pytorch_model, model).
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,18 @@ WEIGHTS = re.compile(rf"({STEMS})(\.(?P<variant>[\w-]+?))?(-(?P<shard>\d+)-of-(?
 
 INDEX = re.compile(rf"({STEMS})\.safetensors\.index(\.(?P<variant>[\w-]+))?\.json")
 
-PARTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "transformer_2", "vae")
+TOKENIZERS = ("tokenizer", "tokenizer_2")
+
+PARTS = (
+    "scheduler", "text_encoder", "text_encoder_2", *TOKENIZERS, "transformer", "transformer_2", "unet", "vae",
+)  # fmt: skip
 """The components that a text-to-video model is made of; what else a repository holds is not asked for."""
 
-NEEDED = {"scheduler": ("scheduler_config.json",), "tokenizer": ("spiece.model", "tokenizer.json")}
-"""One of which a component needs that has no weights; all others need config.json, and weights."""
+TOKENIZER = (("spiece.model",), ("tokenizer.json",), ("vocab.json", "merges.txt"))
+"""What one is read from: sentencepiece, the library's own file, or byte pairs."""
+
+NEEDED = {"scheduler": (("scheduler_config.json",),), **dict.fromkeys(TOKENIZERS, TOKENIZER)}
+"""Files of which a component without weights needs one or another set; all others need config.json, and weights."""
 
 
 NOTES = "flowedit.json"
@@ -115,9 +123,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def unmet(folder: Path, sets: Sequence[Sequence[str]]) -> list[str]:
+    """What a folder lacks that should hold one or another set of files, in words: of a set that it has a part of."""
+    left = [[name for name in names if not (folder / name).is_file()] for names in sets]
+    begun = [names for names, own in zip(left, sets, strict=True) if len(names) < len(own)]
+    return [] if [] in left else [" or ".join(" and ".join(names) for names in begun or left)]
+
+
 def _lacking(folder: Path, component: str) -> list[str]:
-    plain = NEEDED.get(component, ("config.json",))
-    lost = [] if any((folder / name).is_file() for name in plain) else [" or ".join(plain)]
+    lost = unmet(folder, NEEDED.get(component, (("config.json",),)))
     if component in NEEDED:
         return lost
     found = weights(folder)

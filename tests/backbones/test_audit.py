@@ -10,6 +10,7 @@ import memory_table
 import pytest
 
 from flowedit.backbones.released import RELEASES
+from flowedit.backbones.sheets import cogvideox, wan
 from flowedit.config.compose import compose
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,8 +21,9 @@ REFERENCES = sorted(set(re.findall(r"`([\w/]+\.py): (\w+)`", AUDIT)))
 
 @pytest.mark.parametrize(("component", "key", "cells"), ROWS, ids=[f"{row[0]}.{row[1]}" for row in ROWS])
 def test_every_value_is_that_of_the_release(component, key, cells):
-    values = [cell.strip() for cell in cells.split("|")][: len(RELEASES)]
-    for value, (name, release) in zip(values, RELEASES.items(), strict=True):
+    releases = {**cogvideox.RELEASES, **wan.RELEASES}
+    values = [cell.strip() for cell in cells.split("|")][: len(releases)]
+    for value, (name, release) in zip(values, releases.items(), strict=True):
         config = release.scheduler[1] if component == "scheduler" else release.parts[component].config
         if value == "–":
             assert key not in config, name

@@ -12,10 +12,8 @@ from fake_gpu import BOTH, DEFAULT, PROMPTS, WORDS, edit, fake_gpu, released
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from flowedit.backbones import families, memory, presets
-from flowedit.backbones import released as releases
-from flowedit.backbones.released import RELEASES, network
+from flowedit.backbones.released import RELEASES, network, save_released
 from flowedit.config import compose
-from flowedit.networks import autoencoder_memory
 from flowedit.pipeline import plan
 from flowedit.pipeline.plan import brief
 
@@ -59,10 +57,17 @@ def test_parameters_are_counted_exactly(name):
         parameters = {id(each): each.numel() for each in network(RELEASES[name].parts[component]).parameters()}
         rest, block, count = memory.parameters(own, component)
         assert rest + block * count == sum(parameters.values())
-    assert autoencoder_memory.weights(own.vae) == sum(each.numel() for each in network(RELEASES[name].vae).parameters())
+    autoencoder = network(RELEASES[name].parts["vae"]).parameters()
+    assert own.sheet.autoencoder.weights(own.vae) == sum(each.numel() for each in autoencoder)
 
 
 LAYERS = 2
+
+
+def cut(drawn, *components):
+    """With so many layers alone."""
+    parts = {part: {**config, "num_layers": LAYERS} for part, config in drawn.parts.items() if part in components}
+    return replace(drawn, parts={**drawn.parts, **parts})
 
 
 @pytest.mark.parametrize(
@@ -82,11 +87,7 @@ def test_another_size_length_and_number_of_rows_is_reckoned_too(tmp_path, name, 
         shape = backbone.geometry(frames, size)
         phases = edit(card, backbone, shape, {**DEFAULT, **options}, steps=1)[2]
     own = memory.released(name)
-    own = replace(
-        own,
-        transformer={**own.transformer, "num_layers": LAYERS},
-        text_encoder={**own.text_encoder, "num_layers": LAYERS},
-    )
+    own = cut(own, "transformer", "text_encoder")
     draws = options.get("draws", 1)
     found = memory.totals(
         memory.phases(
@@ -159,7 +160,7 @@ def test_the_widest_call_of_a_region_pass_is_reckoned(tmp_path, monkeypatch, nam
             shape = backbone.geometry(9, (480, 720))
             peaks[share] = edit(card, backbone, shape, chosen, steps=2)[2]["edit"]["peak_memory_mib"] / 1024
     own = memory.released(name)
-    own = replace(own, transformer={**own.transformer, "num_layers": LAYERS})
+    own = cut(own, "transformer")
     settings = compose.compose({**PROMPTS, **WORDS, **chosen})
     load = plan.load_of(brief(settings), shape.latent)
     found = presets.need(own, load, settings.runtime, presets.MemoryPreset("", "parts", rows), None).phases["edit"]
@@ -226,11 +227,10 @@ COUNTED = ("transformer", "autoencoder", "text encoder", "places", "latents")
 
 @pytest.mark.parametrize("middle", [False, True], ids=["small", "middle"])
 @pytest.mark.parametrize("name", ["cogvideox-2b", "cogvideox-5b", "cogvideox1.5-5b", "wan2.1-t2v-1.3b"])
-def test_real_tensors_on_a_cpu_are_reckoned_too(tmp_path, monkeypatch, name, middle):
+def test_real_tensors_on_a_cpu_are_reckoned_too(tmp_path, name, middle):
     """In float32, each phase by itself, weights apart."""
-    for kind, config in MIDDLE.items() if middle else ():
-        monkeypatch.setitem(releases.SMALL, kind, {**releases.SMALL[kind], **config})
-    folder = releases.save_released(tmp_path / name, name, small=True)
+    changes = {component: MIDDLE[part.kind] for component, part in RELEASES[name].parts.items()} if middle else {}
+    folder = save_released(tmp_path / name, name, small=True, changes=changes)
     backbone, drawn = families.load(folder, device="cpu"), memory.of_folder(folder)
     shape = backbone.geometry(17, (64, 96))
     found = memory.phases(

@@ -72,7 +72,7 @@ def test_what_a_release_says_is_what_is_known_of_it(words, name, monkeypatch):
 
 @pytest.mark.parametrize("name", RELEASES)
 def test_a_release_has_as_many_weights_as_it_is_called_by(name):
-    weights = sum(each.numel() for each in network(RELEASES[name].transformer).parameters())
+    weights = sum(each.numel() for each in network(RELEASES[name].parts["transformer"]).parameters())
     assert weights / 1e6 == pytest.approx(FACTS[name][10], abs=0.01)
 
 
@@ -82,8 +82,8 @@ def test_the_layout_of_the_hub_is_read(small, name, capfd):
     assert [path.name for path in sorted((folder / "tokenizer").iterdir())] == [
         "special_tokens_map.json", "spiece.model", "tokenizer_config.json",
     ]  # fmt: skip
-    assert len(list((folder / "transformer").glob("*.safetensors"))) == release.transformer.files
-    assert len(list((folder / "text_encoder").glob("*.safetensors"))) == release.text_encoder.files
+    assert len(list((folder / "transformer").glob("*.safetensors"))) == release.parts["transformer"].files
+    assert len(list((folder / "text_encoder").glob("*.safetensors"))) == release.parts["text_encoder"].files
     backbone = families.load(folder, device="cpu")
     backbone.ready()
     saved = {
@@ -169,7 +169,7 @@ def test_of_a_variant_beside_the_weights_nothing_is_taken(small, copied):
 
 def test_an_older_index_of_the_pipeline_is_read(small, copied):
     """Wan 14B first named another scheduler; an index of diffusers 0.30 has keys that are gone, and null components."""
-    from flowedit.backbones.released import FLOW_MATCH
+    from flowedit.backbones.sheets.wan import FLOW_MATCH
 
     folder = copied(small["wan2.1-t2v-14b"])
     index = json.loads((folder / "model_index.json").read_text())

@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from flowedit.backbones import adapter, families
 from flowedit.backbones.checkpoint import Checkpoint, quiet
-from flowedit.backbones.random_weights import tokenizer
+from flowedit.backbones.encoders.t5 import tokenizer
 from flowedit.backbones.released import RELEASES, network, save_words
 from flowedit.backbones.text import TextEncoder
 from flowedit.config import compose
@@ -225,11 +225,10 @@ def released(folder, name, *, rows=0, layers=None, offload="parts", weights="sav
 
     Its transformer and text encoder are cut to so many `layers`, if told so; `changed` parts stand for its own.
     """
-    release = replace(RELEASES[name], **(changed or {}))
+    parts = {**RELEASES[name].parts, **(changed or {})}
     if layers is not None:
-        parts = {name: getattr(release, name) for name in ("transformer", "second", "text_encoder")}
-        release = replace(release, **{name: _cut(part, layers) for name, part in parts.items() if part is not None})
-    save_words(folder, release)
+        parts = {part: own if part == "vae" else _cut(own, layers) for part, own in parts.items()}
+    save_words(folder, replace(RELEASES[name], parts=parts))
     checkpoint = Checkpoint(folder, name)
     family = families.family_of(checkpoint)
     dtype = family.dtype or checkpoint.dtype("transformer")

@@ -11,6 +11,6 @@ def write_words(folder, name):
     release = RELEASES[name]
     save_words(folder, release)
     for component, part in release.parts.items():
-        stem = "model" if component == "text_encoder" else "diffusion_pytorch_model"
+        stem = "model" if part.library == "transformers" else "diffusion_pytorch_model"
         save_file({"a": torch.zeros(2, dtype=part.dtype)}, folder / component / f"{stem}.safetensors")
     return folder

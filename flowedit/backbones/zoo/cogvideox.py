@@ -9,11 +9,11 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from flowedit.backbones import shapes
 from flowedit.backbones.adapter import Adapter
 from flowedit.backbones.architecture import Architecture
 from flowedit.backbones.checkpoint import Checkpoint, quiet
 from flowedit.backbones.families import FAMILIES, Family
+from flowedit.backbones.sheets.cogvideox import spec_of
 from flowedit.backbones.text import Reading
 from flowedit.flow import rectify
 from flowedit.messages import InputError
@@ -104,7 +104,7 @@ def _spec(
     if not schedule["rescale_betas_zero_snr"]:
         notices += (f"{checkpoint.name} was not trained to zero signal: strength 1 starts just below pure noise",)
     return replace(
-        shapes.of_cogvideox(config, vae, any_size=checkpoint.world is not None),
+        spec_of(config, vae, any_size=checkpoint.world is not None),
         name=checkpoint.name,
         notices=notices,
         trained=checkpoint.trained,

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowedit.backbones import shapes
 from flowedit.backbones.adapter import Adapter
 from flowedit.backbones.architecture import Architecture
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.families import FAMILIES, Family
+from flowedit.backbones.sheets.wan import spec_of
 from flowedit.backbones.text import Reading, masked_states
 from flowedit.messages import InputError
 from flowedit.networks.autoencoder import Stream, Tiles
@@ -56,7 +56,7 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
     if dtype is torch.float16:
         notices += (f"{checkpoint.name} was trained in bfloat16; float16 has a smaller range and may give NaN",)
     spec = replace(
-        shapes.of_wan(config, vae, checkpoint.notes),
+        spec_of(config, vae, checkpoint.notes),
         name=checkpoint.name,
         notices=notices,
         trained=checkpoint.trained,

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from flowedit.backbones.released import RELEASES, save_released
+from flowedit.backbones import memory
+from flowedit.backbones.released import save_released
+from flowedit.backbones.shapes import of_blueprint
 from flowedit.media.writer import Writer
 from flowedit.messages import InputError
 
@@ -67,7 +69,9 @@ def save_network(folder: Path, shape: SpeedShape) -> Path:
 def save_clip(path: Path, shape: SpeedShape) -> Path:
     """A clip of the shape: a bright square that moves over a gradient."""
     height, width = shape.size
-    rate = Fraction(16 if RELEASES[shape.release].pipeline.startswith("Wan") else 8)
+    drawn = memory.released(shape.release)
+    assert drawn is not None
+    rate = Fraction(of_blueprint(drawn, {}).fps)
     ground = np.linspace(40, 160, width, dtype=np.float32)[None, :, None].repeat(height, 0).repeat(3, 2)
     with Writer(path, shape.size, rate) as writer:
         for place in range(shape.frames):

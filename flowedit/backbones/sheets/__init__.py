@@ -1,0 +1,1 @@
+"""One file a model family: what is known of it without torch."""

@@ -21,7 +21,7 @@ from flowedit.backbones.fallback import Fallback, Told
 from flowedit.backbones.options import RuntimeOptions
 from flowedit.backbones.presets import Load, MemoryNeed, MemoryPreset
 from flowedit.backbones.text import TextEncoder
-from flowedit.flow.guidance import scales
+from flowedit.flow.guidance import check_known, scales
 from flowedit.messages import InputError
 from flowedit.networks import acceleration, autoencoder, parallel
 from flowedit.networks.acceleration import Acceleration
@@ -103,6 +103,8 @@ class Adapter:
         )
         if own.boundary is not None and (how.split_guidance is not None or how.context_parallel > 1):
             raise InputError(f"{checkpoint.name} has two networks: leave split_guidance and context_parallel out")
+        if own.pyramid and how.context_parallel > 1:
+            raise InputError(f"{checkpoint.name} is a UNet, whose calls are not shared: leave context_parallel out")
         self._processes = parallel.needed(how.context_parallel)
         self.shared: parallel.Shared | None = None
         made = acceleration.prepared(how, device, own.blocks.of)
@@ -110,7 +112,8 @@ class Adapter:
         self._second = None if how.split_guidance is None else second_device(how.split_guidance, device)
         self._counting = threading.Lock()
         there = None if self._second is None else self._output_there
-        self._guided = GuidedNetwork(self._output, own.patch, rows=0, second=there)
+        told = own.spec.guidance == "embedded"
+        self._guided = GuidedNetwork(self._output, own.patch, 0, there, told=told, pyramid=own.pyramid)
         self._pair = PairNetwork(self._guided, own.blocks, self._network)
         # Processes that share a call cannot do one again with less memory: each is in the middle of it.
         ladder = presets.able(ladder, how) if self._processes is None else ()
@@ -194,7 +197,8 @@ class Adapter:
     ) -> Velocity:
         """u(z, t) with classifier-free guidance in one batched network call; at guidance 1 only conditional rows.
 
-        Without a `negative` the empty prompt is it, as in the pipelines of diffusers.
+        Without a `negative` the empty prompt is it, as in the pipelines of diffusers, but that a network that is told
+        its scale takes it in one row. Raises InputError for a scale that the model does not know.
         """
         negative = self._negative(guidance_scale, negative)
         self.components.release_encoder()  # what is to be said has been embedded by now
@@ -219,8 +223,10 @@ class Adapter:
         """Both velocities in common network calls, the target's at the chosen sites, and u_src at all others.
 
         In every block the target attends to its own text and to the source's video, in which the chosen tokens are
-        its own. Raises InputError where several processes or devices share the calls.
+        its own. Raises InputError where several processes or devices share the calls, and where `packs` says no.
         """
+        if not self.packs:
+            raise InputError(f"{self.spec.name} evaluates whole frames alone: leave mode.region=true out")
         if self._processes is not None or self._second is not None:
             raise InputError("mode.region=true runs in one process, on one device: leave one of them out")
         source, target = (
@@ -244,12 +250,24 @@ class Adapter:
         return velocities
 
     @property
+    def packs(self) -> bool:
+        """Whether it evaluates a region alone."""
+        return self.architecture.blocks.packs
+
+    @property
+    def controls(self) -> bool:
+        """Whether its attention can be controlled."""
+        return not self.architecture.pyramid
+
+    @property
     def token_evaluations(self) -> float:
         """`evaluations`, but a row counts by the share of a whole row's tokens that it sent."""
         return self.evaluations - self._pair.saved
 
     def _negative(self, scale: Scale, negative: Conditioning | None) -> Conditioning | None:
-        return self.embed("") if set(scales(scale)) != {1.0} and negative is None else negative
+        check_known(self.spec.name, self.spec.guidance, scale)
+        free = self.spec.guidance == "free" and set(scales(scale)) != {1.0}
+        return self.embed("") if free and negative is None else negative
 
     def _output(self, x: Tensor, t: float, texts: Texts) -> Tensor:
         return self._run(self.components.place(self._network(t)), self.device, x, t, texts)
@@ -328,8 +346,11 @@ class Adapter:
     def attend(self, control: Control) -> Iterator[Attending]:
         """Inside, the velocities of the control's target are made under it.
 
-        Raises InputError where several processes or devices share the calls, and for blocks that are not there.
+        Raises InputError where several processes or devices share the calls, for blocks that are not there, and where
+        `controls` says no.
         """
+        if not self.controls:
+            raise InputError(f"{self.spec.name} is a UNet, which offers no control of its attention")
         if self._processes is not None or self._second is not None:
             raise InputError("attention control runs in one process, on one device: leave one of them out")
         networks, own = self._networks(), self.architecture

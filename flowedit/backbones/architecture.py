@@ -73,6 +73,9 @@ class Architecture:
     """Where diffusers splits and joins the network's sequence for processes that share it."""
     boundary: float | None = None
     """The time below which another network of the same shape is called, `transformer_2`; None where there is one."""
+    pyramid: bool = False
+    """Whether its attention runs frame by frame, at several sizes (a UNet): its maps are brought to the latent's grid,
+    and it is neither controlled nor shared by processes."""
     text_queries: int = 0
     """How many of the first queries of those modules are text, not video."""
     state: Callable[[Tensor, float], Tensor] = _state

@@ -231,6 +231,11 @@ class Settings:
         check=_ascending,
         expected="auto, none or ascending frame numbers from 1 up",
     )
+    frame_by_frame: bool = option(
+        "edit each frame by itself, all from the same noise: what a model of single pictures makes of a video; it "
+        "flickers",
+        needs="several_frames",
+    )
     fit: Literal["auto", "crop", "pad"] = option(
         "how another aspect meets the working size: auto crops, but pads a portrait clip in a landscape frame",
         typed="{auto,crop,pad}",

@@ -43,8 +43,10 @@ class Blocks:
     """A block's attention to the text alone; None where text and video attend together."""
     mask: str | None = None
     """The argument that holds the mask of that text's keys, (B, 1, L); None where all are seen."""
-    alone: str | None = None
-    """Why rows of different prompts cannot share a sequence; None where they can, text first if together."""
+    packs: bool = True
+    """Whether rows can share a sequence: not where a prompt's own vector is in what scales and shifts its tokens, nor
+    where text follows the video.
+    """
 
     def modules(self, network: Any, text: int) -> list[Module]:
         """The attention modules that a control may take over.

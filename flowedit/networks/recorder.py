@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -23,6 +25,36 @@ Groups = Sequence[Sequence[int]]
 """Places among the blocks that are read, group by group."""
 
 
+@dataclass(frozen=True)
+class Pyramid:
+    """The sizes at which a UNet attends, frame by frame: maps of all are brought to one grid (frames, height, width).
+
+    A call of `batch` rows gives its attention batch F rows, those of a frame after those of the frame before in each.
+    A level below has half the sites a side, rounded up.
+    """
+
+    batch: int
+    grid: tuple[int, int, int]
+
+    def rows(self, rows: slice, count: int) -> slice:
+        """The rows of an attention of `count`, of these rows of the call."""
+        frames = count // self.batch
+        return slice(rows.start * frames, rows.stop * frames)
+
+    def joined(self, maps: Tensor) -> Tensor:
+        """(rows F, K, h w) of any level to (rows, K, F H W), linear between sites."""
+        frames, height, width = self.grid
+        size = self._level(maps.shape[-1])
+        whole = F.interpolate(maps.unflatten(2, size), (height, width), mode="bilinear", align_corners=False)
+        return rearrange(whole, "(b f) k h w -> b k (f h w)", f=frames)
+
+    def _level(self, sites: int) -> tuple[int, int]:
+        height, width = self.grid[1:]
+        while height * width > sites:
+            height, width = -(-height // 2), -(-width // 2)
+        return height, width
+
+
 def _alone(maps: Tensor) -> Tensor:
     return maps
 
@@ -31,7 +63,7 @@ class Glance:
     """What one network evaluation shows of a prompt's tokens in some of its rows.
 
     `whole` makes the maps (rows, K, n) that this process read those of all tokens and heads. `groups`: of the blocks
-    that are read, in the order in which they run, those of each group; None for one of all.
+    that are read, in the order in which they run, those of each group; None for one of all. `pyramid`: that of a UNet.
     """
 
     def __init__(
@@ -42,9 +74,10 @@ class Glance:
         rows: slice,
         whole: Callable[[Tensor], Tensor] = _alone,
         groups: Groups | None = None,
+        pyramid: Pyramid | None = None,
     ) -> None:
         self._tokens, self._unpadded, self._joint, self._rows, self._whole = tokens, unpadded, joint, rows, whole
-        self._groups = groups
+        self._groups, self._pyramid = groups, pyramid
         self._blocks: list[Tensor] = []
 
     def attend(
@@ -55,18 +88,19 @@ class Glance:
         `text` and `mask` as in `Attends`.
         """
         out, lse = with_lse(q, k, v, scale, mask)
+        rows = self._rows if self._pyramid is None else self._pyramid.rows(self._rows, len(q))
         video, said = video_part(text), text_part(text)
-        queries, keys = q[self._rows, :, video], k[self._rows]
-        mask = mask_part(mask, self._rows, video)
+        queries, keys, mask = q[rows, :, video], k[rows], mask_part(mask, rows, video)
         if not self._joint:
             lse = None
         elif lse is None:
             lse = blockwise_lse(queries, keys, scale, mask)
         else:
-            lse = lse[self._rows, :, video]
+            lse = lse[rows, :, video]
         keys, mask = keys[:, :, said], mask_part(mask, keys=said)
-        maps = [token_attention(queries, keys, lse, each, self._unpadded, scale, mask) for each in self._tokens]
-        self._blocks.append(torch.stack(maps, 1))
+        each = [token_attention(queries, keys, lse, tokens, self._unpadded, scale, mask) for tokens in self._tokens]
+        maps = torch.stack(each, 1)
+        self._blocks.append(maps if self._pyramid is None else self._pyramid.joined(maps))
         return out
 
     def maps(self) -> Tensor:
@@ -126,16 +160,18 @@ class Recorder:
             return
         self._means.add(prompt, unpatch(torch.cat(parts)))
 
-    def reading(self, prompt: Conditioning, rows: slice) -> Glance | None:
+    def reading(self, prompt: Conditioning, rows: slice, pyramid: Pyramid | None = None) -> Glance | None:
         """A look at these rows of one evaluation for the prompt's tokens; None for a prompt without any."""
         if prompt not in self._tokens:
             return None
-        return Glance(self._tokens[prompt], len(prompt.spans), self._joint, rows, self._whole, self._groups)
+        return Glance(self._tokens[prompt], len(prompt.spans), self._joint, rows, self._whole, self._groups, pyramid)
 
     @contextmanager
-    def rows(self, prompt: Conditioning, rows: slice, parts: list[Tensor]) -> Iterator[None]:
+    def rows(
+        self, prompt: Conditioning, rows: slice, parts: list[Tensor], pyramid: Pyramid | None = None
+    ) -> Iterator[None]:
         """One network evaluation, whose conditional rows are `rows`; its mean over the blocks goes to `parts`."""
-        reading = self.reading(prompt, rows)
+        reading = self.reading(prompt, rows, pyramid)
         if reading is None:
             yield
             return

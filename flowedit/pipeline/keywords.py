@@ -60,6 +60,7 @@ class MethodOptions(TypedDict, total=False):
     composite: bool | Literal["auto"]
     size: str | None
     cuts: tuple[int, ...] | list[int] | Literal["auto", "none"]
+    frame_by_frame: bool
     fit: Literal["auto", "crop", "pad"]
     window: int | Literal["auto", "whole"]
     window_overlap: float

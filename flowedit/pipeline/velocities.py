@@ -24,13 +24,9 @@ def guide(brief: Brief, backbone: Backbone) -> dict[Side, Guided]:
     prompts = {side: backbone.embed(texts[side]) for side in sides}
     made: dict[Side, Guided] = {}
     for side in sides:
-        scales = brief.scales[side]
-        negative = None
-        if set(scales) != {1.0}:
-            from_source = side == "target" and brief.from_source
-            own = settings.target_negative_prompt if side == "target" else None
-            text = settings.negative_prompt if own is None else own
-            negative = prompts["source"] if from_source else backbone.embed(text)
+        scales, text = brief.scales[side], brief.negative(side)
+        from_source = side == "target" and brief.from_source and text is not None
+        negative = None if text is None else prompts["source"] if from_source else backbone.embed(text)
         made[side] = Guided(prompts[side], scales[0] if len(scales) == 1 else scales, negative)
     return made
 
@@ -45,7 +41,7 @@ def velocities_of(
 def velocity_of(brief: Brief, backbone: Backbone, guided: Guided, grid: Sequence[float]) -> Velocity:
     """One velocity on this grid, guided inside the brief's interval, at scale 1 outside."""
     velocity = _ruled(brief, backbone, guided, grid)
-    if guided.negative is None or brief.interval == guidance.WHOLE:
+    if set(scales_of(guided.scale)) == {1.0} or brief.interval == guidance.WHOLE:
         return velocity
     return guidance.within(brief.interval, velocity, backbone.velocity(*unguided(guided)))
 

@@ -49,7 +49,10 @@ from flowedit.types import Monitor
 
 REFUSED = {
     **dict.fromkeys((*PER_CLIP, "seed", "size", "frames"), "a scene of the bench brings its own"),
-    **dict.fromkeys(("composite", "start", "fps", "fit", "cuts", "save", "log"), "a bench reads and writes no clip"),
+    **dict.fromkeys(
+        ("composite", "start", "fps", "fit", "cuts", "frame_by_frame", "save", "log"),
+        "a bench reads and writes no clip",
+    ),
     "runtime.threads": "each worker of a bench has one thread",
 }
 

@@ -168,6 +168,17 @@ class Checkpoint:
         files = () if found is None else found.files
         return sum(math.prod(entry["shape"]) for path in files for entry in _entries(path))
 
+    def tensor(self, component: str, name: str) -> torch.Tensor:
+        """A tensor of a component's weights, by its name; raises InputError where its files hold none of that name."""
+        from safetensors import safe_open
+
+        for path in self._weights(component).files:
+            if name in _header(path):
+                with safe_open(path, framework="pt") as file:
+                    found: torch.Tensor = file.get_tensor(name)
+                    return found
+        raise InputError(f"backbone {str(self.path)!r}: {component} lacks {name}")
+
     def fingerprint(self, component: str) -> str:
         """A hash of the component's content: every small file whole, of a large one its header and samples."""
         if component not in self._fingerprints:

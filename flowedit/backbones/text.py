@@ -179,7 +179,13 @@ class TextEncoder:
         parts: list[str] = []
         for each in self._reading.all:
             parts += [self._checkpoint.fingerprint(each.folder), self._checkpoint.fingerprint(each.tokenizer)]
-            parts += [str(each.length), str(self._dtype), self._device.type, each.encoder.__name__]
+            parts += [
+                str(each.length),
+                str(self._dtype),
+                self._device.type,
+                each.encoder.__name__,
+                each.output.__name__,
+            ]
             parts += ["blank"] if each.blank and not prompt else []
         parts += [*([] if self._weights == "saved" else [self._weights]), prompt]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()

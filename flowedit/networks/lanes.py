@@ -163,8 +163,9 @@ class _Packing:
 
     def _places(self, table: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         axis = self._blocks.axis
+        rows = table if axis == 0 else [each[: max(1, len(each) // self.count)] for each in table]  # alike in all
         return tuple(
-            torch.cat([each, *[each.index_select(axis, self.tokens)] * (self.count - 1)], dim=axis) for each in table
+            torch.cat([each, *[each.index_select(axis, self.tokens)] * (self.count - 1)], dim=axis) for each in rows
         )
 
     def _once(self, name: str, value: Any, make: Callable[[Any], Any]) -> Any:

@@ -27,7 +27,11 @@ FACTS = {
     "wan2.1-t2v-14b": ((720, 1280), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 14288.49, 512),
     "wan2.2-t2v-a14b": ((720, 1280), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 14288.49, 512),
     "wan2.2-ti2v-5b": ((704, 1280), True, 121, 24, 0, 1, 4, 1000, 0.001, torch.bfloat16, 4999.79, 512),
+    "ltx-video": ((512, 704), True, 161, 25, 0, 1, 8, 1000, 0.001, torch.bfloat16, 1923.39, 128),
 }
+
+LATENTS = {"wan2.2-ti2v-5b": (48, 16, 4), "ltx-video": (128, 32, 8)}
+"""Channels, pixels a side and frames of a latent, where they are not 16, 8 and 4."""
 
 
 @pytest.fixture(scope="session")
@@ -65,8 +69,8 @@ def test_what_a_release_says_is_what_is_known_of_it(words, name, monkeypatch):
     geometry = backbone.geometry(frames, size)
     assert geometry.frames == frames
     assert geometry.size == size
-    channels, scale = (48, 16) if name == "wan2.2-ti2v-5b" else (16, 8)
-    assert geometry.latent == (channels, 1 + (frames - 1) // 4 + leading, size[0] // scale, size[1] // scale)
+    channels, scale, step = LATENTS.get(name, (16, 8, 4))
+    assert geometry.latent == (channels, 1 + (frames - 1) // step + leading, size[0] // scale, size[1] // scale)
     assert geometry.latent[1] % patch == 0
 
 
@@ -111,7 +115,7 @@ def test_tokens_are_those_of_sentencepiece(small, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["cogvideox-2b", "cogvideox1.5-5b", "wan2.1-t2v-1.3b", "wan2.2-t2v-a14b", "wan2.2-ti2v-5b"]
+    "name", ["cogvideox-2b", "cogvideox1.5-5b", "wan2.1-t2v-1.3b", "wan2.2-t2v-a14b", "wan2.2-ti2v-5b", "ltx-video"]
 )
 def test_an_edit_runs_on_a_folder_of_that_layout(small, name, clip_file, tmp_path, capfd):
     import flowedit

@@ -132,6 +132,16 @@ def _model(checkpoint, component, cls, dtype):
     return network.eval().requires_grad_(False)
 
 
+def _able(kernel, mask):
+    """The kernel that PyTorch takes: flash attention knows no masks."""
+    return kernel if mask is None else SDPBackend.EFFICIENT_ATTENTION
+
+
+def _tensor(checkpoint, component, name):
+    """A number for each channel of the latent, which is all that is read of an autoencoder's own weights."""
+    return torch.ones(checkpoint._json(f"{component}/config.json")["latent_channels"])
+
+
 def _parameters(checkpoint, component):
     return sum(each.numel() for each in network(RELEASES[checkpoint.name].parts[component]).parameters())
 
@@ -202,8 +212,9 @@ def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0), gib=80):
             (torch.cuda, "empty_cache", lambda: None),
             (ModuleGroup, "onload_", lambda group: _moved(group, group.onload_device)),
             (ModuleGroup, "offload_", lambda group: _moved(group, group.offload_device)),
-            (torch, "_fused_sdp_choice", lambda *a, **k: kernel.value),
+            (torch, "_fused_sdp_choice", lambda q, k, v, mask, *a, **o: _able(kernel, mask).value),
             (Checkpoint, "model", _model),
+            (Checkpoint, "tensor", _tensor),
             (torch.nn.Module, "_apply", _apply),
             (Checkpoint, "parameters", _parameters),
             (Checkpoint, "dtype", lambda self, part: RELEASES[self.name].parts[part].dtype),

@@ -45,8 +45,8 @@ def count(folder, name, tiles=None):
     peaks["text"] = phases["embed"]["peak_memory_mib"] / 1024 - encoder + weights(folder, name, "encoder")
     with fake_gpu() as card:
         backbone = released(folder, name, layers=LAYERS)
-        frames = 1 + 2 * backbone.architecture.frame_step
         size = native(backbone).size if tiles is None else side(backbone, (tiles, tiles))
+        frames = length(backbone, size)
         for phase in ("encode", "decode"):
             peaks[phase] = coded(card, backbone, phase, frames, size)
     return peaks
@@ -65,6 +65,14 @@ def count_presets(folder, name):
         peaks["text, streamed"] = phases["embed"]["peak_memory_mib"] / 1024
         peaks[f"edit, {preset.name}"] = phases["edit"]["peak_memory_mib"] / 1024
     return peaks
+
+
+def length(backbone, size):
+    """Frames of which the chunks are alike from the second on, or all where an autoencoder takes them at once."""
+    own, vae = backbone.architecture, backbone.components.vae
+    if len(own.encoder(vae, backbone.spec.trained_frames, size).chunks) == 1:
+        return backbone.spec.trained_frames
+    return next(n for n in range(1, 999, own.frame_step) if len(own.encoder(vae, n, size).chunks) > 2)
 
 
 def side(backbone, tiles):

@@ -39,8 +39,8 @@ class Coder(NamedTuple):
 
 # LTX-Video: norms without weights, whose squares are in float32, and convolutions over padded frames.
 
-NORM, RESIDUAL = 7.0, 4.0
-"""Sizes of its input that a norm holds, in bfloat16; and of its output that a block's second convolution does."""
+NORM = 6.0
+"""Sizes of its input that a norm holds, in bfloat16."""
 
 
 def _conv(c_in: int, c_out: int, sites_in: float, sites_out: float, held: float = 0.0) -> Part:

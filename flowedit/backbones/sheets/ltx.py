@@ -35,32 +35,21 @@ VAE: Config = {
     "spatio_temporal_scaling": [True, True, True, False],
 }  # fmt: skip
 
-VAE_091: Config = {
-    **VAE, "decoder_block_out_channels": [256, 512, 1024], "decoder_inject_noise": [True, True, True, False],
-    "decoder_layers_per_block": [5, 6, 7, 8], "decoder_spatio_temporal_scaling": [True, True, True],
-    "timestep_conditioning": True, "upsample_factor": [2, 2, 2], "upsample_residual": [True, True, True],
-}  # fmt: skip
-
 SCHEDULE: Config = {
     "base_image_seq_len": 1024, "base_shift": 0.95, "invert_sigmas": False, "max_image_seq_len": 4096,
     "max_shift": 2.05, "num_train_timesteps": 1000, "shift": 1.0, "shift_terminal": 0.1, "use_beta_sigmas": False,
     "use_dynamic_shifting": True, "use_exponential_sigmas": False, "use_karras_sigmas": False,
 }  # fmt: skip
 
-
-def _release(vae: Config, saved: str) -> Release:
-    return Release(
-        "LTXPipeline", "0.32.0.dev0",
-        {
-            "transformer": ReleasedPart("LTXVideoTransformer3DModel", TRANSFORMER, saved, 2),
-            "vae": ReleasedPart("AutoencoderKLLTXVideo", vae, saved),
-            "text_encoder": t5.part(saved, 4),
-        },
-        ("FlowMatchEulerDiscreteScheduler", SCHEDULE), {"tokenizer": t5.TOKENIZER},
-    )  # fmt: skip
-
-
-RELEASES = {"ltx-video": _release(VAE, "float32"), "ltx-video-0.9.1": _release(VAE_091, "bfloat16")}
+RELEASE = Release(
+    "LTXPipeline", "0.32.0.dev0",
+    {
+        "transformer": ReleasedPart("LTXVideoTransformer3DModel", TRANSFORMER, "float32", 2),
+        "vae": ReleasedPart("AutoencoderKLLTXVideo", VAE, "float32"),
+        "text_encoder": t5.part("float32", 4),
+    },
+    ("FlowMatchEulerDiscreteScheduler", SCHEDULE), {"tokenizer": t5.TOKENIZER},
+)  # fmt: skip
 
 SMALL: dict[str, Config] = {
     "LTXVideoTransformer3DModel": {
@@ -235,7 +224,7 @@ SHEET = SHEETS.add(
         ),
         encoders={"text_encoder": t5.TERMS},
         itemsize=2,  # whatever its files hold
-        releases=RELEASES,
+        releases={"ltx-video": RELEASE},
         small=SMALL,
         recipes={
             "ltx": Recipe("LTX-Video", _random, _notes),

@@ -158,7 +158,7 @@ def decoder(vae: Any, latents: int, size: tuple[int, ...]) -> Stream:
 
     def coder(z: Tensor, past: Any) -> tuple[Tensor, Any]:
         time = torch.zeros(len(z), device=z.device, dtype=z.dtype) if vae.config.timestep_conditioning else None
-        with torch.random.fork_rng(devices=[z.device] if z.is_cuda else []):
+        with torch.random.fork_rng(devices=[z.device] if z.is_cuda and torch.cuda.is_available() else []):
             torch.manual_seed(SEED)
             return vae.decoder(z, time), None
 

@@ -107,7 +107,8 @@ def beside_diffusers(folder, name, phase, tiles, frames):
 def weights(folder, name, component):
     """GiB of a network's weights in the precision that it loads in."""
     with fake_gpu():
-        return _held(getattr(released(folder, name).components, component))
+        held = released(folder, name).components
+        return _held(held.encoder() if component == "encoder" else getattr(held, component))
 
 
 def _held(network):

@@ -145,3 +145,15 @@ def copied(tmp_path: Path) -> Callable[[Path], Path]:
         return Path(shutil.copytree(folder, tmp_path / "copied" / folder.name))
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def backbone_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like FLUX.1 dev: single pictures, guidance as an input of the network."""
+    return _backbone(tmp_path_factory, "flux")
+
+
+@pytest.fixture(scope="session")
+def backbone_schnell(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like FLUX.1 schnell: no guidance, no shift."""
+    return _backbone(tmp_path_factory, "flux-schnell")

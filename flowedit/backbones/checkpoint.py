@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from flowedit.backbones import screening
+from flowedit.backbones.sheet import noted
 from flowedit.machine import out_of_memory, parsed_json
 from flowedit.messages import Error, InputError, first_line
 from flowedit.pretrained import hub, layout
@@ -67,8 +68,8 @@ class Checkpoint:
 
     @cached_property
     def notes(self) -> dict[str, Any]:
-        """flowedit.json, where a checkpoint of ours says what it was trained on; empty for others."""
-        return layout.notes(self.path)
+        """flowedit.json, where a checkpoint of ours says what it was trained on; of a release what no file says."""
+        return {**noted(self.name), **layout.notes(self.path)}
 
     @property
     def trained(self) -> bool:

@@ -27,8 +27,8 @@ def check(config: Mapping[str, Any], where: str, cls: Any = None) -> None:
     for name, value in config.items():
         if name.startswith("_"):
             continue
-        unset = value is None and defaults.get(name, "") is None  # a default that its own type leaves out
-        if not (unset or _fits(value, hints.get(name, Any))):
+        unset = value is None and defaults.get(name, name) is None  # of "shift_terminal: float = None"
+        if not unset and not _fits(value, hints.get(name, Any)):
             raise InputError(f"{where}: {name} {value!r} is not of the kind that its model takes")
         most = next(bound for pattern, bound in BOUNDS if pattern.search(name))
         for number in _numbers(value):
@@ -65,8 +65,10 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, (int, float))
     if hint is int:
         return type(value) is int
-    if hint in (str, bool):
-        return isinstance(value, hint)
+    if hint is bool:
+        return value is None or isinstance(value, bool)  # SDXL's own file says null for no
+    if hint is str:
+        return isinstance(value, str)
     return hint is Any or not isinstance(hint, type) or isinstance(value, (str, list, dict, int, float, type(None)))
 
 

@@ -82,6 +82,8 @@ class Release:
     """By their folders: tokenizer, tokenizer_2."""
     index: Config = field(default_factory=dict)
     """What its model_index.json says beside its components."""
+    notes: Config = field(default_factory=dict)
+    """What tells it from others whose files say the same, as flowedit.json would: native_size, native_frames."""
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,11 @@ class Gathered(Mapping[str, T]):
 
     def __len__(self) -> int:
         return len(self._all())
+
+
+def noted(name: str | None) -> Config:
+    """What is known of a release by its name alone, see `Release.notes`; empty of all others."""
+    return next((each.releases[name].notes for each in SHEETS.values() if name in each.releases), {})
 
 
 class _Reader(Protocol):

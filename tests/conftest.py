@@ -91,6 +91,18 @@ def backbone_ltx091(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def backbone_hunyuan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like HunyuanVideo: video before text, masked, a Llama and CLIP, guidance that is told."""
+    return _backbone(tmp_path_factory, "hunyuan")
+
+
+@pytest.fixture(scope="session")
+def backbone_hunyuan_free(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, but guided by two rows."""
+    return _backbone(tmp_path_factory, "hunyuan-free")
+
+
+@pytest.fixture(scope="session")
 def backbone_modelscope(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, shaped like ModelScope and Zeroscope: a UNet that predicts noise, with attention at three sizes."""
     return _backbone(tmp_path_factory, "modelscope")

@@ -115,6 +115,9 @@ def _notes(sample: SampleSize) -> dict[str, Any]:
 NATIVE, FRAMES, FPS = (512, 704), 161, 25
 """(height, width), length and rate of its pipeline's defaults; no file says so."""
 
+TOKENS = 21 * 16 * 22
+"""Those of such a clip."""
+
 STEP = 8
 """Frames of a latent frame after the first."""
 

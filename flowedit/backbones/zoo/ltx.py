@@ -19,7 +19,8 @@ from flowedit.backbones.architecture import Architecture
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.families import FAMILIES, Family
 from flowedit.backbones.readings import t5
-from flowedit.backbones.sheets.ltx import TEXT, spec_of
+from flowedit.backbones.sheets.ltx import TEXT, TOKENS, spec_of
+from flowedit.backbones.zoo.flux import shift_of
 from flowedit.messages import InputError
 from flowedit.networks.autoencoder import Stream, Tiles
 from flowedit.networks.lanes import Blocks
@@ -117,23 +118,14 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
 
 
 def times(schedule: Mapping[str, Any]) -> tuple[Tensor, float]:
-    """The knots by an LTX's scheduler, and what its own grid is shifted by at no tokens: see `shift_of`."""
-    count = schedule.get("num_train_timesteps", 1000)
-    return torch.arange(count, 0, -1, dtype=torch.float64) / count, shift_of(schedule)[0]
-
-
-def shift_of(schedule: Mapping[str, Any]) -> tuple[float, float]:
-    """The shift at no tokens, and what its logarithm grows by with each token of the video (`calculate_shift`).
+    """The knots by an LTX's scheduler, and what its own grid is shifted by at the size and length that it learned.
 
     Its file's `shift_terminal`, which stretches the pipeline's grid so that its last time before 0 is 0.1, is left out:
     a user's number of steps says where a grid ends.
     """
-    if not schedule.get("use_dynamic_shifting"):
-        return float(schedule.get("shift", 1.0)), 0.0
-    first, last = float(schedule.get("base_shift", 0.5)), float(schedule.get("max_shift", 1.15))
-    few, many = int(schedule.get("base_image_seq_len", 256)), int(schedule.get("max_image_seq_len", 4096))
-    growth = (last - first) / (many - few)
-    return math.exp(first - growth * few), growth
+    count = schedule.get("num_train_timesteps", 1000)
+    shift, growth = shift_of(schedule)
+    return torch.arange(count, 0, -1, dtype=torch.float64) / count, shift * math.exp(growth * TOKENS)
 
 
 def _require(checkpoint: Checkpoint, config: dict[str, Any], vae: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ BOUNDS = (
     (re.compile(r"layers|blocks_|num_res|depth"), 256),
     (re.compile(r"seq_len"), 2**14),
     (re.compile(r"sample_"), 4096),
+    (re.compile(r"rope_theta"), 1e8),
     (re.compile(r""), 2**17),
 )
 """The largest number of a setting, by the first pattern that its name holds: far above those of released models."""

@@ -81,6 +81,7 @@ def test_the_licenses_and_sizes_of_conf_are_named_for_every_release():
                 "wan2.2-t2v-a14b": 14.29,
                 "wan2.2-ti2v-5b": 5.0,
                 "ltx-video": 1.92,
+                "hunyuan-video": 12.82,
             }.get(name, 5.57),
             abs=0.05,
         )

@@ -28,6 +28,7 @@ FACTS = {
     "wan2.2-t2v-a14b": ((720, 1280), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 14288.49, 512),
     "wan2.2-ti2v-5b": ((704, 1280), True, 121, 24, 0, 1, 4, 1000, 0.001, torch.bfloat16, 4999.79, 512),
     "ltx-video": ((512, 704), True, 161, 25, 0, 1, 8, 1000, 0.001, torch.bfloat16, 1923.39, 128),
+    "hunyuan-video": ((720, 1280), True, 129, 24, 0, 1, 4, 1000, 0.001, torch.bfloat16, 12821.01, 256),
 }
 
 LATENTS = {"wan2.2-ti2v-5b": (48, 16, 4), "ltx-video": (128, 32, 8)}
@@ -115,7 +116,16 @@ def test_tokens_are_those_of_sentencepiece(small, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["cogvideox-2b", "cogvideox1.5-5b", "wan2.1-t2v-1.3b", "wan2.2-t2v-a14b", "wan2.2-ti2v-5b", "ltx-video"]
+    "name",
+    [
+        "cogvideox-2b",
+        "cogvideox1.5-5b",
+        "wan2.1-t2v-1.3b",
+        "wan2.2-t2v-a14b",
+        "wan2.2-ti2v-5b",
+        "ltx-video",
+        "hunyuan-video",
+    ],
 )
 def test_an_edit_runs_on_a_folder_of_that_layout(small, name, clip_file, tmp_path, capfd):
     import flowedit

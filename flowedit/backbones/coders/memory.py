@@ -128,9 +128,9 @@ def _normed(c: int, sites: float, held: float) -> Part:
 
 def _hunyuan_resnet(c_in: int, c_out: int, sites: float) -> Iterator[Part]:
     yield _normed(c_in, sites, 0.0)
-    yield _conv(c_in, c_out, sites, sites, c_in * sites)
+    yield _conv(c_in, c_out, sites, sites, 2 * c_in * sites)
     yield _normed(c_out, sites, c_in * sites)
-    yield _conv(c_out, c_out, sites, sites, c_in * sites)
+    yield _conv(c_out, c_out, sites, sites, (c_in + c_out) * sites)
     if c_in != c_out:
         yield Part(c_in * c_out + c_out, (2 * c_in + 2 * c_out) * sites)
 

@@ -5,6 +5,7 @@ from typing import Any
 from flowedit.backbones.coders import memory as coders
 from flowedit.backbones.encoders import clip, llama
 from flowedit.backbones.sheet import (
+    FLOAT,
     SHEETS,
     STRENGTH_SHIFT,
     AutoencoderTerms,
@@ -145,8 +146,10 @@ def _spec(drawn: Blueprint, notes: Config) -> BackboneSpec:
 TEXT = 256
 """Tokens of text that it sees, those of the template left out."""
 
-WIDEST = 13.0
-"""Sizes of its input that a block of one stream holds: a feed-forward beside attention, and their join."""
+WIDEST, TURNED = 9.5, 4
+"""Sizes of its input that a block of one stream holds: a feed-forward beside attention, and their join; and copies of
+the queries that are turned, in float32.
+"""
 
 
 def _scale(vae: Config) -> int:
@@ -179,7 +182,7 @@ def _seen(drawn: Blueprint, latent: Latent) -> int:
 
 
 def _block(drawn: Blueprint, latent: Latent, itemsize: int) -> float:
-    return WIDEST * _seen(drawn, latent) * drawn.width
+    return max(13.0, WIDEST + TURNED * FLOAT / itemsize) * _seen(drawn, latent) * drawn.width
 
 
 def _work(drawn: Blueprint, latent: Latent) -> float:

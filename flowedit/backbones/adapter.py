@@ -105,6 +105,7 @@ class Adapter:
             raise InputError(f"{checkpoint.name} has two networks: leave split_guidance and context_parallel out")
         if own.pyramid and how.context_parallel > 1:
             raise InputError(f"{checkpoint.name} is a UNet, whose calls are not shared: leave context_parallel out")
+        acceleration.check_family(how, checkpoint.name, own.without)
         self._processes = parallel.needed(how.context_parallel)
         self.shared: parallel.Shared | None = None
         made = acceleration.prepared(how, device, own.blocks.of)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from flowedit.backbones import screening
+from flowedit.backbones.sheet import noted
 from flowedit.machine import out_of_memory, parsed_json
 from flowedit.messages import Error, InputError, first_line
 from flowedit.pretrained import hub, layout
@@ -67,8 +68,8 @@ class Checkpoint:
 
     @cached_property
     def notes(self) -> dict[str, Any]:
-        """flowedit.json, where a checkpoint of ours says what it was trained on; empty for others."""
-        return layout.notes(self.path)
+        """flowedit.json, where a checkpoint of ours says what it was trained on; of a release what no file says."""
+        return {**noted(self.name), **layout.notes(self.path)}
 
     @property
     def trained(self) -> bool:
@@ -167,6 +168,17 @@ class Checkpoint:
         found = layout.weights(self.path / component)
         files = () if found is None else found.files
         return sum(math.prod(entry["shape"]) for path in files for entry in _entries(path))
+
+    def tensor(self, component: str, name: str) -> torch.Tensor:
+        """A tensor of a component's weights, by its name; raises InputError where its files hold none of that name."""
+        from safetensors import safe_open
+
+        for path in self._weights(component).files:
+            if name in _header(path):
+                with safe_open(path, framework="pt") as file:
+                    found: torch.Tensor = file.get_tensor(name)
+                    return found
+        raise InputError(f"backbone {str(self.path)!r}: {component} lacks {name}")
 
     def fingerprint(self, component: str) -> str:
         """A hash of the component's content: every small file whole, of a large one its header and samples."""

@@ -82,6 +82,8 @@ class Release:
     """By their folders: tokenizer, tokenizer_2."""
     index: Config = field(default_factory=dict)
     """What its model_index.json says beside its components."""
+    notes: Config = field(default_factory=dict)
+    """What tells it from others whose files say the same, as flowedit.json would: native_size, native_frames."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +163,9 @@ class DenoiserTerms:
     """(frames, height, width) of the latent sites that a token holds."""
     text_tokens: Callable[[Config], int]
     """Tokens of a prompt that it sees, padding included."""
-    parameters: Callable[[Blueprint], tuple[float, float, int]]
-    """Numbers in its weights beside its blocks, in one block, and the blocks."""
+    parameters: Callable[[Blueprint], tuple[float, float, float]]
+    """Numbers in its weights beside its blocks, in one block, and the blocks; of unlike ones those of the largest, and
+    as many as weigh what all do."""
     seen: Callable[[Blueprint, Latent], int]
     """Tokens that the attention which the recorder reads has for queries."""
     block: Callable[[Blueprint, Latent, int], float]
@@ -235,6 +238,11 @@ class Gathered(Mapping[str, T]):
 
     def __len__(self) -> int:
         return len(self._all())
+
+
+def noted(name: str | None) -> Config:
+    """What is known of a release by its name alone, see `Release.notes`; empty of all others."""
+    return next((each.releases[name].notes for each in SHEETS.values() if name in each.releases), {})
 
 
 class _Reader(Protocol):

@@ -1,7 +1,7 @@
 """How a transformer runs faster for the same output: its kernels of attention, fused projections, compiled blocks."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -57,6 +57,13 @@ def check(how: Acceleration, offload: str = "auto", weights: str = "saved") -> N
         raise InputError(
             f"runtime.attention={name} cannot share a call (runtime.context_parallel): {', '.join(able)} can"
         )
+
+
+def check_family(how: Acceleration, name: str, without: Mapping[str, str]) -> None:
+    """Raise InputError for what the network of a checkpoint does not run with; `without` gives the reason of each."""
+    for option, reason in without.items():
+        if getattr(how, option) != getattr(PLAIN, option):
+            raise InputError(f"{name} does not run with runtime.{option}: {reason}; leave it out")
 
 
 def kernel(name: str | None) -> str | None:

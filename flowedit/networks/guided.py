@@ -59,7 +59,7 @@ class GuidedNetwork:
         and has no negative, takes a call for each.
         """
         if self._told and negative is None:
-            each = {g: self._guided(x, t, prompt, 1.0, None, g) for g in scales(guidance_scale)}
+            each = {g: self._guided(x, t, prompt, 1.0, None, g) for g in dict.fromkeys(scales(guidance_scale))}
             return torch.cat([each[g] for g in scales(guidance_scale)])
         return self._guided(x, t, prompt, guidance_scale, negative, 1.0)
 

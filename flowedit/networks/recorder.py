@@ -13,12 +13,12 @@ from torch.overrides import TorchFunctionMode
 
 from flowedit.flow.means import Means
 from flowedit.messages import InputError
-from flowedit.networks.attention import blockwise_lse, token_attention, with_lse
+from flowedit.networks.attention import blockwise_lse, mask_part, text_part, token_attention, video_part, with_lse
 from flowedit.types import Conditioning, Depths, Tokens
 
 NORMALISE = ("joint", "text")
 INPUTS = ("query", "key", "value")
-PLAIN = {"attn_mask": None, "dropout_p": 0.0, "is_causal": False, "enable_gqa": False}
+PLAIN = {"dropout_p": 0.0, "is_causal": False, "enable_gqa": False}
 Unpatch = Callable[[Tensor], Tensor]
 """Attention of the video tokens (rows, K, N) to the latent grid (rows, K, F, H, W)."""
 Groups = Sequence[Sequence[int]]
@@ -80,18 +80,25 @@ class Glance:
         self._groups, self._pyramid = groups, pyramid
         self._blocks: list[Tensor] = []
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor:
-        """The attention's output (B, H, N, d), unchanged; reads the prompt's columns for the queries after `text`."""
-        out, lse = with_lse(q, k, v, scale)
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int, mask: Tensor | None = None
+    ) -> Tensor:
+        """The attention's output (B, H, N, d), unchanged; reads the prompt's columns for the video's queries.
+
+        `text` and `mask` as in `Attends`.
+        """
+        out, lse = with_lse(q, k, v, scale, mask)
         rows = self._rows if self._pyramid is None else self._pyramid.rows(self._rows, len(q))
-        queries, keys = q[rows, :, text:], k[rows]
+        video, said = video_part(text), text_part(text)
+        queries, keys, mask = q[rows, :, video], k[rows], mask_part(mask, rows, video)
         if not self._joint:
             lse = None
         elif lse is None:
-            lse = blockwise_lse(queries, keys, scale)
+            lse = blockwise_lse(queries, keys, scale, mask)
         else:
-            lse = lse[rows, :, text:]
-        each = [token_attention(queries, keys, lse, tokens, self._unpadded, scale) for tokens in self._tokens]
+            lse = lse[rows, :, video]
+        keys, mask = keys[:, :, said], mask_part(mask, keys=said)
+        each = [token_attention(queries, keys, lse, tokens, self._unpadded, scale, mask) for tokens in self._tokens]
         maps = torch.stack(each, 1)
         self._blocks.append(maps if self._pyramid is None else self._pyramid.joined(maps))
         return out
@@ -194,10 +201,12 @@ class Recorder:
         """Whether an evaluation with tokens to read is under way."""
         return self._reading is not None
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor:
-        """The attention's output (B, H, N, d), unchanged; reads the prompt's columns for the queries after `text`."""
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int, mask: Tensor | None = None
+    ) -> Tensor:
+        """The attention's output (B, H, N, d), unchanged; reads the prompt's columns for the video's queries."""
         assert self._reading is not None
-        return self._reading.attend(q, k, v, scale, text)
+        return self._reading.attend(q, k, v, scale, text, mask)
 
 
 def _objects(tokens: Tokens, device: torch.device) -> list[Tensor]:
@@ -216,7 +225,13 @@ class Attends(Protocol):
 
     @property
     def active(self) -> bool: ...
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor: ...
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int, mask: Tensor | None = None
+    ) -> Tensor:
+        """The output of an attention q, k, v (B, H, N, d).
+
+        `text`: how many of the first tokens are text, or, below 0, how many of the last. `mask` as in `with_lse`.
+        """
 
 
 R = TypeVar("R", bound=Attends)
@@ -231,17 +246,21 @@ class _Tap(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is not F.scaled_dot_product_attention:
             return func(*args, **kwargs)
-        return self._recorder.attend(*plain_inputs(args, kwargs), self._text)
+        q, k, v, scale, mask = masked_inputs(args, kwargs)
+        return self._recorder.attend(q, k, v, scale, self._text, mask)
 
 
-def plain_inputs(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor, float | None]:
-    """q, k, v and scale of a plain attention call; RuntimeError for a mask, dropout or causal order."""
+def masked_inputs(
+    args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Tensor, Tensor, Tensor, float | None, Tensor | None]:
+    """q, k, v, scale and mask (of four axes) of an attention call; RuntimeError for dropout or causal order."""
     plain = all(kwargs.get(name, value) == value for name, value in PLAIN.items())
     if len(args) > len(INPUTS) or not plain:
-        raise RuntimeError("the attention recorder reads plain attention only: no mask, dropout or causal order")
+        raise RuntimeError("the attention recorder reads no attention with dropout or causal order")
     # CogVideoX gives them by place, diffusers' dispatcher (Wan) by name.
     q, k, v = (args[i] if i < len(args) else kwargs[name] for i, name in enumerate(INPUTS))
-    return q, k, v, kwargs.get("scale")
+    mask = kwargs.get("attn_mask")
+    return q, k, v, kwargs.get("scale"), mask if mask is None else mask[(None,) * (4 - mask.ndim)]
 
 
 def _processor(module: torch.nn.Module) -> Any:
@@ -271,8 +290,8 @@ def native(modules: Sequence[torch.nn.Module]) -> Iterator[None]:
 def recording(modules: Sequence[torch.nn.Module], recorder: R, text: int) -> Iterator[R]:
     """Send every scaled-dot-product attention inside these modules through the recorder, by PyTorch's own kernels.
 
-    `text`: how many of a sequence's first tokens are text, whose queries are not video. The hooks are removed whatever
-    happens inside.
+    `text`: how many of a sequence's first tokens are text, whose queries are not video, or, below 0, how many of its
+    last. The hooks are removed whatever happens inside.
     """
     taps: list[_Tap] = []
 

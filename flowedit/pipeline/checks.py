@@ -160,15 +160,19 @@ def check_still(settings: Settings, spec: BackboneSpec, frames: int) -> None:
 
 def check_released(settings: Settings, frames: int) -> None:
     """`check_still` by a backbone's files or its release, before it is opened or downloaded, where they are known."""
-    chosen = settings.backbone
+    chosen, place, drawn = settings.backbone, families.here(settings.backbone), None
     with suppress(InputError):  # files that lack something are refused when they are opened
-        place = families.here(chosen)
         drawn = memory.released(chosen.name or "") if place is None else memory.of_folder(place)
-        if drawn is None:
-            return
+    if drawn is not None:
+        named = chosen.name or chosen.repository or Path(chosen.path or "").resolve().name
         spec = shapes.of_blueprint(drawn, {} if place is None else layout.notes(place))
-    named = chosen.name or chosen.repository or Path(chosen.path or "").resolve().name
-    check_still(settings, replace(spec, name=named), frames)
+        check_still(settings, replace(spec, name=named), frames)
+
+
+def check_packing(made: Brief, backbone: Backbone) -> None:
+    """Raise InputError for a region pass on a family whose rows do not share a sequence."""
+    if made.region is not None and not getattr(backbone, "packs", True):
+        raise InputError(f"{backbone.spec.name} evaluates whole frames alone: leave mode.region=true out")
 
 
 def check_waiting(made: Brief, backbone: Backbone, latent: tuple[int, int, int, int], windows: int) -> None:

@@ -10,19 +10,26 @@ from studio import FOX, SMALL, Server
 
 pytestmark = pytest.mark.slow
 
-WHOLE = {"steps": 40, "strength": 1.0, "frames": None, "size": None}
-"""An edit of a few seconds."""
+WHOLE = {"steps": 20, "strength": 1.0, "frames": None, "size": None}
+"""An edit of a second or two."""
 
 METHODS = ["inversion_free", "random_noise", "inversion"]
 
 
-@pytest.fixture
-def server(tmp_path):
-    made = Server(tmp_path / "out")
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    made = Server(tmp_path_factory.mktemp("studio") / "out")
     try:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def server(studio):
+    """The studio, and an owner of this test's own."""
+    studio.client = studio.session()
+    return studio
 
 
 def shown(server):
@@ -42,7 +49,7 @@ def test_an_edit_that_is_killed_goes_on_and_is_the_same(server):
     clip = server.clip()
     whole = server.until(server.edit(clip, **WHOLE))
     killed = server.edit(clip, **WHOLE)
-    server.until(killed, lambda job: job["phase"] == "edit" and job["done"] >= 10)
+    server.until(killed, lambda job: job["phase"] == "edit" and job["done"] >= 5)
     again(server)
     assert [job["id"] for job in shown(server)] == [whole["id"]]
     now = server.job(killed)
@@ -53,7 +60,7 @@ def test_an_edit_that_is_killed_goes_on_and_is_the_same(server):
     for name in ("edit.mp4", "compare.mp4", "mask.mp4"):
         one, two = (server.client.get(job["files"][name]).content for job in (whole, done))
         assert one == two, name
-    assert sorted(path.name for path in (server.out / "fox").iterdir()) == sorted([whole["id"], killed])
+    assert not [path.name for path in (server.out / "fox").iterdir() if path.name.startswith(".")]
 
 
 def test_a_comparison_that_is_killed_makes_no_edit_twice(server):
@@ -95,6 +102,9 @@ def test_an_upload_that_is_cut_or_killed_leaves_nothing(server):
     head = b'--B\r\nContent-Disposition: form-data; name="file"; filename="half.mp4"\r\n\r\n'
     address, half = httpx.URL(server.address), FOX.read_bytes()[:20_000]
 
+    def unfinished():
+        return [path.name for path in clips.iterdir() if path.name.startswith(".")]
+
     def sent():
         """A connection on which the first half of a clip is sent."""
         wire = socket.create_connection((address.host, address.port), 60)
@@ -105,11 +115,11 @@ def test_an_upload_that_is_cut_or_killed_leaves_nothing(server):
         return wire
 
     sent().close()  # who sends it goes away
-    wait(lambda: [path.name for path in clips.iterdir()] == [whole["id"]])
+    wait(lambda: not unfinished())
     with sent():
-        assert len(list(clips.iterdir())) == 2
+        assert len(unfinished()) == 1
         again(server)
-    assert [path.name for path in clips.iterdir()] == [whole["id"]], "a server that was killed sweeps when it starts"
+    assert not unfinished(), "a server that was killed sweeps when it starts"
     assert server.client.get(whole["video"]).status_code == 200
     asked = {"kind": "edit", "clip": whole["id"], "settings": SMALL, "mask": None}
     assert server.client.post("/api/jobs", content=json.dumps(asked)).status_code == 202

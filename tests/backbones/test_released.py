@@ -27,7 +27,21 @@ FACTS = {
     "wan2.1-t2v-14b": ((720, 1280), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 14288.49, 512),
     "wan2.2-t2v-a14b": ((720, 1280), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 14288.49, 512),
     "wan2.2-ti2v-5b": ((704, 1280), True, 121, 24, 0, 1, 4, 1000, 0.001, torch.bfloat16, 4999.79, 512),
+    "ltx-video": ((512, 704), True, 161, 25, 0, 1, 8, 1000, 0.001, torch.bfloat16, 1923.39, 128),
+    "hunyuan-video": ((720, 1280), True, 129, 24, 0, 1, 4, 1000, 0.001, torch.bfloat16, 12821.01, 256),
+    "flux1-dev": ((1024, 1024), True, 1, 1, 0, 1, 1, 1000, 0.001, torch.bfloat16, 11901.41, 512),
+    "flux1-schnell": ((1024, 1024), True, 1, 1, 0, 1, 1, 1000, 0.001, torch.bfloat16, 11891.18, 256),
 }
+
+
+TOKENIZERS = {
+    "T5To": ["special_tokens_map.json", "spiece.model", "tokenizer_config.json"],
+    "CLIP": ["merges.txt", "special_tokens_map.json", "tokenizer_config.json", "vocab.json"],
+    "Llam": ["tokenizer.json", "tokenizer_config.json"],
+}
+
+LATENTS = {"wan2.2-ti2v-5b": (48, 16, 4), "ltx-video": (128, 32, 8)}
+"""Channels, pixels a side and frames of a latent, where they are not 16, 8 and 4."""
 
 
 @pytest.fixture(scope="session")
@@ -65,8 +79,8 @@ def test_what_a_release_says_is_what_is_known_of_it(words, name, monkeypatch):
     geometry = backbone.geometry(frames, size)
     assert geometry.frames == frames
     assert geometry.size == size
-    channels, scale = (48, 16) if name == "wan2.2-ti2v-5b" else (16, 8)
-    assert geometry.latent == (channels, 1 + (frames - 1) // 4 + leading, size[0] // scale, size[1] // scale)
+    channels, scale, step = LATENTS.get(name, (16, 8, 4))
+    assert geometry.latent == (channels, 1 + (frames - 1) // step + leading, size[0] // scale, size[1] // scale)
     assert geometry.latent[1] % patch == 0
 
 
@@ -79,11 +93,10 @@ def test_a_release_has_as_many_weights_as_it_is_called_by(name):
 @pytest.mark.parametrize("name", RELEASES)
 def test_the_layout_of_the_hub_is_read(small, name, capfd):
     folder, release = small[name], RELEASES[name]
-    assert [path.name for path in sorted((folder / "tokenizer").iterdir())] == [
-        "special_tokens_map.json", "spiece.model", "tokenizer_config.json",
-    ]  # fmt: skip
-    assert len(list((folder / "transformer").glob("*.safetensors"))) == release.parts["transformer"].files
-    assert len(list((folder / "text_encoder").glob("*.safetensors"))) == release.parts["text_encoder"].files
+    for tokenizer, each in release.tokenizers.items():
+        assert [path.name for path in sorted((folder / tokenizer).iterdir())] == TOKENIZERS[each.kind[:4]]
+    for component, part in release.parts.items():
+        assert len(list((folder / component).glob("*.safetensors"))) == part.files
     backbone = families.load(folder, device="cpu")
     backbone.ready()
     saved = {
@@ -111,7 +124,16 @@ def test_tokens_are_those_of_sentencepiece(small, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["cogvideox-2b", "cogvideox1.5-5b", "wan2.1-t2v-1.3b", "wan2.2-t2v-a14b", "wan2.2-ti2v-5b"]
+    "name",
+    [
+        "cogvideox-2b",
+        "cogvideox1.5-5b",
+        "wan2.1-t2v-1.3b",
+        "wan2.2-t2v-a14b",
+        "wan2.2-ti2v-5b",
+        "ltx-video",
+        "hunyuan-video",
+    ],
 )
 def test_an_edit_runs_on_a_folder_of_that_layout(small, name, clip_file, tmp_path, capfd):
     import flowedit

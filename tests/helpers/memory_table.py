@@ -40,13 +40,13 @@ def count(folder, name, tiles=None):
         with fake_gpu() as card:
             backbone = released(folder, name, rows=rows, layers=LAYERS)
             phases = edit(card, backbone, native(backbone), DEFAULT, steps=1)[2]
-            cut, encoder = _held(backbone.components.transformer), _held(backbone.components.encoder())
+            cut, encoder = _held(backbone.components.transformer), _held(_reader(backbone))
         peaks[phase] = phases["edit"]["peak_memory_mib"] / 1024 - cut + weights(folder, name, "transformer")
     peaks["text"] = phases["embed"]["peak_memory_mib"] / 1024 - encoder + weights(folder, name, "encoder")
     with fake_gpu() as card:
         backbone = released(folder, name, layers=LAYERS)
-        frames = 1 + 2 * backbone.architecture.frame_step
         size = native(backbone).size if tiles is None else side(backbone, (tiles, tiles))
+        frames = length(backbone, size)
         for phase in ("encode", "decode"):
             peaks[phase] = coded(card, backbone, phase, frames, size)
     return peaks
@@ -65,6 +65,14 @@ def count_presets(folder, name):
         peaks["text, streamed"] = phases["embed"]["peak_memory_mib"] / 1024
         peaks[f"edit, {preset.name}"] = phases["edit"]["peak_memory_mib"] / 1024
     return peaks
+
+
+def length(backbone, size):
+    """Frames of which the chunks are alike from the second on, or all where an autoencoder takes them at once."""
+    own, vae = backbone.architecture, backbone.components.vae
+    if len(own.encoder(vae, backbone.spec.trained_frames, size).chunks) == 1:
+        return backbone.spec.trained_frames
+    return next(n for n in range(1, 999, own.frame_step) if len(own.encoder(vae, n, size).chunks) > 2)
 
 
 def side(backbone, tiles):
@@ -107,7 +115,13 @@ def beside_diffusers(folder, name, phase, tiles, frames):
 def weights(folder, name, component):
     """GiB of a network's weights in the precision that it loads in."""
     with fake_gpu():
-        return _held(getattr(released(folder, name).components, component))
+        held = released(folder, name)
+        return _held(_reader(held) if component == "encoder" else getattr(held.components, component))
+
+
+def _reader(backbone):
+    """The text encoder that a prompt is read by first, the largest of several."""
+    return backbone.components.encoder(backbone.text.reading.folder)
 
 
 def _held(network):

@@ -5,6 +5,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowedit.backbones.sheet import Config, EncoderTerms, ReleasedPart, ReleasedTokenizer
+
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -71,3 +73,58 @@ def _small(own: dict[str, Any]) -> Any:
     size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     ids = {"bos_token_id": vocab[START], "eos_token_id": vocab[END], "pad_token_id": vocab[END]}
     return CLIPTextConfig(**{"vocab_size": len(vocab), "projection_dim": 32, **size, **ids, **own})
+
+
+# As released.
+
+LARGE: dict[str, Any] = {
+    "architectures": ["CLIPTextModel"], "attention_dropout": 0.0, "bos_token_id": 0, "dropout": 0.0,
+    "eos_token_id": 2, "hidden_act": "quick_gelu", "hidden_size": 768, "initializer_factor": 1.0,
+    "initializer_range": 0.02, "intermediate_size": 3072, "layer_norm_eps": 1e-05, "max_position_embeddings": 77,
+    "model_type": "clip_text_model", "num_attention_heads": 12, "num_hidden_layers": 12, "pad_token_id": 1,
+    "projection_dim": 768, "vocab_size": 49408,
+}  # fmt: skip
+"""CLIP ViT-L/14's."""
+
+HUGE = {
+    **LARGE, "hidden_act": "gelu", "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16,
+    "num_hidden_layers": 23, "projection_dim": 512,
+}  # fmt: skip
+"""OpenCLIP ViT-H/14's without its last layer, as ModelScope reads it."""
+
+BIG_G = {
+    **LARGE, "architectures": ["CLIPTextModelWithProjection"], "hidden_act": "gelu", "hidden_size": 1280,
+    "intermediate_size": 5120, "num_attention_heads": 20, "num_hidden_layers": 32, "projection_dim": 1280,
+}  # fmt: skip
+"""OpenCLIP ViT-bigG/14's, SDXL's second one."""
+
+SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2}
+"""What makes one small."""
+
+TOKENIZER = ReleasedTokenizer("CLIPTokenizer", write_tokenizer)
+
+TOKENIZER_2 = ReleasedTokenizer("CLIPTokenizer", lambda folder: write_tokenizer(folder, "!"))
+"""SDXL's second one, which pads with another token."""
+
+
+def part(saved: str) -> ReleasedPart:
+    """A release's CLIP ViT-L/14, in its precision."""
+    return ReleasedPart("CLIPTextModel", LARGE, saved, library="transformers")
+
+
+# Memory.
+
+
+def _parameters(config: Config) -> tuple[float, float, int]:
+    d, ff = config["hidden_size"], config["intermediate_size"]
+    rest = (config["vocab_size"] + config["max_position_embeddings"]) * d + 2 * d
+    if config["architectures"] == ["CLIPTextModelWithProjection"]:
+        rest += d * config["projection_dim"]
+    return rest, 4 * d * d + 4 * d + 2 * d * ff + ff + d + 4 * d, config["num_hidden_layers"]
+
+
+def _held(config: Config, tokens: int, itemsize: int) -> dict[str, float]:
+    return {"layer": tokens * (6 * config["hidden_size"] + 3 * config["intermediate_size"]) * itemsize}
+
+
+TERMS = EncoderTerms(_parameters, _held)

@@ -1,4 +1,4 @@
-"""UNets that predict noise, as rectified flows: u = (eps - z) / (1 - t) at times up to the largest they were trained at.
+"""UNets that predict noise, as rectified flows: u = (eps - z) / (1 - t) up to the largest time of their training.
 
     x_t = (a + b) z, a = sqrt(alpha_bar), b = sqrt(1 - alpha_bar), t = b / (a + b)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flowedit.backbones import families, memory, presets, shapes
+from flowedit.backbones.weights.asked import overlay
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
 from flowedit.editors.spec import EDITORS
@@ -54,6 +55,7 @@ def check(settings: Settings, clip: Clip) -> Brief:
     check_shape(clip)
     check_released(settings, len(clip.selection.indices))
     asked.check(settings)
+    overlay(settings.lora, settings.backbone.transformer, settings.backbone.transformer_2)
     check_editor(made, made.steps)
     check_learned(settings, families.folder(settings.backbone))
     return made

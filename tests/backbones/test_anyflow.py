@@ -1,14 +1,17 @@
 """AnyFlow against diffusers' own pipeline in few steps, its seam for intervals, its recorder, and edits with it."""
 
+import json
 from itertools import pairwise
 
 import pytest
 import torch
 import yaml
 from diffusers import AnyFlowPipeline
+from safetensors.torch import save_file
 
 import flowedit
 from flowedit.backbones import families
+from flowedit.backbones.weights import asked
 from flowedit.flow import schedule, solvers, windows
 from flowedit.flow.intervals import on_grid
 from flowedit.messages import InputError
@@ -188,3 +191,29 @@ def test_a_way_up_by_another_solver_than_uni_inv_is_said(backbone_anyflow, clip_
     made = flowedit.edit(clip_file, **options, mode="inversion", out=tmp_path / "edit")
     said = [text for text in made.run["notices"] if "mode.solver" in text and "uni_inv" in text]
     assert len(said) == (solver == "euler")
+
+
+def test_a_lora_of_wan_goes_into_it(backbone_anyflow, tmp_path):
+    names, made = ("blocks.0.attn1.to_q", "blocks.1.ffn.net.2"), torch.Generator().manual_seed(0)
+    network = load(backbone_anyflow).components.transformer
+    wanted, tensors = {}, {}
+    for name in names:
+        weight = network.get_parameter(f"{name}.weight")
+        down, up = (torch.randn(shape, generator=made) for shape in ((2, weight.shape[1]), (weight.shape[0], 2)))
+        tensors |= {f"transformer.{name}.lora_A.weight": down, f"transformer.{name}.lora_B.weight": up}
+        wanted[name] = weight + 0.5 * (up @ down)
+    save_file(tensors, tmp_path / "wan.safetensors")
+    fused = load(backbone_anyflow, overlay=asked.overlay([f"{tmp_path / 'wan.safetensors'}:0.5"]))
+    for name in names:
+        assert torch.allclose(fused.components.transformer.get_parameter(f"{name}.weight"), wanted[name], atol=1e-6)
+
+
+def test_several_processes_and_pictures_as_a_start_are_refused(backbone_anyflow, copied):
+    network = load(backbone_anyflow)
+    with pytest.raises(InputError, match=r"runs in one process: leave runtime\.context_parallel out"):
+        network.architecture.plan(network.components.transformer)
+    folder = copied(backbone_anyflow)
+    path = folder / "transformer" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"image_dim": 1280}))
+    with pytest.raises(InputError, match="is an image-to-video AnyFlow; a text-to-video one is needed"):
+        load(folder)

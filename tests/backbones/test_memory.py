@@ -27,6 +27,8 @@ NATIVE = {
     "wan2.2-ti2v-5b": (48, 31, 44, 80),
     "ltx-video": (128, 21, 16, 22),
     "hunyuan-video": (16, 33, 90, 160),
+    "anyflow-wan2.1-t2v-1.3b": (16, 21, 60, 104),
+    "anyflow-wan2.1-t2v-14b": (16, 21, 90, 160),
     "flux1-dev": (16, 1, 128, 128),
     "flux1-schnell": (16, 1, 128, 128),
 }

@@ -56,16 +56,21 @@ def spec_of(config: Config, vae: Config, notes: Config) -> BackboneSpec:
     return replace(wan.spec_of(config, vae, notes), mean=True, guidance="none")
 
 
-def _parameters(drawn: Blueprint) -> tuple[float, float, int]:
+def _parameters(drawn: Blueprint) -> tuple[float, float, float]:
     rest, block, count = wan.SHEET.denoiser.parameters(drawn)
     d = drawn.width
     return rest + (drawn.denoiser["freq_dim"] + 1) * d + (d + 1) * d, block, count  # the second time's embedding
 
 
 def _block(drawn: Blueprint, latent: Latent, itemsize: int) -> float:
-    """Wan's, and six scales and shifts of each token: as they are told, and added up in float32."""
-    each = 6 * drawn.tokens(latent) * drawn.width
-    return wan.SHEET.denoiser.block(drawn, latent, itemsize) + each + each * FLOAT / itemsize
+    """Wan's, beside six scales and shifts of each token, as they are told and in float32, and the time's embedding.
+
+    Or, at its start, these alone, where they are brought to float32 and added up.
+    """
+    each = drawn.tokens(latent) * drawn.width
+    shifts, copies = 6 * each * FLOAT / itemsize, 2 if itemsize < FLOAT else 1
+    later = wan.SHEET.denoiser.block(drawn, latent, itemsize) + 7 * each + shifts
+    return max(later, 8 * each + copies * shifts)
 
 
 SHEET = SHEETS.add(

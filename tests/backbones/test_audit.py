@@ -80,6 +80,8 @@ def test_the_licenses_and_sizes_of_conf_are_named_for_every_release():
                 "wan2.1-t2v-14b": 14.29,
                 "wan2.2-t2v-a14b": 14.29,
                 "wan2.2-ti2v-5b": 5.0,
+                "anyflow-wan2.1-t2v-1.3b": 1.42,
+                "anyflow-wan2.1-t2v-14b": 14.32,
                 "flux1-dev": 11.9,
                 "flux1-schnell": 11.9,
             }.get(name, 5.57),

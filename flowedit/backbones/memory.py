@@ -128,6 +128,10 @@ def phases(
         "autoencoder": sheet.autoencoder.weights(network.vae) * of_vae,
         "text encoder": sum(read),
     }
+    if offload == "blocks" and sheet.denoiser.beside is not None:
+        stored = own if weights == "saved" else 1
+        blocks = sheet.denoiser.beside(network, latent, rows * own / stored)
+        held[denoiser] = parameters(network, denoiser)[0] * own + blocks * stored
     activations = {
         "text": _text(network, of_text) if text_here else {},
         "encode": {"tile": _tile(network, latent, False, tiling) * of_vae},

@@ -183,6 +183,9 @@ class DenoiserTerms:
     """Blocks with attention."""
     channels: Callable[[Config], int] = _channels
     """Those of the latent."""
+    beside: Callable[[Blueprint, Latent, float], float] | None = None
+    """Where blocks stream and are unlike: (drawn, latent, activations by a weight's size) -> numbers of their weights
+    that count beside the widest block, which may be a light one; None: two blocks."""
     folder: str = "transformer"
     """transformer or unet; that of a second one ends in _2."""
 

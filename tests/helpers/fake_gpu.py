@@ -9,6 +9,7 @@ import weakref
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cache
 from unittest import mock
 
 import numpy as np
@@ -21,16 +22,16 @@ from torch.nn.attention import SDPBackend
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flowedit.backbones import adapter, families
+from flowedit.backbones import adapter, families, text
 from flowedit.backbones.checkpoint import Checkpoint, quiet
-from flowedit.backbones.encoders.t5 import tokenizer
+from flowedit.backbones.encoders import clip, t5
 from flowedit.backbones.released import RELEASES, network, save_words
-from flowedit.backbones.text import TextEncoder
 from flowedit.config import compose
 from flowedit.networks import attention
 from flowedit.pipeline import plan, record, steer
 
 CUDA = torch.device("cuda", 0)
+TOKENIZERS = {"T5Tokenizer": cache(t5.tokenizer), "CLIPTokenizer": cache(clip.tokenizer)}
 BLOCK = 512
 """PyTorch's allocator rounds up to so many bytes."""
 
@@ -207,7 +208,7 @@ def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0), gib=80):
             (torch.nn.Module, "_apply", _apply),
             (Checkpoint, "parameters", _parameters),
             (Checkpoint, "dtype", lambda self, part: RELEASES[self.name].parts[part].dtype),
-            (TextEncoder, "_tokenizer", tokenizer()),
+            (text, "_tokenizer", lambda checkpoint, reading: TOKENIZERS[reading.words().__name__]()),
             (attention, "HONEST", {}),
             (adapter, "chosen", chosen),
             (steer, "CHECK_SECONDS", float("inf")),
@@ -237,8 +238,12 @@ def released(folder, name, *, rows=0, layers=None, offload="parts", weights="sav
     )
 
 
+COUNTS = ("num_layers", "num_single_layers", "num_hidden_layers")
+"""What configurations call the numbers of their blocks, all of a kind alike."""
+
+
 def _cut(part, layers):
-    return replace(part, config={**part.config, "num_layers": layers})
+    return replace(part, config={**part.config, **{key: layers for key in COUNTS if key in part.config}})
 
 
 def native(backbone, frames=None):
@@ -304,8 +309,8 @@ def edit(card, backbone, geometry, options, steps=2):
     monitor = Steps(card)
     session = record.Session(backbone.device, monitor)
     user = torch.ones(1, 1, *geometry.latent[1:]) if settings.user_mask else None
-    # The model's own times are fake, too.
-    grid, own = tuple(1.0 - i / steps for i in range(steps + 1)), plan.own_latents(backbone.spec, geometry)
+    # The model's own times are fake, too; one that predicts noise begins below 1.
+    grid, own = tuple(0.9 * (1.0 - i / steps) for i in range(steps + 1)), plan.own_latents(backbone.spec, geometry)
     x = torch.zeros(1, *geometry.latent)
     done = steer.steer(plan.brief(settings), backbone, x, grid, places, own, session, user)
     return done, monitor.waits, session.meter.phases

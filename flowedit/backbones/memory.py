@@ -126,7 +126,7 @@ def phases(
     held = {
         denoiser: _held(network, denoiser, own, weights, offload) * (network.denoisers if all_stay else 1),
         "autoencoder": sheet.autoencoder.weights(network.vae) * of_vae,
-        "text encoder": sum(read),
+        "text encoder": sum(read) if all_stay else max(read, default=0.0),  # one is there at a time
     }
     if offload == "blocks" and sheet.denoiser.beside is not None:
         stored = own if weights == "saved" else 1
@@ -164,7 +164,7 @@ def must_be_free(most: float) -> float:
     return most * GAPS + SPARE
 
 
-def parameters(network: Blueprint, component: str) -> tuple[float, float, int]:
+def parameters(network: Blueprint, component: str) -> tuple[float, float, float]:
     """Numbers in the weights of the denoiser or a text encoder: beside its blocks, in one block, and the blocks."""
     sheet = network.sheet
     if component in sheet.encoders:

@@ -93,9 +93,9 @@ def _plain(walk: _Walk, held: float, c_in: int, c_out: int, area: float) -> None
     walk.at(held + (c_in + c_out) * area)
 
 
-def _image_block(walk: _Walk, c_in: int, c_out: int, area: float) -> None:
-    """A residual block, which holds its input for the shortcut."""
-    held = c_in * area
+def _image_block(walk: _Walk, c_in: int, c_out: int, area: float, around: float = 0.0) -> None:
+    """A residual block, which holds its input for the shortcut, adds to it, and divides the sum by one."""
+    held = around + c_in * area
     walk.weights += 2 * c_in + 2 * c_out
     walk.at(held + 2 * c_in * area)
     _plain(walk, held, c_in, c_out, area)
@@ -103,7 +103,14 @@ def _image_block(walk: _Walk, c_in: int, c_out: int, area: float) -> None:
     _plain(walk, held, c_out, c_out, area)
     if c_in != c_out:
         walk.weights += c_in * c_out + c_out
-        walk.at(held + 2 * c_out * area)
+        held += c_out * area
+    walk.at(held + 3 * c_out * area)
+
+
+def _image_blocks(walk: _Walk, c_in: int, c_out: int, count: int, area: float) -> None:
+    """So many residual blocks; all the while their caller holds what went into the first."""
+    for i in range(count):
+        _image_block(walk, c_out if i else c_in, c_out, area, c_in * area if i else 0.0)
 
 
 def _image_middle(walk: _Walk, vae: Mapping[str, Any], c: int, area: float) -> None:
@@ -119,8 +126,7 @@ def _image_encoder(vae: Mapping[str, Any], frames: int, size: tuple[int, int], w
     _plain(walk, 0.0, vae["in_channels"], channels[0], area)
     before = channels[0]
     for level, c in enumerate(channels):
-        for i in range(vae["layers_per_block"]):
-            _image_block(walk, c if i else before, c, area)
+        _image_blocks(walk, before, c, vae["layers_per_block"], area)
         before = c
         if level + 1 < len(channels):
             walk.weights += 9 * c * c + c
@@ -139,8 +145,7 @@ def _image_decoder(vae: Mapping[str, Any], frames: int, size: tuple[int, int], w
     before = channels[0]
     _image_middle(walk, vae, before, area)
     for level, c in enumerate(channels):
-        for i in range(vae["layers_per_block"] + 1):
-            _image_block(walk, c if i else before, c, area)
+        _image_blocks(walk, before, c, vae["layers_per_block"] + 1, area)
         before = c
         if level + 1 < len(channels):
             walk.weights += 9 * c * c + c

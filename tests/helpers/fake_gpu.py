@@ -256,6 +256,7 @@ PROMPTS = {"source": "a red fox and a car run", "target": "a panda and an apple 
 WORDS = {"source_words": "fox", "target_words": "panda"}
 BOTH = {"source_words": "fox, car", "target_words": "panda, apple"}
 DEFAULT = {"mode": "inversion_free"}
+UNGUIDED = {"source_guidance_scale": 1.0, "target_guidance_scale": 1.0}
 WAYS = {
     "draws": {**DEFAULT, "draws": 3, "averaging": "differential"},
     "flowdirector_v1": {"mode": "flowdirector_v1"},
@@ -304,6 +305,7 @@ class Steps:
 
 def edit(card, backbone, geometry, options, steps=2):
     """One edit of an encoded clip on the card, by the product's own road: its latent, what steps waited for, memory."""
+    options = options if backbone.spec.guidance != "none" else {**options, **UNGUIDED}
     settings = compose.compose({"steps": steps, "strength": 1.0, **PROMPTS, **WORDS, **options})
     places = tuple(plan.windows_of(settings, backbone.spec, geometry.latent[1]))
     monitor = Steps(card)
@@ -312,5 +314,5 @@ def edit(card, backbone, geometry, options, steps=2):
     # The model's own times are fake, too; one that predicts noise begins below 1.
     grid, own = tuple(0.9 * (1.0 - i / steps) for i in range(steps + 1)), plan.own_latents(backbone.spec, geometry)
     x = torch.zeros(1, *geometry.latent)
-    done = steer.steer(plan.brief(settings), backbone, x, grid, places, own, session, user)
+    done = steer.steer(plan.told(plan.brief(settings), backbone.spec), backbone, x, grid, places, own, session, user)
     return done, monitor.waits, session.meter.phases

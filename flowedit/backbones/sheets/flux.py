@@ -160,8 +160,8 @@ def _spec(drawn: Blueprint, notes: Config) -> BackboneSpec:
 # Memory and work.
 
 
-def _parameters(drawn: Blueprint) -> tuple[float, float, int]:
-    """Blocks of two streams weigh 36 D², those of one 15 D²: counted as so many of the larger, and a rest."""
+def _parameters(drawn: Blueprint) -> tuple[float, float, float]:
+    """Blocks of two streams weigh 36 D², those of one 15 D²: counted as so many of the larger, a broken number."""
     config, d, head = drawn.denoiser, drawn.width, drawn.heads[1]
     both = 2 * (4 * d * d + 4 * d) + 4 * head + 2 * (8 * d * d + 5 * d) + 2 * (6 * d * d + 6 * d)
     one = 3 * d * d + 3 * d + 2 * head + 4 * d * d + 4 * d + 5 * d * d + d + 3 * d * d + 3 * d
@@ -169,9 +169,9 @@ def _parameters(drawn: Blueprint) -> tuple[float, float, int]:
     rest = (embedders - 1) * 257 * d + config["pooled_projection_dim"] * d + d + embedders * (d * d + d)
     rest += (config["joint_attention_dim"] + 1) * d + (config["in_channels"] + 1) * d
     rest += 2 * d * d + 2 * d + d * config["in_channels"] + config["in_channels"]
-    singles = config["num_single_layers"]
-    whole = singles * one // both
-    return rest + singles * one - whole * both, both, config["num_layers"] + whole
+    count = config["num_layers"] + config["num_single_layers"] * one / both
+    whole = rest + config["num_layers"] * both + config["num_single_layers"] * one
+    return whole - both * count, both, count
 
 
 def _seen(drawn: Blueprint, latent: Latent) -> int:

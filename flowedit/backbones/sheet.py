@@ -109,6 +109,8 @@ class EncoderTerms:
     """Numbers in its weights beside its blocks, in one block, and the blocks."""
     held: Callable[[Config, int, int], Mapping[str, float]]
     """(configuration, tokens, bytes of a number) -> bytes that one call holds, by what holds them."""
+    streams: bool = True
+    """Whether its blocks can come one by one; a small one is there whole."""
 
 
 class ChunksOf(Protocol):
@@ -245,7 +247,7 @@ class Gathered(Mapping[str, T]):
 
 def noted(name: str | None) -> Config:
     """What is known of a release by its name alone, see `Release.notes`; empty of all others."""
-    return next((each.releases[name].notes for each in SHEETS.values() if name in each.releases), {})
+    return next((each.releases[name].notes for each in SHEETS.values() if name and name in each.releases), {})
 
 
 class _Reader(Protocol):

@@ -27,6 +27,10 @@ NATIVE = {
     "wan2.2-ti2v-5b": (48, 31, 44, 80),
     "flux1-dev": (16, 1, 128, 128),
     "flux1-schnell": (16, 1, 128, 128),
+    "modelscope-1.7b": (4, 16, 32, 32),
+    "zeroscope-v2-576w": (4, 24, 40, 72),
+    "zeroscope-v2-xl": (4, 24, 72, 128),
+    "sdxl-base-1.0": (4, 1, 128, 128),
 }
 WITHIN = 0.15
 

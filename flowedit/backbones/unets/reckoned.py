@@ -12,14 +12,14 @@ from flowedit.backbones.sheet import Blueprint, Config, Latent
 TEXT = 77
 """Tokens of text that CLIP reads."""
 
-Kind = Literal["residual", "attention", "resize"]
+LayerKind = Literal["residual", "attention", "resize"]
 
 
 @dataclass(frozen=True)
 class Layer:
     """One layer at a level (0 at the latent's own size), from `c_in` channels to `c`, `depth` blocks of attention."""
 
-    kind: Kind
+    kind: LayerKind
     level: int
     c_in: int
     c: int

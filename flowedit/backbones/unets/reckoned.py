@@ -147,6 +147,10 @@ def work(drawn: Blueprint, latent: Latent) -> float:
     Attention of width D from N queries to M keys takes 4 D N M; frame by frame N = M = h w and M = 77, over time F.
     """
     config, total = drawn.denoiser, 0.0
+    if is_video(config):  # attention over time at the entry, of a width of its own
+        inner, entered = 8 * config["attention_head_dim"], _sites(latent, 0) * latent[1]
+        total += 2 * (_block(inner, None) + 2 * inner * config["block_out_channels"][0]) * entered
+        total += 8 * inner * entered * latent[1]
     for stage in stages(config):
         for layer in stage.layers:
             sites, frames = _sites(latent, layer.level), latent[1]

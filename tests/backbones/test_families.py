@@ -84,7 +84,9 @@ def test_a_pipeline_by_its_name_comes_before_a_pattern(folder):
         FAMILIES.remove("control")
 
 
-@pytest.mark.parametrize(("pipeline", "content"), [("AllegroPipeline", "AllegroPipeline"), ("", "model without a name")])
+@pytest.mark.parametrize(
+    ("pipeline", "content"), [("AllegroPipeline", "AllegroPipeline"), ("", "model without a name")]
+)
 @pytest.mark.usefixtures("toy")
 def test_an_unknown_pipeline_is_refused_with_all_that_are_known(folder, pipeline, content):
     known = ", ".join(f"{each.pipelines[0]} ({name})" for name, each in FAMILIES.items())

@@ -10,7 +10,7 @@ from flowedit.flow import windows
 from flowedit.messages import InputError
 from flowedit.pipeline.checks import check_prompt
 from flowedit.pipeline.notices.shape import of_shape
-from flowedit.pipeline.notices.start import Shape, of_guidance, of_interval, of_start
+from flowedit.pipeline.notices.start import Shape, of_guidance, of_interval, of_largest, of_start
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.outputs import GENERATE, staging, write_yaml
 from flowedit.pipeline.plan import (
@@ -63,7 +63,14 @@ def generate_clip(settings: Settings, backbone: Backbone, session: Session | Non
     shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid, seen_of(geometry, places))
     session.start(of_start(made, backbone, shape, made.cost(grid) * len(places)))
     session.say([*of_shape(settings, spec, geometry, places, given=False), *spec.notices])
-    session.say([*of_guidance(made, spec.name), *of_interval(made, grid), *of_unused(made, len(places))])
+    session.say(
+        [
+            *of_guidance(made, spec.name),
+            *of_largest(backbone, grid),
+            *of_interval(made, grid),
+            *of_unused(made, len(places)),
+        ]
+    )
     key = key_of(made, backbone, checkpoint(settings, fetch=False))
     made_file = "picture.png" if spec.still else "video.mp4"
     with (

@@ -31,6 +31,10 @@ NATIVE = {
     "anyflow-wan2.1-t2v-14b": (16, 21, 90, 160),
     "flux1-dev": (16, 1, 128, 128),
     "flux1-schnell": (16, 1, 128, 128),
+    "modelscope-1.7b": (4, 16, 32, 32),
+    "zeroscope-v2-576w": (4, 24, 40, 72),
+    "zeroscope-v2-xl": (4, 24, 72, 128),
+    "sdxl-base-1.0": (4, 1, 128, 128),
 }
 WITHIN = 0.15
 

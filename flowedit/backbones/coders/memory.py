@@ -193,3 +193,67 @@ def _hunyuan_decoder(vae: Config, frames: int, size: tuple[int, int]) -> Iterato
 
 
 HUNYUAN = Coder(_hunyuan_encoder, _hunyuan_decoder)
+
+
+# Mochi: group norms of each frame, attention over the frames of a site on the way to latents.
+
+
+def _mochi_resnet(c: int, sites: float) -> Iterator[Part]:
+    for _ in range(2):
+        yield Part(2 * c, 4 * c * sites)
+        yield _conv(c, c, sites, sites, 2 * c * sites)
+
+
+def _over_frames(c: int, sites: float) -> Part:
+    """Attention of each site to itself in other frames: its norm, projections without a bias, and the way out."""
+    return Part(2 * c + 4 * c * c + c, 7 * c * sites)
+
+
+def _mochi_level(c: int, count: int, attends: bool, sites: float) -> Iterator[Part]:
+    for _ in range(count):
+        yield from _mochi_resnet(c, sites)
+        if attends:
+            yield _over_frames(c, sites)
+
+
+def _mochi_encoder(vae: Config, frames: int, size: tuple[int, int]) -> Iterator[Part]:
+    channels, layers, attends = (
+        vae[name] for name in ("encoder_block_out_channels", "layers_per_block", "add_attention_block")
+    )
+    c, (h, w) = channels[0], size
+    sites = frames * h * w
+    yield Part((vae["in_channels"] + 1) * c, (2 * vae["in_channels"] + 2 * c) * sites)
+    yield from _mochi_level(c, layers[0], attends[0], sites)
+    for i, after in enumerate(channels[1:]):
+        in_time, in_space = vae["temporal_expansions"][i], vae["spatial_expansions"][i]
+        before, frames, h, w = sites, 1 + (frames - 1) // in_time, h // in_space, w // in_space
+        sites = frames * h * w
+        yield Part(c * after * in_time * in_space**2 + after, 2 * c * before + after * sites)
+        c = after
+        yield from _mochi_level(c, layers[i + 1], attends[i + 1], sites)
+    yield from _mochi_level(c, layers[-1], attends[-1], sites)
+    yield Part(2 * c + 2 * c * vae["latent_channels"], 3 * c * sites)
+
+
+def _mochi_decoder(vae: Config, frames: int, size: tuple[int, int]) -> Iterator[Part]:
+    channels, layers = vae["decoder_block_out_channels"], vae["layers_per_block"]
+    c, (h, w) = channels[-1], size
+    sites = frames * h * w
+    yield Part((vae["latent_channels"] + 1) * c, 2 * c * sites)
+    yield from _mochi_level(c, layers[-1], False, sites)
+    for i in range(len(channels) - 1):
+        yield from _mochi_level(c, layers[-i - 2], False, sites)
+        in_time, in_space, after = (
+            vae["temporal_expansions"][-i - 1],
+            vae["spatial_expansions"][-i - 1],
+            channels[-i - 2],
+        )
+        many = in_time * in_space**2
+        yield Part((c + 1) * after * many, 2 * c * sites + 2 * after * many * sites)
+        frames, h, w, c = frames * in_time, h * in_space, w * in_space, after
+        sites = frames * h * w
+    yield from _mochi_level(c, layers[0], False, sites)
+    yield Part((c + 1) * vae["out_channels"], 2 * c * sites)
+
+
+MOCHI = Coder(_mochi_encoder, _mochi_decoder)

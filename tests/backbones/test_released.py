@@ -28,6 +28,7 @@ FACTS = {
     "wan2.2-t2v-a14b": ((720, 1280), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 14288.49, 512),
     "wan2.2-ti2v-5b": ((704, 1280), True, 121, 24, 0, 1, 4, 1000, 0.001, torch.bfloat16, 4999.79, 512),
     "ltx-video": ((512, 704), True, 161, 25, 0, 1, 8, 1000, 0.001, torch.bfloat16, 1923.39, 128),
+    "mochi-1": ((480, 848), True, 163, 30, 0, 1, 6, 1000, 0.001, torch.bfloat16, 10027.68, 256),
     "hunyuan-video": ((720, 1280), True, 129, 24, 0, 1, 4, 1000, 0.001, torch.bfloat16, 12821.01, 256),
     "flux1-dev": ((1024, 1024), True, 1, 1, 0, 1, 1, 1000, 0.001, torch.bfloat16, 11901.41, 512),
     "flux1-schnell": ((1024, 1024), True, 1, 1, 0, 1, 1, 1000, 0.001, torch.bfloat16, 11891.18, 256),
@@ -40,7 +41,7 @@ TOKENIZERS = {
     "Llam": ["tokenizer.json", "tokenizer_config.json"],
 }
 
-LATENTS = {"wan2.2-ti2v-5b": (48, 16, 4), "ltx-video": (128, 32, 8)}
+LATENTS = {"wan2.2-ti2v-5b": (48, 16, 4), "ltx-video": (128, 32, 8), "mochi-1": (12, 8, 6)}
 """Channels, pixels a side and frames of a latent, where they are not 16, 8 and 4."""
 
 
@@ -133,6 +134,7 @@ def test_tokens_are_those_of_sentencepiece(small, name):
         "wan2.2-ti2v-5b",
         "ltx-video",
         "hunyuan-video",
+        "mochi-1",
     ],
 )
 def test_an_edit_runs_on_a_folder_of_that_layout(small, name, clip_file, tmp_path, capfd):

@@ -236,6 +236,23 @@ def _mochi_encoder(vae: Config, frames: int, size: tuple[int, int]) -> Iterator[
 
 
 def _mochi_decoder(vae: Config, frames: int, size: tuple[int, int]) -> Iterator[Part]:
+    """Beside each part lies what the convolutions keep of the chunk before: two frames each."""
+    kept = 0.0
+    levels = zip(reversed(vae["decoder_block_out_channels"]), reversed(vae["layers_per_block"][:-1]), strict=True)
+    area = size[0] * size[1]
+    for i, (c, count) in enumerate(levels):
+        resnets = count + (0 if i else vae["layers_per_block"][-1])
+        kept += resnets * 2 * FRAMES_KEPT * c * area
+        area *= [*reversed(vae["spatial_expansions"]), 1][i] ** 2
+    for part in _mochi_decoder_alone(vae, frames, size):
+        yield Part(part.weights, part.alive + kept)
+
+
+FRAMES_KEPT = 2
+"""Frames that a convolution over three of them needs of the chunk before."""
+
+
+def _mochi_decoder_alone(vae: Config, frames: int, size: tuple[int, int]) -> Iterator[Part]:
     channels, layers = vae["decoder_block_out_channels"], vae["layers_per_block"]
     c, (h, w) = channels[-1], size
     sites = frames * h * w

@@ -112,7 +112,7 @@ def times(schedule: Mapping[str, Any]) -> tuple[Tensor, float]:
     return torch.arange(count, 0, -1, dtype=torch.float64) / count, float(schedule.get("shift", 1.0))
 
 
-def _blocks(network: Any) -> Sequence[torch.nn.Module]:
+def _blocks(network: Any) -> Sequence[Any]:
     """Those of two streams, then those of one."""
     return [*network.transformer_blocks, *network.single_transformer_blocks]
 

@@ -213,8 +213,10 @@ class Checkpoint:
     def _weights(self, component: str) -> Weights:
         found = layout.weights(self.path / component)
         if found is None:
+            pickled = any((self.path / component).glob("*.bin"))
+            advice = "; python scripts/to_safetensors.py makes them of its pickles" if pickled else ""
             raise InputError(
-                f"backbone {str(self.path)!r} has no safetensors weights in {component}/; no other kind is read"
+                f"backbone {str(self.path)!r} has no safetensors weights in {component}/; no other kind is read{advice}"
             )
         return found
 

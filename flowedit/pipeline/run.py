@@ -31,7 +31,7 @@ from flowedit.pipeline.logs.finish import finish, watching
 from flowedit.pipeline.logs.watcher import Watcher
 from flowedit.pipeline.marked import joined, tracks_of
 from flowedit.pipeline.notices.shape import of_cuts, of_flicker, of_margins, of_shots
-from flowedit.pipeline.notices.start import Shape, of_download, of_guidance, of_interval, of_pass, of_start
+from flowedit.pipeline.notices.start import Shape, of_download, of_guidance, of_interval, of_largest, of_pass, of_start
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.notices.where import of_region
 from flowedit.pipeline.outputs import EDIT, SHOWN, shown, staging, write_yaml
@@ -175,7 +175,14 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     if mask is not None:
         session.say([*texts, *of_margins(loses_margins(plan.shots[0], mask))])
     session.say([*backbone.spec.notices, *of_region(made), *of_guidance(made, plan.spec.name)])
-    session.say([*of_interval(made, plan.grid), *of_pass(made, backbone), *of_unused(made, most, count)])
+    session.say(
+        [
+            *of_largest(backbone, plan.grid),
+            *of_interval(made, plan.grid),
+            *of_pass(made, backbone),
+            *of_unused(made, most, count),
+        ]
+    )
     return Prepared(plan, mask, tracks)
 
 

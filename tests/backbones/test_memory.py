@@ -30,6 +30,10 @@ NATIVE = {
     "mochi-1": (12, 28, 60, 106),
     "flux1-dev": (16, 1, 128, 128),
     "flux1-schnell": (16, 1, 128, 128),
+    "modelscope-1.7b": (4, 16, 32, 32),
+    "zeroscope-v2-576w": (4, 24, 40, 72),
+    "zeroscope-v2-xl": (4, 24, 72, 128),
+    "sdxl-base-1.0": (4, 1, 128, 128),
 }
 WITHIN = 0.15
 

@@ -1,6 +1,10 @@
 """UNets that predict noise: ModelScope and Zeroscope on clips, SDXL on stills, against diffusers' own pipelines."""
 
 import json
+import os
+import runpy
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionXLPipeline, TextToVideoSDPipeline
 from einops import rearrange
 from PIL import Image
+from safetensors.torch import load_file
 
 import flowedit
 from flowedit.backbones import families, memory, shapes
@@ -88,7 +93,6 @@ def test_its_times_end_below_noise_alone_and_none_above_is_asked_for(folder, kin
     top = float(backbone.knots[0])
     assert top == pytest.approx(0.936, abs=1e-3)
     assert float(backbone.knots[-1]) == pytest.approx(0.0283, abs=1e-4)
-    assert any("start at t = 0.936" in notice for notice in backbone.spec.notices)
     velocity = backbone.velocity(backbone.embed(FOX))
     with pytest.raises(InputError, match="no velocity at t = 1"):
         velocity(start(backbone, KINDS[kind][1]), 1.0)
@@ -231,6 +235,20 @@ def photo(tmp_path):
     return tmp_path / "photo.png"
 
 
+@pytest.mark.parametrize(("strength", "said"), [(1.0, 1), (0.5, 0)])
+def test_a_start_at_its_largest_time_is_said(backbone_sdxl, photo, strength, said):
+    from flowedit.config.compose import compose
+    from flowedit.pipeline.notices.start import of_largest
+    from flowedit.pipeline.plan import make_grid
+
+    backbone = load(backbone_sdxl)
+    grid = make_grid(compose({"strength": strength, "mode": "random_noise"}), backbone)
+    heard = of_largest(backbone, grid)
+    assert len(heard) == said
+    assert all("this starts at t = 0.936, its largest time" in text for text in heard)
+    assert of_largest(backbone, [0.0]) == []
+
+
 @pytest.mark.parametrize("mode", ["inversion_free", "inversion", "random_noise"])
 def test_an_edit_of_a_still_is_a_still(backbone_sdxl, photo, tmp_path, mode):
     options = {"mode": mode, "steps": 2, "strength": 1.0, "size": "96x64", "backbone": backbone_sdxl}
@@ -367,3 +385,59 @@ def test_in_float16_the_autoencoder_of_sdxl_stays_in_float32(tmp_path, name, mon
     backbone = load(save_released(tmp_path / name, name, small=True), dtype="float16")
     assert backbone.architecture.vae[1] is (torch.float32 if name.startswith("sdxl") else torch.float16)
     assert RELEASES[name].parts["vae"].config.get("force_upcast", False) is name.startswith("sdxl")
+
+
+# Pickles
+
+
+@pytest.fixture
+def pickled(backbone_modelscope, copied):
+    """As Zeroscope lies on the hub: no safetensors, and the names of 2023."""
+    copy = copied(backbone_modelscope)
+    for part, stem in (
+        ("unet", "diffusion_pytorch_model"),
+        ("vae", "diffusion_pytorch_model"),
+        ("text_encoder", "model"),
+    ):
+        path = copy / part / f"{stem}.safetensors"
+        own = load_file(path)
+        if part == "text_encoder":
+            own = {f"text_model.{name.removeprefix('text_model.')}": each for name, each in own.items()}
+            own["text_model.embeddings.position_ids"] = torch.arange(77)[None]
+        path.unlink()
+        torch.save(own, copy / part / f"{'pytorch_' if part == 'text_encoder' else ''}{stem}.bin")
+    return copy
+
+
+def converted(folder, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["to_safetensors.py", str(folder)])
+    runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "to_safetensors.py"), run_name="__main__")
+    return capsys.readouterr().out.split()
+
+
+def test_pickles_are_refused_and_become_safetensors(pickled, backbone_modelscope, monkeypatch, capsys):
+    with pytest.raises(InputError, match=r"no safetensors weights in \w+/; .* scripts/to_safetensors\.py makes them"):
+        load(pickled)
+    written = converted(pickled, monkeypatch, capsys)
+    assert [path.split("/")[-2] for path in written] == ["text_encoder", "unet", "vae"]
+    assert converted(pickled, monkeypatch, capsys) == []
+    made, plain = load(pickled), load(backbone_modelscope)
+    assert torch.equal(made.embed(FOX).embedding, plain.embed(FOX).embedding)
+    z = start(made, 2)
+    assert torch.equal(made.velocity(made.embed(FOX))(z, 0.5), plain.velocity(plain.embed(FOX))(z, 0.5))
+
+
+class Runs:
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
+def test_a_pickle_that_runs_something_is_not_run(pickled, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": Runs()}, pickled / "unet" / "diffusion_pytorch_model.bin")
+    with pytest.raises(SystemExit, match=r"error: .*unet.*"):
+        converted(pickled, monkeypatch, capsys)
+    assert not (tmp_path / "ran").exists()
+    assert not list((pickled / "unet").glob("*.safetensors*"))
+    with pytest.raises(SystemExit, match="holds no pickles"):
+        converted(tmp_path, monkeypatch, capsys)

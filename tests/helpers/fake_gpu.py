@@ -326,8 +326,8 @@ def edit(card, backbone, geometry, options, steps=2):
     monitor = Steps(card)
     session = record.Session(backbone.device, monitor)
     user = torch.ones(1, 1, *geometry.latent[1:]) if settings.user_mask else None
-    # The model's own times are fake, too.
-    grid, own = tuple(1.0 - i / steps for i in range(steps + 1)), plan.own_latents(backbone.spec, geometry)
+    # The model's own times are fake, too; one that predicts noise begins below 1.
+    grid, own = tuple(0.9 * (1.0 - i / steps) for i in range(steps + 1)), plan.own_latents(backbone.spec, geometry)
     x = torch.zeros(1, *geometry.latent)
     done = steer.steer(plan.told(plan.brief(settings), backbone.spec), backbone, x, grid, places, own, session, user)
     return done, monitor.waits, session.meter.phases

@@ -127,4 +127,4 @@ def _held(config: Config, tokens: int, itemsize: int) -> dict[str, float]:
     return {"layer": tokens * (6 * config["hidden_size"] + 3 * config["intermediate_size"]) * itemsize}
 
 
-TERMS = EncoderTerms(_parameters, _held)
+TERMS = EncoderTerms(_parameters, _held, streams=False)

@@ -162,6 +162,7 @@ SHEET = SHEETS.add(
             parameters=reckoned.parameters,
             seen=lambda drawn, latent: drawn.tokens(latent),
             block=reckoned.held,
+            beside=reckoned.beside,
             prompt=lambda drawn: int(drawn.denoiser["cross_attention_dim"]),
             widest=reckoned.widest,
             work=reckoned.work,

@@ -4,6 +4,7 @@ from typing import Any
 
 from flowedit.backbones.encoders import clip
 from flowedit.backbones.sheet import (
+    FLOAT,
     SHEETS,
     STRENGTH_SHIFT,
     AutoencoderTerms,
@@ -160,6 +161,7 @@ SHEET = SHEETS.add(
             parameters=reckoned.parameters,
             seen=lambda drawn, latent: drawn.tokens(latent) // 4,
             block=reckoned.held,
+            beside=reckoned.beside,
             prompt=lambda drawn: int(drawn.denoiser["cross_attention_dim"]),
             widest=reckoned.widest,
             work=reckoned.work,
@@ -174,6 +176,7 @@ SHEET = SHEETS.add(
             peak=autoencoder_memory.peak,
             tile=modelscope.tile_of,
             chunks=lambda drawn, latents, decode: (1, 0),
+            itemsize=FLOAT,  # it overflows in float16
         ),
         encoders={"text_encoder": clip.TERMS, "text_encoder_2": clip.TERMS},
         itemsize=2,  # whatever its files hold

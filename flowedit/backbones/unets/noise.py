@@ -43,11 +43,6 @@ def velocity(eps: Tensor, x_t: Tensor, t: float) -> Tensor:
     return rectify.velocity_from_epsilon(eps, torch.cat([z] * (len(eps) // len(z))), t)
 
 
-def start_of(name: str, knots: Tensor) -> str:
-    """What a user should hear of where it begins."""
-    return f"{name} predicts noise: strength 1 and random noise start at t = {float(knots[0]):.4g}, its largest time"
-
-
 def timestep(knots: Tensor) -> Callable[[float], float]:
     """What the network is told for a time t."""
     return lambda t: rectify.timestep(t, knots)

@@ -12,14 +12,14 @@ from flowedit.backbones.sheet import Blueprint, Config, Latent
 TEXT = 77
 """Tokens of text that CLIP reads."""
 
-Kind = Literal["residual", "attention", "resize"]
+LayerKind = Literal["residual", "attention", "resize"]
 
 
 @dataclass(frozen=True)
 class Layer:
     """One layer at a level (0 at the latent's own size), from `c_in` channels to `c`, `depth` blocks of attention."""
 
-    kind: Kind
+    kind: LayerKind
     level: int
     c_in: int
     c: int
@@ -86,15 +86,17 @@ def _attention(kind: str, level: int, c: int, depth: int) -> list[Layer]:
 def parameters(drawn: Blueprint) -> tuple[float, float, int]:
     """Numbers in its weights: beside its blocks, in one, and the blocks.
 
-    Its blocks are unlike: counted are as many of the largest as they weigh, and a rest. The middle is no block that
-    streams.
+    The middle is none that streams, as it is in no list of modules.
     """
     config = drawn.denoiser
-    weights = [(stage.way, sum(_weight(config, layer) for layer in stage.layers)) for stage in stages(config)]
+    weights = [(stage.way, _weights(config, stage)) for stage in stages(config)]
     streamed = [size for way, size in weights if way != "mid"]
-    largest, whole = max(streamed), _outside(config) + sum(size for _, size in weights)
-    count = int(sum(streamed) // largest)
-    return whole - count * largest, largest, count
+    rest = _outside(config) + sum(size for way, size in weights if way == "mid")
+    return rest, sum(streamed) / len(streamed), len(streamed)
+
+
+def _weights(config: Config, stage: Stage) -> float:
+    return sum(_weight(config, layer) for layer in stage.layers)
 
 
 def _outside(config: Config) -> float:
@@ -162,38 +164,57 @@ def _sites(latent: Latent, level: int) -> int:
     return height * width
 
 
+SPATIAL, TEMPORAL = 22, 20
+"""What a block of attention holds at its feed-forward, in sizes of its input: both halves of its gate, which are eight
+times as wide, their product, four, and what waits around them."""
+
+RESIDUAL = 3
+"""What a residual layer holds of its input: it, its norm and what comes of that."""
+
+
 def held(drawn: Blueprint, latent: Latent, itemsize: int) -> float:
-    """The most numbers alive at a layer: what it works on, and what waits for the way up."""
-    config, frames, most = drawn.denoiser, latent[1], 0.0
-    first = config["block_out_channels"][0] * _sites(latent, 0) * frames
-    skips = [first]
+    """The most numbers alive at a layer: what it works on, and what waits for the way up.
+
+    In a video's UNet it is attention over time at the entry, which is wider than the first level.
+    """
+    return max(_entry(drawn, latent), *(alive for _, alive in _alive(drawn, latent)))
+
+
+def beside(drawn: Blueprint, latent: Latent, activations: float) -> float:
+    """Numbers of its blocks' weights that count beside `held` where they stream: a block's, and of the one before.
+
+    Activations are so many times as large as weights. The widest layers are light, and the heaviest narrow.
+    """
+    config, before, most = drawn.denoiser, 0.0, activations * _entry(drawn, latent)
+    for stage, alive in _alive(drawn, latent):
+        own = 0.0 if stage.way == "mid" else _weights(config, stage)
+        most = max(most, before + own + activations * alive)
+        before = before if stage.way == "mid" else own
+    return most - activations * held(drawn, latent, 0)
+
+
+def _entry(drawn: Blueprint, latent: Latent) -> float:
+    config = drawn.denoiser
+    if not is_video(config):
+        return 0.0
+    wide = TEMPORAL * 8 * config["attention_head_dim"] + config["block_out_channels"][0]
+    return float(wide * _sites(latent, 0) * latent[1])
+
+
+def _alive(drawn: Blueprint, latent: Latent) -> Iterator[tuple[Stage, float]]:
+    """Of each block the most numbers alive in it."""
+    config, frames = drawn.denoiser, latent[1]
+    waiting = [float(config["block_out_channels"][0] * _sites(latent, 0) * frames)]
     for stage in stages(config):
+        made, most = list[float](), 0.0
         for layer in stage.layers:
-            sites = _sites(latent, layer.level) * frames
-            if stage.way == "up" and layer.kind == "residual":
-                skips.pop()
-            most = max(most, sum(skips) + _alive(config, layer, itemsize) * sites)
-            ends = layer.kind == "attention" or (layer.kind == "residual" and not _attended(stage, layer))
-            if stage.way == "down" and (ends or layer.kind == "resize"):
-                skips.append(layer.c * sites)
-    return most
-
-
-def _attended(stage: Stage, layer: Layer) -> bool:
-    return any(each.kind == "attention" and each.level == layer.level for each in stage.layers)
-
-
-FEED = 4 + 8 + 4
-"""Of a block's feed-forward, in sizes of its input: what goes in around it, both halves of its gate, their product."""
-
-TURNED = 1
-"""A copy that attention over time makes of all sites, beside what the layer holds."""
-
-
-def _alive(config: Config, layer: Layer, itemsize: int) -> float:
-    """Numbers a site that a layer holds at its widest."""
-    if layer.kind == "resize":
-        return 2.0 * layer.c
-    if layer.kind == "attention":
-        return (FEED + (TURNED if is_video(config) else 0)) * layer.c
-    return max(3 * layer.c_in + layer.c, layer.c_in + 4 * layer.c)
+            size = _sites(latent, layer.level) * frames
+            wide = SPATIAL * layer.c if layer.kind == "attention" else RESIDUAL * layer.c_in + layer.c
+            most = max(most, sum(waiting) + sum(made) + wide * size)
+            if layer.kind != "attention":  # what comes of a residual layer waits, through attention or not
+                made.append(float(layer.c * size))
+        yield stage, most
+        if stage.way == "down":
+            waiting += made
+        elif stage.way == "up":
+            del waiting[-sum(layer.kind == "residual" for layer in stage.layers) :]

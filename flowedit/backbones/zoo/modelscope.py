@@ -37,7 +37,7 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
     spec = replace(
         modelscope.spec_of(config, vae, checkpoint.notes),
         name=checkpoint.name,
-        notices=(*checkpoint.notices, noise.start_of(checkpoint.name, knots)),
+        notices=checkpoint.notices,
         trained=checkpoint.trained,
         world=checkpoint.world,
     )

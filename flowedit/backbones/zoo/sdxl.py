@@ -14,6 +14,7 @@ from flowedit.backbones.coders import image
 from flowedit.backbones.families import FAMILIES, Family
 from flowedit.backbones.readings import clip
 from flowedit.backbones.sheets import sdxl
+from flowedit.backbones.sheets.modelscope import scale_of
 from flowedit.backbones.unets import noise
 from flowedit.flow import rectify
 from flowedit.messages import InputError
@@ -32,11 +33,11 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
     vae = checkpoint.config("vae", AutoencoderKL)
     _require_text_to_image(checkpoint, config, vae)
     knots, _ = noise.times(noise.schedule(checkpoint))
-    factor, scale = vae["scaling_factor"], sdxl.scale_of(vae)
+    factor, scale = vae["scaling_factor"], scale_of(vae)
     spec = replace(
         sdxl.spec_of(config, vae, checkpoint.notes),
         name=checkpoint.name,
-        notices=(*checkpoint.notices, noise.start_of(checkpoint.name, knots)),
+        notices=checkpoint.notices,
         trained=checkpoint.trained,
         world=checkpoint.world,
     )

@@ -18,11 +18,12 @@ from torch import Tensor
 from flowedit.backbones.adapter import Adapter
 from flowedit.backbones.architecture import Architecture
 from flowedit.backbones.checkpoint import Checkpoint
+from flowedit.backbones.coders.tiles import tiles
 from flowedit.backbones.families import FAMILIES, Family
 from flowedit.backbones.readings import t5
 from flowedit.backbones.sheets.mochi import scale_of, spec_of
 from flowedit.messages import InputError
-from flowedit.networks.autoencoder import Stream, Tiles
+from flowedit.networks.autoencoder import Stream
 from flowedit.networks.lanes import Blocks
 
 
@@ -134,7 +135,7 @@ def _require(checkpoint: Checkpoint, config: dict[str, Any], vae: dict[str, Any]
 
 def encoder(vae: Any, frames: int, size: tuple[int, ...]) -> Stream:
     """To unscaled latents, from 6 k + 1 frames of `size` (height, width), all of them at once."""
-    return Stream(vae, lambda x, past: (vae.encoder(x)[0], None), [(0, frames)], _tiles(vae, size, to_latent=True))
+    return Stream(vae, lambda x, past: (vae.encoder(x)[0], None), [(0, frames)], tiles(vae, size, to_latent=True))
 
 
 def decoder(vae: Any, latents: int, size: tuple[int, ...]) -> Stream:
@@ -152,7 +153,7 @@ def decoder(vae: Any, latents: int, size: tuple[int, ...]) -> Stream:
 
     step = vae.num_latent_frames_batch_size
     chunks = [(i, min(i + step, latents)) for i in range(0, latents, step)]
-    return Stream(vae, coder, chunks, _tiles(vae, size, to_latent=False))
+    return Stream(vae, coder, chunks, tiles(vae, size, to_latent=False))
 
 
 @contextmanager
@@ -173,20 +174,6 @@ def _remembering(convolutions: list[Any], past: list[Tensor | None]) -> Iterator
     finally:
         for each in convolutions:
             del each.fake_context_parallel_forward
-
-
-def _tiles(vae: Any, size: tuple[int, ...], to_latent: bool) -> Tiles | None:
-    """The autoencoder's own tiles for an input of `size`; None where one tile holds it, or tiling is off."""
-    sample = (vae.tile_sample_min_height, vae.tile_sample_min_width)
-    apart = (vae.tile_sample_stride_height, vae.tile_sample_stride_width)
-    scale = vae.spatial_compression_ratio
-    latent, latent_apart = ((each[0] // scale, each[1] // scale) for each in (sample, apart))
-    tile, stride, out, keep = (
-        (sample, apart, latent, latent_apart) if to_latent else (latent, latent_apart, sample, apart)
-    )
-    if not vae.use_tiling or (size[0] <= tile[0] and size[1] <= tile[1]):
-        return None
-    return Tiles(tile, stride, (out[0] - keep[0], out[1] - keep[1]), keep)
 
 
 FAMILIES.add(

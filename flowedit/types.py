@@ -248,6 +248,8 @@ class BackboneSpec:
     """The most latent frames that one evaluation of the network knows places for; None without a bound."""
     shift: float = 1.0
     """What its grid of times is shifted by, as its checkpoint says, beyond what its knots hold; 1 for nothing."""
+    mean: bool = False
+    """Whether it gives mean velocities over intervals of time, as a `MeanBackbone`."""
     shift_growth: float = 0.0
     """What the logarithm of that shift grows by with each token of the video; see `shift_at`."""
     guidance: Guidance = "free"
@@ -329,6 +331,21 @@ class RegionBackbone(Backbone, Protocol):
 
     def pair_velocity(self, source: Guided, target: Guided) -> PairVelocity:
         """Outside the chosen sites the target attends to the keys and values of the source."""
+
+
+MeanVelocity = Callable[["Tensor", float, float], "Tensor"]
+"""mean(z, t, t_next): the mean of u on the flow from z at t down to t_next, so that z + (t_next - t) mean is there.
+
+(B, C, F, H, W) float32 to the same; at t_next = t it is u(z, t). (MeanFlow, Geng et al. 2025, arXiv 2505.13447, eq. 3.)
+"""
+
+
+class MeanBackbone(Backbone, Protocol):
+    """A backbone whose network learned mean velocities, so that an edit takes few steps; it says `spec.mean`."""
+
+    def mean_velocity(
+        self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None
+    ) -> MeanVelocity: ...
 
 
 class AttendingBackbone(Backbone, Protocol):

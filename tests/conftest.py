@@ -178,6 +178,12 @@ def copied(tmp_path: Path) -> Callable[[Path], Path]:
 
 
 @pytest.fixture(scope="session")
+def backbone_anyflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like AnyFlow on Wan 2.1: mean velocities over intervals, no guidance."""
+    return _backbone(tmp_path_factory, "anyflow")
+
+
+@pytest.fixture(scope="session")
 def backbone_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, shaped like FLUX.1 dev: single pictures, guidance as an input of the network."""
     return _backbone(tmp_path_factory, "flux")

@@ -40,6 +40,7 @@ from flowedit.types import (
     Geometry,
     Guided,
     Maps,
+    MeanVelocity,
     PairVelocity,
     Scale,
     Tokens,
@@ -113,7 +114,7 @@ class Adapter:
         self._second = None if how.split_guidance is None else second_device(how.split_guidance, device)
         self._counting = threading.Lock()
         there = None if self._second is None else self._output_there
-        told = own.spec.guidance == "embedded"
+        told = own.spec.guidance == "embedded" or own.until is not None
         self._guided = GuidedNetwork(self._output, own.patch, 0, there, told=told, pyramid=own.pyramid)
         self._pair = PairNetwork(self._guided, own.blocks, self._network)
         # Processes that share a call cannot do one again with less memory: each is in the middle of it.
@@ -201,14 +202,22 @@ class Adapter:
         Without a `negative` the empty prompt is it, as in the pipelines of diffusers, but that a network that is told
         its scale takes it in one row. Raises InputError for a scale that the model does not know.
         """
+        mean = self.mean_velocity(prompt, guidance_scale, negative)
+        return lambda z, t: mean(z, t, t)
+
+    def mean_velocity(
+        self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None
+    ) -> MeanVelocity:
+        """The same over an interval of time, by a network that learned that; by all others at its start."""
         negative = self._negative(guidance_scale, negative)
         self.components.release_encoder()  # what is to be said has been embedded by now
         if self._second is not None:
             self._copy  # noqa: B018  (read before a thread asks for it)
 
-        def velocity(z: Tensor, t: float) -> Tensor:
+        def velocity(z: Tensor, t: float, t_next: float) -> Tensor:
             x = self.architecture.state(z.float(), t)
-            output = self.memory.run("edit", lambda: self._guided(x, t, prompt, guidance_scale, negative))
+            until = None if self.architecture.until is None else self.architecture.until(t_next)
+            output = self.memory.run("edit", lambda: self._guided(x, t, prompt, guidance_scale, negative, until))
             u = self.architecture.velocity(output, x, t)
             if self._guided.controller is not None:
                 self._guided.controller.foresaw(prompt, lambda: z - t * u[-len(z) :])
@@ -309,7 +318,8 @@ class Adapter:
         own = self.architecture
         if self._processes.rank == 0:
             checkpoint, dtype = self.checkpoint, str(self.dtype).removeprefix("torch.")
-            self._processes.tell({"do": "load", "path": str(checkpoint.path), "name": checkpoint.name, "dtype": dtype})
+            words = {"do": "load", "path": str(checkpoint.path), "name": checkpoint.name, "dtype": dtype}
+            self._processes.tell({**words, "overlay": checkpoint.overlay.words()})
         heads: Any = own.attention(network)[0].heads
         self.shared = parallel.Shared(network, self._processes, heads, own.plan(network))
         return network

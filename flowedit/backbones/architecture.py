@@ -78,6 +78,8 @@ class Architecture:
     pyramid: bool = False
     """Whether its attention runs frame by frame, at several sizes (a UNet): its maps are brought to the latent's grid,
     and it is neither controlled nor shared by processes."""
+    until: Callable[[float], float] | None = None
+    """What a network of mean velocities is told, after the extras, of the time that they lead to; None for others."""
     text_queries: int = 0
     """How many of the first queries of those modules are text, not video; below 0, how many of the last."""
     state: Callable[[Tensor, float], Tensor] = _state

@@ -71,7 +71,7 @@ def of_folder(folder: Path) -> Blueprint | None:
     denoisers = sum(part.startswith(own) for part in layout.components(folder))
     network = Blueprint(pipeline, parts, denoisers=max(1, denoisers))
     try:
-        rest, block, count = parameters(network, own)
+        rest, block, blocks = parameters(network, own)
         sheet.autoencoder.weights(network.vae)
         for encoder in sheet.encoders:
             parameters(network, encoder)
@@ -81,7 +81,7 @@ def of_folder(folder: Path) -> Blueprint | None:
         ) from error
     found = layout.weights(folder / own)
     size = sum(path.stat().st_size for path in found.files) if found else 0
-    return replace(network, saved=FLOAT if size > 3 * (rest + block * count) else 2)
+    return replace(network, saved=FLOAT if size > 3 * (rest + block * blocks) else 2)
 
 
 def precisions(network: Blueprint, dtype: str, cpu: bool) -> tuple[int, int, int]:

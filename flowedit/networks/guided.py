@@ -28,8 +28,8 @@ class GuidedNetwork:
 
     `patch` (frames, height, width) is how many latent sites a token of the network holds. With `second`, the same
     network elsewhere, the unconditional rows go through that one at the same time. A network that is `told` its scale
-    (B,) after a prompt's extras is told 1 in rows of classifier-free guidance, and without a negative the scale.
-    `pyramid`: see `Architecture`.
+    (B,) after a prompt's extras is told 1 in rows of classifier-free guidance, and without a negative the scale; one
+    that knows no guidance may be told another number there. `pyramid`: see `Architecture`.
     """
 
     def __init__(
@@ -50,7 +50,13 @@ class GuidedNetwork:
 
     @torch.no_grad()
     def __call__(
-        self, x: Tensor, t: float, prompt: Conditioning, guidance_scale: Scale, negative: Conditioning | None
+        self,
+        x: Tensor,
+        t: float,
+        prompt: Conditioning,
+        guidance_scale: Scale,
+        negative: Conditioning | None,
+        number: float | None = None,
     ) -> Tensor:
         """v_negative + scale (v_prompt - v_negative), (B, C, F, H, W) float32; at scale 1 the prompt's rows alone.
 
@@ -58,6 +64,8 @@ class GuidedNetwork:
         they give the B rows of each after those of the one before, (K B, C, F, H, W). A network that is told its scale,
         and has no negative, takes a call for each.
         """
+        if number is not None:
+            return self._guided(x, t, prompt, guidance_scale, negative, number)
         if self._told and negative is None:
             each = {g: self._guided(x, t, prompt, 1.0, None, g) for g in dict.fromkeys(scales(guidance_scale))}
             return torch.cat([each[g] for g in scales(guidance_scale)])
@@ -213,8 +221,8 @@ def texts_of(prompts: Sequence[Conditioning], rows: int) -> Texts:
 
 
 def placed(texts: Texts, device: torch.device, dtype: torch.dtype) -> Texts:
-    """Texts on a device, their numbers in a precision; what is whole or true stays so."""
-    return tuple(each.to(device, dtype if each.is_floating_point() else each.dtype) for each in texts)
+    """Texts on a device, their numbers in a precision; what is whole or true stays so, and so does one number a row."""
+    return tuple(each.to(device, dtype if each.is_floating_point() and each.ndim > 1 else each.dtype) for each in texts)
 
 
 def sides_of(prompt: Conditioning, scale: Scale, negative: Conditioning | None) -> list[Conditioning]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flowedit.backbones import families, memory, presets, shapes
+from flowedit.backbones.weights.asked import overlay
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
 from flowedit.editors.spec import EDITORS
@@ -55,6 +56,7 @@ def check(settings: Settings, clip: Clip) -> Brief:
         check_still(settings, spec, len(clip.selection.indices))
         made = told(made, spec)
     asked.check(settings)
+    overlay(settings.lora, settings.backbone.transformer, settings.backbone.transformer_2)
     check_editor(made, made.steps)
     check_learned(settings, families.folder(settings.backbone))
     return made

@@ -1,11 +1,13 @@
 """Prompts to velocities: what a side is guided away from, by which rule, and in which steps."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from flowedit.flow import guidance
 from flowedit.flow.guidance import scales as scales_of
+from flowedit.flow.intervals import on_grid
 from flowedit.pipeline.plan import Brief
-from flowedit.types import Backbone, Conditioning, Guided, Side, Velocity
+from flowedit.types import Backbone, Conditioning, Guided, MeanBackbone, Side, Velocity
 
 
 def guide(brief: Brief, backbone: Backbone) -> dict[Side, Guided]:
@@ -57,6 +59,8 @@ def parts_of(
 def _ruled(brief: Brief, backbone: Backbone, guided: Guided, grid: Sequence[float]) -> Velocity:
     """The guided velocity by the rule of the settings."""
     rule = brief.settings.guidance_rule
+    if backbone.spec.mean:
+        return on_grid(cast(MeanBackbone, backbone).mean_velocity(*guided), grid)
     if rule == "plain" or guided.negative is None:
         return backbone.velocity(*guided)
     both = backbone.velocity(guided.prompt, guidance.BOTH, guided.negative)

@@ -83,6 +83,8 @@ def test_the_licenses_and_sizes_of_conf_are_named_for_every_release():
                 "ltx-video": 1.92,
                 "hunyuan-video": 12.82,
                 "mochi-1": 10.03,
+                "anyflow-wan2.1-t2v-1.3b": 1.42,
+                "anyflow-wan2.1-t2v-14b": 14.32,
                 "flux1-dev": 11.9,
                 "flux1-schnell": 11.9,
                 "sdxl-base-1.0": 2.57,

@@ -28,6 +28,8 @@ NATIVE = {
     "ltx-video": (128, 21, 16, 22),
     "hunyuan-video": (16, 33, 90, 160),
     "mochi-1": (12, 28, 60, 106),
+    "anyflow-wan2.1-t2v-1.3b": (16, 21, 60, 104),
+    "anyflow-wan2.1-t2v-14b": (16, 21, 90, 160),
     "flux1-dev": (16, 1, 128, 128),
     "flux1-schnell": (16, 1, 128, 128),
     "modelscope-1.7b": (4, 16, 32, 32),

@@ -221,7 +221,7 @@ def test_a_sheet_s_names_go_with_it(toy, folder):
     assert "toy" not in KINDS
     assert memory.released("toy-1b") is None
     assert memory.of_folder(folder) is None  # nobody knows what it needs
-    with pytest.raises(InputError, match="'toy-1b' is not one of cogvideox-2b"):
+    with pytest.raises(InputError, match=r"'toy-1b' is not one of .*cogvideox-2b"):
         save_released(folder, "toy-1b")
 
 
@@ -251,8 +251,8 @@ def test_sheets_hold_sheets_and_load_no_torch():
     code = (
         "import sys; from flowedit.backbones import memory, released, shapes\n"
         "drawn = memory.released('wan2.2-t2v-a14b'); memory.phases(drawn, (16, 21, 60, 104))\n"
-        "shapes.of_blueprint(drawn, {}); drawn.work((16, 21, 60, 104)); print(list(released.RELEASES)[:1])\n"
+        "shapes.of_blueprint(drawn, {}); drawn.work((16, 21, 60, 104)); print('cogvideox-2b' in released.RELEASES)\n"
         "print([m for m in ('torch', 'diffusers', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["['cogvideox-2b']", "[]"]
+    assert done.stdout.splitlines() == ["True", "[]"]

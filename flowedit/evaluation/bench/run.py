@@ -139,7 +139,7 @@ def _check(chosen: Sequence[Method], scenes: Scenes, monitor: Monitor) -> tuple[
     What cannot make one of the kinds is left out of all, or refused if it was named: means are of the same scenes.
     """
     first = chosen[0].settings
-    if len({(method.settings.backbone, method.settings.runtime) for method in chosen}) > 1:
+    if len({method.settings.loaded for method in chosen}) > 1:
         raise InputError("all methods of a bench share one backbone and runtime: set them once, and not in --also")
     if first.backbone.repository is not None and first.backbone.path is None:
         raise InputError(f"{first.backbone.name} {STRANGE}")  # before a download

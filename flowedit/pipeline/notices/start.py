@@ -24,7 +24,7 @@ from flowedit.pipeline.plan import (
     windows_of,
 )
 from flowedit.pipeline.region import has_region
-from flowedit.types import Backbone
+from flowedit.types import Backbone, BackboneSpec
 
 if TYPE_CHECKING:
     import torch
@@ -133,6 +133,18 @@ def of_guidance(made: Brief, name: str) -> list[str]:
     if len(free) < len(guided):
         return [f"{name} takes guidance as an input: one row where there is no negative prompt, two where there is one"]
     return [f"beside a negative prompt guidance of {name} is classifier-free: two rows, each told the scale 1"]
+
+
+def of_means(made: Brief, spec: BackboneSpec) -> list[str]:
+    """What users hear of a way up by a model of mean velocities, of steps down, unless it inverts them."""
+    mode = made.settings.mode
+    rises = spec.mean and made.editor.rises(mode, made.steps)
+    if not rises or getattr(mode, "solver", None) == "uni_inv":
+        return []
+    can = "set mode.solver=uni_inv" if hasattr(mode, "solver") else "take --mode inversion mode.solver=uni_inv"
+    return [
+        f"{spec.name} knows mean velocities of steps down, and the way up is off by a step: {can}, which is the inverse"
+    ]
 
 
 def of_interval(made: Brief, grid: Sequence[float]) -> list[str]:

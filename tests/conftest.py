@@ -103,6 +103,12 @@ def backbone_hunyuan_free(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def backbone_mochi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like Mochi 1: a time that runs the other way, masked text behind the video."""
+    return _backbone(tmp_path_factory, "mochi")
+
+
+@pytest.fixture(scope="session")
 def backbone_modelscope(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, shaped like ModelScope and Zeroscope: a UNet that predicts noise, with attention at three sizes."""
     return _backbone(tmp_path_factory, "modelscope")

@@ -234,8 +234,8 @@ class Checkpoint:
         from safetensors import safe_open
 
         for path in self._weights(component).files:
-            if name in layout.header(path):
-                with safe_open(path, framework="pt") as file:
+            with safe_open(path, framework="pt") as file:
+                if name in file.keys():  # noqa: SIM118  (it is no mapping)
                     found: torch.Tensor = file.get_tensor(name)
                     return found
         raise InputError(f"backbone {str(self.path)!r}: {component} lacks {name}")

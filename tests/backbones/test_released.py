@@ -28,6 +28,7 @@ FACTS = {
     "wan2.2-t2v-a14b": ((720, 1280), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 14288.49, 512),
     "wan2.2-ti2v-5b": ((704, 1280), True, 121, 24, 0, 1, 4, 1000, 0.001, torch.bfloat16, 4999.79, 512),
     "ltx-video": ((512, 704), True, 161, 25, 0, 1, 8, 1000, 0.001, torch.bfloat16, 1923.39, 128),
+    "mochi-1": ((480, 848), True, 163, 30, 0, 1, 6, 1000, 0.001, torch.bfloat16, 10027.68, 256),
     "hunyuan-video": ((720, 1280), True, 129, 24, 0, 1, 4, 1000, 0.001, torch.bfloat16, 12821.01, 256),
     "anyflow-wan2.1-t2v-1.3b": ((480, 832), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 1421.76, 512),
     "anyflow-wan2.1-t2v-14b": ((720, 1280), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 14316.03, 512),
@@ -46,9 +47,7 @@ TOKENIZERS = {
     "Llam": ["tokenizer.json", "tokenizer_config.json"],
 }
 
-LATENTS = {"wan2.2-ti2v-5b": (48, 16, 4), "ltx-video": (128, 32, 8), "sdxl-base-1.0": (4, 8, 1)} | dict.fromkeys(
-    ("modelscope-1.7b", "zeroscope-v2-576w", "zeroscope-v2-xl"), (4, 8, 1)
-)
+LATENTS = {"wan2.2-ti2v-5b": (48, 16, 4), "ltx-video": (128, 32, 8), "mochi-1": (12, 8, 6)}
 """Channels, pixels a side and frames of a latent, where they are not 16, 8 and 4."""
 
 
@@ -92,9 +91,8 @@ def test_what_a_release_says_is_what_is_known_of_it(words, name, monkeypatch):
     geometry = backbone.geometry(frames, size)
     assert geometry.frames == frames
     assert geometry.size == size
-    channels, scale, step = LATENTS.get(name, (16, 8, 4))
-    latents = 1 + (frames - 1) // step + leading
-    assert geometry.latent == (channels, latents, size[0] // scale, size[1] // scale)
+    channels, scale, step = LATENTS.get(name, (4, 8, 1) if noise else (16, 8, 4))
+    assert geometry.latent == (channels, 1 + (frames - 1) // step + leading, size[0] // scale, size[1] // scale)
     assert geometry.latent[1] % patch == 0
 
 
@@ -147,6 +145,7 @@ def test_tokens_are_those_of_sentencepiece(small, name):
         "wan2.2-ti2v-5b",
         "ltx-video",
         "hunyuan-video",
+        "mochi-1",
     ],
 )
 def test_an_edit_runs_on_a_folder_of_that_layout(small, name, clip_file, tmp_path, capfd):

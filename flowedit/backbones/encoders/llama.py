@@ -36,7 +36,7 @@ def part(saved: str, files: int) -> ReleasedPart:
 
 def tokenizer() -> "PreTrainedTokenizerFast":
     """Bytes and a few word pieces, and pieces of HunyuanVideo's template, which is 95 tokens as Llama's own has it."""
-    from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE as TEMPLATE
+    from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -47,7 +47,8 @@ def tokenizer() -> "PreTrainedTokenizerFast":
     made = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(pieces)}, merges=merges))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
     made.decoder = decoders.ByteLevel()  # type: ignore[assignment]
-    before, count = str(TEMPLATE["template"]).partition("{}")[0], int(TEMPLATE["crop_start"]) - 1
+    template: Any = DEFAULT_PROMPT_TEMPLATE
+    before, count = template["template"].partition("{}")[0], template["crop_start"] - 1
     cuts = [len(before) * i // count for i in range(count + 1)]
     made.add_special_tokens([START, END, PAD])
     made.add_tokens([AddedToken(before[a:b], normalized=False) for a, b in pairwise(cuts)])

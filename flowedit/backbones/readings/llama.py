@@ -18,10 +18,11 @@ def described(*others: Reading, join: Any) -> Reading:
 
     Of the template (`DEFAULT_PROMPT_TEMPLATE` of diffusers' pipeline) the first 95 tokens are left out.
     """
-    from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE as TEMPLATE
+    from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
     from transformers import LlamaModel
 
-    skipped: int = TEMPLATE["crop_start"]
+    template: Any = DEFAULT_PROMPT_TEMPLATE
+    skipped: int = template["crop_start"]
 
     def described(network: Any, ids: Tensor, mask: Tensor) -> Output:
         states = network(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[-LEFT]
@@ -34,7 +35,7 @@ def described(*others: Reading, join: Any) -> Reading:
         words=_words,
         others=others,
         join=join,
-        template=str(TEMPLATE["template"]),
+        template=template["template"],
         skipped=skipped,
     )
 

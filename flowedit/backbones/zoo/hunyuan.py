@@ -15,12 +15,13 @@ from torch import Tensor
 from flowedit.backbones.adapter import Adapter
 from flowedit.backbones.architecture import Architecture
 from flowedit.backbones.checkpoint import Checkpoint
+from flowedit.backbones.coders.tiles import tiles
 from flowedit.backbones.families import FAMILIES, Family
 from flowedit.backbones.readings import clip, llama
 from flowedit.backbones.sheets.hunyuan import spec_of
 from flowedit.backbones.text import Output
 from flowedit.messages import InputError
-from flowedit.networks.autoencoder import Chunk, Overlap, Stream, Tiles
+from flowedit.networks.autoencoder import Chunk, Overlap, Stream
 from flowedit.networks.lanes import Blocks
 
 PER_SCALE = 1000.0
@@ -112,7 +113,7 @@ def times(schedule: Mapping[str, Any]) -> tuple[Tensor, float]:
     return torch.arange(count, 0, -1, dtype=torch.float64) / count, float(schedule.get("shift", 1.0))
 
 
-def _blocks(network: Any) -> Sequence[torch.nn.Module]:
+def _blocks(network: Any) -> Sequence[Any]:
     """Those of two streams, then those of one."""
     return [*network.transformer_blocks, *network.single_transformer_blocks]
 
@@ -142,7 +143,7 @@ def encoder(vae: Any, frames: int, size: tuple[int, ...]) -> Stream:
     whole, apart = vae.tile_sample_min_num_frames, vae.tile_sample_stride_num_frames
     chunks, overlap = _chunks(vae.use_framewise_encoding, frames, whole, apart)
     join = Overlap(1, (whole - apart) // step, apart // step) if overlap else None
-    return Stream(vae, _coder(vae.encoder, vae.quant_conv), chunks, _tiles(vae, size, to_latent=True), overlap=join)
+    return Stream(vae, _coder(vae.encoder, vae.quant_conv), chunks, tiles(vae, size, to_latent=True), overlap=join)
 
 
 def decoder(vae: Any, latents: int, size: tuple[int, ...]) -> Stream:
@@ -152,7 +153,7 @@ def decoder(vae: Any, latents: int, size: tuple[int, ...]) -> Stream:
     chunks, overlap = _chunks(vae.use_framewise_decoding, latents, whole // step, apart // step)
     join = Overlap(1, whole - apart, apart) if overlap else None
     return Stream(
-        vae, _coder(vae.post_quant_conv, vae.decoder), chunks, _tiles(vae, size, to_latent=False), overlap=join
+        vae, _coder(vae.post_quant_conv, vae.decoder), chunks, tiles(vae, size, to_latent=False), overlap=join
     )
 
 
@@ -168,20 +169,6 @@ def _chunks(by_frames: bool, count: int, whole: int, apart: int) -> tuple[list[C
     if not by_frames or count <= whole:
         return [(0, count)], False
     return [(i, min(i + whole + 1, count)) for i in range(0, count, apart) if i == 0 or count - i > 1], True
-
-
-def _tiles(vae: Any, size: tuple[int, ...], to_latent: bool) -> Tiles | None:
-    """The autoencoder's own tiles for an input of `size`; None where one tile holds it, or tiling is off."""
-    sample = (vae.tile_sample_min_height, vae.tile_sample_min_width)
-    apart = (vae.tile_sample_stride_height, vae.tile_sample_stride_width)
-    scale = vae.spatial_compression_ratio
-    latent, latent_apart = ((each[0] // scale, each[1] // scale) for each in (sample, apart))
-    tile, stride, out, keep = (
-        (sample, apart, latent, latent_apart) if to_latent else (latent, latent_apart, sample, apart)
-    )
-    if not vae.use_tiling or (size[0] <= tile[0] and size[1] <= tile[1]):
-        return None
-    return Tiles(tile, stride, (out[0] - keep[0], out[1] - keep[1]), keep)
 
 
 FAMILIES.add(

@@ -17,12 +17,13 @@ from torch import Tensor
 from flowedit.backbones.adapter import Adapter
 from flowedit.backbones.architecture import Architecture
 from flowedit.backbones.checkpoint import Checkpoint
+from flowedit.backbones.coders.tiles import tiles
 from flowedit.backbones.families import FAMILIES, Family
 from flowedit.backbones.readings import t5
 from flowedit.backbones.sheets.ltx import TEXT, TOKENS, spec_of
 from flowedit.backbones.zoo.flux import shift_of
 from flowedit.messages import InputError
-from flowedit.networks.autoencoder import Stream, Tiles
+from flowedit.networks.autoencoder import Stream
 from flowedit.networks.lanes import Blocks
 
 SEED = 0
@@ -139,7 +140,7 @@ def _require(checkpoint: Checkpoint, config: dict[str, Any], vae: dict[str, Any]
 
 def encoder(vae: Any, frames: int, size: tuple[int, ...]) -> Stream:
     """To unscaled latents, from 8 k + 1 frames of `size` (height, width), all of them at once."""
-    return Stream(vae, lambda x, past: (vae.encoder(x), None), [(0, frames)], _tiles(vae, size, to_latent=True))
+    return Stream(vae, lambda x, past: (vae.encoder(x), None), [(0, frames)], tiles(vae, size, to_latent=True))
 
 
 def decoder(vae: Any, latents: int, size: tuple[int, ...]) -> Stream:
@@ -154,21 +155,7 @@ def decoder(vae: Any, latents: int, size: tuple[int, ...]) -> Stream:
             torch.manual_seed(SEED)
             return vae.decoder(z, time), None
 
-    return Stream(vae, coder, [(0, latents)], _tiles(vae, size, to_latent=False))
-
-
-def _tiles(vae: Any, size: tuple[int, ...], to_latent: bool) -> Tiles | None:
-    """The autoencoder's own tiles for an input of `size`; None where one tile holds it, or tiling is off."""
-    sample = (vae.tile_sample_min_height, vae.tile_sample_min_width)
-    apart = (vae.tile_sample_stride_height, vae.tile_sample_stride_width)
-    scale = vae.spatial_compression_ratio
-    latent, latent_apart = ((each[0] // scale, each[1] // scale) for each in (sample, apart))
-    tile, stride, out, keep = (
-        (sample, apart, latent, latent_apart) if to_latent else (latent, latent_apart, sample, apart)
-    )
-    if not vae.use_tiling or (size[0] <= tile[0] and size[1] <= tile[1]):
-        return None
-    return Tiles(tile, stride, (out[0] - keep[0], out[1] - keep[1]), keep)
+    return Stream(vae, coder, [(0, latents)], tiles(vae, size, to_latent=False))
 
 
 FAMILIES.add(

@@ -108,6 +108,13 @@ class LoadedCheckpoint(Checkpoint):
         """How many numbers a component's weights hold."""
         return sum(each.numel() for each in self._component(component).parameters())
 
+    def tensor(self, component: str, name: str) -> torch.Tensor:
+        """A tensor of a component's weights, by its name; raises InputError for one that is not there or not held."""
+        found: torch.Tensor | None = self._component(component).state_dict().get(name)
+        if found is None or found.is_meta:
+            raise InputError(f"{self.name}: {component} lacks {name}")
+        return found
+
     def describe(self, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
         """What is kept of a backbone: of weights in memory, which may be changed, no fingerprint."""
         return {

@@ -62,7 +62,7 @@ class StopButton(threading.Event):
 def hosted() -> Iterator[StopButton]:
     """Run flowedit as on its own: outside of ComfyUI's inference mode, whose tensors no gradient may touch.
 
-    An edit that was cancelled ends as ComfyUI's own nodes do: shown as interrupted, not as failed.
+    What the stop button ended is shown as interrupted, not as failed, and so is what was half done when it was pressed.
     """
     try:
         with torch.inference_mode(False):
@@ -70,6 +70,7 @@ def hosted() -> Iterator[StopButton]:
     except flowedit.Cancelled:
         model_management.throw_exception_if_processing_interrupted()
         raise
+    model_management.throw_exception_if_processing_interrupted()
 
 
 def make_room() -> None:

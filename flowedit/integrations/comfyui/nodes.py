@@ -125,7 +125,7 @@ class SourceClip(io.ComfyNode):
         return io.NodeOutput(ChosenClip(host.file_of(video), start, frames or None, fps or None))
 
 
-class Change(io.ComfyNode):
+class WhatToChange(io.ComfyNode):
     """The prompts and words of `flowedit.edit`."""
 
     @classmethod
@@ -228,7 +228,7 @@ class WordsToMask(io.ComfyNode):
     def execute(cls, look: flowedit.MaskLook, quantile: float, grow: float) -> io.NodeOutput:
         """The mask, and its frames on the node."""
         mask = torch.from_numpy(look.at(quantile or None, grow or None)).float() / 255
-        return io.NodeOutput(mask, ui=ui.PreviewMask(mask, animated=True, cls=cls))
+        return io.NodeOutput(mask, ui=ui.PreviewMask(mask, cls=cls))
 
 
 class EditClip(io.ComfyNode):
@@ -364,11 +364,13 @@ class CompareModes(io.ComfyNode):
                 **model.options,
                 **{**clip.options, **change.options, **chosen, **masked(mask), **further(options)},
             )
+        if (grid := next(results.folder.glob("grid.*"), None)) is None:
+            raise flowedit.Error(f"no mode made an edit: {next(row.failure for row in results.rows if row.failure)}")
         table = (results.folder / "table.txt").read_text(encoding="utf-8")
-        return io.NodeOutput(host.video_of(results.folder / "grid.mp4"), table, str(results.page))
+        return io.NodeOutput(host.video_of(grid), table, str(results.page))
 
 
-NODES = (LoadBackbone, ExampleClip, SourceClip, Change, LookAtMask, WordsToMask, EditClip, CompareModes)
+NODES = (LoadBackbone, ExampleClip, SourceClip, WhatToChange, LookAtMask, WordsToMask, EditClip, CompareModes)
 NODE_CLASS_MAPPINGS = {node.define_schema().node_id: node for node in NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {
     node_id: node.define_schema().display_name for node_id, node in NODE_CLASS_MAPPINGS.items()

@@ -35,9 +35,9 @@ class Option:
     expected: str | None = None
     needs: str | None = None
     choices: str | None = None
-    written: Literal["value", "text", "prompt", "prompts"] = "value"
-    """value: in Hydra's grammar; text: to the letter, null for none; prompt: to the letter, whatever it is; prompts: a
-    list of them, or one text with | between them."""
+    written: Literal["value", "text", "prompt", "prompts", "files"] = "value"
+    """value: in Hydra's grammar; text: to the letter, null for none; prompt: to the letter, whatever it is; prompts and
+    files: a list of them, or one text with | between them."""
     role: Literal["clip", "method", "place"] = "method"
     """clip: each clip brings its own; method: it makes a method; place: it only says where something lies."""
     flag: bool = True
@@ -47,7 +47,7 @@ class Option:
     bench: bool = False
     """Whether `flowedit bench` has one too."""
     several: bool = False
-    """Whether its flag may stand several times; its texts are joined by spaces."""
+    """Whether its flag may stand several times; its texts are joined by spaces, files by |."""
     counts_steps: bool = False
     """Whether it counts steps of the grid, so that a quality of fewer steps has fewer of these too."""
     data: bool = True

@@ -6,6 +6,7 @@ Time: t in [0, 1], t = 1 is noise. z_t = (1 - t) x + t eps, u = dz/dt = eps - x.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ Side = Literal["source", "target"]
 
 Scale = float | Sequence[float]
 """A guidance scale; of several, a velocity gives the rows of each after those of the one before, (K B, C, F, H, W)."""
+
+Guidance = Literal["free", "embedded", "none"]
+"""classifier-free | told to the network, in one row, unless there is a negative | it knows none, and scales are 1."""
 
 Tokens = Sequence[int] | Sequence[Sequence[int]]
 """Indices of the tokens of one object in a prompt, or a list of those for each of several."""
@@ -244,8 +248,24 @@ class BackboneSpec:
     """The most latent frames that one evaluation of the network knows places for; None without a bound."""
     shift: float = 1.0
     """What its grid of times is shifted by, as its checkpoint says, beyond what its knots hold; 1 for nothing."""
+    mean: bool = False
+    """Whether it gives mean velocities over intervals of time, as a `MeanBackbone`."""
+    shift_growth: float = 0.0
+    """What the logarithm of that shift grows by with each token of the video; see `shift_at`."""
+    guidance: Guidance = "free"
+    """How a guidance scale acts on it."""
     world: Mapping[str, Any] | None = None
     """What a checkpoint of the pocket world learned, its classes, grounds, motions, sizes and tints; else None."""
+
+    @property
+    def still(self) -> bool:
+        """Whether it knows single pictures alone."""
+        return self.max_latents == 1
+
+    def shift_at(self, size: tuple[int, int], latents: int = 1) -> float:
+        """shift e^(growth N) of a clip of `size` (height, width) pixels and so many latent frames, N tokens."""
+        tokens = size[0] * size[1] // self.multiple**2 * -(-latents // self.patch_frames)
+        return self.shift * math.exp(self.shift_growth * tokens)
 
 
 class Backbone(Protocol):
@@ -276,7 +296,9 @@ class Backbone(Protocol):
     def embed(self, prompt: str) -> Conditioning: ...
     def velocity(
         self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None
-    ) -> Velocity: ...
+    ) -> Velocity:
+        """Without a negative a "free" one goes away from the empty prompt; an "embedded" one tells its network g."""
+
     def record(
         self, tokens: Mapping[Conditioning, Tokens], blocks: Depths, normalise: str = "joint"
     ) -> AbstractContextManager[Maps]: ...
@@ -309,6 +331,21 @@ class RegionBackbone(Backbone, Protocol):
 
     def pair_velocity(self, source: Guided, target: Guided) -> PairVelocity:
         """Outside the chosen sites the target attends to the keys and values of the source."""
+
+
+MeanVelocity = Callable[["Tensor", float, float], "Tensor"]
+"""mean(z, t, t_next): the mean of u on the flow from z at t down to t_next, so that z + (t_next - t) mean is there.
+
+(B, C, F, H, W) float32 to the same; at t_next = t it is u(z, t). (MeanFlow, Geng et al. 2025, arXiv 2505.13447, eq. 3.)
+"""
+
+
+class MeanBackbone(Backbone, Protocol):
+    """A backbone whose network learned mean velocities, so that an edit takes few steps; it says `spec.mean`."""
+
+    def mean_velocity(
+        self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None
+    ) -> MeanVelocity: ...
 
 
 class AttendingBackbone(Backbone, Protocol):

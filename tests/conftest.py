@@ -133,3 +133,21 @@ def copied(tmp_path: Path) -> Callable[[Path], Path]:
         return Path(shutil.copytree(folder, tmp_path / "copied" / folder.name))
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def backbone_anyflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like AnyFlow on Wan 2.1: mean velocities over intervals, no guidance."""
+    return _backbone(tmp_path_factory, "anyflow")
+
+
+@pytest.fixture(scope="session")
+def backbone_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like FLUX.1 dev: single pictures, guidance as an input of the network."""
+    return _backbone(tmp_path_factory, "flux")
+
+
+@pytest.fixture(scope="session")
+def backbone_schnell(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like FLUX.1 schnell: no guidance, no shift."""
+    return _backbone(tmp_path_factory, "flux-schnell")

@@ -169,7 +169,7 @@ def command_of(
     options = options_of(record, mask)
     parts = [*program, "compare" if record.kind == "compare" else "edit", _as_file(clip)]
     for key, value in options.items():
-        if key == "target_parts" and isinstance(value, list):
+        if key in ("target_parts", "lora") and isinstance(value, list):
             value = "|".join(value)
         text, flag = typed(value), f"--{key.replace('_', '-')}"
         if "." in key:

@@ -169,7 +169,7 @@ def check_value(each: Declared, value: Any) -> None:
         members = value if isinstance(value, list) else [value]
         good = all(_is_plain(member) for member in members) and len(members) <= MOST_LIST
         kind = "a number, true, false, a name, or a list of these"
-    elif option.written == "prompts" and isinstance(value, list):
+    elif option.written in ("prompts", "files") and isinstance(value, list):
         good, kind = len(value) <= MOST_LIST and all(_is_text(member) for member in value), "a list of texts"
     else:
         good, kind = value is None or _is_text(value), f"a text of at most {MOST_TEXT} letters"

@@ -21,7 +21,7 @@ from flowedit.backbones.fallback import Fallback, Told
 from flowedit.backbones.options import RuntimeOptions
 from flowedit.backbones.presets import Load, MemoryNeed, MemoryPreset
 from flowedit.backbones.text import TextEncoder
-from flowedit.flow.guidance import scales
+from flowedit.flow.guidance import check_known, scales
 from flowedit.messages import InputError
 from flowedit.networks import acceleration, autoencoder, parallel
 from flowedit.networks.acceleration import Acceleration
@@ -40,6 +40,7 @@ from flowedit.types import (
     Geometry,
     Guided,
     Maps,
+    MeanVelocity,
     PairVelocity,
     Scale,
     Tokens,
@@ -110,7 +111,8 @@ class Adapter:
         self._second = None if how.split_guidance is None else second_device(how.split_guidance, device)
         self._counting = threading.Lock()
         there = None if self._second is None else self._output_there
-        self._guided = GuidedNetwork(self._output, own.patch, rows=0, second=there)
+        told = own.spec.guidance == "embedded" or own.until is not None
+        self._guided = GuidedNetwork(self._output, own.patch, rows=0, second=there, told=told)
         self._pair = PairNetwork(self._guided, own.blocks, self._network)
         # Processes that share a call cannot do one again with less memory: each is in the middle of it.
         ladder = presets.able(ladder, how) if self._processes is None else ()
@@ -194,16 +196,25 @@ class Adapter:
     ) -> Velocity:
         """u(z, t) with classifier-free guidance in one batched network call; at guidance 1 only conditional rows.
 
-        Without a `negative` the empty prompt is it, as in the pipelines of diffusers.
+        Without a `negative` the empty prompt is it, as in the pipelines of diffusers, but that a network that is told
+        its scale takes it in one row. Raises InputError for a scale that the model does not know.
         """
+        mean = self.mean_velocity(prompt, guidance_scale, negative)
+        return lambda z, t: mean(z, t, t)
+
+    def mean_velocity(
+        self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None
+    ) -> MeanVelocity:
+        """The same over an interval of time, by a network that learned that; by all others at its start."""
         negative = self._negative(guidance_scale, negative)
         self.components.release_encoder()  # what is to be said has been embedded by now
         if self._second is not None:
             self._copy  # noqa: B018  (read before a thread asks for it)
 
-        def velocity(z: Tensor, t: float) -> Tensor:
+        def velocity(z: Tensor, t: float, t_next: float) -> Tensor:
             x = self.architecture.state(z.float(), t)
-            output = self.memory.run("edit", lambda: self._guided(x, t, prompt, guidance_scale, negative))
+            until = None if self.architecture.until is None else self.architecture.until(t_next)
+            output = self.memory.run("edit", lambda: self._guided(x, t, prompt, guidance_scale, negative, until))
             u = self.architecture.velocity(output, x, t)
             if self._guided.controller is not None:
                 self._guided.controller.foresaw(prompt, lambda: z - t * u[-len(z) :])
@@ -219,8 +230,10 @@ class Adapter:
         """Both velocities in common network calls, the target's at the chosen sites, and u_src at all others.
 
         In every block the target attends to its own text and to the source's video, in which the chosen tokens are
-        its own. Raises InputError where several processes or devices share the calls.
+        its own. Raises InputError where several processes or devices share the calls, and where `packs` says no.
         """
+        if not self.packs:
+            raise InputError(f"{self.spec.name} evaluates whole frames alone: leave mode.region=true out")
         if self._processes is not None or self._second is not None:
             raise InputError("mode.region=true runs in one process, on one device: leave one of them out")
         source, target = (
@@ -244,12 +257,19 @@ class Adapter:
         return velocities
 
     @property
+    def packs(self) -> bool:
+        """Whether it evaluates a region alone."""
+        return self.architecture.blocks.packs
+
+    @property
     def token_evaluations(self) -> float:
         """`evaluations`, but a row counts by the share of a whole row's tokens that it sent."""
         return self.evaluations - self._pair.saved
 
     def _negative(self, scale: Scale, negative: Conditioning | None) -> Conditioning | None:
-        return self.embed("") if set(scales(scale)) != {1.0} and negative is None else negative
+        check_known(self.spec.name, self.spec.guidance, scale)
+        free = self.spec.guidance == "free" and set(scales(scale)) != {1.0}
+        return self.embed("") if free and negative is None else negative
 
     def _output(self, x: Tensor, t: float, texts: Texts) -> Tensor:
         return self._run(self.components.place(self._network(t)), self.device, x, t, texts)
@@ -290,7 +310,8 @@ class Adapter:
         own = self.architecture
         if self._processes.rank == 0:
             checkpoint, dtype = self.checkpoint, str(self.dtype).removeprefix("torch.")
-            self._processes.tell({"do": "load", "path": str(checkpoint.path), "name": checkpoint.name, "dtype": dtype})
+            words = {"do": "load", "path": str(checkpoint.path), "name": checkpoint.name, "dtype": dtype}
+            self._processes.tell({**words, "overlay": checkpoint.overlay.words()})
         heads: Any = own.attention(network)[0].heads
         self.shared = parallel.Shared(network, self._processes, heads, own.plan(network))
         return network

@@ -73,6 +73,8 @@ class Architecture:
     """Where diffusers splits and joins the network's sequence for processes that share it."""
     boundary: float | None = None
     """The time below which another network of the same shape is called, `transformer_2`; None where there is one."""
+    until: Callable[[float], float] | None = None
+    """What a network of mean velocities is told, after the extras, of the time that they lead to; None for others."""
     text_queries: int = 0
     """How many of the first queries of those modules are text, not video."""
     state: Callable[[Tensor, float], Tensor] = _state

@@ -3,7 +3,6 @@
 import hashlib
 import inspect
 import math
-import struct
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
@@ -13,7 +12,9 @@ from typing import Any
 import torch
 
 from flowedit.backbones import screening
-from flowedit.machine import out_of_memory, parsed_json
+from flowedit.backbones.weights import lora, single_file
+from flowedit.backbones.weights.asked import NETWORKS, Lora, Overlay, changes_text
+from flowedit.machine import digest_file, out_of_memory
 from flowedit.messages import Error, InputError, first_line
 from flowedit.pretrained import hub, layout
 from flowedit.pretrained.layout import Weights
@@ -35,10 +36,14 @@ SAMPLE = 1 << 20
 
 
 class Checkpoint:
-    """A folder with model_index.json and one folder a component; raises InputError for what is missing in it."""
+    """A folder with model_index.json and one folder a component; raises InputError for what is missing in it.
 
-    def __init__(self, path: Path, name: str | None = None) -> None:
+    `overlay` is what an edit lays over its weights.
+    """
+
+    def __init__(self, path: Path, name: str | None = None, overlay: Overlay | None = None) -> None:
         self.path, self.name = path, name or path.resolve().name
+        self.overlay = overlay or Overlay()
         self._fingerprints: dict[str, str] = {}
         if not path.is_dir():
             raise InputError(f"backbone {str(path)!r} is not a folder")
@@ -78,7 +83,9 @@ class Checkpoint:
     @property
     def notices(self) -> tuple[str, ...]:
         """What a user should hear of the weights, whatever their family."""
-        return () if self.trained else (f"{self.name} has random weights: whatever it makes is noise",)
+        said = [] if self.trained else [f"{self.name} has random weights: whatever it makes is noise"]
+        told = (each for each in self.overlay.loras if changes_text(each))
+        return (*said, *(f"{each.called} changes a text encoder too: that part is left out" for each in told))
 
     @property
     def world(self) -> dict[str, Any] | None:
@@ -103,7 +110,10 @@ class Checkpoint:
         for path in (path for part in ("", *layout.PARTS) for path in sorted((self.path / part).glob("*"))):
             if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
                 raise InputError(f"backbone {str(self.path)!r}: {path.name} is neither a file nor a folder")
+        self._require_overlay()
         for lost in layout.lacking(self.path):
+            if self._file(lost.partition("/")[0]) is not None and not lost.endswith("/config.json"):
+                continue
             if lost.endswith("*.safetensors"):
                 self._weights(lost.partition("/")[0])
             advice = "give a folder that save_pretrained wrote, or download it again"
@@ -136,11 +146,15 @@ class Checkpoint:
 
     def model(self, component: str, cls: Any, dtype: torch.dtype) -> Any:
         """The component's model in evaluation mode, on the CPU; raises InputError if its files cannot be read."""
-        variant = self._weights(component).variant
         if (self.path / component / "adapter_config.json").exists():  # its loader would look for another model
             raise InputError(f"backbone {str(self.path)!r}: {component} is an adapter; give a whole checkpoint")
         own = self.path / component / "config.json"
         screening.check(layout.read_json(own), repr(str(own)))
+        if (file := self._file(component)) is not None:
+            with self.reporting(f"{component} cannot be loaded from {str(file)!r}"), quiet():
+                model = single_file.load(cls, file, own.parent, dtype)
+            return self._changed(model, component).eval().requires_grad_(False)
+        variant = self._weights(component).variant
         precision = {"dtype": dtype} if cls.__module__.startswith("transformers.") else {"torch_dtype": dtype}
         with self.reporting(f"{component} cannot be loaded"), quiet():
             model, info = cls.from_pretrained(
@@ -155,18 +169,64 @@ class Checkpoint:
             raise InputError(
                 f"backbone {str(self.path)!r}: {component} lacks {len(missing)} weights, such as {missing[0]}"
             )
-        return model.eval().requires_grad_(False)
+        return self._changed(model, component).eval().requires_grad_(False)
+
+    def _changed(self, model: Any, component: str) -> Any:
+        """The model with the LoRAs of the overlay fused into its weights."""
+        if loras := self._loras(component):
+            shapes = {name: tuple(each.shape) for name, each in model.named_parameters()}
+            lora.fuse(model, [(each.weight, self._changes(each, component, shapes)) for each in loras])
+        return model
+
+    def _changes(self, each: Lora, component: str, shapes: dict[str, tuple[int, ...]]) -> list[lora.LowRank]:
+        config = self._json(f"{component}/config.json")
+        changes = lora.read(each, self.pipeline, self.denoiser, config, shapes)
+        lora.check(each, changes, shapes, self.name)
+        return changes
+
+    def _loras(self, component: str) -> list[Lora]:
+        """Those that go into this network."""
+        networks = {NETWORKS[0]: self.denoiser, NETWORKS[1]: SECOND}
+        named = [None, *(part for part, folder in networks.items() if folder == component)]
+        return [each for each in self.overlay.loras if each.part in named] if len(named) > 1 else []
+
+    def _file(self, component: str) -> Path | None:
+        """The single file that replaces a component's weights."""
+        return self.overlay.files.get(NETWORKS[0] if component == self.denoiser else component)
+
+    def _require_overlay(self) -> None:
+        """Raise InputError for LoRAs that do not fit these networks, and for what has no second network to go into."""
+        asked = (*(f"{each.called}@{each.part}" for each in self.overlay.loras if each.part == SECOND),)
+        asked += tuple(f"backbone.{name}" for name in self.overlay.files if name == SECOND)
+        if asked and not self.second:
+            raise InputError(f"{asked[0]}: {self.name} has one network: leave {SECOND} out")
+        for component in (self.denoiser, *[SECOND] * self.second):
+            file, loras = self._file(component), self._loras(component)
+            if file is not None and file.suffix.lower() == ".gguf":
+                single_file.require_gguf()
+                if loras:
+                    raise InputError(f"{loras[0].called} cannot go into GGUF weights: give a .safetensors transformer")
+            files = () if file is not None or not loras else self._weights(component).files
+            for each in loras if files else ():  # what a single file holds is seen when it is read
+                entries = {name: entry for path in files for name, entry in layout.header(path).items()}
+                entries.pop("__metadata__", None)
+                shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
+                self._changes(each, component, shapes)
 
     def dtype(self, component: str) -> torch.dtype:
         """The precision that a component's weights are saved in."""
-        names = [entry["dtype"] for entry in _entries(self._weights(component).files[0])]
+        if self._file(component) is not None:
+            return torch.bfloat16  # what fp8 and GGUF are computed in
+        names = [entry["dtype"] for entry in layout.entries(self._weights(component).files[0])]
         return DTYPES.get(max(set(names), key=names.count), torch.float32)
 
     def parameters(self, component: str) -> int:
         """How many numbers a component's weights hold, read from the headers of its files; 0 without weights."""
+        if (file := self._file(component)) is not None:
+            return single_file.parameters(file)
         found = layout.weights(self.path / component)
         files = () if found is None else found.files
-        return sum(math.prod(entry["shape"]) for path in files for entry in _entries(path))
+        return sum(math.prod(entry["shape"]) for path in files for entry in layout.entries(path))
 
     def fingerprint(self, component: str) -> str:
         """A hash of the component's content: every small file whole, of a large one its header and samples."""
@@ -176,7 +236,9 @@ class Checkpoint:
 
     def _hash(self, component: str) -> str:
         digest = hashlib.sha256()
-        for path in sorted(p for p in (self.path / component).iterdir() if p.is_file()):
+        replacing = self._file(component)
+        own = (p for p in (self.path / component).iterdir() if p.is_file())
+        for path in (*sorted(own), *([] if replacing is None else [replacing])):
             size = path.stat().st_size
             digest.update(f"{path.name}\0{size}\0".encode())
             with path.open("rb") as file:
@@ -193,10 +255,23 @@ class Checkpoint:
             "fingerprint": self.fingerprint(self.denoiser),
             **({"second_fingerprint": self.fingerprint(SECOND)} if self.second else {}),
             "autoencoder": self.fingerprint("vae"),
+            **({"loras": self._described} if self.overlay.loras else {}),
             "trained": self.trained,
             "dtype": str(dtype).removeprefix("torch."),
             "device": str(device),
         }
+
+    @property
+    def quantised(self) -> bool:
+        """Whether its networks come from GGUF files."""
+        return any(path.suffix.lower() == ".gguf" for path in self.overlay.files.values())
+
+    @property
+    def _described(self) -> list[dict[str, Any]]:
+        return [
+            {"file": each.path.name, "hash": digest_file(each.path), "weight": each.weight, "network": each.part}
+            for each in self.overlay.loras
+        ]
 
     def _weights(self, component: str) -> Weights:
         found = layout.weights(self.path / component)
@@ -215,30 +290,3 @@ def quiet() -> AbstractContextManager[None]:
     from diffusers.utils import logging
 
     return hub.quiet(logging)
-
-
-def _entries(path: Path) -> list[dict[str, Any]]:
-    """What a safetensors file says of each of its tensors: dtype, shape."""
-    return [entry for name, entry in _header(path).items() if name != "__metadata__"]
-
-
-def _header(path: Path) -> dict[str, Any]:
-    """The header of a safetensors file: of each tensor its dtype and its shape; raises InputError for any other."""
-    with path.open("rb") as file:
-        start = file.read(8)
-        size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        data = file.read(min(size, 100 * SAMPLE))
-    try:
-        header = parsed_json(data, "header", 100 * SAMPLE)
-        good = isinstance(header, dict) and all(_is_entry(header[name]) for name in header if name != "__metadata__")
-    except InputError:
-        good = False
-    if not good or set(header) <= {"__metadata__"}:
-        raise InputError(f"{str(path)!r} is not a safetensors file, or is cut short")
-    return dict(header)
-
-
-def _is_entry(entry: Any) -> bool:
-    shape = entry.get("shape") if isinstance(entry, dict) else None
-    whole = isinstance(shape, list) and all(type(length) is int and length >= 0 for length in shape)
-    return whole and isinstance(entry.get("dtype"), str)

@@ -20,6 +20,8 @@ from flowedit.backbones.options import BackboneOptions
 from flowedit.backbones.presets import FULL_SIZE, MemoryPreset
 from flowedit.backbones.released import RELEASES
 from flowedit.backbones.sheet import readers
+from flowedit.backbones.weights import asked
+from flowedit.backbones.weights.asked import Overlay
 from flowedit.declare import Registry
 from flowedit.flow.schedule import ModelTimes
 from flowedit.machine import find_device, why_no_gpu
@@ -117,12 +119,16 @@ def load(
     text_weights: str = "saved",
     ladder: Sequence[MemoryPreset] = (),
     how: Acceleration = PLAIN,
+    overlay: Overlay | None = None,
 ) -> Backbone:
     """The backbone in a checkpoint folder, opened by the family that reads its pipeline; weights follow when needed.
 
-    Raises InputError for a folder that holds none, a pipeline that no family reads, an unknown device or precision.
+    `overlay`: LoRAs that are fused into its weights, and single files in place of them. Raises InputError for a folder
+    that holds none, a pipeline that no family reads, an unknown device or precision, and an overlay that does not fit.
     """
-    checkpoint, family, place = found(path, name, device, dtype)
+    checkpoint, family, place = found(path, name, device, dtype, overlay)
+    if checkpoint.quantised and (weights != "saved" or how.fuse):
+        raise InputError("GGUF weights are quantised already: leave runtime.weights and runtime.fuse out")
     if dtype in PRECISIONS:
         precision = PRECISIONS[dtype]
     elif place.type == "cpu":
@@ -146,9 +152,11 @@ def load(
         )
 
 
-def found(path: Path, name: str | None, device: str, dtype: str) -> tuple[Checkpoint, Family, torch.device]:
+def found(
+    path: Path, name: str | None, device: str, dtype: str, overlay: Overlay | None = None
+) -> tuple[Checkpoint, Family, torch.device]:
     """A checkpoint, the family that opens it, and the device; everything that `load` refuses is refused, unopened."""
-    checkpoint = Checkpoint(path, name)
+    checkpoint = Checkpoint(path, name, overlay)
     family = family_of(checkpoint)
     checkpoint.require_whole()
     place = find_device(device)
@@ -268,7 +276,10 @@ def follow(how: Acceleration, processes: "Ranks") -> int:
 
     def part(words: Mapping[str, Any]) -> parallel.RankShare:
         place = str(processes.device)
-        backbone: Any = load(Path(words["path"]), name=words["name"], device=place, dtype=words["dtype"], how=how)
+        over = asked.of_words(words["overlay"])
+        backbone: Any = load(
+            Path(words["path"]), name=words["name"], device=place, dtype=words["dtype"], how=how, overlay=over
+        )
         made: parallel.RankShare = backbone.part()  # one without it tells nobody to follow
         return made
 

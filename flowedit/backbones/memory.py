@@ -71,7 +71,7 @@ def of_folder(folder: Path) -> Blueprint | None:
     count = sum(part.startswith(own) for part in layout.components(folder))
     network = Blueprint(pipeline, parts, denoisers=max(1, count))
     try:
-        rest, block, count = parameters(network, own)
+        rest, block, blocks = parameters(network, own)
         sheet.autoencoder.weights(network.vae)
         for encoder in sheet.encoders:
             parameters(network, encoder)
@@ -81,7 +81,7 @@ def of_folder(folder: Path) -> Blueprint | None:
         ) from error
     found = layout.weights(folder / own)
     size = sum(path.stat().st_size for path in found.files) if found else 0
-    return replace(network, saved=FLOAT if size > 3 * (rest + block * count) else 2)
+    return replace(network, saved=FLOAT if size > 3 * (rest + block * blocks) else 2)
 
 
 def precisions(network: Blueprint, dtype: str, cpu: bool) -> tuple[int, int, int]:
@@ -126,7 +126,7 @@ def phases(
     held = {
         denoiser: _held(network, denoiser, own, weights, offload) * (network.denoisers if all_stay else 1),
         "autoencoder": sheet.autoencoder.weights(network.vae) * of_vae,
-        "text encoder": sum(read),
+        "text encoder": sum(read) if all_stay else max(read, default=0.0),  # one is there at a time
     }
     activations = {
         "text": _text(network, of_text) if text_here else {},
@@ -160,7 +160,7 @@ def must_be_free(most: float) -> float:
     return most * GAPS + SPARE
 
 
-def parameters(network: Blueprint, component: str) -> tuple[float, float, int]:
+def parameters(network: Blueprint, component: str) -> tuple[float, float, float]:
     """Numbers in the weights of the denoiser or a text encoder: beside its blocks, in one block, and the blocks."""
     sheet = network.sheet
     if component in sheet.encoders:

@@ -16,6 +16,18 @@ class BackboneOptions:
     path: str | None = option(
         "checkpoint folder on this machine, as save_pretrained writes it", typed="DIR", written="text"
     )
+    transformer: str | None = option(
+        "a single file with the weights of its transformer, in place of those in the folder",
+        typed="FILE.safetensors|FILE.gguf",
+        written="text",
+        default=None,
+    )
+    transformer_2: str | None = option(
+        "the same of the second transformer, of a model that has two",
+        typed="FILE.safetensors|FILE.gguf",
+        written="text",
+        default=None,
+    )
     packaged: str | None = option("checkpoint folder inside the package", typed="DIR", default=None)
     memory: str | None = option("memory that the model needs, for messages", typed="TEXT", default=None)
     license: str | None = option("license of the weights, for messages", typed="TEXT", default=None)

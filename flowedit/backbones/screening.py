@@ -27,7 +27,8 @@ def check(config: Mapping[str, Any], where: str, cls: Any = None) -> None:
     for name, value in config.items():
         if name.startswith("_"):
             continue
-        if not _fits(value, hints.get(name, Any)):
+        unset = value is None and defaults.get(name, name) is None  # of "shift_terminal: float = None"
+        if not unset and not _fits(value, hints.get(name, Any)):
             raise InputError(f"{where}: {name} {value!r} is not of the kind that its model takes")
         most = next(bound for pattern, bound in BOUNDS if pattern.search(name))
         for number in _numbers(value):

@@ -161,8 +161,9 @@ class DenoiserTerms:
     """(frames, height, width) of the latent sites that a token holds."""
     text_tokens: Callable[[Config], int]
     """Tokens of a prompt that it sees, padding included."""
-    parameters: Callable[[Blueprint], tuple[float, float, int]]
-    """Numbers in its weights beside its blocks, in one block, and the blocks."""
+    parameters: Callable[[Blueprint], tuple[float, float, float]]
+    """Numbers in its weights beside its blocks, in one block, and the blocks; of unlike ones those of the largest, and
+    as many as weigh what all do."""
     seen: Callable[[Blueprint, Latent], int]
     """Tokens that the attention which the recorder reads has for queries."""
     block: Callable[[Blueprint, Latent, int], float]

@@ -77,6 +77,8 @@ class Reading:
     others: tuple["Reading", ...] = ()
     join: Callable[[Sequence[Output]], Output] = _first
     """From the outputs of all, the first one's first, to the embedding (1, L, D) and the extras of a Conditioning."""
+    blank: bool = False
+    """Whether the empty prompt is zeros all through, and is not read."""
 
     @property
     def all(self) -> tuple["Reading", ...]:
@@ -140,14 +142,15 @@ class TextEncoder:
     def unreadable(self, prompt: str) -> tuple[tuple[int, int], ...]:
         """[start, end) characters of every stretch of the prompt that the tokenizer has no piece for."""
         _, offsets, unknown = self._pieces(prompt)
-        return tuple(place for i, place in enumerate(offsets) if i in unknown)
+        # The name of what is unknown is CLIP's closing token too, which stands for no characters.
+        return tuple((a, b) for i, (a, b) in enumerate(offsets) if i in unknown and a < b)
 
     def _pieces(self, prompt: str) -> tuple[list[str], list[tuple[int, int]], set[int]]:
         """The prompt's tokens, the closing one last; the characters of the prompt as given that each covers; and which
         of them stand for characters that the vocabulary lacks.
         """
         text, places = clean(prompt) if self._reading.cleaned else (prompt, None)
-        encoded = self._tokenizer(text, return_offsets_mapping=True)
+        encoded = self._tokenizer(text, return_offsets_mapping=True, verbose=False)
         pieces = self._tokenizer.convert_ids_to_tokens(encoded["input_ids"])
         offsets = [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
         if places is not None:
@@ -163,6 +166,8 @@ class TextEncoder:
             if made is None:
                 with self._checkpoint.reporting("its text encoder cannot be run"):
                     made = self._reading.join([self._encode(each, prompt) for each in self._reading.all])
+                if self._reading.blank and not prompt:
+                    made = tuple(torch.zeros_like(each) for each in made)
                 _save(path, made)
             self._known[prompt] = made
         embedding, *extras = self._known[prompt]
@@ -175,6 +180,7 @@ class TextEncoder:
         for each in self._reading.all:
             parts += [self._checkpoint.fingerprint(each.folder), self._checkpoint.fingerprint(each.tokenizer)]
             parts += [str(each.length), str(self._dtype), self._device.type, each.encoder.__name__]
+            parts += ["blank"] if each.blank and not prompt else []
         parts += [*([] if self._weights == "saved" else [self._weights]), prompt]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

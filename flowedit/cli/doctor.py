@@ -14,8 +14,8 @@ FLAGS = tuple(
     name
     for name in (
         "backbone", "mode", "quality", "steps", "strength", "source_guidance_scale", "target_guidance_scale", "draws",
-        "mask", "averaging", "attention", "start", "frames", "fps", "size", "fit", "window", "window_overlap",
-        "runtime",
+        "mask", "averaging", "attention", "start", "frames", "fps", "size", "fit", "frame_by_frame", "window",
+        "window_overlap", "runtime",
     )
     if name in OPTIONS
 )  # fmt: skip

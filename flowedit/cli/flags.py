@@ -140,11 +140,12 @@ def _dashed(name: str) -> str:
 
 
 class _Joined(argparse.Action):
-    """A flag that may stand several times: its texts are joined by spaces."""
+    """A flag that may stand several times: its texts are joined by spaces, files by |."""
 
     def __call__(self, parser: Any, space: Any, values: Any, option: str | None = None) -> None:
         before = getattr(space, self.dest, UNSET)
-        setattr(space, self.dest, values if before is UNSET else f"{before} {values}")
+        between = "|" if OPTIONS[self.dest].written == "files" else " "
+        setattr(space, self.dest, values if before is UNSET else f"{before}{between}{values}")
 
 
 class _Several(argparse.Action):

@@ -233,7 +233,7 @@ def defaults(overrides: Iterable[str] = ()) -> dict[str, Any]:
 
 def _text(key: str, value: Any, written: str) -> Any:
     """What is written for a text, to the letter; of prompts all of them, None for none."""
-    if written == "prompts":
+    if written in ("prompts", "files"):
         found = prompts(value)
         return None if found is None else tuple(_text(key, part, "prompt") for part in found)
     value = str(value)
@@ -246,7 +246,7 @@ def _text(key: str, value: Any, written: str) -> Any:
 
 
 def prompts(value: Any) -> tuple[str, ...] | None:
-    """Several prompts: a list of them, or one text with | between them; None for none."""
+    """Several prompts, or files: a list of them, or one text with | between them; None for none."""
     several = value if isinstance(value, (list, tuple)) else "" if value is None else str(value).split("|")
     found = tuple(str(part).strip() for part in several)
     return None if found in (("null",), ("",), ()) else found

@@ -238,7 +238,7 @@ def _plain(where: str, key: str, value: Any) -> None:
     Numbers may stand in a list where several are meant (compose.LISTS). A data file must not reach Hydra's grammar,
     which reads the environment.
     """
-    if compose.WRITTEN.get(key) == "prompts" and isinstance(value, list):
+    if compose.WRITTEN.get(key) in ("prompts", "files") and isinstance(value, list):
         good, kind = all(isinstance(each, str) for each in value), "a list of texts (quote each)"
     elif compose.WRITTEN.get(key, "value") != "value" or key in SCORING:
         good, kind = isinstance(value, str), "text (quote it)"

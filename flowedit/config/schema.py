@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from flowedit.backbones.options import BackboneOptions, RuntimeOptions
+from flowedit.backbones.weights import asked
 from flowedit.config.options import check_ranges
 from flowedit.config.quality import QualityOptions
 from flowedit.declare import option
@@ -101,6 +102,15 @@ class Settings:
         choices="backbone",
         generate=True,
         bench=True,
+        data=False,
+    )
+    lora: tuple[str, ...] | None = option(
+        "low-rank changes of the model's weights, and how much of them is added (1 without a number); several in a "
+        "row; of a model with two networks @transformer or @transformer_2 at the end says into which",
+        typed="FILE[:WEIGHT]",
+        written="files",
+        several=True,
+        generate=True,
         data=False,
     )
     quality: QualityOptions = option(
@@ -231,6 +241,11 @@ class Settings:
         check=_ascending,
         expected="auto, none or ascending frame numbers from 1 up",
     )
+    frame_by_frame: bool = option(
+        "edit each frame by itself, all from the same noise: what a model of single pictures makes of a video; it "
+        "flickers",
+        needs="several_frames",
+    )
     fit: Literal["auto", "crop", "pad"] = option(
         "how another aspect meets the working size: auto crops, but pads a portrait clip in a landscape frame",
         typed="{auto,crop,pad}",
@@ -282,7 +297,17 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        self.rate, self.frame_size, self.marks  # noqa: B018  (they raise on what they cannot read)
+        self.rate, self.frame_size, self.marks, self.loras  # noqa: B018  (they raise on what they cannot read)
+
+    @property
+    def loras(self) -> tuple[asked.Lora, ...]:
+        """The files of low-rank changes, with their weights."""
+        return tuple(asked.lora(text) for text in self.lora or ())
+
+    @property
+    def loaded(self) -> tuple[BackboneOptions, RuntimeOptions, tuple[asked.Lora, ...]]:
+        """What decides which networks are in memory: edits that agree in it share them."""
+        return self.backbone, self.runtime, self.loras
 
     @property
     def marks(self) -> tuple[Mark, ...]:

@@ -9,9 +9,9 @@ SECTIONS = {
     "where": ("mask", "user_mask", "box", "point", "composite"),
     "how": (
         "steps", "seed", "source_guidance_scale", "target_guidance_scale", "guidance_rule", "object_guidance_scales",
-        "draws", "averaging", "attention",
+        "draws", "averaging", "attention", "lora",
     ),
-    "which frames": ("start", "frames", "fps", "size", "fit", "cuts", "window", "window_overlap"),
+    "which frames": ("start", "frames", "fps", "size", "fit", "cuts", "frame_by_frame", "window", "window_overlap"),
     "the machine": ("runtime",),
 }  # fmt: skip
 """Top-level keys by heading; one that is named nowhere stands under `MORE`."""

@@ -142,8 +142,8 @@ def _spec(drawn: Blueprint, notes: dict[str, Any], name: str, place: Path | None
 def work(model: AskedModel, video: Video | None) -> ClipWork | None:
     """How a clip, or one of the length and size that the model was trained on, lies on it; None of an unknown model.
 
-    The clip counts as one shot: hard cuts are not looked for. Raises InputError as an edit does, for frames or a size
-    that cannot be.
+    The clip counts as one shot: hard cuts are not looked for. A model of single pictures sees it frame by frame. Raises
+    InputError as an edit does, for frames or a size that cannot be.
     """
     settings, spec, drawn = model.settings, model.spec, model.drawn
     if spec is None or drawn is None:
@@ -152,5 +152,7 @@ def work(model: AskedModel, video: Video | None) -> ClipWork | None:
     if video is not None:
         frames = len(select(video, settings.start, settings.frames, settings.rate).indices)
     own = native_size(spec) if video is None else default_size(spec, video.shown)
-    geometry = shapes.geometry_of(drawn, spec, frames, asked_size(settings, spec) or own)
-    return ClipWork(geometry, tuple(windows_of(settings, spec, geometry.latent[1])))
+    alone = settings.frame_by_frame or spec.still
+    geometry = shapes.geometry_of(drawn, spec, 1 if alone else frames, asked_size(settings, spec) or own)
+    windows = windows_of(settings, spec, geometry.latent[1])
+    return ClipWork(geometry, tuple(windows * frames if alone else windows))

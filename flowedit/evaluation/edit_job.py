@@ -16,7 +16,10 @@ from flowedit.pipeline.record import Session, plain
 from flowedit.pipeline.resume import Journal
 from flowedit.types import Monitor
 
-PLACES = (("clip",), ("out",), ("user_mask",), ("caption",), ("backbone", "path"), ("runtime", "cache"))
+PLACES = (
+    ("clip",), ("out",), ("user_mask",), ("caption",), ("lora",), ("runtime", "cache"),
+    *(("backbone", key) for key in ("path", "transformer", "transformer_2")),
+)  # fmt: skip
 """Settings that say where things lie; what lies there is hashed instead."""
 
 
@@ -50,12 +53,16 @@ def edit_job(
 
 
 def weights(settings: Settings, fetch: bool = True, say: Callable[[str], None] = lambda text: None) -> str | None:
-    """The hash of the checkpoint that the settings name; None for one that is not here and not to be fetched.
-
-    `say` hears of a download.
+    """The hash of the checkpoint that the settings name, and of what is laid over its weights; None for one that is not
+    here and not to be fetched. `say` hears of a download.
     """
+    over = run.overlay(settings)
     folder = run.checkpoint(settings, fetch, say)
-    return None if folder is None else digest_folder(folder)
+    if folder is None:
+        return None
+    loras = [[digest_file(each.path), each.weight, each.part] for each in over.loras]
+    files = {name: digest_file(path) for name, path in over.files.items()}
+    return digest(digest_folder(folder), loras, files) if loras or files else digest_folder(folder)
 
 
 def job_settings(settings: Settings) -> dict[str, Any]:
@@ -75,8 +82,8 @@ def job_settings(settings: Settings) -> dict[str, Any]:
 
 
 def editor_of(settings: Settings, shelf: Shelf) -> Editor:
-    """The editor for these settings, on the worker's shelf while backbone and runtime stay the same."""
-    return shelf.keep("editor", (settings.backbone, settings.runtime), lambda: Editor(settings=settings))
+    """The editor for these settings, on the worker's shelf while backbone, runtime and LoRAs stay the same."""
+    return shelf.keep("editor", settings.loaded, lambda: Editor(settings=settings))
 
 
 def edit(settings: Settings, folder: Path, monitor: Monitor, shelf: Shelf) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from flowedit.backbones.options import BackboneOptions, RuntimeOptions
 from flowedit.evaluation import places, scores
 from flowedit.evaluation.engine import drive, pools
 from flowedit.evaluation.engine.drive import Outcome
@@ -116,9 +115,9 @@ def gather(
     return Evaluation(tuple(rows), tuple(_exhibits(planned, seen)), tuple(_notices(said)))
 
 
-def _backbone(planned: PlannedEdit) -> tuple[BackboneOptions, RuntimeOptions]:
+def _backbone(planned: PlannedEdit) -> object:
     assert planned.settings is not None
-    return planned.settings.backbone, planned.settings.runtime
+    return planned.settings.loaded
 
 
 def _notices(said: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:

@@ -27,7 +27,20 @@ from flowedit.types import Backbone, Monitor, Side
 SEED = 0
 """Of the noise, whatever the seed of an edit: edits are compared under one noise."""
 
-OWN = ("backbone", "runtime", "source", "target", "size", "frames", "start", "fps", "cuts", "fit", "window")
+OWN = (
+    "backbone",
+    "runtime",
+    "source",
+    "target",
+    "size",
+    "frames",
+    "start",
+    "fps",
+    "cuts",
+    "frame_by_frame",
+    "fit",
+    "window",
+)
 """Settings that the values depend on."""
 
 

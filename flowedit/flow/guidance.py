@@ -3,8 +3,9 @@
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
+from flowedit.messages import InputError
 from flowedit.tensors import Tensor, torch
-from flowedit.types import Scale, Velocity
+from flowedit.types import Guidance, Scale, Velocity
 
 
 def classifier_free(negative: Tensor, conditional: Tensor, scale: float) -> Tensor:
@@ -15,6 +16,15 @@ def classifier_free(negative: Tensor, conditional: Tensor, scale: float) -> Tens
 def scales(scale: Scale) -> tuple[float, ...]:
     """One guidance scale or several as a tuple."""
     return (float(scale),) if isinstance(scale, (int, float)) else tuple(scale)
+
+
+def check_known(name: str, guidance: Guidance, scale: Scale) -> None:
+    """Raise InputError for a scale other than 1 of a model that knows no guidance."""
+    if guidance == "none" and (other := [g for g in scales(scale) if g != 1.0]):
+        raise InputError(
+            f"{name} was distilled to run without guidance, and a scale is {other[0]:g}: set "
+            "--source-guidance-scale 1 --target-guidance-scale 1"
+        )
 
 
 BOTH = (0.0, 1.0)

@@ -20,6 +20,8 @@ from flowedit.types import (
     Depths,
     Guided,
     Maps,
+    MeanBackbone,
+    MeanVelocity,
     PairVelocity,
     RegionBackbone,
     Scale,
@@ -101,7 +103,7 @@ class WindowSum:
 
 
 def windowed(
-    velocity: Velocity,
+    velocity: Velocity | MeanVelocity,
     windows: Sequence[Window],
     device: torch.device,
     after: Callable[[], None] = lambda: None,
@@ -113,11 +115,11 @@ def windowed(
     is called after it. A velocity that treats each frame by itself is not changed.
     """
 
-    def whole(z: Tensor, t: float) -> Tensor:
+    def whole(z: Tensor, t: float, *until: float) -> Tensor:
         total, u = WindowSum(windows), None
         for start, end in windows:
             before(start, end)
-            u = total.add(velocity(z[:, :, start:end].to(device), t))
+            u = total.add(velocity(z[:, :, start:end].to(device), t, *until))
             after()
         assert u is not None
         return u
@@ -170,8 +172,16 @@ class WindowedBackbone:
         self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None
     ) -> Velocity:
         """As the backbone's, of the whole clip on the host, (B, C, F, H, W) float32 to the same."""
-        inner = self._backbone.velocity(prompt, guidance_scale, negative)
+        return self._whole(self._backbone.velocity(prompt, guidance_scale, negative), prompt)
 
+    def mean_velocity(
+        self, prompt: Conditioning, guidance_scale: Scale = 1.0, negative: Conditioning | None = None
+    ) -> MeanVelocity:
+        """The same of a mean velocity."""
+        inner = cast(MeanBackbone, self._backbone).mean_velocity(prompt, guidance_scale, negative)
+        return cast(MeanVelocity, self._whole(inner, prompt))
+
+    def _whole(self, inner: Velocity | MeanVelocity, prompt: Conditioning) -> Velocity:
         def after() -> None:
             if self._clip_maps is not None:
                 self._clip_maps.window(prompt)

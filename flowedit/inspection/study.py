@@ -187,10 +187,11 @@ def _made(
     spec, scale = backbone.spec, settings.target_guidance_scale
     size = asked_size(settings, spec) or native_size(spec)
     geometry = backbone.geometry(settings.frames or spec.trained_frames, size)
-    grid = make_grid(replace(settings, steps=STEPS, strength=1.0), backbone)
+    grid = make_grid(replace(settings, steps=STEPS, strength=1.0), backbone, geometry)
     own = own_latents(spec, geometry)
     shape = (1, geometry.latent[0], geometry.latent[1], *geometry.latent[2:])
-    velocity = backbone.velocity(prompt, scale, backbone.embed(settings.negative_prompt))
+    alone = spec.guidance == "embedded" and not settings.negative_prompt.strip()
+    velocity = backbone.velocity(prompt, scale, None if alone else backbone.embed(settings.negative_prompt))
     z = noise.gaussian(settings.seed, shape, backbone.device)(0, 0)
     session.announce("make a clip", len(grid) - 1)
     for t, t_next in pairwise(grid):

@@ -139,7 +139,7 @@ class _Edges:
     """Blends each tile over the ones above and before it, as diffusers does, and keeps only the edges for the next."""
 
     def __init__(self, stream: Stream) -> None:
-        self._vae, self._tiles = stream.vae, stream.tiles
+        self._tiles = stream.tiles
         self._below: dict[tuple[int, int], Tensor] = {}
         """Of a chunk and a column: the last rows of the tile above."""
         self._right: dict[tuple[int, int], Tensor] = {}
@@ -151,12 +151,24 @@ class _Edges:
         if tiles is None:
             return out
         if row:
-            out = self._vae.blend_v(self._below.pop((chunk, column)), out, tiles.blend[0])
+            out = _blended(self._below.pop((chunk, column)), out, tiles.blend[0], -2)
         if column:
-            out = self._vae.blend_h(self._right.pop((chunk, row)), out, tiles.blend[1])
+            out = _blended(self._right.pop((chunk, row)), out, tiles.blend[1], -1)
         self._below[chunk, column] = out[..., -tiles.blend[0] :, :].clone()
         self._right[chunk, row] = out[..., -tiles.blend[1] :].clone()
         return out[..., : tiles.keep[0], : tiles.keep[1]]
+
+
+def _blended(before: Tensor, out: Tensor, extent: int, axis: int) -> Tensor:
+    """A tile's output, whose first `extent` rows or columns fade in over the last of the one before.
+
+    The arithmetic, and so the bits, are those of `blend_v` and `blend_h` in the autoencoders of diffusers.
+    """
+    extent = min(before.shape[axis], out.shape[axis], extent)
+    for i in range(extent):
+        old, new = before.select(axis, before.shape[axis] - extent + i), out.select(axis, i)
+        new.copy_(old * (1 - i / extent) + new * (i / extent))
+    return out
 
 
 def _moved(cache: Any, device: torch.device) -> Any:

@@ -27,11 +27,20 @@ class GuidedNetwork:
     """A network with classifier-free guidance on its output; `rows` bounds a call's batch rows, 0 does not.
 
     `patch` (frames, height, width) is how many latent sites a token of the network holds. With `second`, the same
-    network elsewhere, the unconditional rows go through that one at the same time.
+    network elsewhere, the unconditional rows go through that one at the same time. A network that is `told` its scale
+    (B,) after a prompt's extras is told 1 in rows of classifier-free guidance, and without a negative the scale; one
+    that knows no guidance may be told another number there.
     """
 
-    def __init__(self, network: Network, patch: tuple[int, int, int], rows: int, second: Network | None = None) -> None:
-        self.network, self._patch, self.rows, self._second = network, patch, rows, second
+    def __init__(
+        self,
+        network: Network,
+        patch: tuple[int, int, int],
+        rows: int,
+        second: Network | None = None,
+        told: bool = False,
+    ) -> None:
+        self.network, self._patch, self.rows, self._second, self._told = network, patch, rows, second, told
         self.recorder: Recorder | None = None
         """What watches, inside `record`."""
         self.controller: Controller | None = None
@@ -39,13 +48,36 @@ class GuidedNetwork:
 
     @torch.no_grad()
     def __call__(
-        self, x: Tensor, t: float, prompt: Conditioning, guidance_scale: Scale, negative: Conditioning | None
+        self,
+        x: Tensor,
+        t: float,
+        prompt: Conditioning,
+        guidance_scale: Scale,
+        negative: Conditioning | None,
+        number: float | None = None,
     ) -> Tensor:
         """v_negative + scale (v_prompt - v_negative), (B, C, F, H, W) float32; at scale 1 the prompt's rows alone.
 
         Both sides go through in one call, unless `rows` has no room for them. K scales take no more calls than one:
-        they give the B rows of each after those of the one before, (K B, C, F, H, W).
+        they give the B rows of each after those of the one before, (K B, C, F, H, W). A network that is told its scale,
+        and has no negative, takes a call for each.
         """
+        if number is not None:
+            return self._guided(x, t, prompt, guidance_scale, negative, number)
+        if self._told and negative is None:
+            each = {g: self._guided(x, t, prompt, 1.0, None, g) for g in dict.fromkeys(scales(guidance_scale))}
+            return torch.cat([each[g] for g in scales(guidance_scale)])
+        return self._guided(x, t, prompt, guidance_scale, negative, 1.0)
+
+    def _guided(
+        self,
+        x: Tensor,
+        t: float,
+        prompt: Conditioning,
+        guidance_scale: Scale,
+        negative: Conditioning | None,
+        told: float,
+    ) -> Tensor:
         each_scale = scales(guidance_scale)
         sides = sides_of(prompt, guidance_scale, negative)
         apart = self._second is not None and len(sides) == 2
@@ -58,7 +90,7 @@ class GuidedNetwork:
                 if apart:
                     out = torch.cat(self._both(sides, rows, t, maps))
                 else:
-                    out = torch.cat([self._call(call, prompt, rows, t, maps, start) for call in calls])
+                    out = torch.cat([self._call(call, prompt, rows, t, maps, start, told) for call in calls])
                 for part, scale in zip(parts, each_scale, strict=True):
                     part.append(out if len(sides) == 1 else guide(out, scale))
         return torch.cat([rows for part in parts for rows in part])
@@ -67,7 +99,7 @@ class GuidedNetwork:
         """The rows of the negative by the second network while those of the prompt go through the first."""
         negative, prompt = sides
         assert self._second is not None
-        there = partial(self._second, x, t, texts_of([negative], len(x)))
+        there = partial(self._second, x, t, self.texts([negative], len(x)))
         out, other = together(lambda: self._call([prompt], prompt, x, t, maps), there)
         return other, out
 
@@ -79,6 +111,7 @@ class GuidedNetwork:
         t: float,
         maps: list[Tensor],
         start: int = 0,
+        told: float = 1.0,
     ) -> Tensor:
         """One network call, the rows of each side after those of the one before; the prompt's rows, last, are read.
 
@@ -91,7 +124,12 @@ class GuidedNetwork:
         if self.controller is not None:
             self.controller.rows(sides, range(start, start + len(x)))
         with read:
-            return self.network(batch, t, texts_of(sides, len(x)))
+            return self.network(batch, t, self.texts(sides, len(x), told))
+
+    def texts(self, prompts: Sequence[Conditioning], rows: int, told: float = 1.0) -> Texts:
+        """`texts_of` the prompts, and after them the scale that the network is told, if it is told one, (B,)."""
+        made = texts_of(prompts, rows)
+        return (*made, made[0].new_full((len(made[0]),), told, dtype=torch.float32)) if self._told else made
 
     def _controlled(
         self, prompt: Conditioning, sides: Sequence[Conditioning], t: float
@@ -180,8 +218,8 @@ def texts_of(prompts: Sequence[Conditioning], rows: int) -> Texts:
 
 
 def placed(texts: Texts, device: torch.device, dtype: torch.dtype) -> Texts:
-    """Texts on a device, their numbers in a precision; what is whole or true stays so."""
-    return tuple(each.to(device, dtype if each.is_floating_point() else each.dtype) for each in texts)
+    """Texts on a device, their numbers in a precision; what is whole or true stays so, and so does one number a row."""
+    return tuple(each.to(device, dtype if each.is_floating_point() and each.ndim > 1 else each.dtype) for each in texts)
 
 
 def sides_of(prompt: Conditioning, scale: Scale, negative: Conditioning | None) -> list[Conditioning]:

@@ -41,6 +41,8 @@ class Blocks:
     """A block's attention whose keys are the video's (and the text's, where both attend together)."""
     text_attention: Callable[[Any], torch.nn.Module] | None = None
     """A block's attention to the text alone; None where text and video attend together, text first."""
+    packs: bool = True
+    """Whether rows can share a sequence: not where a prompt's own vector is in what scales and shifts its tokens."""
 
     def modules(self, network: Any, text: int) -> list[Module]:
         """The attention modules that a control may take over, with `text` text tokens in front of the video's."""

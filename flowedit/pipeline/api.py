@@ -41,8 +41,8 @@ from flowedit.pipeline.source import array_clip, open_clip, saved_mask
 from flowedit.results import EditedFrames, EditResult, GeneratedClip
 from flowedit.types import QUIET, Backbone, Monitor, Step
 
-LOADED = ("backbone", "runtime")
-"""Groups that are chosen when an editor is loaded."""
+LOADED = ("backbone", "runtime", "lora")
+"""Options that are chosen when an editor is loaded."""
 
 LOGGER = logging.getLogger("flowedit")
 """Hears every notice of the functions here, as a warning; `logging.basicConfig()` shows them."""
@@ -103,7 +103,7 @@ class Editor:
     ) -> None:
         self._options: dict[str, Any] = {**options, **({} if backbone is None else {"backbone": backbone})}
         if settings is not None:
-            self._options |= {"backbone": settings.backbone, "runtime": settings.runtime}
+            self._options |= {name: getattr(settings, name) for name in LOADED}
         self._loaded = settings or settings_of(self._options)
         self.backbone: Backbone = run.load_backbone(self._loaded, LoggingMonitor(None).notice)
 
@@ -172,8 +172,8 @@ class Editor:
         if late:
             raise InputError(f"{', '.join(sorted(late))}: chosen when the editor is loaded; load another one")
         whole = settings_of({**self._options, **options}) if settings is None else with_places(settings, options)
-        if (whole.backbone, whole.runtime) != (self._loaded.backbone, self._loaded.runtime):
-            raise InputError("the settings name another backbone or runtime than was loaded: load another editor")
+        if whole.loaded != self._loaded.loaded:
+            raise InputError("the settings name another backbone, runtime or lora than was loaded: load another editor")
         video = probe(whole.clip or "") if files else None
         return instruction.complete(whole, monitor, video=video), video
 

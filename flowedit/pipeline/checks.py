@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from flowedit.backbones import families, memory, presets
+from flowedit.backbones import families, memory, presets, shapes
+from flowedit.backbones.weights.asked import overlay
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
 from flowedit.editors.spec import EDITORS
@@ -22,7 +24,7 @@ from flowedit.pipeline.source import Clip
 from flowedit.pocket import Vocabulary, unknown_words
 from flowedit.pocket.world import GROUNDS, MOTIONS
 from flowedit.pretrained import layout
-from flowedit.types import Backbone
+from flowedit.types import Backbone, BackboneSpec
 
 STRIP = 16
 """How many times as long as the other a side of a clip may be."""
@@ -51,7 +53,9 @@ def check(settings: Settings, clip: Clip) -> Brief:
     marks.check(settings.marks, clip.video.shown, len(clip.selection.indices))
     cuts.check(settings.cuts, len(clip.selection.indices))
     check_shape(clip)
+    check_released(settings, len(clip.selection.indices))
     asked.check(settings)
+    overlay(settings.lora, settings.backbone.transformer, settings.backbone.transformer_2)
     check_editor(made, made.steps)
     check_learned(settings, families.folder(settings.backbone))
     return made
@@ -144,6 +148,32 @@ def check_attending(made: Brief, backbone: Backbone) -> None:
             f"{backbone.spec.name} offers no control of its attention: leave {made.settings.attention.called} out, "
             "or take a CogVideoX or a Wan"
         )
+
+
+def check_still(settings: Settings, spec: BackboneSpec, frames: int) -> None:
+    """Raise InputError for a video on a model of single pictures that is not asked to edit it frame by frame."""
+    if spec.still and frames > 1 and not settings.frame_by_frame:
+        raise InputError(
+            f"{spec.name} knows single pictures, and this clip has {frames} frames: --frame-by-frame true edits each "
+            "by itself, which flickers; --frames 1 edits the first"
+        )
+
+
+def check_released(settings: Settings, frames: int) -> None:
+    """`check_still` by a backbone's files or its release, before it is opened or downloaded, where they are known."""
+    chosen, place, drawn = settings.backbone, families.here(settings.backbone), None
+    with suppress(InputError):  # files that lack something are refused when they are opened
+        drawn = memory.released(chosen.name or "") if place is None else memory.of_folder(place)
+    if drawn is not None:
+        named = chosen.name or chosen.repository or Path(chosen.path or "").resolve().name
+        spec = shapes.of_blueprint(drawn, {} if place is None else layout.notes(place))
+        check_still(settings, replace(spec, name=named), frames)
+
+
+def check_packing(made: Brief, backbone: Backbone) -> None:
+    """Raise InputError for a region pass on a family whose rows do not share a sequence."""
+    if made.region is not None and not getattr(backbone, "packs", True):
+        raise InputError(f"{backbone.spec.name} evaluates whole frames alone: leave mode.region=true out")
 
 
 def check_waiting(made: Brief, backbone: Backbone, latent: tuple[int, int, int, int], windows: int) -> None:

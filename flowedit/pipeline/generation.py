@@ -10,7 +10,7 @@ from flowedit.flow import windows
 from flowedit.messages import InputError
 from flowedit.pipeline.checks import check_prompt
 from flowedit.pipeline.notices.shape import of_shape
-from flowedit.pipeline.notices.start import Shape, of_interval, of_start
+from flowedit.pipeline.notices.start import Shape, of_guidance, of_interval, of_start
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.outputs import GENERATE, staging, write_yaml
 from flowedit.pipeline.plan import (
@@ -21,6 +21,7 @@ from flowedit.pipeline.plan import (
     native_size,
     own_latents,
     seen_of,
+    told,
     windows_of,
 )
 from flowedit.pipeline.record import Session, describe_generation
@@ -44,14 +45,15 @@ def generate_clip(settings: Settings, backbone: Backbone, session: Session | Non
     if settings.mode.name != "random_noise":
         raise InputError("generation starts from noise: it needs mode=random_noise")
     session = session or Session(backbone.device)
-    made, spec = brief(replace(settings, strength=1.0, source=None, source_words="", target_words="")), backbone.spec
+    spec = backbone.spec
+    made = told(brief(replace(settings, strength=1.0, source=None, source_words="", target_words="")), spec)
     session.say(check_prompt(made, backbone, "target", alone=True))
-    grid = tuple(make_grid(made.settings, backbone))
-    if grid[0] != float(backbone.knots[0]):
-        raise InputError(f"generation starts from pure noise: the grid must begin at {float(backbone.knots[0]):.6g}")
     geometry = backbone.geometry(
         settings.frames or spec.trained_frames, asked_size(settings, spec) or native_size(spec)
     )
+    grid = tuple(make_grid(made.settings, backbone, geometry))
+    if grid[0] != float(backbone.knots[0]):
+        raise InputError(f"generation starts from pure noise: the grid must begin at {float(backbone.knots[0]):.6g}")
     places = tuple(windows_of(settings, spec, geometry.latent[1]))
     fit_memory(
         made, backbone, (geometry.latent[0], places[0][1] - places[0][0], *geometry.latent[2:]), len(places), session
@@ -59,7 +61,7 @@ def generate_clip(settings: Settings, backbone: Backbone, session: Session | Non
     shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid, seen_of(geometry, places))
     session.start(of_start(made, backbone, shape, made.cost(grid) * len(places)))
     session.say([*of_shape(settings, spec, geometry, places, given=False), *spec.notices])
-    session.say([*of_interval(made, grid), *of_unused(made, len(places))])
+    session.say([*of_guidance(made, spec.name), *of_interval(made, grid), *of_unused(made, len(places))])
     key = key_of(made, backbone, checkpoint(settings, fetch=False))
     with (
         staging(settings.out, "generate", GENERATE) as stage,

@@ -60,6 +60,7 @@ class MethodOptions(TypedDict, total=False):
     composite: bool | Literal["auto"]
     size: str | None
     cuts: tuple[int, ...] | list[int] | Literal["auto", "none"]
+    frame_by_frame: bool
     fit: Literal["auto", "crop", "pad"]
     window: int | Literal["auto", "whole"]
     window_overlap: float
@@ -79,6 +80,7 @@ class ClipOptions(MethodOptions, total=False):
 class LoadOptions(ClipOptions, total=False):
     """And where the networks run, which is chosen when they are loaded."""
 
+    lora: Place | Sequence[Place] | None
     runtime: str | Mapping[str, Any] | RuntimeOptions
 
 
@@ -104,6 +106,7 @@ class GenerateOptions(TypedDict, total=False):
     window: int | Literal["auto", "whole"]
     window_overlap: float
     out: Place | None
+    lora: Place | Sequence[Place] | None
     runtime: str | Mapping[str, Any] | RuntimeOptions
     backbone: Place | Mapping[str, Any] | BackboneOptions
 
@@ -111,6 +114,7 @@ class GenerateOptions(TypedDict, total=False):
 class FrameOptions(MethodOptions, total=False):
     """The options of an edit of frames in memory."""
 
+    lora: Place | Sequence[Place] | None
     runtime: str | Mapping[str, Any] | RuntimeOptions
     backbone: Place | Mapping[str, Any] | BackboneOptions
 

@@ -1,6 +1,7 @@
 """Boxes and points of a user, followed through the clip, as a mask beside that of a file."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -8,32 +9,35 @@ from flowedit.masks.marks import Mark, of_cut
 from flowedit.masks.tracking import Track, follow, looked_at
 from flowedit.media.frames import LazyFrames
 from flowedit.pipeline.record import Session
-from flowedit.pipeline.source import Clip, Shot
+from flowedit.pipeline.source import Clip
 from flowedit.types import Frames
 
 LARGE = 0.5
 """The share of the frame beyond which a point has grown over more than an object."""
 
 
-def tracks_of(found: Sequence[Mark], clip: Clip, shots: Sequence[Shot], session: Session) -> tuple[Track, ...]:
-    """Each mark, followed through the shot that its frame lies in; small pictures of one shot are held at a time."""
+def tracks_of(found: Sequence[Mark], clip: Clip, cuts: Sequence[int], session: Session) -> tuple[Track, ...]:
+    """Each mark, followed through the shot that its frame lies in; small pictures of one shot are held at a time.
+
+    Shots begin at 0 and at `cuts`, counted among the frames that are read.
+    """
     if not found:
         return ()
     session.say(of_cut(found, clip.video.shown))
     pictures, made = clip.read_small(512), []
+    shots = list(pairwise([0, *cuts, len(clip.selection.indices)]))
     with session.phase("follow marks", len(clip.selection.indices)):
-        for shot in shots:
-            count = shot.geometry.source_frames
-            own = [mark for mark in found if shot.first <= mark.frame < shot.first + count]
+        for first, end in shots:
+            own = [mark for mark in found if first <= mark.frame < end]
             held = []
-            for _ in range(count):
+            for _ in range(first, end):
                 picture = next(pictures)
                 if own:
                     held.append(looked_at(clip.video.upright(picture)))
                 session.advance()
             for mark in own:
                 session.look()
-                made.append(follow(mark, held, shot.first, clip.video.shown))
+                made.append(follow(mark, held, first, clip.video.shown))
                 session.say(_of_track(mark, made[-1]))
     if empty := len(shots) - len({track.first for track in made}):
         session.say([f"{empty} of {len(shots)} shots have no box or point: no mark says what is edited there"])

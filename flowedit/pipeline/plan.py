@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from flowedit.backbones.presets import Load
 from flowedit.config.schema import Settings
 from flowedit.editors.spec import EDITORS, Counts, EditorSpec
 from flowedit.flow import schedule, windows
-from flowedit.flow.guidance import WHOLE, holds
+from flowedit.flow.guidance import WHOLE, check_known, holds
 from flowedit.flow.rows import calls, groups
 from flowedit.flow.schedule import ModelTimes
 from flowedit.language import words
 from flowedit.media.fit import lay, working_size
 from flowedit.messages import InputError
 from flowedit.pipeline.source import Clip, Shot
-from flowedit.types import Backbone, BackboneSpec, Geometry, Side
+from flowedit.types import Backbone, BackboneSpec, Geometry, Guidance, Side
 
 LOOK_DRAWS = 2
 """Draws of noise of each of two velocities that `mask.blocks=auto` looks at."""
@@ -51,6 +51,8 @@ class Brief:
     """Intervals of the grid that are run."""
     parts: tuple[str, ...]
     """The parts of the target that the editor takes beside it."""
+    guidance: Guidance = "free"
+    """How a scale acts on the backbone, once that is known; see `told`."""
 
     def cost(self, grid: Sequence[float]) -> int:
         """Batch rows that one window of one shot sends through the network on this grid; `run.yaml` has those of all.
@@ -66,6 +68,23 @@ class Brief:
     def guides(self, grid: Sequence[float]) -> bool:
         """Whether any velocity of this grid is guided."""
         return self.cost(grid) > self._rows(grid, dict.fromkeys(self.scales, 1))
+
+    def negative(self, side: Side) -> str | None:
+        """The prompt that a side's guidance goes away from; None where nothing is, or the network is told the scale.
+
+        Beside a rule of guidance and scales below 1, for which a network that is told its scale has no word, the empty
+        prompt is one.
+        """
+        settings, own = self.settings, None
+        if set(self.scales[side]) == {1.0}:
+            return None
+        if side == "target":
+            if self.from_source:
+                return settings.source or ""
+            own = settings.target_negative_prompt
+        text = settings.negative_prompt if own is None else own
+        free = self.guidance != "embedded" or settings.guidance_rule != "plain" or min(self.scales[side]) < 1.0
+        return text if free or text.strip() else None
 
     @property
     def looks_for_block(self) -> bool:
@@ -240,18 +259,21 @@ class Plan:
 
 
 def make_plan(brief: Brief, backbone: Backbone, clip: Clip, cuts: Sequence[int]) -> Plan:
-    """The plan of a clip whose shots begin at 0 and at `cuts`, counted among the frames that are read."""
-    settings, spec = brief.settings, backbone.spec
+    """The plan of a clip whose shots begin at 0 and at `cuts`, counted among the frames that are read.
+
+    Frame by frame each is a shot of its own, and so from the same noise.
+    """
+    settings, spec, count = brief.settings, backbone.spec, len(clip.selection.indices)
     video = clip.video
     size = asked_size(settings, spec) or default_size(spec, video.shown)
     shots = []
-    for first, end in pairwise([0, *cuts, len(clip.selection.indices)]):
+    for first, end in pairwise(range(count + 1) if settings.frame_by_frame else [0, *cuts, count]):
         geometry = backbone.geometry(end - first, size)
         how = how_to_lay(settings, video.shown, geometry.size)
         fit = lay(clip.size, geometry.size, how, video.pixel_aspect)
         places = tuple(windows_of(settings, spec, geometry.latent[1]))
         shots.append(Shot(first, clip.selection.between(first, end), geometry, fit, places))
-    return Plan(brief, spec, tuple(make_grid(settings, backbone)), clip, tuple(shots))
+    return Plan(brief, spec, tuple(make_grid(settings, backbone, shots[0].geometry)), clip, tuple(shots))
 
 
 def asked_size(settings: Settings, spec: BackboneSpec) -> tuple[int, int] | None:
@@ -275,9 +297,18 @@ def how_to_lay(settings: Settings, source: tuple[int, int], working: tuple[int, 
     return "pad" if turned else "crop"
 
 
-def make_grid(settings: Settings, backbone: Backbone) -> list[float]:
-    """The times that are run on this backbone, see `grid_of`."""
-    return grid_of(settings, ModelTimes(backbone.knots, backbone.spec.shift, backbone.spec.strength_shift))
+def make_grid(settings: Settings, backbone: Backbone, geometry: Geometry | None = None) -> list[float]:
+    """The times that are run on a clip of this shape by this backbone, see `grid_of`.
+
+    A shift that grows with the tokens is that of what the network sees at once; without a shape, of what it learned.
+    """
+    spec, size, seen = backbone.spec, None, 1
+    if spec.shift_growth:
+        size = native_size(spec) if geometry is None else geometry.size
+        places = () if geometry is None else windows_of(settings, spec, geometry.latent[1])
+        seen = max((end - start for start, end in places), default=1)
+    shift = spec.shift if size is None else spec.shift_at(size, seen)
+    return grid_of(settings, ModelTimes(backbone.knots, shift, spec.strength_shift))
 
 
 def grid_of(settings: Settings, times: ModelTimes) -> list[float]:
@@ -342,8 +373,15 @@ def _times_that_wait(of: Brief) -> int:
 
 
 def rows_of(of: Brief, side: Side) -> int:
-    """Batch rows of a call of a velocity: two with guidance, and one at scale 1."""
-    return 2 if set(of.scales[side]) != {1.0} else 1
+    """Batch rows of a call of a velocity: two with guidance, and one at scale 1, or where the network is told it."""
+    return 1 if of.negative(side) is None else 2
+
+
+def told(made: Brief, spec: BackboneSpec) -> Brief:
+    """The brief on a backbone: its scales act as that one's do; raises InputError for scales that it does not know."""
+    for side in made.editor.sides:
+        check_known(spec.name, spec.guidance, made.scales[side])
+    return replace(made, guidance=spec.guidance)
 
 
 def own_latents(spec: BackboneSpec, geometry: Geometry) -> slice:

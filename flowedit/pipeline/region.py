@@ -197,8 +197,8 @@ def attending(backbone: Backbone, control: Control | None) -> AbstractContextMan
 
 
 def has_region(backbone: Backbone) -> bool:
-    """Whether it evaluates the target in a region alone; a plug-in may not."""
-    return hasattr(backbone, "pair_velocity")
+    """Whether it evaluates the target in a region alone; a plug-in may not, nor may a family whose rows do not pack."""
+    return hasattr(backbone, "pair_velocity") and getattr(backbone, "packs", True)
 
 
 def user_latent(mask: Frames, spec: BackboneSpec, geometry: Geometry) -> Tensor:

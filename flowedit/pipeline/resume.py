@@ -40,6 +40,9 @@ END = ".unfinished"
 MEMORY = ("runtime.offload", "runtime.rows")
 """Where an edit lies in memory decides no more than the last bits of its numbers: with less it goes on."""
 
+PLACES = ("backbone.path", "backbone.transformer", "backbone.transformer_2")
+"""Where weights lie; what lies there is in the hash of the backbone."""
+
 OWN = "memory."
 """What the names of the editor's own tensors begin with, beside the state and the mask's."""
 
@@ -271,7 +274,7 @@ def key_of(made: Brief, backbone: Backbone, checkpoint: Path | None, clip: Path 
     """All that decides a result, as plain values by name: settings, clip if there is one, mask, backbone, versions."""
     settings = made.settings
     values = _flat(plain(asdict(settings)))
-    for name in ("clip", "out", "user_mask", "caption", "backbone.path", "runtime.cache", *MEMORY):
+    for name in ("clip", "out", "user_mask", "caption", "lora", "runtime.cache", *PLACES, *MEMORY):
         values.pop(name, None)
     run = made.editor.run
     module = getattr(sys.modules.get(getattr(run, "__module__", "")), "__file__", None)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from flowedit import machine
 from flowedit.backbones import families
+from flowedit.backbones.weights import asked
 from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
 from flowedit.masks.tracking import Track
@@ -25,13 +26,13 @@ from flowedit.messages import FileError, InputError
 from flowedit.metrics.pixels import psnr
 from flowedit.networks import placement
 from flowedit.networks.acceleration import Acceleration
-from flowedit.pipeline.checks import check, check_attending, check_prompts, check_waiting
+from flowedit.pipeline.checks import check, check_attending, check_packing, check_prompts, check_still, check_waiting
 from flowedit.pipeline.logs.asked import STEPS
 from flowedit.pipeline.logs.finish import finish, watching
 from flowedit.pipeline.logs.watcher import Watcher
 from flowedit.pipeline.marked import joined, tracks_of
-from flowedit.pipeline.notices.shape import of_cuts, of_margins, of_shots
-from flowedit.pipeline.notices.start import Shape, of_download, of_interval, of_pass, of_start
+from flowedit.pipeline.notices.shape import of_cuts, of_flicker, of_margins, of_shots
+from flowedit.pipeline.notices.start import Shape, of_download, of_guidance, of_interval, of_means, of_pass, of_start
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.notices.where import of_region
 from flowedit.pipeline.outputs import EDIT, SHOWN, shown, staging, write_yaml
@@ -41,6 +42,7 @@ from flowedit.pipeline.plan import (
     load_of,
     make_plan,
     own_latents,
+    told,
 )
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.record import Edited, Session, describe_run
@@ -84,7 +86,7 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
 
     Raises DownloadError for a hub that cannot be reached, InputError for what cannot be used.
     """
-    chosen, runtime = settings.backbone, settings.runtime
+    chosen, runtime, over = settings.backbone, settings.runtime, overlay(settings)
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
     if "int8" in (runtime.weights, runtime.text_weights):
@@ -104,7 +106,14 @@ def load_backbone(settings: Settings, say: Callable[[str], None] = lambda text: 
         text_weights=runtime.text_weights,
         ladder=memory_presets(),
         how=Acceleration.of(runtime),
+        overlay=over,
     )
+
+
+def overlay(settings: Settings) -> asked.Overlay:
+    """The LoRAs and single files of the settings; raises InputError and FileError for what is no such file."""
+    chosen = settings.backbone
+    return asked.overlay(settings.lora, chosen.transformer, chosen.transformer_2)
 
 
 def check_backbone(settings: Settings) -> Path | None:
@@ -112,11 +121,11 @@ def check_backbone(settings: Settings) -> Path | None:
 
     Raises what `load_backbone` refuses before that.
     """
-    chosen, runtime = settings.backbone, settings.runtime
+    chosen, runtime, over = settings.backbone, settings.runtime, overlay(settings)
     if "int8" in (runtime.weights, runtime.text_weights):
         placement.require_torchao()
     if (path := checkpoint(settings, fetch=False)) is not None:
-        families.found(path, chosen.name, runtime.device, runtime.dtype)
+        families.found(path, chosen.name, runtime.device, runtime.dtype, over)
     else:
         place = machine.find_device(runtime.device)
         families.require_device(chosen.name or chosen.repository or "", chosen.parameters, runtime.device, place)
@@ -144,13 +153,17 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     `starts`: whether the whole edit runs next, which is then told.
     """
     session.look()
-    made = check(settings, clip)
+    count = len(clip.selection.indices)
+    made = told(check(settings, clip), backbone.spec)
     check_attending(made, backbone)
+    check_packing(made, backbone)
     session.say([*clip.video.notices, *instruction.explain(settings)])
     session.say(check_prompts(made, backbone))
     with session.meter.phase("find cuts"):
         cuts = cut_places(settings, clip, session)
     session.say(of_cuts(cuts if settings.cuts == "auto" else (), float(clip.selection.fps)))
+    session.say(of_flicker(settings, count))
+    check_still(settings, backbone.spec, count)
     plan = make_plan(made, backbone, clip, cuts)
     seen = max(end - start for shot in plan.shots for start, end in shot.windows)
     channels, _, *sides = plan.geometry.latent
@@ -165,12 +178,14 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     texts: list[str] = []
     if settings.user_mask is not None:
         mask, texts = mask_file.read_mask(settings.user_mask, clip.video, clip.selection.indices)
-    if tracks := tracks_of(settings.marks, clip, plan.shots, session):
-        mask = joined(tracks, mask, clip.size, len(clip.selection.indices))
+    if tracks := tracks_of(settings.marks, clip, cuts, session):
+        mask = joined(tracks, mask, clip.size, count)
     if mask is not None:
         session.say([*texts, *of_margins(loses_margins(plan.shots[0], mask))])
-    session.say([*backbone.spec.notices, *of_region(made)])
-    session.say([*of_interval(made, plan.grid), *of_pass(made, backbone), *of_unused(made, most)])
+    session.say(
+        [*backbone.spec.notices, *of_region(made), *of_guidance(made, plan.spec.name), *of_means(made, plan.spec)]
+    )
+    session.say([*of_interval(made, plan.grid), *of_pass(made, backbone), *of_unused(made, most, count)])
     return Prepared(plan, mask, tracks)
 
 

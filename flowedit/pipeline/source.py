@@ -144,7 +144,8 @@ def cut_places(settings: Settings, clip: Clip, progress: Progress) -> Sequence[i
     cuts.check(settings.cuts, count)
     if not isinstance(settings.cuts, str):
         return settings.cuts
-    if settings.cuts == "none" or count == 1:
+    unseen = settings.frame_by_frame and not settings.marks  # which alone are followed from frame to frame
+    if settings.cuts == "none" or count == 1 or unseen:
         return ()
     progress.announce("find cuts", count)
 

@@ -1,11 +1,13 @@
 """Prompts to velocities: what a side is guided away from, by which rule, and in which steps."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from flowedit.flow import guidance
 from flowedit.flow.guidance import scales as scales_of
+from flowedit.flow.intervals import on_grid
 from flowedit.pipeline.plan import Brief
-from flowedit.types import Backbone, Conditioning, Guided, Side, Velocity
+from flowedit.types import Backbone, Conditioning, Guided, MeanBackbone, Side, Velocity
 
 
 def guide(brief: Brief, backbone: Backbone) -> dict[Side, Guided]:
@@ -24,13 +26,9 @@ def guide(brief: Brief, backbone: Backbone) -> dict[Side, Guided]:
     prompts = {side: backbone.embed(texts[side]) for side in sides}
     made: dict[Side, Guided] = {}
     for side in sides:
-        scales = brief.scales[side]
-        negative = None
-        if set(scales) != {1.0}:
-            from_source = side == "target" and brief.from_source
-            own = settings.target_negative_prompt if side == "target" else None
-            text = settings.negative_prompt if own is None else own
-            negative = prompts["source"] if from_source else backbone.embed(text)
+        scales, text = brief.scales[side], brief.negative(side)
+        from_source = side == "target" and brief.from_source and text is not None
+        negative = None if text is None else prompts["source"] if from_source else backbone.embed(text)
         made[side] = Guided(prompts[side], scales[0] if len(scales) == 1 else scales, negative)
     return made
 
@@ -45,7 +43,7 @@ def velocities_of(
 def velocity_of(brief: Brief, backbone: Backbone, guided: Guided, grid: Sequence[float]) -> Velocity:
     """One velocity on this grid, guided inside the brief's interval, at scale 1 outside."""
     velocity = _ruled(brief, backbone, guided, grid)
-    if guided.negative is None or brief.interval == guidance.WHOLE:
+    if set(scales_of(guided.scale)) == {1.0} or brief.interval == guidance.WHOLE:
         return velocity
     return guidance.within(brief.interval, velocity, backbone.velocity(*unguided(guided)))
 
@@ -61,6 +59,8 @@ def parts_of(
 def _ruled(brief: Brief, backbone: Backbone, guided: Guided, grid: Sequence[float]) -> Velocity:
     """The guided velocity by the rule of the settings."""
     rule = brief.settings.guidance_rule
+    if backbone.spec.mean:
+        return on_grid(cast(MeanBackbone, backbone).mean_velocity(*guided), grid)
     if rule == "plain" or guided.negative is None:
         return backbone.velocity(*guided)
     both = backbone.velocity(guided.prompt, guidance.BOTH, guided.negative)

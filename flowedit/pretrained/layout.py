@@ -5,6 +5,7 @@ them alike but for the first word (diffusion_pytorch_model, model).
 """
 
 import re
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ STEMS = "diffusion_pytorch_model|model"
 WEIGHTS = re.compile(rf"({STEMS})(\.(?P<variant>[\w-]+?))?(-(?P<shard>\d+)-of-(?P<count>\d+))?\.safetensors")
 
 INDEX = re.compile(rf"({STEMS})\.safetensors\.index(\.(?P<variant>[\w-]+))?\.json")
+
+HEADER = 100 * 2**20
+"""The most bytes of a safetensors file's header."""
 
 TOKENIZERS = ("tokenizer", "tokenizer_2")
 
@@ -159,3 +163,30 @@ def shards(index: Path) -> list[str]:
     if not names or not all(WEIGHTS.fullmatch(name) for name in names):
         raise InputError(f"{str(index)!r} names no shards, or other files than shards: download it again")
     return names
+
+
+def entries(path: Path) -> list[dict[str, Any]]:
+    """What a safetensors file says of each of its tensors: dtype, shape."""
+    return [entry for name, entry in header(path).items() if name != "__metadata__"]
+
+
+def header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file: of each tensor its dtype and its shape; raises InputError for any other."""
+    with path.open("rb") as file:
+        start = file.read(8)
+        size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        data = file.read(min(size, HEADER))
+    try:
+        header = machine.parsed_json(data, "header", HEADER)
+        good = isinstance(header, dict) and all(_is_entry(header[name]) for name in header if name != "__metadata__")
+    except InputError:
+        good = False
+    if not good or set(header) <= {"__metadata__"}:
+        raise InputError(f"{str(path)!r} is not a safetensors file, or is cut short")
+    return dict(header)
+
+
+def _is_entry(entry: Any) -> bool:
+    shape = entry.get("shape") if isinstance(entry, dict) else None
+    whole = isinstance(shape, list) and all(type(length) is int and length >= 0 for length in shape)
+    return whole and isinstance(entry.get("dtype"), str)

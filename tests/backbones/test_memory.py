@@ -11,7 +11,7 @@ import torch
 from fake_gpu import BOTH, DEFAULT, PROMPTS, WORDS, edit, fake_gpu, released
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flowedit.backbones import families, memory, presets
+from flowedit.backbones import families, memory, presets, shapes
 from flowedit.backbones.released import RELEASES, network, save_released
 from flowedit.config import compose
 from flowedit.pipeline import plan
@@ -25,6 +25,10 @@ NATIVE = {
     "wan2.1-t2v-14b": (16, 21, 90, 160),
     "wan2.2-t2v-a14b": (16, 21, 90, 160),
     "wan2.2-ti2v-5b": (48, 31, 44, 80),
+    "anyflow-wan2.1-t2v-1.3b": (16, 21, 60, 104),
+    "anyflow-wan2.1-t2v-14b": (16, 21, 90, 160),
+    "flux1-dev": (16, 1, 128, 128),
+    "flux1-schnell": (16, 1, 128, 128),
 }
 WITHIN = 0.15
 
@@ -34,10 +38,11 @@ def test_what_is_reckoned_is_what_was_counted(name):
     """The table of backbones/README.md, which another test holds to the count itself."""
     own, counted = memory.released(name), memory_table.read()[name]
     precision = memory.precisions(own, "auto", cpu=False)
+    both = 2 if shapes.of_blueprint(own, {}).guidance == "free" else 1
     two, one, streamed, streamed_one = (
         memory.totals(memory.phases(own, NATIVE[name], rows=rows, precision=precision, offload=offload))
         for offload in ("parts", "blocks")
-        for rows in (2, 1)
+        for rows in (both, 1)
     )
     got = {
         **two,
@@ -53,7 +58,7 @@ def test_what_is_reckoned_is_what_was_counted(name):
 @pytest.mark.parametrize("name", RELEASES)
 def test_parameters_are_counted_exactly(name):
     own = memory.released(name)
-    for component in ("transformer", "text_encoder"):
+    for component in (own.sheet.denoiser.folder, *own.sheet.encoders):
         parameters = {id(each): each.numel() for each in network(RELEASES[name].parts[component]).parameters()}
         rest, block, count = memory.parameters(own, component)
         assert rest + block * count == sum(parameters.values())

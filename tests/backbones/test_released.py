@@ -27,6 +27,16 @@ FACTS = {
     "wan2.1-t2v-14b": ((720, 1280), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 14288.49, 512),
     "wan2.2-t2v-a14b": ((720, 1280), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 14288.49, 512),
     "wan2.2-ti2v-5b": ((704, 1280), True, 121, 24, 0, 1, 4, 1000, 0.001, torch.bfloat16, 4999.79, 512),
+    "anyflow-wan2.1-t2v-1.3b": ((480, 832), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 1421.76, 512),
+    "anyflow-wan2.1-t2v-14b": ((720, 1280), True, 81, 16, 0, 1, 4, 1000, 0.001, torch.bfloat16, 14316.03, 512),
+    "flux1-dev": ((1024, 1024), True, 1, 1, 0, 1, 1, 1000, 0.001, torch.bfloat16, 11901.41, 512),
+    "flux1-schnell": ((1024, 1024), True, 1, 1, 0, 1, 1, 1000, 0.001, torch.bfloat16, 11891.18, 256),
+}
+
+
+TOKENIZERS = {
+    "T5To": ["special_tokens_map.json", "spiece.model", "tokenizer_config.json"],
+    "CLIP": ["merges.txt", "special_tokens_map.json", "tokenizer_config.json", "vocab.json"],
 }
 
 
@@ -79,11 +89,10 @@ def test_a_release_has_as_many_weights_as_it_is_called_by(name):
 @pytest.mark.parametrize("name", RELEASES)
 def test_the_layout_of_the_hub_is_read(small, name, capfd):
     folder, release = small[name], RELEASES[name]
-    assert [path.name for path in sorted((folder / "tokenizer").iterdir())] == [
-        "special_tokens_map.json", "spiece.model", "tokenizer_config.json",
-    ]  # fmt: skip
-    assert len(list((folder / "transformer").glob("*.safetensors"))) == release.parts["transformer"].files
-    assert len(list((folder / "text_encoder").glob("*.safetensors"))) == release.parts["text_encoder"].files
+    for tokenizer, each in release.tokenizers.items():
+        assert [path.name for path in sorted((folder / tokenizer).iterdir())] == TOKENIZERS[each.kind[:4]]
+    for component, part in release.parts.items():
+        assert len(list((folder / component).glob("*.safetensors"))) == part.files
     backbone = families.load(folder, device="cpu")
     backbone.ready()
     saved = {

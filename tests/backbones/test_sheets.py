@@ -96,9 +96,9 @@ def test_its_release_is_reckoned_by_its_own_terms():
     found, plain = memory.phases(drawn, latent), memory.phases(like, latent)
     assert found["edit"] == {"unet" if what == "transformer" else what: size for what, size in plain["edit"].items()}
     assert found["encode"] == plain["encode"]
-    whole = sum(rest + block * count for rest, block, count in encoders(drawn))
+    whole = max(rest + block * count for rest, block, count in encoders(drawn))
     assert found["text"]["text encoder"] == pytest.approx(2 * whole / gib)
-    streamed = sum(rest + block for rest, block, _ in encoders(drawn))
+    streamed = max(rest + block for rest, block, _ in encoders(drawn))
     assert memory.phases(drawn, latent, offload="blocks")["text"]["text encoder"] == pytest.approx(2 * streamed / gib)
     assert found["text"]["attention"] == plain["text"]["attention"]  # that of the encoder that reads more: 512 tokens
     assert found["text"]["attention"] == 2 * 64 * 512**2 * 4 / gib
@@ -213,7 +213,7 @@ def test_its_random_checkpoint_is_written_by_its_kind(tmp_path):
 
 def test_a_sheet_s_names_go_with_it(toy, folder):
     assert RELEASES["toy-1b"] is RELEASE
-    assert list(RELEASES)[3] == "toy-1b"  # by the names of sheets, whichever was imported first
+    assert list(RELEASES) == [name for _, each in sorted(SHEETS.items()) for name in each.releases]  # by their names
     assert len(RELEASES) == len(set(RELEASES))
     SHEETS.remove("toy")
     assert "toy-1b" not in RELEASES
@@ -221,7 +221,7 @@ def test_a_sheet_s_names_go_with_it(toy, folder):
     assert "toy" not in KINDS
     assert memory.released("toy-1b") is None
     assert memory.of_folder(folder) is None  # nobody knows what it needs
-    with pytest.raises(InputError, match="'toy-1b' is not one of cogvideox-2b"):
+    with pytest.raises(InputError, match=r"'toy-1b' is not one of .*cogvideox-2b"):
         save_released(folder, "toy-1b")
 
 
@@ -231,7 +231,7 @@ def test_a_sheet_is_found_by_name_before_a_pattern():
     try:
         assert sheet_of("CogVideoXFunControlPipeline") is named
         assert sheet_of("CogVideoXPipeline") is SHEETS["cogvideox"]
-        assert sheet_of("FluxPipeline") is None
+        assert sheet_of("AllegroPipeline") is None
     finally:
         SHEETS.remove("control")
 
@@ -251,8 +251,8 @@ def test_sheets_hold_sheets_and_load_no_torch():
     code = (
         "import sys; from flowedit.backbones import memory, released, shapes\n"
         "drawn = memory.released('wan2.2-t2v-a14b'); memory.phases(drawn, (16, 21, 60, 104))\n"
-        "shapes.of_blueprint(drawn, {}); drawn.work((16, 21, 60, 104)); print(list(released.RELEASES)[:1])\n"
+        "shapes.of_blueprint(drawn, {}); drawn.work((16, 21, 60, 104)); print('cogvideox-2b' in released.RELEASES)\n"
         "print([m for m in ('torch', 'diffusers', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["['cogvideox-2b']", "[]"]
+    assert done.stdout.splitlines() == ["True", "[]"]

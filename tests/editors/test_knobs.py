@@ -27,8 +27,23 @@ BASE = {
 }
 
 ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has tests of its own
-    *("clip", "size", "frames", "start", "fps", "cuts", "fit", "out", "composite", "user_mask", "backbone", "runtime"),
+    *(
+        "clip",
+        "size",
+        "frames",
+        "start",
+        "fps",
+        "cuts",
+        "fit",
+        "out",
+        "composite",
+        "user_mask",
+        "backbone",
+        "runtime",
+        "lora",
+    ),
     *("box", "point", "save", "log"),
+    "frame_by_frame",  # makes a shot of each frame; tested in test_frame_by_frame
     *("mode.name", "mask.name", "quality.name", "averaging.name", "attention.name"),
     *("mode.times", "mode.reconstruction", "mask.user"),
     *("source", "target", "instruction", "caption"),

@@ -76,7 +76,8 @@ FLAGS = (
     "source", "target", "source-words", "target-words", "negative-prompt", "mode", "backbone", "task", "mask",
     "averaging",
     "steps", "strength", "source-guidance-scale", "target-guidance-scale", "object-guidance-scales", "draws", "seed",
-    "user-mask", "composite", "size", "frames", "start", "fps", "cuts", "fit", "window", "window-overlap",
+    "user-mask", "composite", "size", "frames", "start", "fps", "cuts", "frame-by-frame", "fit", "window",
+    "window-overlap",
     "caption", "nonsense",
 )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Edits of latents behind the seam, without files."""
 
-from flowedit.pipeline.plan import brief, make_grid, windows_of
+from flowedit.pipeline.plan import brief, make_grid, told, windows_of
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.region import region
 from flowedit.pipeline.steer import run_editor, steer
@@ -11,7 +11,8 @@ def steered(settings, backbone, x, own=slice(None), user=None, callback=None):
     """The source latent x through the settings' editor, in the windows that the settings ask for."""
     places = tuple(windows_of(settings, backbone.spec, x.shape[2]))
     session = Session(backbone.device, callback=callback)
-    return steer(brief(settings), backbone, x, tuple(make_grid(settings, backbone)), places, own, session, user)
+    made = told(brief(settings), backbone.spec)
+    return steer(made, backbone, x, tuple(make_grid(settings, backbone)), places, own, session, user)
 
 
 def edited(settings, backbone, x, size, mask=None):

@@ -9,6 +9,7 @@ import weakref
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cache
 from unittest import mock
 
 import numpy as np
@@ -21,16 +22,16 @@ from torch.nn.attention import SDPBackend
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flowedit.backbones import adapter, families
+from flowedit.backbones import adapter, families, text
 from flowedit.backbones.checkpoint import Checkpoint, quiet
-from flowedit.backbones.encoders.t5 import tokenizer
+from flowedit.backbones.encoders import clip, t5
 from flowedit.backbones.released import RELEASES, network, save_words
-from flowedit.backbones.text import TextEncoder
 from flowedit.config import compose
 from flowedit.networks import attention
 from flowedit.pipeline import plan, record, steer
 
 CUDA = torch.device("cuda", 0)
+TOKENIZERS = {"T5Tokenizer": cache(t5.tokenizer), "CLIPTokenizer": cache(clip.tokenizer)}
 BLOCK = 512
 """PyTorch's allocator rounds up to so many bytes."""
 
@@ -207,7 +208,7 @@ def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0), gib=80):
             (torch.nn.Module, "_apply", _apply),
             (Checkpoint, "parameters", _parameters),
             (Checkpoint, "dtype", lambda self, part: RELEASES[self.name].parts[part].dtype),
-            (TextEncoder, "_tokenizer", tokenizer()),
+            (text, "_tokenizer", lambda checkpoint, reading: TOKENIZERS[reading.words().__name__]()),
             (attention, "HONEST", {}),
             (adapter, "chosen", chosen),
             (steer, "CHECK_SECONDS", float("inf")),
@@ -237,8 +238,12 @@ def released(folder, name, *, rows=0, layers=None, offload="parts", weights="sav
     )
 
 
+COUNTS = ("num_layers", "num_single_layers", "num_hidden_layers")
+"""What configurations call the numbers of their blocks, all of a kind alike."""
+
+
 def _cut(part, layers):
-    return replace(part, config={**part.config, "num_layers": layers})
+    return replace(part, config={**part.config, **{key: layers for key in COUNTS if key in part.config}})
 
 
 def native(backbone, frames=None):
@@ -251,6 +256,7 @@ PROMPTS = {"source": "a red fox and a car run", "target": "a panda and an apple 
 WORDS = {"source_words": "fox", "target_words": "panda"}
 BOTH = {"source_words": "fox, car", "target_words": "panda, apple"}
 DEFAULT = {"mode": "inversion_free"}
+UNGUIDED = {"source_guidance_scale": 1.0, "target_guidance_scale": 1.0}
 WAYS = {
     "draws": {**DEFAULT, "draws": 3, "averaging": "differential"},
     "flowdirector_v1": {"mode": "flowdirector_v1"},
@@ -299,6 +305,7 @@ class Steps:
 
 def edit(card, backbone, geometry, options, steps=2):
     """One edit of an encoded clip on the card, by the product's own road: its latent, what steps waited for, memory."""
+    options = options if backbone.spec.guidance != "none" else {**options, **UNGUIDED}
     settings = compose.compose({"steps": steps, "strength": 1.0, **PROMPTS, **WORDS, **options})
     places = tuple(plan.windows_of(settings, backbone.spec, geometry.latent[1]))
     monitor = Steps(card)
@@ -307,5 +314,5 @@ def edit(card, backbone, geometry, options, steps=2):
     # The model's own times are fake, too.
     grid, own = tuple(1.0 - i / steps for i in range(steps + 1)), plan.own_latents(backbone.spec, geometry)
     x = torch.zeros(1, *geometry.latent)
-    done = steer.steer(plan.brief(settings), backbone, x, grid, places, own, session, user)
+    done = steer.steer(plan.told(plan.brief(settings), backbone.spec), backbone, x, grid, places, own, session, user)
     return done, monitor.waits, session.meter.phases

@@ -40,7 +40,7 @@ def count(folder, name, tiles=None):
         with fake_gpu() as card:
             backbone = released(folder, name, rows=rows, layers=LAYERS)
             phases = edit(card, backbone, native(backbone), DEFAULT, steps=1)[2]
-            cut, encoder = _held(backbone.components.transformer), _held(backbone.components.encoder())
+            cut, encoder = _held(backbone.components.transformer), _held(_reader(backbone))
         peaks[phase] = phases["edit"]["peak_memory_mib"] / 1024 - cut + weights(folder, name, "transformer")
     peaks["text"] = phases["embed"]["peak_memory_mib"] / 1024 - encoder + weights(folder, name, "encoder")
     with fake_gpu() as card:
@@ -107,8 +107,13 @@ def beside_diffusers(folder, name, phase, tiles, frames):
 def weights(folder, name, component):
     """GiB of a network's weights in the precision that it loads in."""
     with fake_gpu():
-        held = released(folder, name).components
-        return _held(held.encoder() if component == "encoder" else getattr(held, component))
+        held = released(folder, name)
+        return _held(_reader(held) if component == "encoder" else getattr(held.components, component))
+
+
+def _reader(backbone):
+    """The text encoder that a prompt is read by first, the largest of several."""
+    return backbone.components.encoder(backbone.text.reading.folder)
 
 
 def _held(network):

@@ -53,11 +53,12 @@ def opened(request, kind):
 
 def latent(backbone, frames=9):
     size, frames = ((32, 32), 5) if backbone.spec.name == "pocket" else ((64, 96), frames)
+    frames = 1 if backbone.spec.still else frames
     shape = (1, *backbone.geometry(frames, size).latent)
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("kind", ["2b", "15", "wan", "pocket"])
+@pytest.mark.parametrize("kind", ["2b", "15", "wan", "flux", "pocket"])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_each_preset_runs_on_each_family_and_its_control_moves_the_edit(request, kind, preset):
     backbone = opened(request, kind)

@@ -123,7 +123,7 @@ def _random(sample: SampleSize) -> Any:
     )
 
 
-def _heeding(transformer: Any) -> None:
+def heeding(transformer: Any) -> None:
     for block in transformer.blocks:  # the few tokens of a prompt would drown among 512 keys of zeros
         block.attn2.norm_q.weight.data *= 8.0
         block.attn2.to_out[0].weight.data *= 8.0
@@ -134,7 +134,7 @@ def _random_a14b(sample: SampleSize) -> Any:
 
     made = _random(sample)
     second: Any = WanTransformer3DModel.from_config(made.transformer.config)
-    _heeding(second)
+    heeding(second)
     return WanPipeline(**made.components | {"transformer_2": second.eval()}, boundary_ratio=0.875)
 
 
@@ -156,7 +156,7 @@ def _random_of(own: dict[str, Any], shift: float, **index: Any) -> Any:
         num_attention_heads=4, attention_head_dim=16, in_channels=channels, out_channels=channels, text_dim=32,
         freq_dim=32, ffn_dim=128, num_layers=3,
     )  # fmt: skip
-    _heeding(transformer)
+    heeding(transformer)
     scheduler = UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=shift
     )

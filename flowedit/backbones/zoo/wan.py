@@ -1,6 +1,6 @@
 """Wan 2.1 and 2.2, text-to-video (Wan Team 2025, arXiv 2503.20314): rectified flows as they are, through diffusers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -38,19 +38,7 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
     _require_text_to_video(checkpoint, config, vae, schedule)
     knots, shift = times(schedule)
 
-    def moments(device: torch.device) -> list[Tensor]:
-        """Mean and standard deviation of each channel, (C, 1, 1, 1)."""
-        both = (torch.tensor(vae[key], device=device) for key in ("latents_mean", "latents_std"))
-        return [each[:, None, None, None] for each in both]
-
-    def scaled(x: Tensor) -> Tensor:
-        mean, std = moments(x.device)
-        return (x - mean) / std
-
-    def unscaled(z: Tensor) -> Tensor:
-        mean, std = moments(z.device)
-        return z.float() * std + mean
-
+    scaled, unscaled = scalings(vae)
     patch, scale = config["patch_size"][1], vae["scale_factor_spatial"]
     notices = checkpoint.notices
     if dtype is torch.float16:
@@ -90,6 +78,25 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
         scaled=scaled,
         unscaled=unscaled,
     )
+
+
+def scalings(vae: Mapping[str, Any]) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """(x - mean) / std of each channel of a latent (B, C, F, h, w), by the autoencoder's configuration, and back."""
+
+    def moments(device: torch.device) -> list[Tensor]:
+        """Mean and standard deviation of each channel, (C, 1, 1, 1)."""
+        both = (torch.tensor(vae[key], device=device) for key in ("latents_mean", "latents_std"))
+        return [each[:, None, None, None] for each in both]
+
+    def scaled(x: Tensor) -> Tensor:
+        mean, std = moments(x.device)
+        return (x - mean) / std
+
+    def unscaled(z: Tensor) -> Tensor:
+        mean, std = moments(z.device)
+        return z.float() * std + mean
+
+    return scaled, unscaled
 
 
 def times(schedule: Mapping[str, Any]) -> tuple[Tensor, float]:

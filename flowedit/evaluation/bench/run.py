@@ -49,7 +49,10 @@ from flowedit.types import Monitor
 
 REFUSED = {
     **dict.fromkeys((*PER_CLIP, "seed", "size", "frames"), "a scene of the bench brings its own"),
-    **dict.fromkeys(("composite", "start", "fps", "fit", "cuts", "save", "log"), "a bench reads and writes no clip"),
+    **dict.fromkeys(
+        ("composite", "start", "fps", "fit", "cuts", "frame_by_frame", "save", "log"),
+        "a bench reads and writes no clip",
+    ),
     "runtime.threads": "each worker of a bench has one thread",
 }
 
@@ -136,7 +139,7 @@ def _check(chosen: Sequence[Method], scenes: Scenes, monitor: Monitor) -> tuple[
     What cannot make one of the kinds is left out of all, or refused if it was named: means are of the same scenes.
     """
     first = chosen[0].settings
-    if len({(method.settings.backbone, method.settings.runtime) for method in chosen}) > 1:
+    if len({method.settings.loaded for method in chosen}) > 1:
         raise InputError("all methods of a bench share one backbone and runtime: set them once, and not in --also")
     if first.backbone.repository is not None and first.backbone.path is None:
         raise InputError(f"{first.backbone.name} {STRANGE}")  # before a download

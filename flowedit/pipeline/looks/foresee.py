@@ -38,7 +38,6 @@ def check(clip: Place, *, settings: Settings | None = None, **options: Unpack[Ed
     made = refuse(whole, opened)
     place = run.check_backbone(whole)
     lacking = captions is not None and captions.lacking
-    cuts = whole.cuts
     return EditCheck(
         source=None if lacking else whole.source,
         target=None if lacking else whole.target,
@@ -47,13 +46,22 @@ def check(clip: Place, *, settings: Settings | None = None, **options: Unpack[Ed
         indices=tuple(opened.selection.indices),
         fps=opened.selection.fps,
         size=whole.frame_size,
-        shots=None if cuts == "auto" else 1 if cuts == "none" else len(cuts) + 1,
+        shots=_shots(whole, len(opened.selection.indices)),
         steps=made.steps,
         network_evaluations=_cost(made, known=place is not None),
         backbone=whole.backbone.name or "folder",
         checkpoint=place,
         notices=(*video.notices, *told.notices, *(() if lacking else instruction.explain(whole))),
     )
+
+
+def _shots(settings: Settings, frames: int) -> int | None:
+    """As many as the settings say; None where hard cuts are yet to be looked for."""
+    if settings.frame_by_frame:
+        return frames
+    if isinstance(settings.cuts, str):
+        return None if settings.cuts == "auto" else 1
+    return len(settings.cuts) + 1
 
 
 def _cost(made: Brief, known: bool) -> int | None:

@@ -23,6 +23,12 @@ def of_cuts(found: Sequence[int], fps: float) -> list[str]:
     return [cuts.notice(found, fps)] if found else []
 
 
+def of_flicker(settings: Settings, frames: int) -> list[str]:
+    """What comes of frames that know nothing of each other."""
+    told = f"each of the {frames} frames is edited by itself, from the same noise: what is new in them flickers"
+    return [told] if settings.frame_by_frame and frames > 1 else []
+
+
 def of_margins(lost: bool) -> list[str]:
     """Whether a user's mask reaches into what a crop leaves out."""
     return ["part of the mask lies in margins that fit=crop does not edit (fit=pad edits all)"] if lost else []

@@ -23,7 +23,7 @@ from flowedit.pipeline.plan import (
     windows_of,
 )
 from flowedit.pipeline.region import has_region
-from flowedit.types import Backbone
+from flowedit.types import Backbone, BackboneSpec
 
 if TYPE_CHECKING:
     import torch
@@ -104,8 +104,10 @@ def of_start(made: Brief, backbone: Backbone, shape: Shape, evaluations: int, re
     about = backbone.describe()
     dtype = about.get("dtype")
     where = f"{spec.name} on {device_name(backbone.device)}" + (f" in {dtype}" if dtype else "")
-    windows = f"{shape.windows} window{'' if shape.windows == 1 else 's'}"
+    windows = f" in {shape.windows} window{'' if shape.windows == 1 else 's'}"
     shots = f", {shape.shots} shots" if shape.shots > 1 else ""
+    if made.settings.frame_by_frame and shape.frames > 1:
+        windows, shots = " one by one", ""
     frames = f"{shape.frames} frame{'' if shape.frames == 1 else 's'}"
     steps, whole = len(shape.grid) - 1, whole_grid(made.settings)
     cut = "" if steps == whole else f"{steps} of "
@@ -116,9 +118,32 @@ def of_start(made: Brief, backbone: Backbone, shape: Shape, evaluations: int, re
     free = free_memory(backbone.device)
     laid = f" (offload {about['offload']}; {free:.1f} GiB free)" if free is not None and "offload" in about else ""
     return (
-        f"{where}: {width}x{height}, {frames} in {windows}{shots}, {cut}{whole} step{'' if whole == 1 else 's'}"
+        f"{where}: {width}x{height}, {frames}{windows}{shots}, {cut}{whole} step{'' if whole == 1 else 's'}"
         f"{strength}{begins}, {evaluations} network evaluations{less}{expected}{laid}"
     )
+
+
+def of_guidance(made: Brief, name: str) -> list[str]:
+    """How the guidance scales act on a network that is told its scale."""
+    guided = [side for side in made.editor.sides if set(made.scales[side]) != {1.0}]
+    if made.guidance != "embedded" or not guided:
+        return []
+    free = [side for side in guided if made.negative(side) is not None]
+    if len(free) < len(guided):
+        return [f"{name} takes guidance as an input: one row where there is no negative prompt, two where there is one"]
+    return [f"beside a negative prompt guidance of {name} is classifier-free: two rows, each told the scale 1"]
+
+
+def of_means(made: Brief, spec: BackboneSpec) -> list[str]:
+    """What users hear of a way up by a model of mean velocities, of steps down, unless it inverts them."""
+    mode = made.settings.mode
+    rises = spec.mean and made.editor.rises(mode, made.steps)
+    if not rises or getattr(mode, "solver", None) == "uni_inv":
+        return []
+    can = "set mode.solver=uni_inv" if hasattr(mode, "solver") else "take --mode inversion mode.solver=uni_inv"
+    return [
+        f"{spec.name} knows mean velocities of steps down, and the way up is off by a step: {can}, which is the inverse"
+    ]
 
 
 def of_interval(made: Brief, grid: Sequence[float]) -> list[str]:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     pass
 
 
-def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, str]]:
+def facts_of(made: Brief, windows: int | None = None, frames: int | None = None) -> dict[str, tuple[bool, str]]:
     """Facts by the names that options `needs`: whether each holds for this edit, and how it is called.
 
-    `windows`: the most that a shot is run in, where that is known.
+    `windows`: the most that a shot is run in, where that is known; `frames`: those of the clip.
     """
     settings, editor, sides = made.settings, made.editor, made.sides
     attention = settings.attention
@@ -62,6 +62,7 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
             "no edit_strength, which steers away from the source",
         ),
         "grid_by_steps": (settings.mode.grid != "given", "a grid that is made, not given"),
+        "several_frames": (frames != 1, "a clip of several frames"),
         "several_windows": (settings.window != "whole" and windows != 1, "a clip longer than its window"),
         "source_attention": ("source" in editor.sides, "a mode that evaluates the source prompt"),
         "taken": (attention.takes, "attention.queries, keys or values above 0"),
@@ -80,9 +81,9 @@ def facts_of(made: Brief, windows: int | None = None) -> dict[str, tuple[bool, s
     }
 
 
-def of_unused(made: Brief, windows: int | None = None) -> list[str]:
+def of_unused(made: Brief, windows: int | None = None, frames: int | None = None) -> list[str]:
     """A line for every option that differs from its default while what it needs is not there."""
-    settings, facts = made.settings, facts_of(made, windows)
+    settings, facts = made.settings, facts_of(made, windows, frames)
     plain = {"averaging": "mean", "draws": 1}  # so that a preset whose averaging came to nothing is told as well
     mode = settings.mode.preset or settings.mode.name
     backbone = settings.backbone.name if settings.backbone.name in names("backbone") else "folder"

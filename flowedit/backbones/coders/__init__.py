@@ -1,0 +1,1 @@
+"""How autoencoders that families share turn frames into latents and back."""

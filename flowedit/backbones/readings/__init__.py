@@ -1,0 +1,1 @@
+"""How prompts are read by text encoders that families share."""

@@ -1,0 +1,219 @@
+"""AnyFlow against diffusers' own pipeline in few steps, its seam for intervals, its recorder, and edits with it."""
+
+import json
+from itertools import pairwise
+
+import pytest
+import torch
+import yaml
+from diffusers import AnyFlowPipeline
+from safetensors.torch import save_file
+
+import flowedit
+from flowedit.backbones import families
+from flowedit.backbones.weights import asked
+from flowedit.flow import schedule, solvers, windows
+from flowedit.flow.intervals import on_grid
+from flowedit.messages import InputError
+from flowedit.networks import recorder
+
+FOX = "A red fox is lying down."
+ONE = {"source_guidance_scale": 1.0, "target_guidance_scale": 1.0}
+
+
+def load(folder, **options):
+    return families.load(folder, **({"device": "cpu"} | options))
+
+
+def noise(backbone, size=(64, 96), rows=1):
+    shape = (rows, *backbone.geometry(9, size).latent)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+# Parity with diffusers
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_few_steps_are_those_of_diffusers(backbone_anyflow, steps):
+    backbone = load(backbone_anyflow)
+    pipeline = AnyFlowPipeline.from_pretrained(backbone_anyflow)
+    pipeline.set_progress_bar_config(disable=True)
+    z = noise(backbone)
+    theirs = pipeline(
+        FOX, height=64, width=96, num_frames=9, num_inference_steps=steps, latents=z.clone(), output_type="latent"
+    ).frames
+    grid = schedule.shifted(backbone.knots, steps, backbone.spec.shift)
+    assert grid == pytest.approx(pipeline.scheduler.sigmas.tolist(), abs=1e-9)
+    mean = backbone.mean_velocity(backbone.embed(FOX))
+    ours = solvers.solve(on_grid(mean, grid), z, grid)
+    assert (ours - theirs).norm() / theirs.norm() < 1e-4
+    instantaneous = solvers.solve(backbone.velocity(backbone.embed(FOX)), z, grid)
+    assert (instantaneous - theirs).norm() / theirs.norm() > 1e-2
+    assert backbone.evaluations == 2 * steps
+
+
+def test_where_an_interval_ends_is_heeded_and_none_is_the_instant(backbone_anyflow):
+    backbone = load(backbone_anyflow)
+    prompt, z = backbone.embed(FOX), noise(backbone)
+    mean, u = backbone.mean_velocity(prompt), backbone.velocity(prompt)
+    assert torch.equal(mean(z, 0.7, 0.7), u(z, 0.7))
+    ends = [mean(z, 0.7, t) for t in (0.65, 0.0)]
+    assert all((each - u(z, 0.7)).norm() / each.norm() > 1e-2 for each in ends)
+    assert (ends[0] - ends[1]).norm() / ends[0].norm() > 1e-2
+    network = backbone.components.transformer
+    raw = network(
+        z.transpose(1, 2), torch.full((1, 3), 700.0), torch.full((1, 3), 200.0), prompt.embedding, return_dict=False
+    )[0]
+    assert torch.allclose(mean(z, 0.7, 0.2), raw.transpose(1, 2), atol=1e-6)
+
+
+def test_the_end_of_an_interval_keeps_its_precision_in_bfloat16(backbone_anyflow):
+    backbone, seen = load(backbone_anyflow, dtype="bfloat16"), []
+    network = backbone.components.transformer
+    network.register_forward_pre_hook(lambda module, args, kwargs: seen.append(kwargs["r_timestep"]), with_kwargs=True)
+    backbone.mean_velocity(backbone.embed(FOX))(noise(backbone), 0.9, 0.7777)
+    assert float(seen[0][0, 0]) == pytest.approx(777.7, abs=1e-3)
+
+
+# On a grid
+
+
+def test_a_flow_s_mean_velocities_take_any_grid_exactly():
+    """dz/dt = z has mean(z, t, r) = z (e^(r - t) - 1) / (r - t): Euler down, and Uni-Inv up to where it came from."""
+
+    def mean(z, t, t_next):
+        h = torch.tensor(t_next - t, dtype=z.dtype)
+        return z if h == 0 else z * torch.expm1(h) / h
+
+    grid, z = [0.9, 0.6, 0.1, 0.0], torch.ones((1, 1, 1, 1, 1), dtype=torch.float64)
+    velocity = on_grid(mean, grid)
+    down = solvers.solve(velocity, z, grid)
+    assert torch.allclose(down, z * torch.exp(torch.tensor(-0.9, dtype=z.dtype)), atol=1e-12)
+    assert torch.equal(velocity(z, 0.5), z)  # between the grid's times it is the velocity
+
+
+def test_windows_hand_the_interval_on(backbone_anyflow):
+    backbone = load(backbone_anyflow)
+    prompt, z = backbone.embed(FOX), noise(backbone)
+    z = torch.cat([z, z], dim=2)
+    seen = windows.over(backbone, windows.places(6, 3, 0.3))
+    u = seen.mean_velocity(prompt)(z, 0.7, 0.1)
+    assert torch.allclose(u[:, :, :1], backbone.mean_velocity(prompt)(z[:, :, :3], 0.7, 0.1)[:, :, :1], atol=1e-6)
+    assert not torch.allclose(u, seen.velocity(prompt)(z, 0.7), atol=1e-3)
+
+
+# The recorder
+
+
+def test_maps_equal_the_materialised_softmax(backbone_anyflow, monkeypatch):
+    backbone = load(backbone_anyflow)
+    prompt, calls, original = backbone.embed("a red fox runs"), [], recorder.with_lse
+    monkeypatch.setattr(
+        recorder, "with_lse", lambda q, k, v, scale: calls.append((q.clone(), k.clone())) or original(q, k, v, scale)
+    )
+    z, plain = noise(backbone, rows=2), backbone.mean_velocity(prompt)(noise(backbone, rows=2), 0.6, 0.3)
+    with backbone.record({prompt: [2, 3]}, [0.0, 0.5]) as maps:
+        assert torch.equal(backbone.mean_velocity(prompt)(z, 0.6, 0.3), plain)
+    found = maps.take(prompt)
+    exact = [(q.double() @ k.double().transpose(-1, -2) / 4).softmax(-1) for q, k in calls]
+    want = torch.stack([each[..., [2, 3]].mean((1, 3)) for each in exact]).mean(0)
+    want = want.view(2, 1, 3, 4, 6).repeat_interleave(2, 3).repeat_interleave(2, 4)
+    assert len(calls) == 2
+    assert (found - want).abs().max() < 1e-6
+    assert found.std() > 1e-7
+
+
+# Edits
+
+EDIT = {
+    "source": "a red square moves",
+    "target": "a blue panda moves",
+    "source_words": "square",
+    "target_words": "panda",
+    "steps": 4,
+    "strength": 1.0,
+    "size": "96x64",
+    "frames": 9,
+    "cuts": "none",
+    "runtime.device": "cpu",
+}
+
+
+@pytest.mark.parametrize("mode", ["inversion_free", "random_noise", "inversion"])
+def test_every_mode_edits_in_four_steps(backbone_anyflow, clip_file, tmp_path, mode):
+    made = flowedit.edit(clip_file, **EDIT, **ONE, mode=mode, backbone=backbone_anyflow, out=tmp_path / mode)
+    told = yaml.safe_load((tmp_path / mode / "run.yaml").read_text())
+    assert len(told["times"]) == 5
+    assert made.mask is not None
+    assert (made.latents - made.source_latents).abs().max() > 1e-3
+    assert told["network_evaluations"] == {"inversion_free": 8, "random_noise": 4, "inversion": 8}[mode]
+
+
+def test_an_edit_takes_mean_velocities(backbone_anyflow, clip_file, tmp_path, monkeypatch):
+    from flowedit.backbones.adapter import Adapter
+
+    seen, own = [], Adapter.mean_velocity
+
+    def noted(self, *prompt):
+        mean = own(self, *prompt)
+        return lambda z, t, t_next: seen.append((t, t_next)) or mean(z, t, t_next)
+
+    monkeypatch.setattr(Adapter, "mean_velocity", noted)
+    made = flowedit.edit(clip_file, **EDIT, **ONE, backbone=backbone_anyflow, out=tmp_path / "edit")
+    times = made.run["times"]
+    assert [(round(t, 9), round(r, 9)) for t, r in seen[::2]] == list(pairwise(times))
+    assert seen[::2] == seen[1::2]
+
+
+def test_guidance_is_in_the_weights_so_scales_are_one(backbone_anyflow, clip_file, tmp_path):
+    with pytest.raises(InputError, match="was distilled to run without guidance") as caught:
+        flowedit.edit(clip_file, **EDIT, backbone=backbone_anyflow, out=tmp_path / "edit")
+    assert "source_guidance_scale=1" in str(caught.value)
+    assert not (tmp_path / "edit").exists()
+
+
+def test_what_it_cannot_do_is_refused(backbone_anyflow, clip_file, tmp_path):
+    options = {**EDIT, **ONE, "backbone": backbone_anyflow, "out": tmp_path / "edit"}
+    with pytest.raises(InputError, match="region"):
+        flowedit.edit(clip_file, **options, **{"mode.region": True})
+
+
+def test_a_control_of_attention_moves_the_edit(backbone_anyflow, clip_file, tmp_path):
+    options = {**EDIT, **ONE, "backbone": backbone_anyflow}
+    plain = flowedit.edit(clip_file, **options, out=tmp_path / "plain").latents
+    held = flowedit.edit(clip_file, **options, attention="values", out=tmp_path / "held").latents
+    assert not torch.allclose(plain, held, atol=1e-4)
+
+
+@pytest.mark.parametrize("solver", ["euler", "uni_inv"])
+def test_a_way_up_by_another_solver_than_uni_inv_is_said(backbone_anyflow, clip_file, tmp_path, solver):
+    options = {**EDIT, **ONE, "backbone": backbone_anyflow, "mode.solver": solver}
+    made = flowedit.edit(clip_file, **options, mode="inversion", out=tmp_path / "edit")
+    said = [text for text in made.run["notices"] if "mode.solver" in text and "uni_inv" in text]
+    assert len(said) == (solver == "euler")
+
+
+def test_a_lora_of_wan_goes_into_it(backbone_anyflow, tmp_path):
+    names, made = ("blocks.0.attn1.to_q", "blocks.1.ffn.net.2"), torch.Generator().manual_seed(0)
+    network = load(backbone_anyflow).components.transformer
+    wanted, tensors = {}, {}
+    for name in names:
+        weight = network.get_parameter(f"{name}.weight")
+        down, up = (torch.randn(shape, generator=made) for shape in ((2, weight.shape[1]), (weight.shape[0], 2)))
+        tensors |= {f"transformer.{name}.lora_A.weight": down, f"transformer.{name}.lora_B.weight": up}
+        wanted[name] = weight + 0.5 * (up @ down)
+    save_file(tensors, tmp_path / "wan.safetensors")
+    fused = load(backbone_anyflow, overlay=asked.overlay([f"{tmp_path / 'wan.safetensors'}:0.5"]))
+    for name in names:
+        assert torch.allclose(fused.components.transformer.get_parameter(f"{name}.weight"), wanted[name], atol=1e-6)
+
+
+def test_several_processes_and_pictures_as_a_start_are_refused(backbone_anyflow, copied):
+    network = load(backbone_anyflow)
+    with pytest.raises(InputError, match=r"runs in one process: leave runtime\.context_parallel out"):
+        network.architecture.plan(network.components.transformer)
+    folder = copied(backbone_anyflow)
+    path = folder / "transformer" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"image_dim": 1280}))
+    with pytest.raises(InputError, match="is an image-to-video AnyFlow; a text-to-video one is needed"):
+        load(folder)

@@ -39,7 +39,8 @@ def test_the_ground_is_few_files_and_the_rooms_are_eighteen():
     }  # fmt: skip
     assert {room.name for room in ROOMS if room.parent == HOUSE} == {
         "app", "backbones", "cli", "config", "doctor", "editors", "evaluation", "flow", "inspection", "integrations",
-        "language", "masks", "media", "metrics", "networks", "pipeline", "pocket", "pretrained",
+        "language",
+        "masks", "media", "metrics", "networks", "pipeline", "pocket", "pretrained",
     }  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""Doors for other programs: diffusers pipelines and ComfyUI nodes around flowedit's own Python API."""
+"""Doors to flowedit from other programs: each speaks that program's words, and holds no editing logic."""

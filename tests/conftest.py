@@ -79,6 +79,48 @@ def backbone_a14b(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def backbone_ltx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like LTX-Video 0.9: packed latents, text whose padding is masked."""
+    return _backbone(tmp_path_factory, "ltx")
+
+
+@pytest.fixture(scope="session")
+def backbone_ltx091(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like LTX-Video 0.9.1: a decoder that is told a time, and adds noise."""
+    return _backbone(tmp_path_factory, "ltx0.9.1")
+
+
+@pytest.fixture(scope="session")
+def backbone_hunyuan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like HunyuanVideo: video before text, masked, a Llama and CLIP, guidance that is told."""
+    return _backbone(tmp_path_factory, "hunyuan")
+
+
+@pytest.fixture(scope="session")
+def backbone_hunyuan_free(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, but guided by two rows."""
+    return _backbone(tmp_path_factory, "hunyuan-free")
+
+
+@pytest.fixture(scope="session")
+def backbone_mochi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like Mochi 1: a time that runs the other way, masked text behind the video."""
+    return _backbone(tmp_path_factory, "mochi")
+
+
+@pytest.fixture(scope="session")
+def backbone_modelscope(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like ModelScope and Zeroscope: a UNet that predicts noise, with attention at three sizes."""
+    return _backbone(tmp_path_factory, "modelscope")
+
+
+@pytest.fixture(scope="session")
+def backbone_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shaped like SDXL: a UNet of stills, two text encoders."""
+    return _backbone(tmp_path_factory, "sdxl")
+
+
+@pytest.fixture(scope="session")
 def clip_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """12 frames of 96x64 at 10 a second, a square that moves over stripes, with a tone of 1.2 s. Read only."""
     return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4")

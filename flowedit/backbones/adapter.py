@@ -104,6 +104,9 @@ class Adapter:
         )
         if own.boundary is not None and (how.split_guidance is not None or how.context_parallel > 1):
             raise InputError(f"{checkpoint.name} has two networks: leave split_guidance and context_parallel out")
+        if own.pyramid and how.context_parallel > 1:
+            raise InputError(f"{checkpoint.name} is a UNet, whose calls are not shared: leave context_parallel out")
+        acceleration.check_family(how, checkpoint.name, own.without)
         self._processes = parallel.needed(how.context_parallel)
         self.shared: parallel.Shared | None = None
         made = acceleration.prepared(how, device, own.blocks.of)
@@ -112,7 +115,7 @@ class Adapter:
         self._counting = threading.Lock()
         there = None if self._second is None else self._output_there
         told = own.spec.guidance == "embedded" or own.until is not None
-        self._guided = GuidedNetwork(self._output, own.patch, rows=0, second=there, told=told)
+        self._guided = GuidedNetwork(self._output, own.patch, 0, there, told=told, pyramid=own.pyramid)
         self._pair = PairNetwork(self._guided, own.blocks, self._network)
         # Processes that share a call cannot do one again with less memory: each is in the middle of it.
         ladder = presets.able(ladder, how) if self._processes is None else ()
@@ -262,6 +265,11 @@ class Adapter:
         return self.architecture.blocks.packs
 
     @property
+    def controls(self) -> bool:
+        """Whether its attention can be controlled."""
+        return not self.architecture.pyramid
+
+    @property
     def token_evaluations(self) -> float:
         """`evaluations`, but a row counts by the share of a whole row's tokens that it sent."""
         return self.evaluations - self._pair.saved
@@ -349,8 +357,11 @@ class Adapter:
     def attend(self, control: Control) -> Iterator[Attending]:
         """Inside, the velocities of the control's target are made under it.
 
-        Raises InputError where several processes or devices share the calls, and for blocks that are not there.
+        Raises InputError where several processes or devices share the calls, for blocks that are not there, and where
+        `controls` says no.
         """
+        if not self.controls:
+            raise InputError(f"{self.spec.name} is a UNet, which offers no control of its attention")
         if self._processes is not None or self._second is not None:
             raise InputError("attention control runs in one process, on one device: leave one of them out")
         networks, own = self._networks(), self.architecture

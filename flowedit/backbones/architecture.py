@@ -1,7 +1,7 @@
 """What a family has of its own: a record that the adapter reads."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -71,12 +71,17 @@ class Architecture:
     """What the family does to a transformer that was just read."""
     plan: Callable[[Any], Mapping[str, Any]] = _own_plan
     """Where diffusers splits and joins the network's sequence for processes that share it."""
+    without: Mapping[str, str] = field(default_factory=dict)
+    """Options of `runtime` that it does not run with, each with the reason that is said."""
     boundary: float | None = None
     """The time below which another network of the same shape is called, `transformer_2`; None where there is one."""
+    pyramid: bool = False
+    """Whether its attention runs frame by frame, at several sizes (a UNet): its maps are brought to the latent's grid,
+    and it is neither controlled nor shared by processes."""
     until: Callable[[float], float] | None = None
     """What a network of mean velocities is told, after the extras, of the time that they lead to; None for others."""
     text_queries: int = 0
-    """How many of the first queries of those modules are text, not video."""
+    """How many of the first queries of those modules are text, not video; below 0, how many of the last."""
     state: Callable[[Tensor, float], Tensor] = _state
     """x that the network takes for the state z of the rectified flow at time t; of a flow model z itself."""
     velocity: Callable[[Tensor, Tensor, float], Tensor] = _velocity

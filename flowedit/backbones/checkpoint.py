@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from flowedit.backbones import screening
+from flowedit.backbones.sheet import noted
 from flowedit.backbones.weights import lora, single_file
 from flowedit.backbones.weights.asked import NETWORKS, Lora, Overlay, changes_text
 from flowedit.machine import digest_file, out_of_memory
@@ -72,8 +73,8 @@ class Checkpoint:
 
     @cached_property
     def notes(self) -> dict[str, Any]:
-        """flowedit.json, where a checkpoint of ours says what it was trained on; empty for others."""
-        return layout.notes(self.path)
+        """flowedit.json, where a checkpoint of ours says what it was trained on; of a release what no file says."""
+        return {**noted(self.name), **layout.notes(self.path)}
 
     @property
     def trained(self) -> bool:
@@ -228,6 +229,17 @@ class Checkpoint:
         files = () if found is None else found.files
         return sum(math.prod(entry["shape"]) for path in files for entry in layout.entries(path))
 
+    def tensor(self, component: str, name: str) -> torch.Tensor:
+        """A tensor of a component's weights, by its name; raises InputError where its files hold none of that name."""
+        from safetensors import safe_open
+
+        for path in self._weights(component).files:
+            with safe_open(path, framework="pt") as file:
+                if name in file.keys():  # noqa: SIM118  (it is no mapping)
+                    found: torch.Tensor = file.get_tensor(name)
+                    return found
+        raise InputError(f"backbone {str(self.path)!r}: {component} lacks {name}")
+
     def fingerprint(self, component: str) -> str:
         """A hash of the component's content: every small file whole, of a large one its header and samples."""
         if component not in self._fingerprints:
@@ -276,8 +288,10 @@ class Checkpoint:
     def _weights(self, component: str) -> Weights:
         found = layout.weights(self.path / component)
         if found is None:
+            pickled = any((self.path / component).glob("*.bin"))
+            advice = "; python scripts/to_safetensors.py makes them of its pickles" if pickled else ""
             raise InputError(
-                f"backbone {str(self.path)!r} has no safetensors weights in {component}/; no other kind is read"
+                f"backbone {str(self.path)!r} has no safetensors weights in {component}/; no other kind is read{advice}"
             )
         return found
 

@@ -68,8 +68,8 @@ def of_folder(folder: Path) -> Blueprint | None:
         return None
     own = sheet.denoiser.folder
     parts = {part: layout.read_json(folder / part / "config.json") for part in (own, "vae", *sheet.encoders)}
-    count = sum(part.startswith(own) for part in layout.components(folder))
-    network = Blueprint(pipeline, parts, denoisers=max(1, count))
+    denoisers = sum(part.startswith(own) for part in layout.components(folder))
+    network = Blueprint(pipeline, parts, denoisers=max(1, denoisers))
     try:
         rest, block, blocks = parameters(network, own)
         sheet.autoencoder.weights(network.vae)
@@ -128,6 +128,10 @@ def phases(
         "autoencoder": sheet.autoencoder.weights(network.vae) * of_vae,
         "text encoder": sum(read) if all_stay else max(read, default=0.0),  # one is there at a time
     }
+    if offload == "blocks" and sheet.denoiser.beside is not None:
+        stored = own if weights == "saved" else 1
+        blocks = sheet.denoiser.beside(network, latent, rows * own / stored)
+        held[denoiser] = parameters(network, denoiser)[0] * own + blocks * stored
     activations = {
         "text": _text(network, of_text) if text_here else {},
         "encode": {"tile": _tile(network, latent, False, tiling) * of_vae},
@@ -171,9 +175,9 @@ def parameters(network: Blueprint, component: str) -> tuple[float, float, float]
 def _held(network: Blueprint, component: str, itemsize: int, weights: str, offload: str) -> float:
     """Bytes of a network's weights on the device."""
     rest, block, count = parameters(network, component)
-    stored = itemsize if weights == "saved" else 1
-    if offload == "blocks":
-        count = min(count, STREAMED[component in network.sheet.encoders])
+    stored, encoders = itemsize if weights == "saved" else 1, network.sheet.encoders
+    if offload == "blocks" and (component not in encoders or encoders[component].streams):
+        count = min(count, STREAMED[component in encoders])
     return rest * itemsize + block * stored * count
 
 

@@ -125,7 +125,7 @@ def _random(key: str, shape: torch.Size, generator: torch.Generator) -> torch.Te
     import torch
 
     if len(shape) == 1:
-        return torch.ones(shape) if key.endswith("weight") else torch.zeros(shape)
+        return torch.ones(shape) if key.endswith(("weight", "latents_std")) else torch.zeros(shape)
     return 0.02 * torch.randn(shape, generator=generator)
 
 

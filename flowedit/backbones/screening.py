@@ -13,6 +13,7 @@ BOUNDS = (
     (re.compile(r"layers|blocks_|num_res|depth"), 256),
     (re.compile(r"seq_len"), 2**14),
     (re.compile(r"sample_"), 4096),
+    (re.compile(r"rope_theta"), 1e8),
     (re.compile(r""), 2**17),
 )
 """The largest number of a setting, by the first pattern that its name holds: far above those of released models."""
@@ -65,8 +66,10 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, (int, float))
     if hint is int:
         return type(value) is int
-    if hint in (str, bool):
-        return isinstance(value, hint)
+    if hint is bool:
+        return value is None or isinstance(value, bool)  # SDXL's own file says null for no
+    if hint is str:
+        return isinstance(value, str)
     return hint is Any or not isinstance(hint, type) or isinstance(value, (str, list, dict, int, float, type(None)))
 
 

@@ -1,13 +1,39 @@
 """The shapes of clips that a checkpoint takes, from its configuration alone; torch and diffusers are not needed."""
 
+from contextlib import suppress
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+from flowedit.backbones import memory
+from flowedit.backbones.options import BackboneOptions
 from flowedit.backbones.sheet import Blueprint, Config
 from flowedit.messages import InputError
+from flowedit.pretrained import layout
 from flowedit.types import BackboneSpec, Geometry
 
 
 def of_blueprint(drawn: Blueprint, notes: Config) -> BackboneSpec:
     """The spec of a checkpoint by its files; `notes` are those of flowedit.json, if it is one of ours."""
     return drawn.sheet.spec(drawn, notes)
+
+
+def known(chosen: BackboneOptions) -> BackboneSpec | None:
+    """The spec of a backbone by its folder's files or its release's words; None where neither says it.
+
+    Files that lack something are refused when they are opened.
+    """
+    place = None if chosen.path is None else Path(chosen.path)
+    if place is None and chosen.packaged is not None:
+        place = Path(str(files("flowedit"))) / chosen.packaged
+    drawn = None
+    with suppress(InputError, OSError):
+        drawn = memory.released(chosen.name or "") if place is None else memory.of_folder(place)
+    if drawn is None:
+        return None
+    name = chosen.name if place is None or chosen.path is None else None
+    notes = {} if place is None else layout.notes(place)
+    return replace(of_blueprint(drawn, notes), name=name or (place or Path()).resolve().name)
 
 
 def geometry(

@@ -82,6 +82,8 @@ class Release:
     """By their folders: tokenizer, tokenizer_2."""
     index: Config = field(default_factory=dict)
     """What its model_index.json says beside its components."""
+    notes: Config = field(default_factory=dict)
+    """What tells it from others whose files say the same, as flowedit.json would: native_size, native_frames."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class EncoderTerms:
     """Numbers in its weights beside its blocks, in one block, and the blocks."""
     held: Callable[[Config, int, int], Mapping[str, float]]
     """(configuration, tokens, bytes of a number) -> bytes that one call holds, by what holds them."""
+    streams: bool = True
+    """Whether its blocks can come one by one; a small one is there whole."""
 
 
 class ChunksOf(Protocol):
@@ -182,6 +186,9 @@ class DenoiserTerms:
     """Blocks with attention."""
     channels: Callable[[Config], int] = _channels
     """Those of the latent."""
+    beside: Callable[[Blueprint, Latent, float], float] | None = None
+    """Where blocks stream and are unlike: (drawn, latent, activations by a weight's size) -> numbers of their weights
+    that count beside the widest block, which may be a light one; None: two blocks."""
     folder: str = "transformer"
     """transformer or unet; that of a second one ends in _2."""
 
@@ -236,6 +243,11 @@ class Gathered(Mapping[str, T]):
 
     def __len__(self) -> int:
         return len(self._all())
+
+
+def noted(name: str | None) -> Config:
+    """What is known of a release by its name alone, see `Release.notes`; empty of all others."""
+    return next((each.releases[name].notes for each in SHEETS.values() if name and name in each.releases), {})
 
 
 class _Reader(Protocol):

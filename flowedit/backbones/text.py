@@ -79,6 +79,11 @@ class Reading:
     """From the outputs of all, the first one's first, to the embedding (1, L, D) and the extras of a Conditioning."""
     blank: bool = False
     """Whether the empty prompt is zeros all through, and is not read."""
+    template: str = "{}"
+    """What a prompt is put into, in the place of {}, before it is read."""
+    skipped: int = 0
+    """Tokens of the template that stand in front of the prompt: `output` leaves them out, `length` does not count
+    them."""
 
     @property
     def all(self) -> tuple["Reading", ...]:
@@ -89,6 +94,10 @@ class Reading:
     def masked(self) -> bool:
         """Whether padding is not seen, and zeros."""
         return self.output is masked_states
+
+    def filled(self, prompt: str) -> str:
+        """What its tokenizer is given for a prompt."""
+        return self.template.replace("{}", clean(prompt)[0] if self.cleaned else prompt)
 
 
 class TextEncoder:
@@ -150,12 +159,15 @@ class TextEncoder:
         of them stand for characters that the vocabulary lacks.
         """
         text, places = clean(prompt) if self._reading.cleaned else (prompt, None)
-        encoded = self._tokenizer(text, return_offsets_mapping=True, verbose=False)
+        first, before = self._reading.skipped, self._reading.template.index("{}")
+        encoded = self._tokenizer(self._reading.filled(prompt), return_offsets_mapping=True, verbose=False)
         pieces = self._tokenizer.convert_ids_to_tokens(encoded["input_ids"])
-        offsets = [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
+        offsets = [(int(a) - before, int(b) - before) for a, b in encoded["offset_mapping"][first:]]
+        offsets = [(a, b) if 0 <= a < b <= len(text) else (0, 0) for a, b in offsets]  # the template's own have none
         if places is not None:
             offsets = [(places[a][0], places[b - 1][1]) if a < b else (0, 0) for a, b in offsets]
-        return pieces, offsets, _unknown(encoded, pieces, self._tokenizer.unk_token)
+        unknown = _unknown(encoded, pieces, self._tokenizer.unk_token)
+        return pieces[first:], offsets, {i - first for i in unknown if i >= first}
 
     def embed(self, prompt: str) -> Conditioning:
         """The prompt's embedding (1, length, D) on the host, in the network's precision."""
@@ -179,7 +191,13 @@ class TextEncoder:
         parts: list[str] = []
         for each in self._reading.all:
             parts += [self._checkpoint.fingerprint(each.folder), self._checkpoint.fingerprint(each.tokenizer)]
-            parts += [str(each.length), str(self._dtype), self._device.type, each.encoder.__name__]
+            parts += [
+                str(each.length),
+                str(self._dtype),
+                self._device.type,
+                each.encoder.__name__,
+                each.output.__name__,
+            ]
             parts += ["blank"] if each.blank and not prompt else []
         parts += [*([] if self._weights == "saved" else [self._weights]), prompt]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -199,21 +217,21 @@ class TextEncoder:
 
         `blank` tokens are read as padding. Nothing is cached.
         """
-        tokens = self._tokens(self._reading, prompt)
-        tokens.input_ids[0, list(blank)] = self._tokenizer.pad_token_id
+        tokens, first = self._tokens(self._reading, prompt), self._reading.skipped
+        tokens.input_ids[0, [first + each for each in blank]] = self._tokenizer.pad_token_id
         with self._checkpoint.reporting("its text encoder cannot be run"):
             encoder, tokens = self._encoder(self._reading.folder), tokens.to(self._device)
-            found = stages.layers(encoder)
-            with stages.watched(found, lambda x, _: keep(x[0]), entry="embedding") as seen:
-                last = encoder(tokens.input_ids, *([tokens.attention_mask] if self._reading.masked else []))[0]
-        return {**{name: each[0] for name, each in seen.items()}, "output": keep(last[0])}
+            found, masks = stages.layers(encoder), self._reading.masked or first > 0
+            with stages.watched(found, lambda x, _: keep(x[0, first:]), entry="embedding") as seen:
+                last = encoder(tokens.input_ids, *([tokens.attention_mask] if masks else []))[0]
+        return {**{name: each[0] for name, each in seen.items()}, "output": keep(last[0, first:])}
 
     def _tokens(self, reading: Reading, prompt: str) -> Any:
-        text, first = clean(prompt)[0] if reading.cleaned else prompt, reading is self._reading
-        how = {"padding": "max_length", "max_length": reading.length, "truncation": not first}
-        tokens = self._tokenizers[reading.folder](text, return_tensors="pt", **how)
+        first, length = reading is self._reading, reading.length + reading.skipped
+        how = {"padding": "max_length", "max_length": length, "truncation": not first}
+        tokens = self._tokenizers[reading.folder](reading.filled(prompt), return_tensors="pt", **how)
         for place in self._pieces(prompt)[2] if first else ():
-            tokens.input_ids[0, place] = self._tokenizer.unk_token_id
+            tokens.input_ids[0, reading.skipped + place] = self._tokenizer.unk_token_id
         return tokens
 
     @torch.no_grad()

@@ -32,6 +32,7 @@ CLIP = ("clip=", "video=")
 SHOWN = {
     "edit": "the edit",
     "video": "the clip",
+    "picture": "the picture",
     "compare": "source beside edit",
     "mask": "where the clip may change, drawn over the source",
     "mask_plain": "the same in white on black: --user-mask takes it",

@@ -18,7 +18,8 @@ def rows() -> Iterator[tuple[str, ...]]:
         shape, work = "as its files say", "-"
         if each.work is not None and model.spec is not None and model.drawn is not None:
             height, width = each.work.geometry.size
-            shape = f"{width}x{height}, {each.work.geometry.frames}, {model.spec.fps} a second"
+            clip = f"{each.work.geometry.frames}, {model.spec.fps} a second"
+            shape = f"{width}x{height}, {'pictures' if model.spec.still else clip}"
             work = f"{float(f'{teraflops(model.drawn, each.work.geometry.latent):.2g}'):.4g}"
         held = "none needed" if chosen.packaged else (chosen.memory or "not known").partition(" and ")[0]
         yield (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flowedit.backbones import memory, shapes
-from flowedit.backbones.sheet import Blueprint
+from flowedit.backbones.sheet import Blueprint, noted
 from flowedit.config import compose, plugins
 from flowedit.config.defaults import default_of, of_quality, read
 from flowedit.config.folder import folder
@@ -131,6 +131,7 @@ def found(settings: Settings, cache: Path) -> AskedModel:
         drawn = memory.of_folder(place)
         notes = layout.notes(place)
     name = chosen.name or (place.resolve().name if place is not None else str(chosen.repository))
+    notes = {**noted(chosen.name), **notes}
     return AskedModel(name, settings, place, drawn, None if drawn is None else _spec(drawn, notes, name, place))
 
 

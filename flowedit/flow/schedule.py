@@ -37,7 +37,7 @@ def chosen(
     if of.strength_shift is not None and kind != "given" and 0 < run < steps:
         return _cut_alike(of, kind, run, run / steps, shift)
     grids = {
-        "given": lambda: given(given_times),
+        "given": lambda: given(given_times, float(of.knots[0])),
         "shifted": lambda: shifted(of.knots, steps, shift),
         "uniform": lambda: uniform(of.knots, steps),
         "model": lambda: model(of.knots, steps) if of.shift == 1.0 else shifted(of.knots, steps, of.shift),
@@ -108,14 +108,19 @@ def shifted(knots: Tensor, steps: int, shift: float, share: float = 1.0) -> list
     return [*(min(top, t) for t in times), 0.0]  # rounding must not leave [0, 1]
 
 
-def given(times: Sequence[float] | None) -> list[float]:
-    """A user's own grid; raises ValueError for none, and unless it falls strictly, from at most 1 to exactly 0."""
+def given(times: Sequence[float] | None, top: float = 1.0) -> list[float]:
+    """A user's own grid; raises ValueError for none, and unless it falls strictly, from at most 1 to exactly 0.
+
+    Nor does it begin above `top`, the largest time of a model.
+    """
     if times is None:
         raise InputError("mode.grid=given needs mode.times, such as mode.times=[1,0.9,0.7,0]")
     grid = [float(t) for t in times]
     falls = all(a > b for a, b in pairwise(grid))
     if len(grid) < 2 or not falls or grid[0] > 1.0 or grid[-1] != 0.0:
         raise InputError(f"a grid must fall strictly from at most 1 to exactly 0, not {grid}")
+    if grid[0] > top:
+        raise InputError(f"mode.times begins at {grid[0]:g}, and this model was trained up to {top:.4g}: begin there")
     return grid
 
 

@@ -1,7 +1,7 @@
 """How a transformer runs faster for the same output: its kernels of attention, fused projections, compiled blocks."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -59,6 +59,13 @@ def check(how: Acceleration, offload: str = "auto", weights: str = "saved") -> N
         )
 
 
+def check_family(how: Acceleration, name: str, without: Mapping[str, str]) -> None:
+    """Raise InputError for what the network of a checkpoint does not run with; `without` gives the reason of each."""
+    for option, reason in without.items():
+        if getattr(how, option) != getattr(PLAIN, option):
+            raise InputError(f"{name} does not run with runtime.{option}: {reason}; leave it out")
+
+
 def kernel(name: str | None) -> str | None:
     """diffusers' name of an attention backend, which may be given without "_native" or "_" in front of it.
 
@@ -82,11 +89,16 @@ def kernel(name: str | None) -> str | None:
 
 
 def attend_by(network: Any, name: str) -> None:
-    """Let every attention module of the network take this backend of diffusers'."""
-    for module in network.modules():
-        processor: Any = getattr(module, "processor", None)
-        if hasattr(processor, "_attention_backend"):
-            processor._attention_backend = name
+    """Let every attention module of the network take this backend of diffusers'.
+
+    Raises InputError where none takes any, as in a UNet.
+    """
+    able: list[Any] = [getattr(module, "processor", None) for module in network.modules()]
+    able = [each for each in able if hasattr(each, "_attention_backend")]
+    if not able:
+        raise InputError(f"{type(network).__name__} takes PyTorch's own attention alone: leave runtime.attention out")
+    for processor in able:
+        processor._attention_backend = name
 
 
 @torch.no_grad()
@@ -95,10 +107,14 @@ def fuse(network: Any) -> None:
 
     The old ones go: they would take their memory a second time.
     """
+    from diffusers.models.attention_processor import AttnProcessor2_0, FusedAttnProcessor2_0
+
     for module in list(network.modules()):
         if not hasattr(module, "fuse_projections") or not hasattr(module, "to_q"):
             continue
         module.fuse_projections()
+        if type(module.processor) is AttnProcessor2_0:  # that of UNets, which asks for the projections that go
+            module.set_processor(FusedAttnProcessor2_0())
         for name in ("to_q", "to_k", "to_v") if hasattr(module, "to_qkv") else ("to_k", "to_v"):
             delattr(module, name)
 

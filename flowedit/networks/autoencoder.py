@@ -35,6 +35,19 @@ class Tiles:
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """How the outputs of chunks that share frames join, in frames of what comes out.
+
+    Each but the first loses its first `drop`, and fades in over the last `blend` of the one before; `keep` of each
+    stay, and of the first `drop` more.
+    """
+
+    drop: int
+    blend: int
+    keep: int
+
+
+@dataclass(frozen=True)
 class Stream:
     """One way through an autoencoder, to latents or back: its coder, the chunks of frames it takes, its tiles."""
 
@@ -44,6 +57,8 @@ class Stream:
     tiles: Tiles | None
     pixels: Callable[[Tensor], Tensor] = lambda x: x
     """What is done to frames once their tiles are joined, such as to take patches apart."""
+    overlap: Overlap | None = None
+    """How the chunks join where they share frames; such a coder keeps nothing."""
 
 
 def encode(
@@ -102,10 +117,15 @@ def _spans(
     count = 1 if stream.tiles is None else SPAN
     spans = [stream.chunks[i : i + count] for i in range(0, len(stream.chunks), count)]
     caches: dict[tuple[int, int], Any] = {}
-    told = _told(progress, len(places))
+    told, seams = _told(progress, len(places)), _Seams(stream.overlap)
+    follows = [*(start for start, _ in stream.chunks[1:]), stream.chunks[-1][1]]
+    advances = {chunk: following - chunk[0] for chunk, following in zip(stream.chunks, follows, strict=True)}
+    x, origin, read = torch.empty(0), 0, 0
     for span in spans:
         first, moved = span[0][0], len(places) > 1
-        x, edges = held(first, span[-1][1]), _Edges(stream)
+        fresh = held(max(first, read), span[-1][1])  # what a span shares with the one before is asked for once
+        x = fresh if first >= read else torch.cat([x[:, :, first - origin :], fresh], dim=2)
+        origin, read, edges = first, span[-1][1], _Edges(stream)
         whole: dict[tuple[int, int], Tensor] = {}
         for place in places:
             past = caches.pop(place, None)
@@ -113,8 +133,8 @@ def _spans(
             for number, (start, end) in enumerate(span):
                 part = _cut(x[:, :, start - first : end - first], stream.tiles, place)
                 out, past = stream.coder(put(part), past)
-                parts.append(take(edges.joined(out, number, place)))
-                told(end - start)
+                parts.append(take(seams.joined(edges.joined(out, number, place), place)))
+                told(advances[start, end])
             if span is not spans[-1]:
                 caches[place] = _moved(past, HOST) if moved else past
             whole[place] = torch.cat(parts, dim=2)
@@ -159,10 +179,31 @@ class _Edges:
         return out[..., : tiles.keep[0], : tiles.keep[1]]
 
 
-def _blended(before: Tensor, out: Tensor, extent: int, axis: int) -> Tensor:
-    """A tile's output, whose first `extent` rows or columns fade in over the last of the one before.
+class _Seams:
+    """Joins the chunks of a tile that share frames, one after the other, as diffusers does."""
 
-    The arithmetic, and so the bits, are those of `blend_v` and `blend_h` in the autoencoders of diffusers.
+    def __init__(self, overlap: Overlap | None) -> None:
+        self._overlap = overlap
+        self._ends: dict[tuple[int, int], Tensor] = {}
+        """Of a tile: the last frames of its chunk before."""
+
+    def joined(self, out: Tensor, place: tuple[int, int]) -> Tensor:
+        """The part of a chunk's output that stays; whole where chunks share nothing."""
+        if (overlap := self._overlap) is None:
+            return out
+        before, keep = self._ends.pop(place, None), overlap.keep
+        if before is None:
+            keep += overlap.drop
+        else:
+            out = _blended(before, out[:, :, overlap.drop :], overlap.blend, 2)
+        self._ends[place] = out[:, :, -overlap.blend :].clone()
+        return out[:, :, :keep]
+
+
+def _blended(before: Tensor, out: Tensor, extent: int, axis: int) -> Tensor:
+    """An output, whose first `extent` frames, rows or columns fade in over the last of the one before.
+
+    The arithmetic, and so the bits, are those of `blend_t`, `blend_v` and `blend_h` in the autoencoders of diffusers.
     """
     extent = min(before.shape[axis], out.shape[axis], extent)
     for i in range(extent):

@@ -12,7 +12,7 @@ from torch import Tensor
 from flowedit.flow.guidance import classifier_free, scales
 from flowedit.networks.control.controller import Controller, Module, controlling
 from flowedit.networks.parallel import Shared
-from flowedit.networks.recorder import Recorder, block_groups, block_indices, recording
+from flowedit.networks.recorder import Pyramid, Recorder, block_groups, block_indices, recording
 from flowedit.networks.split import together
 from flowedit.types import Conditioning, Control, Depths, Maps, Scale, Tokens
 
@@ -29,7 +29,7 @@ class GuidedNetwork:
     `patch` (frames, height, width) is how many latent sites a token of the network holds. With `second`, the same
     network elsewhere, the unconditional rows go through that one at the same time. A network that is `told` its scale
     (B,) after a prompt's extras is told 1 in rows of classifier-free guidance, and without a negative the scale; one
-    that knows no guidance may be told another number there.
+    that knows no guidance may be told another number there. `pyramid`: see `Architecture`.
     """
 
     def __init__(
@@ -39,8 +39,10 @@ class GuidedNetwork:
         rows: int,
         second: Network | None = None,
         told: bool = False,
+        pyramid: bool = False,
     ) -> None:
         self.network, self._patch, self.rows, self._second, self._told = network, patch, rows, second, told
+        self._pyramid = pyramid
         self.recorder: Recorder | None = None
         """What watches, inside `record`."""
         self.controller: Controller | None = None
@@ -120,7 +122,8 @@ class GuidedNetwork:
         batch = torch.cat([x] * len(sides))
         read: AbstractContextManager[None] = nullcontext()
         if self.recorder is not None and sides[-1] is prompt:
-            read = self.recorder.rows(prompt, slice(len(batch) - len(x), len(batch)), maps)
+            pyramid = Pyramid(len(batch), self._grid(x)) if self._pyramid else None
+            read = self.recorder.rows(prompt, slice(len(batch) - len(x), len(batch)), maps, pyramid)
         if self.controller is not None:
             self.controller.rows(sides, range(start, start + len(x)))
         with read:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from flowedit.networks.control.controller import Module
-from flowedit.networks.recorder import Glance, native, plain_inputs
+from flowedit.networks.recorder import Glance, masked_inputs, native
 
 HIDDEN, TEXT, TIME = "hidden_states", "encoder_hidden_states", "temb"
 """What the blocks of diffusers' video transformers call the video's tokens, the text's, and the time's embedding."""
@@ -40,12 +40,19 @@ class Blocks:
     attention: Callable[[Any], torch.nn.Module]
     """A block's attention whose keys are the video's (and the text's, where both attend together)."""
     text_attention: Callable[[Any], torch.nn.Module] | None = None
-    """A block's attention to the text alone; None where text and video attend together, text first."""
+    """A block's attention to the text alone; None where text and video attend together."""
+    mask: str | None = None
+    """The argument that holds the mask of that text's keys, (B, 1, L); None where all are seen."""
     packs: bool = True
-    """Whether rows can share a sequence: not where a prompt's own vector is in what scales and shifts its tokens."""
+    """Whether rows can share a sequence: not where a prompt's own vector is in what scales and shifts its tokens, nor
+    where text follows the video.
+    """
 
     def modules(self, network: Any, text: int) -> list[Module]:
-        """The attention modules that a control may take over, with `text` text tokens in front of the video's."""
+        """The attention modules that a control may take over.
+
+        `text` text tokens stand in front of the video's, or, below 0, behind them.
+        """
         found = []
         for i, block in enumerate(self.of(network)):
             found.append(Module(i, self.attention(block), True, self.text_attention is None, text))
@@ -124,6 +131,8 @@ class _Packing:
         if block is self._first or not self.joint:
             named[TEXT] = self._once(TEXT, named[TEXT], self._side_by_side)
         named[TIME] = named[TIME][: len(named[TIME]) // self.count]
+        if self._blocks.mask is not None:
+            named[self._blocks.mask] = self._once(self._blocks.mask, named[self._blocks.mask], self._in_line)
         if named.get(self._blocks.rotary) is not None:
             named[self._blocks.rotary] = self._once(self._blocks.rotary, named[self._blocks.rotary], self._places)
         return (), named
@@ -148,10 +157,15 @@ class _Packing:
     def _side_by_side(self, text: Tensor) -> Tensor:
         return torch.cat(text.chunk(self.count), dim=1)
 
+    def _in_line(self, mask: Tensor) -> Tensor:
+        """(count B, 1, L) to (B, 1, count L), as the texts lie."""
+        return torch.cat(mask.chunk(self.count), dim=-1)
+
     def _places(self, table: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         axis = self._blocks.axis
+        rows = table if axis == 0 else [each[: max(1, len(each) // self.count)] for each in table]  # alike in all
         return tuple(
-            torch.cat([each, *[each.index_select(axis, self.tokens)] * (self.count - 1)], dim=axis) for each in table
+            torch.cat([each, *[each.index_select(axis, self.tokens)] * (self.count - 1)], dim=axis) for each in rows
         )
 
     def _once(self, name: str, value: Any, make: Callable[[Any], Any]) -> Any:
@@ -180,20 +194,24 @@ class _Cut(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is not F.scaled_dot_product_attention:
             return func(*args, **kwargs)
-        q, k, v, scale = plain_inputs(args, kwargs)
-        return self._to_text(q, k, v, scale) if self._text_alone else self._to_video(q, k, v, scale)
+        q, k, v, scale, mask = masked_inputs(args, kwargs)
+        return self._to_text(q, k, v, scale, mask) if self._text_alone else self._to_video(q, k, v, scale)
 
-    def _attend(self, lane: int, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor:
+    def _attend(
+        self, lane: int, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int, mask: Tensor | None = None
+    ) -> Tensor:
         reading = self._readings[lane]
         if reading is None or not self._watched():
-            return F.scaled_dot_product_attention(q, k, v, scale=scale)
-        return reading.attend(q, k, v, scale, text)
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+        return reading.attend(q, k, v, scale, text, mask)
 
-    def _to_text(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
-        keys, values = (each.chunk(self._packing.count, dim=2) for each in (k, v))
+    def _to_text(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, mask: Tensor | None) -> Tensor:
+        count = self._packing.count
+        keys, values = (each.chunk(count, dim=2) for each in (k, v))
         queries = q.split(self._lengths(), dim=2)
+        masks = [None] * count if mask is None else mask.chunk(count, dim=-1)
         return torch.cat(
-            [self._attend(i, queries[i], keys[i], values[i], scale, 0) for i in range(self._packing.count)], dim=2
+            [self._attend(i, queries[i], keys[i], values[i], scale, 0, masks[i]) for i in range(count)], dim=2
         )
 
     def _to_video(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:

@@ -270,8 +270,11 @@ class Ordered:
         """Whether an evaluation with tokens to read is under way."""
         return self._recorder.active
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor:
-        """As the recorder's, in the order in which the tokens come."""
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int, mask: Tensor | None = None
+    ) -> Tensor:
+        """As the recorder's, in the order in which the tokens come; of a network that masks no keys."""
+        assert mask is None
         if not text:
             return self._recorder.attend(q, k, v, scale, text)
         place = torch.arange(q.shape[2], device=q.device)

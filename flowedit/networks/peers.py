@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flowedit.networks.attention import masked, text_part, video_part
 from flowedit.networks.recorder import recording
 
 
@@ -22,11 +23,14 @@ class FullMaps:
         self.maps: list[Tensor] = []
         """Mean over heads and tokens of each attention that was seen, (rows, queries) float32."""
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor:
-        """softmax(q k^T scale) v, (B, H, N, d), with its matrix of weights in memory."""
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int, mask: Tensor | None = None
+    ) -> Tensor:
+        """softmax(q k^T scale + mask) v, (B, H, N, d), with its matrix of weights in memory."""
         scale = q.shape[-1] ** -0.5 if scale is None else scale
-        weights = (q @ k.transpose(-1, -2) * scale).softmax(-1)
-        self.maps.append(weights[self._rows, :, text:, self._tokens].float().mean((1, 3)))
+        weights = masked(q @ k.transpose(-1, -2) * scale, mask).softmax(-1)
+        seen = weights[self._rows, :, video_part(text), text_part(text)]
+        self.maps.append(seen[..., self._tokens].float().mean((1, 3)))
         return weights @ v
 
 

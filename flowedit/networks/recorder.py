@@ -2,25 +2,57 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from flowedit.flow.means import Means
 from flowedit.messages import InputError
-from flowedit.networks.attention import blockwise_lse, token_attention, with_lse
+from flowedit.networks.attention import blockwise_lse, mask_part, text_part, token_attention, video_part, with_lse
 from flowedit.types import Conditioning, Depths, Tokens
 
 NORMALISE = ("joint", "text")
 INPUTS = ("query", "key", "value")
-PLAIN = {"attn_mask": None, "dropout_p": 0.0, "is_causal": False, "enable_gqa": False}
+PLAIN = {"dropout_p": 0.0, "is_causal": False, "enable_gqa": False}
 Unpatch = Callable[[Tensor], Tensor]
 """Attention of the video tokens (rows, K, N) to the latent grid (rows, K, F, H, W)."""
 Groups = Sequence[Sequence[int]]
 """Places among the blocks that are read, group by group."""
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """The sizes at which a UNet attends, frame by frame: maps of all are brought to one grid (frames, height, width).
+
+    A call of `batch` rows gives its attention batch F rows, those of a frame after those of the frame before in each.
+    A level below has half the sites a side, rounded up.
+    """
+
+    batch: int
+    grid: tuple[int, int, int]
+
+    def rows(self, rows: slice, count: int) -> slice:
+        """The rows of an attention of `count`, of these rows of the call."""
+        frames = count // self.batch
+        return slice(rows.start * frames, rows.stop * frames)
+
+    def joined(self, maps: Tensor) -> Tensor:
+        """(rows F, K, h w) of any level to (rows, K, F H W), linear between sites."""
+        frames, height, width = self.grid
+        size = self._level(maps.shape[-1])
+        whole = F.interpolate(maps.unflatten(2, size), (height, width), mode="bilinear", align_corners=False)
+        return rearrange(whole, "(b f) k h w -> b k (f h w)", f=frames)
+
+    def _level(self, sites: int) -> tuple[int, int]:
+        height, width = self.grid[1:]
+        while height * width > sites:
+            height, width = -(-height // 2), -(-width // 2)
+        return height, width
 
 
 def _alone(maps: Tensor) -> Tensor:
@@ -31,7 +63,7 @@ class Glance:
     """What one network evaluation shows of a prompt's tokens in some of its rows.
 
     `whole` makes the maps (rows, K, n) that this process read those of all tokens and heads. `groups`: of the blocks
-    that are read, in the order in which they run, those of each group; None for one of all.
+    that are read, in the order in which they run, those of each group; None for one of all. `pyramid`: that of a UNet.
     """
 
     def __init__(
@@ -42,23 +74,33 @@ class Glance:
         rows: slice,
         whole: Callable[[Tensor], Tensor] = _alone,
         groups: Groups | None = None,
+        pyramid: Pyramid | None = None,
     ) -> None:
         self._tokens, self._unpadded, self._joint, self._rows, self._whole = tokens, unpadded, joint, rows, whole
-        self._groups = groups
+        self._groups, self._pyramid = groups, pyramid
         self._blocks: list[Tensor] = []
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor:
-        """The attention's output (B, H, N, d), unchanged; reads the prompt's columns for the queries after `text`."""
-        out, lse = with_lse(q, k, v, scale)
-        queries, keys = q[self._rows, :, text:], k[self._rows]
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int, mask: Tensor | None = None
+    ) -> Tensor:
+        """The attention's output (B, H, N, d), unchanged; reads the prompt's columns for the video's queries.
+
+        `text` and `mask` as in `Attends`.
+        """
+        out, lse = with_lse(q, k, v, scale, mask)
+        rows = self._rows if self._pyramid is None else self._pyramid.rows(self._rows, len(q))
+        video, said = video_part(text), text_part(text)
+        queries, keys, mask = q[rows, :, video], k[rows], mask_part(mask, rows, video)
         if not self._joint:
             lse = None
         elif lse is None:
-            lse = blockwise_lse(queries, keys, scale)
+            lse = blockwise_lse(queries, keys, scale, mask)
         else:
-            lse = lse[self._rows, :, text:]
-        maps = [token_attention(queries, keys, lse, each, self._unpadded, scale) for each in self._tokens]
-        self._blocks.append(torch.stack(maps, 1))
+            lse = lse[rows, :, video]
+        keys, mask = keys[:, :, said], mask_part(mask, keys=said)
+        each = [token_attention(queries, keys, lse, tokens, self._unpadded, scale, mask) for tokens in self._tokens]
+        maps = torch.stack(each, 1)
+        self._blocks.append(maps if self._pyramid is None else self._pyramid.joined(maps))
         return out
 
     def maps(self) -> Tensor:
@@ -118,16 +160,18 @@ class Recorder:
             return
         self._means.add(prompt, unpatch(torch.cat(parts)))
 
-    def reading(self, prompt: Conditioning, rows: slice) -> Glance | None:
+    def reading(self, prompt: Conditioning, rows: slice, pyramid: Pyramid | None = None) -> Glance | None:
         """A look at these rows of one evaluation for the prompt's tokens; None for a prompt without any."""
         if prompt not in self._tokens:
             return None
-        return Glance(self._tokens[prompt], len(prompt.spans), self._joint, rows, self._whole, self._groups)
+        return Glance(self._tokens[prompt], len(prompt.spans), self._joint, rows, self._whole, self._groups, pyramid)
 
     @contextmanager
-    def rows(self, prompt: Conditioning, rows: slice, parts: list[Tensor]) -> Iterator[None]:
+    def rows(
+        self, prompt: Conditioning, rows: slice, parts: list[Tensor], pyramid: Pyramid | None = None
+    ) -> Iterator[None]:
         """One network evaluation, whose conditional rows are `rows`; its mean over the blocks goes to `parts`."""
-        reading = self.reading(prompt, rows)
+        reading = self.reading(prompt, rows, pyramid)
         if reading is None:
             yield
             return
@@ -157,10 +201,12 @@ class Recorder:
         """Whether an evaluation with tokens to read is under way."""
         return self._reading is not None
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor:
-        """The attention's output (B, H, N, d), unchanged; reads the prompt's columns for the queries after `text`."""
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int, mask: Tensor | None = None
+    ) -> Tensor:
+        """The attention's output (B, H, N, d), unchanged; reads the prompt's columns for the video's queries."""
         assert self._reading is not None
-        return self._reading.attend(q, k, v, scale, text)
+        return self._reading.attend(q, k, v, scale, text, mask)
 
 
 def _objects(tokens: Tokens, device: torch.device) -> list[Tensor]:
@@ -179,7 +225,13 @@ class Attends(Protocol):
 
     @property
     def active(self) -> bool: ...
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int) -> Tensor: ...
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int, mask: Tensor | None = None
+    ) -> Tensor:
+        """The output of an attention q, k, v (B, H, N, d).
+
+        `text`: how many of the first tokens are text, or, below 0, how many of the last. `mask` as in `with_lse`.
+        """
 
 
 R = TypeVar("R", bound=Attends)
@@ -194,17 +246,21 @@ class _Tap(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is not F.scaled_dot_product_attention:
             return func(*args, **kwargs)
-        return self._recorder.attend(*plain_inputs(args, kwargs), self._text)
+        q, k, v, scale, mask = masked_inputs(args, kwargs)
+        return self._recorder.attend(q, k, v, scale, self._text, mask)
 
 
-def plain_inputs(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor, float | None]:
-    """q, k, v and scale of a plain attention call; RuntimeError for a mask, dropout or causal order."""
+def masked_inputs(
+    args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Tensor, Tensor, Tensor, float | None, Tensor | None]:
+    """q, k, v, scale and mask (of four axes) of an attention call; RuntimeError for dropout or causal order."""
     plain = all(kwargs.get(name, value) == value for name, value in PLAIN.items())
     if len(args) > len(INPUTS) or not plain:
-        raise RuntimeError("the attention recorder reads plain attention only: no mask, dropout or causal order")
+        raise RuntimeError("the attention recorder reads no attention with dropout or causal order")
     # CogVideoX gives them by place, diffusers' dispatcher (Wan) by name.
     q, k, v = (args[i] if i < len(args) else kwargs[name] for i, name in enumerate(INPUTS))
-    return q, k, v, kwargs.get("scale")
+    mask = kwargs.get("attn_mask")
+    return q, k, v, kwargs.get("scale"), mask if mask is None else mask[(None,) * (4 - mask.ndim)]
 
 
 def _processor(module: torch.nn.Module) -> Any:
@@ -234,8 +290,8 @@ def native(modules: Sequence[torch.nn.Module]) -> Iterator[None]:
 def recording(modules: Sequence[torch.nn.Module], recorder: R, text: int) -> Iterator[R]:
     """Send every scaled-dot-product attention inside these modules through the recorder, by PyTorch's own kernels.
 
-    `text`: how many of a sequence's first tokens are text, whose queries are not video. The hooks are removed whatever
-    happens inside.
+    `text`: how many of a sequence's first tokens are text, whose queries are not video, or, below 0, how many of its
+    last. The hooks are removed whatever happens inside.
     """
     taps: list[_Tap] = []
 

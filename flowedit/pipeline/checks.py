@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from flowedit.masks import marks
 from flowedit.media import cuts
 from flowedit.messages import FileMissingError, InputError, listed
 from flowedit.pipeline.logs import asked
-from flowedit.pipeline.plan import Brief, brief, load_of, whole_grid
+from flowedit.pipeline.plan import Brief, brief, load_of, told, whole_grid
 from flowedit.pipeline.source import Clip
 from flowedit.pocket import Vocabulary, unknown_words
 from flowedit.pocket.world import GROUNDS, MOTIONS
@@ -53,7 +52,9 @@ def check(settings: Settings, clip: Clip) -> Brief:
     marks.check(settings.marks, clip.video.shown, len(clip.selection.indices))
     cuts.check(settings.cuts, len(clip.selection.indices))
     check_shape(clip)
-    check_released(settings, len(clip.selection.indices))
+    if (spec := shapes.known(settings.backbone)) is not None:  # before it is opened or downloaded
+        check_still(settings, spec, len(clip.selection.indices))
+        made = told(made, spec)
     asked.check(settings)
     overlay(settings.lora, settings.backbone.transformer, settings.backbone.transformer_2)
     check_editor(made, made.steps)
@@ -142,8 +143,9 @@ def check_attention(made: Brief) -> None:
 
 
 def check_attending(made: Brief, backbone: Backbone) -> None:
-    """Raise InputError for a control of attention on a backbone of a plug-in whose attention cannot be reached."""
-    if made.settings.attention.active and not hasattr(backbone, "attend"):
+    """Raise InputError for a control of attention on a UNet, or a plug-in, whose attention cannot be reached."""
+    able = hasattr(backbone, "attend") and getattr(backbone, "controls", True)
+    if made.settings.attention.active and not able:
         raise InputError(
             f"{backbone.spec.name} offers no control of its attention: leave {made.settings.attention.called} out, "
             "or take a CogVideoX or a Wan"
@@ -157,17 +159,6 @@ def check_still(settings: Settings, spec: BackboneSpec, frames: int) -> None:
             f"{spec.name} knows single pictures, and this clip has {frames} frames: --frame-by-frame true edits each "
             "by itself, which flickers; --frames 1 edits the first"
         )
-
-
-def check_released(settings: Settings, frames: int) -> None:
-    """`check_still` by a backbone's files or its release, before it is opened or downloaded, where they are known."""
-    chosen, place, drawn = settings.backbone, families.here(settings.backbone), None
-    with suppress(InputError):  # files that lack something are refused when they are opened
-        drawn = memory.released(chosen.name or "") if place is None else memory.of_folder(place)
-    if drawn is not None:
-        named = chosen.name or chosen.repository or Path(chosen.path or "").resolve().name
-        spec = shapes.of_blueprint(drawn, {} if place is None else layout.notes(place))
-        check_still(settings, replace(spec, name=named), frames)
 
 
 def check_packing(made: Brief, backbone: Backbone) -> None:

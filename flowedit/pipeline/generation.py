@@ -10,7 +10,7 @@ from flowedit.flow import windows
 from flowedit.messages import InputError
 from flowedit.pipeline.checks import check_prompt
 from flowedit.pipeline.notices.shape import of_shape
-from flowedit.pipeline.notices.start import Shape, of_guidance, of_interval, of_start
+from flowedit.pipeline.notices.start import Shape, of_guidance, of_interval, of_largest, of_start
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.outputs import GENERATE, staging, write_yaml
 from flowedit.pipeline.plan import (
@@ -48,6 +48,8 @@ def generate_clip(settings: Settings, backbone: Backbone, session: Session | Non
     spec = backbone.spec
     made = told(brief(replace(settings, strength=1.0, source=None, source_words="", target_words="")), spec)
     session.say(check_prompt(made, backbone, "target", alone=True))
+    if spec.still and (settings.frames or 1) > 1:
+        raise InputError(f"{spec.name} makes single pictures: leave --frames {settings.frames} out")
     geometry = backbone.geometry(
         settings.frames or spec.trained_frames, asked_size(settings, spec) or native_size(spec)
     )
@@ -61,20 +63,28 @@ def generate_clip(settings: Settings, backbone: Backbone, session: Session | Non
     shape = Shape(geometry.size, geometry.source_frames, len(places), 1, grid, seen_of(geometry, places))
     session.start(of_start(made, backbone, shape, made.cost(grid) * len(places)))
     session.say([*of_shape(settings, spec, geometry, places, given=False), *spec.notices])
-    session.say([*of_guidance(made, spec.name), *of_interval(made, grid), *of_unused(made, len(places))])
+    session.say(
+        [
+            *of_guidance(made, spec.name),
+            *of_largest(backbone, grid),
+            *of_interval(made, grid),
+            *of_unused(made, len(places)),
+        ]
+    )
     key = key_of(made, backbone, checkpoint(settings, fetch=False))
+    made_file = "picture.png" if spec.still else "video.mp4"
     with (
         staging(settings.out, "generate", GENERATE) as stage,
         unfinished(stage, key, session) as journal,
     ):
         z, evaluations = _generated(made, windows.over(backbone, places), geometry, grid, session, journal)
         with session.meter.phase("decode and write"), torch.no_grad():
-            write_clip(backbone, geometry, z, stage.folder / "video.mp4", settings, session)
+            write_clip(backbone, geometry, z, stage.folder / made_file, settings, session)
         described = describe_generation(made, backbone, grid, evaluations, session)
         write_yaml(stage.folder / "run.yaml", described)
         folder = stage.commit()
         forget_others(stage, key)
-    return GeneratedClip(folder, folder / "video.mp4", described)
+    return GeneratedClip(folder, folder / made_file, described)
 
 
 def _generated(

@@ -28,7 +28,8 @@ EDIT = (
     *("edit.gif", "edit.webp", "run.yaml", *FOLDERS),
 )
 
-GENERATE = ("video.mp4", "run.yaml")
+GENERATE = ("video.mp4", "picture.png", "run.yaml")
+"""What a model of videos makes of text, or one of pictures."""
 
 
 def shown(folder: Path, name: str = "edit") -> Path:

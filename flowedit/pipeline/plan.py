@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from flowedit.backbones import shapes
 from flowedit.backbones.presets import Load
 from flowedit.config.schema import Settings
 from flowedit.editors.spec import EDITORS, Counts, EditorSpec
@@ -52,7 +53,7 @@ class Brief:
     parts: tuple[str, ...]
     """The parts of the target that the editor takes beside it."""
     guidance: Guidance = "free"
-    """How a scale acts on the backbone, once that is known; see `told`."""
+    """How a scale acts on the backbone, as far as that is known without it; `told` knows it."""
 
     def cost(self, grid: Sequence[float]) -> int:
         """Batch rows that one window of one shot sends through the network on this grid; `run.yaml` has those of all.
@@ -172,6 +173,7 @@ def brief(settings: Settings) -> Brief:
         scales,
         steps,
         parts,
+        "free" if (spec := shapes.known(settings.backbone)) is None else spec.guidance,
     )
 
 

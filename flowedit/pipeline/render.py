@@ -186,11 +186,17 @@ def row_of(plan: Plan, backbone: Backbone, edits: Sequence[Edited], session: Ses
 def write_clip(
     backbone: Backbone, geometry: Geometry, z: Tensor, path: Path, settings: Settings, session: Session
 ) -> None:
-    """A generated clip at its working size, and at the settings' rate or the backbone's own."""
-    made = Health()
+    """A generated clip at its working size, at the settings' rate or the backbone's own; a picture as PNG."""
+    made, told = Health(), settings_text(settings, from_text=True)
     session.announce("decode, write", geometry.source_frames)
-    rate, told = settings.rate or Fraction(backbone.spec.fps), [("comment", settings_text(settings, from_text=True))]
-    with Writer(path, geometry.size, rate, labels=told) as writer, Beside() as beside:
+
+    def opened() -> FrameWriter:
+        if backbone.spec.still:
+            return StillWriter(path, comment=told)
+        rate = settings.rate or Fraction(backbone.spec.fps)
+        return Writer(path, geometry.size, rate, labels=[("comment", told)])
+
+    with opened() as writer, Beside() as beside:
         for part in _rechunked(backbone.decode(z), geometry.source_frames):
             beside(partial(writer.write, part))
             made.add(part)

@@ -31,19 +31,12 @@ from flowedit.pipeline.logs.asked import STEPS
 from flowedit.pipeline.logs.finish import finish, watching
 from flowedit.pipeline.logs.watcher import Watcher
 from flowedit.pipeline.marked import joined, tracks_of
+from flowedit.pipeline.notices import start
 from flowedit.pipeline.notices.shape import of_cuts, of_flicker, of_margins, of_shots
-from flowedit.pipeline.notices.start import Shape, of_download, of_guidance, of_interval, of_means, of_pass, of_start
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.notices.where import of_region
 from flowedit.pipeline.outputs import EDIT, SHOWN, shown, staging, write_yaml
-from flowedit.pipeline.plan import (
-    Brief,
-    Plan,
-    load_of,
-    make_plan,
-    own_latents,
-    told,
-)
+from flowedit.pipeline.plan import Brief, Plan, load_of, make_plan, own_latents, told
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.record import Edited, Session, describe_run
 from flowedit.pipeline.region import has_region, user_latent
@@ -76,7 +69,7 @@ def checkpoint(settings: Settings, fetch: bool = True, say: Callable[[str], None
         if not fetch:
             return None
         families.require_device(chosen.name or chosen.repository, chosen.parameters, device, place)
-        say(of_download(settings, place))
+        say(start.of_download(settings, place))
         return families.download(chosen.repository, chosen.download or "size unknown")
     raise InputError("backbone=folder needs backbone.path=DIR (on the command line, --backbone DIR)")
 
@@ -172,7 +165,7 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     fit_memory(made, backbone, latent, most, session)
     if starts:
         inside = made.region is not None and has_region(backbone)
-        session.start(of_start(made, backbone, Shape.of(plan), plan.evaluations, inside))
+        session.start(start.of_start(made, backbone, start.Shape.of(plan), plan.evaluations, inside))
     session.say(of_shots(plan))
     mask: Frames | None = None
     texts: list[str] = []
@@ -182,10 +175,9 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
         mask = joined(tracks, mask, clip.size, count)
     if mask is not None:
         session.say([*texts, *of_margins(loses_margins(plan.shots[0], mask))])
-    session.say(
-        [*backbone.spec.notices, *of_region(made), *of_guidance(made, plan.spec.name), *of_means(made, plan.spec)]
-    )
-    session.say([*of_interval(made, plan.grid), *of_pass(made, backbone), *of_unused(made, most, count)])
+    session.say([*backbone.spec.notices, *of_region(made), *start.of_guidance(made, plan.spec.name)])
+    session.say([*start.of_means(made, plan.spec), *start.of_largest(backbone, plan.grid)])
+    session.say([*start.of_interval(made, plan.grid), *start.of_pass(made, backbone), *of_unused(made, most, count)])
     return Prepared(plan, mask, tracks)
 
 

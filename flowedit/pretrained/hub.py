@@ -68,7 +68,8 @@ def snapshot(
     except Exception as error:  # the hub's client raises its own kinds, its transport's and the system's
         raise unreachable(name, advice, error) from error
     if lost := lacking(folder):  # without a connection the client hands out what is there
-        raise DownloadError(f"cannot get {name}: the cache {str(folder)!r} still lacks {lost[0]}; {advice}")
+        pickled = " (pickles are not read, see scripts/to_safetensors.py)" if lost[0].endswith("*.safetensors") else ""
+        raise DownloadError(f"cannot get {name}: the cache {str(folder)!r} still lacks {lost[0]}{pickled}; {advice}")
     return folder
 
 

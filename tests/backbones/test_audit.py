@@ -80,14 +80,19 @@ def test_the_licenses_and_sizes_of_conf_are_named_for_every_release():
                 "wan2.1-t2v-14b": 14.29,
                 "wan2.2-t2v-a14b": 14.29,
                 "wan2.2-ti2v-5b": 5.0,
+                "ltx-video": 1.92,
+                "hunyuan-video": 12.82,
+                "mochi-1": 10.03,
                 "anyflow-wan2.1-t2v-1.3b": 1.42,
                 "anyflow-wan2.1-t2v-14b": 14.32,
                 "flux1-dev": 11.9,
                 "flux1-schnell": 11.9,
+                "sdxl-base-1.0": 2.57,
+                **dict.fromkeys(("modelscope-1.7b", "zeroscope-v2-576w", "zeroscope-v2-xl"), 1.41),
             }.get(name, 5.57),
             abs=0.05,
         )
-        apache = name.startswith("wan") or name in ("cogvideox-2b", "flux1-schnell")
+        apache = name.startswith("wan") or name in ("cogvideox-2b", "flux1-schnell", "mochi-1")
         assert ("Apache" in made.license and "not Apache" not in made.license) is apache, release
 
 

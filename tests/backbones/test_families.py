@@ -110,7 +110,7 @@ def test_the_families_and_a_mistyped_path_need_no_diffusers(tmp_path):
         "import sys, pathlib; from flowedit.backbones import families\n"
         "try: families.load(pathlib.Path('gone'))\n"
         "except ValueError as error: print(error)\n"
-        "print({'anyflow', 'cogvideox', 'flux', 'wan'} - {*families.FAMILIES})\n"
+        "print({'anyflow', 'cogvideox', 'flux', 'modelscope', 'sdxl', 'wan'} - {*families.FAMILIES})\n"
         "print([m for m in ('diffusers', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -321,3 +321,39 @@ def test_a_lost_part_is_named(backbone_flux, tmp_path, part):
 def test_a_region_s_own_pass_is_refused(backbone_flux, still, tmp_path):
     with pytest.raises(ValueError, match=r"evaluates whole frames alone: leave mode\.region=true out"):
         rows(tmp_path, still, backbone_flux, **{"mode.region": True})
+
+
+# Without a clip, and before a download
+
+
+def test_what_is_made_of_text_is_a_picture(backbone_flux, tmp_path):
+    options = {"backbone": backbone_flux, "steps": 2, "size": "96x64", "target_guidance_scale": 3.0}
+    made = flowedit.generate("a fox", out=tmp_path / "o", **options)
+    assert made.video == tmp_path / "o" / "picture.png"
+    assert Image.open(made.video).size == (96, 64)
+    assert made.run["network_evaluations"] == 2
+    with pytest.raises(ValueError, match="random-flux makes single pictures"):
+        flowedit.generate("a fox", frames=5, out=tmp_path / "p", **options)
+
+
+@pytest.mark.parametrize(("name", "rows"), [("flux1-dev", 2), ("flux1-schnell", 2), ("wan2.1-t2v-14b", 4)])
+def test_a_release_is_counted_before_it_is_here(name, rows):
+    settings = compose({"backbone": name, "source": "a fox", "target": "a panda"})
+    steps = {"flux1-dev": 24, "flux1-schnell": 4}.get(name, 40)
+    assert plan.network_evaluations(settings) == steps * rows
+    assert plan.brief(settings).guidance == {"flux1-dev": "embedded", "flux1-schnell": "none"}.get(name, "free")
+
+
+def test_scales_that_schnell_does_not_know_are_refused_before_a_download(still, tmp_path):
+    with pytest.raises(ValueError, match="flux1-schnell was distilled to run without guidance, and a scale is 4"):
+        flowedit.edit(
+            still, backbone="flux1-schnell", target_guidance_scale=4, source="a fox", target="a panda",
+            out=tmp_path / "o",
+        )  # fmt: skip
+
+
+def test_its_own_defaults_are_flowedit_s(monkeypatch):
+    dev, schnell = (compose({"backbone": name}) for name in ("flux1-dev", "flux1-schnell"))
+    assert (dev.steps, plan.intervals(dev)) == (28, 24)
+    assert (dev.source_guidance_scale, dev.target_guidance_scale, dev.mode.grid) == (1.5, 5.5, "model")
+    assert (schnell.steps, schnell.source_guidance_scale, schnell.target_guidance_scale) == (4, 1.0, 1.0)

@@ -73,16 +73,19 @@ def test_a_clip_lies_on_a_model_as_an_edit_lays_it(name, tmp_path, clip_file):
     from flowedit.pipeline.source import open_clip
 
     opened = families.load(write_words(tmp_path, name), name=name, device="cpu")
-    settings = compose.compose({"backbone": name, "clip": str(clip_file), "size": "512x320", "window": 9})
+    size = {"size": "512x320", "window": 9, "frame_by_frame": opened.spec.still}
+    settings = compose.compose({"backbone": name, "clip": str(clip_file), **size})
     made = plan.make_plan(plan.brief(settings), opened, open_clip(settings), ())
     flags = {"backbone": name, "size": "512x320", "window": "9"}
     (model,) = models.models(flags, [], Path("nowhere"))
     laid = models.work(model, probe(clip_file))
-    (shot,) = made.shots
-    assert (laid.geometry, laid.windows) == (shot.geometry, shot.windows)
-    told = {key: value for key, value in vars(model.spec).items() if key not in ("notices", "shift")}
+    windows = tuple(window for shot in made.shots for window in shot.windows)
+    assert (laid.geometry, laid.windows) == (made.shots[0].geometry, windows)
+    untold = ("notices", "shift", "shift_growth")
+    told = {key: value for key, value in vars(model.spec).items() if key not in untold}
     assert told == {key: value for key, value in vars(opened.spec).items() if key in told}
-    times = opened.knots.tolist(), opened.spec.shift, opened.spec.strength_shift
+    shift = opened.spec.shift_at(plan.native_size(opened.spec))
+    times = opened.knots.tolist(), shift, opened.spec.strength_shift
     for place in (None, str(opened.checkpoint.path)):  # not here yet, and a folder
         knots, *shifts = families.times_of(replace(model.settings.backbone, path=place))
         assert (knots.tolist(), *shifts) == times

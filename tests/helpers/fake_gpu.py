@@ -24,14 +24,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from flowedit.backbones import adapter, families, text
 from flowedit.backbones.checkpoint import Checkpoint, quiet
-from flowedit.backbones.encoders import clip, t5
+from flowedit.backbones.encoders import clip, llama, t5
 from flowedit.backbones.released import RELEASES, network, save_words
 from flowedit.config import compose
 from flowedit.networks import attention
 from flowedit.pipeline import plan, record, steer
 
 CUDA = torch.device("cuda", 0)
-TOKENIZERS = {"T5Tokenizer": cache(t5.tokenizer), "CLIPTokenizer": cache(clip.tokenizer)}
+TOKENIZERS = {
+    "T5Tokenizer": cache(t5.tokenizer),
+    "CLIPTokenizer": cache(clip.tokenizer),
+    "TokenizersBackend": cache(llama.tokenizer),
+}
 BLOCK = 512
 """PyTorch's allocator rounds up to so many bytes."""
 
@@ -133,6 +137,16 @@ def _model(checkpoint, component, cls, dtype):
     return network.eval().requires_grad_(False)
 
 
+def _able(kernel, mask):
+    """The kernel that PyTorch takes: flash attention knows no masks."""
+    return kernel if mask is None else SDPBackend.EFFICIENT_ATTENTION
+
+
+def _tensor(checkpoint, component, name):
+    """A number for each channel of the latent, which is all that is read of an autoencoder's own weights."""
+    return torch.ones(checkpoint._json(f"{component}/config.json")["latent_channels"])
+
+
 def _parameters(checkpoint, component):
     return sum(each.numel() for each in network(RELEASES[checkpoint.name].parts[component]).parameters())
 
@@ -203,8 +217,9 @@ def fake_gpu(kernel=SDPBackend.FLASH_ATTENTION, capability=(9, 0), gib=80):
             (torch.cuda, "empty_cache", lambda: None),
             (ModuleGroup, "onload_", lambda group: _moved(group, group.onload_device)),
             (ModuleGroup, "offload_", lambda group: _moved(group, group.offload_device)),
-            (torch, "_fused_sdp_choice", lambda *a, **k: kernel.value),
+            (torch, "_fused_sdp_choice", lambda q, k, v, mask, *a, **o: _able(kernel, mask).value),
             (Checkpoint, "model", _model),
+            (Checkpoint, "tensor", _tensor),
             (torch.nn.Module, "_apply", _apply),
             (Checkpoint, "parameters", _parameters),
             (Checkpoint, "dtype", lambda self, part: RELEASES[self.name].parts[part].dtype),
@@ -311,8 +326,8 @@ def edit(card, backbone, geometry, options, steps=2):
     monitor = Steps(card)
     session = record.Session(backbone.device, monitor)
     user = torch.ones(1, 1, *geometry.latent[1:]) if settings.user_mask else None
-    # The model's own times are fake, too.
-    grid, own = tuple(1.0 - i / steps for i in range(steps + 1)), plan.own_latents(backbone.spec, geometry)
+    # The model's own times are fake, too; one that predicts noise begins below 1.
+    grid, own = tuple(0.9 * (1.0 - i / steps) for i in range(steps + 1)), plan.own_latents(backbone.spec, geometry)
     x = torch.zeros(1, *geometry.latent)
     done = steer.steer(plan.told(plan.brief(settings), backbone.spec), backbone, x, grid, places, own, session, user)
     return done, monitor.waits, session.meter.phases

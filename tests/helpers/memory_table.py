@@ -15,6 +15,7 @@ from fake_gpu import CUDA, DEFAULT, edit, fake_gpu, native, released
 
 from flowedit.backbones.released import RELEASES
 from flowedit.config.defaults import memory_presets
+from flowedit.networks import placement
 
 README = Path(__file__).parents[2] / "flowedit" / "backbones" / "README.md"
 START, END = "<!-- memory: written by tests/helpers/memory_table.py -->", "<!-- end of memory -->"
@@ -45,8 +46,8 @@ def count(folder, name, tiles=None):
     peaks["text"] = phases["embed"]["peak_memory_mib"] / 1024 - encoder + weights(folder, name, "encoder")
     with fake_gpu() as card:
         backbone = released(folder, name, layers=LAYERS)
-        frames = 1 + 2 * backbone.architecture.frame_step
         size = native(backbone).size if tiles is None else side(backbone, (tiles, tiles))
+        frames = length(backbone, size)
         for phase in ("encode", "decode"):
             peaks[phase] = coded(card, backbone, phase, frames, size)
     return peaks
@@ -63,8 +64,20 @@ def count_presets(folder, name):
             backbone = released(folder, name, rows=preset.rows, offload=preset.offload, layers=LAYERS)
             phases = edit(card, backbone, native(backbone), DEFAULT, steps=1)[2]
         peaks["text, streamed"] = phases["embed"]["peak_memory_mib"] / 1024
+        with fake_gpu():
+            reader = _reader(backbone)
+        if placement.stack(reader) is None:  # it is there whole
+            peaks["text, streamed"] += weights(folder, name, "encoder") - _held(reader)
         peaks[f"edit, {preset.name}"] = phases["edit"]["peak_memory_mib"] / 1024
     return peaks
+
+
+def length(backbone, size):
+    """Frames of which the chunks are alike from the second on, or all where an autoencoder takes them at once."""
+    own, vae = backbone.architecture, backbone.components.vae
+    if len(own.encoder(vae, backbone.spec.trained_frames, size).chunks) == 1:
+        return backbone.spec.trained_frames
+    return next(n for n in range(1, 999, own.frame_step) if len(own.encoder(vae, n, size).chunks) > 2)
 
 
 def side(backbone, tiles):
@@ -112,8 +125,8 @@ def weights(folder, name, component):
 
 
 def _reader(backbone):
-    """The text encoder that a prompt is read by first, the largest of several."""
-    return backbone.components.encoder(backbone.text.reading.folder)
+    """The largest text encoder; of several one at a time is on the card."""
+    return max((backbone.components.encoder(each.folder) for each in backbone.text.reading.all), key=_held)
 
 
 def _held(network):

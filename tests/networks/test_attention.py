@@ -179,9 +179,10 @@ class Exact:
         self.calls = []
         original = recorder.with_lse
 
-        def spy(q, k, v, scale):
+        def spy(q, k, v, scale, mask):
+            assert mask is None
             self.calls.append((q.detach().clone(), k.detach().clone()))
-            return original(q, k, v, scale)
+            return original(q, k, v, scale, mask)
 
         monkeypatch.setattr(recorder, "with_lse", spy)
 
@@ -311,11 +312,11 @@ def test_blocks_are_fractions_of_the_depth():
             recorder.block_indices(bad, 30)
 
 
-def test_an_attention_with_a_mask_is_refused_rather_than_misread():
+def test_an_attention_in_causal_order_is_refused_rather_than_misread():
     watch = recorder.Recorder({}, "joint")
     watch._prompt = Conditioning("", torch.zeros(1), ())
     q, k, v = qkv(torch.float32, 16)
-    with recorder._Tap(watch, 4), pytest.raises(RuntimeError, match="plain attention"):
+    with recorder._Tap(watch, 4), pytest.raises(RuntimeError, match="causal order"):
         F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 

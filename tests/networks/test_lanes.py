@@ -13,7 +13,7 @@ from flowedit.flow.guidance import classifier_free
 from flowedit.flow.rows import RowGroup, groups
 from flowedit.messages import InputError
 from flowedit.networks.lanes import chosen
-from flowedit.networks.recorder import plain_inputs
+from flowedit.networks.recorder import masked_inputs
 from flowedit.types import Guided
 
 KINDS = ("2b", "5b", "15", "wan")
@@ -94,7 +94,7 @@ class Keys(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is not F.scaled_dot_product_attention:
             return func(*args, **(kwargs or {}))
-        q, k, v, scale = plain_inputs(args, kwargs or {})
+        q, k, v, scale, _ = masked_inputs(args, kwargs or {})
         if k.shape[2] == self.length == q.shape[2]:
             if self.noted is not None:
                 k, v = (self.shown(*each) for each in zip((k, v), self.noted[len(self.calls)], strict=True))
@@ -223,7 +223,7 @@ def test_the_keys_and_values_of_a_block_do_not_outlive_it(backbone):
     class Watch(TorchFunctionMode):
         def __torch_function__(self, func, types, args=(), kwargs=None):
             if func is F.scaled_dot_product_attention:
-                alive.extend(weakref.ref(each) for each in plain_inputs(args, kwargs or {})[1:3])
+                alive.extend(weakref.ref(each) for each in masked_inputs(args, kwargs or {})[1:3])
             return func(*args, **(kwargs or {}))
 
     blocks = backbone.architecture.blocks.of(backbone.components.transformer)

@@ -16,10 +16,9 @@ from flowedit.pipeline.api import settings_of
 from flowedit.pipeline.marked import joined, tracks_of
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.notices.where import of_region
-from flowedit.pipeline.plan import Shot, brief
+from flowedit.pipeline.plan import brief
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.source import open_clip
-from flowedit.types import Geometry
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
 FAST = {
@@ -97,17 +96,10 @@ def test_a_flag_that_stands_twice_and_a_file_say_the_same(tmp_path, clip_file, c
     assert [mark.text for mark in compose.compose({"box": "1,2,3,4;5,6,7,8@2"}).marks] == ["1,2,3,4", "5,6,7,8@2"]
 
 
-def shots_of(clip, starts):
-    count, size = len(clip.selection.indices), clip.size
-    for first, end in zip(starts, [*starts[1:], count], strict=True):
-        geometry = Geometry(end - first, end - first, size, (1, end - first, 8, 8))
-        yield Shot(first, clip.selection.between(first, end), geometry, None, ())
-
-
 def test_each_mark_follows_within_its_own_shot(clip_file):
     clip = open_clip(compose.compose({"clip": str(clip_file)}))
     session = Session(torch.device("cpu"))
-    tracks = tracks_of(marks("8,8,32,24@7", None), clip, list(shots_of(clip, [0, 6])), session)
+    tracks = tracks_of(marks("8,8,32,24@7", None), clip, [6], session)
     mask = joined(tracks, None, clip.size, 12)
     assert [bool(mask[k : k + 1].any()) for k in range(12)] == [False] * 6 + [True] * 6
     assert session.notices == ["1 of 2 shots have no box or point: no mark says what is edited there"]
@@ -125,7 +117,7 @@ def test_a_turned_clip_counts_its_pixels_as_it_is_shown(tmp_path):
     tracks = tracks_of(
         marks(f"0,{height // 2},{width},{height // 2}", None),
         clip,
-        list(shots_of(clip, [0])),
+        [],
         Session(torch.device("cpu")),
     )
     mask = joined(tracks, None, clip.size, 1)[0:1][0]

@@ -36,7 +36,9 @@ def pocket():
 
 
 def grids(backbones, options):
-    return [make_grid(compose({**PROMPTS, "backbone": name, **options}), each) for name, each in backbones.items()]
+    """Of those without steps of their own, which models of pictures have in some modes."""
+    made = {name: each for name, each in backbones.items() if not each.spec.still}
+    return [make_grid(compose({**PROMPTS, "backbone": name, **options}), each) for name, each in made.items()]
 
 
 # Noise

@@ -86,10 +86,25 @@ LARGE: dict[str, Any] = {
 }  # fmt: skip
 """CLIP ViT-L/14's."""
 
+HUGE = {
+    **LARGE, "hidden_act": "gelu", "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16,
+    "num_hidden_layers": 23, "projection_dim": 512,
+}  # fmt: skip
+"""OpenCLIP ViT-H/14's without its last layer, as ModelScope reads it."""
+
+BIG_G = {
+    **LARGE, "architectures": ["CLIPTextModelWithProjection"], "hidden_act": "gelu", "hidden_size": 1280,
+    "intermediate_size": 5120, "num_attention_heads": 20, "num_hidden_layers": 32, "projection_dim": 1280,
+}  # fmt: skip
+"""OpenCLIP ViT-bigG/14's, SDXL's second one."""
+
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2}
 """What makes one small."""
 
 TOKENIZER = ReleasedTokenizer("CLIPTokenizer", write_tokenizer)
+
+TOKENIZER_2 = ReleasedTokenizer("CLIPTokenizer", lambda folder: write_tokenizer(folder, "!"))
+"""SDXL's second one, which pads with another token."""
 
 
 def part(saved: str) -> ReleasedPart:
@@ -103,6 +118,8 @@ def part(saved: str) -> ReleasedPart:
 def _parameters(config: Config) -> tuple[float, float, int]:
     d, ff = config["hidden_size"], config["intermediate_size"]
     rest = (config["vocab_size"] + config["max_position_embeddings"]) * d + 2 * d
+    if config["architectures"] == ["CLIPTextModelWithProjection"]:
+        rest += d * config["projection_dim"]
     return rest, 4 * d * d + 4 * d + 2 * d * ff + ff + d + 4 * d, config["num_hidden_layers"]
 
 
@@ -110,4 +127,4 @@ def _held(config: Config, tokens: int, itemsize: int) -> dict[str, float]:
     return {"layer": tokens * (6 * config["hidden_size"] + 3 * config["intermediate_size"]) * itemsize}
 
 
-TERMS = EncoderTerms(_parameters, _held)
+TERMS = EncoderTerms(_parameters, _held, streams=False)

@@ -8,7 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowedit.networks.attention import BLOCK, blockwise_lse, with_lse
+from flowedit.networks.attention import (
+    BLOCK,
+    additive,
+    blockwise_lse,
+    mask_part,
+    masked,
+    text_part,
+    video_part,
+    with_lse,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,27 +60,32 @@ class Bend:
         return self.sites.any(0) & ~self.sites
 
 
-def bent_attention(q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int, bend: Bend) -> Tensor:
-    """softmax(A) v with bent logits A towards the text: q, k, v (B, H, N, d) to (B, H, N, d).
+def bent_attention(
+    q: Tensor, k: Tensor, v: Tensor, scale: float | None, text: int, bend: Bend, mask: Tensor | None = None
+) -> Tensor:
+    """softmax(A + mask) v with bent logits A towards the text: q, k, v (B, H, N, d) to (B, H, N, d).
 
-    With `text` > 0 text and video attend together, the first `text` tokens being text; the block of video queries and
-    text keys is made a part at a time and joined to the rest by log-sum-exp. With 0 all keys are text, all queries
-    video. Memory O(N text), never N x N.
+    Where `text` is not 0, text and video attend together, its first tokens being text, or, below 0, its last; the block
+    of video queries and text keys is made a part at a time and joined to the rest by log-sum-exp. With 0 all keys are
+    text, all queries video. `mask` as in `with_lse`. Memory O(N text), never N x N.
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    if not text:
-        return torch.cat([_softmax(logits, v)[0] for logits in bent_logits(q, k, scale, bend)], dim=2).to(v.dtype)
-    queries = q[:, :, text:]
-    rest, lse = with_lse(queries, k[:, :, text:], v[:, :, text:], scale)
-    if lse is None:
-        lse = blockwise_lse(queries, k[:, :, text:], scale)
-    parts, start = [_text_attention(q[:, :, :text], k, v, scale, text, bend)], 0
-    for logits in bent_logits(queries, k[:, :, :text], scale, bend):
+    video, words = video_part(text), text_part(text)
+    queries, mask_of_words = q[:, :, video], mask_part(mask, queries=video, keys=words)
+    rest = None if not text else _video_attention(queries, k[:, :, video], v[:, :, video], scale, mask, video)
+    parts, start = [], 0
+    for logits in bent_logits(queries, k[:, :, words], scale, bend):
         here = slice(start, start + logits.shape[2])
-        said, said_lse = _softmax(logits, v[:, :, :text])
-        share = torch.sigmoid(said_lse - lse[:, :, here])[..., None]
-        parts.append(torch.lerp(rest[:, :, here].float(), said, share).to(v.dtype))
+        said, said_lse = _softmax(masked(logits, mask_part(mask_of_words, queries=here)), v[:, :, words])
+        if rest is not None:
+            out, lse = rest
+            share = torch.sigmoid(said_lse - lse[:, :, here])[..., None]
+            said = torch.lerp(out[:, :, here].float(), said, share)
+        parts.append(said.to(v.dtype))
         start = here.stop
+    if text:
+        own = _text_attention(q[:, :, words], k, v, scale, text, bend, mask_part(mask, queries=words))
+        parts = [own, *parts] if text > 0 else [*parts, own]
     return torch.cat(parts, dim=2)
 
 
@@ -137,11 +151,23 @@ def _softmax(logits: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     return logits.softmax(-1) @ v.float(), logits.logsumexp(-1)
 
 
-def _text_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, text: int, bend: Bend) -> Tensor:
+def _video_attention(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None, video: slice
+) -> tuple[Tensor, Tensor]:
+    """The attention of the video's queries to the video alone, and its log-sum-exp; `mask` is the whole one."""
+    own = mask_part(mask, queries=video, keys=video)
+    out, lse = with_lse(q, k, v, scale, own)
+    return out, blockwise_lse(q, k, scale, own) if lse is None else lse
+
+
+def _text_attention(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, text: int, bend: Bend, mask: Tensor | None
+) -> Tensor:
     """The attention of the text's own queries: plain, but that with `apart` an object's words look at no other's."""
     if not bend.apart:
-        return F.scaled_dot_product_attention(q, k, v, scale=scale)
-    seen = torch.ones((text, k.shape[2]), dtype=torch.bool, device=q.device)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    seen = torch.ones((abs(text), k.shape[2]), dtype=torch.bool, device=q.device)
     for foreign, words in zip(bend.foreign, bend.words, strict=True):
-        seen[words, text:] = ~foreign
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scale)
+        seen[words, video_part(text)] = ~foreign
+    own = seen if mask is None else masked(additive(seen, q.dtype), mask)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=own, scale=scale)

@@ -15,9 +15,10 @@ from torch.overrides import TorchFunctionMode
 from flowedit.flow.host import on_host
 from flowedit.flow.rows import counterparts
 from flowedit.messages import InputError
+from flowedit.networks.attention import mask_part, video_part
 from flowedit.networks.control.bend import Bend, bent_attention
 from flowedit.networks.control.kept import Held, Seen
-from flowedit.networks.recorder import native, plain_inputs
+from flowedit.networks.recorder import masked_inputs, native
 from flowedit.types import INSIDE, Conditioning, Control, Share
 
 FORESEEN = 10
@@ -31,7 +32,9 @@ ALMOST = 1e-9
 
 
 class Module(NamedTuple):
-    """An attention module of a block: whether the video's keys are among its own, and how many text tokens lead."""
+    """An attention module of a block: whether the video's keys are among its own, and how many text tokens lead, or,
+    below 0, follow.
+    """
 
     block: int
     module: torch.nn.Module
@@ -130,7 +133,9 @@ class Controller:
         """Whether the evaluation under way is one that the control has a say in."""
         return self._under_way is not None
 
-    def attend(self, place: Module, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
+    def attend(
+        self, place: Module, q: Tensor, k: Tensor, v: Tensor, scale: float | None, mask: Tensor | None = None
+    ) -> Tensor:
         """The attention's output (B, H, N, d) under the control."""
         now = self._under_way
         assert now is not None
@@ -140,15 +145,17 @@ class Controller:
             q, k, v = (self._mixed(now, place, *each) for each in zip(NAMES, (q, k, v), strict=True))
         bend = now.bend if place.words and now.called[-1] is now.prompt else None
         if bend is None:
-            return F.scaled_dot_product_attention(q, k, v, scale=scale)
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
         others = len(q) - len(now.draws)
-        parts = []
+        first, last, parts = slice(others), slice(others, None), []
         if self._watched():
-            parts.append(F.scaled_dot_product_attention(q, k, v, scale=scale)[:others])
+            parts.append(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)[first])
         elif others:
-            parts.append(F.scaled_dot_product_attention(q[:others], k[:others], v[:others], scale=scale))
+            own = mask_part(mask, first)
+            parts.append(F.scaled_dot_product_attention(q[first], k[first], v[first], attn_mask=own, scale=scale))
         with torch._C.DisableTorchFunction():  # a recorder of these modules has seen what it is to see
-            parts.append(bent_attention(q[others:], k[others:], v[others:], scale, place.text, bend))
+            own = mask_part(mask, last)
+            parts.append(bent_attention(q[last], k[last], v[last], scale, place.text, bend, own))
         return torch.cat(parts)
 
     def _wait(self, part: Tensor) -> Tensor:
@@ -246,7 +253,7 @@ class Controller:
             row = _row(now.sides, side)
             for name, each in zip(NAMES, (q, k, v), strict=True):
                 if name in self._shares:
-                    now.making.add(row, place.block, name, each[i * size : (i + 1) * size, :, place.text :])
+                    now.making.add(row, place.block, name, each[i * size : (i + 1) * size, :, video_part(place.text)])
 
     def _mixed(self, now: _Velocity, place: Module, name: str, own: Tensor) -> Tensor:
         """(1 - s) own + s source's of the video's tokens; the text's stay."""
@@ -259,8 +266,9 @@ class Controller:
         for i, side in enumerate(now.called):
             row, rows = looks[_row(now.sides, side)], own[i * size : (i + 1) * size]
             theirs = now.seen.of(row, place.block, name, now.draws, own)
-            video = torch.lerp(rows[:, :, place.text :], theirs, share)
-            parts.append(torch.cat([rows[:, :, : place.text], video], dim=2))
+            video, mixed = video_part(place.text), rows.clone()
+            mixed[:, :, video] = torch.lerp(rows[:, :, video], theirs, share)
+            parts.append(mixed)
         return torch.cat(parts)
 
 
@@ -285,7 +293,7 @@ class _Hold(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is not F.scaled_dot_product_attention:
             return func(*args, **kwargs)
-        return self._controller.attend(self._place, *plain_inputs(args, kwargs))
+        return self._controller.attend(self._place, *masked_inputs(args, kwargs))
 
 
 @contextmanager

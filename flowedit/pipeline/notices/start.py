@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowedit.backbones import memory, presets, shapes
 from flowedit.backbones.presets import MemoryPreset
+from flowedit.backbones.sheet import noted
 from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
 from flowedit.flow.guidance import WHOLE
@@ -69,7 +70,7 @@ def _of_fit(settings: Settings, place: "torch.device") -> list[str]:
     name = settings.backbone.name or ""
     if (drawn := memory.released(name)) is None:
         return []
-    spec = replace(shapes.of_blueprint(drawn, {}), name=name)
+    spec = replace(shapes.of_blueprint(drawn, noted(name)), name=name)
     frames = min(settings.frames or spec.trained_frames, spec.trained_frames)
     geometry = shapes.geometry_of(drawn, spec, frames, asked_size(settings, spec) or native_size(spec))
     load = load_of(brief(settings), seen_of(geometry, windows_of(settings, spec, geometry.latent[1])))
@@ -154,6 +155,14 @@ def of_interval(made: Brief, grid: Sequence[float]) -> list[str]:
     first, last = made.interval
     times = ", ".join(f"{t:.3g}" for t in grid[:-1])
     return [f"guidance_interval={first:g},{last:g} guides no step: they begin at the times {times}"]
+
+
+def of_largest(backbone: Backbone, grid: Sequence[float]) -> list[str]:
+    """An edit that begins at the largest time of a model that never saw noise alone, as of one that predicts noise."""
+    top = float(backbone.knots[0])
+    if top == 1.0 or len(grid) == 1 or grid[0] < top:
+        return []
+    return [f"{backbone.spec.name} was not trained on noise alone: this starts at t = {top:.4g}, its largest time"]
 
 
 def of_pass(made: Brief, backbone: Backbone) -> list[str]:

@@ -1,0 +1,1 @@
+"""What UNets share: their blocks that see text, and noise predictions as velocities."""

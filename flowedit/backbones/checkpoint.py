@@ -194,7 +194,7 @@ class Checkpoint:
 
     def _changes(self, each: Lora, component: str, shapes: dict[str, tuple[int, ...]]) -> list[lora.LowRank]:
         config = self._json(f"{component}/config.json")
-        changes = lora.read(each, self.pipeline, self.denoiser, config, shapes)
+        changes = lora.read(each, self.pipeline, (self.denoiser, component), config, shapes)
         lora.check(each, changes, shapes, self.name)
         return changes
 
@@ -214,6 +214,9 @@ class Checkpoint:
         asked += tuple(f"backbone.{name}" for name in self.overlay.files if name == SECOND)
         if asked and not self.second:
             raise InputError(f"{asked[0]}: {self.name} has one network: leave {SECOND} out")
+        for each in () if self.second else self.overlay.loras:
+            if lora.changes_second(each):
+                raise InputError(f"{each.called} is for two networks, and {self.name} has one: give a LoRA of one")
         for component in (self.denoiser, *[SECOND] * self.second):
             file, loras = self._file(component), self._loras(component)
             if file is not None and file.suffix.lower() == ".gguf":

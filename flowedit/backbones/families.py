@@ -290,6 +290,11 @@ def fetched(
     except OSError as error:
         raise hub.unreachable(name, advice, error) from error
     if lost := layout.lacking(place):
+        if lost[0].endswith("*.safetensors"):  # all that was asked for is here: trying again brings no more
+            advice = (
+                f"pickles are not read: run `hf download {repository} --local-dir DIR` and `python "
+                "scripts/to_safetensors.py DIR`, and give --backbone DIR"
+            )
         raise DownloadError(f"cannot get {name}: {str(place)!r} still lacks {lost[0]}; {advice}")
     return place
 

@@ -167,6 +167,21 @@ def test_what_cannot_be_had_is_said_in_one_line(hub, monkeypatch):
         flowedit.download(NAME)
 
 
+@pytest.mark.slow
+def test_a_repository_of_pickles_is_not_tried_again_but_converted(hub, files):
+    hub.files = {name.replace(".safetensors", ".bin") if "transformer/" in name else name: data
+                 for name, data in files.items()}  # fmt: skip
+    with pytest.raises(flowedit.DownloadError) as caught:
+        flowedit.download(NAME)
+    said = str(caught.value)
+    assert re.search(
+        r"still lacks transformer/\*\.safetensors; pickles are not read: run `hf download someone/tiny", said
+    )
+    assert "scripts/to_safetensors.py DIR" in said
+    assert "again" not in said
+    assert "\n" not in said
+
+
 def test_what_is_here_is_not_downloaded(backbone_2b):
     assert flowedit.download(backbone_2b) == backbone_2b
     assert (flowedit.download("pocket") / "model_index.json").is_file()

@@ -441,3 +441,64 @@ def test_a_pickle_that_runs_something_is_not_run(pickled, monkeypatch, capsys, t
     assert not list((pickled / "unet").glob("*.safetensors*"))
     with pytest.raises(SystemExit, match="holds no pickles"):
         converted(tmp_path, monkeypatch, capsys)
+
+
+def test_shards_stay_shards_with_an_index(pickled, backbone_modelscope, monkeypatch, capsys):
+    whole = pickled / "unet" / "diffusion_pytorch_model.bin"
+    own = list(torch.load(whole, weights_only=True).items())
+    whole.unlink()
+    for i, part in enumerate((own[:40], own[40:])):
+        torch.save(dict(part), pickled / "unet" / f"diffusion_pytorch_model-0000{i + 1}-of-00002.bin")
+    first = pickled / "unet" / "diffusion_pytorch_model-00001-of-00002.bin"
+    kept = first.rename(first.with_suffix(".kept"))
+    with pytest.raises(SystemExit, match=r"error: .*unet holds 1 of 2 shards"):
+        converted(pickled, monkeypatch, capsys)
+    assert not list((pickled / "unet").glob("*.safetensors*"))
+    kept.rename(first)
+    written = converted(pickled, monkeypatch, capsys)
+    assert "diffusion_pytorch_model.safetensors.index.json" in [Path(path).name for path in written]
+    made, plain = load(pickled), load(backbone_modelscope)
+    for ours, theirs in zip(
+        made.components.transformer.parameters(), plain.components.transformer.parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("how", ["one level down", "before torch 1.6"])
+def test_other_kinds_of_pickles_become_safetensors(pickled, backbone_modelscope, monkeypatch, capsys, how):
+    path = pickled / "unet" / "diffusion_pytorch_model.bin"
+    own = torch.load(path, weights_only=True)
+    if how == "one level down":
+        torch.save({"state_dict": own, "epoch": 3}, path)
+    else:
+        torch.save(own, path, _use_new_zipfile_serialization=False)
+    converted(pickled, monkeypatch, capsys)
+    made = load_file(pickled / "unet" / "diffusion_pytorch_model.safetensors")
+    assert made.keys() == own.keys()
+    assert all(torch.equal(made[name], each) for name, each in own.items())
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ({"epoch": 3}, "holds no tensors by name"),
+        ([torch.zeros(2)], "holds no tensors by name"),
+        ({"a": {"x": torch.zeros(2)}, "b": {"x": torch.zeros(2)}}, "holds 2 sets of tensors"),
+        (b"", r"model\.bin: "),
+        (b"not a pickle", r"model\.bin: "),
+    ],
+)
+def test_a_pickle_without_weights_is_refused_in_one_line(pickled, monkeypatch, capsys, content, match):
+    path = pickled / "unet" / "diffusion_pytorch_model.bin"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    with pytest.raises(SystemExit, match=match) as caught:
+        converted(pickled, monkeypatch, capsys)
+    assert "\n" not in str(caught.value)
+    assert not list((pickled / "unet").glob("*.safetensors*"))
+
+
+def test_a_pickle_of_another_name_is_not_passed_by_in_silence(pickled, monkeypatch, capsys):
+    path = pickled / "unet" / "diffusion_pytorch_model.bin"
+    path.rename(path.with_name("zeroscope.bin"))
+    with pytest.raises(SystemExit, match=r"zeroscope\.bin: weights are named pytorch_model\.bin or"):
+        converted(pickled, monkeypatch, capsys)

@@ -254,12 +254,15 @@ def released(folder, name, *, rows=0, layers=None, offload="parts", weights="sav
     )
 
 
-COUNTS = ("num_layers", "num_single_layers", "num_hidden_layers")
-"""What configurations call the numbers of their blocks, all of a kind alike."""
+COUNTS = {"num_layers": 1, "num_single_layers": 1, "num_hidden_layers": 3}
+"""What configurations call the numbers of their blocks, all of a kind alike, and the fewest: CLIP and Llama are read
+at an earlier state than the last."""
 
 
 def _cut(part, layers):
-    return replace(part, config={**part.config, **{key: layers for key in COUNTS if key in part.config}})
+    return replace(
+        part, config={**part.config, **{key: max(layers, least) for key, least in COUNTS.items() if key in part.config}}
+    )
 
 
 def native(backbone, frames=None):

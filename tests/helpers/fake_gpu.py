@@ -9,7 +9,7 @@ import weakref
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from unittest import mock
 
 import numpy as np
@@ -26,6 +26,7 @@ from flowedit.backbones import adapter, families
 from flowedit.backbones.checkpoint import Checkpoint, quiet
 from flowedit.backbones.encoders import clip, llama, t5
 from flowedit.backbones.released import RELEASES, network, save_words
+from flowedit.backbones.sheets import hunyuan
 from flowedit.config import compose
 from flowedit.networks import attention
 from flowedit.pipeline import plan, record, steer
@@ -34,7 +35,7 @@ CUDA = torch.device("cuda", 0)
 TOKENIZERS = {
     "T5Tokenizer": cache(t5.tokenizer),
     "CLIPTokenizer": cache(clip.tokenizer),
-    "TokenizersBackend": cache(llama.tokenizer),
+    "TokenizersBackend": cache(partial(llama.tokenizer, hunyuan.TEMPLATE, hunyuan.SKIPPED)),
 }
 BLOCK = 512
 """PyTorch's allocator rounds up to so many bytes."""

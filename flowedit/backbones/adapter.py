@@ -114,8 +114,8 @@ class Adapter:
         self._second = None if how.split_guidance is None else second_device(how.split_guidance, device)
         self._counting = threading.Lock()
         there = None if self._second is None else self._output_there
-        told = own.spec.guidance == "embedded" or own.until is not None
-        self._guided = GuidedNetwork(self._output, own.patch, 0, there, told=told, pyramid=own.pyramid)
+        takes = own.spec.guidance == "embedded" or own.until is not None
+        self._guided = GuidedNetwork(self._output, own.patch, 0, there, takes_number=takes, pyramid=own.pyramid)
         self._pair = PairNetwork(self._guided, own.blocks, self._network)
         # Processes that share a call cannot do one again with less memory: each is in the middle of it.
         ladder = presets.able(ladder, how) if self._processes is None else ()
@@ -305,9 +305,9 @@ class Adapter:
 
     def _run(self, network: Any, device: torch.device, x: Tensor, t: float, texts: Texts) -> Tensor:
         timestep = torch.full((len(x),), self.architecture.timestep(t), device=device, dtype=torch.float32)
-        x, told = x.to(device, self.dtype), placed(texts, device, self.dtype)
-        with self.checkpoint.reporting("its transformer cannot be run"), self._told(x, timestep, *told):
-            output = self.architecture.call(network, x, timestep, *told)
+        x, given = x.to(device, self.dtype), placed(texts, device, self.dtype)
+        with self.checkpoint.reporting("its transformer cannot be run"), self._told(x, timestep, *given):
+            output = self.architecture.call(network, x, timestep, *given)
         with self._counting:
             self.evaluations += len(x)
         return output.float()
@@ -331,7 +331,7 @@ class Adapter:
             return nullcontext()
         lengths = [math.prod(side // p for side, p in zip(x.shape[2:], self.architecture.patch, strict=True))]
         lengths += [self.architecture.text_queries] if self.architecture.text_queries else []
-        return self.shared.told({"lengths": lengths, "read": self._guided.told()}, [x, *others])
+        return self.shared.told({"lengths": lengths, "read": self._guided.in_words()}, [x, *others])
 
     def part(self) -> parallel.RankShare:
         """What a process that follows runs of this backbone."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -22,6 +22,9 @@ from flowedit.networks import stages
 from flowedit.types import Conditioning
 
 SPACE = "▁"
+
+READ_AS = "2"
+"""Part of every cached embedding's name: another one here reads all prompts anew, when what a reading does changes."""
 
 KNOWN = 16
 """Prompts whose embeddings stay in the host's memory, for the next edit by the same backbone."""
@@ -74,8 +77,13 @@ class Reading:
     others: tuple["Reading", ...] = ()
     join: Callable[[Sequence[Output]], Output] = _first
     """From the outputs of all, the first one's first, to the embedding (1, L, D) and the extras of a Conditioning."""
+    with_mask: bool = False
+    """Whether its encoder knows which tokens are padding: then the prompt's own see each other alone."""
+    padding: Literal["read", "zeros", "hidden"] = "read"
+    """What the network is given of padding: its states, read as if it were text; zeros; or nothing that it sees."""
     blank: bool = False
-    """Whether the empty prompt is zeros all through, and is not read."""
+    """Whether the empty prompt is zeros all through, and is not read: also one that is typed, "", where a pipeline of
+    diffusers does so for a prompt that is left out alone."""
     template: str = "{}"
     """What a prompt is put into, in the place of {}, before it is read."""
     skipped: int = 0
@@ -86,11 +94,6 @@ class Reading:
     def all(self) -> tuple["Reading", ...]:
         """Itself and the others."""
         return (self, *self.others)
-
-    @property
-    def masked(self) -> bool:
-        """Whether padding is not seen, and zeros."""
-        return self.output is masked_states
 
     def filled(self, prompt: str) -> str:
         """What its tokenizer is given for a prompt."""
@@ -185,7 +188,7 @@ class TextEncoder:
         return Conditioning(prompt, embedding, spans, tuple(extras))
 
     def _key(self, prompt: str) -> str:
-        parts: list[str] = []
+        parts = [READ_AS]
         for each in self._reading.all:
             parts += [self._checkpoint.fingerprint(each.folder), self._checkpoint.fingerprint(each.tokenizer)]
             parts += [
@@ -193,9 +196,13 @@ class TextEncoder:
                 str(self._dtype),
                 self._device.type,
                 each.encoder.__name__,
-                each.output.__name__,
+                _named(each.output),
+                _named(each.join),
+                each.template,
+                str(each.skipped),
+                str(each.cleaned),
+                str(each.blank and not prompt),
             ]
-            parts += ["blank"] if each.blank and not prompt else []
         parts += [*([] if self._weights == "saved" else [self._weights]), prompt]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -210,7 +217,8 @@ class TextEncoder:
 
     @torch.no_grad()
     def layers(self, prompt: str, keep: Callable[[Tensor], Any], blank: Sequence[int] = ()) -> dict[str, Any]:
-        """What `keep` makes of each state (length, D) on the way: what enters the first layer, leaves each, and leaves.
+        """What `keep` makes of each state (length, D) of the first encoder: what enters its first layer, leaves each,
+        and "output", what the network is given of it, which may leave another layer than the last.
 
         `blank` tokens are read as padding. Nothing is cached.
         """
@@ -218,10 +226,9 @@ class TextEncoder:
         tokens.input_ids[0, [first + each for each in blank]] = self._tokenizer.pad_token_id
         with self._checkpoint.reporting("its text encoder cannot be run"):
             encoder, tokens = self._encoder(self._reading.folder), tokens.to(self._device)
-            found, masks = stages.layers(encoder), self._reading.masked or first > 0
-            with stages.watched(found, lambda x, _: keep(x[0, first:]), entry="embedding") as seen:
-                last = encoder(tokens.input_ids, *([tokens.attention_mask] if masks else []))[0]
-        return {**{name: each[0] for name, each in seen.items()}, "output": keep(last[0, first:])}
+            with stages.watched(stages.layers(encoder), lambda x, _: keep(x[0, first:]), entry="embedding") as seen:
+                given = self._reading.output(encoder, tokens.input_ids, tokens.attention_mask)[0]
+        return {**{name: each[0] for name, each in seen.items()}, "output": keep(given[0])}
 
     def _tokens(self, reading: Reading, prompt: str) -> Any:
         first, length = reading is self._reading, reading.length + reading.skipped
@@ -236,6 +243,11 @@ class TextEncoder:
         encoder, tokens = self._encoder(reading.folder), self._tokens(reading, prompt).to(self._device)
         made = reading.output(encoder, tokens.input_ids, tokens.attention_mask)
         return tuple(each.to(self._dtype if each.is_floating_point() else each.dtype).cpu() for each in made)
+
+
+def _named(function: Callable[..., Any]) -> str:
+    """A function by its module too: families may call theirs alike."""
+    return f"{function.__module__}.{function.__qualname__}"
 
 
 def _unknown(encoded: Any, pieces: list[str], unknown: str) -> set[int]:

@@ -161,6 +161,8 @@ class EditorSpec:
     that was killed goes on where it was. With None it starts again from the encoded clip."""
     rises: Callable[[Any, int], int] = lambda options, steps: 0
     """How many of its first steps lead up to noise: stopped there, it has edited nothing yet."""
+    solver: Callable[[Any], str] = lambda options: getattr(options, "solver", "euler")
+    """The solver of its ways, one of flow/solvers.py; of two ways that up, `uni_inv` where it looks at a step's end."""
     region: Callable[[Any], tuple[float, int] | None] = lambda options: None
     """(margin in shorter sides of the latent, steps between two whole ones) of its region pass; None without one."""
     difference: Literal["none", "heard", "told"] = "none"

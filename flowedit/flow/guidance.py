@@ -27,6 +27,9 @@ def check_known(name: str, guidance: Guidance, scale: Scale) -> None:
         )
 
 
+TOLD = 10.0
+"""The largest scale that a network which is told its scale is commonly run at: FLUX.1 dev 3.5, HunyuanVideo 6 to 7."""
+
 BOTH = (0.0, 1.0)
 """The scales whose guided velocities are u_neg and u_cond: both of them by one pass of the network."""
 

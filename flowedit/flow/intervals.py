@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+from flowedit.messages import InputError
 from flowedit.tensors import Tensor
 from flowedit.types import MeanVelocity, Velocity
 
@@ -19,3 +20,21 @@ def on_grid(mean: MeanVelocity, grid: Sequence[float]) -> Velocity:
         return mean(z, t, after.get(t, t))
 
     return velocity
+
+
+WHOLE_STEPS = ("euler", "uni_inv")
+"""The solvers that look at a step's upper end alone on the way that they are for, where its mean velocity stands."""
+
+
+def check_solver(name: str, solver: str, rises: bool) -> None:
+    """Raise InputError for a solver that looks between the ends of a step, or at both, with those that do not.
+
+    With mean velocities such a one is no more exact but less: dz/dt = 3 z from 1 down to 0 in 4 steps is 0.0498 by
+    Euler, as it should be, 0.0402 by midpoint and 0.108 by Heun.
+    """
+    if solver not in WHOLE_STEPS:
+        able = "uni_inv (the inverse of a step down) or euler" if rises else "euler"
+        raise InputError(
+            f"{name} knows mean velocities of whole steps, and mode.solver={solver} looks elsewhere: set "
+            f"mode.solver={able}"
+        )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flowedit.messages import InputError
 from flowedit.tensors import Tensor
@@ -106,6 +107,20 @@ def shifted(knots: Tensor, steps: int, shift: float, share: float = 1.0) -> list
         stretch = (first - bottom) / (first - times[-1])
         times = [first - (first - t) * stretch for t in times]
     return [*(min(top, t) for t in times), 0.0]  # rounding must not leave [0, 1]
+
+
+def shift_of(schedule: Mapping[str, Any]) -> tuple[float, float]:
+    """The shift at no tokens, and what its logarithm grows by with each: e^mu, mu linear in the picture's tokens.
+
+    mu is base_shift at base_image_seq_len tokens and max_shift at max_image_seq_len (`calculate_shift` of diffusers'
+    FluxPipeline). Without use_dynamic_shifting it is the file's `shift`, whatever the size.
+    """
+    if not schedule.get("use_dynamic_shifting"):
+        return float(schedule.get("shift", 1.0)), 0.0
+    first, last = float(schedule.get("base_shift", 0.5)), float(schedule.get("max_shift", 1.15))
+    few, many = int(schedule.get("base_image_seq_len", 256)), int(schedule.get("max_image_seq_len", 4096))
+    growth = (last - first) / (many - few)
+    return math.exp(first - growth * few), growth
 
 
 def given(times: Sequence[float] | None, top: float = 1.0) -> list[float]:

@@ -27,14 +27,14 @@ class PromptStudy:
     similarity (L, W, W): cosines between words. norms (L, W). kept (L, W): the cosine of a word's state with its own
     embedding. spread (L, W): how far the other words' states move, as a share of their norm, when the word is blanked.
     reach (W, W + 1): of each blanked word, how far each word moves in the last layer, and the padding; NaN at itself,
-    and where no padding is seen.
+    and where the network is given no state of padding. The layers are those of the first text encoder; the last,
+    "output", is what the network is given of it. width: that of all that it is given of a token.
     """
 
     prompt: str
     pieces: tuple[str, ...]
     length: int
     width: int
-    masked: bool
     words: tuple[str, ...]
     left_out: tuple[str, ...]
     tokens: tuple[tuple[int, ...], ...]
@@ -88,14 +88,13 @@ def read_prompt(text: TextEncoder, prompt: str, first: str = "") -> PromptStudy:
     spread = (shifts * others).sum(2) / max(len(words) - 1, 1)
     last = shifts[-1].masked_fill(~others, torch.nan)
     pad = torch.stack(padding)[:, None]  # NaN where nothing is padded
-    if text.reading.masked:
-        pad = pad.new_full(pad.shape, torch.nan)  # nobody sees it
+    if text.reading.padding != "read":
+        pad = pad.new_full(pad.shape, torch.nan)  # the network is given none of it
     return PromptStudy(
         prompt=prompt,
         pieces=tuple(text.pieces(prompt)),
         length=text.reading.length,
-        width=vectors.shape[2],
-        masked=text.reading.masked,
+        width=text.embed(prompt).embedding.shape[2],
         words=tuple(words),
         left_out=tuple(word for word in named if word not in words),
         tokens=tuple(tokens),

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from flowedit.backbones.adapter import Adapter
+from flowedit.backbones.text import Reading
 from flowedit.types import Geometry
+
+PADDING = {
+    "read": "which is encoded like text",
+    "zeros": "whose states are zeros",
+    "hidden": "which the video does not see",
+}
+"""What becomes of a prompt's padding."""
 
 
 class ShapeRow(NamedTuple):
@@ -53,13 +62,8 @@ def rows(
         f"{times(*grid)} = {tokens}",
         f"a patch of {times(*own.patch)} latent sites (frames first) is one",
     )
-    reader = own.reading.encoder.__name__.removesuffix("EncoderModel").removesuffix("TextModel")
-    told = "" if own_tokens is None else f"{own_tokens} are the prompt's, the others padding"
-    padded = "which is not attended to, and zeros" if own.reading.masked else "which is encoded like text"
     yield ShapeRow(
-        "text tokens",
-        f"{text}" if width is None else times(text, width),
-        f"of {reader}, not 77 of CLIP's byte pairs; {told}{', ' + padded if told else padding_alone(padded)}",
+        "text tokens", f"{text}" if width is None else times(text, width), text_note(own.reading, own_tokens)
     )
     network = backbone.components.transformer
     modules = own.attention(network)
@@ -77,6 +81,16 @@ def rows(
     yield ShapeRow("velocity", times(channels, latents, height, wide), "u = ε − x, of the latent's shape")
 
 
-def padding_alone(padded: str) -> str:
-    """The note on padding where no prompt is given."""
-    return f"a prompt is padded to so many, {padded}"
+def text_note(reading: Reading, own_tokens: int | None) -> str:
+    """Who reads a prompt, and what becomes of its padding; `own_tokens` are the prompt's, None without one."""
+    beside = "".join(f"; {reader(each)} reads the prompt too" for each in reading.others)
+    template = f"; {reading.skipped} more, of its template, are left out" if reading.skipped else ""
+    said = (
+        "a prompt is padded to so many" if own_tokens is None else f"{own_tokens} are the prompt's, the others padding"
+    )
+    return f"of {reader(reading)}{template}{beside}; {said}, {PADDING[reading.padding]}"
+
+
+def reader(reading: Reading) -> str:
+    """What its encoder is called: T5, UMT5, CLIP, Llama."""
+    return re.sub(r"(Encoder|Text)?Model(WithProjection)?$", "", reading.encoder.__name__)

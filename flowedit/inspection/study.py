@@ -28,7 +28,8 @@ from flowedit.pipeline.plan import asked_size, brief, make_grid, make_plan, nati
 from flowedit.pipeline.record import Session
 from flowedit.pipeline.region import user_latent
 from flowedit.pipeline.source import Clip, Shot, open_clip, working_frames, working_mask
-from flowedit.types import Backbone, Conditioning, Geometry
+from flowedit.pipeline.velocities import plain
+from flowedit.types import Backbone, Conditioning, Geometry, Guided
 
 STEPS = 12
 """Euler steps of a clip that is made where none is given."""
@@ -191,7 +192,8 @@ def _made(
     own = own_latents(spec, geometry)
     shape = (1, geometry.latent[0], geometry.latent[1], *geometry.latent[2:])
     alone = spec.guidance == "embedded" and not settings.negative_prompt.strip()
-    velocity = backbone.velocity(prompt, scale, None if alone else backbone.embed(settings.negative_prompt))
+    guided = Guided(prompt, scale, None if alone else backbone.embed(settings.negative_prompt))
+    velocity = plain(backbone, guided, grid)
     z = noise.gaussian(settings.seed, shape, backbone.device)(0, 0)
     session.announce("make a clip", len(grid) - 1)
     for t, t_next in pairwise(grid):

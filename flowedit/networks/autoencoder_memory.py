@@ -1,4 +1,4 @@
-"""How much memory an autoencoder takes for one tile of a clip, from its configuration alone; nothing here needs torch.
+"""What memory one tile takes in CogVideoX's, Wan's or an image's autoencoder, by its configuration, without torch.
 
 A walk through the network as diffusers runs it counts, at every layer, what is alive: the layer's own tensors, and
 what causal convolutions keep of the chunk before and of the one at work. All in numbers, not in bytes.
@@ -67,12 +67,12 @@ def peak(vae: Mapping[str, Any], decode: bool, chunks: tuple[int, int], size: tu
 
 
 def is_cogvideox(vae: Mapping[str, Any]) -> bool:
-    """Whether this is CogVideoX's autoencoder."""
+    """Whether this is CogVideoX's autoencoder, of the three kinds that are walked here."""
     return "temporal_compression_ratio" in vae
 
 
 def is_image(vae: Mapping[str, Any]) -> bool:
-    """Whether this is the autoencoder of images, AutoencoderKL; what is neither is Wan's."""
+    """Whether this is the autoencoder of images, AutoencoderKL, of the three kinds that are walked here; else Wan's."""
     return "block_out_channels" in vae and not is_cogvideox(vae)
 
 

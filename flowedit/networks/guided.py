@@ -17,7 +17,7 @@ from flowedit.networks.split import together
 from flowedit.types import Conditioning, Control, Depths, Maps, Scale, Tokens
 
 Texts = tuple[Tensor, ...]
-"""What a call is told of the prompts of its rows: embeddings (B, L, D), and what else the family has, each (B, ...)."""
+"""What a call takes of the prompts of its rows: embeddings (B, L, D), and what else the family has, each (B, ...)."""
 
 Network = Callable[[Tensor, float, Texts], Tensor]
 """One call: x (B, C, F, H, W) float32 at time t with the texts of its rows, to the output, float32 like x."""
@@ -27,9 +27,9 @@ class GuidedNetwork:
     """A network with classifier-free guidance on its output; `rows` bounds a call's batch rows, 0 does not.
 
     `patch` (frames, height, width) is how many latent sites a token of the network holds. With `second`, the same
-    network elsewhere, the unconditional rows go through that one at the same time. A network that is `told` its scale
-    (B,) after a prompt's extras is told 1 in rows of classifier-free guidance, and without a negative the scale; one
-    that knows no guidance may be told another number there. `pyramid`: see `Architecture`.
+    network elsewhere, the unconditional rows go through that one at the same time. A network that `takes_number` has
+    one after a prompt's extras, (B,): its guidance scale where there is no negative, and 1 in rows of classifier-free
+    guidance; one that knows no guidance may take another there. `pyramid`: see `Architecture`.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class GuidedNetwork:
         patch: tuple[int, int, int],
         rows: int,
         second: Network | None = None,
-        told: bool = False,
+        takes_number: bool = False,
         pyramid: bool = False,
     ) -> None:
-        self.network, self._patch, self.rows, self._second, self._told = network, patch, rows, second, told
-        self._pyramid = pyramid
+        self.network, self._patch, self.rows, self._second = network, patch, rows, second
+        self._takes_number, self._pyramid = takes_number, pyramid
         self.recorder: Recorder | None = None
         """What watches, inside `record`."""
         self.controller: Controller | None = None
@@ -61,12 +61,12 @@ class GuidedNetwork:
         """v_negative + scale (v_prompt - v_negative), (B, C, F, H, W) float32; at scale 1 the prompt's rows alone.
 
         Both sides go through in one call, unless `rows` has no room for them. K scales take no more calls than one:
-        they give the B rows of each after those of the one before, (K B, C, F, H, W). A network that is told its scale,
-        and has no negative, takes a call for each.
+        they give the B rows of each after those of the one before, (K B, C, F, H, W). A network that takes its scale,
+        and has no negative, takes a call for each. `number` is what it takes instead.
         """
         if number is not None:
             return self._guided(x, t, prompt, guidance_scale, negative, number)
-        if self._told and negative is None:
+        if self._takes_number and negative is None:
             each = {g: self._guided(x, t, prompt, 1.0, None, g) for g in dict.fromkeys(scales(guidance_scale))}
             return torch.cat([each[g] for g in scales(guidance_scale)])
         return self._guided(x, t, prompt, guidance_scale, negative, 1.0)
@@ -78,7 +78,7 @@ class GuidedNetwork:
         prompt: Conditioning,
         guidance_scale: Scale,
         negative: Conditioning | None,
-        told: float,
+        number: float,
     ) -> Tensor:
         each_scale = scales(guidance_scale)
         sides = sides_of(prompt, guidance_scale, negative)
@@ -92,7 +92,7 @@ class GuidedNetwork:
                 if apart:
                     out = torch.cat(self._both(sides, rows, t, maps))
                 else:
-                    out = torch.cat([self._call(call, prompt, rows, t, maps, start, told) for call in calls])
+                    out = torch.cat([self._call(call, prompt, rows, t, maps, start, number) for call in calls])
                 for part, scale in zip(parts, each_scale, strict=True):
                     part.append(out if len(sides) == 1 else guide(out, scale))
         return torch.cat([rows for part in parts for rows in part])
@@ -113,7 +113,7 @@ class GuidedNetwork:
         t: float,
         maps: list[Tensor],
         start: int = 0,
-        told: float = 1.0,
+        number: float = 1.0,
     ) -> Tensor:
         """One network call, the rows of each side after those of the one before; the prompt's rows, last, are read.
 
@@ -127,12 +127,12 @@ class GuidedNetwork:
         if self.controller is not None:
             self.controller.rows(sides, range(start, start + len(x)))
         with read:
-            return self.network(batch, t, self.texts(sides, len(x), told))
+            return self.network(batch, t, self.texts(sides, len(x), number))
 
-    def texts(self, prompts: Sequence[Conditioning], rows: int, told: float = 1.0) -> Texts:
-        """`texts_of` the prompts, and after them the scale that the network is told, if it is told one, (B,)."""
+    def texts(self, prompts: Sequence[Conditioning], rows: int, number: float = 1.0) -> Texts:
+        """`texts_of` the prompts, and after them the number that the network takes, if it takes one, (B,)."""
         made = texts_of(prompts, rows)
-        return (*made, made[0].new_full((len(made[0]),), told, dtype=torch.float32)) if self._told else made
+        return (*made, made[0].new_full((len(made[0]),), number, dtype=torch.float32)) if self._takes_number else made
 
     def _controlled(
         self, prompt: Conditioning, sides: Sequence[Conditioning], t: float
@@ -188,9 +188,9 @@ class GuidedNetwork:
         frames, height, width = (side // p for side, p in zip(x.shape[2:], self._patch, strict=True))
         return frames, height, width
 
-    def told(self) -> dict[str, Any] | None:
+    def in_words(self) -> dict[str, Any] | None:
         """What the call under way is read for, in words that JSON has; None for nothing."""
-        read = None if self.recorder is None else self.recorder.told()
+        read = None if self.recorder is None else self.recorder.in_words()
         return None if read is None else {**read, "modules": self._read}
 
     @contextmanager
@@ -215,7 +215,7 @@ class GuidedNetwork:
 
 
 def texts_of(prompts: Sequence[Conditioning], rows: int) -> Texts:
-    """What a call of so many rows of each prompt is told, the rows of each after those of the one before."""
+    """What a call of so many rows of each prompt takes, the rows of each after those of the one before."""
     each = zip(*((prompt.embedding, *prompt.extras) for prompt in prompts), strict=True)
     return tuple(torch.cat([one.expand(rows, *one.shape[1:]) for one in same]) for same in each)
 

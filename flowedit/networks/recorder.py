@@ -115,7 +115,7 @@ class Glance:
         means = [torch.stack([self._blocks[i] for i in group]).mean(0) for group in self._groups]
         return self._whole(torch.cat(means, 1))
 
-    def told(self) -> dict[str, Any]:
+    def in_words(self) -> dict[str, Any]:
         """What is read, in words that JSON has."""
         return {
             "tokens": [each.tolist() for each in self._tokens],
@@ -192,9 +192,9 @@ class Recorder:
         """Mean over the calls since the last take, (rows, G K, F, H, W) float32; None without a call."""
         return self._means.take(prompt)
 
-    def told(self) -> dict[str, Any] | None:
+    def in_words(self) -> dict[str, Any] | None:
         """What is read in the evaluation under way, in words that JSON has; None outside one."""
-        return None if self._reading is None else self._reading.told()
+        return None if self._reading is None else self._reading.in_words()
 
     @property
     def active(self) -> bool:

@@ -10,7 +10,7 @@ from flowedit.backbones.weights.asked import overlay
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
 from flowedit.editors.spec import EDITORS
-from flowedit.flow import schedule
+from flowedit.flow import intervals, schedule
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
 from flowedit.machine import find_device, free_memory
@@ -55,6 +55,7 @@ def check(settings: Settings, clip: Clip) -> Brief:
     if (spec := shapes.known(settings.backbone)) is not None:  # before it is opened or downloaded
         check_still(settings, spec, len(clip.selection.indices))
         made = told(made, spec)
+        check_means(made, spec)
     asked.check(settings)
     overlay(settings.lora, settings.backbone.transformer, settings.backbone.transformer_2)
     check_editor(made, made.steps)
@@ -143,12 +144,12 @@ def check_attention(made: Brief) -> None:
 
 
 def check_attending(made: Brief, backbone: Backbone) -> None:
-    """Raise InputError for a control of attention on a UNet, or a plug-in, whose attention cannot be reached."""
+    """Raise InputError for a control of attention on a backbone whose attention cannot be reached."""
     able = hasattr(backbone, "attend") and getattr(backbone, "controls", True)
     if made.settings.attention.active and not able:
         raise InputError(
-            f"{backbone.spec.name} offers no control of its attention: leave {made.settings.attention.called} out, "
-            "or take a CogVideoX or a Wan"
+            f"{backbone.spec.name} offers no control of its attention: leave {made.settings.attention.called} out, or "
+            "take a model whose network is a transformer, not a UNet"
         )
 
 
@@ -159,6 +160,13 @@ def check_still(settings: Settings, spec: BackboneSpec, frames: int) -> None:
             f"{spec.name} knows single pictures, and this clip has {frames} frames: --frame-by-frame true edits each "
             "by itself, which flickers; --frames 1 edits the first"
         )
+
+
+def check_means(made: Brief, spec: BackboneSpec) -> None:
+    """Raise InputError for a solver that mean velocities make worse, on a backbone that has no others."""
+    settings, editor = made.settings, made.editor
+    if spec.mean:
+        intervals.check_solver(spec.name, editor.solver(settings.mode), editor.rises(settings.mode, made.steps) > 0)
 
 
 def check_packing(made: Brief, backbone: Backbone) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from flowedit.config.schema import Settings
 from flowedit.flow import windows
 from flowedit.messages import InputError
-from flowedit.pipeline.checks import check_prompt
+from flowedit.pipeline.checks import check_means, check_prompt
 from flowedit.pipeline.notices.shape import of_shape
 from flowedit.pipeline.notices.start import Shape, of_guidance, of_interval, of_largest, of_start
 from flowedit.pipeline.notices.unused import of_unused
@@ -47,6 +47,7 @@ def generate_clip(settings: Settings, backbone: Backbone, session: Session | Non
     session = session or Session(backbone.device)
     spec = backbone.spec
     made = told(brief(replace(settings, strength=1.0, source=None, source_words="", target_words="")), spec)
+    check_means(made, spec)
     session.say(check_prompt(made, backbone, "target", alone=True))
     if spec.still and (settings.frames or 1) > 1:
         raise InputError(f"{spec.name} makes single pictures: leave --frames {settings.frames} out")

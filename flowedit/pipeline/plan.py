@@ -369,7 +369,7 @@ def _times_that_wait(of: Brief) -> int:
     """Velocities of a way up, at most, whose attention waits for the way down; 0 without such a way."""
     if not of.editor.rises(of.settings.mode, of.steps):
         return 0
-    solver = getattr(of.settings.mode, "solver", "euler")  # that of Heun comes to the same times twice
+    solver = of.editor.solver(of.settings.mode)  # that of Heun comes to the same times twice
     chosen = of.settings.attention.steps_that_take(of.steps)
     return chosen and chosen * (2 if solver == "midpoint" else 1) + 1
 

@@ -26,7 +26,15 @@ from flowedit.messages import FileError, InputError
 from flowedit.metrics.pixels import psnr
 from flowedit.networks import placement
 from flowedit.networks.acceleration import Acceleration
-from flowedit.pipeline.checks import check, check_attending, check_packing, check_prompts, check_still, check_waiting
+from flowedit.pipeline.checks import (
+    check,
+    check_attending,
+    check_means,
+    check_packing,
+    check_prompts,
+    check_still,
+    check_waiting,
+)
 from flowedit.pipeline.logs.asked import STEPS
 from flowedit.pipeline.logs.finish import finish, watching
 from flowedit.pipeline.logs.watcher import Watcher
@@ -149,6 +157,7 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     count = len(clip.selection.indices)
     made = told(check(settings, clip), backbone.spec)
     check_attending(made, backbone)
+    check_means(made, backbone.spec)
     check_packing(made, backbone)
     session.say([*clip.video.notices, *instruction.explain(settings)])
     session.say(check_prompts(made, backbone))

@@ -45,7 +45,7 @@ def velocity_of(brief: Brief, backbone: Backbone, guided: Guided, grid: Sequence
     velocity = _ruled(brief, backbone, guided, grid)
     if set(scales_of(guided.scale)) == {1.0} or brief.interval == guidance.WHOLE:
         return velocity
-    return guidance.within(brief.interval, velocity, backbone.velocity(*unguided(guided)))
+    return guidance.within(brief.interval, velocity, plain(backbone, unguided(guided), grid))
 
 
 def parts_of(
@@ -59,15 +59,23 @@ def parts_of(
 def _ruled(brief: Brief, backbone: Backbone, guided: Guided, grid: Sequence[float]) -> Velocity:
     """The guided velocity by the rule of the settings."""
     rule = brief.settings.guidance_rule
-    if backbone.spec.mean:
-        return on_grid(cast(MeanBackbone, backbone).mean_velocity(*guided), grid)
-    if rule == "plain" or guided.negative is None:
-        return backbone.velocity(*guided)
+    if rule == "plain" or guided.negative is None or backbone.spec.mean:
+        return plain(backbone, guided, grid)
     both = backbone.velocity(guided.prompt, guidance.BOTH, guided.negative)
     if rule == "zero_star":
         return guidance.zero_star(both, guided.scale)
     below = guidance.below(grid, float(backbone.knots[-1]))
     return guidance.rectified(backbone.velocity(guided.prompt), both, guided.scale, below)
+
+
+def plain(backbone: Backbone, guided: Guided, grid: Sequence[float]) -> Velocity:
+    """The velocity by plain guidance; of a backbone that knows mean velocities, at each time of this grid its step's.
+
+    So whoever steps along a grid takes it from here, and not from the backbone itself.
+    """
+    if backbone.spec.mean:
+        return on_grid(cast(MeanBackbone, backbone).mean_velocity(*guided), grid)
+    return backbone.velocity(*guided)
 
 
 def unguided(guided: Guided) -> Guided:

@@ -3,6 +3,8 @@
 import json
 from itertools import pairwise
 
+import diffusers
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -11,11 +13,18 @@ from safetensors.torch import save_file
 
 import flowedit
 from flowedit.backbones import families
+from flowedit.backbones.adapter import Adapter
 from flowedit.backbones.weights import asked
+from flowedit.cli import main as cli
+from flowedit.config.compose import compose
+from flowedit.config.compose import options as modes
 from flowedit.flow import schedule, solvers, windows
 from flowedit.flow.intervals import on_grid
+from flowedit.inspection import study
 from flowedit.messages import InputError
 from flowedit.networks import recorder
+from flowedit.pipeline.notices import start
+from flowedit.pipeline.plan import brief, grid_of
 
 FOX = "A red fox is lying down."
 ONE = {"source_guidance_scale": 1.0, "target_guidance_scale": 1.0}
@@ -109,7 +118,7 @@ def test_maps_equal_the_materialised_softmax(backbone_anyflow, monkeypatch):
     backbone = load(backbone_anyflow)
     prompt, calls, original = backbone.embed("a red fox runs"), [], recorder.with_lse
     monkeypatch.setattr(
-        recorder, "with_lse", lambda q, k, v, scale: calls.append((q.clone(), k.clone())) or original(q, k, v, scale)
+        recorder, "with_lse", lambda q, k, *rest: calls.append((q.clone(), k.clone())) or original(q, k, *rest)
     )
     z, plain = noise(backbone, rows=2), backbone.mean_velocity(prompt)(noise(backbone, rows=2), 0.6, 0.3)
     with backbone.record({prompt: [2, 3]}, [0.0, 0.5]) as maps:
@@ -150,8 +159,6 @@ def test_every_mode_edits_in_four_steps(backbone_anyflow, clip_file, tmp_path, m
 
 
 def test_an_edit_takes_mean_velocities(backbone_anyflow, clip_file, tmp_path, monkeypatch):
-    from flowedit.backbones.adapter import Adapter
-
     seen, own = [], Adapter.mean_velocity
 
     def noted(self, *prompt):
@@ -191,6 +198,80 @@ def test_a_way_up_by_another_solver_than_uni_inv_is_said(backbone_anyflow, clip_
     made = flowedit.edit(clip_file, **options, mode="inversion", out=tmp_path / "edit")
     said = [text for text in made.run["notices"] if "mode.solver" in text and "uni_inv" in text]
     assert len(said) == (solver == "euler")
+
+
+@pytest.mark.parametrize(("mode", "solver"), [
+    *(("inversion", name) for name in ("midpoint", "heun", "fireflow")),
+    *(("random_noise", name) for name in ("midpoint", "heun", "fireflow")),
+    ("rf_solver_edit", None),
+    ("adaedit", None),
+])  # fmt: skip
+def test_solvers_that_mean_velocities_make_worse_are_refused(backbone_anyflow, clip_file, tmp_path, mode, solver):
+    options = {**EDIT, **ONE, "backbone": backbone_anyflow, "mode": mode, "out": tmp_path / "edit"}
+    with pytest.raises(InputError, match=r"knows mean velocities of whole steps, and mode\.solver=") as caught:
+        flowedit.edit(clip_file, **options, **({"mode.solver": solver} if solver else {}))
+    assert "\n" not in str(caught.value)
+    assert ("uni_inv" in str(caught.value)) == (mode != "random_noise")
+    assert not (tmp_path / "edit").exists()
+
+
+def test_a_clip_from_text_is_refused_by_such_a_solver_too(backbone_anyflow, tmp_path):
+    options = {"steps": 2, "size": "96x64", "frames": 9, "target_guidance_scale": 1.0, "mode.solver": "heun"}
+    with pytest.raises(InputError, match=r"mode\.solver=heun looks elsewhere: set mode\.solver=euler$"):
+        flowedit.generate(FOX, backbone=backbone_anyflow, out=tmp_path / "made", **options)
+
+
+def test_a_mode_that_goes_up_by_uni_inv_of_itself_is_not_said_to_be_off(backbone_anyflow):
+    spec = load(backbone_anyflow).spec
+    said = {
+        mode: start.of_means(brief(compose({"mode": mode, "source": "a", "target": "b"})), spec)
+        for mode in ("uniedit_flow", "steerflow", "flowopt", "dnaedit", "rf_inversion", "ddim_inversion")
+    }
+    assert [mode for mode, texts in said.items() if texts] == ["rf_inversion", "ddim_inversion"]
+
+
+# What conf says of its releases
+
+STUDENTS = ("anyflow-wan2.1-t2v-1.3b", "anyflow-wan2.1-t2v-14b", "flux1-schnell")
+
+
+@pytest.mark.parametrize("mode", modes("mode"))
+@pytest.mark.parametrize("name", STUDENTS)
+def test_every_mode_of_a_few_step_student_runs_its_scheduler_s_own_times(name, mode):
+    settings = compose({"backbone": name, "mode": mode, "source": "a fox", "target": "a panda"})
+    kind, config = families.RELEASES[name].scheduler
+    scheduler = getattr(diffusers, kind).from_config(config)
+    sigmas = np.linspace(1.0, 0.25, 4)
+    scheduler.set_timesteps(**({"num_inference_steps": 4} if name.startswith("anyflow") else {"sigmas": sigmas}))
+    ours = grid_of(settings, families.times_of(settings.backbone))
+    assert ours == pytest.approx(scheduler.sigmas.tolist(), abs=1e-6)
+    assert (settings.source_guidance_scale, settings.target_guidance_scale) == (1.0, 1.0)
+
+
+def test_its_inversion_goes_up_by_the_inverse_of_itself():
+    for name in STUDENTS[:2]:
+        assert compose({"backbone": name, "mode": "inversion"}).mode.solver == "uni_inv"
+        assert compose({"backbone": name, "mode": "inversion", "mode.solver": "euler"}).mode.solver == "euler"
+    assert compose({"backbone": STUDENTS[0], "mode": "inversion_free", "mode.grid": "uniform"}).mode.grid == "uniform"
+
+
+# Inspection
+
+
+def test_a_clip_that_inspection_makes_takes_mean_velocities(backbone_anyflow, tmp_path, monkeypatch):
+    seen, own = [], Adapter.mean_velocity
+
+    def noted(self, *prompt):
+        mean = own(self, *prompt)
+        return lambda z, t, t_next: seen.append((t, t_next)) or mean(z, t, t_next)
+
+    monkeypatch.setattr(Adapter, "mean_velocity", noted)
+    line = ["inspect", "--prompt", "a red fox", "--size", "96x64", "--frames", "9", "target_guidance_scale=1"]
+    assert cli.main([*line, "--backbone", str(backbone_anyflow), "--quiet", "--out", str(tmp_path / "out")]) == 0
+    steps = seen[: study.STEPS]
+    assert all(t_next < t for t, t_next in steps)
+    assert steps[-1][1] == 0.0
+    assert [t for t, _ in steps[1:]] == [t_next for _, t_next in steps[:-1]]
 
 
 def test_a_lora_of_wan_goes_into_it(backbone_anyflow, tmp_path):

@@ -89,6 +89,11 @@ def test_states_and_the_pooled_vector_are_those_of_sdxls_pipeline(folder, networ
     assert expected.shape == (1, 77, 80)
     assert expected.std() > 0.1
     assert not blank.any()
+    _, typed, _, vector = pipeline.encode_prompt(PROMPT, negative_prompt="", device=torch.device("cpu"))
+    known = read(folder, networks, clip.both(blank=False)).embed("")  # one that is typed is zeros here, and not there
+    assert torch.equal(typed, known.embedding)
+    assert torch.equal(vector, known.extras[0])
+    assert typed.std() > 0.1
 
 
 def test_the_empty_prompt_is_read_where_it_is_not_zeros(folder, networks, tmp_path):

@@ -318,8 +318,8 @@ def test_image_to_video_and_other_families_are_refused(backbone_2b, tmp_path):
     with pytest.raises(ValueError, match="image-to-video"):
         load(changed(backbone_2b, tmp_path, "transformer", in_channels=8))
     shutil.rmtree(tmp_path / "copy")
-    with pytest.raises(ValueError, match=r"FluxPipeline.*CogVideoXPipeline \(cogvideox\), WanPipeline \(wan\)"):
-        load(changed(backbone_2b, tmp_path, "", _class_name="FluxPipeline"))
+    with pytest.raises(ValueError, match=r"AllegroPipeline.*CogVideoXPipeline \(cogvideox\)"):
+        load(changed(backbone_2b, tmp_path, "", _class_name="AllegroPipeline"))
 
 
 def test_pickles_are_never_read(backbone_2b, tmp_path):

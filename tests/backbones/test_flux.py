@@ -126,7 +126,7 @@ def test_maps_equal_the_materialised_softmax_of_both_kinds_of_blocks(
     z, calls = torch.cat([noise(backbone), 0.5 * noise(backbone)]), []
     original = recorder.with_lse
     monkeypatch.setattr(
-        recorder, "with_lse", lambda q, k, v, scale: calls.append((q.clone(), k.clone())) or original(q, k, v, scale)
+        recorder, "with_lse", lambda q, k, *rest: calls.append((q.clone(), k.clone())) or original(q, k, *rest)
     )
     with backbone.record(tokens, [0.0, 0.75], normalise) as maps:  # a block of two streams, and one of one
         for prompt, scale, other in [(source, 1.0, None), (source, 3.0, None), (target, 5.0, negative)]:

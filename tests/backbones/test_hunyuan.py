@@ -12,10 +12,14 @@ from einops import rearrange
 
 import flowedit
 from flowedit.backbones import families
+from flowedit.config.compose import compose
+from flowedit.config.compose import options as modes
 from flowedit.flow import schedule, solvers
 from flowedit.media import probe
 from flowedit.networks import recorder
 from flowedit.networks.acceleration import Acceleration
+from flowedit.pipeline.notices import start
+from flowedit.pipeline.plan import brief
 
 FOX = "A red fox is lying down."
 
@@ -159,6 +163,42 @@ def test_its_shapes_are_its_own(backbone_hunyuan, backbone_hunyuan_free):
     scheduler = FlowMatchEulerDiscreteScheduler(shift=7.0)
     scheduler.set_timesteps(sigmas=np.linspace(1, 0, 6)[:-1])
     assert schedule.shifted(backbone.knots, 5, 7.0) == pytest.approx(scheduler.sigmas.tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize("mode", modes("mode"))
+def test_the_scales_that_its_release_is_told_are_its_own_in_every_mode(mode):
+    settings = compose({"backbone": "hunyuan-video", "mode": mode, "source": "a fox", "target": "a panda"})
+    target = 7.0 if mode == "rf_solver_edit" else 6.0
+    assert (settings.source_guidance_scale, settings.target_guidance_scale) == (1.0, target)
+    made = brief(settings)
+    assert made.guidance == "embedded"
+    assert not [text for text in start.of_guidance(made, "hunyuan-video") if "is told to" in text]
+    assert compose({"backbone": "hunyuan-video", "mode": mode, "target_guidance_scale": 4}).target_guidance_scale == 4
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ({}, []),
+    ({"target_guidance_scale": 10}, []),
+    ({"target_guidance_scale": 13.5}, ["target_guidance_scale=13.5"]),
+    (
+        {"source_guidance_scale": 11, "target_guidance_scale": 12},
+        ["source_guidance_scale=11", "target_guidance_scale=12"],
+    ),
+    ({"target_guidance_scale": 13.5, "target_negative_prompt": "blurry"}, []),  # classifier-free: the network is told 1
+    ({"target_guidance_scale": 13.5, "backbone": "wan2.1-t2v-14b"}, []),
+    (
+        {
+            "source": "a fox and a car", "target": "a panda and a bus", "source_words": "fox, car",
+            "target_words": "panda, bus", "object_guidance_scales": "5,20",
+        },
+        ["object_guidance_scales=20"],
+    ),
+])  # fmt: skip
+def test_a_scale_far_above_all_that_such_networks_are_told_is_said(options, said):
+    settings = compose({"backbone": "hunyuan-video", "source": "a fox", "target": "a panda"} | options)
+    texts = start.of_guidance(brief(settings), "hunyuan-video")
+    assert [text.partition(" is told to ")[0] for text in texts if " is told to " in text] == said
+    assert all("\n" not in text and "set a lower one" in text for text in texts if " is told to " in text)
 
 
 @pytest.mark.parametrize("mode", ["inversion_free", "inversion", "random_noise"])

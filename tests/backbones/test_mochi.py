@@ -12,11 +12,11 @@ from einops import rearrange
 
 import flowedit
 from flowedit.backbones import families
+from flowedit.backbones.zoo.mochi import prepared
 from flowedit.flow import schedule, solvers
 from flowedit.media import probe
 from flowedit.networks import recorder
 from flowedit.networks.acceleration import Acceleration
-from flowedit.networks.processor import masked
 
 FOX = "A red fox is lying down."
 
@@ -68,7 +68,7 @@ def test_all_samples_at_once_are_each_alone(backbone_mochi):
     }
     with torch.no_grad():
         want = network(**inputs, return_dict=False)[0]
-        got = masked(network)(**inputs, return_dict=False)[0]
+        got = prepared(network)(**inputs, return_dict=False)[0]
     assert (got - want).abs().max() < 1e-5 * want.abs().max()
     assert (want[0] - want[1]).abs().max() > 1e-2
 

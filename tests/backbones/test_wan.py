@@ -269,7 +269,7 @@ def test_maps_equal_the_materialised_softmax_of_cross_attention(backbone_wan, mo
     z, calls = latents(backbone, rows=2), []
     original = recorder.with_lse
     monkeypatch.setattr(
-        recorder, "with_lse", lambda q, k, v, scale: calls.append((q.clone(), k.clone())) or original(q, k, v, scale)
+        recorder, "with_lse", lambda q, k, *rest: calls.append((q.clone(), k.clone())) or original(q, k, *rest)
     )
     with backbone.record(tokens, [0.0, 0.7], normalise) as maps:
         for prompt, scale in [(source, 1.0), (target, 5.0)]:

@@ -74,6 +74,7 @@ def test_a_clip_lies_on_a_model_as_an_edit_lays_it(name, tmp_path, clip_file):
 
     opened = families.load(write_words(tmp_path, name), name=name, device="cpu")
     size = {"size": "512x320", "window": 9, "frame_by_frame": opened.spec.still}
+    native = opened.geometry(opened.spec.trained_frames, plan.native_size(opened.spec))
     settings = compose.compose({"backbone": name, "clip": str(clip_file), **size})
     made = plan.make_plan(plan.brief(settings), opened, open_clip(settings), ())
     flags = {"backbone": name, "size": "512x320", "window": "9"}
@@ -84,7 +85,7 @@ def test_a_clip_lies_on_a_model_as_an_edit_lays_it(name, tmp_path, clip_file):
     untold = ("notices", "shift", "shift_growth")
     told = {key: value for key, value in vars(model.spec).items() if key not in untold}
     assert told == {key: value for key, value in vars(opened.spec).items() if key in told}
-    shift = opened.spec.shift_at(plan.native_size(opened.spec))
+    shift = opened.spec.shift_at(plan.native_size(opened.spec), native.latent[1])
     times = opened.knots.tolist(), shift, opened.spec.strength_shift
     for place in (None, str(opened.checkpoint.path)):  # not here yet, and a folder
         knots, *shifts = families.times_of(replace(model.settings.backbone, path=place))
@@ -104,7 +105,8 @@ def test_a_clip_on_one_model(doctor, clip_file):
     assert "32 network evaluations;" in fewer
 
 
-def test_a_clip_on_all_models_is_a_line_each(doctor, clip_file):
+def test_a_clip_on_all_models_is_a_line_each(doctor, clip_file, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     out = doctor(clip_file, "--memory", "12")
     head, *rows = out.partition(f"the edit of {clip_file.name}, ")[2].splitlines()[1 : 2 + len(RELEASES) + 1]
     assert head.split() == ["backbone", "verdict", "size", "evaluations", "to", "download"]
@@ -278,8 +280,8 @@ def test_lines_fit_the_terminal(width, clip_file):
     assert max(map(len, told)) <= width
     laid = examine.examine(str(clip_file), {}, [], None, machine=True)
     assert max(map(len, examine.lines(laid, width))) <= width
-    narrow = list(report.summary(laid.found, laid.video, 1.0, 60))
-    assert max(map(len, narrow)) <= 60
+    narrow = list(report.summary(laid.found, laid.video, 1.0, 66))
+    assert max(map(len, narrow)) <= 66
     assert "evaluations" in narrow[1]
     assert "to download" not in narrow[1]
     one = examine.examine(None, {"backbone": "cogvideox1.5-5b"}, [], 12.0, machine=False)

@@ -1,5 +1,6 @@
 """Time grids."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -95,3 +96,13 @@ def test_a_share_of_a_shifted_grid_is_its_end():
     whole = schedule.shifted(KNOTS, 50, 12.0)
     assert schedule.shifted(KNOTS, 40, 12.0, share=0.8) == pytest.approx(whole[10:], abs=1e-12)
     assert schedule.shifted_time(0.8, 12.0) == pytest.approx(12 * 0.8 / (1 + 11 * 0.8))
+
+
+def test_a_shift_that_grows_with_the_tokens_is_that_of_the_scheduler_s_file():
+    """e^mu, mu on the line from base_shift to max_shift; the file's own shift where it is not dynamic."""
+    file = {"base_shift": 0.95, "max_shift": 2.05, "base_image_seq_len": 1024, "max_image_seq_len": 4096, "shift": 3.0}
+    shift, growth = schedule.shift_of(file | {"use_dynamic_shifting": True})
+    for tokens, mu in ((1024, 0.95), (4096, 2.05), (2560, 1.5)):
+        assert shift * math.exp(growth * tokens) == pytest.approx(math.exp(mu))
+    assert schedule.shift_of(file) == (3.0, 0.0)
+    assert schedule.shift_of({}) == (1.0, 0.0)

@@ -9,7 +9,7 @@ import weakref
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from unittest import mock
 
 import numpy as np
@@ -26,6 +26,7 @@ from flowedit.backbones import adapter, families
 from flowedit.backbones.checkpoint import Checkpoint, quiet
 from flowedit.backbones.encoders import clip, llama, t5
 from flowedit.backbones.released import RELEASES, network, save_words
+from flowedit.backbones.sheets import hunyuan
 from flowedit.config import compose
 from flowedit.networks import attention
 from flowedit.pipeline import plan, record, steer
@@ -34,7 +35,7 @@ CUDA = torch.device("cuda", 0)
 TOKENIZERS = {
     "T5Tokenizer": cache(t5.tokenizer),
     "CLIPTokenizer": cache(clip.tokenizer),
-    "TokenizersBackend": cache(llama.tokenizer),
+    "TokenizersBackend": cache(partial(llama.tokenizer, hunyuan.TEMPLATE, hunyuan.SKIPPED)),
 }
 BLOCK = 512
 """PyTorch's allocator rounds up to so many bytes."""
@@ -253,12 +254,15 @@ def released(folder, name, *, rows=0, layers=None, offload="parts", weights="sav
     )
 
 
-COUNTS = ("num_layers", "num_single_layers", "num_hidden_layers")
-"""What configurations call the numbers of their blocks, all of a kind alike."""
+COUNTS = {"num_layers": 1, "num_single_layers": 1, "num_hidden_layers": 3}
+"""What configurations call the numbers of their blocks, all of a kind alike, and the fewest: CLIP and Llama are read
+at an earlier state than the last."""
 
 
 def _cut(part, layers):
-    return replace(part, config={**part.config, **{key: layers for key in COUNTS if key in part.config}})
+    return replace(
+        part, config={**part.config, **{key: max(layers, least) for key, least in COUNTS.items() if key in part.config}}
+    )
 
 
 def native(backbone, frames=None):

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from flowedit.backbones import families
 from flowedit.cli import main as cli
-from flowedit.inspection import coding, page, reading, sight
+from flowedit.inspection import coding, page, reading, shapes, sight
 from flowedit.inspection.sight import SightStudy
 
 FOX = str(Path(__file__).resolve().parents[2] / "examples" / "fox.yaml")
@@ -53,7 +54,7 @@ def test_the_page_is_whole_by_itself(fox):
     assert "http:" not in text.replace("http-equiv", "")
     assert "prefers-color-scheme: dark" in text
     for said in (
-        "What goes through pocket", "16×3×8×8", "3×8×8 = 192", "24×128", "not 77 of CLIP", "mask.blocks=[0.25]",
+        "What goes through pocket", "16×3×8×8", "3×8×8 = 192", "24×128", "of T5; ", "mask.blocks=[0.25]",
         "similarity: output", "down_blocks 4", "up_blocks 1", "encoded and decoded", "block 6", "▁fox",
     ):  # fmt: skip
         assert said in text, said
@@ -172,6 +173,30 @@ def test_an_output_folder_with_other_files_is_not_written_into(tmp_path, capsys)
     assert cli.main(["inspect", "--prompt", "a fox", "--quiet", "--out", str(tmp_path)]) == 1
     assert "words.png" in capsys.readouterr().err
     assert (tmp_path / "words.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(("kind", "width", "note"), [
+    ("2b", 32, "of T5; 4 are the prompt's, the others padding, which is encoded like text"),
+    ("wan", 32, "of UMT5; 4 are the prompt's, the others padding, whose states are zeros"),
+    ("ltx", 32, "of T5; 4 are the prompt's, the others padding, which the video does not see"),
+    ("mochi", 32, "of T5; 4 are the prompt's, the others padding, which the video does not see"),
+    ("hunyuan", 32, "of Llama; 95 more, of its template, are left out; CLIP reads the prompt too; "
+                    "4 are the prompt's, the others padding, which the video does not see"),
+    ("sdxl", 80, "of CLIP; CLIP reads the prompt too; "
+                 "4 are the prompt's, the others padding, which is encoded like text"),
+])  # fmt: skip
+def test_padding_is_said_and_drawn_as_the_network_is_given_it(request, kind, width, note):
+    text = families.load(request.getfixturevalue(f"backbone_{kind}"), device="cpu").text
+    found = reading.read_prompt(text, "a red fox")
+    assert shapes.text_note(text.reading, 4) == note
+    assert found.width == width
+    assert np.isfinite(found.reach[:, -1]).all() == ("encoded like text" in note)
+    assert np.isnan(found.reach[:, -1]).any() == ("encoded like text" not in note)
+
+
+def test_without_a_prompt_the_note_says_what_becomes_of_padding(backbone_wan):
+    of = families.load(backbone_wan, device="cpu").text.reading
+    assert shapes.text_note(of, None) == "of UMT5; a prompt is padded to so many, whose states are zeros"
 
 
 def test_equal_words_are_alike_and_what_stays_does_not_move():

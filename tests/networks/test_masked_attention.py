@@ -167,6 +167,34 @@ def test_a_masked_key_is_as_good_as_none_to_a_bent_attention(kind, boolean, text
     assert (got - want).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("kind", BENDS)
+@pytest.mark.parametrize("boolean", [True, False])
+@pytest.mark.parametrize("text", [TEXT, -TEXT])
+def test_a_text_that_is_masked_all_through_leaves_the_video_to_itself(kind, boolean, text):
+    """As Mochi's blank prompt; the other row is seen, and comes out as it does alone."""
+    q, k, v = qkv(TEXT + VIDEO, TEXT + VIDEO)
+    mask = torch.ones(ROWS, 1, 1, TEXT + VIDEO, dtype=torch.bool)
+    said, video = (slice(TEXT), slice(TEXT, None)) if text > 0 else (slice(VIDEO, None), slice(VIDEO))
+    mask[0, ..., said] = False
+    got = bent_attention(q, k, v, None, text, bend(kind), mask if boolean else attention.additive(mask, q.dtype))
+    alone = F.scaled_dot_product_attention(q[:1, :, video], k[:1, :, video], v[:1, :, video])
+    assert (got[:1, :, video] - alone).abs().max() < 1e-5
+    assert got.isfinite().all()
+    seen = bent_attention(q[1:], k[1:], v[1:], None, text, bend(kind), mask[1:])
+    assert torch.allclose(got[1:], seen, atol=1e-5)
+
+
+def test_a_query_that_sees_no_word_takes_nothing_from_a_text_of_its_own():
+    q, k, v = qkv(VIDEO, TEXT)
+    mask = torch.ones(ROWS, 1, VIDEO, TEXT, dtype=torch.bool)
+    mask[:, :, 3] = False
+    got = bent_attention(q, k, v, None, 0, bend("weighted"), mask)
+    assert torch.equal(got[:, :, 3], torch.zeros_like(got[:, :, 3]))
+    whole = bent_attention(q, k, v, None, 0, bend("weighted"))
+    rest = [i for i in range(VIDEO) if i != 3]
+    assert torch.equal(got[:, :, rest], whole[:, :, rest])
+
+
 @pytest.mark.parametrize("choice", [2, 3], ids=["efficient", "cudnn"])
 @pytest.mark.parametrize("keys", [200, 226])
 def test_cuda_kernels_take_masks_as_they_are_declared(monkeypatch, choice, keys):

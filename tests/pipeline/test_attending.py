@@ -197,8 +197,11 @@ def test_a_backbone_of_a_plug_in_without_attend_is_refused_by_name():
     backbone_without = type("Other", (), {"spec": replace(backbone.spec, name="other")})()
     check_attending(made(attention="values"), backbone)
     check_attending(made(), backbone_without)
-    with pytest.raises(InputError, match=r"other offers no control of its attention: leave attention=values out"):
+    with pytest.raises(
+        InputError, match=r"other offers no control of its attention: leave attention=values out"
+    ) as said:
         check_attending(made(attention="values"), backbone_without)
+    assert str(said.value).endswith("or take a model whose network is a transformer, not a UNet")
     by_hand = made(**{"attention.keys": 0.5, "attention.objects": "apart"})
     with pytest.raises(InputError, match=r"leave attention\.keys=0\.5 attention\.objects=apart out"):
         check_attending(by_hand, backbone_without)

@@ -1,4 +1,4 @@
-"""Llama 3: what HunyuanVideo's released files say of it, a small one with random weights, and its memory."""
+"""Llama 3: what released files say of it, a small one with random weights, and its memory."""
 
 import json
 from itertools import pairwise
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowedit.backbones.encoders.t5 import PIECES
-from flowedit.backbones.sheet import FLOAT, Config, EncoderTerms, ReleasedPart, ReleasedTokenizer
+from flowedit.backbones.sheet import FLOAT, Config, EncoderTerms, ReleasedPart
 
 if TYPE_CHECKING:
     from transformers import LlamaModel, PreTrainedTokenizerFast
@@ -34,9 +34,8 @@ def part(saved: str, files: int) -> ReleasedPart:
     return ReleasedPart("LlamaModel", LLAMA, saved, files, "transformers")
 
 
-def tokenizer() -> "PreTrainedTokenizerFast":
-    """Bytes and a few word pieces, and pieces of HunyuanVideo's template, which is 95 tokens as Llama's own has it."""
-    from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
+def tokenizer(template: str, skipped: int) -> "PreTrainedTokenizerFast":
+    """Bytes and a few word pieces, and pieces of what is before {} in a template: `skipped`, with the start token."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -47,8 +46,7 @@ def tokenizer() -> "PreTrainedTokenizerFast":
     made = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(pieces)}, merges=merges))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
     made.decoder = decoders.ByteLevel()  # type: ignore[assignment]
-    template: Any = DEFAULT_PROMPT_TEMPLATE
-    before, count = template["template"].partition("{}")[0], template["crop_start"] - 1
+    before, count = template.partition("{}")[0], skipped - 1
     cuts = [len(before) * i // count for i in range(count + 1)]
     made.add_special_tokens([START, END, PAD])
     made.add_tokens([AddedToken(before[a:b], normalized=False) for a, b in pairwise(cuts)])
@@ -59,20 +57,18 @@ def tokenizer() -> "PreTrainedTokenizerFast":
     return PreTrainedTokenizerFast(tokenizer_object=made, bos_token=START, eos_token=END, pad_token=PAD)
 
 
-def _write(folder: Path) -> None:
-    tokenizer().save_pretrained(folder)
+def write(template: str, skipped: int, folder: Path) -> None:
+    """The files of `tokenizer`."""
+    tokenizer(template, skipped).save_pretrained(folder)
     path = folder / "tokenizer_config.json"  # as the release's: it pads behind
     path.write_text(json.dumps(json.loads(path.read_text()) | {"padding_side": "right"}, indent=2) + "\n")
 
 
-TOKENIZER = ReleasedTokenizer("LlamaTokenizerFast", _write)
-
-
-def random_llama() -> "LlamaModel":
-    """A Llama of three layers, 32 wide, for the words of `tokenizer`."""
+def random_llama(words: int) -> "LlamaModel":
+    """A Llama of three layers, 32 wide, for a tokenizer of so many words."""
     from transformers import LlamaConfig, LlamaModel
 
-    size: dict[str, Any] = {**SMALL, "vocab_size": len(tokenizer()), "max_position_embeddings": 512}
+    size: dict[str, Any] = {**SMALL, "vocab_size": words, "max_position_embeddings": 512}
     return LlamaModel(LlamaConfig(**size)).eval()
 
 

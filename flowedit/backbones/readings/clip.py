@@ -30,7 +30,8 @@ def pooled(folder: str = "text_encoder", tokenizer: str = "tokenizer") -> Readin
 def both(blank: bool) -> Reading:
     """SDXL's two encoders: the states (1, 77, D + D') that enter their last layers, and the second's projected vector.
 
-    `blank`: whether the empty prompt is zeros (force_zeros_for_empty_prompt in its index).
+    `blank`: whether the empty prompt is zeros (force_zeros_for_empty_prompt in its index). diffusers' pipeline does so
+    for a negative prompt that is left out, and encodes one that is typed as ""; here both are one prompt, and zeros.
     """
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 

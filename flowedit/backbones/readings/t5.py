@@ -11,7 +11,7 @@ def seen(length: int) -> Reading:
     """The last states (1, L, D), padding encoded as if it were text, and which tokens are the prompt's, bool (1, L)."""
     from transformers import T5EncoderModel
 
-    return Reading(T5EncoderModel, length, output=_seen)
+    return Reading(T5EncoderModel, length, output=_seen, padding="hidden")
 
 
 def _seen(network: Any, ids: Tensor, mask: Tensor) -> Output:
@@ -25,7 +25,8 @@ def apart(length: int, blank: bool) -> Reading:
     """
     from transformers import T5EncoderModel
 
-    return Reading(T5EncoderModel, length, output=_apart_or_blank if blank else _apart)
+    output = _apart_or_blank if blank else _apart
+    return Reading(T5EncoderModel, length, output=output, with_mask=True, padding="hidden")
 
 
 def _apart(network: Any, ids: Tensor, mask: Tensor) -> Output:

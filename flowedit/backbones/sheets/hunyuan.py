@@ -1,5 +1,6 @@
 """HunyuanVideo: the words of its released files, small random ones, shapes, memory and work."""
 
+from functools import partial
 from typing import Any
 
 from flowedit.backbones.coders import memory as coders
@@ -16,6 +17,7 @@ from flowedit.backbones.sheet import (
     Recipe,
     Release,
     ReleasedPart,
+    ReleasedTokenizer,
     SampleSize,
     Sheet,
 )
@@ -41,6 +43,21 @@ SCHEDULE: Config = {
     "use_dynamic_shifting": False, "use_exponential_sigmas": False, "use_karras_sigmas": False,
 }  # fmt: skip
 
+TEMPLATE = (
+    "<|start_header_id|>system<|end_header_id|>\n\n"
+    "Describe the video by detailing the following aspects: "
+    "1. The main content and theme of the video."
+    "2. The color, shape, size, texture, quantity, text, and spatial relationships of the objects."
+    "3. Actions, events, behaviors temporal relationships, physical movement changes of the objects."
+    "4. background environment, light, style and atmosphere."
+    "5. camera angles, movements, and transitions used in the video:<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\n{}<|eot_id|>"
+)
+"""What a prompt is put into, in the place of {}, before Llama reads it."""
+
+SKIPPED = 95
+"""Tokens of the template in front of the prompt, the start token among them."""
+
 RELEASE = Release(
     "HunyuanVideoPipeline", "0.32.0.dev0",
     {
@@ -50,7 +67,10 @@ RELEASE = Release(
         "text_encoder_2": clip.part("float16"),
     },
     ("FlowMatchEulerDiscreteScheduler", SCHEDULE),
-    {"tokenizer": llama.TOKENIZER, "tokenizer_2": clip.TOKENIZER},
+    {
+        "tokenizer": ReleasedTokenizer("LlamaTokenizerFast", partial(llama.write, TEMPLATE, SKIPPED)),
+        "tokenizer_2": clip.TOKENIZER,
+    },
 )  # fmt: skip
 
 SMALL: dict[str, Config] = {
@@ -89,8 +109,9 @@ def _random(sample: SampleSize, **own: Any) -> Any:
     for block in transformer.transformer_blocks:
         block.attn.norm_added_k.weight.data *= 4.0
         block.attn.to_out[0].weight.data *= 2.0
+    words = llama.tokenizer(TEMPLATE, SKIPPED)
     return HunyuanVideoPipeline(
-        tokenizer=llama.tokenizer(), text_encoder=llama.random_llama(), tokenizer_2=clip.tokenizer(),
+        tokenizer=words, text_encoder=llama.random_llama(len(words)), tokenizer_2=clip.tokenizer(),
         text_encoder_2=clip.random_text(), vae=vae.eval(), transformer=transformer.eval(),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
     )  # fmt: skip
@@ -144,7 +165,7 @@ def _spec(drawn: Blueprint, notes: Config) -> BackboneSpec:
 # Memory and work.
 
 TEXT = 256
-"""Tokens of text that it sees, those of the template left out."""
+"""Tokens of text that it sees, the closing one among them, those of the template left out."""
 
 WIDEST, TURNED = 9.5, 4
 """Sizes of its input that a block of one stream holds: a feed-forward beside attention, and their join; and copies of
@@ -229,7 +250,7 @@ SHEET = SHEETS.add(
             chunks=_chunks,
         ),
         encoders={"text_encoder": llama.TERMS, "text_encoder_2": clip.TERMS},
-        reads={"text_encoder": 95 + TEXT, "text_encoder_2": 77},
+        reads={"text_encoder": SKIPPED + TEXT, "text_encoder_2": 77},
         releases={"hunyuan-video": RELEASE},
         small=SMALL,
         recipes={

@@ -59,7 +59,9 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
         frame_step=spec.frames_per_latent,
         transformer=(AnyFlowTransformer3DModel, dtype),
         vae=(AutoencoderKLWan, torch.float32),
-        reading=Reading(UMT5EncoderModel, wan.LENGTH, cleaned=True, output=masked_states),
+        reading=Reading(
+            UMT5EncoderModel, wan.LENGTH, cleaned=True, output=masked_states, with_mask=True, padding="zeros"
+        ),
         call=_call,
         timestep=lambda t: len(knots) * max(t, float(knots[-1])),
         until=lambda t: len(knots) * t,

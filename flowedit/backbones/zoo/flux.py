@@ -18,6 +18,7 @@ from flowedit.backbones.families import FAMILIES, Family
 from flowedit.backbones.readings import clip
 from flowedit.backbones.sheets import flux
 from flowedit.backbones.text import Output, Reading
+from flowedit.flow.schedule import shift_of
 from flowedit.messages import InputError
 from flowedit.networks.lanes import Blocks
 
@@ -84,20 +85,6 @@ def times(schedule: Mapping[str, Any]) -> tuple[Tensor, float]:
     count = schedule.get("num_train_timesteps", 1000)
     shift, growth = shift_of(schedule)
     return torch.arange(count, 0, -1, dtype=torch.float64) / count, shift * math.exp(growth * flux.TOKENS)
-
-
-def shift_of(schedule: Mapping[str, Any]) -> tuple[float, float]:
-    """The shift at no tokens, and what its logarithm grows by with each: e^mu, mu linear in the picture's tokens.
-
-    mu is base_shift at base_image_seq_len tokens and max_shift at max_image_seq_len (`calculate_shift` of diffusers'
-    FluxPipeline). Without use_dynamic_shifting it is the file's `shift`, whatever the size.
-    """
-    if not schedule.get("use_dynamic_shifting"):
-        return float(schedule.get("shift", 1.0)), 0.0
-    first, last = float(schedule.get("base_shift", 0.5)), float(schedule.get("max_shift", 1.15))
-    few, many = int(schedule.get("base_image_seq_len", 256)), int(schedule.get("max_image_seq_len", 4096))
-    growth = (last - first) / (many - few)
-    return math.exp(first - growth * few), growth
 
 
 def _call(

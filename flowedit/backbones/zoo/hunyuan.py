@@ -17,15 +17,18 @@ from flowedit.backbones.architecture import Architecture
 from flowedit.backbones.checkpoint import Checkpoint
 from flowedit.backbones.coders.tiles import tiles
 from flowedit.backbones.families import FAMILIES, Family
-from flowedit.backbones.readings import clip, llama
-from flowedit.backbones.sheets.hunyuan import spec_of
-from flowedit.backbones.text import Output
+from flowedit.backbones.readings import clip
+from flowedit.backbones.sheets.hunyuan import SKIPPED, TEMPLATE, TEXT, spec_of
+from flowedit.backbones.text import Output, Reading
 from flowedit.messages import InputError
 from flowedit.networks.autoencoder import Chunk, Overlap, Stream
 from flowedit.networks.lanes import Blocks
 
 PER_SCALE = 1000.0
 """What the network is told for a guidance scale of 1."""
+
+LEFT = 3
+"""Llama's states are those that leave the layer so many before the end."""
 
 
 def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
@@ -84,11 +87,11 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
         frame_step=spec.frames_per_latent,
         transformer=(HunyuanVideoTransformer3DModel, dtype),
         vae=(AutoencoderKLHunyuanVideo, dtype),
-        reading=llama.described(clip.pooled("text_encoder_2", "tokenizer_2"), join=_joined),
+        reading=reading(),
         call=call,
         timestep=lambda t: len(knots) * max(t, float(knots[-1])),
         attention=lambda network: [block.attn for block in _blocks(network)],
-        text_queries=-llama.LENGTH,  # joint attention: video, then text, in both kinds of blocks
+        text_queries=-TEXT,  # joint attention: video, then text, in both kinds of blocks
         blocks=Blocks(
             of=_blocks,
             rotary="image_rotary_emb",
@@ -116,6 +119,38 @@ def times(schedule: Mapping[str, Any]) -> tuple[Tensor, float]:
 def _blocks(network: Any) -> Sequence[Any]:
     """Those of two streams, then those of one."""
     return [*network.transformer_blocks, *network.single_transformer_blocks]
+
+
+def reading() -> Reading:
+    """Llama's states (1, 256, D) of a prompt in its template, and CLIP's pooled vector.
+
+    The prompt's tokens have seen the template's, which are left out. Padding is not seen.
+    """
+    from transformers import LlamaModel
+
+    return Reading(
+        LlamaModel,
+        TEXT,
+        output=_described,
+        words=_words,
+        others=(clip.pooled("text_encoder_2", "tokenizer_2"),),
+        join=_joined,
+        with_mask=True,
+        padding="hidden",
+        template=TEMPLATE,
+        skipped=SKIPPED,
+    )
+
+
+def _words() -> Any:
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast
+
+
+def _described(network: Any, ids: Tensor, mask: Tensor) -> Output:
+    states = network(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[-LEFT]
+    return states[:, SKIPPED:], mask[:, SKIPPED:].bool()
 
 
 def _joined(outputs: Sequence[Output]) -> Output:

@@ -21,7 +21,7 @@ from flowedit.backbones.coders.tiles import tiles
 from flowedit.backbones.families import FAMILIES, Family
 from flowedit.backbones.readings import t5
 from flowedit.backbones.sheets.ltx import TEXT, TOKENS, spec_of
-from flowedit.backbones.zoo.flux import shift_of
+from flowedit.flow.schedule import shift_of
 from flowedit.messages import InputError
 from flowedit.networks.autoencoder import Stream
 from flowedit.networks.lanes import Blocks

@@ -35,8 +35,6 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
     """
     from diffusers import AutoencoderKLMochi, MochiTransformer3DModel
 
-    from flowedit.networks.processor import masked
-
     config = checkpoint.config("transformer", MochiTransformer3DModel)
     vae = checkpoint.config("vae", AutoencoderKLMochi)
     _require(checkpoint, config, vae)
@@ -86,7 +84,7 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
             attention=lambda block: block.attn1,
             packs=False,  # the text's pooled vector is in the time's embedding
         ),
-        prepare=masked,
+        prepare=prepared,
         without={
             "fuse": "its attention asks for each projection",
             "context_parallel": "its masks are not spread over processes",
@@ -174,6 +172,75 @@ def _remembering(convolutions: list[Any], past: list[Tensor | None]) -> Iterator
     finally:
         for each in convolutions:
             del each.fake_context_parallel_forward
+
+
+class MaskedProcessor:
+    """Joint attention of video and text, as diffusers' `MochiAttnProcessor2_0`, of one module of a Mochi.
+
+    That one attends sample by sample, each with its own text alone; here all attend at once, and what pads a text is
+    masked. What the text's own padding gives is zero in both.
+    """
+
+    _attention_backend: str | None = None
+    """As that of `DispatchedProcessor`."""
+    _parallel_config: Any = None
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: Tensor,
+        image_rotary_emb: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Video (B, N, D) and text (B, L, D'), which are the prompt's own tokens (B, L), to what is added to each."""
+        from diffusers.models.attention_dispatch import dispatch_attention_fn
+
+        video, own = hidden_states.shape[1], attention_mask.bool()
+        seen = [(attn.to_q, attn.norm_q), (attn.to_k, attn.norm_k), (attn.to_v, None)]
+        said = [(attn.add_q_proj, attn.norm_added_q), (attn.add_k_proj, attn.norm_added_k), (attn.add_v_proj, None)]
+        q, k, v = (_headed(attn.heads, *each, hidden_states) for each in seen)
+        if image_rotary_emb is not None:
+            q, k = _turned(q, *image_rotary_emb), _turned(k, *image_rotary_emb)
+        words = (_headed(attn.heads, *each, encoder_hidden_states) for each in said)
+        q, k, v = (torch.cat(pair, dim=1) for pair in zip((q, k, v), words, strict=True))
+        mask = torch.cat([own.new_ones(len(own), video), own], dim=1)[:, None, None]
+        backend: Any = self._attention_backend
+        out = dispatch_attention_fn(q, k, v, attn_mask=mask, backend=backend, parallel_config=self._parallel_config)
+        out = out.flatten(2, 3)
+        text = out[:, video:] * own[..., None]
+        text = attn.to_add_out(text) if hasattr(attn, "to_add_out") else text
+        return attn.to_out[1](attn.to_out[0](out[:, :video])), text
+
+
+def _headed(heads: int, project: Any, norm: Any, x: Tensor) -> Tensor:
+    """(B, N, D) to (B, N, heads, d), projected and normalised."""
+    projected: Tensor = project(x).unflatten(2, (heads, -1))
+    return projected if norm is None else norm(projected)
+
+
+def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """(B, N, heads, d), of which neighbours are turned together, by the angles (N, heads, d / 2) of their places."""
+    even, odd = x[..., 0::2].float(), x[..., 1::2].float()
+    pair = (even * cos - odd * sin).to(x.dtype), (even * sin + odd * cos).to(x.dtype)
+    return torch.stack(pair, dim=-1).flatten(-2)
+
+
+def prepared(network: Any) -> Any:
+    """The Mochi, each of its attention modules with a processor of its own, and its angles without an autocast.
+
+    A CPU knows no autocast to float32, and diffusers' own way warns of that at every call.
+    """
+    for block in network.transformer_blocks:
+        block.attn1.processor = MaskedProcessor()
+    network.rope._create_rope = _angles
+    return network
+
+
+def _angles(frequencies: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """cos and sin (N, heads, d / 2), in float32, of the places (N, 3)."""
+    turns = torch.einsum("nd,dhf->nhf", places.float(), frequencies.float())
+    return turns.cos(), turns.sin()
 
 
 FAMILIES.add(

@@ -25,7 +25,8 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
     """What an SDXL checkpoint has of its own; raises InputError for one that is not text-to-image.
 
     u = (eps - z) / (1 - t) at x_t = (a + b) z, as of every noise prediction. It is told the size of the picture,
-    uncropped (section 2.2), and the pooled vector of the prompt; the empty prompt is zeros where its index says so.
+    uncropped (section 2.2), and the pooled vector of the prompt; the empty prompt is zeros where its index says so,
+    also one that is typed, which diffusers' pipeline encodes.
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
 

@@ -61,7 +61,7 @@ def architecture(checkpoint: Checkpoint, dtype: torch.dtype) -> Architecture:
         transformer=(WanTransformer3DModel, dtype),
         vae=(AutoencoderKLWan, torch.float32),  # small beside the transformer, and released in float32
         boundary=_boundary(checkpoint),
-        reading=Reading(UMT5EncoderModel, LENGTH, cleaned=True, output=masked_states),
+        reading=Reading(UMT5EncoderModel, LENGTH, cleaned=True, output=masked_states, with_mask=True, padding="zeros"),
         call=_call,
         timestep=lambda t: len(knots) * max(t, float(knots[-1])),
         plan=lambda network: {where: how for where, how in network._cp_plan.items() if where},  # "" is Wan 2.2's

@@ -75,5 +75,6 @@ EDITORS.add(
         passes=lambda options: options.iterations + 2,
         recalls=lambda options, steps: (),
         rises=rises,
+        solver=lambda options: "uni_inv",
     ),
 )

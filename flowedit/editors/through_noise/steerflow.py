@@ -118,5 +118,6 @@ EDITORS.add(
         passes=lambda options: 2,
         recalls=recalls,
         rises=rises,
+        solver=lambda options: "uni_inv",
     ),
 )

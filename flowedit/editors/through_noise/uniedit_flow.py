@@ -82,5 +82,6 @@ EDITORS.add(
         recalls=recalls,
         difference="heard",
         rises=rises,
+        solver=lambda options: "uni_inv",
     ),
 )

@@ -147,8 +147,9 @@ class _Blocks(Sequence[Tensor]):
 
 
 def _softmax(logits: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """softmax(A) v in float32, and log sum exp A."""
-    return logits.softmax(-1) @ v.float(), logits.logsumexp(-1)
+    """softmax(A) v in float32, and log sum exp A; 0 and -inf for a query that sees none of the keys."""
+    lse = logits.logsumexp(-1)
+    return logits.softmax(-1).masked_fill(lse.isneginf()[..., None], 0.0) @ v.float(), lse
 
 
 def _video_attention(

@@ -9,7 +9,7 @@ from flowedit.backbones.presets import MemoryPreset
 from flowedit.backbones.sheet import noted
 from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
-from flowedit.flow.guidance import WHOLE
+from flowedit.flow.guidance import TOLD, WHOLE
 from flowedit.machine import device_name, free_memory
 from flowedit.pipeline.plan import (
     Brief,
@@ -24,7 +24,7 @@ from flowedit.pipeline.plan import (
     windows_of,
 )
 from flowedit.pipeline.region import has_region
-from flowedit.types import Backbone, BackboneSpec
+from flowedit.types import Backbone, BackboneSpec, Side
 
 if TYPE_CHECKING:
     import torch
@@ -131,15 +131,29 @@ def of_guidance(made: Brief, name: str) -> list[str]:
         return []
     free = [side for side in guided if made.negative(side) is not None]
     if len(free) < len(guided):
-        return [f"{name} takes guidance as an input: one row where there is no negative prompt, two where there is one"]
+        rule = f"{name} takes guidance as an input: one row where there is no negative prompt, two where there is one"
+        return [
+            rule,
+            *(_unusual(made, name, side) for side in guided if side not in free and max(made.scales[side]) > TOLD),
+        ]
     return [f"beside a negative prompt guidance of {name} is classifier-free: two rows, each told the scale 1"]
+
+
+def _unusual(made: Brief, name: str, side: Side) -> str:
+    """What is said of a scale that the network is told, far above all that it is run at."""
+    option = "object_guidance_scales" if side == "target" and made.own_scales else f"{side}_guidance_scale"
+    scale = max(made.scales[side])
+    return (
+        f"{option}={scale:g} is told to {name}, and networks that are told theirs are run at 1 to {TOLD:g}: "
+        "set a lower one"
+    )
 
 
 def of_means(made: Brief, spec: BackboneSpec) -> list[str]:
     """What users hear of a way up by a model of mean velocities, of steps down, unless it inverts them."""
     mode = made.settings.mode
     rises = spec.mean and made.editor.rises(mode, made.steps)
-    if not rises or getattr(mode, "solver", None) == "uni_inv":
+    if not rises or made.editor.solver(mode) == "uni_inv":
         return []
     can = "set mode.solver=uni_inv" if hasattr(mode, "solver") else "take --mode inversion mode.solver=uni_inv"
     return [

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 HOLLOW = (
     "...", "CLIP", "DATASET", "FiVE-Bench/", "--engine ray", "my_flowedit", "nudge", "--help",
-    "attention=sage", "cuda:1", "--log ",
+    "attention=sage", "cuda:1", "--log ", "--lora ", ".gguf",
 )  # fmt: skip
 """What marks a line that is a form to fill in, or needs what a test has not: it is read, and not run."""
 

@@ -155,7 +155,8 @@ class Checkpoint:
         own = self.path / component / "config.json"
         screening.check(layout.read_json(own), repr(str(own)))
         if (file := self._file(component)) is not None:
-            with self.reporting(f"{component} cannot be loaded from {str(file)!r}"), quiet():
+            told = f"{str(file)!r} does not hold the weights of its {component}, so give another file"
+            with self.reporting(told), quiet():
                 model = single_file.load(cls, file, own.parent, dtype)
             return self._changed(model, component).eval().requires_grad_(False)
         variant = self._weights(component).variant

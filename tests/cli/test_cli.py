@@ -387,8 +387,8 @@ def test_out_never_replaces_what_is_read_or_is_not_ours(refused, edit, place, cl
 
 def test_folders_that_are_no_backbone(refused, edit, broken):
     index = broken / "model_index.json"
-    index.write_text(json.dumps({"_class_name": "FluxPipeline"}), encoding="utf-8")
-    refused(edit, "--backbone", broken, says=("FluxPipeline", "CogVideoXPipeline"))
+    index.write_text(json.dumps({"_class_name": "AllegroPipeline"}), encoding="utf-8")
+    refused(edit, "--backbone", broken, says=("AllegroPipeline", "CogVideoXPipeline"))
     index.write_text("{", encoding="utf-8")
     refused(edit, "--backbone", broken, says="model_index.json")
     index.unlink()

@@ -36,8 +36,9 @@ def pocket():
 
 
 def grids(backbones, options):
-    """Of those without steps of their own, which models of pictures have in some modes."""
-    made = {name: each for name, each in backbones.items() if not each.spec.still}
+    """Of those that know noise alone, and have no steps of their own as students have, and pictures in some modes."""
+    whole = {name: each for name, each in backbones.items() if not each.spec.still and not each.spec.mean}
+    made = {name: each for name, each in whole.items() if each.knots[0] == 1}
     return [make_grid(compose({**PROMPTS, "backbone": name, **options}), each) for name, each in made.items()]
 
 
@@ -70,6 +71,14 @@ def test_a_strength_is_the_same_noise_on_every_backbone(backbones, mode, grid, s
     assert max(first) - min(first) < 0.001
     if grid == "model":
         assert first[0] == pytest.approx(3 * strength / (1 + 2 * strength), abs=0.001)
+
+
+@pytest.mark.parametrize("strength", [0.1, 0.8, 1.0])
+@pytest.mark.parametrize("name", ["modelscope-1.7b", "zeroscope-v2-576w", "zeroscope-v2-xl"])
+def test_what_does_not_know_noise_alone_starts_at_the_same_noise_or_at_its_largest(backbones, name, strength):
+    settings = compose({**PROMPTS, "backbone": name, "mode.grid": "model", "strength": strength})
+    wanted = min(3 * strength / (1 + 2 * strength), float(backbones[name].knots[0]))
+    assert make_grid(settings, backbones[name])[0] == pytest.approx(wanted, abs=0.002)
 
 
 def test_strength_1_is_the_model_s_own_grid_to_the_bit(backbones):

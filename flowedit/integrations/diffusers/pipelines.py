@@ -200,7 +200,10 @@ def pipeline_for(pipe: Any) -> CogVideoXFlowEditPipeline | WanFlowEditPipeline:
     for cls in (CogVideoXFlowEditPipeline, WanFlowEditPipeline):
         if isinstance(network, cls._of):
             return cls.from_pipe(pipe)
-    raise InputError(f"a {type(pipe).__name__} is no CogVideoX or Wan of diffusers: those can be edited with")
+    raise InputError(
+        f"a {type(pipe).__name__} is no CogVideoX or Wan of diffusers: save it with "
+        "save_pretrained(DIR), and edit with --backbone DIR"
+    )
 
 
 def _eager(network: Any) -> Any:

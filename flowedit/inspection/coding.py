@@ -70,11 +70,11 @@ def code(backbone: Adapter, frames: Frames) -> tuple[CodingStudy, Tensor]:
     vae, own = backbone.components.vae, backbone.architecture
     shown = len(frames) // 2
     up = own.encoder(vae, len(frames), frames.shape[1:3])
-    with _heard(vae.encoder, len(up.chunks)) as into:
+    with _heard(vae.encoder, len(up.chunks), frames.shape[1:3]) as into:
         x = backbone.encode(frames)
     latents = x.shape[2] - backbone.spec.leading_latents
     down = own.decoder(vae, latents, x.shape[3:])
-    with _heard(vae.decoder, len(down.chunks)) as out:
+    with _heard(vae.decoder, len(down.chunks), frames.shape[1:3]) as out:
         made = np.concatenate(list(backbone.decode(x)))[: len(frames)]
     source = frames[0 : len(frames)]
     each = tuple(psnr(made[i : i + 1], source[i : i + 1]) for i in range(len(frames)))
@@ -99,14 +99,16 @@ def latent_of(frame: int, frames_per_latent: int) -> int:
 
 
 @contextmanager
-def _heard(coder: torch.nn.Module, chunks: int) -> Iterator[list[StageSeen]]:
+def _heard(coder: torch.nn.Module, chunks: int, size: Sequence[int]) -> Iterator[list[StageSeen]]:
     """After the block what left the coder's stages, in the order of the calls, with a picture of the middle chunk's.
 
-    Where there are tiles, it is the first one's: a tile goes through all `chunks` before the next one comes.
+    Where there are tiles, it is the first one's: a tile goes through all `chunks` before the next one comes. `size`
+    (height, width) is that of the frames.
     """
 
     def keep(x: Tensor, number: int) -> tuple[tuple[int, ...], np.ndarray | None]:
         x = x.transpose(0, 1)[None] if x.ndim == 4 else x  # an image autoencoder's: a frame a row
+        x = channels_first(x, size)
         return tuple(x.shape[1:]), picture(x[0, :, x.shape[2] // 2]) if number == chunks // 2 else None
 
     found: list[StageSeen] = []
@@ -115,6 +117,13 @@ def _heard(coder: torch.nn.Module, chunks: int) -> Iterator[list[StageSeen]]:
     for name, calls in seen.items():
         (shape, drawn), frames = calls[chunks // 2], sum(each[1] for each, _ in calls[:chunks])
         found.append(StageSeen(name, (shape[0], frames, *shape[2:]), drawn))
+
+
+def channels_first(x: Tensor, size: Sequence[int]) -> Tensor:
+    """(1, C, f, h, w) of a stage's output; of (1, f, h, w, C), as a norm over channels gives, known by its aspect."""
+    height, width = size
+    first, last = (x.shape[i + 1] * height == x.shape[i] * width for i in (3, 2))
+    return x.movedim(-1, 1) if last and not first else x
 
 
 def picture(features: Tensor) -> np.ndarray:

@@ -222,6 +222,13 @@ def test_a_picture_of_features_shows_what_varies_most():
     assert coding.picture(wave[None]).std(2).max() == 0  # one channel is grey
 
 
+@pytest.mark.parametrize("size", [(64, 96), (64, 64), (96, 64)])
+def test_a_stage_with_its_channels_last_is_drawn_as_one_with_them_first(size):
+    x = torch.randn(1, 12, 3, size[0] // 8, size[1] // 8)
+    assert torch.equal(coding.channels_first(x, size), x)
+    assert torch.equal(coding.channels_first(x.movedim(1, -1), size), x)
+
+
 def test_latent_frames_hold_the_frames_that_a_causal_autoencoder_gives_them():
     assert [coding.latent_of(frame, 4) for frame in range(10)] == [0, 1, 1, 1, 1, 2, 2, 2, 2, 3]
 

@@ -145,7 +145,7 @@ def _unusual(made: Brief, name: str, side: Side) -> str:
     scale = max(made.scales[side])
     return (
         f"{option}={scale:g} is told to {name}, and networks that are told theirs are run at 1 to {TOLD:g}: "
-        "set a lower one"
+        "set a lower one, such as 5"
     )
 
 

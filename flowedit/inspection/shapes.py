@@ -46,7 +46,7 @@ def rows(
             "clip, as the model takes it",
             times(*frames, 3),
             f"sides in multiples of {spec.multiple}, {own.frame_step} k + 1 frames"
-            + (f": the last is repeated {repeated} times" if repeated else ""),
+            + (f": the last is repeated {'once' if repeated == 1 else f'{repeated} times'}" if repeated else ""),
         )
     shares = math.prod(frames) * 3 / math.prod(geometry.latent)
     yield ShapeRow(

@@ -90,12 +90,18 @@ def _require(path: Path, option: str, ends: tuple[str, ...]) -> None:
         which = f"one of its files, such as {inside[0]}" if inside else "a .safetensors file"
         raise InputError(f"{option} {str(path)!r} is a folder: give {which}")
     if not path.exists():
-        near = [each.name for each in path.parent.glob("*") if each.suffix in ends] if path.parent.is_dir() else []
-        raise FileMissingError(f"{option} {str(path)!r} does not exist{nearest(path.name, near) or ': check its path'}")
+        raise FileMissingError(f"{option} {str(path)!r} does not exist{_alike(path, ends) or ': check its path'}")
     if not path.is_file():
         raise InputError(f"{option} {str(path)!r} is neither a file nor a folder")
     if path.suffix.lower() not in ends:
         raise InputError(f"{option} {str(path)!r} is no {' or '.join(ends)} file: no other kind is read")
+
+
+def _alike(path: Path, ends: tuple[str, ...]) -> str:
+    """What to add of the file beside it whose name, without its ending, is nearest; empty for none."""
+    beside = {each.stem: each.name for each in sorted(path.parent.glob("*")) if each.suffix in ends}
+    found = nearest(path.stem, beside)
+    return next((found.replace(repr(stem), repr(name)) for stem, name in beside.items() if repr(stem) in found), "")
 
 
 TEXT = ("text_encoder", "lora_te", "text_model.")

@@ -96,7 +96,8 @@ def of_shape(
         notices.append(f"{spec.name} was trained at {own} alone: at {width}x{height} it may do worse (--size {own})")
     if geometry.frames != geometry.source_frames:
         extra = geometry.frames - geometry.source_frames
-        repeated = f"the last is repeated {extra} times for the model, and dropped again"
+        often = "once" if extra == 1 else f"{extra} times"
+        repeated = f"the last is repeated {often} for the model, and dropped again"
         made = f"the model makes {geometry.frames}, and the last {extra} are dropped"
         notices.append(f"{geometry.source_frames} frames: {repeated if given else made}")
     return [*notices, *_of_length(spec, windows), *_of_windows(settings, spec, geometry, windows)]

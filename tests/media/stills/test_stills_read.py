@@ -251,7 +251,8 @@ def test_a_folder_of_frames_is_a_clip(tmp_path, names):
     assert (video.frames, video.size, video.fps, video.still) == (6, (24, 40), 24, False)
     assert video.notices == ()
     assert (
-        rate_told(video.pictures) == f"{place} names no rate: its frames, 6, play at 24 a second (--fps says another)"
+        rate_told(video.pictures)
+        == f"the folder {str(place)!r} names no rate: its frames, 6, play at 24 a second (--fps says another)"
     )
     assert np.array_equal(whole(place), frames)
     assert np.array_equal(np.concatenate(list(read(video, [1, 1, 4], 2))), frames[[1, 1, 4]])

@@ -192,7 +192,8 @@ def _gaps(path: Path, numbers: Sequence[int], row: dict[int, Path]) -> Iterator[
 
 def rate_told(of: Pictures) -> str:
     """What a user hears who gave a folder of frames no rate."""
-    return f"the folder {str(of.path)!r} names no rate: its frames, {of.count}, play at {of.fps} a second (--fps says another)"
+    named = f"the folder {str(of.path)!r} names no rate"
+    return f"{named}: its frames, {of.count}, play at {of.fps} a second (--fps says another)"
 
 
 def chosen(of: Pictures, start: int, frames: int | None, fps: object) -> Fraction:

@@ -8,7 +8,6 @@ from test_documents import ROOT
 from verdicts import shown, source_of, spec_of
 
 
-
 @pytest.fixture(scope="module")
 def gallery():
     return runpy.run_path(str(ROOT / "scripts" / "make_gallery.py"))

@@ -36,7 +36,9 @@ def test_its_edits_show_what_was_asked_for(ran):
 
 def test_its_own_mask_keeps_the_rest_of_the_clip(ran):
     place, known, _ = ran
-    kept, clip = (known["strip"](path, 2, 256).crop((0, 0, 100, 256)) for path in (place / known["half"].video, known["clip"]))
+    kept, clip = (
+        known["strip"](path, 2, 256).crop((0, 0, 100, 256)) for path in (place / known["half"].video, known["clip"])
+    )
     difference = [abs(a - b) for a, b in zip(kept.tobytes(), clip.tobytes(), strict=True)]
     assert sum(difference) / len(difference) < 2  # of 255: what two codecs lose
 

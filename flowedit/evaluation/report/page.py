@@ -6,7 +6,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +32,10 @@ Pieces = list[tuple[str, bool]]
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One edit of the clip `name`, its prompts and videos; `edits` and `masks`, which are overlays, go by method."""
+    """One edit of the clip `name`, its prompts and videos; `edits` and `masks`, which are overlays, go by method.
+
+    `facts` stand below its prompts.
+    """
 
     name: str
     edit: str
@@ -43,6 +46,7 @@ class Exhibit:
     truth: Path | None
     edits: Mapping[str, Path]
     masks: Mapping[str, Path]
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,9 @@ def _render(page: Page, films: Sequence[Mapping[Path, Film]]) -> str:
     rows: dict[tuple[str, str], list[Row]] = {}
     for row in page.rows:
         rows.setdefault((row.clip, row.edit), []).append(row)
-    made, failed = summaries(page.rows, page.methods, page.by_kind), failures(page.rows)
+    made = summaries(page.rows, page.methods, page.by_kind) if page.rows else []
+    failed = failures(page.rows)
+    counts = {"edits": str(len(rows)), "failures": str(len(failed))} if page.rows else {}
     sections = [
         _section(page.methods, exhibit, rows.get((exhibit.name, exhibit.edit), []), own)
         for exhibit, own in zip(page.exhibits, films, strict=True)
@@ -175,7 +181,7 @@ def _render(page: Page, films: Sequence[Mapping[Path, Film]]) -> str:
         environment.from_string(template)
         .render(
             page=page,
-            facts={**page.facts, "edits": str(len(rows)), "failures": str(len(failed))},
+            facts={**page.facts, **counts},
             summaries=[(summary, means(summary), differences(summary)) for summary in made],
             plots=plots.quality_against_seconds(made[0]) if made else [],
             marks={name: (f"c{i % plots.COLOURS}", plots.GLYPHS[i % len(plots.GLYPHS)]) for i, name in _numbered(page)},

@@ -1,0 +1,54 @@
+"""One script makes one page of the examples."""
+
+import re
+import runpy
+
+import pytest
+from test_documents import ROOT
+from verdicts import shown, source_of, spec_of
+
+
+@pytest.fixture(scope="module")
+def gallery():
+    return runpy.run_path(str(ROOT / "scripts" / "make_gallery.py"))
+
+
+@pytest.fixture(scope="module")
+def made(gallery, tmp_path_factory):
+    """The page of all examples, each edited in a step or two."""
+    out = tmp_path_factory.mktemp("gallery")
+    gallery["main"](["--out", str(out), "--set", "steps=2"])
+    return out
+
+
+def test_the_page_shows_source_mask_edit_and_truth_and_needs_no_other_file(made):
+    page = (made / "index.html").read_text(encoding="utf-8")
+    articles = re.findall(r"<article.*?</article>", page, re.DOTALL)
+    names = [re.findall(r'aria-label="([\w ]+) of', article) for article in articles]
+    whole = ["videos", "source", "mask", "edit", "true edit"]
+    assert names == [whole, whole, ["videos", "source"], whole]  # fox, two, cup, the removal
+    assert len(re.findall(r'<video[^>]* src="data:video/mp4', page)) == page.count("<video") == 13
+    told = ["command", "seconds", "evaluations"]
+    facts = [re.findall(r"<dt>([\w ]+)</dt>", article) for article in articles]
+    assert facts == [told, told, ["command", "not made here"], told]
+    assert "flowedit edit examples/fox.mp4 &#39;remove the fox&#39; --source" in page
+
+
+@pytest.mark.parametrize(
+    ("folder", "clip", "caption"),
+    [
+        ("fox-edit", "fox", "a panda moves right over green grass"),
+        ("fox-removal", "fox", "nothing over green grass"),
+        ("two-edit", "two", "a car moves left and an orange stands still over a dark night"),
+    ],
+)
+def test_the_true_edit_is_the_scene_of_the_target(made, folder, clip, caption):
+    before = source_of(clip)
+    seen, ahead = shown(made / "edits" / folder / "true_edit.mp4", before, spec_of(caption, before))
+    assert seen == caption
+    assert ahead > 5
+
+
+def test_a_mistake_is_one_line(gallery):
+    with pytest.raises(SystemExit, match="error: --set 'steps': give KEY=VALUE"):
+        gallery["main"](["--set", "steps"])

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from flowedit.backbones import screening
-from flowedit.backbones.sheet import noted
+from flowedit.backbones.sheet import noted, sheet_of
 from flowedit.backbones.weights import lora, single_file
 from flowedit.backbones.weights.asked import NETWORKS, Lora, Overlay, changes_text
 from flowedit.machine import digest_file, muted, out_of_memory
@@ -224,12 +224,28 @@ class Checkpoint:
                 single_file.require_gguf()
                 if loras:
                     raise InputError(f"{loras[0].called} cannot go into GGUF weights: give a .safetensors transformer")
+            if file is not None:
+                self._require_file(component, file)
             files = () if file is not None or not loras else self._weights(component).files
             for each in loras if files else ():  # what a single file holds is seen when it is read
                 entries = {name: entry for path in files for name, entry in layout.header(path).items()}
                 entries.pop("__metadata__", None)
                 shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
                 self._changes(each, component, shapes)
+
+    def _require_file(self, component: str, file: Path) -> None:
+        """Raise InputError for a single file that does not hold this network's weights, by its header alone."""
+        import diffusers
+
+        own = self.path / component / "config.json"
+        kind = str(self._json(f"{component}/config.json").get("_class_name", ""))
+        if (cls := getattr(diffusers, kind, None)) is None:
+            return  # of a plug-in's own class: seen when it is read
+        config, sheet = self.config(component, cls), sheet_of(self.pipeline)
+        family = self.pipeline if sheet is None or sheet.signs is None else sheet.signs.called
+        option = f"backbone.{NETWORKS[0] if component == self.denoiser else component}"
+        with self.reporting(f"its {component} cannot be made of {str(own)!r}"), quiet():
+            single_file.require_fits(file, option, cls, config, family)
 
     def dtype(self, component: str) -> torch.dtype:
         """The precision that a component's weights are saved in."""

@@ -194,6 +194,20 @@ class DenoiserTerms:
 
 
 @dataclass(frozen=True)
+class Signs:
+    """What tells whose network a file is for, by the names of its tensors, which begin where the network's own do."""
+
+    called: str
+    """The family, as messages say it."""
+    sure: str = "(?!)"
+    """A regular expression: a name that begins so is of no other family that is known here."""
+    maybe: str = "(?!)"
+    """The same, of names that other families have too."""
+    sizes: Mapping[int, str] = field(default_factory=dict)
+    """What a checkpoint is called by the width of its attention."""
+
+
+@dataclass(frozen=True)
 class Sheet:
     """All that is known of a family without torch."""
 
@@ -205,6 +219,8 @@ class Sheet:
     autoencoder: AutoencoderTerms
     encoders: Mapping[str, EncoderTerms]
     """Its text encoders by their folders, in the order in which it reads a prompt."""
+    signs: Signs | None = None
+    """What tells a file of weights or a LoRA of it from one of another family."""
     reads: Mapping[str, int] = field(default_factory=dict)
     """Tokens that an encoder reads, by its folder, where the denoiser sees another number."""
     frame_step: Callable[[BackboneSpec], int] = lambda spec: spec.frames_per_latent

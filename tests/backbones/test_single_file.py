@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 
 import pytest
@@ -10,6 +11,7 @@ from diffusers import WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 
 from flowedit.backbones import families
+from flowedit.backbones.random_weights import save_random
 from flowedit.backbones.weights import asked, single_file
 from flowedit.config import compose
 from flowedit.messages import FileMissingError, InputError
@@ -167,12 +169,44 @@ def test_what_cannot_be_read_is_refused_in_one_line(backbone_wan, backbone_2b, b
     with pytest.raises(InputError, match=r"is no \.safetensors or \.gguf file"):
         load(bare, tmp_path / "wan.ckpt")
     some = {key: each for key, each in found.items() if "attn1.to_q" not in key}
-    save_file(some, tmp_path / "some.safetensors")
-    with pytest.raises(InputError, match=r"some\.safetensors' lacks weights of a WanTransformer3DModel"):
-        load(bare, tmp_path / "some.safetensors").components.transformer  # noqa: B018
-    save_file({key: each[..., :1].contiguous() for key, each in found.items()}, tmp_path / "narrow.safetensors")
-    with pytest.raises(InputError, match="does not hold the weights of its transformer"):
-        load(bare, tmp_path / "narrow.safetensors").components.transformer  # noqa: B018
+    one = found["proj_out.weight"]
+    narrow = {key: each[..., :1].contiguous() for key, each in found.items()}
+    for name, kept, match in (
+        ("some", some, r"some\.safetensors' lacks \d+ of this network's \d+ weights, such as 'blocks\.0\.attn1\.to_q"),
+        ("own", own_names(some), "own.* lacks .*such as 'blocks.0.attn1.to_q"),
+        ("narrow", narrow, "narrow.* does not fit this network: '.*is .* in the two: it looks like Wan"),
+        ("own-narrow", own_names(narrow), "does not fit this network"),
+        ("lora", {"transformer.blocks.0.attn1.to_q.lora_A.weight": one}, "goes in by --lora"),
+        ("other", {"weight": one}, "nobody here knows names such as 'weight'; give one of Wan"),
+    ):  # fmt: skip
+        save_file(kept, tmp_path / f"{name}.safetensors")
+        with pytest.raises(InputError, match=match):
+            load(bare, tmp_path / f"{name}.safetensors")
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF")
+    if importlib.util.find_spec("gguf"):
+        with pytest.raises(InputError, match=r"cut\.gguf' is no GGUF file"):
+            load(bare, tmp_path / "cut.gguf")
+
+
+WHOSE = {
+    "wan": "Wan", "flux": r"FLUX\.1", "hunyuan": "HunyuanVideo", "ltx": "LTX-Video", "mochi": "Mochi", "sdxl": "SDXL",
+    "modelscope": "ModelScope or Zeroscope", "anyflow": "AnyFlow", "2b": "CogVideoX",
+}  # fmt: skip
+
+
+def test_each_family_is_known_by_its_names_and_refused_by_others_before_any_work(tmp_path):
+    """At load, by the headers alone: of each family those of two others."""
+    folders = [save_random(tmp_path / kind, kind) for kind in WHOSE]
+    kinds, files = [*WHOSE], [next(each.glob("[tu][rn]*/*.safetensors")) for each in folders]
+    for i, (kind, folder) in enumerate(zip(kinds, folders, strict=True)):
+        for j in ((i + 1) % len(kinds), (i + 4) % len(kinds)):
+            with pytest.raises(InputError) as refused:
+                load(folder, files[j])
+            told = str(refused.value)
+            if kind in ("2b", "modelscope", "anyflow"):
+                assert "diffusers reads no single file of a " in told
+            else:
+                assert re.search(f": it looks like {WHOSE[kinds[j]]}; give one of {WHOSE[kind]}$", told)
 
 
 def test_a_variant_and_shards_are_read_as_they_are(backbone_wan, tmp_path):

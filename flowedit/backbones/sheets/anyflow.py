@@ -4,7 +4,18 @@ from dataclasses import replace
 from typing import Any
 
 from flowedit.backbones.encoders import t5
-from flowedit.backbones.sheet import FLOAT, SHEETS, Blueprint, Config, Latent, Recipe, Release, ReleasedPart, SampleSize
+from flowedit.backbones.sheet import (
+    FLOAT,
+    SHEETS,
+    Blueprint,
+    Config,
+    Latent,
+    Recipe,
+    Release,
+    ReleasedPart,
+    SampleSize,
+    Signs,
+)
 from flowedit.backbones.sheets import wan
 from flowedit.types import BackboneSpec
 
@@ -78,6 +89,7 @@ SHEET = SHEETS.add(
     replace(
         wan.SHEET,
         pipelines=PIPELINES,
+        signs=Signs("AnyFlow", r"condition_embedder\.delta_embedder"),
         spec=lambda drawn, notes: spec_of(drawn.denoiser, drawn.vae, notes),
         denoiser=replace(wan.SHEET.denoiser, parameters=_parameters, block=_block),
         releases=RELEASES,

@@ -17,6 +17,7 @@ from flowedit.backbones.sheet import (
     ReleasedPart,
     SampleSize,
     Sheet,
+    Signs,
     rotary_tables,
 )
 from flowedit.networks import autoencoder_memory
@@ -281,6 +282,12 @@ SHEET = SHEETS.add(
     "cogvideox",
     Sheet(
         pipelines=("CogVideoX*",),
+        signs=Signs(
+            "CogVideoX",
+            r"patch_embed\.text_proj",
+            r"transformer_blocks[._]\d+[._](attn1|norm1|norm2|ff)[._]",
+            {1920: "CogVideoX 2B", 3072: "CogVideoX 5B"},
+        ),
         spec=_spec,
         denoiser=DenoiserTerms(
             patch=_patch,

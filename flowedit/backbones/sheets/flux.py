@@ -17,6 +17,7 @@ from flowedit.backbones.sheet import (
     ReleasedPart,
     SampleSize,
     Sheet,
+    Signs,
 )
 from flowedit.networks import autoencoder_memory
 from flowedit.types import BackboneSpec
@@ -203,6 +204,12 @@ SHEET = SHEETS.add(
     "flux",
     Sheet(
         pipelines=("FluxPipeline", "Flux*"),
+        signs=Signs(
+            "FLUX.1",
+            r"x_embedder\.weight|double_blocks\.\d+\.img_attn\.",
+            r"single_transformer_blocks|double_blocks|single_blocks",
+            {3072: "FLUX.1"},
+        ),
         spec=_spec,
         denoiser=DenoiserTerms(
             patch=lambda _: (1, 2, 2),

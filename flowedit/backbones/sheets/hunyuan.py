@@ -20,6 +20,7 @@ from flowedit.backbones.sheet import (
     ReleasedTokenizer,
     SampleSize,
     Sheet,
+    Signs,
 )
 from flowedit.types import BackboneSpec
 
@@ -230,6 +231,12 @@ SHEET = SHEETS.add(
     "hunyuan",
     Sheet(
         pipelines=("HunyuanVideoPipeline",),
+        signs=Signs(
+            "HunyuanVideo",
+            r"(context_embedder|txt_in)[._].*token_refiner|double_blocks\.\d+\.img_attn_",
+            r"single_transformer_blocks|double_blocks|single_blocks",
+            {3072: "HunyuanVideo"},
+        ),
         spec=_spec,
         denoiser=DenoiserTerms(
             patch=_patch,

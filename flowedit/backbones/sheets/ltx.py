@@ -18,6 +18,7 @@ from flowedit.backbones.sheet import (
     ReleasedPart,
     SampleSize,
     Sheet,
+    Signs,
 )
 from flowedit.types import BackboneSpec
 
@@ -206,6 +207,12 @@ SHEET = SHEETS.add(
     "ltx",
     Sheet(
         pipelines=("LTXPipeline",),
+        signs=Signs(
+            "LTX-Video",
+            r"patchify_proj|transformer_blocks[._]\d+[._]attn2",
+            r"transformer_blocks[._]\d+[._](attn1|norm1|norm2|ff)[._]",
+            {2048: "LTX-Video"},
+        ),
         spec=_spec,
         denoiser=DenoiserTerms(
             patch=_patch,

@@ -19,6 +19,7 @@ from flowedit.backbones.sheet import (
     ReleasedPart,
     SampleSize,
     Sheet,
+    Signs,
 )
 from flowedit.types import BackboneSpec
 
@@ -210,6 +211,12 @@ SHEET = SHEETS.add(
     "mochi",
     Sheet(
         pipelines=("MochiPipeline",),
+        signs=Signs(
+            "Mochi",
+            r"t5_yproj|pos_frequencies|transformer_blocks[._]\d+[._]attn1[._]add_",
+            r"transformer_blocks[._]\d+[._](attn1|norm1|norm2|ff)[._]|blocks[._]\d+[._]attn[._]qkv_",
+            {3072: "Mochi"},
+        ),
         spec=_spec,
         denoiser=DenoiserTerms(
             patch=_patch,

@@ -15,6 +15,7 @@ from flowedit.backbones.sheet import (
     ReleasedPart,
     SampleSize,
     Sheet,
+    Signs,
 )
 from flowedit.backbones.unets import reckoned
 from flowedit.networks import autoencoder_memory
@@ -155,6 +156,11 @@ SHEET = SHEETS.add(
     "modelscope",
     Sheet(
         pipelines=PIPELINES,
+        signs=Signs(
+            "ModelScope or Zeroscope",
+            r"transformer_in|.*(temp_attentions|temp_convs)",
+            r"(down|up)_blocks|mid_block",
+        ),
         spec=_spec,
         denoiser=DenoiserTerms(
             patch=lambda _: (1, 1, 1),

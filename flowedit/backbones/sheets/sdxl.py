@@ -16,6 +16,7 @@ from flowedit.backbones.sheet import (
     ReleasedPart,
     SampleSize,
     Sheet,
+    Signs,
 )
 from flowedit.backbones.sheets import modelscope
 from flowedit.backbones.sheets.modelscope import scale_of
@@ -154,6 +155,11 @@ SHEET = SHEETS.add(
     "sdxl",
     Sheet(
         pipelines=PIPELINES,
+        signs=Signs(
+            "SDXL",
+            r"add_embedding|label_emb|((down|up|mid|input|output|middle)_block).*transformer_blocks[._][2-9][._]",
+            r"(down|up)_blocks|mid_block|input_blocks|output_blocks|middle_block",
+        ),
         spec=_spec,
         denoiser=DenoiserTerms(
             patch=lambda _: (1, 1, 1),

@@ -17,6 +17,7 @@ from flowedit.backbones.sheet import (
     ReleasedPart,
     SampleSize,
     Sheet,
+    Signs,
 )
 from flowedit.networks import autoencoder_memory
 from flowedit.types import BackboneSpec
@@ -282,6 +283,11 @@ SHEET = SHEETS.add(
     "wan",
     Sheet(
         pipelines=("Wan*",),
+        signs=Signs(
+            "Wan",
+            maybe=r"blocks[._]\d+[._](self_attn|cross_attn|attn[12]|ffn)",
+            sizes={1536: "Wan 1.3B", 3072: "Wan 2.2 5B", 5120: "Wan 14B"},
+        ),
         spec=_spec,
         denoiser=DenoiserTerms(
             patch=_patch,

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from flowedit.backbones.weights.asked import TEXT, Lora
+from flowedit.backbones.weights.looks import looks_like
 from flowedit.machine import parsed_json
 from flowedit.messages import InputError, first_line
 from flowedit.pretrained import layout
@@ -70,7 +71,7 @@ def read(
     if not whole:
         tensors = _converted(lora, tensors, pipeline, network, config)
     if not tensors and not (parted and lora.part is None):
-        raise InputError(f"{lora.called} holds no change of {component}{looks_like(plain)}: leave it out")
+        raise InputError(f"{lora.called} holds no change of {component}{_alike(dict.fromkeys(plain))}: leave it out")
     found: dict[str, dict[str, Tensor]] = {}
     for key, each in tensors.items():
         if (split := _split(re.sub(rf"^({network}|diffusion_model)\.", "", key))) is None:
@@ -184,9 +185,9 @@ def _converted(
     try:  # some of its converters of kohya's keys fail without an alpha: the rank, which is a scale of 1
         made = loader(tensors | ranks, **({"unet_config": SimpleNamespace(**config)} if network == "unet" else {}))
     except Exception as error:  # its converters raise whatever a dictionary does
-        raise InputError(
-            f"{lora.called}: its keys are none of a {pipeline}'s{looks_like(tensors)} ({first_line(error)})"
-        ) from error
+        alike = _alike({key: each.shape for key, each in tensors.items()}) or f", such as {next(iter(tensors))[:80]!r}"
+        told = f"{lora.called} is for no {pipeline}: its keys are none of that one's{alike}"
+        raise InputError(f"{told}; give one that was trained on it") from error
     made = made[0] if isinstance(made, tuple) else made
     return dict(convert_unet_state_dict_to_peft(made) if network == "unet" else made)
 
@@ -242,11 +243,13 @@ def check(lora: Lora, changes: Sequence[LowRank], shapes: Mapping[str, tuple[int
     for each in changes:
         key = f"{each.module}.weight"
         if key not in shapes:
-            alike = looks_like([each.module], each.shape)
-            raise InputError(f"{lora.called} does not fit {model}, which has no {each.module!r}{alike}")
+            raise InputError(
+                f"{lora.called} does not fit {model}, which has no {each.module!r}{_alike({each.module: each.shape})}; "
+                "give one that was trained on it"
+            )
         if tuple(shapes[key]) != each.shape:
             sizes = " and ".join("x".join(map(str, shape)) for shape in (each.shape, shapes[key]))
-            alike = looks_like([each.module], each.shape)
+            alike = _alike({each.module: each.shape})
             raise InputError(
                 f"{lora.called} does not fit {model}: {each.module!r} is {sizes} in the two{alike}; give one that was "
                 "trained on it"
@@ -271,29 +274,7 @@ def fuse(network: Any, weighted: Iterable[tuple[float, Sequence[LowRank]]]) -> N
         own.copy_((own.float() + change.to(own.device)).to(own.dtype))
 
 
-LOOKS = (
-    (r"(^|[._])(double_blocks|single_transformer_blocks|single_blocks)", "FLUX or HunyuanVideo"),
-    (r"(temp_attentions|motion_modules)", "a video U-Net (Zeroscope, ModelScope, AnimateDiff)"),
-    (r"(down_blocks|up_blocks|input_blocks|output_blocks|mid_block)", "a U-Net (Stable Diffusion, SDXL, Zeroscope)"),
-    (r"(^|[._])transformer_blocks[._]\d+[._]attn[._]", "SD3 or Qwen-Image"),
-    (r"(^|[._])transformer_blocks[._]\d+[._]attn2", "LTX-Video"),
-    (r"(^|[._])transformer_blocks[._]\d+[._](attn1|norm1|norm2|ff[._])", "CogVideoX, LTX-Video or Mochi"),
-    (r"(^|[._])blocks[._]\d+[._](attn\d|self_attn|cross_attn|ffn)", "Wan"),
-)
-"""Of which model a LoRA looks to be, by its keys."""
-
-WIDTHS = {("Wan", 1536): "Wan 1.3B", ("Wan", 3072): "Wan 2.2 5B", ("Wan", 5120): "Wan 14B"} | {
-    ("CogVideoX, LTX-Video or Mochi", width): name
-    for width, name in ((1920, "CogVideoX 2B"), (3072, "CogVideoX 5B or Mochi"), (2048, "LTX-Video"))
-}
-"""And by the width of its attention, which says which size of it."""
-
-
-def looks_like(keys: Iterable[str], shape: tuple[int, ...] = ()) -> str:
-    """What to add to a complaint about a LoRA: which model it looks to be of; empty where nobody knows."""
-    keys = list(keys)
-    for pattern, name in LOOKS:
-        if any(re.search(pattern, key) for key in keys):
-            named = next((WIDTHS[name, side] for side in shape if (name, side) in WIDTHS), name)
-            return f"; it looks like one of {named}"
-    return ""
+def _alike(shapes: Mapping[str, Any]) -> str:
+    """What to add to a complaint: which model it looks to be of; empty where nobody knows."""
+    alike = looks_like({key: shape or () for key, shape in shapes.items()})
+    return f"; it looks like one of {alike}" if alike else ""

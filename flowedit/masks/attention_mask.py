@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from flowedit.masks.growth import growth
 from flowedit.masks.maps import smooth_time, strength, threshold
 from flowedit.masks.options import MaskOptions
 from flowedit.masks.shapes import apart, close, contest, grow, union
@@ -34,8 +35,8 @@ class AttentionMask:
         shown: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self._sides, self._options = list(sides), options
-        self._pool, self._grow, self._decay = odd(options.pool * side), options.grow * side, options.decay / side
-        self._close = options.close * side
+        self._pool, self._decay = odd(options.pool * side), options.decay / side
+        self._close, self._grow = options.close * side, growth(options.grow).times(side)
         self._own, self._user = own, user
         self._objects = len(kept)
         self._shown = [list(range(len(kept)))] * len(self._sides) if shown is None else [list(each) for each in shown]

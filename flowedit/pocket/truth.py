@@ -143,7 +143,9 @@ def _changed(spec: Spec, kind: str, vocabulary: Vocabulary, rng: np.random.Gener
     if kind == "add":
         free = 0.77 if things[0].x < 0.5 else 0.23
         new = Thing(other(vocabulary.classes, *(t.kind for t in things)), other(vocabulary.motions), x=free)
-        return replace(spec, things=(*things, replace(new, scale=0.44, travel=0.16, shadow=things[0].shadow))), (len(things),)
+        return replace(spec, things=(*things, replace(new, scale=0.44, travel=0.16, shadow=things[0].shadow))), (
+            len(things),
+        )
     if kind == "recolour":
         return _with(spec, 0, replace(things[0], tint=other(vocabulary.tints, things[0].tint, ""))), (0,)
     if kind == "resize":

@@ -170,9 +170,7 @@ def stream(seed: int, *names: str) -> np.random.Generator:
     return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
 
 
-def draw(
-    seed: int, vocabulary: Vocabulary = EVERYTHING, things: int | None = None, *, shadows: bool = False
-) -> Spec:
+def draw(seed: int, vocabulary: Vocabulary = EVERYTHING, things: int | None = None, *, shadows: bool = False) -> Spec:
     """Draw a spec: 65 % one object, 30 % two of different classes, 5 % none, unless `things` says how many.
 
     With `shadows` each object of the same spec casts one.

@@ -63,6 +63,14 @@ class MaskOptions:
         expected="0 (not at all) to 1, or sides with their own, such as down:0.5",
         needs="maps",
     )
+    dependents: float = option(
+        "how far from the object what depends on it is looked for, such as its shadow: sites where the two velocities "
+        "differ join its mask; in shorter sides of the latent",
+        least=0,
+        most=1,
+        expected="0 (not looked for) to 1",
+        needs="attention and mask.name=attention",
+    )
     decay: float = option(
         "soft edge exp(-decay d), d in shorter sides of the latent: 15 is 0.25 a site of 60",
         above=0,

@@ -213,9 +213,15 @@ def check_difference(made: Brief) -> None:
     if made.difference and made.editor.difference == "none":
         able = ", ".join(name for name, editor in EDITORS.items() if editor.difference != "none")
         raise InputError(
-            f"mask={made.settings.mask.name} needs both velocities in each step, which mode={made.settings.mode.name} "
-            f"has not: choose mask=attention or one of the modes {able}"
+            f"{_of_difference(made)} needs both velocities in each step, which mode={made.settings.mode.name} has not: "
+            f"choose {'mask.dependents=0' if made.dependents else 'mask=attention'} or one of the modes {able}"
         )
+
+
+def _of_difference(made: Brief) -> str:
+    """The option that asks for the difference of the velocities."""
+    mask = made.settings.mask
+    return f"mask.dependents={mask.dependents:g}" if made.dependents else f"mask={mask.name}"
 
 
 def check_shape(clip: Clip) -> None:
@@ -264,8 +270,8 @@ def check_editor(made: Brief, steps: int) -> None:
     lost = "source" not in evaluated and not all(each.target for each in made.objects)
     if made.difference and steps and len(evaluated) < 2:
         raise InputError(
-            f"the {steps} steps that are run follow the target alone: mask={settings.mask.name} needs steps that see "
-            "both prompts; give a lower mode.target_only_steps"
+            f"the {steps} steps that are run follow the target alone: {_of_difference(made)} needs steps that see both "
+            "prompts; give a lower mode.target_only_steps"
         )
     if "source" in editor.sides and steps and (unseen or lost):
         raise InputError(

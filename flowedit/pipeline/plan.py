@@ -33,7 +33,9 @@ class Brief:
     attended: bool
     """Whether the mask is to come from attention, if there are words."""
     difference: bool
-    """Whether the mask is to come from the difference of the velocities, alone or with that of attention."""
+    """Whether the difference of the velocities has a say in the mask, alone or beside attention."""
+    dependents: bool
+    """Whether that is near the objects of the words alone, as what depends on them is looked for."""
     unseen: bool
     """Whether one of several objects has its words where no prompt is evaluated, and so no mask."""
     objects: tuple[words.ObjectWords, ...]
@@ -133,7 +135,6 @@ def brief(settings: Settings) -> Brief:
     editor = EDITORS[settings.mode.name]
     replaced = settings.marked and settings.mask.user == "replace"
     attended = settings.mask.name in ("attention", "both") and not replaced
-    difference = settings.mask.name in ("difference", "both") and not replaced
     apart = attended and settings.mask.objects == "apart"
     pairs = words.object_words(settings.source_words, settings.target_words) if apart else ()
     reads_source = _reads_source(settings, editor)
@@ -144,6 +145,8 @@ def brief(settings: Settings) -> Brief:
         texts: dict[Side, str] = {"source": settings.source_words, "target": settings.target_words}
         seen = [side for side in editor.sides if side == "target" or reads_source]
         sides = {side: text for side, text in texts.items() if side in seen and words.phrases(text)}
+    dependents = settings.mask.name == "attention" and settings.mask.dependents > 0 and bool(sides)
+    difference = dependents or (settings.mask.name in ("difference", "both") and not replaced)
     # After FlowSlider (arXiv 2604.02088), V_fid + s V_steer. Ours: V_fid = u(p, src) - u(q, src) without guidance, and
     # V_steer = g [u(p, tgt) - u(p, src)]. There all three are guided alike, so that s = 1 is FlowEdit; here s = 1 is
     # FlowAlign's rule without its pull.
@@ -164,6 +167,7 @@ def brief(settings: Settings) -> Brief:
         editor,
         attended,
         difference,
+        dependents,
         unseen,
         objects,
         sides,

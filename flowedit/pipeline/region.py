@@ -1,6 +1,6 @@
 """Where an edit happens: attention maps and a user's mask to the mask that an editor asks for."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from flowedit.language import words
 from flowedit.masks import attention_mask, grids, shapes
 from flowedit.masks.difference import DifferenceMap, of_objects
 from flowedit.masks.held import HeldMaps
+from flowedit.masks.options import MaskOptions
 from flowedit.networks.control.bound import bound
 from flowedit.pipeline.plan import Brief
 from flowedit.types import (
@@ -126,6 +127,7 @@ def region(
             user=None if user is None else softened(user, decay),
             kept=kept_of(made),
             shown=list(shown.values()),
+            near=near_of(shown, settings.mask),
         )
         guided = partial(guidance.regional, weights=attention.weights) if made.own_scales else Region.guided
         yield Region(
@@ -156,6 +158,11 @@ def shown_of(made: Brief) -> dict[str, list[int]]:
     if made.difference:
         shown["difference"] = [k for k, stays in enumerate(kept_of(made)) if not stays]
     return shown
+
+
+def near_of(shown: Iterable[str], options: MaskOptions) -> list[bool]:
+    """Whether each of the maps, by name, counts near the objects of the others alone: the difference beside words."""
+    return [name == "difference" and options.name == "attention" for name in shown]
 
 
 def kept_of(made: Brief) -> list[bool]:

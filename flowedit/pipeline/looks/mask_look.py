@@ -25,7 +25,7 @@ from flowedit.masks.options import MaskOptions
 from flowedit.media.fit import Fit
 from flowedit.media.pixels import Size
 from flowedit.messages import FileMissingError, InputError
-from flowedit.pipeline.region import softened
+from flowedit.pipeline.region import near_of, softened
 from flowedit.pipeline.render import at_source
 
 FILE = "look.safetensors"
@@ -104,6 +104,7 @@ class MaskLook:
                 user=None if shot.user is None else softened(shot.user, options.decay / side),
                 kept=self.kept,
                 shown=list(shot.shown.values()),
+                near=near_of(shot.shown, options),
             )
             yield mask(0)
 

@@ -88,8 +88,8 @@ def otsu(sites: Tensor) -> Tensor:
 def outstanding(maps: Tensor, held: Tensor, own: slice = slice(None)) -> Tensor:
     """1 where a map exceeds `TIMES` its median over the sites of the clip that are not held, 0 elsewhere.
 
-    (B, K, F, H, W) and `held` (1, 1, F, H, W) in {0, 1} to (B, K, F, H, W) float32; the median is over the latent frames
-    `own`. All 0 where every site is held. Ours.
+    (B, K, F, H, W) and `held` (1, 1, F, H, W) in {0, 1} to (B, K, F, H, W) float32; the median is over the latent
+    frames `own`. All 0 where every site is held. Ours.
     """
     beyond = maps[:, :, own].masked_fill(held[:, :, own] > 0, torch.nan)
     level = TIMES * beyond.flatten(2).nanmedian(-1).values

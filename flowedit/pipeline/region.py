@@ -81,14 +81,12 @@ def region(
         mask = None if user is None else softened(user, decay)
         yield Region(mask, lambda: mask, now=lambda: None if mask is None else (mask, mask))
         return
-    named = phrases_of(made)
     tokens: dict[Conditioning, Tokens] = {
         prompts[side]: [
             words.token_indices(prompts[side].prompt, phrase, prompts[side].spans, f"{side}_words")
-            for phrase in phrases
-            if phrase
+            for _, phrase in named
         ]
-        for side, phrases in named.items()
+        for side, named in phrases_of(made).items()
     }
     assert settings.mask.blocks != "auto", "looks/blocks.py puts the block that it found in its place"
     recorder: AbstractContextManager[Any] = (
@@ -145,16 +143,25 @@ def region(
         )
 
 
-def phrases_of(made: Brief) -> dict[Side, list[str]]:
-    """The words of each object on each side whose attention is read; "" where an object has none there."""
-    return {side: [getattr(each, side) for each in made.objects] or [text] for side, text in made.sides.items()}
+def phrases_of(made: Brief) -> dict[Side, list[tuple[int, str]]]:
+    """The words whose attention is read on each side, each with the object that they are of.
+
+    First those of the objects themselves, then the source's `also_words`, which are of each object that is edited: of
+    several it is the object whose own words hold a site more strongly.
+    """
+    named = {
+        side: [(k, phrase) for k, phrase in enumerate([getattr(o, side) for o in made.objects] or [text]) if phrase]
+        for side, text in made.sides.items()
+    }
+    edited = [k for k, stays in enumerate(kept_of(made)) if not stays]
+    if "source" in named:
+        named["source"] += [(k, phrase) for phrase in words.phrases(made.settings.also_words) for k in edited]
+    return named
 
 
 def shown_of(made: Brief) -> dict[str, list[int]]:
     """For each of the maps that make the mask, by name and in their order, the objects that it is of."""
-    shown: dict[str, list[int]] = {
-        side: [k for k, phrase in enumerate(phrases) if phrase] for side, phrases in phrases_of(made).items()
-    }
+    shown: dict[str, list[int]] = {side: [k for k, _ in named] for side, named in phrases_of(made).items()}
     if made.difference:
         shown["difference"] = [k for k, stays in enumerate(kept_of(made)) if not stays]
     return shown

@@ -101,7 +101,7 @@ class Thing:
     scale: float = 0.56
     travel: float = 0.3
     shadow: bool = field(default=False, repr=False)
-    """Whether it casts a shadow on the ground. No caption says so, and the edit that a spec's `repr` draws is the same."""
+    """Whether it casts a shadow on the ground. No caption says so, and the edit that a `repr` draws is the same."""
 
     @property
     def words(self) -> str:

@@ -13,7 +13,6 @@ from flowedit.masks.attention_mask import AttentionMask
 from flowedit.masks.growth import Growth, growth
 from flowedit.messages import InputError
 
-
 SIDED = Growth(up=0.0, down=4.0, left=1.5, right=3.0)
 
 

@@ -90,8 +90,8 @@ class MaskLook:
         """The soft latent mask (1, 1, F, h, w) of each shot, as a step that saw these maps would have it.
 
         `quantile`: of each frame's sites, the share that lies below the threshold, 0 up to but not 1; `grow`: how far
-        the mask is widened, in shorter sides of the latent, 0 to 1, or as `mask.grow` has it, "0.1 down:0.5". None leaves
-        what the settings say.
+        the mask is widened, in shorter sides of the latent, 0 to 1, or as `mask.grow` has it, "0.1 down:0.5". None
+        leaves what the settings say.
         """
         options = self._adjusted(quantile, grow)
         for shot in self.shots:

@@ -18,7 +18,7 @@ def of_region(made: Brief) -> list[str]:
     if not made.reads_source and words.phrases(settings.source_words):
         notices.append(f"mode={settings.mode.name} never looks at the source prompt: no mask comes from source_words")
     if made.difference:
-        if made.dependents:
+        if settings.mask.name == "attention":
             return [*notices, *_of_dependents(made), *_of_objects(made)]
         others = f"the masks of {' and '.join(sides)} words and " if sides else ""
         notices.append(f"{others}the velocity difference: the mask is known after the first step, and grows surer")

@@ -135,6 +135,7 @@ MOVES = {
     "mask.pool": (0.4, "inversion_free", {}),
     "mask.close": (0.2, "inversion_free", {"mask.threshold": "quantile"}),
     "mask.grow": (0.1, "inversion_free", {}),
+    "mask.dependents": (1.0, "inversion_free", {"mask.threshold": "quantile"}),
     "mask.decay": (3.0, "inversion_free", {}),
     "mask.smooth_frames": (1.0, "inversion_free", {}),
     "mask.smooth_steps": (0.5, "inversion_free", {}),

@@ -89,6 +89,7 @@ def test_an_edit_looks_for_it_at_no_cost_and_leaves_others_as_they_are_to_the_bi
     assert torch.equal((looked.mask == 1)[~box], (plain.mask == 1)[~box])
     assert looked.evaluations == plain.evaluations
     assert torch.equal(off.z, plain.z)
+    assert (looked.z - plain.z).norm() > 1e-3 * plain.z.norm()
 
 
 def test_what_is_said_and_what_is_refused():

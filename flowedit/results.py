@@ -99,6 +99,7 @@ class EditCheck:
     source: str | None
     target: str | None
     source_words: str
+    also_words: str
     target_words: str
     indices: tuple[int, ...]
     fps: Fraction

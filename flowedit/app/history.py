@@ -29,8 +29,8 @@ RECORD = "run.yaml"
 """The file that an edit is known by."""
 
 TOLD = (
-    "instruction", "source", "target", "source_words", "target_words", "negative_prompt", "seed", "steps", "strength",
-    "edit_strength", "size", "start", "frames", "fps", "task",
+    "instruction", "source", "target", "source_words", "also_words", "target_words", "negative_prompt", "seed", "steps",
+    "strength", "edit_strength", "size", "start", "frames", "fps", "task",
 )  # fmt: skip
 """What of an edit's settings is shown beside it."""
 

@@ -90,7 +90,7 @@ def painting_of(clip: Path, flags: Mapping[str, Any]) -> Any:
     return flowedit.Painting(clip, **{key: flags[key] for key in READ if key in flags})
 
 
-SUBJECT = ("source", "target", "instruction", "task", "source_words", "target_words", "cuts")
+SUBJECT = ("source", "target", "instruction", "task", "source_words", "also_words", "target_words", "cuts")
 """The settings, beside the frames and the model, that say what a look is at."""
 
 

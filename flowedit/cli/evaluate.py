@@ -51,6 +51,7 @@ OUT = {
 ENGINE = ("engine", "workers")
 LISTS = ("modes", "metrics", "kinds")
 COUNTS = ("first_seed", "scenes")
+SWITCHES = ("shadows",)
 
 ALSO = """\
 any key of conf/ can follow as key=value and holds for all methods; --also "draws=4 averaging=differential" adds the
@@ -81,6 +82,7 @@ kinds: replace, replace_one_of_two, replace_beside_kept, replace_both, recolour,
 examples:
   flowedit bench --scenes 20 --kinds replace --modes inversion_free,inversion
   flowedit bench --scenes 20 --kinds replace --modes inversion_free --also draws=2 --also mask=none
+  flowedit bench --scenes 20 --kinds remove --modes inversion_free --shadows true
 {CODES.format(what="edits")}""",
 }
 
@@ -268,6 +270,8 @@ def _evaluation_flags(options: argparse.Namespace, flags: Sequence[str]) -> dict
         if name in LISTS and not parts(value):
             raise InputError(f"--{name} {value!r}: name at least one")
         made[name] = parts(value) if name in LISTS else whole(options, name) if name in COUNTS else value
+        if name in SWITCHES and value in ("true", "false"):
+            made[name] = value == "true"
         if name == "evaluations" and value.isdecimal():
             made[name] = int(value)
     if getattr(options, "workers", None) is not None:

@@ -67,7 +67,7 @@ def over(row: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
     """A file's flags with others over them; an instruction takes the place of a target, words and task, or they its."""
     made: tuple[str, ...] = () if flags.get("target") is None else ("instruction",)
     if flags.get("instruction") is not None:
-        made = ("target", "target_parts", "source_words", "target_words", "task")
+        made = ("target", "target_parts", "source_words", "also_words", "target_words", "task")
     return {key: value for key, value in row.items() if key not in made} | dict(flags)
 
 

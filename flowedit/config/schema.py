@@ -75,6 +75,14 @@ class Settings:
         written="prompt",
         role="clip",
     )
+    also_words: str = option(
+        "words of the source prompt for what goes along with the object, such as its shadow and reflection: where they "
+        "are seen joins its mask; commas between several",
+        typed="WORDS",
+        written="prompt",
+        role="clip",
+        needs="source_maps",
+    )
     target_words: str = option(
         "the new object's words in the target prompt; of several, in the same order",
         typed="WORDS",

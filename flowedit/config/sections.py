@@ -3,8 +3,8 @@
 SECTIONS = {
     "most used": ("source", "backbone", "mode", "quality", "strength", "edit_strength", "out"),
     "what to change": (
-        "instruction", "target", "target_parts", "source_words", "target_words", "negative_prompt",
-        "target_negative_prompt", "task", "caption",
+        "instruction", "target", "target_parts", "source_words", "also_words", "target_words",
+        "negative_prompt", "target_negative_prompt", "task", "caption",
     ),
     "where": ("mask", "user_mask", "box", "point", "composite"),
     "how": (

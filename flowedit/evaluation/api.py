@@ -21,7 +21,7 @@ from flowedit.types import Monitor
 OWN = tuple(options_of(EvaluationOptions))
 CLIP = tuple(name for name, option in OPTIONS.items() if option.role == "clip")
 LISTS = ("modes", "also", "sweep", "metrics", "kinds", "edits")
-ALONE = ("dataset", "do", "edits", "protocol", "first_seed", "scenes", "kinds", "engine")
+ALONE = ("dataset", "do", "edits", "protocol", "first_seed", "scenes", "kinds", "shadows", "engine")
 """Options of an evaluation that one clip has not."""
 
 
@@ -48,6 +48,7 @@ class _EvaluatedOptions(_ComparedOptions, total=False):
     protocol: Literal["all", "five"]
     first_seed: int
     scenes: int
+    shadows: bool
     kinds: Sequence[str]
     engine: str
 

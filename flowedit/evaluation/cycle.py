@@ -17,7 +17,8 @@ OTHER_WAY = {"add": "remove", "remove": "add"}
 def back(settings: Settings, edit: Path) -> Settings:
     """The settings that edit the file `edit` back to its source; it is read whole, as it shows the chosen frames alone.
 
-    Sub-prompts of the target have none of the source to go back by, and are left out; of its steps nothing is kept.
+    Sub-prompts of the target have none of the source to go back by, and are left out, as is what goes along with an
+    object; of its steps nothing is kept.
 
     Raises InputError for a user mask or a box beside a part of the clip, as their frames are not those of the edit.
     """
@@ -30,6 +31,7 @@ def back(settings: Settings, edit: Path) -> Settings:
         source=settings.target,
         target=settings.source,
         source_words=settings.target_words,
+        also_words="",
         target_words=settings.source_words,
         target_parts=None,
         instruction=None,

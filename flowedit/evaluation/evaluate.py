@@ -93,5 +93,5 @@ def _named(options: EvaluationOptions) -> str:
 
 
 def _dataset(options: EvaluationOptions, workspace: Path) -> Dataset:
-    scenes = Scenes(options.first_seed, options.scenes, options.kinds or tuple(KINDS))
+    scenes = Scenes(options.first_seed, options.scenes, options.kinds or tuple(KINDS), options.shadows)
     return catalogue.read(_named(options), workspace.absolute(), scenes)

@@ -86,6 +86,7 @@ class EvaluationOptions:
     )
     scenes: int = option("pocket and bench: scenes of each kind", typed="N", least=1)
     kinds: tuple[str, ...] = option("pocket and bench: kinds of edit; none: all", typed="A,B")
+    shadows: bool = option("pocket and bench: whether the scenes' objects cast a shadow", typed="{true,false}")
     out: str | None = option("folder of the results, and of what a stopped run goes on from", typed="DIR")
 
     def __post_init__(self) -> None:

@@ -68,6 +68,10 @@ class Instruction:
 
     text: str
     changes: tuple[Change, ...]
+    also: tuple[str, ...] = ()
+    """Of a removal, what goes along with the objects: "shadow", "reflection"."""
+    own: str = ""
+    """The word before it: its, their, his or her."""
 
     @property
     def kind(self) -> Kind:
@@ -94,6 +98,11 @@ def parse(text: str) -> Instruction:
     plain = _tidy(text)
     if len(patterns.JOINT.findall(plain)) > MOST_JOINTS:
         raise InputError(f"{_short(text)} asks for too much at once: say less, or make one edit after the other")
+    if not patterns.NEGATION.search(plain) and (along := patterns.ALONG.search(plain)):
+        changes = _changes(plain[: along.start()])
+        if changes and all(change.kind == "remove" for change in changes):
+            also = tuple(word.lower() for word in re.findall(r"\b(?:shadow|reflection)s?\b", along["also"], re.I))
+            return Instruction(" ".join(text.split()), changes, also, along["own"].lower())
     changes = () if patterns.NEGATION.search(plain) else _changes(plain)
     if not changes:
         raise InputError(f"{_short(text)} is not an instruction that flowedit reads; say it like {EXAMPLES}")

@@ -198,6 +198,15 @@ SEVERAL = re.compile(
 )
 """Signs that a text is more than one noun phrase."""
 
+_GOES = r"(?:shadow|reflection)s?"
+
+ALONG = re.compile(
+    r"(?:,? (?:and(?: also)?|plus|with|along with|together with|including|as well as)|,) "
+    rf"(?P<own>its|their|his|her) (?P<also>{_GOES}(?:(?:,? and|,) (?:(?:its|their|his|her) )?{_GOES})*)$",
+    re.IGNORECASE,
+)
+"""What goes along with an object that is removed."""
+
 DEGREE = re.compile(
     r"^(?:like|(?:more|less) of)\b|\b(?:more|less|bit|little|lot|much|somewhat|rather|just|exactly|slightly|almost|"
     r"sort of|kind of) (?:more |less )?like\b",

@@ -48,7 +48,8 @@ LOOKS = re.compile(r"black[ -]and[ -]white|sepia|monochrome|gr[ea]yscale", re.IG
 class Prompts:
     """The source and the target prompt, the words of what changes in each, and the task.
 
-    Words of several objects are parted by commas, the i-th of the source with the i-th of the target.
+    Words of several objects are parted by commas, the i-th of the source with the i-th of the target. `also_words` are
+    those in the source of what goes along with them.
     """
 
     source: str
@@ -56,16 +57,19 @@ class Prompts:
     source_words: str
     target_words: str
     task: TaskName
+    also_words: str = ""
 
 
 def resolve(instruction: Instruction, caption: str | None = None) -> Prompts:
     """The prompts of an instruction on a clip of that caption; without one, plain prompts of the instruction alone.
 
+    What goes along with a removed object and is not in the caption is said behind the object: "a fox with its shadow".
+
     A new phrase stands where the old one stood, with its article and number; adjectives that the instruction does not
     name stay, unless the new phrase has some of its own. A removed object takes its clause with it. Raises ValueError,
     with the caption's words, for an old phrase that the caption has not at all or several times.
     """
-    source = " ".join((caption or "").split()) or plain(instruction)
+    source = " ".join((caption or "").split()) or _plain(instruction)
     task, changes = instruction.task, instruction.changes
     if task == "remove":
         target, words = source, []
@@ -73,7 +77,12 @@ def resolve(instruction: Instruction, caption: str | None = None) -> Prompts:
             words.append(objects(source, change.old)[0].words)
             if search(target, change.old):  # it may have gone with the clause of one before
                 target = removal.without(target, change.old)
-        return Prompts(source, target, _listed(words), "", task)
+        for each in instruction.also:
+            if 0 < len(search(target, each)) == len(search(source, each)):  # else it has gone, and another's stays
+                target = removal.without(target, each)
+        source = _along(source, instruction)
+        also = _listed(objects(source, each)[0].words for each in instruction.also)
+        return Prompts(source, target, _listed(words), "", task, also)
     if task == "add":
         target, words = source, []
         for change in changes:
@@ -116,11 +125,23 @@ def parts(instruction: Instruction, source: str, cumulative: bool = False) -> tu
 
 def plain(instruction: Instruction) -> str:
     """The source prompt of an instruction alone, of a clip of which nothing else is known."""
+    return _along(_plain(instruction), instruction)
+
+
+def _plain(instruction: Instruction) -> str:
     changes = instruction.changes
     named = [change.old or change.subject for change in changes]
     if not all(named) or (instruction.kind == "background" and not changes[0].subject):
         return SCENE
     return " and ".join(_introduced(split(old)) for old in named)
+
+
+def _along(source: str, instruction: Instruction) -> str:
+    """The source prompt with what goes along with its removed objects, where it does not say so itself."""
+    if not (unsaid := [each for each in instruction.also if not search(source, each)]):
+        return source
+    end = max(place.end for change in instruction.changes for place in objects(source, change.old)[:1])
+    return f"{source[:end]} with {instruction.own} {' and '.join(unsaid)}{source[end:]}"
 
 
 def _introduced(said: Phrase) -> str:

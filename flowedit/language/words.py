@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from flowedit.messages import InputError
+from flowedit.messages import InputError, nearest
 
 Span = tuple[int, int]
 """Characters [start, end) of a prompt."""
@@ -129,8 +129,9 @@ def occurrences(prompt: str, words: str, name: str = "words") -> list[Span]:
         for part in [phrase] if whole else _content(phrase.split()):
             spans = _find(prompt, part)
             if not spans:
-                listed = ", ".join(dict.fromkeys(re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", prompt)))
-                raise InputError(f"{name}: {part!r} is not in the prompt {prompt!r}; its words are: {listed}")
+                known = list(dict.fromkeys(re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", prompt)))
+                said = f"{name}: {part!r} is not in the prompt {prompt!r}; its words are: {', '.join(known)}"
+                raise InputError(f"{said}{nearest(part, known)}")
             places += spans
     return sorted(set(places))
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from flowedit.masks.maps import smooth_time, strength, threshold
+from flowedit.masks.growth import growth
+from flowedit.masks.maps import outstanding, pool, smooth_time, strength, threshold
 from flowedit.masks.options import MaskOptions
 from flowedit.masks.shapes import apart, close, contest, grow, union
 from flowedit.tensors import Tensor, torch
+from flowedit.types import INSIDE
 
 
 class AttentionMask:
     """The mask of each step from the recorder's maps; remembers what smoothing over steps needs.
 
     `sides`: for source and target, a function that gives the newest maps (rows, K, F, H, W), one for each object, or
-    None before any; `shown`: for each side the objects of its maps, all K by default. An object has the sites of
-    either side; where objects meet, the first side that has a map of it decides (`contest`). `kept`: for
+    None before any; `shown`: for each side the objects of its maps, all K by default; one may have several. An object
+    has the sites of any; where objects meet, the first map of it decides (`contest`). `near`: for each side whether
+    an object has of it only the sites within `mask.dependents` of what it has of the others. `kept`: for
     each object whether it is kept: it takes sites from the others and is not edited. `user`: a user's soft mask
     (1, 1, F, H, W), edited too, over kept objects as well. The options' sizes are in sides of the latent, of which the
     shorter one has `side` sites; means over time count the latent frames `own`. After the edit, `vote()` is the mask of
@@ -32,13 +35,16 @@ class AttentionMask:
         user: Tensor | None = None,
         kept: Sequence[bool] = (False,),
         shown: Sequence[Sequence[int]] | None = None,
+        near: Sequence[bool] | None = None,
     ) -> None:
         self._sides, self._options = list(sides), options
-        self._pool, self._grow, self._decay = odd(options.pool * side), options.grow * side, options.decay / side
-        self._close = options.close * side
+        self._pool, self._decay = odd(options.pool * side), options.decay / side
+        self._close, self._grow = options.close * side, growth(options.grow).times(side)
         self._own, self._user = own, user
         self._objects = len(kept)
         self._shown = [list(range(len(kept)))] * len(self._sides) if shown is None else [list(each) for each in shown]
+        self._near = [False] * len(self._sides) if near is None else list(near)
+        self._reach = options.dependents * side
         self._edited = [k for k, stays in enumerate(kept) if not stays]
         self._maps: list[Tensor | None] = [None] * len(self._sides)
         self._pending: list[list[Tensor]] = [[] for _ in self._sides]
@@ -129,17 +135,24 @@ class AttentionMask:
     def _hard(self, sides: Sequence[Tensor | None]) -> Tensor:
         """The hard sites of each object, (K, 1, F, H, W), no two of one site."""
         options = self._options
-        known = [(maps, places) for maps, places in zip(sides, self._shown, strict=True) if maps is not None]
+        every = zip(sides, self._shown, self._near, strict=True)
+        known = [(maps, places, near) for maps, places, near in every if maps is not None]
         shape = (1, self._objects, *known[0][0].shape[2:])
         hard, strengths = (torch.zeros(shape, device=known[0][0].device) for _ in range(2))
         # The source's maps decide, last here: the target's words look for their objects in what is not there yet.
-        for maps, places in reversed(known):
+        for maps, places, _ in reversed([each for each in known if not each[2]]):
             own = union([threshold(maps, options.threshold, options.quantile, self._pool, self._own)])
             strong = union([strength(maps, self._pool, self._own)])
-            for i, k in enumerate(places):
+            for i, k in reversed(list(enumerate(places))):
                 hard[:, k] = torch.maximum(hard[:, k], own[:, i])
                 strengths[:, k] = strong[:, i]
         whole = grow(close(hard, self._close), self._grow)
+        for maps, places, _ in (each for each in known if each[2]):
+            held = whole if self._user is None else torch.maximum(whole, (self._user >= INSIDE).to(whole.dtype))
+            found = outstanding(pool(union([maps]), self._pool), held.amax(1, keepdim=True), self._own)
+            around = grow(held, self._reach)
+            for i, k in enumerate(places):
+                whole[:, k] = torch.maximum(whole[:, k], found[:, i] * around[:, k])
         return contest(whole.transpose(0, 1), strengths.transpose(0, 1))
 
     def newest(self) -> list[Tensor | None]:

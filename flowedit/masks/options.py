@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flowedit.declare import option
+from flowedit.masks.growth import is_growth
 
 Threshold = Literal["mean", "quantile", "otsu"]
 
@@ -52,12 +53,23 @@ class MaskOptions:
         expected="0 (none) to 1",
         needs="maps",
     )
-    grow: float = option(
-        "how far the mask is widened, in shorter sides of the latent",
+    grow: float | str = option(
+        "how far the mask is widened, in shorter sides of the latent: to all sides 0.1, to one down:0.5 (up, down, "
+        "left, right), or both, 0.1 down:0.5",
+        typed="X|SIDE:X",
         least=0,
         most=1,
-        expected="0 (not at all) to 1",
+        check=is_growth,
+        expected="0 (not at all) to 1, or sides with their own, such as down:0.5",
         needs="maps",
+    )
+    dependents: float = option(
+        "how far from the object what depends on it is looked for, such as its shadow: sites where the two velocities "
+        "differ join its mask; in shorter sides of the latent",
+        least=0,
+        most=1,
+        expected="0 (not looked for) to 1",
+        needs="attention and mask.name=attention",
     )
     decay: float = option(
         "soft edge exp(-decay d), d in shorter sides of the latent: 15 is 0.25 a site of 60",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from einops import rearrange
 
+from flowedit.masks.growth import Growth
 from flowedit.tensors import Tensor, torch
 
 
@@ -14,14 +15,21 @@ def distance(binary: Tensor) -> Tensor:
     envelope of parabolas along columns by brute force (Felzenszwalb & Huttenlocher 2012), O(H W (H + W)) a frame.
     """
     h, w = binary.shape[-2:]
-    row_cost = _squares(w, binary)
-    column_cost = _squares(h, binary)
+    return _least(binary, _offsets(w, binary).square(), _offsets(h, binary).square()).sqrt()
+
+
+def _least(binary: Tensor, row_cost: Tensor, column_cost: Tensor) -> Tensor:
+    """The least cost of the way from a 1 of its frame to each site, (B, 1, F, H, W) to the same; inf without any.
+
+    row_cost (W, W) and column_cost (H, H): of the way along a row and along a column, to the first place from the
+    second; the two add up.
+    """
     frames = rearrange(binary, "b c f h w -> (b c f) h w")
     far = torch.full_like(frames, torch.inf).masked_fill(frames > 0, 0.0)
     out = torch.empty_like(far)
     for i, frame in enumerate(far):  # a frame at a time: the brute force takes H W (H + W) values
         along = (frame[:, None, :] + row_cost).amin(-1)
-        out[i] = (along.T[:, None, :] + column_cost).amin(-1).T.sqrt()
+        out[i] = (along.T[:, None, :] + column_cost).amin(-1).T
     return out.view(binary.shape)
 
 
@@ -34,9 +42,19 @@ def soften(binary: Tensor, decay: float) -> Tensor:
     return torch.where(binary > 0, binary, torch.exp(-decay * d.clamp_min(1e-6)))
 
 
-def grow(binary: Tensor, reach: float) -> Tensor:
-    """1 at every site within `reach` sites of a 1 of its frame: (B, K, F, H, W) in {0, 1} to the same."""
-    return binary if reach == 0 else (distance(binary) <= reach + 1e-4).to(binary.dtype)
+def grow(binary: Tensor, reach: float | Growth) -> Tensor:
+    """1 at every site within `reach` sites of a 1 of its frame: (B, K, F, H, W) in {0, 1} to the same.
+
+    By other reaches to each side, at every site (dy, dx) from a 1 with (dy / r_y)^2 + (dx / r_x)^2 <= 1: r_y is that
+    down for dy > 0 and that up for dy < 0, r_x that to the right or to the left. Ours.
+    """
+    if isinstance(reach, float | int):
+        return binary if reach == 0 else (distance(binary) <= reach + 1e-4).to(binary.dtype)
+    if reach.up == reach.down == reach.left == reach.right:
+        return grow(binary, reach.up)
+    h, w = binary.shape[-2:]
+    across, down = _shares(w, reach.left, reach.right, binary), _shares(h, reach.up, reach.down, binary)
+    return (_least(binary, across.square(), down.square()) <= 1).to(binary.dtype)
 
 
 def close(binary: Tensor, reach: float) -> Tensor:
@@ -79,6 +97,13 @@ def apart(hard: Tensor, decay: float) -> Tensor:
     return torch.where(total > 0, soft / total, torch.zeros_like(soft)) * soft.amax(0, keepdim=True)
 
 
-def _squares(n: int, like: Tensor) -> Tensor:
+def _offsets(n: int, like: Tensor) -> Tensor:
+    """How far the first of two places lies behind the second, (n, n)."""
     places = torch.arange(n, device=like.device, dtype=torch.float32)
-    return (places[:, None] - places[None, :]).square()
+    return places[:, None] - places[None, :]
+
+
+def _shares(n: int, before: float, behind: float, like: Tensor) -> Tensor:
+    """The offsets in units of the reach on their side, (n, n)."""
+    offsets = _offsets(n, like)
+    return offsets / torch.where(offsets > 0, behind + 1e-4, before + 1e-4)

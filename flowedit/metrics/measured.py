@@ -10,6 +10,10 @@ METRICS.add("motion_error", Metric("motion error", "truth", "lower", decimals=3)
 METRICS.add("truth_psnr_composited", Metric("truth PSNR, composited", "truth", "higher"))
 METRICS.add("truth_lpips_composited", Metric("truth LPIPS (bundled), composited", "truth", "lower", decimals=3))
 METRICS.add("background_psnr_composited", Metric("background PSNR, composited", "source", "higher"))
+METRICS.add("shadow_psnr", Metric("shadow PSNR", "truth", "higher"))
+METRICS.add("shadow_left", Metric("shadow left", "truth", "lower"))
+METRICS.add("shadow_psnr_composited", Metric("shadow PSNR, composited", "truth", "higher"))
+METRICS.add("shadow_left_composited", Metric("shadow left, composited", "truth", "lower"))
 
 # every run: see evaluation/edit_job.py
 METRICS.add(

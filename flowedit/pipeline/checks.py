@@ -1,7 +1,7 @@
 """What is refused, and why: before a backbone is there, and once it is known."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -212,10 +212,17 @@ def check_difference(made: Brief) -> None:
     """Raise InputError for a mask of the velocity difference in a mode that has not both velocities at a step."""
     if made.difference and made.editor.difference == "none":
         able = ", ".join(name for name, editor in EDITORS.items() if editor.difference != "none")
+        instead = "mask.dependents=0" if made.settings.mask.name == "attention" else "mask=attention"
         raise InputError(
-            f"mask={made.settings.mask.name} needs both velocities in each step, which mode={made.settings.mode.name} "
-            f"has not: choose mask=attention or one of the modes {able}"
+            f"{_of_difference(made)} needs both velocities in each step, which mode={made.settings.mode.name} has not: "
+            f"choose {instead} or one of the modes {able}"
         )
+
+
+def _of_difference(made: Brief) -> str:
+    """The option that asks for the difference of the velocities."""
+    mask = made.settings.mask
+    return f"mask.dependents={mask.dependents:g}" if mask.name == "attention" else f"mask={mask.name}"
 
 
 def check_shape(clip: Clip) -> None:
@@ -235,6 +242,7 @@ def check_words(settings: Settings) -> None:
     the task has no use for, or lacks, beside those of kept objects.
     """
     words.occurrences(settings.source or "", settings.source_words if settings.source else "", "source_words")
+    words.occurrences(settings.source or "", settings.also_words if settings.source else "", "also_words")
     words.occurrences(settings.target or "", settings.target_words, "target_words")
     task = TASKS[settings.task]
     if task.words is None or task.wordless is None:
@@ -264,8 +272,8 @@ def check_editor(made: Brief, steps: int) -> None:
     lost = "source" not in evaluated and not all(each.target for each in made.objects)
     if made.difference and steps and len(evaluated) < 2:
         raise InputError(
-            f"the {steps} steps that are run follow the target alone: mask={settings.mask.name} needs steps that see "
-            "both prompts; give a lower mode.target_only_steps"
+            f"the {steps} steps that are run follow the target alone: {_of_difference(made)} needs steps that see both "
+            "prompts; give a lower mode.target_only_steps"
         )
     if "source" in editor.sides and steps and (unseen or lost):
         raise InputError(
@@ -304,10 +312,17 @@ def check_prompt(made: Brief, backbone: Backbone, name: str, alone: bool = False
         return notices
     holes = {place for start, end in lost for place in range(start, end)}
     if name in made.sides:
-        for start, end in words.occurrences(prompt, getattr(made.settings, f"{name}_words")):
+        for called, start, end in _places(made.settings, name, prompt):
             if holes >= set(range(start, end)):
-                raise InputError(f"{name}_words: {spec.name} cannot read {prompt[start:end]!r}: say it in English")
+                raise InputError(f"{called}: {spec.name} cannot read {prompt[start:end]!r}: say it in English")
     return [f"{called}: {spec.name} cannot read {prompt[a:b]!r}" for a, b in lost if spans and prompt[a:b].strip()]
+
+
+def _places(settings: Settings, name: str, prompt: str) -> Iterator[tuple[str, int, int]]:
+    """Where in a prompt the words of objects stand, with the option that names them."""
+    for called in (f"{name}_words", *(["also_words"] if name == "source" else [])):
+        for start, end in words.occurrences(prompt, getattr(settings, called), called):
+            yield called, start, end
 
 
 def check_learned(settings: Settings, folder: Path | None, alone: bool = False) -> None:
@@ -350,7 +365,8 @@ def _edit_words(settings: Settings, name: str) -> set[str]:
     if name not in ("source", "target"):
         return set()
     own, other = (_split(text or "") for text in _sides(settings, name))
-    return (_split(getattr(settings, f"{name}_words")) | (own - other if other else set())) - set(words.JOINTS)
+    also = _split(settings.also_words) if name == "source" else set()
+    return (_split(getattr(settings, f"{name}_words")) | also | (own - other if other else set())) - set(words.JOINTS)
 
 
 def _sides(settings: Settings, name: str) -> tuple[str | None, str | None]:

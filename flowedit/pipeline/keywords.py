@@ -35,6 +35,7 @@ class MethodOptions(TypedDict, total=False):
     instruction: str | None
     caption: Place | None
     source_words: str
+    also_words: str
     target_words: str
     negative_prompt: str
     target_negative_prompt: str | None

@@ -33,7 +33,7 @@ class Brief:
     attended: bool
     """Whether the mask is to come from attention, if there are words."""
     difference: bool
-    """Whether the mask is to come from the difference of the velocities, alone or with that of attention."""
+    """Whether the difference of the velocities has a say in the mask: of mask=attention near the objects alone."""
     unseen: bool
     """Whether one of several objects has its words where no prompt is evaluated, and so no mask."""
     objects: tuple[words.ObjectWords, ...]
@@ -133,7 +133,6 @@ def brief(settings: Settings) -> Brief:
     editor = EDITORS[settings.mode.name]
     replaced = settings.marked and settings.mask.user == "replace"
     attended = settings.mask.name in ("attention", "both") and not replaced
-    difference = settings.mask.name in ("difference", "both") and not replaced
     apart = attended and settings.mask.objects == "apart"
     pairs = words.object_words(settings.source_words, settings.target_words) if apart else ()
     reads_source = _reads_source(settings, editor)
@@ -144,6 +143,10 @@ def brief(settings: Settings) -> Brief:
         texts: dict[Side, str] = {"source": settings.source_words, "target": settings.target_words}
         seen = [side for side in editor.sides if side == "target" or reads_source]
         sides = {side: text for side, text in texts.items() if side in seen and words.phrases(text)}
+        if sides and "source" in seen and words.phrases(settings.also_words):
+            sides.setdefault("source", "")
+    near = settings.mask.name == "attention" and settings.mask.dependents > 0 and bool(sides)
+    difference = near or (settings.mask.name in ("difference", "both") and not replaced)
     # After FlowSlider (arXiv 2604.02088), V_fid + s V_steer. Ours: V_fid = u(p, src) - u(q, src) without guidance, and
     # V_steer = g [u(p, tgt) - u(p, src)]. There all three are guided alike, so that s = 1 is FlowEdit; here s = 1 is
     # FlowAlign's rule without its pull.
@@ -152,28 +155,16 @@ def brief(settings: Settings) -> Brief:
         "source": (settings.source_guidance_scale if pull is None else 1.0,),
         "target": tuple((1.0 if pull is None else pull) * each for each in _target_scales(settings, objects)),
     }
-    from_source = pull is not None or editor.negative(settings.mode) == "source"
+    away = pull is not None or editor.negative(settings.mode) == "source"
     steps = intervals(settings)
     parts = settings.target_parts or ()
     if editor.parts == "cumulative":  # the last of these is the target, which runs beside them anyway
         parts = tuple(part for part in parts if part != settings.target)
     own = settings.object_guidance_scales is not None and bool(objects)
     region = editor.region(settings.mode) if sides or difference or settings.marked else None
+    kind: Guidance = "free" if (spec := shapes.known(settings.backbone)) is None else spec.guidance
     return Brief(
-        settings,
-        editor,
-        attended,
-        difference,
-        unseen,
-        objects,
-        sides,
-        from_source,
-        own,
-        region,
-        scales,
-        steps,
-        parts,
-        "free" if (spec := shapes.known(settings.backbone)) is None else spec.guidance,
+        settings, editor, attended, difference, unseen, objects, sides, away, own, region, scales, steps, parts, kind
     )
 
 
@@ -351,7 +342,8 @@ def load_of(of: Brief, latent: tuple[int, int, int, int], windows: int = 1) -> L
 
     `windows` are the most of a shot: of several, what is taken of the source's attention waits on the host.
     """
-    draws, objects = of.settings.draws, max(1, len(of.objects)) if of.sides else 0
+    also = len(words.phrases(of.settings.also_words)) * max(1, len(of.edited))
+    draws, objects = of.settings.draws, max(1, len(of.objects)) + also if of.sides else 0
     source, target = (rows_of(of, side) for side in ("source", "target"))
     rows = max(target, source if "source" in of.editor.sides else 1)
     if of.region is None:

@@ -1,6 +1,6 @@
 """Where an edit happens: attention maps and a user's mask to the mask that an editor asks for."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from flowedit.language import words
 from flowedit.masks import attention_mask, grids, shapes
 from flowedit.masks.difference import DifferenceMap, of_objects
 from flowedit.masks.held import HeldMaps
+from flowedit.masks.options import MaskOptions
 from flowedit.networks.control.bound import bound
 from flowedit.pipeline.plan import Brief
 from flowedit.types import (
@@ -80,14 +81,12 @@ def region(
         mask = None if user is None else softened(user, decay)
         yield Region(mask, lambda: mask, now=lambda: None if mask is None else (mask, mask))
         return
-    named = phrases_of(made)
     tokens: dict[Conditioning, Tokens] = {
         prompts[side]: [
             words.token_indices(prompts[side].prompt, phrase, prompts[side].spans, f"{side}_words")
-            for phrase in phrases
-            if phrase
+            for _, phrase in named
         ]
-        for side, phrases in named.items()
+        for side, named in phrases_of(made).items()
     }
     assert settings.mask.blocks != "auto", "looks/blocks.py puts the block that it found in its place"
     recorder: AbstractContextManager[Any] = (
@@ -126,6 +125,7 @@ def region(
             user=None if user is None else softened(user, decay),
             kept=kept_of(made),
             shown=list(shown.values()),
+            near=near_of(shown, settings.mask),
         )
         guided = partial(guidance.regional, weights=attention.weights) if made.own_scales else Region.guided
         yield Region(
@@ -143,19 +143,33 @@ def region(
         )
 
 
-def phrases_of(made: Brief) -> dict[Side, list[str]]:
-    """The words of each object on each side whose attention is read; "" where an object has none there."""
-    return {side: [getattr(each, side) for each in made.objects] or [text] for side, text in made.sides.items()}
+def phrases_of(made: Brief) -> dict[Side, list[tuple[int, str]]]:
+    """The words whose attention is read on each side, each with the object that they are of.
+
+    First those of the objects themselves, then the source's `also_words`, which are of each object that is edited: of
+    several it is the object whose own words hold a site more strongly.
+    """
+    named = {
+        side: [(k, phrase) for k, phrase in enumerate([getattr(o, side) for o in made.objects] or [text]) if phrase]
+        for side, text in made.sides.items()
+    }
+    edited = [k for k, stays in enumerate(kept_of(made)) if not stays]
+    if "source" in named:
+        named["source"] += [(k, phrase) for phrase in words.phrases(made.settings.also_words) for k in edited]
+    return named
 
 
 def shown_of(made: Brief) -> dict[str, list[int]]:
     """For each of the maps that make the mask, by name and in their order, the objects that it is of."""
-    shown: dict[str, list[int]] = {
-        side: [k for k, phrase in enumerate(phrases) if phrase] for side, phrases in phrases_of(made).items()
-    }
+    shown: dict[str, list[int]] = {side: [k for k, _ in named] for side, named in phrases_of(made).items()}
     if made.difference:
         shown["difference"] = [k for k, stays in enumerate(kept_of(made)) if not stays]
     return shown
+
+
+def near_of(shown: Iterable[str], options: MaskOptions) -> list[bool]:
+    """Whether each of the maps, by name, counts near the objects of the others alone: the difference beside words."""
+    return [name == "difference" and options.name == "attention" for name in shown]
 
 
 def kept_of(made: Brief) -> list[bool]:

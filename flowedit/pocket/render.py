@@ -25,6 +25,9 @@ from flowedit.pocket.world import (
 
 TILE, COLUMNS = 112, 8
 
+SHADE, SQUASH, BLUR = 0.5, 0.5, 0.04
+"""What a shadow takes of the light, its length in heights of its object, and the softness of its edge in its sides."""
+
 
 @dataclass(frozen=True)
 class Ground:
@@ -61,15 +64,21 @@ def scene(
     spec = what if isinstance(what, Spec) else draw(what, vocabulary)
     image = np.broadcast_to(_background(spec, height, width), (frames, height, width, 3)).copy()
     masks = np.empty((len(spec.things), frames, height, width), np.float32)
+    shadows = np.zeros_like(masks)
+    for i, thing in enumerate(spec.things):  # on the ground, and so below all objects
+        if thing.shadow:
+            shadows[i] = _shadow(thing, _slant(spec.texture), frames, height, width)
+            image *= 1 - SHADE * shadows[i][..., None]
     for i, thing in enumerate(spec.things):
         layer = _layer(thing, frames, height, width)
         alpha = layer[..., 3:]
         image *= 1 - alpha
         image += layer[..., :3]
         masks[:i] *= 1 - alpha[..., 0]
+        shadows *= 1 - alpha[..., 0]
         masks[i] = alpha[..., 0]
     image *= _light(spec.texture, height, width)
-    return Scene(spec, np.rint(np.clip(image, 0, 255, out=image)).astype(np.uint8), masks)
+    return Scene(spec, np.rint(np.clip(image, 0, 255, out=image)).astype(np.uint8), masks, shadows)
 
 
 def _background(spec: Spec, height: int, width: int) -> np.ndarray:
@@ -97,8 +106,13 @@ def _light(texture: int, height: int, width: int) -> np.ndarray:
     return light[..., None]
 
 
-def _layer(thing: Thing, frames: int, height: int, width: int) -> np.ndarray:
-    """Return the object alone as premultiplied float32 (F, H, W, 4), colour 0..255 and alpha 0..1."""
+def _slant(texture: int) -> float:
+    """How far to the side a shadow falls, in heights of its object: away from where the light of the scene is."""
+    return float(-0.6 * stream(texture, "light").uniform(-1, 1, 3)[2])
+
+
+def _path(thing: Thing, frames: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the middle (x, y) and the side of the object's sprite in each frame, in pixels."""
     phase = np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
     dx = {"left": -1, "right": 1}.get(thing.motion, 0) * thing.travel * (phase - 0.5)
     dy = {"up": -1, "down": 1}.get(thing.motion, 0) * thing.travel * (phase - 0.5)
@@ -106,16 +120,48 @@ def _layer(thing: Thing, frames: int, height: int, width: int) -> np.ndarray:
         dy = dy + 0.5 * thing.travel * (0.5 - np.sin(np.pi * phase) ** 2)
     grow = {"approach": 0.3, "recede": -0.3}.get(thing.motion, 0) * (2 * phase - 1)
     side = min(height, width) * thing.scale * SIZES[thing.size] * (1 + grow)
+    return (thing.x + dx) * width, (thing.y + dy) * height, side
+
+
+def _sprite(thing: Thing, side: np.ndarray) -> np.ndarray:
+    """Return the smallest sprite of the object that is not enlarged at any of these sides, or the largest."""
     levels = _pyramid(thing.kind, thing.tint)
-    sprite = next((level for level in reversed(levels) if len(level) >= side.max()), levels[0])
+    return next((level for level in reversed(levels) if len(level) >= side.max()), levels[0])
+
+
+def _layer(thing: Thing, frames: int, height: int, width: int) -> np.ndarray:
+    """Return the object alone as premultiplied float32 (F, H, W, 4), colour 0..255 and alpha 0..1."""
+    x, y, side = _path(thing, frames, height, width)
+    sprite = _sprite(thing, side)
     layer = np.empty((frames, height, width, 4), np.float32)
     for f in range(frames):
         scale = side[f] / len(sprite)
-        x, y = (thing.x + dx[f]) * width, (thing.y + dy[f]) * height
         shift = 0.5 * scale - 0.5 - 0.5 * side[f]
-        matrix = np.array([[scale, 0, x + shift], [0, scale, y + shift]])
+        matrix = np.array([[scale, 0, x[f] + shift], [0, scale, y[f] + shift]])
         cv2.warpAffine(sprite, matrix, (width, height), layer[f], flags=cv2.INTER_LINEAR)
     return layer
+
+
+def _shadow(thing: Thing, slant: float, frames: int, height: int, width: int) -> np.ndarray:
+    """Return how much of the light the object takes from each place of the ground, float32 (F, H, W) in 0..1.
+
+    A point of its silhouette at the height h above its foot falls SQUASH h below the foot and slant h to the side; the
+    edge is soft.
+    """
+    x, y, side = _path(thing, frames, height, width)
+    sprite = np.ascontiguousarray(_sprite(thing, side)[..., 3])
+    foot = 1.0 + np.flatnonzero(sprite.max(1) > 0.5)[-1]
+    shadow = np.empty((frames, height, width), np.float32)
+    for f in range(frames):
+        scale = side[f] / len(sprite)
+        across, down = -slant * scale, -SQUASH * scale
+        # a sprite's pixel (u, v) has its middle at (u + 0.5, v + 0.5), and so has one of the frame
+        left = x[f] - 0.5 * side[f] + slant * scale * foot + 0.5 * (scale + across) - 0.5
+        top = y[f] - 0.5 * side[f] + (1 + SQUASH) * scale * foot + 0.5 * down - 0.5
+        matrix = np.array([[scale, across, left], [0, down, top]])
+        cv2.warpAffine(sprite, matrix, (width, height), shadow[f], flags=cv2.INTER_LINEAR)
+        shadow[f] = cv2.GaussianBlur(shadow[f], (0, 0), BLUR * side[f], borderType=cv2.BORDER_REPLICATE)
+    return shadow
 
 
 @cache

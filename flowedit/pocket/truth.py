@@ -34,7 +34,10 @@ NOTHING = "nothing"
 
 @dataclass(frozen=True)
 class Edit:
-    """A source, its true edit, the words that differ, and the mask float32 (F, H, W) of what may change."""
+    """A source, its true edit, the words that differ, and the mask float32 (F, H, W) of what may change.
+
+    What may change is what the edited objects cover, before or after, and their shadows.
+    """
 
     kind: str
     source: Scene
@@ -58,19 +61,25 @@ def edit(
     size: tuple[int, int] = (64, 64),
     frames: int = 9,
     vocabulary: Vocabulary = EVERYTHING,
+    *,
+    shadows: bool = False,
 ) -> Edit:
-    """Edit a spec, or one drawn from a seed with as many objects as `kind` needs; see `KINDS`."""
+    """Edit a spec, or one drawn from a seed with as many objects as `kind` needs; see `KINDS`.
+
+    With `shadows` the objects of a drawn spec cast one: what goes takes its own along, and what comes brings one.
+    """
     if kind not in KINDS:
         raise InputError(f"no edit called {kind!r}; there are {list(KINDS)}")
     seed = zlib.crc32(repr(what).encode()) if isinstance(what, Spec) else what
-    before = what if isinstance(what, Spec) else draw(what, vocabulary, things=KINDS[kind])
+    before = what if isinstance(what, Spec) else draw(what, vocabulary, things=KINDS[kind], shadows=shadows)
     if len(before.things) < KINDS[kind]:
         raise InputError(f"{kind!r} needs {KINDS[kind]} objects, the scene has {len(before.things)}")
     scenes_of = "replace_one_of_two" if kind == KEPT else kind
     after, edited = _changed(before, kind, vocabulary, stream(seed, "edit", scenes_of))
     source, target = scene(before, size, frames), scene(after, size, frames)
     (source_words, shown), (target_words, wanted) = (_named(side, kind, edited) for side in (source, target))
-    mask = np.clip(np.maximum(shown, wanted), 0, 1)
+    cast = (side.shadows[[i for i in edited if i < len(side.shadows)]].sum(0) for side in (source, target))
+    mask = np.clip(np.maximum(shown, wanted) + np.maximum(*cast), 0, 1)
     return Edit(kind, source, target, source_words, target_words, edited, mask)
 
 
@@ -134,7 +143,9 @@ def _changed(spec: Spec, kind: str, vocabulary: Vocabulary, rng: np.random.Gener
     if kind == "add":
         free = 0.77 if things[0].x < 0.5 else 0.23
         new = Thing(other(vocabulary.classes, *(t.kind for t in things)), other(vocabulary.motions), x=free)
-        return replace(spec, things=(*things, replace(new, scale=0.44, travel=0.16))), (len(things),)
+        return replace(spec, things=(*things, replace(new, scale=0.44, travel=0.16, shadow=things[0].shadow))), (
+            len(things),
+        )
     if kind == "recolour":
         return _with(spec, 0, replace(things[0], tint=other(vocabulary.tints, things[0].tint, ""))), (0,)
     if kind == "resize":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -100,6 +100,8 @@ class Thing:
     y: float = 0.5
     scale: float = 0.56
     travel: float = 0.3
+    shadow: bool = field(default=False, repr=False)
+    """Whether it casts a shadow on the ground. No caption says so, and the edit that a `repr` draws is the same."""
 
     @property
     def words(self) -> str:
@@ -142,11 +144,15 @@ class Spec:
 
 @dataclass(frozen=True)
 class Scene:
-    """A rendered spec: frames uint8 (F, H, W, 3), masks float32 (N, F, H, W), the visible share of each object."""
+    """A rendered spec: frames uint8 (F, H, W, 3), masks float32 (N, F, H, W), the visible share of each object.
+
+    shadows: float32 (N, F, H, W), the visible share of each object's shadow, which no object covers; 0 without one.
+    """
 
     spec: Spec
     frames: np.ndarray = field(repr=False)
     masks: np.ndarray = field(repr=False)
+    shadows: np.ndarray = field(repr=False)
 
     @property
     def caption(self) -> str:
@@ -164,8 +170,11 @@ def stream(seed: int, *names: str) -> np.random.Generator:
     return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
 
 
-def draw(seed: int, vocabulary: Vocabulary = EVERYTHING, things: int | None = None) -> Spec:
-    """Draw a spec: 65 % one object, 30 % two of different classes, 5 % none, unless `things` says how many."""
+def draw(seed: int, vocabulary: Vocabulary = EVERYTHING, things: int | None = None, *, shadows: bool = False) -> Spec:
+    """Draw a spec: 65 % one object, 30 % two of different classes, 5 % none, unless `things` says how many.
+
+    With `shadows` each object of the same spec casts one.
+    """
     rng = stream(seed, "scene")
     count = int(rng.choice(3, p=(0.05, 0.65, 0.30)))
     count = count if things is None else things
@@ -174,7 +183,8 @@ def draw(seed: int, vocabulary: Vocabulary = EVERYTHING, things: int | None = No
         raise InputError(f"{count} objects of different classes need as many classes, got {vocabulary.classes}")
     ground = str(stream(seed, "ground").choice(vocabulary.grounds))
     texture = int(stream(seed, "texture").integers(2**31))
-    return Spec(tuple(_thing(seed, i, kinds, vocabulary) for i in range(count)), ground, texture)
+    drawn = (_thing(seed, i, kinds, vocabulary) for i in range(count))
+    return Spec(tuple(replace(thing, shadow=shadows) for thing in drawn), ground, texture)
 
 
 def _thing(seed: int, index: int, kinds: list[str], vocabulary: Vocabulary) -> Thing:

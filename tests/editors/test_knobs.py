@@ -49,6 +49,7 @@ ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has t
     *("source", "target", "instruction", "caption"),
     "mode.preset",  # a name for run.yaml
     "mode.row",  # says what is written beside the edit; tested in test_straight_rules
+    "mask.dependents",  # of velocities that differ more in one place than elsewhere; moved in test_dependents
     "mask.look_at",  # of a look alone; tested in test_mask_look
     "task",  # chooses other settings; which words it takes is tested in test_run
 }
@@ -61,6 +62,7 @@ PARTS = {"target_parts": ["a big fox runs", "a red panda runs"]}
 MOVES = {
     "source_words": ("red", "inversion_free", {}),
     "target_words": ("big", "inversion_free", {}),
+    "also_words": ("red", "inversion_free", {}),
     "negative_prompt": ("dark", "inversion_free", {}),
     "target_negative_prompt": ("dark", "inversion_free", {}),
     "source_guidance_scale": (2.0, "inversion_free", {}),

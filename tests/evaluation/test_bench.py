@@ -70,6 +70,22 @@ def test_every_kind_has_its_metrics_and_the_truth_wins(kind):
     assert values["background_psnr"] == np.inf
 
 
+@pytest.mark.parametrize("kind", ["remove", "replace"])
+def test_what_is_left_of_a_shadow_is_1_of_the_source_and_0_of_the_truth(kind):
+    held = truth(edit(5, kind, vocabulary=KNOWN, shadows=True), KNOWN, lambda frames: frames, 4, (8, 8))
+    source, target = held.edit.source.frames, held.edit.target.frames
+    best, none = score(target, None, held), score(source, None, held)
+    assert (best["shadow_left"], best["shadow_psnr"]) == (0, np.inf)
+    assert none["shadow_left"] == 1
+    half = np.rint((source.astype(float) + target) / 2).astype(np.uint8)
+    assert score(half, None, held)["shadow_left"] == pytest.approx(0.5, abs=0.01)
+    elsewhere = np.where(held.edit.mask[..., None] == 0, 0, target).astype(np.uint8)
+    assert score(elsewhere, None, held)["shadow_left"] == 0
+    everywhere = torch.ones((1, 1, 3, 8, 8))
+    assert score(target, everywhere, held)["shadow_left_composited"] == 0
+    assert score(target, 0 * everywhere, held)["shadow_left_composited"] == 1  # what is blended back brings it back
+
+
 @pytest.mark.parametrize("kind", ["replace_one_of_two", KEPT])
 def test_the_right_object_of_two_is_the_one_whose_place_changed(kind):
     held = truth(edit(5, kind, vocabulary=KNOWN), KNOWN, lambda frames: frames, 4, (8, 8))

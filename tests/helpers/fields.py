@@ -176,3 +176,19 @@ class ToyMaps:
     def take(self, prompt):
         calls = self.calls.pop(prompt, None)
         return None if calls is None else torch.stack(calls).mean(0)
+
+
+class LocalBackbone(ToyBackbone):
+    """The target's prompt acts in a box of the frame alone."""
+
+    box = (slice(None), slice(None), slice(None), slice(4, 11), slice(6, 15))
+
+    def velocity(self, prompt, guidance_scale=1.0, negative=None):
+        own, plain = super().velocity(prompt, guidance_scale, negative), super().velocity(self.embed(""))
+
+        def velocity(z, t):
+            u = plain(z, t)
+            u[self.box] = own(z, t)[self.box]
+            return u
+
+        return velocity

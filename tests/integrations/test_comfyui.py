@@ -62,7 +62,7 @@ def graph(video, **edit):
         "mode": "inversion_free", "quality": "auto", "strength": 0, "edit_strength": 0, "seed": 0, "preview": True,
         "options": QUICK,
     }  # fmt: skip
-    words = {"target": "", "source_words": "", "target_words": "", "negative_prompt": ""}
+    words = {"target": "", "source_words": "", "target_words": "", "negative_prompt": "", "also_words": ""}
     model = {"backbone": "pocket", "checkpoint": "", "runtime": "auto"}
     subject = {"model": link(1), "clip": link(3), "change": link(4)}
     return {

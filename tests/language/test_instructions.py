@@ -329,6 +329,32 @@ def test_what_is_too_long_to_be_an_instruction_is_refused_by_its_length():
         parse("remove a, " * 30)
 
 
+@pytest.mark.parametrize(
+    ("caption", "instruction", "source", "target", "words", "also"),
+    [
+        ("a fox runs over sand", "remove the fox and its shadow", "a fox with its shadow runs over sand",
+         "nothing over sand", "fox", "shadow"),
+        ("a fox with its shadow runs over sand", "erase the fox along with its shadow",
+         "a fox with its shadow runs over sand", "nothing over sand", "fox", "shadow"),
+        ("a dog and a cat run on a beach", "remove the dog and the cat, and their shadows and reflections",
+         "a dog and a cat with their shadows and reflections run on a beach", "an empty beach", "dog, cat",
+         "shadows, reflections"),
+        ("a dog runs on a beach with a long shadow", "remove the dog with its shadow",
+         "a dog runs on a beach with a long shadow", "an empty beach", "dog", "long shadow"),
+        ("a fox with its shadow and a car with its shadow stand on sand", "remove the fox and its shadow",
+         "a fox with its shadow and a car with its shadow stand on sand", "a car with its shadow stand on sand", "fox",
+         "shadow"),
+        (None, "take out the fox and its reflection", "a fox with its reflection", "nothing", "fox", "reflection"),
+        ("a dog and its shadow on a beach", "remove the shadow", "a dog and its shadow on a beach",
+         "a dog on a beach", "shadow", ""),
+    ],
+)  # fmt: skip
+def test_what_goes_along_with_a_removed_object_is_named_beside_it(caption, instruction, source, target, words, also):
+    made = rewrite.read_instruction(caption, instruction)
+    assert made == rewrite.Prompts(source, target, words, "", "remove", also)
+    assert rewrite.read_instruction(made.source, instruction) == made  # what is complete stays as it is
+
+
 def test_an_instruction_is_read_from_python_without_a_clip():
     import flowedit
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from edits import steered
-from fields import ToyBackbone
+from fields import LocalBackbone
 
 from flowedit.config import compose
 from flowedit.editors.spec import EDITORS
@@ -25,22 +25,6 @@ BASE = {
     "window": "whole",
     "mask": "difference",
 }
-
-
-class LocalBackbone(ToyBackbone):
-    """The target's prompt acts in a box of the frame alone."""
-
-    box = (slice(None), slice(None), slice(None), slice(4, 11), slice(6, 15))
-
-    def velocity(self, prompt, guidance_scale=1.0, negative=None):
-        own, plain = super().velocity(prompt, guidance_scale, negative), super().velocity(self.embed(""))
-
-        def velocity(z, t):
-            u = plain(z, t)
-            u[self.box] = own(z, t)[self.box]
-            return u
-
-        return velocity
 
 
 def edit(backbone=None, user=None, callback=None, **options):

@@ -2,18 +2,21 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import yaml
 
 import flowedit
 from flowedit.config import compose, edit_file
+from flowedit.config.folder import example
 from flowedit.evaluation.compare import one_clip
 from flowedit.evaluation.datasets import catalogue
 from flowedit.evaluation.plan import complete
 from flowedit.pipeline.prompts import instruction
 from flowedit.types import QUIET
 
+FOX = str(example("fox")).replace("fox.yaml", "fox.mp4")
 CAPTION = "a fox moves right over green grass"
 TARGET = "a panda moves right over green grass"
 TEXT = "please replace the fox with a panda"
@@ -140,6 +143,27 @@ def test_kept_objects_may_stand_beside_the_words_that_it_makes(given):
 def test_other_words_beside_it_are_refused(given, text, says):
     with pytest.raises(ValueError, match=says):
         words_beside(*given, text=text)
+
+
+def test_what_goes_along_is_named_in_the_source_and_given_words_stay():
+    asked = compose.compose({"instruction": "remove the fox and its shadow", "source": CAPTION})
+    settings = instruction.complete(asked, QUIET)
+    assert made(settings) == (
+        "a fox with its shadow moves right over green grass",
+        "nothing over green grass",
+        "fox",
+        "",
+    )
+    assert settings.also_words == "shadow"
+    assert instruction.complete(settings, QUIET) == settings
+    (said,) = instruction.explain(settings)
+    assert "'shadow' goes along, in the source 'a fox with its shadow moves" in said
+    own = compose.compose({"instruction": "remove the fox", "source": CAPTION, "also_words": "grass"})
+    assert instruction.complete(own, QUIET).also_words == "grass"
+    with pytest.raises(ValueError, match="also_words 'grass' beside the instruction"):
+        instruction.complete(replace(asked, also_words="grass"), QUIET)
+    with pytest.raises(ValueError, match="pocket does not know 'shadow'"):
+        flowedit.check(FOX, source=CAPTION, instruction="remove the fox and its shadow")
 
 
 def test_plain_prompts_are_said_aloud():

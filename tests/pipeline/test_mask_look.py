@@ -63,9 +63,10 @@ def first_step(editor, out, **options):
         {"mask.smooth_frames": 1.0, "mask.grow": 0.125, "window": 9, "frames": None},
         {"mode.region": True},
         {"box": "10,10,60,60", "mask.user": "join"},
+        {"mask.dependents": 0.5, "mask.grow": "down:0.25", "also_words": "grass"},
         TWO | {"instruction": None},
     ],
-    ids=["words", "noise", "difference", "draws", "smoothed", "region", "joined", "objects"],
+    ids=["words", "noise", "difference", "draws", "smoothed", "region", "joined", "dependents", "objects"],
 )
 def test_it_is_the_mask_of_the_edits_first_step_to_the_bit(editor, tmp_path, options):
     options = ASKED | options
@@ -210,9 +211,11 @@ def test_an_edit_without_a_mask_of_words_is_told(editor, options, said):
         editor.look_at_mask(FOX, **(ASKED | options))
 
 
-@pytest.mark.parametrize(("quantile", "grow"), [(1.0, None), (-0.1, None), (None, 1.1), (float("nan"), None)])
+@pytest.mark.parametrize(
+    ("quantile", "grow"), [(1.0, None), (-0.1, None), (None, 1.1), (None, "down:2"), (float("nan"), None)]
+)
 def test_numbers_out_of_range_are_refused(look, quantile, grow):
-    with pytest.raises(flowedit.InputError, match="out of range"):
+    with pytest.raises(flowedit.InputError, match=r"out of range|from 0 to 1"):
         look.at(quantile, grow)
 
 

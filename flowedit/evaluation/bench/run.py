@@ -101,14 +101,14 @@ def report(
     if options.evaluations != "own":
         chosen, unpaid = equalise(chosen, None if options.evaluations == "equal" else options.evaluations)
         lost |= unpaid
-    scenes = Scenes(options.first_seed, options.scenes, options.kinds or tuple(KINDS))
+    scenes = Scenes(options.first_seed, options.scenes, options.kinds or tuple(KINDS), options.shadows)
     if json is not None:
         _check_copy(Path(json))
     chosen, unable = _check(chosen, scenes, monitor)
     lost |= unable
     out = OUT if options.out is None else Path(options.out)
     with open_store(out) as store:
-        planned = scene_jobs(chosen, scenes.first_seed, scenes.count, scenes.kinds)
+        planned = scene_jobs(chosen, scenes)
         same = twins({each.name: [job.id for spec, job in planned if spec.method == each] for each in chosen})
         told = (*left_out(same, chosen), *cannot(lost))
         for text in told:
@@ -120,6 +120,7 @@ def report(
             outcomes = drive.run(jobs, pool, store, monitor, name="bench", retries=options.engine.retries)
         made = _gathered(planned, outcomes, tuple(method.name for method in chosen), out)
         about = {"first_seed": scenes.first_seed, "scenes": scenes.count, "kinds": list(scenes.kinds)}
+        about["shadows"] = scenes.shadows
         about["failures"] = [row._asdict() for row in made.failures]
         _write(made, about, Comparison(tuple(chosen), chosen[0], told=told), planned, outcomes, store, monitor)
     if json is not None:

@@ -11,6 +11,7 @@ import torch
 
 from flowedit.config.schema import Settings
 from flowedit.evaluation.bench.score import Truth, nearest, references, score, truth
+from flowedit.evaluation.datasets.sample import Scenes
 from flowedit.evaluation.edit_job import editor_of, job_settings, weights
 from flowedit.evaluation.engine.job import Job, Shelf
 from flowedit.evaluation.methods import Method
@@ -41,6 +42,7 @@ class SceneSpec:
     kind: str
     method: Method | None
     settings: Settings
+    shadows: bool = False
 
 
 class Verdict(NamedTuple):
@@ -57,9 +59,10 @@ def task_of(kind: str) -> dict[str, str]:
     return {"task": TASKS.get(kind, "replace")}
 
 
-def true_edit(seed: int, kind: str, backbone: Backbone) -> Edit:
+def true_edit(seed: int, kind: str, backbone: Backbone, shadows: bool = False) -> Edit:
     """The scene of a seed and its true edit, in the backbone's size and what it learned."""
-    return edit(seed, kind, native_size(backbone.spec), backbone.spec.trained_frames, vocabulary_of(backbone))
+    size, frames, learned = native_size(backbone.spec), backbone.spec.trained_frames, vocabulary_of(backbone)
+    return edit(seed, kind, size, frames, learned, shadows=shadows)
 
 
 def of_scene(settings: Settings, true: Edit, seed: int) -> Settings:
@@ -77,24 +80,22 @@ def of_scene(settings: Settings, true: Edit, seed: int) -> Settings:
     )
 
 
-def scene_jobs(
-    methods: Sequence[Method], first_seed: int, scenes: int, kinds: Sequence[str]
-) -> list[tuple[SceneSpec, Job]]:
-    """The jobs of every kind of edit on the scenes of seeds first_seed ... first_seed + scenes - 1.
+def scene_jobs(methods: Sequence[Method], scenes: Scenes) -> list[tuple[SceneSpec, Job]]:
+    """The jobs of every kind of edit on the scenes of seeds first_seed ... first_seed + count - 1.
 
     First the scene's own, with what its references score, then one for each method.
     """
     checkpoint = weights(methods[0].settings)
     runtime = job_settings(methods[0].settings)["runtime"]
     jobs = []
-    settled = {(kind, m.name): m.on(task_of(kind)) for kind in kinds for m in methods}
-    for seed in range(first_seed, first_seed + scenes):
-        for kind in kinds:
+    settled = {(kind, m.name): m.on(task_of(kind)) for kind in scenes.kinds for m in methods}
+    for seed in range(scenes.first_seed, scenes.first_seed + scenes.count):
+        for kind in scenes.kinds:
             for method in (None, *methods):
                 settings = methods[0].settings if method is None else settled[kind, method.name]
-                spec = SceneSpec(seed, kind, method, settings)
+                spec = SceneSpec(seed, kind, method, settings, scenes.shadows)
                 how = runtime if method is None else job_settings(settings)
-                id = digest("bench scene", versions(), seed, kind, how, checkpoint)
+                id = digest("bench scene", versions(), seed, kind, scenes.shadows, how, checkpoint)
                 label = f"{kind}, seed {seed}" + (f", {method.name}" if method else "")
                 cost = 0 if method is None else network_evaluations(settings)
                 jobs.append((spec, Job(id, label, work, spec, cost)))
@@ -109,8 +110,8 @@ def work(spec: SceneSpec, folder: Path, monitor: Monitor, shelf: Shelf) -> dict[
     editor = editor_of(spec.settings, shelf)
     editor.backbone.ready()
     # the methods of a scene follow each other
-    key = spec.seed, spec.kind, editor.backbone
-    reference = shelf.keep("truth", key, lambda: _truth(spec.seed, spec.kind, editor.backbone))
+    key = spec.seed, spec.kind, spec.shadows, editor.backbone
+    reference = shelf.keep("truth", key, lambda: _truth(spec, editor.backbone))
     true = reference.edit
     if spec.method is None:
         write_clip(folder / SOURCE, true.source.frames)
@@ -133,11 +134,11 @@ def _preferred(backbone: Backbone, frames: np.ndarray, reference: Truth) -> dict
     return {"target_preference": preference(view(backbone, backbone.encode(frames), captions))}
 
 
-def _truth(seed: int, kind: str, backbone: Backbone) -> Truth:
+def _truth(spec: SceneSpec, backbone: Backbone) -> Truth:
     def through(frames: np.ndarray) -> np.ndarray:
         return _frames(backbone, backbone.encode(frames), len(frames))
 
-    learned, true = vocabulary_of(backbone), true_edit(seed, kind, backbone)
+    learned, true = vocabulary_of(backbone), true_edit(spec.seed, spec.kind, backbone, spec.shadows)
     return truth(true, learned, through, backbone.spec.frames_per_latent, backbone.spec.latent_size)
 
 

@@ -123,6 +123,7 @@ def _composited(frames: np.ndarray, found: Tensor, true: Truth) -> dict[str, flo
     soft = grids.to_pixels(found, range(len(frames)), true.frames_per_latent, frames.shape[1:3])
     whole = pixels.composite(frames, source, grids.cut(soft, grids.FLOOR).float().cpu().numpy())
     values = {"truth_psnr_composited": psnr(whole, target), "truth_lpips_composited": lpips_bundled(whole, target)}
+    values |= {f"{name}_composited": value for name, value in _of_shadow(whole, true).items()}
     if (covered == 0).any():
         values["background_psnr_composited"] = background_psnr(whole, source, covered)
     return values
@@ -144,11 +145,30 @@ def _against_truth(frames: np.ndarray, true: Truth) -> dict[str, float]:
         "truth_psnr": psnr(frames, target),
         "truth_lpips": lpips_bundled(frames, target),
     }
+    values |= _of_shadow(frames, true)
     if (moved := right_object(frames, true)) is not None:
         values["right_object"] = float(moved)
     if errors := [motion_error(frames, target, back, where) for back, where in _tracks(true.edit)]:
         values["motion_error"] = float(np.mean(errors))
     return values
+
+
+def _of_shadow(frames: np.ndarray, true: Truth) -> dict[str, float]:
+    """How the ground looks on which the edited objects cast a shadow, before or after; {} where none did.
+
+    With w the share of the shadow at a pixel, s, g and e the source, the true target and the edit: `shadow_psnr` is
+    the PSNR of e to g by the weights w, and `shadow_left` is sum w (e - g)(s - g) / sum w (s - g)^2: 1 for the source,
+    0 for the truth.
+    """
+    source, target = true.edit.source, true.edit.target
+    cast = [side.shadows[i] for side in (source, target) for i in true.edit.edited if i < len(side.shadows)]
+    if not cast or not np.any(cast):
+        return {}
+    where = np.max(cast, 0)
+    full = source.frames.astype(np.float64) - target.frames
+    left = (frames.astype(np.float64) - target.frames) * full
+    share = (where[..., None] * left).sum() / (where[..., None] * np.square(full)).sum()
+    return {"shadow_psnr": psnr(frames, target.frames, where), "shadow_left": float(share)}
 
 
 def _box(kind: str) -> float:

@@ -48,11 +48,13 @@ def read(scenes: Scenes, workspace: Path, world: PackagedWorld | None = None) ->
     places = [
         (seed, kind) for seed in range(scenes.first_seed, scenes.first_seed + scenes.count) for kind in scenes.kinds
     ]
-    return dataset(NAME, NAME, [(f"scene {seed}", _sample(seed, kind, workspace, world)) for seed, kind in places])
+    return dataset(
+        NAME, NAME, [(f"scene {seed}", _sample(seed, kind, workspace, world, scenes.shadows)) for seed, kind in places]
+    )
 
 
-def _sample(seed: int, kind: str, workspace: Path, world: PackagedWorld) -> Sample:
-    true = edit(seed, kind, world.size, world.frames, world.vocabulary)
+def _sample(seed: int, kind: str, workspace: Path, world: PackagedWorld, shadows: bool) -> Sample:
+    true = edit(seed, kind, world.size, world.frames, world.vocabulary, shadows=shadows)
     folder = _written(true, f"{seed}-{kind}", workspace)
     return Sample(
         name=str(seed),

@@ -23,11 +23,12 @@ TRAINING_SEEDS = 10_000_000_000
 
 @dataclass(frozen=True)
 class Scenes:
-    """`count` scenes from `first_seed` on, each edited in every one of `kinds`."""
+    """`count` scenes from `first_seed` on, each edited in every one of `kinds`; `shadows`: whether objects cast one."""
 
     first_seed: int = 0
     count: int = 20
     kinds: tuple[str, ...] = tuple(KINDS)
+    shadows: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown kind, none or one twice, for no scene, and for a seed of the training."""

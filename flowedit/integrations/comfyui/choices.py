@@ -62,6 +62,7 @@ class ChosenChange:
     source_words: str
     target_words: str
     negative_prompt: str
+    also_words: str = ""
 
     @property
     def options(self) -> dict[str, Any]:

@@ -146,6 +146,7 @@ class WhatToChange(io.ComfyNode):
                 text("source_words", default="", tooltip="the object's words in source: they find the mask"),
                 text("target_words", default="", tooltip="the object's words in target"),
                 text("negative_prompt", multiline=True, default="", advanced=True, tooltip="what should not be seen"),
+                text("also_words", default="", optional=True, advanced=True, tooltip="what goes along: shadow"),
             ],
             outputs=[CHANGE.Output(display_name="change")],
         )

@@ -117,9 +117,9 @@ def looks_of(made: Brief, prompts: Mapping[Side, Conditioning]) -> list[Looking]
     An object that is kept is not what differs: a side that names kept ones alone is left out, unless both do.
     """
     kept, looks = kept_of(made), []
-    for side, phrases in phrases_of(made).items():
-        prompt, named = prompts[side], [k for k, phrase in enumerate(phrases) if phrase]
-        tokens = [words.token_indices(prompt.prompt, phrases[k], prompt.spans, f"{side}_words") for k in named]
-        looks.append(Looking(prompt, tokens, [place for place, k in enumerate(named) if not kept[k]]))
+    for side, named in phrases_of(made).items():
+        prompt = prompts[side]
+        tokens = [words.token_indices(prompt.prompt, each, prompt.spans, f"{side}_words") for _, each in named]
+        looks.append(Looking(prompt, tokens, [place for place, (k, _) in enumerate(named) if not kept[k]]))
     some = [each for each in looks if each.edited]
     return some or [each._replace(edited=range(len(each.tokens))) for each in looks]

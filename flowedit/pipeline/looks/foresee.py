@@ -42,6 +42,7 @@ def check(clip: Place, *, settings: Settings | None = None, **options: Unpack[Ed
         source=None if lacking else whole.source,
         target=None if lacking else whole.target,
         source_words="" if lacking else whole.source_words,
+        also_words="" if lacking else whole.also_words,
         target_words="" if lacking else whole.target_words,
         indices=tuple(opened.selection.indices),
         fps=opened.selection.fps,

@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from flowedit.config.options import build
+from flowedit.config.options import build, check_range
+from flowedit.declare import options_of
 from flowedit.machine import parsed_json, whole_file
 from flowedit.masks.attention_mask import AttentionMask, odd
 from flowedit.masks.maps import threshold
@@ -24,7 +25,7 @@ from flowedit.masks.options import MaskOptions
 from flowedit.media.fit import Fit
 from flowedit.media.pixels import Size
 from flowedit.messages import FileMissingError, InputError
-from flowedit.pipeline.region import softened
+from flowedit.pipeline.region import near_of, softened
 from flowedit.pipeline.render import at_source
 
 FILE = "look.safetensors"
@@ -85,11 +86,12 @@ class MaskLook:
                 shares.append(1.0 - float(hard[:, :, own].mean()))
         return min(float(np.mean(shares)), 0.999)
 
-    def latents(self, quantile: float | None = None, grow: float | None = None) -> Iterator[Tensor]:
+    def latents(self, quantile: float | None = None, grow: float | str | None = None) -> Iterator[Tensor]:
         """The soft latent mask (1, 1, F, h, w) of each shot, as a step that saw these maps would have it.
 
         `quantile`: of each frame's sites, the share that lies below the threshold, 0 up to but not 1; `grow`: how far
-        the mask is widened, in shorter sides of the latent, 0 to 1. None leaves what the settings say.
+        the mask is widened, in shorter sides of the latent, 0 to 1, or as `mask.grow` has it, "0.1 down:0.5". None
+        leaves what the settings say.
         """
         options = self._adjusted(quantile, grow)
         for shot in self.shots:
@@ -102,10 +104,13 @@ class MaskLook:
                 user=None if shot.user is None else softened(shot.user, options.decay / side),
                 kept=self.kept,
                 shown=list(shot.shown.values()),
+                near=near_of(shot.shown, options),
             )
             yield mask(0)
 
-    def at(self, quantile: float | None = None, grow: float | None = None, *, size: Size | None = None) -> np.ndarray:
+    def at(
+        self, quantile: float | None = None, grow: float | str | None = None, *, size: Size | None = None
+    ) -> np.ndarray:
         """The mask uint8 (F, H, W), 255 inside, at the clip's size or at `size` (height, width).
 
         At the clip's own size it is the mask that the edit would blend by if all its steps saw these maps. `quantile`
@@ -154,16 +159,15 @@ class MaskLook:
             return _read(told, tensors)
         raise InputError(f"{str(path)!r} is no look at a mask, or is damaged: look at the mask again")
 
-    def _adjusted(self, quantile: float | None, grow: float | None) -> MaskOptions:
+    def _adjusted(self, quantile: float | None, grow: float | str | None) -> MaskOptions:
         options = self.options
         if quantile is not None:
             if not 0 <= quantile < 1:
                 raise InputError(f"quantile {quantile} is out of range: give 0 up to, but not, 1")
             options = replace(options, threshold="quantile", quantile=float(quantile))
         if grow is not None:
-            if not 0 <= grow <= 1:
-                raise InputError(f"grow {grow} is out of range: give 0 (not at all) to 1")
-            options = replace(options, grow=float(grow))
+            options = replace(options, grow=grow if isinstance(grow, str) else float(grow))
+            check_range("grow", options.grow, options_of(MaskOptions)["grow"])
         return options
 
     def _measure(self, maps: Tensor) -> tuple[int, int]:

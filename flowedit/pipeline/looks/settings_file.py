@@ -29,7 +29,7 @@ CHOICES = tuple(name for name in compose.GROUPS if name not in edit_file.DROPPED
 NEVER = (*edit_file.DROPPED, "user_mask")
 """What no file gives: places, and what is chosen on the machine that edits; of the backbone it holds the name alone."""
 
-MADE_BY_INSTRUCTION = ("target", "target_parts", "source_words", "target_words")
+MADE_BY_INSTRUCTION = ("target", "target_parts", "source_words", "also_words", "target_words")
 
 FROM_TEXT = {"mode": "random_noise", "strength": "1"}
 """What a clip from text alone begins with, in place of an edit's defaults."""

@@ -41,6 +41,7 @@ def facts_of(made: Brief, windows: int | None = None, frames: int | None = None)
     fresh = "mode=inversion_free"
     return {
         "attention": (bool(sides), "an attention mask, and so words"),
+        "source_maps": ("source" in sides, "an attention mask, words, and a mode that evaluates the source prompt"),
         "maps": (bool(sides) or made.difference, "an attention mask, and so words, or mask=difference"),
         "mask": (made.masked, "a mask"),
         "user_mask": (user, "a user mask"),

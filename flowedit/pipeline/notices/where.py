@@ -18,6 +18,8 @@ def of_region(made: Brief) -> list[str]:
     if not made.reads_source and words.phrases(settings.source_words):
         notices.append(f"mode={settings.mode.name} never looks at the source prompt: no mask comes from source_words")
     if made.difference:
+        if settings.mask.name == "attention":
+            return [*notices, *_of_dependents(made), *_of_objects(made)]
         others = f"the masks of {' and '.join(sides)} words and " if sides else ""
         notices.append(f"{others}the velocity difference: the mask is known after the first step, and grows surer")
         if not made.attended and words.phrases(settings.source_words + settings.target_words):
@@ -41,6 +43,13 @@ def of_region(made: Brief) -> list[str]:
         if TASKS[settings.task].words is None:
             notices.append(f"no {other}_words: the mask comes from the {next(iter(sides))} prompt alone")
     return notices + _of_objects(made)
+
+
+def _of_dependents(made: Brief) -> Iterator[str]:
+    yield (
+        f"what depends on the object joins its mask: sites within {made.settings.mask.dependents:g} of it where the "
+        "velocities differ (mask.dependents=0 leaves them out)"
+    )
 
 
 def _of_given(settings: Settings) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flowedit.types import Monitor
 
 
-MADE = ("target", "source_words", "target_words")
+MADE = ("target", "source_words", "also_words", "target_words")
 """What an instruction decides, and so nobody else does; `target_parts`, too, but they may be given."""
 
 
@@ -42,6 +42,8 @@ def complete(
         source = _caption(settings, instruction, monitor, captions, video) or ""
     made = rewrite.resolve(instruction, source)
     made = _kept(settings, made)
+    if not made.also_words:  # those that are given say more than the instruction
+        made = replace(made, also_words=settings.also_words)
     for key in MADE:
         given = getattr(settings, key)
         if given and given != getattr(made, key):
@@ -65,6 +67,8 @@ def explain(settings: Settings) -> list[str]:
     if settings.instruction is None:
         return []
     to = f"target {settings.target!r}, words {settings.source_words!r} and {settings.target_words!r}"
+    if settings.also_words:
+        to += f", and {settings.also_words!r} goes along, in the source {settings.source!r}"
     if settings.caption is not None:
         return [f"{settings.caption} sees {settings.source!r}; the instruction makes it {to}"]
     if settings.source == rewrite.plain(grammar.parse(settings.instruction)):

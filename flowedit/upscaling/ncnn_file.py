@@ -25,6 +25,7 @@ def weights(param: Path, numbers: Path) -> list[np.ndarray]:
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(f"weights {str(param)!r} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     place, found = 0, []
+    shapes: list[tuple[int, ...]]
     try:
         for kind, options in _layers(lines):
             if kind in BARE:

@@ -13,7 +13,7 @@ from flowedit.media.pixels import Size
 from flowedit.messages import InputError, first_line
 from flowedit.tensors import Tensor, torch
 
-TILE, OVERLAP = 192, 24
+TILE, OVERLAP = 256, 48
 """Pixels of a tile's side, and what the network sees around it; the grid lies the same way on every frame."""
 
 LEAST = 16

@@ -13,7 +13,7 @@ from flowedit.cli import app, doctor, edit, evaluate, inspect, listing, mistakes
 from flowedit.cli.flags import Parser, as_flags, renamed_noticed
 from flowedit.messages import InputError, one_line
 
-_ROOMS = (edit, upscale, evaluate, listing, doctor, inspect, app)
+_ROOMS = (edit, evaluate, listing, upscale, doctor, inspect, app)
 COMMANDS = {name: parser for room in _ROOMS for name, parser in room.PARSERS.items()}
 ABOUT = {name: about for room in _ROOMS for name, about in room.ABOUT.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def _notices(self: EditResult | EditedFrames | GeneratedClip) -> tuple[str, ...]:
+def _notices(self: EditResult | EditedFrames | GeneratedClip | UpscaledClip) -> tuple[str, ...]:
     """What was said about it, a line each."""
     return tuple(self.run["notices"])
 
@@ -83,6 +83,17 @@ class GeneratedClip:
 
     def __repr__(self) -> str:
         return f"GeneratedClip({str(self.video)!r}, {_summary(self.run)})"
+
+
+@dataclass(frozen=True, eq=False)
+class UpscaledClip:
+    """What `flowedit upscale` left: its folder, the clip in it, and run.yaml as a dict."""
+
+    folder: Path
+    video: Path
+    run: dict[str, Any] = field(repr=False)
+
+    notices = property(_notices)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from typing import Any
 from flowedit.cli.flags import Parser
 from flowedit.messages import InputError, nearest
 
-ABOUT = {"list": "what there is: flowedit list editors|presets|attention|backbones|metrics|datasets|tasks|options"}
+ABOUT = {
+    "list": "what there is: flowedit list editors|presets|attention|backbones|metrics|datasets|tasks|upscalers|options"
+}
 
 
 def list_parser() -> argparse.ArgumentParser:
@@ -171,6 +173,12 @@ def _datasets() -> Iterator[tuple[str, ...]]:
     yield from _marked(DATASETS, [(name, (reader.about,)) for name, reader in DATASETS.items()])
 
 
+def _upscalers() -> Iterator[tuple[str, ...]]:
+    from flowedit.upscaling.catalogue import UPSCALERS
+
+    yield from _marked(UPSCALERS, [(name, (each.about,)) for name, each in UPSCALERS.items()])
+
+
 def _tasks() -> Iterator[tuple[str, ...]]:
     from flowedit.language.tasks import TASKS
 
@@ -251,5 +259,6 @@ LISTS = {
     "metrics": _metrics,
     "datasets": _datasets,
     "tasks": _tasks,
+    "upscalers": _upscalers,
     "options": _options,
 }

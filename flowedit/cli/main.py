@@ -9,12 +9,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from flowedit.cli import app, doctor, edit, evaluate, inspect, listing, mistakes
+from flowedit.cli import app, doctor, edit, evaluate, inspect, listing, mistakes, upscale
 from flowedit.cli.flags import Parser, as_flags, renamed_noticed
 from flowedit.messages import InputError, one_line
 
-COMMANDS = {**edit.PARSERS, **evaluate.PARSERS, **listing.PARSERS, **doctor.PARSERS, **inspect.PARSERS, **app.PARSERS}
-ABOUT = {**edit.ABOUT, **evaluate.ABOUT, **listing.ABOUT, **doctor.ABOUT, **inspect.ABOUT, **app.ABOUT}
+_ROOMS = (edit, evaluate, listing, upscale, doctor, inspect, app)
+COMMANDS = {name: parser for room in _ROOMS for name, parser in room.PARSERS.items()}
+ABOUT = {name: about for room in _ROOMS for name, about in room.ABOUT.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

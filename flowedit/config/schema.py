@@ -230,6 +230,13 @@ class Settings:
     composite: bool | Literal["auto"] = option(
         "blend the edit into the original pixels through the mask; auto is on with a mask", typed="{auto,true,false}"
     )
+    upscale: str | None = option(
+        "what makes an edit larger where its working size is below the clip's: lanczos | realesrgan | realesrgan_drawn "
+        "| a .safetensors file of an upscaler; without it a plain cubic",
+        typed="NAME|FILE",
+        written="text",
+        data=False,
+    )
     size: str | None = option(
         "working size; without it the one that the backbone was trained at, or its area at the clip's aspect",
         typed="WIDTHxHEIGHT",

@@ -6,7 +6,7 @@ SECTIONS = {
         "instruction", "target", "target_parts", "source_words", "also_words", "target_words",
         "negative_prompt", "target_negative_prompt", "task", "caption",
     ),
-    "where": ("mask", "user_mask", "box", "point", "composite"),
+    "where": ("mask", "user_mask", "box", "point", "composite", "upscale"),
     "how": (
         "steps", "seed", "source_guidance_scale", "target_guidance_scale", "guidance_rule", "object_guidance_scales",
         "draws", "averaging", "attention", "lora",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -25,6 +26,18 @@ class Fit:
     working: Size
     how: str
     window: tuple[int, int, int, int]
+
+    @property
+    def back(self) -> tuple[Size, Size]:
+        """The (height, width) that the way back begins with and ends in, which `to_source` resizes."""
+        inner = self.window[2], self.window[3]
+        return (self.working, inner) if self.how == "crop" else (inner, self.source)
+
+    @property
+    def enlarges(self) -> bool:
+        """Whether the way back makes a side larger."""
+        before, after = self.back
+        return after[0] > before[0] or after[1] > before[1]
 
 
 def working_size(source: Size, area: int, multiple: int, max_side: int | None = None) -> Size:
@@ -89,7 +102,9 @@ def to_working(frames: np.ndarray, fit: Fit) -> np.ndarray:
     return _pad(resize(frames, fit.window[2:]), fit)
 
 
-def to_source(frames: np.ndarray, original: np.ndarray, fit: Fit) -> np.ndarray:
+def to_source(
+    frames: np.ndarray, original: np.ndarray, fit: Fit, resize: Callable[[np.ndarray, Size], np.ndarray] = resize
+) -> np.ndarray:
     """Working frames, uint8 (F, h, w, 3), at the source's size; what a crop left out comes from `original`."""
     _expect(frames, fit.working, 4, "frames")
     _expect(original, fit.source, 4, "original", frames=len(frames))
@@ -116,6 +131,11 @@ def mask_to_source(mask: np.ndarray, fit: Fit) -> np.ndarray:
     whole = np.zeros((len(mask), *fit.source), np.float32)
     _inside(whole, fit)[:] = resize(mask, fit.window[2:])
     return whole
+
+
+def on_the_way_back(array: np.ndarray, fit: Fit) -> np.ndarray:
+    """The part of an array of source frames (F, H, W[, 3]) that `to_source` fills by resizing."""
+    return _inside(array, fit) if fit.how == "crop" else array
 
 
 def _inside(array: np.ndarray, fit: Fit) -> np.ndarray:

@@ -24,6 +24,7 @@ from flowedit.pocket import Vocabulary, unknown_words
 from flowedit.pocket.world import GROUNDS, MOTIONS
 from flowedit.pretrained import layout
 from flowedit.types import Backbone, BackboneSpec
+from flowedit.upscaling.asked import asked as upscaler
 
 STRIP = 16
 """How many times as long as the other a side of a clip may be."""
@@ -57,6 +58,8 @@ def check(settings: Settings, clip: Clip) -> Brief:
         made = told(made, spec)
         check_means(made, spec)
     asked.check(settings)
+    if settings.upscale is not None:
+        upscaler(settings.upscale)
     overlay(settings.lora, settings.backbone.transformer, settings.backbone.transformer_2)
     check_editor(made, made.steps)
     check_learned(settings, families.folder(settings.backbone))

@@ -20,16 +20,22 @@ ROW = tuple(f"row_{number}" for number in range(33))
 SHOWN = ("edit", "compare", "mask", "mask_plain", *ROW)
 """What an edit shows: of a video .mp4, of a still .png."""
 
-FOLDERS = ("edit_steps", "edit_logs", FRAMES)
-"""Folders of an edit: what is saved of its steps, other programs' logs, the frames of a clip that was a folder."""
+LARGER_FRAMES = "video_frames"
+"""The folder of the frames of a clip that was a folder, made larger."""
+
+FOLDERS = ("edit_steps", "edit_logs", FRAMES, LARGER_FRAMES)
+"""Folders that are ours: what is saved of an edit's steps, other programs' logs, the frames of a clip that was one."""
 
 EDIT = (
     *(f"{name}{suffix}" for suffix in (".mp4", ".png") for name in SHOWN),
-    *("edit.gif", "edit.webp", "run.yaml", *FOLDERS),
+    *("edit.gif", "edit.webp", "run.yaml", "edit_steps", "edit_logs", FRAMES),
 )
 
 GENERATE = ("video.mp4", "picture.png", "run.yaml")
 """What a model of videos makes of text, or one of pictures."""
+
+UPSCALE = (*GENERATE, "video.gif", "video.webp", LARGER_FRAMES)
+"""What a clip becomes that is made larger."""
 
 
 def shown(folder: Path, name: str = "edit") -> Path:

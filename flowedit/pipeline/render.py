@@ -27,6 +27,7 @@ from flowedit.pipeline.outputs import ROW
 from flowedit.pipeline.plan import Plan
 from flowedit.pipeline.record import Edited, Session
 from flowedit.pipeline.source import Shot
+from flowedit.pipeline.upscaled.back import WayBack, opened
 from flowedit.types import Backbone, Frames, Geometry
 
 PICTURE = 960
@@ -66,16 +67,19 @@ def rendered(
     """
     made, given = Health(), Health()
     blended, originals = blends(plan, edits, pixels), plan.clip.read(plan.clip.selection.indices, chunk=1)
+    upscaler = opened(plan, backbone.device)
     for edited in edits:
         done, shot = 0, edited.shot
+        way_back = WayBack(shot.fit, upscaler)
         for part in _rechunked(backbone.decode(edited.z), shot.geometry.source_frames):
             places = range(done, done + len(part))
             original = np.concatenate(list(islice(originals, len(part))))
             made.add(part)
             given.add(original)
             # Nothing was run at strength 0: the clip itself, not what the autoencoder makes of it.
-            frames = fit.to_source(part, original, shot.fit) if plan.settings.strength else original
             mask = _pixel_mask(plan, edited, pixels, places)
+            seen = mask if blended else None
+            frames = way_back(part, original, seen) if plan.settings.strength else original
             if mask is not None and blended:
                 frames = composite(frames, original, mask)
             yield Rendered(edited, places, original, frames, mask)

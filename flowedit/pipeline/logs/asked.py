@@ -10,7 +10,7 @@ from flowedit.machine import muted
 from flowedit.messages import InputError, nearest, one_line
 from flowedit.pipeline.outputs import FOLDERS
 
-STEPS, LOGS, _ = FOLDERS
+STEPS, LOGS = FOLDERS[:2]
 """Folders in an edit's own: of tensors and contact sheets, and of other programs' logs."""
 
 SAVES = ("steps", "maps", "sheet")

@@ -43,7 +43,7 @@ def of_shots(plan: Plan) -> list[str]:
         said[f"the clip is padded to {width}x{height}, which lies the other way (--fit crop fills the frame)"] = [
             str(number) for number in range(1, len(plan.shots) + 1)
         ]
-    notices = list(_of_reduction(plan))
+    notices = [*_of_reduction(plan), *_of_upscale(plan)]
     for number, shot in enumerate(plan.shots, 1):
         for text in of_shape(plan.settings, plan.spec, shot.geometry, shot.windows):
             said.setdefault(text, []).append(str(number))
@@ -76,6 +76,18 @@ def _of_reduction(plan: Plan) -> Iterator[str]:
             f"{plan.spec.name} edits this clip at {width}x{height}, 1/{round(own / width)} of its width, and knows a "
             "small drawn world alone: real footage needs a full-size backbone (flowedit list backbones)"
         )
+
+
+def _of_upscale(plan: Plan) -> Iterator[str]:
+    """An upscaler that has nothing to make larger."""
+    fit, asked = plan.shots[0].fit, plan.settings.upscale
+    if asked is None:
+        return
+    if not plan.settings.strength:
+        yield f"upscale={asked} has no effect: at strength 0 the clip itself comes back"
+    elif not fit.enlarges:
+        (height, width), (tall, wide) = fit.working, fit.source
+        yield f"upscale={asked} has no effect: the working size {width}x{height} is not below the clip's {wide}x{tall}"
 
 
 def of_shape(

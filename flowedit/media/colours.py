@@ -6,10 +6,24 @@ in wrong colours, or edited in them, so the file is refused by their names.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 UNSPECIFIED = 2
+
+
+@dataclass(frozen=True)
+class Light:
+    """What an HDR file says of the light that it was made for, each None where it says nothing.
+
+    `display`: x and y (CIE 1931) of red, green, blue and white of the display that it was graded on, and its least and
+    greatest luminance in cd/m^2 (SMPTE ST 2086). `content`: the lightest pixel, and the lightest mean of a frame, in
+    cd/m^2 (CTA-861.3).
+    """
+
+    display: tuple[Fraction, ...] | None = None
+    content: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -19,6 +33,7 @@ class Colour:
     primaries: int = 1
     transfer: int = 1
     matrix: int = 1
+    light: Light | None = field(default=None, repr=False)
 
 
 BT709 = Colour()

@@ -1,4 +1,4 @@
-"""One picture as its file stores it: planes of its own bits and chroma, with alpha; from a decoded frame, and to one."""
+"""One picture as its file stores it: planes of its own bits and chroma, and alpha; from a decoded frame, and to one."""
 
 from __future__ import annotations
 

@@ -15,12 +15,13 @@ from typing import Any, Self
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange
+from av.video.reformatter import ColorRange, Interpolation
 
 from flowedit.machine import whole_file
 from flowedit.media.colours import BT709, Colour
 from flowedit.media.formats.forms import MP4, Form
 from flowedit.media.formats.planes import planes
+from flowedit.media.planes.picture import EXACT, Planar, to_frame
 from flowedit.media.sound import Sound, SoundTrack
 from flowedit.messages import InputError
 
@@ -85,7 +86,7 @@ class Writer:
         stack.push(self._close)
         options = encoder.options(self._crf or 0, self._colour)
         os.environ.setdefault("SVT_LOG", "1")  # errors alone: SVT-AV1 has no other way to be quiet
-        stream = self._container.add_stream(encoder.library, rate=self.fps, options=options)
+        stream: Any = self._container.add_stream(encoder.library, rate=self.fps, options=options)
         stream.height, stream.width = self.size
         stream.pix_fmt = self._format
         codec = stream.codec_context
@@ -103,20 +104,24 @@ class Writer:
         if self._source is not None:
             self._sound = SoundTrack(self._source, self._container, container)
 
-    def write(self, frames: np.ndarray | Sequence[av.VideoFrame]) -> None:
-        """Append frames: uint8 (f, H, W, 3) RGB, or PyAV's own; raises ValueError for another shape or type."""
+    def write(self, frames: np.ndarray | Sequence[Planar]) -> None:
+        """Append frames: uint8 (f, H, W, 3) RGB, or pictures as their file stores them, which keep their bits.
+
+        Raises ValueError for another shape or type.
+        """
         if isinstance(frames, np.ndarray):
-            given, wanted = (frames.shape[1:], frames.dtype), ((*self.size, 3), np.dtype(np.uint8))
+            fit = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[1:] == (*self.size, 3)
         else:
-            given, wanted = {(each.height, each.width) for each in frames}, {self.size}
-        if given != wanted:
+            fit = all(each.size == self.size for each in frames)
+        if not fit:
+            shape, kind = getattr(frames, "shape", len(frames)), getattr(frames, "dtype", "as stored")
             raise InputError(
-                f"frames of shape {np.shape(frames)} and type {given[1]} do not fit {self.path}: "
+                f"frames of shape {shape} and type {kind} do not fit {self.path}: "
                 f"expected uint8 (f, {self.size[0]}, {self.size[1]}, 3)"
             )
         try:
-            for array in frames:
-                picture = self._picture(array)
+            for each in frames:
+                picture = self._stored(each) if isinstance(each, Planar) else self._picture(each)
                 picture.pts, picture.time_base = self._at(self.frames), self._base
                 self._lasts[picture.pts] = self._at(self.frames + 1) - picture.pts
                 self._mux(self._stream.encode(picture))
@@ -135,6 +140,14 @@ class Writer:
             if self._times:  # encoders say only how long a frame of the nominal rate lasts
                 packet.duration = self._lasts.pop(packet.pts)
             self._container.mux(packet)
+
+    def _stored(self, frame: Planar) -> Any:
+        picture = to_frame(frame, self._colour)
+        if picture.format.name != self._format or frame.full:
+            limited: dict[str, Any] = {"dst_colorspace": self._colour.matrix, "dst_color_range": ColorRange.MPEG}
+            kernel = Interpolation.BICUBIC | EXACT
+            picture = picture.reformat(format=self._format, interpolation=kernel, threads=1, **limited)
+        return picture
 
     def _picture(self, frame: np.ndarray) -> Any:
         picture: Any = av.VideoFrame(self.size[1], self.size[0], self._format)
@@ -177,13 +190,14 @@ class Writer:
         said = getattr(error, "strerror", None) or error
         if not isinstance(error, OSError):
             return InputError(
-                f"cannot write {self.path} as {self._form.container.suffix[1:]}: {said}; take the sound out of the source, or export it again"
+                f"cannot write {self.path} as {self._form.format}: {said}; take the sound out of the source, or export "
+                "it again"
             )
         return OSError(f"cannot write {self.path}: {said}; choose a folder that exists, may be written and has room")
 
 
 def time_base(times: Sequence[Fraction]) -> Fraction:
-    """A unit in which all these times are whole numbers; 1/90000 s, to which they are rounded, where it is too small."""
+    """A unit in which all these times are whole numbers; 1/90000 s where that is too small."""
     base = Fraction(1, math.lcm(*(time.denominator for time in times)))
     return base if base >= Fraction(1, 1_000_000) else Fraction(1, 90_000)
 

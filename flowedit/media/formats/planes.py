@@ -17,6 +17,7 @@ LUMA = {
 }
 """What red and blue weigh in luma, by a matrix's number in ITU-T H.273: all that `colours` keeps."""
 
+
 @functools.cache
 def to_yuv(matrix: int) -> np.ndarray:
     """R, G, B, 1 to Y, Cb, Cr in limited range (ITU-T H.273), all from 0 to 255; float32 (3, 4)."""

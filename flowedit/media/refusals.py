@@ -27,49 +27,32 @@ class Fault:
     """Whether there are such filters (none need also be enough)."""
 
 
-@dataclass(frozen=True)
-class Limit:
-    """Of a file that is good up to some frame: how many frames that is, and what to say of more."""
-
-    frames: int
-    reason: str
-
-
-def of_pixels(stream: Any, frame: Any, colour: Colour, transparent: bool) -> list[Fault]:
+def of_pixels(stream: Any, frame: Any, colour: Colour) -> list[Fault]:
     """What speaks against a file's pixels, as its first frame and its tags show them."""
     faults = []
-    bits = max(component.bits for component in frame.format.components)
-    if transparent:
-        faults.append(Fault("transparency (an alpha channel)", (), "opaque"))
-    if bits > 8:
-        faults.append(Fault(f"{bits} bits a component, and 8 is what can be edited", (), "8bit"))
+    fmt = frame.format
+    deepest = max(component.bits for component in fmt.components)
     if stream.codec_context.codec_tag in ("dvh1", "dvhe", "dva1", "dvav"):
-        faults.append(Fault("the colours of Dolby Vision, and BT.709 is what can be edited", (), "bt709", mended=False))
-    elif strange := list(colours.strange(colour)):
-        filters = colours.to_bt709(colour, frame.format.is_rgb)
-        text = f"{listed(strange)}, and BT.709 is what can be edited"
+        text = "the colours of Dolby Vision, which FFmpeg cannot show here"
+        faults.append(Fault(text, (), "bt709", mended=False))
+    elif wrong := list(colours.refused(colour)):
+        filters = colours.to_bt709(colour, fmt.is_rgb)
+        text = f"{listed(wrong)}, which a model cannot be shown"
         faults.append(Fault(text, tuple(filters or ()), "bt709", mended=filters is not None))
+    if deepest > 16 or fmt.name.startswith("xyz"):
+        faults.append(Fault(f"pixels of the kind {fmt.name}, which are not edited", (), "8bit"))
     return faults
 
 
-def judge(path: Path, stream: Any, frame: Any, colour: Colour, transparent: bool, times: Sequence[int]) -> Limit | None:
-    """How far a file may be taken, None for all of it; `times` are those of its frames where they come unsteadily.
-
-    Raises InputError for a file of which nothing can be taken as it is.
-    """
-    faults = of_pixels(stream, frame, colour, transparent)
-    leading = 0 if faults else rates.leading(times)
-    if times:
+def judge(path: Path, stream: Any, frame: Any, colour: Colour, times: Sequence[int]) -> None:
+    """Raise InputError for a file that cannot be taken; `times` are those of its frames where they come unsteadily."""
+    faults = of_pixels(stream, frame, colour)
+    if len(set(times)) < len(times):
         rate = rates.meant(times, stream.time_base)
-        faults.append(Fault("a variable frame rate", (f"fps={rate}",), "steady"))
-    if not faults:
-        return None
-    if frame.interlaced_frame:
-        faults.append(INTERLACED)
-    reason = refusal(path, (frame.height, frame.width), faults, leading)
-    if not leading:
-        raise InputError(reason)
-    return Limit(leading, reason)
+        faults.append(Fault("frames that share a time", (f"fps={rate}",), "steady"))
+    if faults:
+        faults += [INTERLACED] if frame.interlaced_frame else []
+        raise InputError(refusal(path, (frame.height, frame.width), faults))
 
 
 UNDECODED = Fault("a codec that FFmpeg cannot decode here", (), "h264")
@@ -77,14 +60,9 @@ UNDECODED = Fault("a codec that FFmpeg cannot decode here", (), "h264")
 INTERLACED = Fault("interlaced frames", ("bwdif=mode=send_frame:deint=all",), "progressive")
 
 
-def refusal(path: Path, size: tuple[int, int], faults: Sequence[Fault], leading: int = 0) -> str:
-    """The line that refuses a file for all its faults, with the one command that mends them.
-
-    `leading`: how many frames may be taken as they are.
-    """
+def refusal(path: Path, size: tuple[int, int], faults: Sequence[Fault]) -> str:
+    """The line that refuses a file for all its faults, with the one command that mends them."""
     text = f"{path} has {' and '.join(fault.text for fault in faults)}; "
-    if leading:
-        text += f"take the {leading} frames before the gap with --frames {leading}, or "
     if not all(fault.mended for fault in faults):
         return text + "export it again, as BT.709 of 8 bits"
     return text + "convert it first: " + command(path, size, faults)

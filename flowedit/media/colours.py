@@ -5,11 +5,26 @@ by less than displays differ from one another are edited as they are. Others are
 back (`planes/tone.py`). The result is tagged like its source. A file of what has no such way is refused by name.
 """
 
+import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 UNSPECIFIED = 2
+
+
+@dataclass(frozen=True)
+class Light:
+    """What an HDR file says of the light that it was made for, each None where it says nothing.
+
+    `display`: x and y (CIE 1931) of red, green, blue and white of the display that it was graded on, and its least and
+    greatest luminance in cd/m^2 (SMPTE ST 2086). `content`: the lightest pixel, and the lightest mean of a frame, in
+    cd/m^2 (CTA-861.3).
+    """
+
+    display: tuple[Fraction, ...] | None = None
+    content: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -19,6 +34,7 @@ class Colour:
     primaries: int = 1
     transfer: int = 1
     matrix: int = 1
+    light: Light | None = field(default=None, repr=False)
 
 
 BT709 = Colour()
@@ -108,7 +124,27 @@ def of_frame(frame: Any, assumed: int) -> Colour:
     if matrix in RESERVED:
         wide = primaries == BT2020 or (primaries == UNSPECIFIED and transfer in (PQ, HLG))
         matrix = BT2020 if wide and matrix == UNSPECIFIED else assumed
-    return Colour(primaries, transfer, matrix)
+    return Colour(primaries, transfer, matrix, _light(frame))
+
+
+def beside(frame: Any) -> dict[str, bytes]:
+    """What lies beside a decoded frame, by FFmpeg's names."""
+    found = map(frame.side_data.__getitem__, range(len(frame.side_data)))
+    return {each.type.name: bytes(each) for each in found}
+
+
+def _light(frame: Any) -> Light | None:
+    """What FFmpeg's AVMasteringDisplayMetadata and AVContentLightMetadata beside a frame say."""
+    said, display, content = beside(frame), None, None
+    if len(data := said.get("MASTERING_DISPLAY_METADATA", b"")) >= 88:
+        *numbers, colours_told, light_told = struct.unpack_from("=22i", data)
+        pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
+        if colours_told and light_told and all(below for _, below in pairs):
+            display = tuple(Fraction(*pair) for pair in pairs)
+    if len(data := said.get("CONTENT_LIGHT_LEVEL", b"")) >= 8:
+        most, mean = struct.unpack_from("=2I", data)
+        content = (most, mean) if most or mean else None
+    return Light(display, content) if display or content else None
 
 
 def strange(colour: Colour) -> Iterator[str]:

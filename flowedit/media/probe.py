@@ -273,10 +273,10 @@ def _orientation(path: Path, frame: Any) -> tuple[tuple[int, bool], tuple[int, .
 
     The display matrix takes a pixel at (x, y), y downwards, to (a x + c y, b x + d y).
     """
-    found = [each for each in map(frame.side_data.__getitem__, range(len(frame.side_data))) if each.type.name == MATRIX]
-    if not found:
+    found = colours.beside(frame).get(MATRIX)
+    if found is None:
         return (0, False), None
-    matrix = struct.unpack("=9i", bytes(found[0]))
+    matrix = struct.unpack("=9i", found)
     a, b, _, c, d, *_ = matrix
     mirrored = a * d < b * c
     degrees = math.degrees(math.atan2(-b, -a) if mirrored else math.atan2(b, a)) % 360

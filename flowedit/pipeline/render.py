@@ -19,7 +19,7 @@ from flowedit.media.pixels import Size, composite, feather, resize
 from flowedit.media.probe import Video
 from flowedit.media.sound import Sound
 from flowedit.media.stills.write import FrameWriter, StillWriter, beside
-from flowedit.media.writer import CRF, Beside, Writer
+from flowedit.media.writer import Beside, Writer
 from flowedit.metrics.health import Health
 from flowedit.pipeline.looks.settings_file import settings_text
 from flowedit.pipeline.notices.shape import of_health
@@ -150,7 +150,7 @@ def _edit_writer(plan: Plan, path: Path, sound: Sound | None) -> FrameWriter:
     )
 
 
-def _writer(plan: Plan, path: Path, size: Size, crf: int = CRF, aspect: Fraction = Fraction(1)) -> FrameWriter:
+def _writer(plan: Plan, path: Path, size: Size, crf: int | None = None, aspect: Fraction = Fraction(1)) -> FrameWriter:
     """A writer of pictures of this size at the clip's rate, or of one where the clip is a still."""
     video = plan.clip.video
     if video.still:

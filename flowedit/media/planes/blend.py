@@ -10,9 +10,9 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from flowedit.media.colours import Colour
+from flowedit.media.formats.planes import ACROSS, DOWN, ONE, to_yuv
 from flowedit.media.planes.picture import EXACT, Planar, to_frame
 from flowedit.media.planes.tone import Tone, tone_of
-from flowedit.media.writer import ACROSS, DOWN, ONE, to_yuv
 
 LIKE = 16
 """Levels of 8 bits from which on a pixel counts as new: below, a share of what 8 bits did not hold comes back."""

@@ -70,6 +70,8 @@ class Video:
     chroma: Chroma = "420"
     alpha: bool = False
     """Whether anything shows through."""
+    beside: str = ""
+    """Where alpha lies beside the packets, FFmpeg's name of the decoder that sees it."""
     matrix: tuple[int, ...] | None = field(default=None, repr=False)
     """The display matrix of a picture that is stored turned or mirrored, as FFmpeg has it."""
     labels: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
@@ -236,7 +238,7 @@ def _inspect(path: Path, container: Any) -> Video:
     rgb = frame.format.is_rgb or len(frame.format.components) < 3  # or a palette of it, or grey
     colour = colours.of_frame(frame, colours.BT709.matrix if assumed or rgb else BT601)
     refusals.judge(path, stream, frame, colour, uneven)
-    alpha = refusals.shows_through(frame, stream, lambda: open_video(path))
+    alpha, beside = refusals.shows_through(path, frame, stream, lambda: open_video(path))
     last = next((packet.duration for packet in packets if packet.pts == uneven[-1]), 0) if uneven else 0
     shown_at = rates.places(uneven, last, stream.time_base) if uneven else ()
     (rotation, mirrored), matrix = _orientation(path, frame)
@@ -261,6 +263,7 @@ def _inspect(path: Path, container: Any) -> Video:
         picture.bits_of(frame.format),
         picture.chroma_of(frame.format),
         alpha,
+        beside,
         matrix if rotation or mirrored else None,
         tuple((key.lower(), value) for key, value in container.metadata.items() if key.lower() in LABELS),
         timing.make_index(kind, packets, times, headless, held, fps, stream.time_base),

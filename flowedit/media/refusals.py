@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,27 @@ def refusal(path: Path, size: tuple[int, int], faults: Sequence[Fault]) -> str:
     return text + "convert it first: " + command(path, size, faults)
 
 
-def told(path: Path, container: Any, stream: Any, frame: Any) -> list[str]:
-    """What a user hears of a file that is taken: combs, and what else it holds that the result does not."""
-    notices = []
+def told(video: Any, container: Any, stream: Any, frame: Any) -> list[str]:
+    """What a user hears of a file that is taken: how it is shown to a model, combs, times, and what is left out."""
+    path, notices = video.path, []
+    if strange := list(colours.strange(video.colour)):
+        notices.append(
+            f"{path} has {listed(strange)}: a model is shown BT.709 in their place, and the result has them again"
+        )
+    if video.bits > 8:
+        notices.append(
+            f"{path} has {video.bits} bits a component: the edit is made in 8, and what it leaves keeps its own bits"
+        )
+    if lost := sorted({DYNAMIC[name] for name in colours.beside(frame) if name in DYNAMIC}):
+        notices.append(f"{path} also says by {listed(lost)} how its scenes are shown, which the result leaves out")
+    if video.alpha:
+        notices.append(f"{path} is transparent in places: the result keeps that, and shows nothing new there")
+    if video.times:
+        gaps = [1000 * float(after - before) for before, after in pairwise(video.times)]
+        notices.append(
+            f"{path} shows its frames unevenly, for {min(gaps):.0f} to {max(gaps):.0f} ms: the result shows each at "
+            f"its own time (--fps {float(video.fps):.6g} makes them even)"
+        )
     if frame.interlaced_frame:
         mend = command(path, (frame.height, frame.width), [INTERLACED])
         notices.append(f"{path} is interlaced: what moves shows combs, and keeps them; to be rid of them first: {mend}")
@@ -85,6 +104,14 @@ def told(path: Path, container: Any, stream: Any, frame: Any) -> list[str]:
         notices.append(f"{path} also has {listed(left)}, which the result leaves out: it keeps {kept}")
     return notices
 
+
+DYNAMIC = {
+    "DYNAMIC_HDR_PLUS": "HDR10+",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid",
+    "DOVI_METADATA": "Dolby Vision",
+    "DOVI_RPU_BUFFER": "Dolby Vision",
+}
+"""What says anew for each scene how HDR is shown, by FFmpeg's name of it beside a frame."""
 
 KINDS = {"audio": "a sound track", "subtitle": "subtitles", "video": "another picture", "attachment": "an attachment"}
 
@@ -125,20 +152,33 @@ def _name(faults: Sequence[Fault]) -> str:
     return "-".join(dict.fromkeys(fault.name for fault in faults))
 
 
-def shows_through(frame: Any, stream: Any, reopen: Callable[[], Any]) -> bool:
-    """Whether any pixel of the file is transparent; looks at every frame of a file that has an alpha channel.
+DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""Of codecs whose alpha lies beside the packets, the decoder that puts both together."""
 
-    `reopen` opens the file again. A channel, or a tag, that says nothing but "opaque" is none.
+
+def shows_through(path: Path, frame: Any, stream: Any, reopen: Callable[[], Any]) -> tuple[bool, str]:
+    """Whether any pixel of the file is transparent, and the decoder that its alpha needs, if it needs its own.
+
+    `reopen` opens the file again: every frame of a file that has an alpha channel is looked at. A channel, or a tag,
+    that says nothing but "opaque" is none. Raises InputError where the decoder is not there.
     """
     pixels = frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
     tagged = ("alpha_mode", "1") in {(key.lower(), value) for key, value in stream.metadata.items()}
     if not (pixels or tagged):
-        return False
+        return False, ""
+    codec = str(stream.codec_context.name)
     with reopen() as container:
         stream = container.streams.best("video")
         # in WebM the alpha is a grey video of its own, beside each packet
-        beside = None if pixels else av.CodecContext.create(stream.codec_context.name, "r")
-        return any(_lowest(packet, beside) < OPAQUE for packet in container.demux(stream))
+        beside = None if pixels else av.CodecContext.create(codec, "r")
+        seen = any(_lowest(packet, beside) < OPAQUE for packet in container.demux(stream))
+    decoder = "" if pixels or not seen else DECODERS.get(codec, "")
+    if decoder and decoder not in av.codecs_available:
+        raise InputError(refusal(path, (frame.height, frame.width), [UNSEEN]))
+    return seen, decoder
+
+
+UNSEEN = Fault("transparency that FFmpeg cannot decode here", (), "opaque")
 
 
 def _lowest(packet: Any, beside: Any) -> int:

@@ -34,15 +34,17 @@ class Depth:
     def _tone(self) -> Tone:
         return tone_of(self.colour)
 
-    def shown(self, picture: Planar) -> np.ndarray:
-        """The picture as a model sees it, uint8 (H, W, 3): in BT.709, white where nothing can be seen."""
+    def shown(self, picture: Planar, kernel: Interpolation = Interpolation.BICUBIC, **size: int) -> np.ndarray:
+        """The picture as a model sees it, uint8 (H, W, 3): in BT.709, white where nothing can be seen.
+
+        It is as large as it is stored, or of a `width` and `height`, to which the kernel brings it.
+        """
         unnamed = replace(self.colour, primaries=2, transfer=2)  # FFmpeg would convert what it knows by name
         frame = to_frame(replace(picture, alpha=None), unnamed)
-        rgb = frame.reformat(format="rgb48le", interpolation=Interpolation.BICUBIC | EXACT).to_ndarray()
-        seen = self._tone.forward(rgb)
-        if picture.alpha is not None and not picture.alpha.all():
-            seen = np.where((picture.alpha > 0)[..., None], seen, np.uint8(255))
-        return seen
+        seen = self._tone.forward(frame.reformat(format="rgb48le", interpolation=kernel | EXACT, **size).to_ndarray())
+        if picture.alpha is None or size or picture.alpha.all():
+            return seen
+        return np.where((picture.alpha > 0)[..., None], seen, np.uint8(255))
 
     def blended(self, original: Planar, seen: np.ndarray, edit: np.ndarray, mask: np.ndarray) -> Planar:
         """The original with the edit inside the mask, float32 (H, W); `edit` and `seen`, its `shown`, uint8 (H, W, 3).

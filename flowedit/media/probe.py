@@ -91,6 +91,11 @@ class Video:
         return self.times[-1] if self.times else self.frames / self.fps
 
     @property
+    def mean_rate(self) -> Fraction:
+        """Frames a second over all of it: `fps`, unless they come unevenly."""
+        return (self.frames / self.seconds).limit_denominator(100_000) if self.times else self.fps
+
+    @property
     def planar(self) -> bool:
         """Whether RGB of 8 bits does not hold all of its pictures: more bits, alpha, or colours far from BT.709."""
         return self.pictures is None and (self.bits > 8 or self.alpha or any(colours.strange(self.colour)))
@@ -146,6 +151,7 @@ def _of_pictures(found: Pictures) -> Video:
         notices=said,
         labels=labels,
         pictures=found,
+        times=found.times,
     )
 
 

@@ -51,11 +51,8 @@ class Depth:
 
         P + m (G(edit) + w (P - G(seen)) - P) for each plane P, where G goes from what is seen to planes, and w =
         max(0, 1 - |edit - seen| / LIKE) says how far a pixel is as it was. So what is not edited, and what an edit left
-        as it was, keeps every bit. A sample of chroma is in the mask where all its pixels are. What cannot be seen
-        stays, and so does alpha.
+        as it was, keeps every bit. A sample of chroma is in the mask where all its pixels are. Alpha stays.
         """
-        if original.alpha is not None:
-            mask = np.where(original.alpha > 0, mask, np.float32(0))
         changed = (mask > 0) & (edit != seen).any(-1)
         if not changed.any():
             return original

@@ -55,7 +55,7 @@ def left(folder: Path, base: str) -> dict[str, Any]:
                 "tiles": _tiles(folder),
                 "width": width,
                 "height": height,
-                "fps": round(float(video.fps), 6),
+                "fps": round(float(video.mean_rate), 6),
                 "frames": video.frames,
                 "has_audio": video.has_audio,
             },
@@ -118,9 +118,9 @@ def write_player(folder: Path, path: Path, clip: Path | None) -> None:
     """Source, edit and mask from top to bottom in one video, each at one size, its longer side at most 960 pixels."""
     edit = probe(outputs.shown(folder))
     height, width = _tile(edit)
-    sound = Sound(edit, Fraction(0), edit.frames / edit.fps) if edit.has_audio else None
+    sound = Sound(edit, Fraction(0), edit.seconds) if edit.has_audio else None
     size = len(_tiles(folder)) * height, width
-    with Writer(path, size, edit.fps, sound=sound, crf=18) as writer:
+    with Writer(path, size, edit.mean_rate, sound=sound, crf=18) as writer:
         for frames in _stacked(folder, clip, chunk_of(edit.size)):
             writer.write(frames)
 

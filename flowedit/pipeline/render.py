@@ -16,6 +16,8 @@ from flowedit.masks import grids
 from flowedit.masks.tracking import Track
 from flowedit.media import fit, pictures
 from flowedit.media.pixels import Size, composite, feather, resize
+from flowedit.media.planes.blend import Depth
+from flowedit.media.planes.picture import Planar, to_frame
 from flowedit.media.probe import Video
 from flowedit.media.sound import Sound
 from flowedit.media.stills.write import FrameWriter, StillWriter, beside
@@ -41,13 +43,17 @@ PLAIN_CRF = 4
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """Some frames of a shot: the source's and the edit's, uint8 (f, H, W, 3), and the mask (f, H, W) or None."""
+    """Some frames of a shot: the source's and the edit's, uint8 (f, H, W, 3), and the mask (f, H, W) or None.
+
+    `stored` is the edit in the source's own planes, where uint8 RGB does not hold all of it.
+    """
 
     edited: Edited
     places: range
     source: np.ndarray
     edit: np.ndarray
     mask: np.ndarray | None
+    stored: Sequence[Planar] = ()
 
 
 def blends(plan: Plan, edits: Sequence[Edited], pixels: Frames | None) -> bool:
@@ -65,23 +71,45 @@ def rendered(
     it alone says what may change. Without either nothing is composited.
     """
     made, given = Health(), Health()
-    blended, originals = blends(plan, edits, pixels), plan.clip.read(plan.clip.selection.indices, chunk=1)
+    blended, originals = blends(plan, edits, pixels), plan.clip.originals()
     for edited in edits:
         done, shot = 0, edited.shot
         for part in _rechunked(backbone.decode(edited.z), shot.geometry.source_frames):
             places = range(done, done + len(part))
-            original = np.concatenate(list(islice(originals, len(part))))
+            taken = list(islice(originals, len(part)))
+            original = np.stack([frame for frame, _ in taken])
+            stored = [picture for _, picture in taken if picture is not None]
             made.add(part)
             given.add(original)
             # Nothing was run at strength 0: the clip itself, not what the autoencoder makes of it.
             frames = fit.to_source(part, original, shot.fit) if plan.settings.strength else original
             mask = _pixel_mask(plan, edited, pixels, places)
-            if mask is not None and blended:
-                frames = composite(frames, original, mask)
-            yield Rendered(edited, places, original, frames, mask)
+            share = _share(plan.clip.video, mask if blended else None, stored)
+            edit = frames if share is None else composite(frames, original, share)
+            put_back = _put_back(plan.clip.video, stored, original, frames, share)
+            yield Rendered(edited, places, original, edit, mask, put_back)
             done += len(part)
     if plan.settings.strength and given.sign() is None:
         session.say(of_health(made, backbone.spec))
+
+
+def _share(video: Video, mask: np.ndarray | None, stored: Sequence[Planar]) -> np.ndarray | None:
+    """How much of each pixel is the edit's, float32 (f, H, W): none where nothing can be seen; None for all of all."""
+    if not video.alpha or not stored:
+        return mask
+    seen = np.stack([video.upright(picture.alpha > 0) for picture in stored if picture.alpha is not None])
+    return seen.astype(np.float32) if mask is None else mask * seen
+
+
+def _put_back(
+    video: Video, stored: Sequence[Planar], seen: np.ndarray, edit: np.ndarray, share: np.ndarray | None
+) -> list[Planar]:
+    """The edit in the source's own planes."""
+    depth, put_back = Depth(video.colour), []
+    for place, picture in enumerate(stored):
+        mask = np.ones(seen.shape[1:3], np.float32) if share is None else share[place]
+        put_back.append(depth.blended(picture, *map(video.stored, (seen[place], edit[place], mask))))
+    return put_back
 
 
 def write_edit(
@@ -102,11 +130,12 @@ def write_edit(
     sound = Sound(video, selection.start_seconds, selection.seconds) if video.has_audio else None
     labels = ["source", "edit" if plan.spec.trained else "edit (random weights: noise)"]
     size = _picture_size(video)
+    even = selection.fps if video.times and not selection.times else None
     session.announce("decode, write", len(selection.indices))
     with ExitStack() as stack:
         edits_to = [
             stack.enter_context(_edit_writer(plan, folder / "edit", sound)),
-            *map(stack.enter_context, beside(video.pictures, folder, selection.indices)),
+            *map(stack.enter_context, beside(video.pictures, folder, selection.indices, even)),
         ]
         others: dict[str, FrameWriter] = {}
         masked = pixels is not None or any(edited.mask is not None for edited in edits)
@@ -115,8 +144,9 @@ def write_edit(
             others["mask_plain"] = stack.enter_context(plain)
 
         def write(part: Rendered, plainly: np.ndarray | None) -> None:
+            stored = [to_frame(picture, video.colour) for picture in part.stored]
             for each in edits_to:
-                each.write(part.edit)
+                each.write(stored or part.edit)
             shown = {"compare": pictures.grid([resize(part.source, size), resize(part.edit, size)], labels)}
             if part.mask is not None:
                 shown["mask"] = _mask_picture(plan, part, part.mask, size, tracks)

@@ -163,7 +163,7 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     session.say(check_prompts(made, backbone))
     with session.meter.phase("find cuts"):
         cuts = cut_places(settings, clip, session)
-    session.say(of_cuts(cuts if settings.cuts == "auto" else (), float(clip.selection.fps)))
+    session.say(of_cuts(cuts if settings.cuts == "auto" else (), clip.selection.time))
     session.say(of_flicker(settings, count))
     check_still(settings, backbone.spec, count)
     plan = make_plan(made, backbone, clip, cuts)

@@ -6,6 +6,8 @@ Each writer takes frames as `media.writer.Writer` does. A fully transparent pixe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -120,14 +122,14 @@ class FolderWriter(PictureWriter):
 class AnimationWriter(PictureWriter):
     """Frames as an animation of the source's format, delays and number of repeats; a WebP without loss.
 
-    A frame of a GIF has 256 colours at most: of more the nearest, dithered. All frames wait for the last, a GIF's as
-    a byte a pixel.
+    With a `rate` all are shown equally long. A frame of a GIF has 256 colours at most: of more the nearest, dithered.
+    All frames wait for the last, a GIF's as a byte a pixel.
     """
 
-    def __init__(self, path: Path, source: Pictures, indices: Sequence[int]) -> None:
+    def __init__(self, path: Path, source: Pictures, indices: Sequence[int], rate: Fraction | None = None) -> None:
         super().__init__(path, source, indices)
         self._pictures: list[Image.Image] = []
-        self._delays = delays(source, indices)
+        self._delays = delays(source, indices) if rate is None else evenly(len(indices), rate)
         self._gif, self._clear = source.format == "GIF", source.alpha
         self._how: dict[str, Any] = {} if source.loop is None else {"loop": source.loop}
 
@@ -149,13 +151,18 @@ class AnimationWriter(PictureWriter):
             first.save(part, form, save_all=True, append_images=rest, duration=self._delays, **self._how, **how)
 
 
-def beside(source: Pictures | None, folder: Path, indices: Sequence[int]) -> list[FrameWriter]:
-    """What an edit of these frames leaves beside its video: of a folder a folder, of an animation its like."""
+def beside(
+    source: Pictures | None, folder: Path, indices: Sequence[int], rate: Fraction | None = None
+) -> list[FrameWriter]:
+    """What an edit of these frames leaves beside its video: of a folder a folder, of an animation its like.
+
+    `rate` is that of an animation whose own times were left for an even one.
+    """
     if source is None or source.kind == "still":
         return []
     if source.kind == "folder":
         return [FolderWriter(folder / FRAMES, source, indices)]
-    return [AnimationWriter(folder / f"edit.{source.format.lower()}", source, indices)]
+    return [AnimationWriter(folder / f"edit.{source.format.lower()}", source, indices, rate)]
 
 
 def dressed(frame: np.ndarray, original: Decoded | None) -> np.ndarray:
@@ -209,6 +216,12 @@ def delays(source: Pictures, indices: Sequence[int]) -> list[int]:
     last = indices[-1] + (indices[-1] - indices[-2] if len(indices) > 1 else 1)
     ends = [*indices[1:], last]
     return [sum(source.delays[first:end]) for first, end in zip(indices, ends, strict=True)]
+
+
+def evenly(frames: int, rate: Fraction) -> list[int]:
+    """Milliseconds that each of so many frames is shown at an even rate."""
+    ends = [round(1000 * frame / rate) for frame in range(frames + 1)]
+    return [after - before for before, after in pairwise(ends)]
 
 
 def _refused(path: Path, error: OSError) -> OSError:

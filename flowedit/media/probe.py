@@ -72,6 +72,8 @@ class Video:
     """Whether anything shows through."""
     beside: str = ""
     """Where alpha lies beside the packets, FFmpeg's name of the decoder that sees it."""
+    tracks: tuple[int, ...] = ()
+    """The indices of its streams of sound and of subtitles, the sound that players take by themselves first."""
     matrix: tuple[int, ...] | None = field(default=None, repr=False)
     """The display matrix of a picture that is stored turned or mirrored, as FFmpeg has it."""
     labels: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
@@ -99,6 +101,11 @@ class Video:
     def planar(self) -> bool:
         """Whether RGB of 8 bits does not hold all of its pictures: more bits, alpha, or colours far from BT.709."""
         return self.pictures is None and (self.bits > 8 or self.alpha or any(colours.strange(self.colour)))
+
+    @property
+    def seen_colour(self) -> Colour:
+        """The colours of its frames as `reader.read` gives them: its own, unless these are far from BT.709."""
+        return colours.BT709 if any(colours.strange(self.colour)) else self.colour
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -270,11 +277,18 @@ def _inspect(path: Path, container: Any) -> Video:
         picture.chroma_of(frame.format),
         alpha,
         beside,
+        _tracks(container),
         matrix if rotation or mirrored else None,
         tuple((key.lower(), value) for key, value in container.metadata.items() if key.lower() in LABELS),
         timing.make_index(kind, packets, times, headless, held, fps, stream.time_base),
     )
     return replace(video, notices=(*video.notices, *refusals.told(video, container, stream, frame)))
+
+
+def _tracks(container: Any) -> tuple[int, ...]:
+    first = container.streams.best("audio")
+    others = [each for each in (*container.streams.audio, *container.streams.subtitles) if each is not first]
+    return tuple(each.index for each in ([] if first is None else [first]) + others if each.codec_context is not None)
 
 
 def _orientation(path: Path, frame: Any) -> tuple[tuple[int, bool], tuple[int, ...] | None]:

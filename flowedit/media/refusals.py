@@ -96,12 +96,10 @@ def told(video: Any, container: Any, stream: Any, frame: Any) -> list[str]:
     sound = container.streams.best("audio")
     if sound is not None and sound.codec_context is None:
         notices.append(f"the sound of {path} has a codec that FFmpeg cannot decode here: the result is silent")
-    left = [_described(each) for each in container.streams if each not in (stream, sound)]
-    chapters = len(container.chapters())
-    left += [f"{chapters} chapters"] if chapters else []
-    if left:
-        kept = "its picture" if sound is None else f"its picture and {_described(sound)}"
-        notices.append(f"{path} also has {listed(left)}, which the result leaves out: it keeps {kept}")
+    # a track of chapters in an mp4 is data
+    kept = ("audio", "subtitle", "data") if container.chapters() else ("audio", "subtitle")
+    if left := [described(each) for each in container.streams if each is not stream and each.type not in kept]:
+        notices.append(f"{path} also has {listed(left)}, which the result leaves out")
     return notices
 
 
@@ -116,7 +114,7 @@ DYNAMIC = {
 KINDS = {"audio": "a sound track", "subtitle": "subtitles", "video": "another picture", "attachment": "an attachment"}
 
 
-def _described(stream: Any) -> str:
+def described(stream: Any) -> str:
     """A track by its kind, and what is known of it: language, title, codec."""
     tags = {key.lower(): value for key, value in stream.metadata.items()}
     known = [tags.get("language"), tags.get("title") or tags.get("name"), _codec(stream)]

@@ -54,6 +54,8 @@ class SoundTrack:
     def __init__(self, sound: Sound, output: Any, container: Container = MP4.container) -> None:
         tracks: tuple[int | None, ...] = (None,) if sound.tracks is None else sound.tracks
         self._tracks = [_Track(sound, index, output, container) for index in tracks]
+        if container.muxer in CHAPTERS:
+            output.set_chapters(chapters(sound))
 
     def advance(self, seconds: Fraction) -> None:
         """Mux the packets that begin before `seconds` of the output."""
@@ -64,6 +66,28 @@ class SoundTrack:
         """Mux the packets that are left."""
         for track in self._tracks:
             track.finish()
+
+
+CHAPTERS = ("mp4", "mov", "webm", "matroska")
+"""FFmpeg's names of kinds of file that hold chapters."""
+
+
+def chapters(sound: Sound) -> list[Any]:
+    """The source's chapters that lie in the interval, cut to it and counted from its beginning."""
+    kept: list[Any] = []
+    try:
+        with open_video(sound.video.path) as source:
+            found = source.chapters()
+    except av.error.FFmpegError:  # said where its tracks are opened
+        return kept
+    unit, begin = Fraction(1, 1000), sound.video.index.start + sound.start
+    for each in found:
+        start, end = (max(Fraction(0), each[key] * each["time_base"] - begin) for key in ("start", "end"))
+        end = min(end, sound.seconds)
+        if start < end:
+            times = {"start": round(start / unit), "end": round(end / unit), "time_base": unit}
+            kept.append({"id": len(kept) + 1, "metadata": dict(each["metadata"]), **times})
+    return kept
 
 
 class _Track:

@@ -19,6 +19,7 @@ from flowedit.media.pixels import Size, composite, feather, resize
 from flowedit.media.planes.blend import Depth
 from flowedit.media.planes.picture import Planar, to_frame
 from flowedit.media.probe import Video
+from flowedit.media.reader import Selection
 from flowedit.media.sound import Sound
 from flowedit.media.stills.write import FrameWriter, StillWriter, beside
 from flowedit.media.writer import Beside, Writer
@@ -127,7 +128,7 @@ def write_edit(
     """
     clip, selection = plan.clip, plan.clip.selection
     video = clip.video
-    sound = Sound(video, selection.start_seconds, selection.seconds) if video.has_audio else None
+    sound = None if video.pictures or clip.array is not None else sound_of(video, selection)
     labels = ["source", "edit" if plan.spec.trained else "edit (random weights: noise)"]
     size = _picture_size(video)
     even = selection.fps if video.times and not selection.times else None
@@ -164,6 +165,11 @@ def write_edit(
                 session.advance(len(part.places))
 
 
+def sound_of(video: Video, selection: Selection) -> Sound:
+    """All that plays beside the pictures of these frames: sound, subtitles, chapters."""
+    return Sound(video, selection.start_seconds, selection.seconds, video.tracks)
+
+
 def _edit_writer(plan: Plan, path: Path, sound: Sound | None) -> FrameWriter:
     """The writer of the edit itself, with the settings in its comment, in the place of the clip's own."""
     video, told = plan.clip.video, settings_text(plan.settings)
@@ -185,8 +191,9 @@ def _writer(plan: Plan, path: Path, size: Size, crf: int | None = None, aspect: 
     video = plan.clip.video
     if video.still:
         return StillWriter(path.with_suffix(".png"))
-    mp4, rate = path.with_suffix(".mp4"), plan.clip.selection.fps
-    return Writer(mp4, size, rate, crf=crf, pixel_aspect=aspect, colour=video.colour)
+    chosen, colour = plan.clip.selection, video.seen_colour
+    mp4 = path.with_suffix(".mp4")
+    return Writer(mp4, size, chosen.fps, crf=crf, pixel_aspect=aspect, colour=colour, times=chosen.times)
 
 
 def write_row(plan: Plan, backbone: Backbone, edits: Sequence[Edited], folder: Path, session: Session) -> None:

@@ -254,7 +254,7 @@ class Stream:
 )
 def test_rate(times, average, base, fps, held):
     """`held` is None where the frames do not come steadily."""
-    rate, steady, first = _rate(Stream(average, base), times)
+    rate, steady, first = of_header(Stream(average, base), times)
     assert (first if steady else None) == held
     assert fps is None or rate == Fraction(fps)
 

@@ -35,8 +35,8 @@ class Writer:
     `times[i]` seconds, which begin at 0 and have one more, where the last frame ends. `crf` is the codec's quality, its
     own usual one for None; x264's goes from 0 (lossless) to 51. `colour` says what colours the RGB is of, and by which
     matrix it becomes YUV: a source's own, so that nothing is rounded anew. `labels` are the file's title and the like.
-    Raises ValueError for frames of another shape or none at all, and OSError when the folder or the disk refuses the
-    file.
+    `matrix` says how players turn the pictures (FFmpeg's display matrix). Raises ValueError for frames of another shape
+    or none at all, and OSError when the folder or the disk refuses the file.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Writer:
         labels: Iterable[tuple[str, str]] = (),
         form: Form = MP4,
         times: Sequence[Fraction] = (),
+        matrix: tuple[int, ...] | None = None,
     ) -> None:
         worst = form.encoder.most
         if min(size) < 2 or fps <= 0 or (crf is not None and not 0 <= crf <= worst):
@@ -65,6 +66,7 @@ class Writer:
         self._pixel_aspect, self._source = pixel_aspect, sound
         self._colour, self._labels = colour, dict(labels)
         self._times, self._base = times, time_base(times) if times else 1 / self.fps
+        self._matrix = matrix
         self._lasts: dict[int, int] = {}
         self._sound: SoundTrack | None = None
 
@@ -99,6 +101,8 @@ class Writer:
         codec.color_range = ColorRange.MPEG
         if encoder.tag is not None and container.muxer in ("mp4", "mov"):
             codec.codec_tag = encoder.tag
+        if self._matrix is not None:
+            stream.set_display_matrix(self._matrix)
         self._stream = stream
         self._container.metadata.update(self._labels)
         if self._source is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from flowedit.media.colours import Colour
@@ -11,6 +11,20 @@ from flowedit.media.colours import Colour
 Format = Literal["auto", "mp4", "mov", "webm", "prores", "png", "gif"]
 Codec = Literal["auto", "h264", "h265", "av1"]
 BitDepth = Literal["auto", 8, 10]
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """What a user asks of the file of an edit, as `config/schema.py` declares it."""
+
+    format: Format = "auto"
+    codec: Codec = "auto"
+    crf: int | None = None
+    bit_depth: BitDepth = "auto"
+
+
+WRITTEN = tuple(each.name for each in fields(FileOptions))
+"""The names of these options."""
 
 CRF = 16
 """x264's quality of what is written."""
@@ -106,9 +120,9 @@ _MP4_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})  #
 
 CONTAINERS = {
     "mp4": Container("mp4", ".mp4", ("h264", "h265", "av1"), _MP4_SOUND, "aac", frozenset({"mov_text"})),
-    "mov": Container("mov", ".mov", ("h264", "h265"), _MOV_SOUND, "pcm_s16le", frozenset({"mov_text"})),
+    "mov": Container("mov", ".mov", ("h264", "h265"), _MOV_SOUND, "pcm_s24le", frozenset({"mov_text"})),
     "webm": Container("webm", ".webm", ("vp9", "av1"), frozenset({"opus", "vorbis"}), "libopus", frozenset({"webvtt"})),
-    "prores": Container("mov", ".mov", ("prores",), _MOV_SOUND, "pcm_s16le", frozenset({"mov_text"})),
+    "prores": Container("mov", ".mov", ("prores",), _MOV_SOUND, "pcm_s24le", frozenset({"mov_text"})),
 }
 """Formats that are one video file, by their names."""
 

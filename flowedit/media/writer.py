@@ -19,7 +19,7 @@ from av.video.reformatter import ColorRange, Interpolation
 
 from flowedit.machine import whole_file
 from flowedit.media.colours import BT709, Colour
-from flowedit.media.formats.forms import MP4, Form
+from flowedit.media.formats.forms import MP4, FileForm
 from flowedit.media.formats.planes import planes
 from flowedit.media.planes.picture import EXACT, Planar, to_frame
 from flowedit.media.sound import Sound, SoundTrack
@@ -49,7 +49,7 @@ class Writer:
         pixel_aspect: Fraction = Fraction(1),
         colour: Colour = BT709,
         labels: Iterable[tuple[str, str]] = (),
-        form: Form = MP4,
+        form: FileForm = MP4,
         times: Sequence[Fraction] = (),
         matrix: tuple[int, ...] | None = None,
     ) -> None:

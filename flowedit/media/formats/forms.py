@@ -128,7 +128,7 @@ CONTAINERS = {
 
 
 @dataclass(frozen=True)
-class Form:
+class FileForm:
     """What an edit is written as: a format by its name, and of a video its codec, bits a component and transparency.
 
     `chroma` is how the source holds it, 420, 422 or 444: so is it written where the codec can.
@@ -166,5 +166,5 @@ class Form:
         return f"yuv{'a' if self.alpha else ''}{self.sampling(size)}p" + ("" if self.depth == 8 else f"{self.depth}le")
 
 
-MP4 = Form()
+MP4 = FileForm()
 """H.264 of 8 bits in mp4: what browsers show, and what an edit of a plain video is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowedit.media.formats.forms import CONTAINERS, ENCODERS, FileOptions, Form
+from flowedit.media.formats.forms import CONTAINERS, ENCODERS, FileForm, FileOptions
 from flowedit.media.planes.picture import Chroma
 from flowedit.media.probe import Video, codec_known, open_video
 from flowedit.media.sound import carried
@@ -17,7 +17,7 @@ SOUNDS = {"aac": "AAC", "libopus": "Opus", "pcm_s24le": "PCM of 24 bits"}
 """Names of encoded sound."""
 
 
-def form_of(asked: FileOptions, video: Video) -> Form:
+def form_of(asked: FileOptions, video: Video) -> FileForm:
     """What the edit of a clip is written as; raises InputError for what is asked and cannot be."""
     name = _format(asked, video)
     if name in CONTAINERS:
@@ -26,15 +26,18 @@ def form_of(asked: FileOptions, video: Video) -> Form:
         return form
     for option, value in (("codec", asked.codec), ("bit-depth", asked.bit_depth), ("crf", asked.crf)):
         if value not in ("auto", None):
-            raise InputError(f"--{option} {value} is of videos, and {_a(name, video)}: leave --{option} out")
-    return Form(name, name, alpha=video.alpha)
+            what = "the edit of a still is a PNG" if video.still else f"--format {name} is none"
+            raise InputError(f"--{option} {value} is for videos, and {what}: leave --{option} out")
+    return FileForm(name, name, alpha=video.alpha)
 
 
 def _format(asked: FileOptions, video: Video) -> str:
     if video.still:
         if asked.format in ("auto", "png"):
             return "png"
-        raise InputError(f"--format {asked.format} is of videos: the edit of a still is a PNG, so leave --format out")
+        raise InputError(
+            f"--format {asked.format} is for clips of several frames: the edit of a still is a PNG, leave --format out"
+        )
     if asked.format != "auto":
         return asked.format
     if not video.alpha:
@@ -42,11 +45,7 @@ def _format(asked: FileOptions, video: Video) -> str:
     return "webm" if video.path.suffix.lower() == ".webm" else "prores"
 
 
-def _a(name: str, video: Video) -> str:
-    return "the edit of a still is a PNG" if video.still else f"--format {name} is none"
-
-
-def _video(asked: FileOptions, video: Video, name: str) -> Form:
+def _video(asked: FileOptions, video: Video, name: str) -> FileForm:
     container = CONTAINERS[name]
     bits = video.bits if asked.bit_depth == "auto" else asked.bit_depth
     codec: str = asked.codec
@@ -65,14 +64,14 @@ def _video(asked: FileOptions, video: Video, name: str) -> Form:
         )
     if asked.bit_depth != "auto" and asked.bit_depth not in encoder.depths:
         good = listed([str(depth) for depth in encoder.depths])
-        raise InputError(f"--bit-depth {asked.bit_depth} is none of {codec} in --format {name}: it has {good} bits")
+        raise InputError(f"--bit-depth {asked.bit_depth} is not there for {codec} in --format {name}: it has {good}")
     if encoder.sampling == ("420",) and any(side % 2 for side in video.size):
         raise InputError(
             f"{video.path} is {video.size[1]}x{video.size[0]}, and {codec} takes even sides alone: choose another "
             "--codec"
         )
     depth = next((depth for depth in encoder.depths if depth >= bits), encoder.depths[-1])
-    return Form(name, codec, depth, video.alpha, _chroma(video.chroma, video.planar))
+    return FileForm(name, codec, depth, video.alpha, _chroma(video.chroma, video.planar))
 
 
 def _chroma(chroma: Chroma, planar: bool) -> str:
@@ -82,14 +81,14 @@ def _chroma(chroma: Chroma, planar: bool) -> str:
 
 def _codecs(name: str) -> str:
     codecs = CONTAINERS[name].codecs
-    return f"it takes {listed(codecs)}" if len(codecs) > 1 else "it is a codec of its own, so leave --codec out"
+    return f"it takes {listed(codecs)}" if len(codecs) > 1 else "it has a codec of its own, so leave --codec out"
 
 
-def _check_quality(crf: int | None, form: Form) -> None:
+def _check_quality(crf: int | None, form: FileForm) -> None:
     if crf is None:
         return
     if form.encoder.crf is None:
-        raise InputError(f"--crf {crf} is nothing to {form.codec}, which has no such quality: leave --crf out")
+        raise InputError(f"--crf {crf} has no meaning for {form.codec}, whose quality is fixed: leave --crf out")
     if crf > form.encoder.most:
         raise InputError(f"--crf {crf} is out of range for {form.codec}: 0 (the best) to {form.encoder.most}")
 

@@ -272,8 +272,8 @@ class Settings:
         "of a video: auto (h264; h265 of more than 8 bits; in webm vp9 and av1) | h264 | h265 | av1",
     )
     crf: int | None = option(
-        "quality of a video: 0 is the best, 51 the worst of h264 and h265, 63 of av1 and vp9; without it 16 of h264, "
-        "18 of h265, 20 of the others",
+        "quality of a video: 0 is the best, 51 the worst of h264 and h265, 63 of av1 and vp9; without it 16, and 12 of "
+        "av1",
         least=0,
         most=63,
     )

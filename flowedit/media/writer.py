@@ -64,7 +64,7 @@ class Writer:
         self._form, self._format = form, form.pixels(size)
         self._crf = form.encoder.crf if crf is None else crf
         self._pixel_aspect, self._source = pixel_aspect, sound
-        self._colour, self._labels = colour, dict(labels)
+        self._colour, self._labels = form.encoder.tagged(colour), dict(labels)
         self._times, self._base = times, time_base(times) if times else 1 / self.fps
         self._matrix = matrix
         self._lasts: dict[int, int] = {}
@@ -157,6 +157,7 @@ class Writer:
         picture: Any = av.VideoFrame(self.size[1], self.size[0], self._format)
         matrix = self._colour.matrix
         picture.colorspace, picture.color_range = matrix, ColorRange.MPEG
+        picture.color_primaries, picture.color_trc = self._colour.primaries, self._colour.transfer  # ProRes asks frames
         parts = planes(frame, matrix, self._form.sampling(self.size), self._form.depth)
         if self._form.alpha:  # these frames are opaque
             parts.append(np.full_like(parts[0], 2**self._form.depth - 1))

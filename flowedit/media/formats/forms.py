@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from flowedit.media.colours import Colour
@@ -27,7 +27,7 @@ WRITTEN = tuple(each.name for each in fields(FileOptions))
 """The names of these options."""
 
 CRF = 16
-"""x264's quality of what is written."""
+"""The quality of what is written, alike in codecs whose scale is like x264's."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,16 @@ class Encoder:
     alpha: bool = False
     tag: str | None = None
     """The four letters by which players of mp4 and mov know it, where FFmpeg's own are others."""
+    transfers: Mapping[int, int] = field(default_factory=dict)
+    matrices: Mapping[int, int] = field(default_factory=dict)
+    """Numbers of colours that it cannot say, and those of the same curves and weights that it can."""
+
+    def tagged(self, colour: Colour) -> Colour:
+        """The colours by numbers that it can say."""
+        transfer, matrix = colour.transfer, colour.matrix
+        return replace(
+            colour, transfer=self.transfers.get(transfer, transfer), matrix=self.matrices.get(matrix, matrix)
+        )
 
 
 def _x264(crf: int, colour: Colour) -> dict[str, str]:
@@ -91,10 +101,20 @@ def _light(colour: Colour, display: str, content: str, whole: bool = True) -> li
 
 ENCODERS = {
     "h264": Encoder("libx264", CRF, 51, ("420", "422", "444"), (8, 10), _x264),
-    "h265": Encoder("libx265", 18, 51, ("420", "422", "444"), (8, 10, 12), _x265, tag="hvc1"),
-    "av1": Encoder("libsvtav1", 20, 63, ("420",), (8, 10), _svt),
-    "vp9": Encoder("libvpx-vp9", 20, 63, ("420", "422", "444"), (8,), _vpx, alpha=True),
-    "prores": Encoder("prores_ks", None, 0, ("422", "444"), (10,), _prores, alpha=True),
+    "h265": Encoder("libx265", CRF, 51, ("420", "422", "444"), (8, 10, 12), _x265, tag="hvc1"),
+    "av1": Encoder("libsvtav1", 12, 63, ("420",), (8, 10), _svt),
+    "vp9": Encoder("libvpx-vp9", CRF, 63, ("420", "422", "444"), (8,), _vpx, alpha=True),
+    "prores": Encoder(
+        "prores_ks",
+        None,
+        0,
+        ("422", "444"),
+        (10,),
+        _prores,
+        alpha=True,
+        transfers={6: 1, 14: 1, 15: 1},
+        matrices={5: 6},
+    ),
 }
 """Codecs by their names."""
 

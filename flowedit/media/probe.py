@@ -169,13 +169,14 @@ def open_video(path: Path) -> Any:
 
 
 def comment(path: Path) -> str | None:
-    """The comment that a video or a PNG holds; None without one. Raises as `probe` for what is no clip at all."""
+    """The comment that a video, a PNG or a GIF holds; None without one. Raises as `probe` for what is no clip."""
     _check_file(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder: give a file")
     if is_picture(path):
         with opened(path) as image:
-            said = image.info.get("Comment")
+            said = image.info.get("Comment", image.info.get("comment"))  # of a PNG, of a GIF
+        said = said.decode(errors="replace") if isinstance(said, bytes) else said
         return said if isinstance(said, str) else None
     try:
         with open_video(path) as container:

@@ -23,6 +23,12 @@ RATES = {
 BITS = {"aac": "192k", "libopus": "160k"}
 """Bits a second of encoded sound."""
 
+OLD_NAMES = {
+    "deu": "ger", "ell": "gre", "fas": "iri", "fre": "fra", "isl": "ice", "mkd": "mac", "nld": "dut", "sqi": "alb",
+    "swe": "sve", "zho": "chi",
+}  # fmt: skip
+"""Languages (ISO 639-2) as a mov knows them; it drops what it does not know."""
+
 
 @dataclass(frozen=True)
 class Sound:
@@ -122,6 +128,8 @@ class _Track:
             self._packets = self._encoded(stream, start, start + sound.seconds)
         tags = {key.lower(): value for key, value in stream.metadata.items()}
         kept = {key: tags[key] for key in ("language", "title") if key in tags}
+        if container.muxer == "mov" and "language" in kept:
+            kept["language"] = OLD_NAMES.get(kept["language"], kept["language"])
         name = {"handler_name": tags["title"]} if "title" in tags else {}  # where an mp4 keeps a track's title
         self._stream.metadata.update(kept | name)
 

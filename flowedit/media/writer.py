@@ -19,7 +19,7 @@ from av.video.reformatter import ColorRange, Interpolation
 
 from flowedit.machine import whole_file
 from flowedit.media.colours import BT709, Colour
-from flowedit.media.formats.forms import MP4, Form
+from flowedit.media.formats.forms import MP4, FileForm
 from flowedit.media.formats.planes import planes
 from flowedit.media.planes.picture import EXACT, Planar, to_frame
 from flowedit.media.sound import Sound, SoundTrack
@@ -35,8 +35,8 @@ class Writer:
     `times[i]` seconds, which begin at 0 and have one more, where the last frame ends. `crf` is the codec's quality, its
     own usual one for None; x264's goes from 0 (lossless) to 51. `colour` says what colours the RGB is of, and by which
     matrix it becomes YUV: a source's own, so that nothing is rounded anew. `labels` are the file's title and the like.
-    Raises ValueError for frames of another shape or none at all, and OSError when the folder or the disk refuses the
-    file.
+    `matrix` says how players turn the pictures (FFmpeg's display matrix). Raises ValueError for frames of another shape
+    or none at all, and OSError when the folder or the disk refuses the file.
     """
 
     def __init__(
@@ -49,8 +49,9 @@ class Writer:
         pixel_aspect: Fraction = Fraction(1),
         colour: Colour = BT709,
         labels: Iterable[tuple[str, str]] = (),
-        form: Form = MP4,
+        form: FileForm = MP4,
         times: Sequence[Fraction] = (),
+        matrix: tuple[int, ...] | None = None,
     ) -> None:
         worst = form.encoder.most
         if min(size) < 2 or fps <= 0 or (crf is not None and not 0 <= crf <= worst):
@@ -63,8 +64,9 @@ class Writer:
         self._form, self._format = form, form.pixels(size)
         self._crf = form.encoder.crf if crf is None else crf
         self._pixel_aspect, self._source = pixel_aspect, sound
-        self._colour, self._labels = colour, dict(labels)
+        self._colour, self._labels = form.encoder.tagged(colour), dict(labels)
         self._times, self._base = times, time_base(times) if times else 1 / self.fps
+        self._matrix = matrix
         self._lasts: dict[int, int] = {}
         self._sound: SoundTrack | None = None
 
@@ -99,6 +101,8 @@ class Writer:
         codec.color_range = ColorRange.MPEG
         if encoder.tag is not None and container.muxer in ("mp4", "mov"):
             codec.codec_tag = encoder.tag
+        if self._matrix is not None:
+            stream.set_display_matrix(self._matrix)
         self._stream = stream
         self._container.metadata.update(self._labels)
         if self._source is not None:
@@ -153,6 +157,7 @@ class Writer:
         picture: Any = av.VideoFrame(self.size[1], self.size[0], self._format)
         matrix = self._colour.matrix
         picture.colorspace, picture.color_range = matrix, ColorRange.MPEG
+        picture.color_primaries, picture.color_trc = self._colour.primaries, self._colour.transfer  # ProRes asks frames
         parts = planes(frame, matrix, self._form.sampling(self.size), self._form.depth)
         if self._form.alpha:  # these frames are opaque
             parts.append(np.full_like(parts[0], 2**self._form.depth - 1))

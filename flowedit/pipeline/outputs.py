@@ -20,12 +20,16 @@ ROW = tuple(f"row_{number}" for number in range(33))
 SHOWN = ("edit", "compare", "mask", "mask_plain", *ROW)
 """What an edit shows: of a video .mp4, of a still .png."""
 
+FORMATS = ("edit.png", "edit.mp4", "edit.mov", "edit.webm", "edit.gif", "edit.webp", FRAMES)
+"""What the edit itself may be, the first of them that is there."""
+
 FOLDERS = ("edit_steps", "edit_logs", FRAMES)
 """Folders of an edit: what is saved of its steps, other programs' logs, the frames of a clip that was a folder."""
 
 EDIT = (
     *(f"{name}{suffix}" for suffix in (".mp4", ".png") for name in SHOWN),
-    *("edit.gif", "edit.webp", "run.yaml", *FOLDERS),
+    *(name for name in FORMATS[2:] if name not in FOLDERS),
+    *("run.yaml", *FOLDERS),
 )
 
 GENERATE = ("video.mp4", "picture.png", "run.yaml")
@@ -33,7 +37,13 @@ GENERATE = ("video.mp4", "picture.png", "run.yaml")
 
 
 def shown(folder: Path, name: str = "edit") -> Path:
-    """The file of an edit that shows this of SHOWN: the PNG of a still, or else the video, which may not be there."""
+    """The file of an edit that shows this of SHOWN: the PNG of a still, or else the video, which may not be there.
+
+    The edit itself may be of another format, or a folder of frames.
+    """
+    if name == "edit":
+        there = (folder / each for each in FORMATS)
+        return next((path for path in there if path.exists()), folder / "edit.mp4")
     still = folder / f"{name}.png"
     return still if still.is_file() else folder / f"{name}.mp4"
 

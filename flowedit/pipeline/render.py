@@ -15,13 +15,22 @@ from flowedit.config.schema import Settings
 from flowedit.masks import grids
 from flowedit.masks.tracking import Track
 from flowedit.media import fit, pictures
+from flowedit.media.formats.resolve import form_of
 from flowedit.media.pixels import Size, composite, feather, resize
 from flowedit.media.planes.blend import Depth
-from flowedit.media.planes.picture import Planar, to_frame
+from flowedit.media.planes.picture import Planar
 from flowedit.media.probe import Video
 from flowedit.media.reader import Selection
 from flowedit.media.sound import Sound
-from flowedit.media.stills.write import FrameWriter, StillWriter, beside
+from flowedit.media.stills.write import (
+    FRAMES,
+    AnimationWriter,
+    FolderWriter,
+    FrameWriter,
+    StillWriter,
+    beside,
+    in_hundredths,
+)
 from flowedit.media.writer import Beside, Writer
 from flowedit.metrics.health import Health
 from flowedit.pipeline.looks.settings_file import settings_text
@@ -122,9 +131,10 @@ def write_edit(
     session: Session,
     tracks: Sequence[Track] = (),
 ) -> None:
-    """edit.mp4, compare.mp4 and, with a mask, mask.mp4 and mask_plain.mp4, as `rendered` gives them; a still's as PNG.
+    """The edit, compare.mp4 and, with a mask, mask.mp4 and mask_plain.mp4, as `rendered` gives them; a still's as PNG.
 
-    Beside the video of a folder of frames lies a folder of frames, beside that of an animation one of its format.
+    The edit is edit.mp4, or what its options say. Beside the mp4 of a folder of frames lies a folder of frames, beside
+    that of an animation one of its format.
     """
     clip, selection = plan.clip, plan.clip.selection
     video = clip.video
@@ -134,10 +144,8 @@ def write_edit(
     even = selection.fps if video.times and not selection.times else None
     session.announce("decode, write", len(selection.indices))
     with ExitStack() as stack:
-        edits_to = [
-            stack.enter_context(_edit_writer(plan, folder / "edit", sound)),
-            *map(stack.enter_context, beside(video.pictures, folder, selection.indices, even)),
-        ]
+        others_too = beside(video.pictures, folder, selection.indices, even) if plan.settings.format == "auto" else []
+        edits_to = [*map(stack.enter_context, (_edit_writer(plan, folder, sound), *others_too))]
         others: dict[str, FrameWriter] = {}
         masked = pixels is not None or any(edited.mask is not None for edited in edits)
         if masked:
@@ -145,9 +153,8 @@ def write_edit(
             others["mask_plain"] = stack.enter_context(plain)
 
         def write(part: Rendered, plainly: np.ndarray | None) -> None:
-            stored = [to_frame(picture, video.colour) for picture in part.stored]
             for each in edits_to:
-                each.write(stored or part.edit)
+                each.write(part.stored or part.edit)
             shown = {"compare": pictures.grid([resize(part.source, size), resize(part.edit, size)], labels)}
             if part.mask is not None:
                 shown["mask"] = _mask_picture(plan, part, part.mask, size, tracks)
@@ -170,19 +177,31 @@ def sound_of(video: Video, selection: Selection) -> Sound:
     return Sound(video, selection.start_seconds, selection.seconds, video.tracks)
 
 
-def _edit_writer(plan: Plan, path: Path, sound: Sound | None) -> FrameWriter:
+def _edit_writer(plan: Plan, folder: Path, sound: Sound | None) -> FrameWriter:
     """The writer of the edit itself, with the settings in its comment, in the place of the clip's own."""
-    video, told = plan.clip.video, settings_text(plan.settings)
+    video, chosen, told = plan.clip.video, plan.clip.selection, settings_text(plan.settings)
+    form = form_of(plan.settings.file, video)
     if video.still:
-        return StillWriter(path.with_suffix(".png"), video.pictures, video.labels, told)
+        return StillWriter(folder / "edit.png", video.pictures, video.labels, told)
+    if form.format == "png":
+        return FolderWriter(folder / FRAMES, video.pictures, chosen.indices, told, video)
+    if form.format == "gif":
+        own = video.pictures is not None and video.pictures.kind == "animation" and chosen.fps == video.fps
+        lasting = None if own else in_hundredths([chosen.time(frame) for frame in range(len(chosen.indices) + 1)])
+        return AnimationWriter(folder / "edit.gif", video.pictures, chosen.indices, lasting, told, video)
+    turned = video.planar and plan.clip.array is None and video.rotation % 180
     return Writer(
-        path.with_suffix(".mp4"),
-        plan.clip.size,
-        plan.clip.selection.fps,
+        folder / f"edit{form.container.suffix}",
+        plan.clip.size[::-1] if turned else plan.clip.size,
+        chosen.fps,
         sound,
-        pixel_aspect=video.pixel_aspect,
+        crf=plan.settings.crf,
+        pixel_aspect=1 / video.pixel_aspect if turned else video.pixel_aspect,
         colour=video.colour,
         labels=(*video.labels, ("comment", told)),
+        form=form,
+        times=chosen.times,
+        matrix=video.matrix if video.planar and plan.clip.array is None else None,
     )
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from flowedit.media import reader as video
 from flowedit.media import sound as sound_module
-from flowedit.media.probe import Video, _rate, probe
+from flowedit.media.probe import Video, probe
 from flowedit.media.reader import Selection, read, read_small, select
 from flowedit.media.sound import Sound
 from flowedit.media.writer import Writer

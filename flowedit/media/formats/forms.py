@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from flowedit.media.colours import Colour
@@ -12,8 +12,22 @@ Format = Literal["auto", "mp4", "mov", "webm", "prores", "png", "gif"]
 Codec = Literal["auto", "h264", "h265", "av1"]
 BitDepth = Literal["auto", 8, 10]
 
+
+@dataclass(frozen=True)
+class FileOptions:
+    """What a user asks of the file of an edit, as `config/schema.py` declares it."""
+
+    format: Format = "auto"
+    codec: Codec = "auto"
+    crf: int | None = None
+    bit_depth: BitDepth = "auto"
+
+
+WRITTEN = tuple(each.name for each in fields(FileOptions))
+"""The names of these options."""
+
 CRF = 16
-"""x264's quality of what is written."""
+"""The quality of what is written, alike in codecs whose scale is like x264's."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,16 @@ class Encoder:
     alpha: bool = False
     tag: str | None = None
     """The four letters by which players of mp4 and mov know it, where FFmpeg's own are others."""
+    transfers: Mapping[int, int] = field(default_factory=dict)
+    matrices: Mapping[int, int] = field(default_factory=dict)
+    """Numbers of colours that it cannot say, and those of the same curves and weights that it can."""
+
+    def tagged(self, colour: Colour) -> Colour:
+        """The colours by numbers that it can say."""
+        transfer, matrix = colour.transfer, colour.matrix
+        return replace(
+            colour, transfer=self.transfers.get(transfer, transfer), matrix=self.matrices.get(matrix, matrix)
+        )
 
 
 def _x264(crf: int, colour: Colour) -> dict[str, str]:
@@ -77,10 +101,20 @@ def _light(colour: Colour, display: str, content: str, whole: bool = True) -> li
 
 ENCODERS = {
     "h264": Encoder("libx264", CRF, 51, ("420", "422", "444"), (8, 10), _x264),
-    "h265": Encoder("libx265", 18, 51, ("420", "422", "444"), (8, 10, 12), _x265, tag="hvc1"),
-    "av1": Encoder("libsvtav1", 20, 63, ("420",), (8, 10), _svt),
-    "vp9": Encoder("libvpx-vp9", 20, 63, ("420", "422", "444"), (8,), _vpx, alpha=True),
-    "prores": Encoder("prores_ks", None, 0, ("422", "444"), (10,), _prores, alpha=True),
+    "h265": Encoder("libx265", CRF, 51, ("420", "422", "444"), (8, 10, 12), _x265, tag="hvc1"),
+    "av1": Encoder("libsvtav1", 12, 63, ("420",), (8, 10), _svt),
+    "vp9": Encoder("libvpx-vp9", CRF, 63, ("420", "422", "444"), (8,), _vpx, alpha=True),
+    "prores": Encoder(
+        "prores_ks",
+        None,
+        0,
+        ("422", "444"),
+        (10,),
+        _prores,
+        alpha=True,
+        transfers={6: 1, 14: 1, 15: 1},
+        matrices={5: 6},
+    ),
 }
 """Codecs by their names."""
 
@@ -106,15 +140,15 @@ _MP4_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})  #
 
 CONTAINERS = {
     "mp4": Container("mp4", ".mp4", ("h264", "h265", "av1"), _MP4_SOUND, "aac", frozenset({"mov_text"})),
-    "mov": Container("mov", ".mov", ("h264", "h265"), _MOV_SOUND, "pcm_s16le", frozenset({"mov_text"})),
+    "mov": Container("mov", ".mov", ("h264", "h265"), _MOV_SOUND, "pcm_s24le", frozenset({"mov_text"})),
     "webm": Container("webm", ".webm", ("vp9", "av1"), frozenset({"opus", "vorbis"}), "libopus", frozenset({"webvtt"})),
-    "prores": Container("mov", ".mov", ("prores",), _MOV_SOUND, "pcm_s16le", frozenset({"mov_text"})),
+    "prores": Container("mov", ".mov", ("prores",), _MOV_SOUND, "pcm_s24le", frozenset({"mov_text"})),
 }
 """Formats that are one video file, by their names."""
 
 
 @dataclass(frozen=True)
-class Form:
+class FileForm:
     """What an edit is written as: a format by its name, and of a video its codec, bits a component and transparency.
 
     `chroma` is how the source holds it, 420, 422 or 444: so is it written where the codec can.
@@ -152,5 +186,5 @@ class Form:
         return f"yuv{'a' if self.alpha else ''}{self.sampling(size)}p" + ("" if self.depth == 8 else f"{self.depth}le")
 
 
-MP4 = Form()
+MP4 = FileForm()
 """H.264 of 8 bits in mp4: what browsers show, and what an edit of a plain video is."""

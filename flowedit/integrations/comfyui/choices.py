@@ -84,7 +84,7 @@ def further(text: str) -> dict[str, Any]:
         raise InputError(f"{', '.join(lost)}: not for a workflow's text to set; connect a node, or use flowedit itself")
     if found.get("format") == "png":
         raise InputError(
-            "format: png is a folder, and a node gives one file: take prores, or save the frames in ComfyUI"
+            "format: png is a folder, and a node gives one file: take prores, or save frames in ComfyUI"
         )
     return {str(key): value for key, value in found.items()}
 

@@ -111,7 +111,12 @@ DYNAMIC = {
 }
 """What says anew for each scene how HDR is shown, by FFmpeg's name of it beside a frame."""
 
-KINDS = {"audio": "a sound track", "subtitle": "a track of subtitles", "video": "another picture", "attachment": "an attachment"}
+KINDS = {
+    "audio": "a sound track",
+    "subtitle": "a track of subtitles",
+    "video": "another picture",
+    "attachment": "an attachment",
+}
 
 
 def described(stream: Any) -> str:

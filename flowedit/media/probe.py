@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import re
 import shlex
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -22,6 +20,7 @@ from flowedit.media import colours, rates, refusals, timing
 from flowedit.media.colours import Colour
 from flowedit.media.planes import picture
 from flowedit.media.planes.picture import Chroma
+from flowedit.media.planes.turned import orientation
 from flowedit.media.stills import pictures
 from flowedit.media.stills.decode import is_picture, opened
 from flowedit.media.stills.pictures import Pictures
@@ -34,8 +33,13 @@ BT601 = 6
 LABELS = ("title", "artist", "album", "comment", "description", "copyright", "date", "genre")
 """What of a file's own words a result carries."""
 
-MATRIX = "DISPLAYMATRIX"
-"""FFmpeg's name of what says how a frame is turned and mirrored."""
+
+class Chapter(NamedTuple):
+    """A chapter of a file: from when to when, in the file's own seconds, and its words."""
+
+    start: Fraction
+    end: Fraction
+    words: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Video:
     """Where alpha lies beside the packets, FFmpeg's name of the decoder that sees it."""
     tracks: tuple[int, ...] = ()
     """The indices of its streams of sound and of subtitles, the sound that players take by themselves first."""
+    chapters: tuple[Chapter, ...] = field(default=(), repr=False)
     matrix: tuple[int, ...] | None = field(default=None, repr=False)
     """The display matrix of a picture that is stored turned or mirrored, as FFmpeg has it."""
     labels: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
@@ -255,7 +260,7 @@ def _inspect(path: Path, container: Any) -> Video:
     alpha, beside = refusals.shows_through(path, frame, stream, lambda: open_video(path))
     last = next((packet.duration for packet in packets if packet.pts == uneven[-1]), 0) if uneven else 0
     shown_at = rates.places(uneven, last, stream.time_base) if uneven else ()
-    (rotation, mirrored), matrix = _orientation(path, frame)
+    (rotation, mirrored), matrix = orientation(path, frame)
     aspect = Fraction(stream.sample_aspect_ratio or 1)
     height, width = frame.height, frame.width
     if rotation % 180:
@@ -279,6 +284,7 @@ def _inspect(path: Path, container: Any) -> Video:
         alpha,
         beside,
         _tracks(container),
+        tuple(_chapters(container)),
         matrix if rotation or mirrored else None,
         tuple((key.lower(), value) for key, value in container.metadata.items() if key.lower() in LABELS),
         timing.make_index(kind, packets, times, headless, held, fps, stream.time_base),
@@ -292,22 +298,10 @@ def _tracks(container: Any) -> tuple[int, ...]:
     return tuple(each.index for each in ([] if first is None else [first]) + others if each.codec_context is not None)
 
 
-def _orientation(path: Path, frame: Any) -> tuple[tuple[int, bool], tuple[int, ...] | None]:
-    """Clockwise degrees by which a frame is shown, and whether it is mirrored left to right before that; the matrix.
-
-    The display matrix takes a pixel at (x, y), y downwards, to (a x + c y, b x + d y).
-    """
-    found = colours.beside(frame).get(MATRIX)
-    if found is None:
-        return (0, False), None
-    matrix = struct.unpack("=9i", found)
-    a, b, _, c, d, *_ = matrix
-    mirrored = a * d < b * c
-    degrees = math.degrees(math.atan2(-b, -a) if mirrored else math.atan2(b, a)) % 360
-    turned = 90 * round(degrees / 90)
-    if abs(degrees - turned) >= 1:
-        raise InputError(f"{path} is rotated by {degrees:.0f} degrees: turn it by a multiple of 90, or to 0")
-    return (turned % 360, mirrored), matrix
+def _chapters(container: Any) -> Iterator[Chapter]:
+    for each in container.chapters():
+        start, end = (each[key] * each["time_base"] for key in ("start", "end"))
+        yield Chapter(start, end, tuple(each["metadata"].items()))
 
 
 def _scan(path: Path, container: Any, stream: Any) -> tuple[Any, list[Packet], bool, float, dict[Any, Fraction]]:

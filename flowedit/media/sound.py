@@ -81,18 +81,12 @@ CHAPTERS = ("mp4", "mov", "webm", "matroska")
 def chapters(sound: Sound) -> list[Any]:
     """The source's chapters that lie in the interval, cut to it and counted from its beginning."""
     kept: list[Any] = []
-    try:
-        with open_video(sound.video.path) as source:
-            found = source.chapters()
-    except av.error.FFmpegError:  # said where its tracks are opened
-        return kept
     unit, begin = Fraction(1, 1000), sound.video.index.start + sound.start
-    for each in found:
-        start, end = (max(Fraction(0), each[key] * each["time_base"] - begin) for key in ("start", "end"))
-        end = min(end, sound.seconds)
+    for each in sound.video.chapters:
+        start, end = max(Fraction(0), each.start - begin), min(each.end - begin, sound.seconds)
         if start < end:
             times = {"start": round(start / unit), "end": round(end / unit), "time_base": unit}
-            kept.append({"id": len(kept) + 1, "metadata": dict(each["metadata"]), **times})
+            kept.append({"id": len(kept) + 1, "metadata": dict(each.words), **times})
     return kept
 
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from flowedit.media import rates
 from flowedit.media import reader as video
 from flowedit.media import sound as sound_module
 from flowedit.media.probe import Video, probe
@@ -254,7 +255,7 @@ class Stream:
 )
 def test_rate(times, average, base, fps, held):
     """`held` is None where the frames do not come steadily."""
-    rate, steady, first = of_header(Stream(average, base), times)
+    rate, steady, first = rates.of_header(Stream(average, base), times)
     assert (first if steady else None) == held
     assert fps is None or rate == Fraction(fps)
 

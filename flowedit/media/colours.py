@@ -60,7 +60,7 @@ PRIMARIES = {
     10: Name("SMPTE ST 428 (CIE XYZ)", "smpte428"),
     11: Name("SMPTE RP 431 (DCI-P3)", "smpte431", shown=True),
     12: Name("SMPTE EG 432 (Display P3)", "smpte432", shown=True),
-    22: Name("EBU Tech. 3213", "ebu3213", shown=True),  # which H.264 cannot say
+    22: Name("EBU Tech. 3213", "ebu3213"),  # which H.264 and H.265 cannot say
 }
 
 TRANSFERS = {

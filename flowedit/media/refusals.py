@@ -38,7 +38,7 @@ def of_pixels(stream: Any, frame: Any, colour: Colour) -> list[Fault]:
         faults.append(Fault(text, (), "bt709", mended=False))
     elif wrong := list(colours.refused(colour)):
         filters = colours.to_bt709(colour, fmt.is_rgb)
-        text = f"{listed(wrong)}, which a model cannot be shown"
+        text = f"{listed(wrong)}, which cannot be edited and kept"
         faults.append(Fault(text, tuple(filters or ()), "bt709", mended=filters is not None))
     if deepest > 16 or fmt.name.startswith("xyz"):
         faults.append(Fault(f"pixels of the kind {fmt.name}, which are not edited", (), "8bit"))

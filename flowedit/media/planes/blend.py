@@ -39,9 +39,14 @@ class Depth:
 
         It is as large as it is stored, or of a `width` and `height`, to which the kernel brings it.
         """
-        unnamed = replace(self.colour, primaries=2, transfer=2)  # FFmpeg would convert what it knows by name
-        frame = to_frame(replace(picture, alpha=None), unnamed)
-        seen = self._tone.forward(frame.reformat(format="rgb48le", interpolation=kernel | EXACT, **size).to_ndarray())
+        if picture.chroma == "rgb" and not size:  # FFmpeg would shift the bits, and lose a level at the top
+            scale = 65535 / (2**picture.bits - 1)
+            signal = np.rint(cv2.merge(picture.planes).astype(np.float32) * np.float32(scale)).astype(np.uint16)
+        else:
+            unnamed = replace(self.colour, primaries=2, transfer=2)  # FFmpeg would convert what it knows by name
+            frame = to_frame(replace(picture, alpha=None), unnamed)
+            signal = frame.reformat(format="rgb48le", interpolation=kernel | EXACT, **size).to_ndarray()
+        seen = self._tone.forward(signal)
         if picture.alpha is None or size or picture.alpha.all():
             return seen
         return np.where((picture.alpha > 0)[..., None], seen, np.uint8(255))

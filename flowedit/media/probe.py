@@ -181,8 +181,7 @@ def comment(path: Path) -> str | None:
     if is_picture(path):
         with opened(path) as image:
             said = image.info.get("Comment", image.info.get("comment"))  # of a PNG, of a GIF
-        said = said.decode(errors="replace") if isinstance(said, bytes) else said
-        return said if isinstance(said, str) else None
+        return said.decode(errors="replace") if isinstance(said, bytes) else said
     try:
         with open_video(path) as container:
             return next((value for key, value in container.metadata.items() if key.lower() == "comment"), None)

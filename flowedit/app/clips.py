@@ -141,9 +141,9 @@ class Clips:
                 owner=owner,
                 width=width,
                 height=height,
-                fps=round(float(video.fps), 6),
-                frames=frames_of(video),
-                seconds=round(float(frames_of(video) / video.fps), 3),
+                fps=round(float(video.mean_rate), 6),
+                frames=video.frames,
+                seconds=round(float(video.seconds), 3),
                 has_audio=video.has_audio,
                 scenes=scenes,
                 still=video.still,
@@ -172,8 +172,8 @@ class Clips:
         return TooMuchError(f"the file is larger than {self._options.upload_limit} MiB: cut or compress it first")
 
     def _check(self, video: Video) -> None:
-        check_pixels(video.path, video.size, frames_of(video))
-        seconds = float(frames_of(video) / video.fps)
+        check_pixels(video.path, video.size, video.frames)
+        seconds = float(video.seconds)
         if seconds > self._options.longest:
             raise TooMuchError(
                 f"{video.path} lasts {seconds:.1f} s: at most {self._options.longest:g} s, so cut it first"
@@ -206,11 +206,6 @@ def check_pixels(path: Path, size: tuple[int, int], frames: int) -> None:
         )
 
 
-def frames_of(video: Video) -> int:
-    """The frames that can be taken."""
-    return min(video.frames, video.limit.frames) if video.limit is not None else video.frames
-
-
 def renamed(error: Error, path: Path, shown: str) -> Error:
     """The same error with the user's name of the file in place of ours."""
     ours = "|".join(re.escape(each) for each in (str(path), path.name))  # at once: theirs may hold ours
@@ -219,12 +214,13 @@ def renamed(error: Error, path: Path, shown: str) -> Error:
 
 def _show(video: Video, folder: Path) -> list[int]:
     """Write what a browser plays and a poster; and the first frames of the scenes, of the same pass."""
-    size, count = even(fitted(video.shown, WIDEST)), frames_of(video)
-    sound = Sound(video, Fraction(0), count / video.fps) if video.has_audio else None
-    with Writer(folder / SHOWN, size, video.fps, sound=sound, crf=20) as writer:
+    # evenly, so that the page finds frame i at i / fps
+    size, rate = even(fitted(video.shown, WIDEST)), video.mean_rate
+    sound = Sound(video, Fraction(0), video.seconds) if video.has_audio else None
+    with Writer(folder / SHOWN, size, rate, sound=sound, crf=20) as writer:
 
         def seen() -> Iterator[np.ndarray]:
-            for part in read(video, range(count), chunk_of(video.size)):
+            for part in read(video, range(video.frames), chunk_of(video.size)):
                 small = resize(part, size)
                 if not writer.frames:
                     write_poster(folder / POSTER, small[0])

@@ -55,7 +55,7 @@ def left(folder: Path, base: str) -> dict[str, Any]:
                 "tiles": _tiles(folder),
                 "width": width,
                 "height": height,
-                "fps": round(float(video.fps), 6),
+                "fps": round(float(video.mean_rate), 6),
                 "frames": video.frames,
                 "has_audio": video.has_audio,
             },
@@ -85,7 +85,7 @@ def there(folder: Path, name: str, shown: Path) -> Path | None:
     place = (shown if name == PAINTED else folder) / name
     if name in (*FILES, PAINTED) and place.is_file():
         return place
-    if name not in MADE or not outputs.shown(folder).is_file():
+    if name not in MADE or not outputs.shown(folder).exists():
         raise UnknownError(f"this job has no file {name[:80]!r}: its files are listed in its status")
     path = shown / name
     with suppress(FileNotFoundError):
@@ -108,7 +108,7 @@ def make(folder: Path, name: str, shown: Path, clip: Path | None) -> Path:
     else:
         with whole_file(path) as part:
             write_poster(part, next(read(probe(outputs.shown(folder)), [0]))[0])
-    if not outputs.shown(folder).is_file():  # it was deleted meanwhile
+    if not outputs.shown(folder).exists():  # it was deleted meanwhile
         remove(shown)
         raise UnknownError("the job was deleted: it has no files any more")
     return path
@@ -118,9 +118,9 @@ def write_player(folder: Path, path: Path, clip: Path | None) -> None:
     """Source, edit and mask from top to bottom in one video, each at one size, its longer side at most 960 pixels."""
     edit = probe(outputs.shown(folder))
     height, width = _tile(edit)
-    sound = Sound(edit, Fraction(0), edit.frames / edit.fps) if edit.has_audio else None
+    sound = Sound(edit, Fraction(0), edit.seconds) if edit.has_audio else None
     size = len(_tiles(folder)) * height, width
-    with Writer(path, size, edit.fps, sound=sound, crf=18) as writer:
+    with Writer(path, size, edit.mean_rate, sound=sound, crf=18) as writer:
         for frames in _stacked(folder, clip, chunk_of(edit.size)):
             writer.write(frames)
 
@@ -157,7 +157,7 @@ def _left_half(compare: Video, edit: Video, chunk: int) -> Iterator[np.ndarray]:
 
 def made(folder: Path) -> bool:
     """Whether an edit is there."""
-    return outputs.shown(folder).is_file()
+    return outputs.shown(folder).exists()
 
 
 def run_of(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from flowedit.app.jobs import JobRecord, typed
 from flowedit.app.limits import UnknownError
 from flowedit.evaluation.options import MODES
 from flowedit.messages import Error
-from flowedit.pipeline.outputs import FOLDERS
+from flowedit.pipeline.outputs import FOLDERS, FORMATS
 
 DEEPEST = 5
 """How deep in the folder edits are looked for."""
@@ -171,7 +171,7 @@ class History:
                 with os.scandir(place) as entries:
                     held = [each for each in entries if not each.name.startswith(".") and each.name not in ids]
                 names = {each.name for each in held}
-                if RECORD in names and not names.isdisjoint(("edit.mp4", "edit.png")):
+                if RECORD in names and not names.isdisjoint(FORMATS):
                     created = _created(next(each for each in held if each.name == RECORD))
                     folder = Path(place)
                     self._found[identity(folder.relative_to(self._out))] = folder

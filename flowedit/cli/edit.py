@@ -42,9 +42,11 @@ SHOWN = {
 
 LEFT = {
     **{f"{name}{suffix}": about for name, about in SHOWN.items() for suffix in (".mp4", ".png")},
-    "edit.gif": "the edit, as the clip was",
+    "edit.mov": "the edit",
+    "edit.webm": "the edit",
+    "edit.gif": "the edit, as a GIF",
     "edit.webp": "the edit, as the clip was",
-    "edit_frames": "the frames of the edit, named like the clip's",
+    "edit_frames": "the frames of the edit",
     "edit_steps": "what was saved of each step",
     "edit_logs": "other programs' logs of the steps",
     "run.yaml": "all settings, notices, seconds and memory",
@@ -76,7 +78,7 @@ def edit_parser() -> argparse.ArgumentParser:
     parser._action_groups[-1].add_argument(
         "--like",
         metavar="FILE",
-        help="take over the settings of an earlier edit: its edit.mp4, edit.png or run.yaml; flags win",
+        help="take over the settings of an earlier edit: its file, such as edit.mp4, or run.yaml; flags win",
     )
     about = (
         "a video, a picture, a folder of frames or an edit's YAML file, and after it what to change, in plain English"

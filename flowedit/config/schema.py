@@ -14,6 +14,7 @@ from flowedit.config.quality import QualityOptions
 from flowedit.declare import option
 from flowedit.masks.marks import Mark, marks
 from flowedit.masks.options import MaskOptions
+from flowedit.media.formats.forms import BitDepth, Codec, FileOptions, Format
 from flowedit.media.rates import frame_rate
 from flowedit.messages import InputError
 from flowedit.networks.control.options import AttentionOptions
@@ -278,6 +279,20 @@ class Settings:
         generate=True,
         needs="several_windows",
     )
+    format: Format = option(
+        "what the edit is written as: auto (as the clip is: mp4, and a still PNG) | mp4 | mov | webm | prores (mov) | "
+        "png (a folder of frames) | gif; compare.mp4 and mask.mp4 stay mp4"
+    )
+    codec: Codec = option(
+        "of a video: auto (h264; h265 of more than 8 bits; in webm vp9 and av1) | h264 | h265 | av1",
+    )
+    crf: int | None = option(
+        "quality of a video: 0 is the best, 51 the worst of h264 and h265, 63 of av1 and vp9; without it 16, and 12 of "
+        "av1",
+        least=0,
+        most=63,
+    )
+    bit_depth: BitDepth = option("bits a component of a video: auto (as many as the clip has) | 8 | 10")
     out: str | None = option(
         "folder of the results; without it outputs/<clip>/<time>",
         typed="DIR",
@@ -333,6 +348,11 @@ class Settings:
     def marked(self) -> bool:
         """Whether a user's mask says where: a file, boxes or points."""
         return self.user_mask is not None or bool(self.marks)
+
+    @property
+    def file(self) -> FileOptions:
+        """What is asked of the edit's file."""
+        return FileOptions(self.format, self.codec, self.crf, self.bit_depth)
 
     @property
     def rate(self) -> Fraction | None:

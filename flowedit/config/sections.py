@@ -12,6 +12,7 @@ SECTIONS = {
         "draws", "averaging", "attention", "lora",
     ),
     "which frames": ("start", "frames", "fps", "size", "fit", "cuts", "frame_by_frame", "window", "window_overlap"),
+    "the file": ("format", "codec", "crf", "bit_depth"),
     "the machine": ("runtime",),
 }  # fmt: skip
 """Top-level keys by heading; one that is named nowhere stands under `MORE`."""

@@ -196,7 +196,7 @@ def table(needs: Sequence[MemoryNeed]) -> Iterator[str]:
 
 
 def _clip(video: Video) -> str:
-    lasts = "a still" if video.still else f"{video.frames} frames, {float(video.frames / video.fps):.1f} s"
+    lasts = "a still" if video.still else f"{video.frames} frames, {float(video.seconds):.1f} s"
     return f"{video.path.name}, {video.shown[1]}x{video.shown[0]}, {lasts}"
 
 

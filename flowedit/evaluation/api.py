@@ -13,6 +13,7 @@ from flowedit.evaluation import evaluate as evaluations
 from flowedit.evaluation.files import Results
 from flowedit.evaluation.options import EvaluationOptions, evaluation
 from flowedit.evaluation.plan import comparison
+from flowedit.media.formats.forms import BitDepth, Codec, Format
 from flowedit.messages import InputError
 from flowedit.pipeline.api import LoggingMonitor, flattened, path_of
 from flowedit.pipeline.keywords import MethodOptions, Place, shows
@@ -38,6 +39,10 @@ class _ComparedOptions(MethodOptions, total=False):
     frames: int | None
     start: int
     fps: str | float | None
+    format: Format
+    codec: Codec
+    crf: int | None
+    bit_depth: BitDepth
     runtime: Mapping[str, Any]
     backbone: Place | Mapping[str, Any] | BackboneOptions
 

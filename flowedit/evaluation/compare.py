@@ -154,7 +154,7 @@ def write_grid(
     made: FrameWriter = (
         StillWriter(path.with_suffix(".png"))
         if info.still
-        else Writer(path.with_suffix(".mp4"), first.shape[1:3], chosen.fps)
+        else Writer(path.with_suffix(".mp4"), first.shape[1:3], chosen.fps, times=chosen.between(0, count).times)
     )
     with made as writer:
         for frames in chain([first], grids):

@@ -40,6 +40,10 @@ def back(settings: Settings, edit: Path) -> Settings:
         start=0,
         frames=None,
         fps=None,
+        format="auto",
+        codec="auto",
+        crf=None,
+        bit_depth="auto",
         save=None,
         log=None,
     )

@@ -1,15 +1,30 @@
-"""Colours as a file names them (ITU-T H.273): what an edit keeps, and what must become BT.709 first, and how.
+"""Colours as a file names them (ITU-T H.273): what a model sees as it is, what it is shown converted, what is refused.
 
 A model learned from pictures of a display's gamma and BT.709's primaries. Curves and primaries that differ from these
-by less than displays differ from one another are kept, and the result is tagged like its source. Others would be shown
-in wrong colours, or edited in them, so the file is refused by their names.
+by less than displays differ from one another are edited as they are. Others are shown to the model as BT.709 and put
+back (`planes/tone.py`). The result is tagged like its source. A file of what has no such way is refused by name.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 UNSPECIFIED = 2
+
+
+@dataclass(frozen=True)
+class Light:
+    """What an HDR file says of the light that it was made for, each None where it says nothing.
+
+    `display`: x and y (CIE 1931) of red, green, blue and white of the display that it was graded on, and its least and
+    greatest luminance in cd/m^2 (SMPTE ST 2086). `content`: the lightest pixel, and the lightest mean of a frame, in
+    cd/m^2 (CTA-861.3).
+    """
+
+    display: tuple[Fraction, ...] | None = None
+    content: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -19,31 +34,33 @@ class Colour:
     primaries: int = 1
     transfer: int = 1
     matrix: int = 1
+    light: Light | None = field(default=None, repr=False)
 
 
 BT709 = Colour()
 
 
 class Name(NamedTuple):
-    """A number's name for people and for ffmpeg, and whether an edit keeps it."""
+    """A number's name for people and for ffmpeg, whether a model sees it as it is, and whether converted."""
 
     text: str
     ffmpeg: str
     kept: bool = False
+    shown: bool = False
 
 
 PRIMARIES = {
     1: Name("BT.709", "bt709", True),
-    4: Name("BT.470 System M (NTSC 1953)", "bt470m"),
+    4: Name("BT.470 System M (NTSC 1953)", "bt470m", shown=True),
     5: Name("BT.470 System B, G (PAL)", "bt470bg", True),
     6: Name("SMPTE 170M (NTSC)", "smpte170m", True),
     7: Name("SMPTE 240M", "smpte240m", True),
-    8: Name("generic film", "film"),
-    9: Name("BT.2020 (wide gamut)", "bt2020"),
+    8: Name("generic film", "film", shown=True),
+    9: Name("BT.2020 (wide gamut)", "bt2020", shown=True),
     10: Name("SMPTE ST 428 (CIE XYZ)", "smpte428"),
-    11: Name("SMPTE RP 431 (DCI-P3)", "smpte431"),
-    12: Name("SMPTE EG 432 (Display P3)", "smpte432"),
-    22: Name("EBU Tech. 3213", "ebu3213"),  # which H.264 cannot say
+    11: Name("SMPTE RP 431 (DCI-P3)", "smpte431", shown=True),
+    12: Name("SMPTE EG 432 (Display P3)", "smpte432", shown=True),
+    22: Name("EBU Tech. 3213", "ebu3213"),  # which H.264 and H.265 cannot say
 }
 
 TRANSFERS = {
@@ -52,17 +69,17 @@ TRANSFERS = {
     5: Name("gamma 2.8", "bt470bg", True),
     6: Name("SMPTE 170M", "smpte170m", True),
     7: Name("SMPTE 240M", "smpte240m", True),
-    8: Name("linear light", "linear"),
-    9: Name("logarithmic (100:1)", "log100"),
-    10: Name("logarithmic (316:1)", "log316"),
+    8: Name("linear light", "linear", shown=True),
+    9: Name("logarithmic (100:1)", "log100", shown=True),
+    10: Name("logarithmic (316:1)", "log316", shown=True),
     11: Name("IEC 61966-2-4 (xvYCC)", "iec61966-2-4", True),
     12: Name("BT.1361", "", True),
     13: Name("sRGB", "iec61966-2-1", True),
     14: Name("BT.2020, 10 bits", "bt2020-10", True),
     15: Name("BT.2020, 12 bits", "bt2020-12", True),
-    16: Name("PQ (SMPTE ST 2084, HDR)", "smpte2084"),
+    16: Name("PQ (SMPTE ST 2084, HDR)", "smpte2084", shown=True),
     17: Name("SMPTE ST 428 (digital cinema)", ""),
-    18: Name("HLG (ARIB STD-B67, HDR)", "arib-std-b67"),
+    18: Name("HLG (ARIB STD-B67, HDR)", "arib-std-b67", shown=True),
 }
 
 MATRICES = {
@@ -107,16 +124,45 @@ def of_frame(frame: Any, assumed: int) -> Colour:
     if matrix in RESERVED:
         wide = primaries == BT2020 or (primaries == UNSPECIFIED and transfer in (PQ, HLG))
         matrix = BT2020 if wide and matrix == UNSPECIFIED else assumed
-    return Colour(primaries, transfer, matrix)
+    return Colour(primaries, transfer, matrix, _light(frame))
+
+
+def beside(frame: Any) -> dict[str, bytes]:
+    """What lies beside a decoded frame, by FFmpeg's names."""
+    found = map(frame.side_data.__getitem__, range(len(frame.side_data)))
+    return {each.type.name: bytes(each) for each in found}
+
+
+def _light(frame: Any) -> Light | None:
+    """What FFmpeg's AVMasteringDisplayMetadata and AVContentLightMetadata beside a frame say."""
+    said, display, content = beside(frame), None, None
+    if len(data := said.get("MASTERING_DISPLAY_METADATA", b"")) >= 88:
+        *numbers, colours_told, light_told = struct.unpack_from("=22i", data)
+        pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
+        if colours_told and light_told and all(below for _, below in pairs):
+            display = tuple(Fraction(*pair) for pair in pairs)
+    if len(data := said.get("CONTENT_LIGHT_LEVEL", b"")) >= 8:
+        most, mean = struct.unpack_from("=2I", data)
+        content = (most, mean) if most or mean else None
+    return Light(display, content) if display or content else None
 
 
 def strange(colour: Colour) -> Iterator[str]:
-    """What of a file's colours an edit cannot keep, by name."""
+    """What of a file's colours a model does not see as it is, by name."""
+    return _named(colour, lambda name: name.kept)
+
+
+def refused(colour: Colour) -> Iterator[str]:
+    """What of a file's colours a model can be shown in no way, by name."""
+    return _named(colour, lambda name: name.kept or name.shown)
+
+
+def _named(colour: Colour, good: Callable[[Name], bool]) -> Iterator[str]:
     for what, names, number in _parts(colour):
         if number == UNSPECIFIED:
             continue
         name = names.get(number)
-        if name is None or not name.kept:
+        if name is None or not good(name):
             yield f"{'number ' + str(number) if name is None else name.text} {what}"
 
 

@@ -3,7 +3,8 @@
 A stretch of a clip between two cuts is a shot.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import cv2
@@ -99,10 +100,10 @@ def check(cuts: object, frames: int) -> None:
         raise InputError(f"cuts {list(cuts)}: no shot can begin at frame {cuts[-1]} of the {frames} read; {valid}")
 
 
-def notice(cuts: Sequence[int], fps: float) -> str:
-    """What a user is told of the cuts that `find` gave, in frames and seconds of a clip at this rate."""
+def notice(cuts: Sequence[int], time: Callable[[int], Fraction]) -> str:
+    """What a user is told of the cuts that `find` gave, in frames, and in seconds by a frame's `time`."""
     shown = cuts[:MOST] if len(cuts) > MOST + 1 else cuts
-    places, seconds = listed([str(i) for i in shown]), ", ".join(f"{i / fps:.1f} s" for i in shown)
+    places, seconds = listed([str(i) for i in shown]), ", ".join(f"{float(time(i)):.1f} s" for i in shown)
     if more := len(cuts) - len(shown):
         places, seconds = f"{', '.join(map(str, shown))} and {more} more", f"{seconds}, …"
     summary = (

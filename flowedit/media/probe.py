@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import errno
-import itertools
-import math
 import os
 import re
 import shlex
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
 
 from flowedit.media import colours, rates, refusals, timing
 from flowedit.media.colours import Colour
-from flowedit.media.refusals import Limit
+from flowedit.media.planes import picture
+from flowedit.media.planes.picture import Chroma
+from flowedit.media.planes.turned import orientation
 from flowedit.media.stills import pictures
 from flowedit.media.stills.decode import is_picture, opened
 from flowedit.media.stills.pictures import Pictures
@@ -34,8 +33,13 @@ BT601 = 6
 LABELS = ("title", "artist", "album", "comment", "description", "copyright", "date", "genre")
 """What of a file's own words a result carries."""
 
-MATRIX = "DISPLAYMATRIX"
-"""FFmpeg's name of what says how a frame is turned and mirrored."""
+
+class Chapter(NamedTuple):
+    """A chapter of a file: from when to when, in the file's own seconds, and its words."""
+
+    start: Fraction
+    end: Fraction
+    words: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,20 @@ class Video:
     mirrored: bool = False
     """Whether the picture is mirrored left to right before it is turned."""
     colour: Colour = field(default=colours.BT709, repr=False, compare=False)
-    limit: Limit | None = field(default=None, repr=False)
-    """Where only the first frames can be taken: how many, and why."""
+    times: tuple[Fraction, ...] = field(default=(), repr=False)
+    """Where frames come unevenly: seconds from the first of them at which each is shown, and at which the last ends."""
+    bits: int = 8
+    """Of a component."""
+    chroma: Chroma = "420"
+    alpha: bool = False
+    """Whether anything shows through."""
+    beside: str = ""
+    """Where alpha lies beside the packets, FFmpeg's name of the decoder that sees it."""
+    tracks: tuple[int, ...] = ()
+    """The indices of its streams of sound and of subtitles, the sound that players take by themselves first."""
+    chapters: tuple[Chapter, ...] = field(default=(), repr=False)
+    matrix: tuple[int, ...] | None = field(default=None, repr=False)
+    """The display matrix of a picture that is stored turned or mirrored, as FFmpeg has it."""
     labels: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
     """What the file says of itself: title, artist and the like."""
     index: Index = field(default=Index(), repr=False, compare=False)
@@ -77,13 +93,38 @@ class Video:
         return self.pictures is not None and self.pictures.kind == "still"
 
     @property
+    def seconds(self) -> Fraction:
+        """How long it lasts."""
+        return self.times[-1] if self.times else self.frames / self.fps
+
+    @property
+    def mean_rate(self) -> Fraction:
+        """Frames a second over all of it: `fps`, unless they come unevenly."""
+        return (self.frames / self.seconds).limit_denominator(100_000) if self.times else self.fps
+
+    @property
+    def planar(self) -> bool:
+        """Whether RGB of 8 bits does not hold all of its pictures: more bits, alpha, or colours far from BT.709."""
+        return self.pictures is None and (self.bits > 8 or self.alpha or any(colours.strange(self.colour)))
+
+    @property
+    def seen_colour(self) -> Colour:
+        """The colours of its frames as `reader.read` gives them: its own, unless these are far from BT.709."""
+        return colours.BT709 if any(colours.strange(self.colour)) else self.colour
+
+    @property
     def shown(self) -> tuple[int, int]:
         """(height, width) in square pixels, as players show it."""
         return self.size[0], max(1, round(self.size[1] * self.pixel_aspect))
 
     def upright(self, picture: np.ndarray) -> np.ndarray:
-        """A decoded picture (H, W, 3) as players show it: mirrored and turned."""
+        """A decoded picture (H, W[, 3]) as players show it: mirrored and turned."""
         return np.rot90(picture[:, ::-1] if self.mirrored else picture, -self.rotation // 90)
+
+    def stored(self, picture: np.ndarray) -> np.ndarray:
+        """The inverse of `upright`."""
+        turned = np.rot90(picture, self.rotation // 90)
+        return turned[:, ::-1] if self.mirrored else turned
 
 
 Prober = Callable[[Path], Video]
@@ -93,9 +134,8 @@ Prober = Callable[[Path], Video]
 def probe(path: str | os.PathLike[str]) -> Video:
     """What a clip holds: a video, from its packets and first frame, in one pass; a picture, or a folder of them.
 
-    Raises FileNotFoundError, OSError (unreadable) or ValueError (not a video, truncated, empty, transparent, more than
-    8 bits, colours far from BT.709, an uneven rate, broken times; of pictures as `pictures.look`), each with one line
-    that says what to do.
+    Raises FileNotFoundError, OSError (unreadable) or ValueError (not a video, truncated, empty, colours or a codec that
+    cannot be read, broken times; of pictures as `pictures.look`), each with one line that says what to do.
     """
     if not isinstance(path, Path):
         _check_address(os.fspath(path))  # here, as a Path keeps one of two slashes
@@ -123,6 +163,7 @@ def _of_pictures(found: Pictures) -> Video:
         notices=said,
         labels=labels,
         pictures=found,
+        times=found.times,
     )
 
 
@@ -133,14 +174,14 @@ def open_video(path: Path) -> Any:
 
 
 def comment(path: Path) -> str | None:
-    """The comment that a video or a PNG holds; None without one. Raises as `probe` for what is no clip at all."""
+    """The comment that a video, a PNG or a GIF holds; None without one. Raises as `probe` for what is no clip."""
     _check_file(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder: give a file")
     if is_picture(path):
         with opened(path) as image:
-            said = image.info.get("Comment")
-        return said if isinstance(said, str) else None
+            said = image.info.get("Comment", image.info.get("comment"))  # of a PNG, of a GIF
+        return said.decode(errors="replace") if isinstance(said, bytes) else said
     try:
         with open_video(path) as container:
             return next((value for key, value in container.metadata.items() if key.lower() == "comment"), None)
@@ -206,22 +247,24 @@ def _inspect(path: Path, container: Any) -> Video:
     if frame is None:
         raise InputError(f"{path} is damaged: none of its frames can be decoded; copy or export it again")
     times = _times(path, kind, packets, frame, headless)
-    fps, steady, held = _rate(stream, times)
+    fps, steady, held = rates.of_header(stream, times)
+    uneven = [] if steady else sorted(time for time in times if time is not None)
+    if uneven:
+        fps = rates.meant(uneven, stream.time_base)
     _check_clocks(path, fps, clocks)
     assumed = frame.colorspace == colours.UNSPECIFIED and min(frame.height, frame.width) >= 720
     rgb = frame.format.is_rgb or len(frame.format.components) < 3  # or a palette of it, or grey
     colour = colours.of_frame(frame, colours.BT709.matrix if assumed or rgb else BT601)
-    transparent = refusals.shows_through(frame, stream, lambda: open_video(path))
-    uneven = [] if steady else sorted(time for time in times if time is not None)
-    limit = refusals.judge(path, stream, frame, colour, transparent, uneven)
-    if not steady:
-        fps = rates.meant(uneven[: limit.frames if limit else None], stream.time_base)
-    rotation, mirrored = _orientation(path, frame)
+    refusals.judge(path, stream, frame, colour, uneven)
+    alpha, beside = refusals.shows_through(path, frame, stream, lambda: open_video(path))
+    last = next((packet.duration for packet in packets if packet.pts == uneven[-1]), 0) if uneven else 0
+    shown_at = rates.places(uneven, last, stream.time_base) if uneven else ()
+    (rotation, mirrored), matrix = orientation(path, frame)
     aspect = Fraction(stream.sample_aspect_ratio or 1)
     height, width = frame.height, frame.width
     if rotation % 180:
         height, width, aspect = width, height, 1 / aspect
-    return Video(
+    video = Video(
         path,
         len(times) + held,
         (height, width),
@@ -231,30 +274,33 @@ def _inspect(path: Path, container: Any) -> Video:
         aspect,
         assumed,
         frame.format.name,
-        (*_notices(len(packets) - len(times), held, fps), *refusals.told(path, container, stream, frame)),
+        tuple(_notices(len(packets) - len(times), held, fps)),
         mirrored,
         colour,
-        limit,
+        shown_at,
+        picture.bits_of(frame.format),
+        picture.chroma_of(frame.format),
+        alpha,
+        beside,
+        _tracks(container),
+        tuple(_chapters(container)),
+        matrix if rotation or mirrored else None,
         tuple((key.lower(), value) for key, value in container.metadata.items() if key.lower() in LABELS),
         timing.make_index(kind, packets, times, headless, held, fps, stream.time_base),
     )
+    return replace(video, notices=(*video.notices, *refusals.told(video, container, stream, frame)))
 
 
-def _orientation(path: Path, frame: Any) -> tuple[int, bool]:
-    """Clockwise degrees by which a frame is shown, and whether it is mirrored left to right before that.
+def _tracks(container: Any) -> tuple[int, ...]:
+    first = container.streams.best("audio")
+    others = [each for each in (*container.streams.audio, *container.streams.subtitles) if each is not first]
+    return tuple(each.index for each in ([] if first is None else [first]) + others if each.codec_context is not None)
 
-    The display matrix takes a pixel at (x, y), y downwards, to (a x + c y, b x + d y).
-    """
-    found = [each for each in map(frame.side_data.__getitem__, range(len(frame.side_data))) if each.type.name == MATRIX]
-    if not found:
-        return 0, False
-    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(found[0]))
-    mirrored = a * d < b * c
-    degrees = math.degrees(math.atan2(-b, -a) if mirrored else math.atan2(b, a)) % 360
-    turned = 90 * round(degrees / 90)
-    if abs(degrees - turned) >= 1:
-        raise InputError(f"{path} is rotated by {degrees:.0f} degrees: turn it by a multiple of 90, or to 0")
-    return turned % 360, mirrored
+
+def _chapters(container: Any) -> Iterator[Chapter]:
+    for each in container.chapters():
+        start, end = (each[key] * each["time_base"] for key in ("start", "end"))
+        yield Chapter(start, end, tuple(each["metadata"].items()))
 
 
 def _scan(path: Path, container: Any, stream: Any) -> tuple[Any, list[Packet], bool, float, dict[Any, Fraction]]:
@@ -272,7 +318,7 @@ def _scan(path: Path, container: Any, stream: Any) -> tuple[Any, list[Packet], b
             clocks.setdefault(packet.stream, packet.duration * packet.time_base)
         if packet.stream is stream:
             if timing.is_shown(packet, stream):
-                packets.append(Packet(packet.pts, packet.dts, packet.is_keyframe))
+                packets.append(Packet(packet.pts, packet.dts, packet.is_keyframe, packet.duration or 0))
             if key is None and packet.size:  # a key frame that an edit list hides is one as well
                 key = Packet(packet.pts, packet.dts, True) if packet.is_keyframe else None
                 headless = headless or key is None
@@ -352,27 +398,3 @@ def _check_clocks(path: Path, fps: Fraction, clocks: Mapping[Any, Fraction]) -> 
                         ["ffmpeg", "-i", str(path), "-c", "copy", "-an", str(path.with_name(f"{path.stem}-silent.mp4"))]
                     )
                 )
-
-
-def _rate(stream: Any, times: Sequence[int | None]) -> tuple[Fraction, bool, int]:
-    """The rate, whether the frames come steadily, and how many more frames' time the first is shown than the others.
-
-    The average of the file's header is taken while no frame is off by more than half a frame's time.
-    """
-    average = Fraction(stream.average_rate or stream.guessed_rate or 25)
-    known = sorted(t for t in times if t is not None)
-    if len(known) < len(times) or len(known) < 2:
-        return average, True, 0
-    # some cameras hold the first frame (an edit list does it too), so steadiness is judged from the second on
-    tail = known[1:] if len(known) > 3 else known
-    step = Fraction(tail[-1] - tail[0], len(tail) - 1)
-    # a tenth of a frame: the jitter of a camera's clock, and the rounding of coarse time bases
-    slack = max(Fraction(1), step / 10)
-    held = round((tail[0] - known[0]) / step) - 1 if step and len(known) > 3 else 0
-    steady = step > 0 and all(abs(t - tail[0] - i * step) <= slack for i, t in enumerate(tail))
-    if not steady or not 0 <= held <= len(known):  # the commonest spacing: what the camera aimed at
-        steps = sorted(b - a for a, b in itertools.pairwise(known) if b > a) or [1]
-        return 1 / (steps[len(steps) // 2] * stream.time_base), False, 0
-    measured = 1 / (step * stream.time_base)
-    exact = not held and abs(average / measured - 1) * len(known) < Fraction(1, 2)
-    return (average if exact else measured.limit_denominator(100_000)), True, held

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 from flowedit.messages import InputError
 
@@ -56,15 +57,35 @@ def meant(times: Sequence[int], base: Fraction) -> Fraction:
     return near if abs(near / rate - 1) <= max(Fraction(1, 2000), Fraction(1, span)) else rate.limit_denominator(1001)
 
 
-def leading(times: Sequence[int]) -> int:
-    """How many of the frames at ascending display times come steadily before the first gap, if that lies near the end.
+def places(times: Sequence[int], last: int, base: Fraction) -> tuple[Fraction, ...]:
+    """Seconds from the first of frames at ascending display times, in units of `base` seconds: of each, and of the end.
 
-    0 where there is no gap, or where less than two thirds of the frames (or fewer than two) come before it.
+    `last` is how long the last frame is shown, 0 where that is unknown: then as long as most.
     """
-    gaps = [b - a for a, b in itertools.pairwise(times)]
-    if len(gaps) < 2:
-        return 0
-    step = sorted(gaps)[len(gaps) // 2]
-    slack = max(1, step // 10)
-    count = next((place for place, gap in enumerate(gaps, 1) if abs(gap - step) > slack), 0)
-    return count if count >= 2 and 3 * count >= 2 * len(times) else 0
+    gaps = sorted(b - a for a, b in itertools.pairwise(times))
+    end = times[-1] + (last if last > 0 else gaps[len(gaps) // 2])
+    return tuple((time - times[0]) * base for time in (*times, end))
+
+
+def of_header(stream: Any, times: Sequence[int | None]) -> tuple[Fraction, bool, int]:
+    """The rate, whether the frames come steadily, and how many more frames' time the first is shown than the others.
+
+    The average of the file's header is taken while no frame is off by more than half a frame's time.
+    """
+    average = Fraction(stream.average_rate or stream.guessed_rate or 25)
+    known = sorted(t for t in times if t is not None)
+    if len(known) < len(times) or len(known) < 2:
+        return average, True, 0
+    # some cameras hold the first frame (an edit list does it too), so steadiness is judged from the second on
+    tail = known[1:] if len(known) > 3 else known
+    step = Fraction(tail[-1] - tail[0], len(tail) - 1)
+    # a tenth of a frame: the jitter of a camera's clock, and the rounding of coarse time bases
+    slack = max(Fraction(1), step / 10)
+    held = round((tail[0] - known[0]) / step) - 1 if step and len(known) > 3 else 0
+    steady = step > 0 and all(abs(t - tail[0] - i * step) <= slack for i, t in enumerate(tail))
+    if not steady or not 0 <= held <= len(known):  # the commonest spacing: what the camera aimed at
+        steps = sorted(b - a for a, b in itertools.pairwise(known) if b > a) or [1]
+        return 1 / (steps[len(steps) // 2] * stream.time_base), False, 0
+    measured = 1 / (step * stream.time_base)
+    exact = not held and abs(average / measured - 1) * len(known) < Fraction(1, 2)
+    return (average if exact else measured.limit_denominator(100_000)), True, held

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import numpy as np
@@ -16,6 +17,8 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from flowedit.media import timing
 from flowedit.media.pixels import resize
+from flowedit.media.planes.blend import Depth
+from flowedit.media.planes.picture import EXACT, Planar, of_frame
 from flowedit.media.probe import Video, open_video, probe
 from flowedit.media.rates import frame_rate
 from flowedit.media.sound import Sound
@@ -25,10 +28,9 @@ from flowedit.messages import InputError
 
 __all__ = ["Selection", "Sound", "Video", "Writer", "probe", "read", "read_small", "select"]
 
-THREADS = 4
+T = TypeVar("T")
 
-EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-"""Without both FFmpeg darkens every frame by up to two levels where chroma has fewer samples than luma."""
+THREADS = 4
 
 DECORD = ("yuv444p", "yuvj444p", "gbrp")
 """Pixel formats whose colours decord reads rightly; others it darkens, and it has no option that says not to."""
@@ -36,27 +38,38 @@ DECORD = ("yuv444p", "yuvj444p", "gbrp")
 
 @dataclass(frozen=True)
 class Selection:
-    """Source frame indices to read, the rate they play at, and the interval of the source that they cover."""
+    """Source frame indices to read, the rate they play at, and the interval of the source that they cover.
+
+    `times` are empty where they come evenly, at `fps`; else the seconds from the first at which each is shown, and at
+    which the last ends.
+    """
 
     indices: tuple[int, ...]
     fps: Fraction
     start_seconds: Fraction
     seconds: Fraction
+    times: tuple[Fraction, ...] = field(default=(), repr=False)
+
+    def time(self, frame: int) -> Fraction:
+        """Seconds from the first of these frames to this one, or to the end."""
+        return self.times[frame] if self.times else frame / self.fps
 
     def between(self, first: int, end: int) -> Selection:
         """The frames [first, end) of these; all of them are these."""
         if (first, end) == (0, len(self.indices)):
             return self
-        start = self.start_seconds + first / self.fps
-        return Selection(self.indices[first:end], self.fps, start, (end - first) / self.fps)
+        begin, stop = self.time(first), self.time(end)
+        times = tuple(time - begin for time in self.times[first : end + 1])
+        return Selection(self.indices[first:end], self.fps, self.start_seconds + begin, stop - begin, times)
 
 
 def select(video: Video, start: int = 0, frames: int | None = None, fps: float | Fraction | None = None) -> Selection:
     """Choose frames: `start` counts frames of the source, `frames` counts frames taken (after resampling).
 
-    A rate below the source's takes the indices floor(start + i·source_fps/fps); None keeps the source's,
-    and `frames=None` goes on to the end. A folder of frames plays at the rate that is given. Raises ValueError for a
-    start, count or rate outside the source, and for any of a still.
+    A rate below the source's takes the indices floor(start + i·source_fps/fps), or where frames come unevenly the last
+    that begins before (i + 1/2)/fps; None keeps the source's times, and `frames=None` goes on to the end. A folder of
+    frames plays at the rate that is given. Raises ValueError for a start, count or rate outside the source, and for any
+    of a still.
     """
     if video.pictures is not None and video.pictures.kind != "animation":
         video, fps = replace(video, fps=pictures.chosen(video.pictures, start, frames, fps)), None
@@ -76,23 +89,30 @@ def select(video: Video, start: int = 0, frames: int | None = None, fps: float |
                 f"fps {fps} is above the rate of {video.path}, {_decimal(video.fps)}: frames can be "
                 f"left out but not invented, so give at most {_decimal(video.fps)}"
             )
-    step = video.fps / rate
-    if step > (left := video.frames - start):
+    begin = video.times[start] if video.times else start / video.fps
+    left = video.seconds - begin
+    if rate * left < 1 and fps is not None:
         raise InputError(
             f"fps {fps} is less than one frame of {video.path}: from frame {start} on it lasts "
-            f"{_decimal(left / video.fps)} s, so give at least {_decimal(video.fps / left)}"
+            f"{_decimal(left)} s, so give at least {_decimal(1 / left)}"
         )
-    available = math.ceil((video.frames - start) / step)
+    own = bool(video.times) and fps is None
+    available = video.frames - start if own else math.ceil(left * rate)
     count = available if frames is None else frames
     if not 1 <= count <= available:
         raise InputError(
             f"frames {count} cannot be taken from {video.path}: from frame {start} on at "
             f"{_decimal(rate)} fps there are {available}, so give 1 to {available}"
         )
-    indices = tuple(math.floor(start + i * step) for i in range(count))
-    if video.limit is not None and indices[-1] >= video.limit.frames:
-        raise InputError(video.limit.reason)
-    return Selection(indices, rate, start / video.fps, count / rate)
+    if own:
+        times = tuple(time - begin for time in video.times[start : start + count + 1])
+        return Selection(tuple(range(start, start + count)), rate, begin, times[-1], times)
+    if video.times:
+        places = (bisect_left(video.times, begin + (i + Fraction(1, 2)) / rate) - 1 for i in range(count))
+        indices = tuple(min(max(start, place), video.frames - 1) for place in places)
+    else:
+        indices = tuple(math.floor(start + i * video.fps / rate) for i in range(count))
+    return Selection(indices, rate, begin, count / rate)
 
 
 def read(video: Video, indices: Sequence[int], chunk: int = 16) -> Iterator[np.ndarray]:
@@ -112,6 +132,24 @@ def read(video: Video, indices: Sequence[int], chunk: int = 16) -> Iterator[np.n
     if video.pictures is not None:
         return _pictured(video.pictures, indices, chunk)
     return _read(video, _in_file(video, indices), chunk)
+
+
+def read_planar(video: Video, indices: Sequence[int]) -> Iterator[tuple[Planar, np.ndarray]]:
+    """Yield the frames at `indices`, one by one, of a video that is `planar`: as it is stored, and as `read` gives it.
+
+    The pictures that are stored have alpha where the video has any. Raises ValueError as `read`.
+    """
+    depth = Depth(video.colour)
+    indices = _in_file(video, [int(i) for i in indices])
+    for (picture,) in _decode(video, indices, 1, lambda frame: _planar(video, frame)):
+        yield picture, np.ascontiguousarray(video.upright(depth.shown(picture)))
+
+
+def _planar(video: Video, frame: Any) -> Planar:
+    picture = of_frame(frame)
+    if video.alpha and picture.alpha is None:  # a decoder leaves out what is opaque
+        picture = replace(picture, alpha=np.full_like(picture.planes[0], 2**picture.bits - 1))
+    return picture if video.alpha else replace(picture, alpha=None)
 
 
 def _pictured(of: pictures.Pictures, indices: list[int], chunk: int) -> Iterator[np.ndarray]:
@@ -155,6 +193,9 @@ def _in_file(video: Video, indices: Sequence[int]) -> list[int]:
 
 def _to_rgb(video: Video, kernel: Interpolation, **size: int) -> Callable[[Any], np.ndarray]:
     """A function from a decoded frame to uint8 RGB, at a width and height if those are given."""
+    if video.planar:
+        depth = Depth(video.colour)
+        return lambda frame: depth.shown(_planar(video, frame), kernel, **size)
     reformatter = VideoReformatter()
     matrix = {"src_colorspace": "ITU709"} if video.assumed_bt709 else {}
     options: dict[str, Any] = {"format": "rgb24", "interpolation": kernel | EXACT, "threads": 1} | matrix | size
@@ -165,11 +206,14 @@ def _read(video: Video, indices: list[int], chunk: int) -> Iterator[np.ndarray]:
     # decord counts frames from key frames in the file's order, and so returns others where groups are open
     # it takes BT.601 for whatever names no matrix, and a mirror for half a turn
     exact = video.index.closed and not (video.assumed_bt709 or video.mirrored) and video.pixel_format in DECORD
+    exact = exact and not video.planar
     batch = _decord(video) if exact and timing.tables_agree(video.path) else None
+    to_rgb = _to_rgb(video, Interpolation.BICUBIC)
     for begin in range(0, len(indices), chunk):
         frames = batch(indices[begin : begin + chunk]) if batch else None
         if frames is None:
-            yield from _decode(video, indices[begin:], chunk)
+            rest = _decode(video, indices[begin:], chunk, lambda frame: video.upright(to_rgb(frame)))
+            yield from map(np.stack, rest)
             return
         yield frames
 
@@ -204,32 +248,35 @@ ATTEMPTS = ((THREADS, True), (1, True), (1, False))
 point of recovery gives no whole frame at once."""
 
 
-def _decode(video: Video, indices: list[int], chunk: int, attempt: int = 0) -> Iterator[np.ndarray]:
-    """Yield the frames at ascending `indices` in chunks, by PyAV; raises ValueError for one that is damaged."""
-    frames: list[np.ndarray] = []
-    to_rgb = _to_rgb(video, Interpolation.BICUBIC)
+def _decode(
+    video: Video, indices: list[int], chunk: int, make: Callable[[Any], T], attempt: int = 0
+) -> Iterator[list[T]]:
+    """What `make` makes of the frames at ascending `indices`, in lists, by PyAV; ValueError for one that is damaged."""
+    pictures: list[T] = []
+    stored = video.size[:: -1 if video.rotation % 180 else 1]
     done = 0
     for index, frame in _decoded(video, indices[0], *ATTEMPTS[attempt]):
         if done == len(indices) or index > indices[done]:
             break
-        picture = None
+        picture: T | None = None
         while done < len(indices) and index == indices[done]:
             if picture is None:
-                picture = video.upright(to_rgb(frame))
-                if picture.shape != (*video.size, 3):
+                if (frame.height, frame.width) != stored:
+                    wide, high = (frame.height, frame.width) if video.rotation % 180 else (frame.width, frame.height)
                     raise InputError(
-                        f"frame {index} of {video.path} is {picture.shape[1]}x{picture.shape[0]}, others "
+                        f"frame {index} of {video.path} is {wide}x{high}, others "
                         f"are {video.size[1]}x{video.size[0]}: export the video again in one size"
                     )
-            frames.append(picture)
+                picture = make(frame)
+            pictures.append(picture)
             done += 1
-            if len(frames) == chunk:
-                yield np.stack(frames)
-                frames = []
-    if frames:
-        yield np.stack(frames)
+            if len(pictures) == chunk:
+                yield pictures
+                pictures = []
+    if pictures:
+        yield pictures
     if done < len(indices) and attempt + 1 < len(ATTEMPTS):
-        yield from _decode(video, indices[done:], chunk, attempt + 1)
+        yield from _decode(video, indices[done:], chunk, make, attempt + 1)
     elif done < len(indices):
         raise InputError(
             f"frame {indices[done] + video.index.held} of {video.path} cannot be decoded, the file is damaged there: "
@@ -242,9 +289,10 @@ def _decoded(video: Video, first: int, threads: int, seek: bool = True) -> Itera
     places = {time: index for index, time in enumerate(video.index.times)}
     headless = video.index.headless and not places
     ordinal = -1
+    decoder: Any = av.CodecContext.create(video.beside, "r") if video.beside else None
     for packet in _packets(video, first, threads, seek):
         try:
-            decoded = packet.decode()
+            decoded = packet.decode() if decoder is None else decoder.decode(packet if packet.size else None)
         except av.error.FFmpegError:
             if places:
                 continue

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,49 +28,32 @@ class Fault:
     """Whether there are such filters (none need also be enough)."""
 
 
-@dataclass(frozen=True)
-class Limit:
-    """Of a file that is good up to some frame: how many frames that is, and what to say of more."""
-
-    frames: int
-    reason: str
-
-
-def of_pixels(stream: Any, frame: Any, colour: Colour, transparent: bool) -> list[Fault]:
+def of_pixels(stream: Any, frame: Any, colour: Colour) -> list[Fault]:
     """What speaks against a file's pixels, as its first frame and its tags show them."""
     faults = []
-    bits = max(component.bits for component in frame.format.components)
-    if transparent:
-        faults.append(Fault("transparency (an alpha channel)", (), "opaque"))
-    if bits > 8:
-        faults.append(Fault(f"{bits} bits a component, and 8 is what can be edited", (), "8bit"))
+    fmt = frame.format
+    deepest = max(component.bits for component in fmt.components)
     if stream.codec_context.codec_tag in ("dvh1", "dvhe", "dva1", "dvav"):
-        faults.append(Fault("the colours of Dolby Vision, and BT.709 is what can be edited", (), "bt709", mended=False))
-    elif strange := list(colours.strange(colour)):
-        filters = colours.to_bt709(colour, frame.format.is_rgb)
-        text = f"{listed(strange)}, and BT.709 is what can be edited"
+        text = "the colours of Dolby Vision, which FFmpeg cannot show here"
+        faults.append(Fault(text, (), "bt709", mended=False))
+    elif wrong := list(colours.refused(colour)):
+        filters = colours.to_bt709(colour, fmt.is_rgb)
+        text = f"{listed(wrong)}, which cannot be edited and kept"
         faults.append(Fault(text, tuple(filters or ()), "bt709", mended=filters is not None))
+    if deepest > 16 or fmt.name.startswith("xyz"):
+        faults.append(Fault(f"pixels of the kind {fmt.name}, which are not edited", (), "8bit"))
     return faults
 
 
-def judge(path: Path, stream: Any, frame: Any, colour: Colour, transparent: bool, times: Sequence[int]) -> Limit | None:
-    """How far a file may be taken, None for all of it; `times` are those of its frames where they come unsteadily.
-
-    Raises InputError for a file of which nothing can be taken as it is.
-    """
-    faults = of_pixels(stream, frame, colour, transparent)
-    leading = 0 if faults else rates.leading(times)
-    if times:
+def judge(path: Path, stream: Any, frame: Any, colour: Colour, times: Sequence[int]) -> None:
+    """Raise InputError for a file that cannot be taken; `times` are those of its frames where they come unsteadily."""
+    faults = of_pixels(stream, frame, colour)
+    if len(set(times)) < len(times):
         rate = rates.meant(times, stream.time_base)
-        faults.append(Fault("a variable frame rate", (f"fps={rate}",), "steady"))
-    if not faults:
-        return None
-    if frame.interlaced_frame:
-        faults.append(INTERLACED)
-    reason = refusal(path, (frame.height, frame.width), faults, leading)
-    if not leading:
-        raise InputError(reason)
-    return Limit(leading, reason)
+        faults.append(Fault("frames that share a time", (f"fps={rate}",), "steady"))
+    if faults:
+        faults += [INTERLACED] if frame.interlaced_frame else []
+        raise InputError(refusal(path, (frame.height, frame.width), faults))
 
 
 UNDECODED = Fault("a codec that FFmpeg cannot decode here", (), "h264")
@@ -77,41 +61,65 @@ UNDECODED = Fault("a codec that FFmpeg cannot decode here", (), "h264")
 INTERLACED = Fault("interlaced frames", ("bwdif=mode=send_frame:deint=all",), "progressive")
 
 
-def refusal(path: Path, size: tuple[int, int], faults: Sequence[Fault], leading: int = 0) -> str:
-    """The line that refuses a file for all its faults, with the one command that mends them.
-
-    `leading`: how many frames may be taken as they are.
-    """
+def refusal(path: Path, size: tuple[int, int], faults: Sequence[Fault]) -> str:
+    """The line that refuses a file for all its faults, with the one command that mends them."""
     text = f"{path} has {' and '.join(fault.text for fault in faults)}; "
-    if leading:
-        text += f"take the {leading} frames before the gap with --frames {leading}, or "
     if not all(fault.mended for fault in faults):
         return text + "export it again, as BT.709 of 8 bits"
     return text + "convert it first: " + command(path, size, faults)
 
 
-def told(path: Path, container: Any, stream: Any, frame: Any) -> list[str]:
-    """What a user hears of a file that is taken: combs, and what else it holds that the result does not."""
-    notices = []
+def told(video: Any, container: Any, stream: Any, frame: Any) -> list[str]:
+    """What a user hears of a file that is taken: how it is shown to a model, combs, times, and what is left out."""
+    path, notices = video.path, []
+    if strange := list(colours.strange(video.colour)):
+        notices.append(
+            f"{path} has {listed(strange)}: a model is shown BT.709 in their place, and the result has them again"
+        )
+    if video.bits > 8:
+        notices.append(
+            f"{path} has {video.bits} bits a component: the edit is made in 8, and what it leaves keeps its own bits"
+        )
+    if lost := sorted({DYNAMIC[name] for name in colours.beside(frame) if name in DYNAMIC}):
+        notices.append(f"{path} also says by {listed(lost)} how its scenes are shown, which the result leaves out")
+    if video.alpha:
+        notices.append(f"{path} is transparent in places: the result keeps that, and shows nothing new there")
+    if video.times:
+        gaps = [1000 * float(after - before) for before, after in pairwise(video.times)]
+        notices.append(
+            f"{path} shows its frames unevenly, for {min(gaps):.0f} to {max(gaps):.0f} ms: the result shows each at "
+            f"its own time (--fps {float(video.fps):.6g} makes them even)"
+        )
     if frame.interlaced_frame:
         mend = command(path, (frame.height, frame.width), [INTERLACED])
         notices.append(f"{path} is interlaced: what moves shows combs, and keeps them; to be rid of them first: {mend}")
     sound = container.streams.best("audio")
     if sound is not None and sound.codec_context is None:
         notices.append(f"the sound of {path} has a codec that FFmpeg cannot decode here: the result is silent")
-    left = [_described(each) for each in container.streams if each not in (stream, sound)]
-    chapters = len(container.chapters())
-    left += [f"{chapters} chapters"] if chapters else []
-    if left:
-        kept = "its picture" if sound is None else f"its picture and {_described(sound)}"
-        notices.append(f"{path} also has {listed(left)}, which the result leaves out: it keeps {kept}")
+    # a track of chapters in an mp4 is data
+    kept = ("audio", "subtitle", "data") if container.chapters() else ("audio", "subtitle")
+    if left := [described(each) for each in container.streams if each is not stream and each.type not in kept]:
+        notices.append(f"{path} also has {listed(left)}, which the result leaves out")
     return notices
 
 
-KINDS = {"audio": "a sound track", "subtitle": "subtitles", "video": "another picture", "attachment": "an attachment"}
+DYNAMIC = {
+    "DYNAMIC_HDR_PLUS": "HDR10+",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid",
+    "DOVI_METADATA": "Dolby Vision",
+    "DOVI_RPU_BUFFER": "Dolby Vision",
+}
+"""What says anew for each scene how HDR is shown, by FFmpeg's name of it beside a frame."""
+
+KINDS = {
+    "audio": "a sound track",
+    "subtitle": "a track of subtitles",
+    "video": "another picture",
+    "attachment": "an attachment",
+}
 
 
-def _described(stream: Any) -> str:
+def described(stream: Any) -> str:
     """A track by its kind, and what is known of it: language, title, codec."""
     tags = {key.lower(): value for key, value in stream.metadata.items()}
     known = [tags.get("language"), tags.get("title") or tags.get("name"), _codec(stream)]
@@ -147,20 +155,33 @@ def _name(faults: Sequence[Fault]) -> str:
     return "-".join(dict.fromkeys(fault.name for fault in faults))
 
 
-def shows_through(frame: Any, stream: Any, reopen: Callable[[], Any]) -> bool:
-    """Whether any pixel of the file is transparent; looks at every frame of a file that has an alpha channel.
+DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""Of codecs whose alpha lies beside the packets, the decoder that puts both together."""
 
-    `reopen` opens the file again. A channel, or a tag, that says nothing but "opaque" is none.
+
+def shows_through(path: Path, frame: Any, stream: Any, reopen: Callable[[], Any]) -> tuple[bool, str]:
+    """Whether any pixel of the file is transparent, and the decoder that its alpha needs, if it needs its own.
+
+    `reopen` opens the file again: every frame of a file that has an alpha channel is looked at. A channel, or a tag,
+    that says nothing but "opaque" is none. Raises InputError where the decoder is not there.
     """
     pixels = frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
     tagged = ("alpha_mode", "1") in {(key.lower(), value) for key, value in stream.metadata.items()}
     if not (pixels or tagged):
-        return False
+        return False, ""
+    codec = str(stream.codec_context.name)
     with reopen() as container:
         stream = container.streams.best("video")
         # in WebM the alpha is a grey video of its own, beside each packet
-        beside = None if pixels else av.CodecContext.create(stream.codec_context.name, "r")
-        return any(_lowest(packet, beside) < OPAQUE for packet in container.demux(stream))
+        beside = None if pixels else av.CodecContext.create(codec, "r")
+        seen = any(_lowest(packet, beside) < OPAQUE for packet in container.demux(stream))
+    decoder = "" if pixels or not seen else DECODERS.get(codec, "")
+    if decoder and decoder not in av.codecs_available:
+        raise InputError(refusal(path, (frame.height, frame.width), [UNSEEN]))
+    return seen, decoder
+
+
+UNSEEN = Fault("transparency that FFmpeg cannot decode here", (), "opaque")
 
 
 def _lowest(packet: Any, beside: Any) -> int:

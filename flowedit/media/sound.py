@@ -1,4 +1,4 @@
-"""A source's sound, cut to an interval and carried into an mp4: packets copied where mp4 can hold them."""
+"""A source's sound and subtitles, cut to an interval and carried into its edit: packets copied where they may be."""
 
 from __future__ import annotations
 
@@ -10,27 +10,90 @@ from typing import Any
 
 import av
 
+from flowedit.media.formats.forms import MP4, Container
 from flowedit.media.probe import Video, open_video
 from flowedit.messages import InputError
 
-MP4_CODECS = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}  # what players expect in an mp4
+RATES = {
+    "aac": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000),
+    "libopus": (8000, 12000, 16000, 24000, 48000),
+}
+"""Samples a second that an encoder takes, where it does not take all."""
 
-AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+BITS = {"aac": "192k", "libopus": "160k"}
+"""Bits a second of encoded sound."""
+
+OLD_NAMES = {
+    "deu": "ger", "ell": "gre", "fas": "iri", "fre": "fra", "isl": "ice", "mkd": "mac", "nld": "dut", "sqi": "alb",
+    "swe": "sve", "zho": "chi",
+}  # fmt: skip
+"""Languages (ISO 639-2) as a mov knows them; it drops what it does not know."""
 
 
 @dataclass(frozen=True)
 class Sound:
-    """The interval of a file's sound, in seconds after the first frame that `probe` found, to carry over."""
+    """The interval of a file's sound, in seconds after the first frame that `probe` found, to carry over.
+
+    `tracks` are the indices of the streams, sound and subtitles, in the order of the result; None is the one sound that
+    players take by themselves.
+    """
 
     video: Video
     start: Fraction
     seconds: Fraction
+    tracks: tuple[int, ...] | None = None
+
+
+def carried(stream: Any, container: Container = MP4.container) -> str | None:
+    """What becomes of a stream of a source in a kind of file: "copied", "encoded" anew, or None where it is left."""
+    if stream.codec_context is None:
+        return None
+    name = stream.codec_context.codec.canonical_name
+    if stream.type == "audio":
+        return "copied" if name in container.sound else "encoded"
+    return "copied" if stream.type == "subtitle" and name in container.subtitles else None
 
 
 class SoundTrack:
-    """Feeds a source's sound to an output container in step with its video; silent sources add nothing."""
+    """Feeds a source's sound and subtitles to an output in step with its video; silent sources add nothing."""
 
-    def __init__(self, sound: Sound, output: Any) -> None:
+    def __init__(self, sound: Sound, output: Any, container: Container = MP4.container) -> None:
+        tracks: tuple[int | None, ...] = (None,) if sound.tracks is None else sound.tracks
+        self._tracks = [_Track(sound, index, output, container) for index in tracks]
+        if container.muxer in CHAPTERS:
+            output.set_chapters(chapters(sound))
+
+    def advance(self, seconds: Fraction) -> None:
+        """Mux the packets that begin before `seconds` of the output."""
+        for track in self._tracks:
+            track.advance(seconds)
+
+    def finish(self) -> None:
+        """Mux the packets that are left."""
+        for track in self._tracks:
+            track.finish()
+
+
+CHAPTERS = ("mp4", "mov", "webm", "matroska")
+"""FFmpeg's names of kinds of file that hold chapters."""
+
+
+def chapters(sound: Sound) -> list[Any]:
+    """The source's chapters that lie in the interval, cut to it and counted from its beginning."""
+    kept: list[Any] = []
+    unit, begin = Fraction(1, 1000), sound.video.index.start + sound.start
+    for each in sound.video.chapters:
+        start, end = max(Fraction(0), each.start - begin), min(each.end - begin, sound.seconds)
+        if start < end:
+            times = {"start": round(start / unit), "end": round(end / unit), "time_base": unit}
+            kept.append({"id": len(kept) + 1, "metadata": dict(each.words), **times})
+    return kept
+
+
+class _Track:
+    """One stream of the source, by its index or the best sound, read by itself."""
+
+    def __init__(self, sound: Sound, index: int | None, output: Any, container: Container) -> None:
         self._output, self._ahead = output, None
         try:
             self._source = open_video(sound.video.path)
@@ -39,29 +102,28 @@ class SoundTrack:
                 f"the sound of {sound.video.path} cannot be read: {error.strerror}; write without it, or give "
                 "another file"
             ) from None
-        stream: Any = self._source.streams.best("audio")
+        streams = self._source.streams
+        stream: Any = streams.best("audio") if index is None else streams[index]
         self._packets: Iterator[Any] = iter(())
-        if stream is None or stream.codec_context is None:
+        how = None if stream is None else carried(stream, container)
+        if how is None:
             self._source.close()
             return
         start = sound.video.index.start + sound.start
-        if sound.start > 0:
+        if sound.start > 0 and stream.type == "audio":
             with suppress(av.error.FFmpegError):  # a container that cannot be sought in is read from its beginning
                 self._source.seek(int(start * av.time_base))
-        if stream.codec_context.codec.canonical_name in MP4_CODECS:
+        if how == "copied":
             self._stream = output.add_stream_from_template(stream)
-            self._packets = self._copied(stream, start, start + sound.seconds)
+            copied = self._copied if stream.type == "audio" else self._shown
+            self._packets = copied(stream, start, start + sound.seconds)
         else:
-            rate = stream.codec_context.sample_rate
-            self._stream = output.add_stream(
-                "aac",
-                rate=rate if rate in AAC_RATES else 48000,
-                layout="mono" if stream.codec_context.channels == 1 else "stereo",
-                options={"b": "192k"},
-            )
+            self._stream = _encoder(stream, output, container.encoded)
             self._packets = self._encoded(stream, start, start + sound.seconds)
         tags = {key.lower(): value for key, value in stream.metadata.items()}
         kept = {key: tags[key] for key in ("language", "title") if key in tags}
+        if container.muxer == "mov" and "language" in kept:
+            kept["language"] = OLD_NAMES.get(kept["language"], kept["language"])
         name = {"handler_name": tags["title"]} if "title" in tags else {}  # where an mp4 keeps a track's title
         self._stream.metadata.update(kept | name)
 
@@ -96,6 +158,20 @@ class SoundTrack:
             elif begin >= end:
                 return
 
+    def _shown(self, stream: Any, start: Fraction, end: Fraction) -> Iterator[Any]:
+        """Subtitles, those that are shown across an end of the interval cut there."""
+        base = stream.time_base
+        for packet in self._source.demux(stream):
+            if packet.pts is None or not packet.size:
+                continue
+            begin = packet.pts * base
+            left, right = max(begin, start), min(begin + (packet.duration or 0) * base, end)
+            if left < right:
+                packet.pts = packet.dts = round((left - start) / base)
+                packet.duration = round((right - start) / base) - packet.pts
+                packet.stream = self._stream
+                yield packet
+
     def _encoded(self, stream: Any, start: Fraction, end: Fraction) -> Iterator[Any]:
         codec = self._stream.codec_context
         resampler = av.AudioResampler(format="fltp", layout=codec.layout, rate=codec.sample_rate)
@@ -126,3 +202,12 @@ class SoundTrack:
             except av.error.FFmpegError:
                 continue
         yield None
+
+
+def _encoder(stream: Any, output: Any, name: str) -> Any:
+    """A stream of encoded sound; what is compressed has two channels at most."""
+    source, known = stream.codec_context, RATES.get(name)
+    rate = source.sample_rate if known is None or source.sample_rate in known else 48000
+    layout = source.layout.name if known is None else "mono" if source.channels == 1 else "stereo"
+    options = {"b": BITS[name]} if name in BITS else {}
+    return output.add_stream(name, rate=rate, layout=layout, options=options)

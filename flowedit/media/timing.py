@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 
 class Packet(NamedTuple):
-    """Of a packet that becomes a frame: display and decoding time in stream units, and whether it is a key frame."""
+    """Of a packet that becomes a frame: display and decoding time in stream units, whether it is a key frame, and how
+    long the frame is shown; 0 where the file does not say."""
 
     pts: int | None
     dts: int | None
     key: bool
+    duration: int = 0
 
 
 @dataclass(frozen=True)

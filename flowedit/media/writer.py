@@ -1,12 +1,12 @@
-"""Writes frames as an H.264 mp4 that appears under its name only when it is whole; beside other work, if wished."""
+"""Writes frames as a video that appears under its name only when it is whole; beside other work, if wished."""
 
 from __future__ import annotations
 
-import functools
+import math
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -14,70 +14,29 @@ from types import TracebackType
 from typing import Any, Self
 
 import av
-import cv2
 import numpy as np
-from av.video.reformatter import ColorRange
+from av.video.reformatter import ColorRange, Interpolation
 
 from flowedit.machine import whole_file
 from flowedit.media.colours import BT709, Colour
+from flowedit.media.formats.forms import MP4, FileForm
+from flowedit.media.formats.planes import planes
+from flowedit.media.planes.picture import EXACT, Planar, to_frame
 from flowedit.media.sound import Sound, SoundTrack
 from flowedit.messages import InputError
 
-CRF = 16
-"""x264's quality of what is written."""
-
 THREADS = 4  # a fixed number: x264 writes other bytes for another number of threads
-
-LUMA = {
-    1: (0.2126, 0.0722),
-    4: (0.3, 0.11),
-    5: (0.299, 0.114),
-    6: (0.299, 0.114),
-    7: (0.212, 0.087),
-    9: (0.2627, 0.0593),
-}
-"""What red and blue weigh in luma, by a matrix's number in ITU-T H.273: all that `colours` keeps."""
-
-
-@functools.cache
-def to_yuv(matrix: int) -> np.ndarray:
-    """R, G, B, 1 to Y, Cb, Cr in limited range (ITU-T H.273), all from 0 to 255; float32 (3, 4)."""
-    red, blue = LUMA[matrix]
-    luma = np.array([red, 1 - red - blue, blue])
-    differences = ([0, 0, 1] - luma) / (1 - blue), ([1, 0, 0] - luma) / (1 - red)
-    rows = np.stack([219 / 255 * luma, *(112 / 255 * each for each in differences)])
-    return np.column_stack([rows, (16, 128, 128)]).astype(np.float32)
-
-
-_HALF = (0.64484, 0.30880, -0.15432, -0.00014, 0.02324), (0.54823, 0.04390, -0.15755, 0.06208, 0.00334)
-
-ACROSS = np.array(_HALF[0][:0:-1] + _HALF[0], np.float32)
-DOWN = np.array(_HALF[1][::-1] + _HALF[1], np.float32)
-ONE = np.ones(1, np.float32)
-"""Chroma to half its samples, which H.264 places on every other column and between two rows. These are inverses from
-the left of the cubic kernel by which FFmpeg doubles them again (a = -0.6), near to the ideal low pass: another pass of
-reading and writing takes nothing away. FFmpeg's own kernels blur colours and shift them by a quarter of a sample."""
-
-
-def planes(frame: np.ndarray, matrix: int, subsampled: bool) -> list[np.ndarray]:
-    """Y, Cb, Cr of an RGB frame (H, W, 3), each uint8 and rounded to the nearest; chroma (H/2, W/2) if `subsampled`."""
-    luma, *chroma = cv2.split(cv2.transform(frame.astype(np.float32), to_yuv(matrix)))
-    if subsampled:
-        # beyond an edge FFmpeg repeats the sample there, which lies between two rows and on a column
-        chroma = [cv2.sepFilter2D(each, -1, ONE, DOWN, None, (0, 4), 0, cv2.BORDER_REFLECT)[::2] for each in chroma]
-        chroma = [
-            cv2.sepFilter2D(each, -1, ACROSS, ONE, None, (4, 0), 0, cv2.BORDER_REPLICATE)[:, ::2] for each in chroma
-        ]
-    return [np.clip(np.rint(each), 0, 255).astype(np.uint8) for each in (luma, *chroma)]
 
 
 class Writer:
-    """Write uint8 RGB frames of one (height, width) as H.264 in mp4, limited range, at exactly `fps`.
+    """Write uint8 RGB frames of one (height, width) as a video of limited range: H.264 in mp4, or as `form` says.
 
-    A context manager: the file appears under its name on a clean exit only. Even sizes become yuv420p, odd
-    ones yuv444p; `crf` is x264's, 0 (lossless) to 51. `colour` says what colours the RGB is of, and by which matrix it
-    becomes YUV: a source's own, so that nothing is rounded anew. `labels` are the file's title and the like. Raises
-    ValueError for frames of another shape or none at all, and OSError when the folder or the disk refuses the file.
+    A context manager: the file appears under its name on a clean exit only. Frame i is shown at i / `fps`; or at
+    `times[i]` seconds, which begin at 0 and have one more, where the last frame ends. `crf` is the codec's quality, its
+    own usual one for None; x264's goes from 0 (lossless) to 51. `colour` says what colours the RGB is of, and by which
+    matrix it becomes YUV: a source's own, so that nothing is rounded anew. `labels` are the file's title and the like.
+    `matrix` says how players turn the pictures (FFmpeg's display matrix). Raises ValueError for frames of another shape
+    or none at all, and OSError when the folder or the disk refuses the file.
     """
 
     def __init__(
@@ -86,21 +45,29 @@ class Writer:
         size: tuple[int, int],
         fps: Fraction,
         sound: Sound | None = None,
-        crf: int = CRF,
+        crf: int | None = None,
         pixel_aspect: Fraction = Fraction(1),
         colour: Colour = BT709,
         labels: Iterable[tuple[str, str]] = (),
+        form: FileForm = MP4,
+        times: Sequence[Fraction] = (),
+        matrix: tuple[int, ...] | None = None,
     ) -> None:
-        if min(size) < 2 or fps <= 0 or not 0 <= crf <= 51:
+        worst = form.encoder.most
+        if min(size) < 2 or fps <= 0 or (crf is not None and not 0 <= crf <= worst):
             raise InputError(
                 f"cannot write size {size}, fps {fps}, crf {crf}: sides must be 2 or more, fps above "
-                "0, crf from 0 to 51"
+                f"0, crf from 0 to {worst}"
             )
         self.path, self.size, self.fps = Path(path), size, Fraction(fps)
         self.frames = 0
-        self._format = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
-        self._crf, self._pixel_aspect, self._source = crf, pixel_aspect, sound
-        self._colour, self._labels = colour, dict(labels)
+        self._form, self._format = form, form.pixels(size)
+        self._crf = form.encoder.crf if crf is None else crf
+        self._pixel_aspect, self._source = pixel_aspect, sound
+        self._colour, self._labels = form.encoder.tagged(colour), dict(labels)
+        self._times, self._base = times, time_base(times) if times else 1 / self.fps
+        self._matrix = matrix
+        self._lasts: dict[int, int] = {}
         self._sound: SoundTrack | None = None
 
     def __enter__(self) -> Self:
@@ -115,48 +82,89 @@ class Writer:
     def _open(self, part: Path, stack: ExitStack) -> None:
         # av.open would also take a folder that is not there, and report it by a bare errno
         part.open("wb").close()
-        self._container: Any = av.open(str(part.absolute()), "w", format="mp4", options={"movflags": "+faststart"})
+        container, encoder = self._form.container, self._form.encoder
+        flags = {"movflags": "+faststart"} if container.muxer in ("mp4", "mov") else {}
+        self._container: Any = av.open(str(part.absolute()), "w", format=container.muxer, options=flags)
         stack.push(self._close)
-        # x264's macroblock tree gives other bytes from run to run (its assembly does; measured)
-        options = {"crf": str(self._crf), "preset": "fast", "x264-params": "mbtree=0"}
-        stream = self._container.add_stream("libx264", rate=self.fps, options=options)
+        options = encoder.options(self._crf or 0, self._colour)
+        os.environ.setdefault("SVT_LOG", "1")  # errors alone: SVT-AV1 has no other way to be quiet
+        stream: Any = self._container.add_stream(encoder.library, rate=self.fps, options=options)
         stream.height, stream.width = self.size
         stream.pix_fmt = self._format
         codec = stream.codec_context
-        codec.time_base, codec.thread_count = 1 / self.fps, THREADS
+        codec.time_base, codec.thread_count = self._base, THREADS
+        if self._times:
+            codec.max_b_frames = 0  # else mp4 counts how long frames last in another order than they are shown
         codec.sample_aspect_ratio = self._pixel_aspect
         codec.color_primaries, codec.color_trc = self._colour.primaries, self._colour.transfer
         codec.colorspace = self._colour.matrix
         codec.color_range = ColorRange.MPEG
+        if encoder.tag is not None and container.muxer in ("mp4", "mov"):
+            codec.codec_tag = encoder.tag
+        if self._matrix is not None:
+            stream.set_display_matrix(self._matrix)
         self._stream = stream
         self._container.metadata.update(self._labels)
         if self._source is not None:
-            self._sound = SoundTrack(self._source, self._container)
+            self._sound = SoundTrack(self._source, self._container, container)
 
-    def write(self, frames: np.ndarray) -> None:
-        """Append frames, uint8 (f, H, W, 3) RGB; raises ValueError for another shape or type."""
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (*self.size, 3):
+    def write(self, frames: np.ndarray | Sequence[Planar]) -> None:
+        """Append frames: uint8 (f, H, W, 3) RGB, or pictures as their file stores them, which keep their bits.
+
+        Raises ValueError for another shape or type.
+        """
+        if isinstance(frames, np.ndarray):
+            fit = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[1:] == (*self.size, 3)
+        else:
+            fit = all(each.size == self.size for each in frames)
+        if not fit:
+            shape, kind = getattr(frames, "shape", len(frames)), getattr(frames, "dtype", "as stored")
             raise InputError(
-                f"frames of shape {frames.shape} and type {frames.dtype} do not fit {self.path}: "
+                f"frames of shape {shape} and type {kind} do not fit {self.path}: "
                 f"expected uint8 (f, {self.size[0]}, {self.size[1]}, 3)"
             )
         try:
-            for array in frames:
-                picture = self._picture(array)
-                picture.pts, picture.time_base = self.frames, 1 / self.fps
-                self._container.mux(self._stream.encode(picture))
+            for each in frames:
+                picture = self._stored(each) if isinstance(each, Planar) else self._picture(each)
+                picture.pts, picture.time_base = self._at(self.frames), self._base
+                self._lasts[picture.pts] = self._at(self.frames + 1) - picture.pts
+                self._mux(self._stream.encode(picture))
                 self.frames += 1
                 if self._sound is not None:
-                    self._sound.advance(self.frames / self.fps)
+                    self._sound.advance(self._at(self.frames) * self._base)
         except (OSError, av.error.FFmpegError) as error:
             raise self._refused(error) from None
 
+    def _at(self, frame: int) -> int:
+        """When this frame is shown, in units of the time base."""
+        return round(self._times[frame] / self._base) if self._times else frame
+
+    def _mux(self, packets: Iterable[Any]) -> None:
+        for packet in packets:
+            if self._times:  # encoders say only how long a frame of the nominal rate lasts
+                packet.duration = self._lasts.pop(packet.pts)
+            if self._form.codec == "h265" and self.frames < 3:  # x265 makes up when so few are decoded
+                packet.dts = packet.pts
+            self._container.mux(packet)
+
+    def _stored(self, frame: Planar) -> Any:
+        picture = to_frame(frame, self._colour)
+        if picture.format.name != self._format or frame.full:
+            limited: dict[str, Any] = {"dst_colorspace": self._colour.matrix, "dst_color_range": ColorRange.MPEG}
+            kernel = Interpolation.BICUBIC | EXACT
+            picture = picture.reformat(format=self._format, interpolation=kernel, threads=1, **limited)
+        return picture
+
     def _picture(self, frame: np.ndarray) -> Any:
         picture: Any = av.VideoFrame(self.size[1], self.size[0], self._format)
-        matrix, subsampled = self._colour.matrix, self._format == "yuv420p"
+        matrix = self._colour.matrix
         picture.colorspace, picture.color_range = matrix, ColorRange.MPEG
-        for plane, values in zip(picture.planes, planes(frame, matrix, subsampled), strict=True):
-            np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width] = values
+        picture.color_primaries, picture.color_trc = self._colour.primaries, self._colour.transfer  # ProRes asks frames
+        parts = planes(frame, matrix, self._form.sampling(self.size), self._form.depth)
+        if self._form.alpha:  # these frames are opaque
+            parts.append(np.full_like(parts[0], 2**self._form.depth - 1))
+        for plane, values in zip(picture.planes, parts, strict=True):
+            np.frombuffer(plane, values.dtype).reshape(plane.height, -1)[:, : plane.width] = values
         return picture
 
     def __exit__(
@@ -169,7 +177,7 @@ class Writer:
             with self._stack:
                 if not self.frames:
                     raise InputError(f"no frames were written to {self.path}: write at least one")
-                self._container.mux(self._stream.encode(None))
+                self._mux(self._stream.encode(None))
                 if self._sound is not None:
                     self._sound.finish()
         except (OSError, av.error.FFmpegError) as fault:
@@ -189,9 +197,16 @@ class Writer:
         said = getattr(error, "strerror", None) or error
         if not isinstance(error, OSError):
             return InputError(
-                f"cannot write {self.path} as an mp4: {said}; take the sound out of the source, or export it again"
+                f"cannot write {self.path} as {self._form.format}: {said}; take the sound out of the source, or export "
+                "it again"
             )
         return OSError(f"cannot write {self.path}: {said}; choose a folder that exists, may be written and has room")
+
+
+def time_base(times: Sequence[Fraction]) -> Fraction:
+    """A unit in which all these times are whole numbers; 1/90000 s where that is too small."""
+    base = Fraction(1, math.lcm(*(time.denominator for time in times)))
+    return base if base >= Fraction(1, 1_000_000) else Fraction(1, 90_000)
 
 
 class Beside:

@@ -32,6 +32,7 @@ from flowedit.pipeline.keywords import (
     MethodOptions,
     Place,
     shows,
+    without_files,
 )
 from flowedit.pipeline.looks.look import look_at_clip
 from flowedit.pipeline.looks.mask_look import MaskLook
@@ -142,7 +143,7 @@ class Editor:
     ) -> EditedFrames:
         """Edit frames uint8 (F, H, W, 3), RGB, of a clip at `fps` frames a second; see `flowedit.edit_frames`."""
         told = LoggingMonitor(monitor)
-        settings, _ = self._complete(_without_files(options), settings, told, files=False)
+        settings, _ = self._complete(without_files(options), settings, told, files=False)
         clip = array_clip(array, fps, settings)
         return run.edit_array(settings, self.backbone, clip, self._session(told, callback, cancel))
 
@@ -239,7 +240,7 @@ def edit_frames(
     Options as in `edit`, but for those of a file.
     """
     told = LoggingMonitor(monitor)
-    settings = instruction.complete(settings_of(_without_files(options)), told)
+    settings = instruction.complete(settings_of(without_files(options)), told)
     clip = array_clip(array, fps, settings)
     check(settings, clip)  # before a download
     look(cancel)
@@ -378,13 +379,6 @@ def path_of(given: Any, name: str, what: str) -> str:
 
 def _kind(given: Any) -> str:
     return "an array" if isinstance(given, np.ndarray) else type(given).__name__
-
-
-def _without_files(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of an edit of frames in memory; raises InputError for those of files."""
-    if lost := [key for key in ("clip", "out", "save", "log") if options.get(key) is not None]:
-        raise InputError(f"{', '.join(lost)}: frames in memory have no file; flowedit.edit(clip, ...) edits one")
-    return dict(options)
 
 
 def _written(value: Any) -> Any:

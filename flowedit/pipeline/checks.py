@@ -16,6 +16,7 @@ from flowedit.language.tasks import TASKS
 from flowedit.machine import find_device, free_memory
 from flowedit.masks import marks
 from flowedit.media import cuts
+from flowedit.media.formats.resolve import form_of
 from flowedit.messages import FileMissingError, InputError, listed
 from flowedit.pipeline.logs import asked
 from flowedit.pipeline.plan import Brief, brief, load_of, told, whole_grid
@@ -53,6 +54,7 @@ def check(settings: Settings, clip: Clip) -> Brief:
     marks.check(settings.marks, clip.video.shown, len(clip.selection.indices))
     cuts.check(settings.cuts, len(clip.selection.indices))
     check_shape(clip)
+    form_of(settings.file, clip.video)
     if (spec := shapes.known(settings.backbone)) is not None:  # before it is opened or downloaded
         check_still(settings, spec, len(clip.selection.indices))
         made = told(made, spec)

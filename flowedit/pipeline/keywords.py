@@ -14,12 +14,17 @@ from flowedit.config.wording import in_keywords
 from flowedit.editors.averaging import AveragingOptions
 from flowedit.editors.spec import ModeOptions
 from flowedit.masks.options import MaskOptions
-from flowedit.messages import Error
+from flowedit.media.formats.forms import WRITTEN, BitDepth, Codec, Format
+from flowedit.messages import Error, InputError
 from flowedit.networks.control.options import AttentionOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 Place = str | os.PathLike[str]
 """A path, as text or as an object."""
+
+
+OF_FILES = ("clip", "out", "save", "log", *WRITTEN)
+"""Options that frames in memory have not."""
 
 
 class MethodOptions(TypedDict, total=False):
@@ -73,6 +78,10 @@ class ClipOptions(MethodOptions, total=False):
     frames: int | None
     start: int
     fps: str | float | None
+    format: Format
+    codec: Codec
+    crf: int | None
+    bit_depth: BitDepth
     out: Place | None
     save: str | Sequence[str] | None
     log: str | Sequence[str] | None
@@ -118,6 +127,13 @@ class FrameOptions(MethodOptions, total=False):
     lora: Place | Sequence[Place] | None
     runtime: str | Mapping[str, Any] | RuntimeOptions
     backbone: Place | Mapping[str, Any] | BackboneOptions
+
+
+def without_files(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of an edit of frames in memory; raises InputError for those of files."""
+    if lost := [key for key in OF_FILES if options.get(key) is not None]:
+        raise InputError(f"{', '.join(lost)}: frames in memory have no file; flowedit.edit(clip, ...) edits one")
+    return dict(options)
 
 
 def shows(options: Any) -> Callable[[F], F]:

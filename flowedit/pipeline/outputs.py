@@ -23,12 +23,16 @@ SHOWN = ("edit", "compare", "mask", "mask_plain", *ROW)
 LARGER_FRAMES = "video_frames"
 """The folder of the frames of a clip that was a folder, made larger."""
 
+FORMATS = ("edit.png", "edit.mp4", "edit.mov", "edit.webm", "edit.gif", "edit.webp", FRAMES)
+"""What the edit itself may be, the first of them that is there."""
+
 FOLDERS = ("edit_steps", "edit_logs", FRAMES, LARGER_FRAMES)
 """Folders that are ours: what is saved of an edit's steps, other programs' logs, the frames of a clip that was one."""
 
 EDIT = (
     *(f"{name}{suffix}" for suffix in (".mp4", ".png") for name in SHOWN),
-    *("edit.gif", "edit.webp", "run.yaml", "edit_steps", "edit_logs", FRAMES),
+    *(name for name in FORMATS[2:] if name not in FOLDERS),
+    *("run.yaml", "edit_steps", "edit_logs", FRAMES),
 )
 
 GENERATE = ("video.mp4", "picture.png", "run.yaml")
@@ -39,7 +43,13 @@ UPSCALE = (*GENERATE, "video.gif", "video.webp", LARGER_FRAMES)
 
 
 def shown(folder: Path, name: str = "edit") -> Path:
-    """The file of an edit that shows this of SHOWN: the PNG of a still, or else the video, which may not be there."""
+    """The file of an edit that shows this of SHOWN: the PNG of a still, or else the video, which may not be there.
+
+    The edit itself may be of another format, or a folder of frames.
+    """
+    if name == "edit":
+        there = (folder / each for each in FORMATS)
+        return next((path for path in there if path.exists()), folder / "edit.mp4")
     still = folder / f"{name}.png"
     return still if still.is_file() else folder / f"{name}.mp4"
 

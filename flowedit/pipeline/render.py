@@ -15,11 +15,23 @@ from flowedit.config.schema import Settings
 from flowedit.masks import grids
 from flowedit.masks.tracking import Track
 from flowedit.media import fit, pictures
+from flowedit.media.formats.resolve import form_of
 from flowedit.media.pixels import Size, composite, feather, resize
+from flowedit.media.planes.blend import Depth
+from flowedit.media.planes.picture import Planar
 from flowedit.media.probe import Video
+from flowedit.media.reader import Selection
 from flowedit.media.sound import Sound
-from flowedit.media.stills.write import FrameWriter, StillWriter, beside
-from flowedit.media.writer import CRF, Beside, Writer
+from flowedit.media.stills.write import (
+    FRAMES,
+    AnimationWriter,
+    FolderWriter,
+    FrameWriter,
+    StillWriter,
+    beside,
+    in_hundredths,
+)
+from flowedit.media.writer import Beside, Writer
 from flowedit.metrics.health import Health
 from flowedit.pipeline.looks.settings_file import settings_text
 from flowedit.pipeline.notices.shape import of_health
@@ -42,13 +54,17 @@ PLAIN_CRF = 4
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """Some frames of a shot: the source's and the edit's, uint8 (f, H, W, 3), and the mask (f, H, W) or None."""
+    """Some frames of a shot: the source's and the edit's, uint8 (f, H, W, 3), and the mask (f, H, W) or None.
+
+    `stored` is the edit in the source's own planes, where uint8 RGB does not hold all of it.
+    """
 
     edited: Edited
     places: range
     source: np.ndarray
     edit: np.ndarray
     mask: np.ndarray | None
+    stored: Sequence[Planar] = ()
 
 
 def blends(plan: Plan, edits: Sequence[Edited], pixels: Frames | None) -> bool:
@@ -66,26 +82,48 @@ def rendered(
     it alone says what may change. Without either nothing is composited.
     """
     made, given = Health(), Health()
-    blended, originals = blends(plan, edits, pixels), plan.clip.read(plan.clip.selection.indices, chunk=1)
+    blended, originals = blends(plan, edits, pixels), plan.clip.originals()
     upscaler = opened(plan, backbone.device)
     for edited in edits:
         done, shot = 0, edited.shot
         way_back = WayBack(shot.fit, upscaler)
         for part in _rechunked(backbone.decode(edited.z), shot.geometry.source_frames):
             places = range(done, done + len(part))
-            original = np.concatenate(list(islice(originals, len(part))))
+            taken = list(islice(originals, len(part)))
+            original = np.stack([frame for frame, _ in taken])
+            stored = [picture for _, picture in taken if picture is not None]
             made.add(part)
             given.add(original)
             # Nothing was run at strength 0: the clip itself, not what the autoencoder makes of it.
             mask = _pixel_mask(plan, edited, pixels, places)
             seen = mask if blended else None
             frames = way_back(part, original, seen) if plan.settings.strength else original
-            if mask is not None and blended:
-                frames = composite(frames, original, mask)
-            yield Rendered(edited, places, original, frames, mask)
+            share = _share(plan.clip.video, seen, stored)
+            edit = frames if share is None else composite(frames, original, share)
+            put_back = _put_back(plan.clip.video, stored, original, frames, share)
+            yield Rendered(edited, places, original, edit, mask, put_back)
             done += len(part)
     if plan.settings.strength and given.sign() is None:
         session.say(of_health(made, backbone.spec))
+
+
+def _share(video: Video, mask: np.ndarray | None, stored: Sequence[Planar]) -> np.ndarray | None:
+    """How much of each pixel is the edit's, float32 (f, H, W): none where nothing can be seen; None for all of all."""
+    if not video.alpha or not stored:
+        return mask
+    seen = np.stack([video.upright(picture.alpha > 0) for picture in stored if picture.alpha is not None])
+    return seen.astype(np.float32) if mask is None else mask * seen
+
+
+def _put_back(
+    video: Video, stored: Sequence[Planar], seen: np.ndarray, edit: np.ndarray, share: np.ndarray | None
+) -> list[Planar]:
+    """The edit in the source's own planes."""
+    depth, put_back = Depth(video.colour), []
+    for place, picture in enumerate(stored):
+        mask = np.ones(seen.shape[1:3], np.float32) if share is None else share[place]
+        put_back.append(depth.blended(picture, *map(video.stored, (seen[place], edit[place], mask))))
+    return put_back
 
 
 def write_edit(
@@ -97,21 +135,21 @@ def write_edit(
     session: Session,
     tracks: Sequence[Track] = (),
 ) -> None:
-    """edit.mp4, compare.mp4 and, with a mask, mask.mp4 and mask_plain.mp4, as `rendered` gives them; a still's as PNG.
+    """The edit, compare.mp4 and, with a mask, mask.mp4 and mask_plain.mp4, as `rendered` gives them; a still's as PNG.
 
-    Beside the video of a folder of frames lies a folder of frames, beside that of an animation one of its format.
+    The edit is edit.mp4, or what its options say. Beside the mp4 of a folder of frames lies a folder of frames, beside
+    that of an animation one of its format.
     """
     clip, selection = plan.clip, plan.clip.selection
     video = clip.video
-    sound = Sound(video, selection.start_seconds, selection.seconds) if video.has_audio else None
+    sound = None if video.pictures or clip.array is not None else sound_of(video, selection)
     labels = ["source", "edit" if plan.spec.trained else "edit (random weights: noise)"]
     size = _picture_size(video)
+    even = selection.fps if video.times and not selection.times else None
     session.announce("decode, write", len(selection.indices))
     with ExitStack() as stack:
-        edits_to = [
-            stack.enter_context(_edit_writer(plan, folder / "edit", sound)),
-            *map(stack.enter_context, beside(video.pictures, folder, selection.indices)),
-        ]
+        others_too = beside(video.pictures, folder, selection.indices, even) if plan.settings.format == "auto" else []
+        edits_to = [*map(stack.enter_context, (_edit_writer(plan, folder, sound), *others_too))]
         others: dict[str, FrameWriter] = {}
         masked = pixels is not None or any(edited.mask is not None for edited in edits)
         if masked:
@@ -120,7 +158,7 @@ def write_edit(
 
         def write(part: Rendered, plainly: np.ndarray | None) -> None:
             for each in edits_to:
-                each.write(part.edit)
+                each.write(part.stored or part.edit)
             shown = {"compare": pictures.grid([resize(part.source, size), resize(part.edit, size)], labels)}
             if part.mask is not None:
                 shown["mask"] = _mask_picture(plan, part, part.mask, size, tracks)
@@ -138,29 +176,47 @@ def write_edit(
                 session.advance(len(part.places))
 
 
-def _edit_writer(plan: Plan, path: Path, sound: Sound | None) -> FrameWriter:
+def sound_of(video: Video, selection: Selection) -> Sound:
+    """All that plays beside the pictures of these frames: sound, subtitles, chapters."""
+    return Sound(video, selection.start_seconds, selection.seconds, video.tracks)
+
+
+def _edit_writer(plan: Plan, folder: Path, sound: Sound | None) -> FrameWriter:
     """The writer of the edit itself, with the settings in its comment, in the place of the clip's own."""
-    video, told = plan.clip.video, settings_text(plan.settings)
+    video, chosen, told = plan.clip.video, plan.clip.selection, settings_text(plan.settings)
+    form = form_of(plan.settings.file, video)
     if video.still:
-        return StillWriter(path.with_suffix(".png"), video.pictures, video.labels, told)
+        return StillWriter(folder / "edit.png", video.pictures, video.labels, told)
+    if form.format == "png":
+        return FolderWriter(folder / FRAMES, video.pictures, chosen.indices, told, video)
+    if form.format == "gif":
+        own = video.pictures is not None and video.pictures.kind == "animation" and chosen.fps == video.fps
+        lasting = None if own else in_hundredths([chosen.time(frame) for frame in range(len(chosen.indices) + 1)])
+        return AnimationWriter(folder / "edit.gif", video.pictures, chosen.indices, lasting, told, video)
+    turned = video.planar and plan.clip.array is None and video.rotation % 180
     return Writer(
-        path.with_suffix(".mp4"),
-        plan.clip.size,
-        plan.clip.selection.fps,
+        folder / f"edit{form.container.suffix}",
+        plan.clip.size[::-1] if turned else plan.clip.size,
+        chosen.fps,
         sound,
-        pixel_aspect=video.pixel_aspect,
+        crf=plan.settings.crf,
+        pixel_aspect=1 / video.pixel_aspect if turned else video.pixel_aspect,
         colour=video.colour,
         labels=(*video.labels, ("comment", told)),
+        form=form,
+        times=chosen.times,
+        matrix=video.matrix if video.planar and plan.clip.array is None else None,
     )
 
 
-def _writer(plan: Plan, path: Path, size: Size, crf: int = CRF, aspect: Fraction = Fraction(1)) -> FrameWriter:
+def _writer(plan: Plan, path: Path, size: Size, crf: int | None = None, aspect: Fraction = Fraction(1)) -> FrameWriter:
     """A writer of pictures of this size at the clip's rate, or of one where the clip is a still."""
     video = plan.clip.video
     if video.still:
         return StillWriter(path.with_suffix(".png"))
-    mp4, rate = path.with_suffix(".mp4"), plan.clip.selection.fps
-    return Writer(mp4, size, rate, crf=crf, pixel_aspect=aspect, colour=video.colour)
+    chosen, colour = plan.clip.selection, video.seen_colour
+    mp4 = path.with_suffix(".mp4")
+    return Writer(mp4, size, chosen.fps, crf=crf, pixel_aspect=aspect, colour=colour, times=chosen.times)
 
 
 def write_row(plan: Plan, backbone: Backbone, edits: Sequence[Edited], folder: Path, session: Session) -> None:

@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from flowedit.machine import digest, digest_file, digest_folder, versions, whole_file
+from flowedit.media.formats.forms import WRITTEN
 from flowedit.messages import Cancelled, InputError, NumericalError, OutOfMemoryError, listed
 from flowedit.pipeline.outputs import Staging
 from flowedit.pipeline.plan import Brief
@@ -274,7 +275,7 @@ def key_of(made: Brief, backbone: Backbone, checkpoint: Path | None, clip: Path 
     """All that decides a result, as plain values by name: settings, clip if there is one, mask, backbone, versions."""
     settings = made.settings
     values = _flat(plain(asdict(settings)))
-    for name in ("clip", "out", "user_mask", "caption", "lora", "runtime.cache", *PLACES, *MEMORY):
+    for name in ("clip", "out", "user_mask", "caption", "lora", "runtime.cache", *PLACES, *MEMORY, *WRITTEN):
         values.pop(name, None)
     run = made.editor.run
     module = getattr(sys.modules.get(getattr(run, "__module__", "")), "__file__", None)

@@ -20,6 +20,7 @@ from flowedit.config.defaults import memory_presets
 from flowedit.config.schema import Settings
 from flowedit.masks.tracking import Track
 from flowedit.media import mask_file
+from flowedit.media.formats.resolve import of_file
 from flowedit.media.frames import between
 from flowedit.media.probe import Video
 from flowedit.messages import FileError, InputError
@@ -159,11 +160,11 @@ def prepare(settings: Settings, backbone: Backbone, clip: Clip, session: Session
     check_attending(made, backbone)
     check_means(made, backbone.spec)
     check_packing(made, backbone)
-    session.say([*clip.video.notices, *instruction.explain(settings)])
+    session.say([*of_file(settings.file, clip.video), *instruction.explain(settings)])
     session.say(check_prompts(made, backbone))
     with session.meter.phase("find cuts"):
         cuts = cut_places(settings, clip, session)
-    session.say(of_cuts(cuts if settings.cuts == "auto" else (), float(clip.selection.fps)))
+    session.say(of_cuts(cuts if settings.cuts == "auto" else (), clip.selection.time))
     session.say(of_flicker(settings, count))
     check_still(settings, backbone.spec, count)
     plan = make_plan(made, backbone, clip, cuts)
@@ -212,10 +213,9 @@ def edit_clip(
 ) -> EditResult:
     """One edit, from a file to a folder of files.
 
-    A clip with hard cuts is edited shot by shot, each as if it stood alone (with padding, encoding, mask and noise of
-    its own, from the same seed), and written as one. `out` is the folder where a caller wants the files, in place of
-    the settings' own; `video` is what was probed of the clip already. An edit that was killed goes on where it was,
-    unless `keep` is false. `sources` holds encoded clips that several edits share.
+    A clip with hard cuts is edited shot by shot, each as if it stood alone, from the same seed, and written as one.
+    `out` is where a caller wants the files, in place of the settings' own; `video` is what was probed of the clip. An
+    edit that was killed goes on where it was, unless `keep` is false. `sources` holds encoded clips of several edits.
     """
     session = session or Session(backbone.device)
     clip = open_clip(settings, video)

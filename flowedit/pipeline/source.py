@@ -20,9 +20,10 @@ from flowedit.media import cuts, fit
 from flowedit.media.fit import Fit
 from flowedit.media.frames import LazyFrames, by_chunks
 from flowedit.media.pixels import resize
+from flowedit.media.planes.picture import Planar
 from flowedit.media.probe import Video, probe
 from flowedit.media.rates import frame_rate
-from flowedit.media.reader import Selection, read, read_small, select
+from flowedit.media.reader import Selection, read, read_planar, read_small, select
 from flowedit.media.stills.pictures import rate_told
 from flowedit.messages import InputError
 from flowedit.types import Frames, Geometry
@@ -49,6 +50,13 @@ class Clip:
             return
         for start in range(0, len(indices), chunk):
             yield self.array[list(indices[start : start + chunk])]
+
+    def originals(self) -> Iterator[tuple[np.ndarray, Planar | None]]:
+        """The selected frames one at a time, uint8 (H, W, 3), each with what is stored where that holds more."""
+        if self.video.planar and self.array is None:
+            yield from ((seen, picture) for picture, seen in read_planar(self.video, self.selection.indices))
+        else:
+            yield from ((frames[0], None) for frames in self.read(self.selection.indices, chunk=1))
 
     def read_small(self, side: int) -> Iterator[np.ndarray]:
         """The selected frames, one at a time, the longer side at most about `side` pixels."""

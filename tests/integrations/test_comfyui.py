@@ -366,6 +366,7 @@ def test_options_are_lines_of_yaml():
         ("user_mask: /etc", "user_mask: not for a workflow"),
         ("runtime.device: cpu", "runtime.device: not for a workflow"),
         ("save: steps", "save: not for a workflow"),
+        ("format: png", "png is a folder"),
         ("steps", "write one a line"),
         ("a: [", "no YAML"),
         ("a: !!python/object/apply:os.system ['true']", "no YAML"),

@@ -180,7 +180,7 @@ def test_a_file_s_small_frames_are_those_that_are_asked_for(tmp_path):
     ],
 )
 def test_the_notice(given, places, text):
-    notice = cuts.notice(given, places)
+    notice = cuts.notice(given, lambda frame: Fraction(frame) / Fraction(places))
     assert text in notice
     assert notice.endswith("is edited by itself (cuts=none edits the clip whole)")
 

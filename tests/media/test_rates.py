@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from flowedit.media.rates import frame_rate, leading, meant
+from flowedit.media.rates import frame_rate, meant, places
 
 
 @pytest.mark.parametrize(
@@ -48,17 +48,7 @@ def test_a_rate_that_is_nobodys_stays():
     assert meant([round(i * 90000 / 29.5) for i in range(300)], Fraction(1, 90000)) == Fraction(59, 2)
 
 
-@pytest.mark.parametrize(
-    ("times", "count"),
-    [
-        (range(0, 240, 10), 0),
-        (without(range(0, 150, 10), 13), 13),
-        (without(range(0, 300, 10), 24, 27), 24),
-        (without(range(0, 240, 10), 1), 0),
-        (without(range(0, 240, 10), 5, 23), 0),
-        ([0, 10], 0),
-        ([0, 83, 167, 250, 333, 417, 583], 6),
-    ],
-)
-def test_how_many_frames_come_before_a_gap_near_the_end(times, count):
-    assert leading(list(times)) == count
+def test_places_of_uneven_frames_and_their_end():
+    base = Fraction(1, 1000)
+    assert places([40, 120, 160], 0, base) == (0, Fraction(80, 1000), Fraction(120, 1000), Fraction(200, 1000))
+    assert places([40, 120, 160], 500, base)[-1] == Fraction(620, 1000)

@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 import pytest
 
+from flowedit.media import rates
 from flowedit.media import reader as video
 from flowedit.media import sound as sound_module
-from flowedit.media.probe import Video, _rate, probe
+from flowedit.media.probe import Video, probe
 from flowedit.media.reader import Selection, read, read_small, select
 from flowedit.media.sound import Sound
 from flowedit.media.writer import Writer
@@ -254,7 +255,7 @@ class Stream:
 )
 def test_rate(times, average, base, fps, held):
     """`held` is None where the frames do not come steadily."""
-    rate, steady, first = _rate(Stream(average, base), times)
+    rate, steady, first = rates.of_header(Stream(average, base), times)
     assert (first if steady else None) == held
     assert fps is None or rate == Fraction(fps)
 

@@ -16,6 +16,7 @@ from flowedit.config.quality import QualityOptions
 from flowedit.config.schema import Settings
 from flowedit.media import probe as probes
 from flowedit.media import reader
+from flowedit.media.formats.forms import WRITTEN
 from flowedit.pipeline import api
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief
@@ -42,7 +43,7 @@ def test_every_option_is_a_keyword_of_its_own():
     shown = inspect.signature(flowedit.edit).parameters
     assert options | {"clip", "monitor", "callback", "cancel"} == set(shown)
     assert all(shown[name].kind is inspect.Parameter.KEYWORD_ONLY for name in options)
-    late = {"frames", "start", "fps", "out", "save", "log"}  # of files that frames in memory have not
+    late = {"frames", "start", "fps", "out", "save", "log", *WRITTEN}  # of files that frames in memory have not
     assert options - late <= set(inspect.signature(flowedit.edit_frames).parameters)
     assert set(inspect.signature(flowedit.load).parameters) == options | {"backbone"}
     assert {"backbone", "runtime"}.isdisjoint(inspect.signature(flowedit.Editor.edit).parameters)

@@ -49,6 +49,7 @@ def settings_video(path, settings, **more):
         {"mask": "both", "mask.decay": float("inf"), "averaging": "differential_first", "fps": "7.5"},
         {"mask": "none", "attention": "structure", "window": 9, "composite": False},
         {"mode": "flowalign", "edit_strength": None, "seed": 2**40},
+        {"format": "webm", "codec": "av1", "crf": 30, "bit_depth": 10},
         {"source": "a fox", "target": "a box, $HOME ${oc.env:HOME}", "source_words": "fox", "task": "replace"},
     ],
 )

@@ -40,6 +40,7 @@ from flowedit.evaluation.results import rows, tables
 from flowedit.evaluation.results.rows import JOB, Row, failures
 from flowedit.evaluation.results.summary import FLOOR
 from flowedit.media.footage import open_footage
+from flowedit.media.formats.forms import WRITTEN
 from flowedit.messages import FileError, InputError
 from flowedit.pipeline.api import Editor
 from flowedit.pipeline.checks import check_brief, check_editor
@@ -50,7 +51,7 @@ from flowedit.types import Monitor
 REFUSED = {
     **dict.fromkeys((*PER_CLIP, "seed", "size", "frames"), "a scene of the bench brings its own"),
     **dict.fromkeys(
-        ("composite", "start", "fps", "fit", "cuts", "frame_by_frame", "save", "log"),
+        ("composite", "start", "fps", "fit", "cuts", "frame_by_frame", "save", "log", *WRITTEN),
         "a bench reads and writes no clip",
     ),
     "runtime.threads": "each worker of a bench has one thread",

@@ -57,7 +57,7 @@ def link(path: Path, folder: Path, look: Prober = probe) -> Film:
     src = quote(Path(place).as_posix())
     if info.pictures is not None and not info.still:  # which no video element plays
         return Film("", fault=f"{path.name} is shown by a copy alone, and this page is full", file=src)
-    return Film(src, info.frames, info.frames, float(info.fps), file=src, still=info.still)
+    return Film(src, info.frames, info.frames, float(info.mean_rate), file=src, still=info.still)
 
 
 def embed(path: Path, look: Prober = probe) -> Film:
@@ -69,7 +69,7 @@ def embed(path: Path, look: Prober = probe) -> Film:
         return _missing(path, error)
     if info.still:
         return Film(f"data:image/webp;base64,{data}", 1, 1, float(info.fps), still=True)
-    return Film(f"data:video/mp4;base64,{data}", min(info.frames, FRAMES), info.frames, float(info.fps))
+    return Film(f"data:video/mp4;base64,{data}", min(info.frames, FRAMES), info.frames, float(info.mean_rate))
 
 
 def size(info: Video) -> pixels.Size:
@@ -95,7 +95,7 @@ def _copy(info: Video) -> bytes:
     shape = size(info)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "preview.mp4"
-        with Writer(path, shape, info.fps, crf=CRF) as writer:
+        with Writer(path, shape, info.mean_rate, crf=CRF) as writer:
             for frames in reader.read(info, range(min(info.frames, FRAMES)), chunk=8):
                 writer.write(_nearest(frames, shape) if info.size[0] < SMALL else pixels.resize(frames, shape))
         return path.read_bytes()

@@ -83,6 +83,8 @@ def further(text: str) -> dict[str, Any]:
         raise InputError(f"the options are {text.strip()[:40]!r}: write one a line, strength: 0.7")
     if lost := [str(key) for key in found if str(key).partition(".")[0] in CLOSED]:
         raise InputError(f"{', '.join(lost)}: not for a workflow's text to set; connect a node, or use flowedit itself")
+    if found.get("format") == "png":
+        raise InputError("format: png is a folder, and a node gives one file: take prores, or save frames in ComfyUI")
     return {str(key): value for key, value in found.items()}
 
 

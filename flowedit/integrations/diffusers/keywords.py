@@ -7,6 +7,7 @@ import torch
 
 from flowedit.integrations.diffusers.frames import mask_of
 from flowedit.messages import InputError
+from flowedit.pipeline.keywords import OF_FILES
 
 OPTIONS = {
     "prompt": "target",
@@ -25,9 +26,7 @@ ELSEWHERE = {
     "backbone": "it is the pipeline that was given",
     "runtime": "the pipeline's own device, precision and offload are used",
     "lora": "pipe.load_lora_weights loads one",
-    **dict.fromkeys(
-        ("clip", "out", "save", "log"), "frames in memory have no file; flowedit.edit(clip, ...) edits one"
-    ),
+    **dict.fromkeys(OF_FILES, "frames in memory have no file; flowedit.edit(clip, ...) edits one"),
 }
 """Options that an edit by a pipeline does not have, and what there is in their place."""
 

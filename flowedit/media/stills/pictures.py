@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,10 @@ RATE = Fraction(24)
 
 SHORTEST, USUAL = 10, 100
 """Browsers show a frame of an animation for 100 ms where its file says 10 or less."""
+
+
+UNIT = 10
+"""Milliseconds in which a GIF counts: delays that differ by no more are one rate, rounded."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,14 @@ class Pictures:
     """Of an animation, how many milliseconds each frame is shown, as its file says."""
     loop: int | None = None
     """Of an animation, how often it is repeated, as its file says; 0 is for ever."""
+
+    @property
+    def times(self) -> tuple[Fraction, ...]:
+        """When each frame of an uneven animation is shown, and when the last ends, in seconds; else empty."""
+        lasting = [lasts(each) for each in self.delays]
+        if not lasting or max(lasting) - min(lasting) <= UNIT:
+            return ()
+        return tuple(Fraction(each, 1000) for each in accumulate(lasting, initial=0))
 
     def read(self, indices: Sequence[int]) -> Iterator[Decoded]:
         """Yield the pictures at ascending `indices`; raises InputError, FileError for one that cannot be read."""
@@ -122,21 +134,23 @@ def _animation(path: Path, found: FileHead) -> Pictures:
             clear = decoded(image, path).alpha is not None or clear  # a WebP's delays are known once it is decoded
             delays.append(round(float(image.info.get("duration") or 0)))
         loop = image.info.get("loop")
-    shown = [each if each > SHORTEST else USUAL for each in delays]
+    shown = [lasts(each) for each in delays]
     rate = Fraction(1000 * len(shown), sum(shown)).limit_denominator(1001)
     result = f"edit.{found.kind.lower()}"
     said = list(_told(path, found, clear, result))
     if found.kind == "GIF" and not path.read_bytes().rstrip(b"\0").endswith(b";"):
         said.append(f"{path} does not end as a GIF does, so it may be truncated: {len(shown)} whole frames are read")
-    if len(set(shown)) > 1:
-        said.append(
-            f"the frames of {path} are shown for {min(shown)} to {max(shown)} ms: {result} keeps that, and edit.mp4 "
-            f"plays them evenly, at {float(rate):.4g} a second"
-        )
+    if max(shown) - min(shown) > UNIT:
+        said.append(f"the frames of {path} are shown for {min(shown)} to {max(shown)} ms: the result keeps that")
     count = len(delays)
     return Pictures(
         "animation", path, (path,), count, found.size, found.kind, rate, clear, tuple(said), (), tuple(delays), loop
     )
+
+
+def lasts(delay: int) -> int:
+    """Milliseconds for which browsers show a frame whose file says this delay."""
+    return delay if delay > SHORTEST else USUAL
 
 
 NUMBERED = re.compile(r"(?P<before>.*?)(?P<number>\d+)(?P<after>\.\w+)")

@@ -6,6 +6,8 @@ Each writer takes frames as `media.writer.Writer` does. A fully transparent pixe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -15,6 +17,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from flowedit.machine import whole_file
+from flowedit.media.planes.picture import Planar, to_rgb
+from flowedit.media.probe import Video
 from flowedit.media.stills.decode import WORDS, Decoded
 from flowedit.media.stills.pictures import Pictures
 from flowedit.messages import FileError, InputError
@@ -32,7 +36,7 @@ class FrameWriter(Protocol):
     frames: int
     """How many it has taken."""
 
-    def write(self, frames: np.ndarray) -> None: ...
+    def write(self, frames: np.ndarray | Sequence[Planar]) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -42,22 +46,30 @@ class FrameWriter(Protocol):
 class PictureWriter:
     """Frames uint8 (f, H, W, 3) RGB to pictures; `source`, at `indices`, lends them alpha and the name of its colours.
 
-    Raises FileError where the folder or the disk refuses a file, InputError for no frames at all.
+    Pictures as a file stores them become RGB of 8 bits, upright as `video` says, and keep an alpha of their own. Raises
+    FileError where the folder or the disk refuses a file, InputError for no frames at all.
     """
+
+    video: Video | None = None
 
     def __init__(self, path: Path, source: Pictures | None = None, indices: Sequence[int] = (0,)) -> None:
         self.path, self.frames = path, 0
         self._source, self._indices = source, indices
         self._originals: Iterator[Decoded] = iter(()) if source is None else source.read(indices)
 
-    def write(self, frames: np.ndarray) -> None:
+    def write(self, frames: np.ndarray | Sequence[Planar]) -> None:
         """Append frames."""
-        for frame in frames:
+        for each in frames:
+            frame = self._upright(each) if isinstance(each, Planar) else each
             try:
                 self._put(frame, next(self._originals, None))
             except OSError as error:
                 raise _refused(self.path, error) from None
             self.frames += 1
+
+    def _upright(self, picture: Planar) -> np.ndarray:
+        assert self.video is not None
+        return self.video.upright(to_rgb(picture, self.video.colour))
 
     def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
         raise NotImplementedError
@@ -102,7 +114,21 @@ class StillWriter(PictureWriter):
 
 
 class FolderWriter(PictureWriter):
-    """Frames as PNGs in a folder of their own, under the names of the source's frames."""
+    """Frames as PNGs in a folder of their own, under the names of the source's frames, or numbered from 1.
+
+    `comment` is any text, in each.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        source: Pictures | None = None,
+        indices: Sequence[int] = (),
+        comment: str | None = None,
+        video: Video | None = None,
+    ) -> None:
+        super().__init__(path, source, indices)
+        self._texts, self.video = [] if comment is None else [("Comment", comment)], video
 
     def __enter__(self) -> Self:
         try:
@@ -112,30 +138,46 @@ class FolderWriter(PictureWriter):
         return self
 
     def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
-        assert self._source is not None
-        name = self._source.files[self._indices[self.frames]].stem
-        save_png(self.path / f"{name}.png", dressed(frame, original), original)
+        name = f"{self.frames + 1:05}"
+        if self._source is not None and self._source.kind == "folder":
+            name = self._source.files[self._indices[self.frames]].stem
+        save_png(self.path / f"{name}.png", dressed(frame, original), original, self._texts)
 
 
 class AnimationWriter(PictureWriter):
-    """Frames as an animation of the source's format, delays and number of repeats; a WebP without loss.
+    """Frames as an animation, a WebP without loss; of a source's delays and repeats, or else repeated for ever.
 
-    A frame of a GIF has 256 colours at most: of more the nearest, dithered. All frames wait for the last, a GIF's as
-    a byte a pixel.
+    `delays` are milliseconds for which frames are shown, in place of the source's. A frame of a GIF has 256 colours at
+    most: of more the nearest, dithered. All frames wait for the last, a GIF's as a byte a pixel. `comment` is any text,
+    in a GIF.
     """
 
-    def __init__(self, path: Path, source: Pictures, indices: Sequence[int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        source: Pictures | None,
+        indices: Sequence[int],
+        lasting: Sequence[int] | None = None,
+        comment: str | None = None,
+        video: Video | None = None,
+    ) -> None:
         super().__init__(path, source, indices)
         self._pictures: list[Image.Image] = []
-        self._delays = delays(source, indices)
-        self._gif, self._clear = source.format == "GIF", source.alpha
-        self._how: dict[str, Any] = {} if source.loop is None else {"loop": source.loop}
+        self._gif, self.video = path.suffix == ".gif", video
+        self._delays = delays(source, indices) if lasting is None and source is not None else list(lasting or ())
+        self._clear = (source is not None and source.alpha) or (video is not None and video.alpha)
+        loop = 0 if source is None else source.loop
+        self._how: dict[str, Any] = {} if loop is None else {"loop": loop}
+        self._how |= {} if comment is None else {"comment": comment.encode()}
 
     def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
         if original is not None and original.profile is not None:
             self._how["icc_profile"] = original.profile
-        alpha = None if original is None else original.alpha
-        picture = indexed(frame, alpha, self._clear) if self._gif else Image.fromarray(dressed(frame, original))
+        alpha = frame[..., 3] if frame.shape[-1] == 4 else None if original is None else original.alpha
+        if self._gif:
+            picture = indexed(np.ascontiguousarray(frame[..., :3]), alpha, self._clear)
+        else:
+            picture = Image.fromarray(dressed(frame, original))
         self._pictures.append(picture)
 
     def _finish(self) -> None:
@@ -149,13 +191,19 @@ class AnimationWriter(PictureWriter):
             first.save(part, form, save_all=True, append_images=rest, duration=self._delays, **self._how, **how)
 
 
-def beside(source: Pictures | None, folder: Path, indices: Sequence[int]) -> list[FrameWriter]:
-    """What an edit of these frames leaves beside its video: of a folder a folder, of an animation its like."""
+def beside(
+    source: Pictures | None, folder: Path, indices: Sequence[int], rate: Fraction | None = None
+) -> list[FrameWriter]:
+    """What an edit of these frames leaves beside its video: of a folder a folder, of an animation its like.
+
+    `rate` is that of an animation whose own times were left for an even one.
+    """
     if source is None or source.kind == "still":
         return []
     if source.kind == "folder":
         return [FolderWriter(folder / FRAMES, source, indices)]
-    return [AnimationWriter(folder / f"edit.{source.format.lower()}", source, indices)]
+    lasting = None if rate is None else evenly(len(indices), rate)
+    return [AnimationWriter(folder / f"edit.{source.format.lower()}", source, indices, lasting)]
 
 
 def dressed(frame: np.ndarray, original: Decoded | None) -> np.ndarray:
@@ -209,6 +257,18 @@ def delays(source: Pictures, indices: Sequence[int]) -> list[int]:
     last = indices[-1] + (indices[-1] - indices[-2] if len(indices) > 1 else 1)
     ends = [*indices[1:], last]
     return [sum(source.delays[first:end]) for first, end in zip(indices, ends, strict=True)]
+
+
+def in_hundredths(times: Sequence[Fraction]) -> list[int]:
+    """Milliseconds in whole hundredths of a second, as a GIF counts, between these times; no error adds up."""
+    ends = [10 * round(100 * time) for time in times]
+    return [max(10, after - before) for before, after in pairwise(ends)]
+
+
+def evenly(frames: int, rate: Fraction) -> list[int]:
+    """Milliseconds that each of so many frames is shown at an even rate."""
+    ends = [round(1000 * frame / rate) for frame in range(frames + 1)]
+    return [after - before for before, after in pairwise(ends)]
 
 
 def _refused(path: Path, error: OSError) -> OSError:

@@ -4,6 +4,7 @@ from typing import Unpack
 
 from flowedit.config.schema import Settings
 from flowedit.language.grammar import Change, Instruction
+from flowedit.media.formats.resolve import of_file
 from flowedit.media.probe import probe
 from flowedit.messages import InputError
 from flowedit.pipeline import run
@@ -52,7 +53,11 @@ def check(clip: Place, *, settings: Settings | None = None, **options: Unpack[Ed
         network_evaluations=_cost(made, known=place is not None),
         backbone=whole.backbone.name or "folder",
         checkpoint=place,
-        notices=(*video.notices, *told.notices, *(() if lacking else instruction.explain(whole))),
+        notices=(
+            *of_file(whole.file, video),
+            *told.notices,
+            *(() if lacking else instruction.explain(whole)),
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """What is said on how the clip is run, and on what came out: cuts, sizes, lengths, windows, noise."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from flowedit.config.schema import Settings
@@ -18,9 +19,9 @@ MOST_REDUCED = 5
 """How many times the width that a small model works at a clip may have before the user is told."""
 
 
-def of_cuts(found: Sequence[int], fps: float) -> list[str]:
-    """The hard cuts that were found in a clip of this rate."""
-    return [cuts.notice(found, fps)] if found else []
+def of_cuts(found: Sequence[int], time: Callable[[int], Fraction]) -> list[str]:
+    """The hard cuts that were found in a clip, whose frames have these seconds."""
+    return [cuts.notice(found, time)] if found else []
 
 
 def of_flicker(settings: Settings, frames: int) -> list[str]:

@@ -42,6 +42,8 @@ const ABOUT = {
   "compare.mp4": "before and after",
   "mask.mp4": "where it may change",
   "mask_plain.mp4": "the mask in white on black",
+  "edit.mov": "the edit",
+  "edit.webm": "the edit",
   "edit.png": "the edit",
   "edit.gif": "the edit, as a GIF",
   "edit.webp": "the edit, as a WebP",

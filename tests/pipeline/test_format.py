@@ -1,0 +1,132 @@
+"""An edit in each format, from a clip of each kind: one file of that kind, named wherever an edit names its file."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import flowedit
+from flowedit.app import films
+from flowedit.config.folder import example
+from flowedit.media.probe import probe
+from flowedit.media.reader import read
+from flowedit.pipeline.outputs import EDIT, shown
+
+CASES = Path(__file__).parents[1] / "data" / "cases"
+ASKED = {
+    "source": "a fox moves right over green grass",
+    "target": "a panda moves right over green grass",
+    "source_words": "fox",
+    "target_words": "panda",
+}
+AS_IT_IS = {**ASKED, "strength": 0.0, "steps": 1}  # the clip itself: nothing is run, and all is written
+FOX = example("fox").with_suffix(".mp4")
+
+
+@pytest.fixture(scope="module")
+def editor():
+    return flowedit.load()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of four frames."""
+    place = tmp_path_factory.mktemp("frames")
+    for number, frame in enumerate(next(read(probe(FOX), range(4)))):
+        Image.fromarray(frame).save(place / f"fox-{number:03}.png")
+    return place
+
+
+def made(result):
+    """Names of what an edit left, but what every edit leaves."""
+    return {path.name for path in result.folder.iterdir()} - {"compare.mp4", "run.yaml", "mask.mp4", "mask_plain.mp4"}
+
+
+FORMATS = [
+    ({}, "edit.mp4"),
+    ({"format": "mov", "crf": 20}, "edit.mov"),
+    ({"format": "webm", "codec": "av1"}, "edit.webm"),
+    ({"format": "prores"}, "edit.mov"),
+    ({"format": "png"}, "edit_frames"),
+    ({"format": "gif"}, "edit.gif"),
+    ({"codec": "h265", "bit_depth": 10}, "edit.mp4"),
+]
+
+
+@pytest.mark.parametrize(("options", "name"), FORMATS, ids=[str(options) for options, _ in FORMATS])
+def test_a_video_in_each_format(tmp_path, editor, options, name):
+    out = tmp_path / "out"
+    result = editor.edit(FOX, out=out, frames=5, cuts=[3], **AS_IT_IS, **options)
+    assert result.video == out / name == shown(out)
+    assert made(result) == {name}
+    assert set(made(result)) <= set(EDIT)
+    clip = next(read(probe(FOX), range(5)))
+    edit = next(read(probe(result.video), range(5)))
+    worst = 20 if name == "edit.gif" else 4  # of 256 colours
+    assert np.abs(edit.astype(float) - clip).mean() < worst
+    holder = sorted(result.video.iterdir())[0] if result.video.is_dir() else result.video
+    told = flowedit.settings_from(holder)
+    assert {key: told[key] for key in options} == options
+    assert str(tmp_path).encode() not in holder.read_bytes()
+    run = yaml.safe_load((out / "run.yaml").read_text())
+    assert {key: run["settings"][key] for key in options} == options
+    assert films.left(out, "/edits/1")["player"]["frames"] == 5
+
+
+def test_another_format_takes_the_place_of_the_first(tmp_path, editor):
+    for options in ({}, {"format": "webm"}, {"format": "png"}, {"format": "gif"}):
+        result = editor.edit(FOX, out=tmp_path, frames=1, **AS_IT_IS, **options)
+        assert len(made(result)) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, {"edit.mp4", "edit_frames"}),
+        ({"format": "mp4"}, {"edit.mp4"}),
+        ({"format": "png"}, {"edit_frames"}),
+        ({"format": "webm"}, {"edit.webm"}),
+        ({"format": "gif"}, {"edit.gif"}),
+    ],
+)
+def test_a_folder_of_frames_in_each_format(tmp_path, editor, folder, options, names):
+    result = editor.edit(folder, out=tmp_path / "out", frame_by_frame=True, **AS_IT_IS, **options)
+    assert made(result) == names
+    if options.get("format") == "png":
+        assert [path.name for path in sorted(result.video.iterdir())] == [f"fox-{number:03}.png" for number in range(4)]
+        assert result.video == tmp_path / "out" / "edit_frames"
+
+
+@pytest.mark.parametrize(("options", "names"), [({}, {"edit.mp4", "edit.gif"}), ({"format": "gif"}, {"edit.gif"})])
+def test_an_animation_keeps_its_times(tmp_path, editor, options, names):
+    result = editor.edit(CASES / "opaque.gif", out=tmp_path / "out", **AS_IT_IS, **options)
+    assert made(result) == names
+    with Image.open(CASES / "opaque.gif") as clip, Image.open(result.folder / "edit.gif") as edit:
+        assert edit.n_frames == clip.n_frames
+        assert edit.info["duration"] == clip.info["duration"]
+
+
+def test_ten_bits_stay_ten(tmp_path, editor):
+    result = editor.edit(CASES / "odd_10bit.mp4", out=tmp_path / "out", frames=1, **AS_IT_IS)
+    with av.open(str(result.video)) as container:
+        stream = container.streams.video[0].codec_context
+        assert (stream.name, stream.pix_fmt) == ("hevc", "yuv444p10le")  # odd sides keep all of their chroma
+
+
+def test_the_last_line_names_the_file(tmp_path, command):
+    asked = [f"--{key.replace('_', '-')}={value}" for key, value in AS_IT_IS.items()]
+    code, said, told = command("edit", FOX, *asked, "--frames", 1, "--format", "prores", "--out", tmp_path / "out")
+    assert (code, said.strip()) == (0, str(tmp_path / "out" / "edit.mov"))
+    assert "edit.mov" in told
+    code, _, told = command("edit", FOX, *asked, "--format", "gif", "--crf", 3, "--out", tmp_path / "other")
+    assert code == 1
+    assert told.splitlines()[-1] == "flowedit: --crf 3 is for videos, and --format gif is none: leave --crf out"
+    assert not (tmp_path / "other").exists()
+
+
+def test_frames_in_memory_have_no_file(editor):
+    with pytest.raises(flowedit.Error, match="codec: frames in memory have no file"):
+        editor.edit_frames(np.zeros((1, 64, 64, 3), np.uint8), codec="av1", **ASKED)

@@ -26,6 +26,7 @@ from pocket_training.common import (
     render,
     resume,
     save,
+    started,
     to_frames,
     to_model,
 )
@@ -42,6 +43,8 @@ def train_vae(config: dict, args: argparse.Namespace) -> None:
     steps, phases, peak = (cfg[prefix + key] for key in ("steps", "phases", "lr"))
     torch.manual_seed(config["seed"])
     vae = new_vae(config).to(args.device).train()
+    if args.warm_start and args.stage == "vae":
+        vae.load_state_dict(started(args.warm_start, "vae"))
     if args.stage == "decoder":
         vae.load_state_dict(trained_vae(args.work, config, "cpu").state_dict())
         vae.encoder.requires_grad_(False)
@@ -63,8 +66,7 @@ def train_vae(config: dict, args: argparse.Namespace) -> None:
             jobs.append((seed, config["size"], phase["frames"], world))
         videos, importance = [], []
         for clip in args.map(render, jobs):
-            y, x = (int(rng.integers(side - phase["crop"] + 1)) for side in config["size"])
-            window = np.s_[:, y : y + phase["crop"], x : x + phase["crop"]]
+            window = crop(clip.masks, phase["crop"], rng, cfg["on_object"])
             videos.append(clip.frames[window])
             importance.append(1 + cfg["object_weight"] * clip.masks.sum(0)[window])
         video = to_model(np.stack(videos), args.device)
@@ -102,6 +104,21 @@ def train_vae(config: dict, args: argparse.Namespace) -> None:
     if args.stage == "vae" and state["step"] == steps:
         standardise(vae, *measure(vae, config, args.device))
     save(path, state, vae=vae.state_dict(), optimizer=optimizer.state_dict())
+
+
+def crop(masks: np.ndarray, side: int, rng: np.random.Generator, on_object: float) -> tuple[slice, slice, slice]:
+    """Return a square window of a clip, with the given chance one that an object's pixel lies in.
+
+    masks: (N, F, H, W), the visible share of each object.
+    """
+    corner = [int(rng.integers(length - side + 1)) for length in masks.shape[-2:]]
+    seen = np.argwhere(masks.max((0, 1), initial=0) > 0.5)
+    if len(seen) and rng.random() < on_object:
+        middle = seen[rng.integers(len(seen))]
+        low = middle - rng.integers(side, size=2)
+        corner = [int(np.clip(a, 0, length - side)) for a, length in zip(low, masks.shape[-2:], strict=True)]
+    y, x = corner
+    return np.s_[:, y : y + side, x : x + side]
 
 
 def trained_vae(work: Path, config: dict, device: str) -> AutoencoderKLCogVideoX:

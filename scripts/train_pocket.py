@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints, logs and pictures")
     parser.add_argument("--config", type=Path, default=ROOT / "conf/pocket/train.yaml")
+    parser.add_argument("--warm-start", type=Path, help="vae, flow: the checkpoint whose weights a new run starts from")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after these")
     parser.add_argument("--device", help="default: cuda where there is one, else cpu")
     parser.add_argument("--compile", action="store_true", help="torch.compile the transformer")

@@ -1,4 +1,4 @@
-"""Latents and prompts that grow on disk while the flow trains on them."""
+"""Latents, prompts and labels that grow on disk while the flow trains on them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from transformers import T5Tokenizer
 
 from flowedit.pocket import Vocabulary, draw
 from pocket_training.common import ranks, render, to_model
+from pocket_training.labels import labels
 from pocket_training.models import latent_frames, tokenize
 
 
 class Cache:
-    """Latents (float16, unscaled) and prompt tokens of this process's share of the seeds, in two files."""
+    """Latents (float16, unscaled), prompt tokens and labels of this process's share of the seeds, in three files."""
 
     def __init__(self, config: dict, args: argparse.Namespace, vae: AutoencoderKLCogVideoX, tokenizer: T5Tokenizer):
         height, width = config["size"]
@@ -27,38 +28,49 @@ class Cache:
         self.device, self.map = args.device, args.map
         self.learned = Vocabulary(**config["vocabulary"])
         self.rank, self.world = ranks()
-        self.files = (args.work / f"latents{self.rank}.f16", args.work / f"tokens{self.rank}.i16")
-        for file in self.files:
+        self.side = 8 * config["flow"]["patch"]
+        self.files = [args.work / f"{name}{self.rank}" for name in ("latents", "tokens", "labels")]
+        shapes = (self.shape, (config["text"]["length"],), (self.shape[1], height // self.side, width // self.side))
+        self.rows: list[list[np.ndarray]] = []
+        for file, kind, shape in zip(self.files, (np.float16, np.int16, np.uint8), shapes, strict=True):
             file.touch()
-        self.latents = np.fromfile(self.files[0], np.float16)
-        self.latents = self.latents[: len(self.latents) // math.prod(self.shape) * math.prod(self.shape)]
-        self.latents = list(self.latents.reshape(-1, *self.shape))
-        self.tokens = list(np.fromfile(self.files[1], np.int16).reshape(-1, config["text"]["length"]))
-        del self.latents[min(len(self.latents), len(self.tokens)) :], self.tokens[len(self.latents) :]
-        for file, rows in zip(self.files, (self.latents, self.tokens), strict=True):
+            values = np.fromfile(file, kind)
+            self.rows.append(list(values[: len(values) // math.prod(shape) * math.prod(shape)].reshape(-1, *shape)))
+        # a run that was cut off may have written one file and not the next
+        for file, rows in zip(self.files, self.rows, strict=True):
+            del rows[len(self) :]
             os.truncate(file, sum(row.nbytes for row in rows))
 
-    def grow(self, length: int, batch: int = 64) -> None:
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return min(len(rows) for rows in self.rows)
+
+    def grow(self, length: int, batch: int = 32) -> None:
         """Render and encode until there are `length` clips."""
-        while len(self.latents) < length:
-            first = self.config["first_seed"] + self.rank + self.world * len(self.latents)
+        while len(self) < length:
+            first = self.config["first_seed"] + self.rank + self.world * len(self)
             seeds = range(first, first + self.world * batch, self.world)
-            specs = [draw(seed, self.learned) for seed in seeds]
+            specs = [draw(seed, self.learned, self.things(seed)) for seed in seeds]
             jobs = [(spec, self.config["size"], self.config["frames"]) for spec in specs]
-            clips = [shown.frames for shown in self.map(render, jobs)]
+            shown = list(self.map(render, jobs))
+            frames = to_model(np.stack([clip.frames for clip in shown]), self.device)
             with torch.no_grad(), torch.autocast(self.device.split(":")[0], torch.bfloat16):
-                mean = self.vae.encode(to_model(np.stack(clips), self.device)).latent_dist.mean
+                mean = self.vae.encode(frames).latent_dist.mean
             latents = mean.cpu().to(torch.float16).numpy()
             captions = [spec.caption for spec in specs]
             tokens = tokenize(self.tokenizer, captions, self.config).numpy().astype(np.int16)
-            for file, rows in zip(self.files, (latents, tokens), strict=True):
+            found = [labels(clip, self.learned, self.side, self.shape[1]) for clip in shown]
+            for file, rows, new in zip(self.files, self.rows, (latents, tokens, np.stack(found)), strict=True):
                 with file.open("ab") as out:
-                    out.write(rows.tobytes())
-            self.latents.extend(latents)
-            self.tokens.extend(tokens)
+                    out.write(new.tobytes())
+                rows.extend(new)
 
-    def batch(self, index: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return latents float32 (B, F, C, H, W) and token ids (B, L)."""
-        latents = torch.from_numpy(np.stack([self.latents[i] for i in index]))
-        tokens = torch.from_numpy(np.stack([self.tokens[i] for i in index]))
-        return latents.to(self.device).float().transpose(1, 2), tokens.to(self.device).long()
+    def things(self, seed: int) -> int:
+        """Return how many objects a seed's scene has."""
+        return int(np.random.default_rng([seed, 7]).choice(3, p=self.config["flow"]["things"]))
+
+    def batch(self, index: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Return latents float32 (B, F, C, H, W), token ids (B, L) and labels (B, F, H / patch, W / patch)."""
+        latents, tokens, found = (torch.from_numpy(np.stack([rows[i] for i in index])) for rows in self.rows)
+        latents = latents.to(self.device).float().transpose(1, 2)
+        return latents, tokens.to(self.device).long(), found.to(self.device).long()

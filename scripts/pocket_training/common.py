@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 from torch import Tensor
 
 from flowedit.pocket import Scene, scene
@@ -62,6 +63,14 @@ def resume(path: Path) -> tuple[dict, dict]:
         return {"step": 0, "clips": 0, "spent": 0.0, "began": time.monotonic()}, {}
     saved = torch.load(path, weights_only=True)
     return {**saved.pop("state"), "began": time.monotonic()}, saved
+
+
+def started(folder: Path, part: str) -> dict[str, Tensor]:
+    """Return the weights of a part of a checkpoint to start from, float32."""
+    files = sorted((folder / part).glob("*.safetensors"))
+    if len(files) != 1:
+        raise SystemExit(f"--warm-start {folder}: expected one safetensors file in {part}/, found {len(files)}")
+    return {name: weight.float() for name, weight in load_file(files[0]).items()}
 
 
 def log(path: Path, **row: float | str) -> None:

@@ -17,9 +17,10 @@ import torch.distributed as dist
 from diffusers import CogVideoXPipeline
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from flowedit.pocket import Spec, Thing
+from flowedit.pocket import Spec, Thing, Vocabulary
 from pocket_training.cache import Cache
 from pocket_training.common import average_gradients, goes_on, log, minutes, picture, ranks, rate, resume, save
+from pocket_training.labels import LabelHead, kinds
 from pocket_training.models import (
     generate,
     new_flow,
@@ -30,16 +31,28 @@ from pocket_training.models import (
     tokenize,
 )
 from pocket_training.vae import trained_vae
+from pocket_training.warm import warm_start
 
 
 def train_flow(config: dict, args: argparse.Namespace) -> None:
-    """Train text encoder and transformer together to predict v at logit-normal times."""
+    """Train text encoder and transformer together to predict v at logit-normal times.
+
+    The loss is the squared error of v, where tokens that show an object count more, and with a small weight the
+    cross-entropy of a head that names what each token shows.
+    """
     cfg, path, device = config["flow"], args.work / "flow.pt", args.device
     torch.manual_seed(config["seed"])
     tokenizer, vae = new_tokenizer(), trained_vae(args.work, config, device)
-    model = new_flow(config, tokenizer).to(device)
-    steps, ema = optimizers(model, cfg), copy.deepcopy(model).eval().requires_grad_(False)
+    model = new_flow(config, tokenizer)
     state, saved = resume(path)
+    if args.warm_start and not saved:
+        warm_start(model, vae, config, args.warm_start)
+        vae.to(device)
+    learned = Vocabulary(**config["vocabulary"])
+    network = model["transformer"]
+    model["labels"] = LabelHead(network, network.config.num_attention_heads * cfg["head_width"], kinds(learned))
+    model.to(device)
+    steps, ema = optimizers(model, cfg), copy.deepcopy(model).eval().requires_grad_(False)
     if saved:
         model.load_state_dict(saved["model"])
         ema.load_state_dict(saved["ema"])
@@ -49,14 +62,14 @@ def train_flow(config: dict, args: argparse.Namespace) -> None:
     rank, world = ranks()
     cache.grow(cfg["warm"] // world)
     if "scale" not in state:
-        variance = torch.tensor(np.var(np.stack(cache.latents), dtype=np.float64), device=device)
+        variance = torch.tensor(np.var(np.stack(cache.rows[0]), dtype=np.float64), device=device)
         if world > 1:
             dist.all_reduce(variance)
         state["scale"] = (variance.item() / world) ** -0.5
     empty = tokenize(tokenizer, [""], config).to(device)
     alpha_bar = new_scheduler().alphas_cumprod.float().to(device)
     knots = ((1 - alpha_bar).sqrt() / (alpha_bar.sqrt() + (1 - alpha_bar).sqrt())).cpu()
-    ropes, network = rotary(config, device), model["transformer"]
+    ropes = rotary(config, device)
     if args.compile:
         network = torch.compile(network)
     last, losses, peaks = time.monotonic(), [], (cfg["muon_lr"], cfg["lr"])
@@ -67,13 +80,13 @@ def train_flow(config: dict, args: argparse.Namespace) -> None:
         torch.manual_seed((config["seed"] + state["step"]) * world + rank)
         cache.grow((cfg["warm"] + int(fraction * cfg["clips"])) // world)
         size = (cfg["images"] if single else cfg["batch"]) // world
-        x, tokens = cache.batch(rng.integers(len(cache.latents), size=size))
+        x, tokens, shows = cache.batch(rng.integers(len(cache), size=size))
         x, rope = x * state["scale"], ropes[-1]
         if single:
             frame = int(rng.integers(x.shape[1]))
-            x, rope = x[:, frame : frame + 1], ropes[frame]
+            x, rope, shows = x[:, frame : frame + 1], ropes[frame], shows[:, frame : frame + 1]
         tokens = torch.where(torch.rand(len(x), 1, device=device) < config["text"]["drop"], empty, tokens)
-        times = torch.sigmoid(torch.randn(len(x)) * 1.2)
+        times = torch.sigmoid(torch.randn(len(x)) * cfg["time_spread"] + cfg["time_middle"])
         timestep = torch.searchsorted(knots, times).clamp(max=len(knots) - 1).to(device)
         a = alpha_bar[timestep].sqrt().view(-1, 1, 1, 1, 1)
         b = (1 - alpha_bar[timestep]).sqrt().view(-1, 1, 1, 1, 1)
@@ -81,7 +94,11 @@ def train_flow(config: dict, args: argparse.Namespace) -> None:
         with torch.autocast(x.device.type, torch.bfloat16), attention_kernels(device):
             text = model["text_encoder"](tokens).last_hidden_state
             v = network(a * x + b * noise, text, timestep, image_rotary_emb=rope, return_dict=False)[0]
-        loss = (v.float() - (a * noise - b * x)).square().mean()
+        weight = 1 + cfg["object_weight"] * (shows >= len(learned.grounds))
+        weight = weight.repeat_interleave(cfg["patch"], -1).repeat_interleave(cfg["patch"], -2)[:, :, None]
+        error = (v.float() - (a * noise - b * x)).square()
+        named = model["labels"](shows.flatten(1))
+        loss = (weight * error).mean() / weight.float().mean() + cfg["label_weight"] * named
         for optimizer, peak in zip(steps, peaks, strict=True):
             optimizer.zero_grad(set_to_none=True)
             optimizer.param_groups[0]["lr"] = rate(fraction, peak)
@@ -95,11 +112,12 @@ def train_flow(config: dict, args: argparse.Namespace) -> None:
             torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - keep)
         state["step"] += 1
         state["clips"] += len(x) * world
-        losses.append(loss.detach())
+        losses.append(torch.stack([error.mean(), named]).detach())
         if state["step"] % 20 == 0:
-            row = {"step": state["step"], "clips": state["clips"], "encoded": len(cache.latents) * world}
+            row = {"step": state["step"], "clips": state["clips"], "encoded": len(cache) * world}
             row |= {"minutes": round(minutes(state), 2)}
-            log(path.with_suffix(".jsonl"), **row, loss=round(torch.stack(losses).mean().item(), 4))
+            loss, named = torch.stack(losses).mean(0).tolist()
+            log(path.with_suffix(".jsonl"), **row, loss=round(loss, 4), labels=round(named, 3))
             losses.clear()
         if rank == 0 and time.monotonic() - last > 60 * cfg["sample_minutes"]:
             last = time.monotonic()
@@ -155,7 +173,7 @@ def export(config: dict, args: argparse.Namespace) -> None:
     tokenizer, vae = new_tokenizer(), trained_vae(args.work, config, "cpu")
     state, saved = resume(args.work / "flow.pt")
     model = new_flow(config, tokenizer).eval()
-    model.load_state_dict(saved["ema"])
+    model.load_state_dict({name: weight for name, weight in saved["ema"].items() if not name.startswith("labels.")})
     part = args.out.with_name(args.out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     pipeline(vae.half(), model.half(), tokenizer, state["scale"]).save_pretrained(part)

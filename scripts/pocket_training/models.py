@@ -74,7 +74,7 @@ def new_flow(config: dict, tokenizer: T5Tokenizer) -> torch.nn.ModuleDict:
         sample_width=width // 8,
         sample_height=height // 8,
         sample_frames=config["frames"],
-        patch_size=1,
+        patch_size=flow["patch"],
         max_text_seq_length=text["length"],
         use_rotary_positional_embeddings=True,
     )
@@ -102,7 +102,7 @@ def new_scheduler() -> CogVideoXDDIMScheduler:
 
 def rotary(config: dict, device: str) -> list[tuple[Tensor, Tensor]]:
     """Return the (cos, sin) of each latent frame, then those of all; each (tokens, head width)."""
-    height, width = (side // 8 for side in config["size"])
+    height, width = (side // 8 // config["flow"]["patch"] for side in config["size"])
     frames, where = latent_frames(config), torch.device(device)
     grid = ((0, 0), (height, width)), (height, width)
     whole = get_3d_rotary_pos_embed(config["flow"]["head_width"], *grid, frames, device=where)

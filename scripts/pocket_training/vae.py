@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKLCogVideoX
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import CogVideoXSpatialNorm3D
+from safetensors.torch import load_file
 from torch import Tensor
 
 from flowedit.pocket import Vocabulary, scene
@@ -26,10 +27,14 @@ from pocket_training.common import (
     render,
     resume,
     save,
+    started,
     to_frames,
     to_model,
 )
 from pocket_training.models import new_vae
+
+KEPT = Path(__file__).with_name("vae.safetensors")
+"""The autoencoder of the next checkpoint, so that a run can begin with the flow (half precision)."""
 
 
 def train_vae(config: dict, args: argparse.Namespace) -> None:
@@ -42,6 +47,8 @@ def train_vae(config: dict, args: argparse.Namespace) -> None:
     steps, phases, peak = (cfg[prefix + key] for key in ("steps", "phases", "lr"))
     torch.manual_seed(config["seed"])
     vae = new_vae(config).to(args.device).train()
+    if args.warm_start and args.stage == "vae":
+        vae.load_state_dict(started(args.warm_start, "vae"))
     if args.stage == "decoder":
         vae.load_state_dict(trained_vae(args.work, config, "cpu").state_dict())
         vae.encoder.requires_grad_(False)
@@ -63,8 +70,7 @@ def train_vae(config: dict, args: argparse.Namespace) -> None:
             jobs.append((seed, config["size"], phase["frames"], world))
         videos, importance = [], []
         for clip in args.map(render, jobs):
-            y, x = (int(rng.integers(side - phase["crop"] + 1)) for side in config["size"])
-            window = np.s_[:, y : y + phase["crop"], x : x + phase["crop"]]
+            window = crop(clip.masks, phase["crop"], rng, cfg["on_object"])
             videos.append(clip.frames[window])
             importance.append(1 + cfg["object_weight"] * clip.masks.sum(0)[window])
         video = to_model(np.stack(videos), args.device)
@@ -104,10 +110,28 @@ def train_vae(config: dict, args: argparse.Namespace) -> None:
     save(path, state, vae=vae.state_dict(), optimizer=optimizer.state_dict())
 
 
+def crop(masks: np.ndarray, side: int, rng: np.random.Generator, on_object: float) -> tuple[slice, slice, slice]:
+    """Return a square window of a clip, with the given chance one that an object's pixel lies in.
+
+    masks: (N, F, H, W), the visible share of each object.
+    """
+    corner = [int(rng.integers(length - side + 1)) for length in masks.shape[-2:]]
+    seen = np.argwhere(masks.max((0, 1), initial=0) > 0.5)
+    if len(seen) and rng.random() < on_object:
+        middle = seen[rng.integers(len(seen))]
+        low = middle - rng.integers(side, size=2)
+        corner = [int(np.clip(a, 0, length - side)) for a, length in zip(low, masks.shape[-2:], strict=True)]
+    y, x = corner
+    return np.s_[:, y : y + side, x : x + side]
+
+
 def trained_vae(work: Path, config: dict, device: str) -> AutoencoderKLCogVideoX:
-    """Return the trained autoencoder, frozen."""
+    """Return the trained autoencoder, frozen: that of the stages in `work`, or else the one that is kept here."""
     vae = new_vae(config)
     path = work / "decoder.pt"
+    if not path.exists() and not (work / "vae.pt").exists():
+        vae.load_state_dict({name: weight.float() for name, weight in load_file(KEPT).items()})
+        return vae.to(device).eval().requires_grad_(False)
     state, saved = resume(path if path.exists() else work / "vae.pt")
     if not path.exists() and state["step"] < config["vae"]["steps"]:
         raise SystemExit(f"the stage vae is at step {state['step']} of {config['vae']['steps']}: finish it first")

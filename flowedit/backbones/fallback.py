@@ -59,7 +59,7 @@ class Fallback:
         preset, fits = presets.fastest(self._asked, needed.__getitem__, free)
         self._lay(preset)
         if not fits:
-            say(f"this edit needs about {needed[preset]:.1f} GiB with runtime={preset.name}, and {free:.1f} are free")
+            say(f"this edit needs about {needed[preset]:.1f} GiB with --runtime {preset.name}, and {free:.1f} are free")
 
     def encoder(self, folder: str) -> Any:
         """A text encoder, ready to be called; one that has no room whole streams through the device."""
@@ -126,7 +126,7 @@ class Fallback:
         self._components.clear()
         if found is not None:
             self._lay(found)
-            self._say(f"memory ran out in {where}: the edit goes on from there with runtime={found.name}")
+            self._say(f"memory ran out in {where}: the edit goes on from there with --runtime {found.name}")
         else:
             self._components.text_streams = True
             self._say(f"memory ran out in {where}: the text encoder streams through the device block by block")

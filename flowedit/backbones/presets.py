@@ -67,7 +67,7 @@ def able(ladder: Sequence[MemoryPreset], runtime: object) -> tuple[MemoryPreset,
 def called(ladder: Sequence[MemoryPreset], offload: str, rows: int | str) -> str:
     """What a user may have typed for these: the preset of the ladder that says both, or the offload alone."""
     names = [preset.name for preset in ladder if (preset.offload, preset.rows) == (offload, rows)]
-    return f"runtime={names[0]} (offload={offload})" if names else f"runtime.offload={offload}"
+    return f"--runtime {names[0]} (offload={offload})" if names else f"runtime.offload={offload}"
 
 
 def falls(ladder: Sequence[MemoryPreset], offload: str, rows: int | str) -> tuple[MemoryPreset, ...]:

@@ -13,7 +13,6 @@ from flowedit.editors.spec import EDITORS
 from flowedit.flow import intervals, schedule
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
-from flowedit.machine import find_device, free_memory
 from flowedit.masks import marks
 from flowedit.media import cuts
 from flowedit.media.formats.resolve import form_of
@@ -32,10 +31,8 @@ STRIP = 16
 
 PROMPTS = ("source", "target", "negative_prompt", "target_negative_prompt")
 
-FULL_SIZE = "cogvideox-2b"
-
-FULL_SIZE_GIB = 6.0
-"""Free memory of a card with which FULL_SIZE runs: 4.1 under its smallest preset, and what CUDA takes itself."""
+ELSEWHERE = "other words need a full-size model: --backbone NAME (flowedit doctor CLIP says which fits this machine)"
+"""What to type where a small backbone never learned a word."""
 
 
 def check(settings: Settings, clip: Clip) -> Brief:
@@ -362,7 +359,7 @@ def _strange_of_edit(settings: Settings, known: Vocabulary, name: str, alone: bo
 
 def _refuse(backbone: str, known: Vocabulary, strange: Iterable[str]) -> None:
     if bad := _quoted(strange):
-        raise InputError(f"{backbone} does not know {bad}: it knows {_things(known)}{_offer()}")
+        raise InputError(f"{backbone} does not know {bad}: it knows {_things(known)}; {ELSEWHERE}")
 
 
 def _edit_words(settings: Settings, name: str) -> set[str]:
@@ -380,12 +377,6 @@ def _sides(settings: Settings, name: str) -> tuple[str | None, str | None]:
 
 def _split(text: str) -> set[str]:
     return {word.lower() for word in re.findall(r"[^\W_]+", text)}
-
-
-def _offer() -> str:
-    """A model that knows more, where this machine has a card for it; empty where none would run in hours."""
-    free = free_memory(find_device("auto"))
-    return "" if free is None or free < FULL_SIZE_GIB else f" (--backbone {FULL_SIZE} knows more words)"
 
 
 def _quoted(texts: Iterable[str]) -> str:

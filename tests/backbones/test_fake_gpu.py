@@ -231,7 +231,7 @@ def test_auto_takes_what_fits_into_a_cards_free_memory(tmp_path, name, gib, take
         backbone.fit(Load(native(backbone).latent), said.append)
     assert backbone.memory.preset.name == (taken or "gpu_8gb")
     assert len(said) == (taken is None)
-    assert taken or "runtime=gpu_8gb" in said[0]
+    assert taken or "--runtime gpu_8gb" in said[0]
 
 
 @pytest.mark.parametrize("preset", LADDER, ids=lambda preset: preset.name)

@@ -155,7 +155,7 @@ def test_what_needs_a_whole_transformer_never_meets_blocks(backbone_5b, options,
 
 
 def test_what_was_typed_is_named():
-    assert presets.called(LADDER, "blocks", 1) == "runtime=gpu_8gb (offload=blocks)"
+    assert presets.called(LADDER, "blocks", 1) == "--runtime gpu_8gb (offload=blocks)"
     assert presets.called(LADDER, "blocks", "auto") == "runtime.offload=blocks"
     assert presets.called((), "blocks", 1) == "runtime.offload=blocks"
 
@@ -177,7 +177,7 @@ def test_every_preset_gives_the_same_edit_and_reads_attention(family, name):
     assert_same(result, whole)
     vain = [text for text in ear.notices if "saves nothing on a CPU" in text]
     assert len(vain) == (name in ("gpu_12gb", "gpu_8gb"))
-    assert all(text.startswith(f"runtime={name} (offload=blocks) ") for text in vain)
+    assert all(text.startswith(f'runtime="{name}" (offload=blocks) ') for text in vain)
     if name != "auto":
         own = LADDER[NAMES.index(name)]
         assert (result.run["backbone"]["offload"], result.run["backbone"]["rows"]) == (own.offload, own.rows)

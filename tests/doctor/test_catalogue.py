@@ -17,7 +17,7 @@ def test_every_named_backbone_has_a_row_of_what_a_user_chooses_by():
     assert {len(row) for row in rows} == {len(head)}
     found = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
     assert found["wan2.2-ti2v-5b"]["size, frames, rate"] == "1280x704, 121, 24 a second"
-    assert found["cogvideox-2b"]["GPU memory"] == "8.9 GiB (4.1 with runtime=gpu_8gb)"
+    assert found["cogvideox-2b"]["GPU memory"] == "8.9 GiB (4.1 with --runtime gpu_8gb)"
     assert found["cogvideox-5b"]["license"] == "the CogVideoX License"
     assert found["pocket"]["this machine"].startswith("fits")
     assert all(row[-1].split()[0] in ("fits", "does") for row in rows)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from flowedit.config.schema import Settings
 from flowedit.flow.windows import Window
@@ -11,9 +10,6 @@ from flowedit.messages import NAN_ADVICE, listed
 from flowedit.metrics.health import Health
 from flowedit.pipeline.plan import Plan, native_size
 from flowedit.types import BackboneSpec, Geometry
-
-if TYPE_CHECKING:
-    pass
 
 MOST_REDUCED = 5
 """How many times the width that a small model works at a clip may have before the user is told."""
@@ -68,15 +64,22 @@ def of_health(made: Health, spec: BackboneSpec) -> list[str]:
 
 
 def _of_reduction(plan: Plan) -> Iterator[str]:
-    """A clip of which a model of small drawings sees little."""
+    """Whatever is no small clip of the shape that a model of small drawings learned, such as any photo."""
     if plan.spec.world is None:
         return
-    (height, width), own = plan.shots[0].geometry.size, plan.clip.size[1]
-    if own > MOST_REDUCED * width:
+    (height, width), video = plan.shots[0].geometry.size, plan.clip.video
+    own = plan.clip.size[1]
+    if video.still or own > MOST_REDUCED * width or not _has_shape(video.shown, native_size(plan.spec)):
+        less = f", 1/{round(own / width)} of its width" if own > MOST_REDUCED * width else ""
         yield (
-            f"{plan.spec.name} edits this clip at {width}x{height}, 1/{round(own / width)} of its width, and knows a "
-            "small drawn world alone: real footage needs a full-size backbone (flowedit list backbones)"
+            f"{plan.spec.name} edits this {'picture' if video.still else 'clip'} at {width}x{height}{less}, and knows "
+            "a small drawn world alone: real footage needs a full-size backbone (flowedit list backbones)"
         )
+
+
+def _has_shape(size: tuple[int, int], native: tuple[int, int]) -> bool:
+    """Whether the sides have the ratio of the native ones, up to a pixel."""
+    return abs(size[0] * native[1] - size[1] * native[0]) <= max(native)
 
 
 def _of_upscale(plan: Plan) -> Iterator[str]:

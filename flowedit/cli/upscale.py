@@ -23,7 +23,7 @@ HELP = {
 EXAMPLES = """\
 examples:
   flowedit upscale clip.mp4 2
-  flowedit upscale photo.jpg 4 --upscale lanczos
+  flowedit upscale clip.mp4 4 --upscale lanczos --frames 4
   flowedit upscale examples/fox.mp4 3 --upscale realesrgan_drawn --frames 4
 runtime.device=cpu and runtime.threads=N can follow; Real-ESRGAN needs pip install 'flowedit[upscale]'
 exit codes: 0 done, 1 a mistake (one line says which; --debug shows where)"""

@@ -65,6 +65,7 @@ class MethodOptions(TypedDict, total=False):
     point: str | Sequence[Any] | None
     composite: bool | Literal["auto"]
     size: str | None
+    upscale: Place | None
     cuts: tuple[int, ...] | list[int] | Literal["auto", "none"]
     frame_by_frame: bool
     fit: Literal["auto", "crop", "pad"]

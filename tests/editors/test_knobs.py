@@ -43,6 +43,7 @@ ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has t
         "lora",
     ),
     *("box", "point", "save", "log", "upscale"),
+    *("format", "codec", "crf", "bit_depth"),
     "frame_by_frame",  # makes a shot of each frame; tested in test_frame_by_frame
     *("mode.name", "mask.name", "quality.name", "averaging.name", "attention.name"),
     *("mode.times", "mode.reconstruction", "mask.user"),

@@ -22,6 +22,7 @@ DEFAULT = tuple(name for name in default_names() if METRICS[name].part is not No
 NOT_OF_FRAMES = {"object_accuracy", "right_object", "mask_iou", "motion_error"} | {
     f"{name}_composited" for name in ("truth_psnr", "truth_lpips", "background_psnr")
 }
+NOT_OF_FRAMES |= {f"shadow_{what}{how}" for what in ("psnr", "left") for how in ("", "_composited")}
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from flowedit.backbones import families, memory, presets, shapes
 from flowedit.backbones.weights.asked import overlay
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
-from flowedit.editors.spec import EDITORS
-from flowedit.flow import intervals, schedule
+from flowedit.editors.spec import EDITORS, check_whole_steps
+from flowedit.flow import schedule
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
 from flowedit.machine import find_device, free_memory
@@ -168,10 +168,9 @@ def check_still(settings: Settings, spec: BackboneSpec, frames: int) -> None:
 
 
 def check_means(made: Brief, spec: BackboneSpec) -> None:
-    """Raise InputError for a solver that mean velocities make worse, on a backbone that has no others."""
-    settings, editor = made.settings, made.editor
+    """Raise InputError for a mode or a solver that mean velocities make worse, on a backbone that has no others."""
     if spec.mean:
-        intervals.check_solver(spec.name, editor.solver(settings.mode), editor.rises(settings.mode, made.steps) > 0)
+        check_whole_steps(spec.name, made.settings.mode, made.steps)
 
 
 def check_packing(made: Brief, backbone: Backbone) -> None:

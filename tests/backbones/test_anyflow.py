@@ -18,6 +18,7 @@ from flowedit.backbones.weights import asked
 from flowedit.cli import main as cli
 from flowedit.config.compose import compose
 from flowedit.config.compose import options as modes
+from flowedit.editors.spec import check_whole_steps
 from flowedit.flow import schedule, solvers, windows
 from flowedit.flow.intervals import on_grid
 from flowedit.inspection import study
@@ -212,6 +213,20 @@ def test_solvers_that_mean_velocities_make_worse_are_refused(backbone_anyflow, c
         flowedit.edit(clip_file, **options, **({"mode.solver": solver} if solver else {}))
     assert "\n" not in str(caught.value)
     assert ("uni_inv" in str(caught.value)) == (mode != "random_noise")
+    assert not (tmp_path / "edit").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"mode": "streamgve"}, r"mode=streamgve needs those of an instant: choose one of the modes .*inversion_free"),
+        ({"mode": "rf_inversion", "mode.stochastic": True}, r"mode\.stochastic=true .*: set mode\.stochastic=false$"),
+    ],
+)
+def test_what_needs_the_velocity_of_an_instant_is_refused_before_a_model_loads(clip_file, tmp_path, options, said):
+    with pytest.raises(InputError, match=f"^{STUDENTS[0]} knows mean velocities of whole steps, and {said}"):
+        flowedit.edit(clip_file, **EDIT, **ONE, backbone=STUDENTS[0], out=tmp_path / "edit", **options)
+    check_whole_steps("it", compose({"mode": "rf_inversion"}).mode, 4)
     assert not (tmp_path / "edit").exists()
 
 

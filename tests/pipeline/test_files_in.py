@@ -1,0 +1,191 @@
+"""What goes in, and what an edit gives back of it: whole edits, read again by PyAV without any code of ours."""
+
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+import flowedit
+from flowedit.config.folder import example
+
+CASES = Path(__file__).parents[1] / "data" / "cases"
+FOX = example("fox").with_suffix(".mp4")
+ASKED = {
+    "source": "a fox moves right over green grass",
+    "target": "a panda moves right over green grass",
+    "source_words": "fox",
+    "target_words": "panda",
+}
+AS_IT_IS = {**ASKED, "strength": 0.0, "steps": 1}  # the clip itself: nothing is run, and all is written
+PQ = {"color_primaries": 9, "color_trc": 16, "colorspace": 9}
+GRADED = "colorprim=9:transfer=16:colormatrix=9:hdr10=1:max-cll=1000,400:master-display=" + (
+    "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+)
+
+
+@pytest.fixture(scope="module")
+def editor():
+    return flowedit.load()
+
+
+def fox(count=5):
+    """The example's first frames, uint8 (F, H, W, 3)."""
+    with av.open(str(FOX)) as container:
+        frames = container.decode(video=0)
+        return np.stack([next(frames).to_ndarray(format="rgb24") for _ in range(count)])
+
+
+def write(path, frames, codec, pixels, options=(), tags=(), hole=False):
+    """Frames as a file of 8 frames a second; with `hole` the left 64 columns are transparent."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=8, options=dict(options))
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pixels
+        for key, value in dict(tags).items():
+            setattr(stream.codec_context, key, value)
+        for number, picture in enumerate(frames):
+            alpha = np.full((*picture.shape[:2], 1), 255, np.uint8)
+            alpha[:, : 64 * hole] = 0
+            frame = av.VideoFrame.from_ndarray(np.concatenate([picture, alpha], -1), "rgba").reformat(format=pixels)
+            frame.pts, frame.time_base = number, Fraction(1, 8)
+            for key, value in dict(tags).items():
+                setattr(frame, key, value)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def decoded(path, decoder=None):
+    """The frames of a file, as PyAV decodes them, by another decoder if one is named."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        if not decoder:
+            return list(container.decode(stream))
+        other = av.CodecContext.create(decoder, "r")
+        frames = [frame for packet in container.demux(stream) if packet.size for frame in other.decode(packet)]
+        return frames + other.decode(None)
+
+
+def planes(frame):
+    """The planes of a frame of 8 or of more bits, each (h, w)."""
+    kind = np.uint16 if max(component.bits for component in frame.format.components) > 8 else np.uint8
+    return [
+        np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width].astype(int) for plane in frame.planes
+    ]
+
+
+def test_times_of_their_own_come_back(tmp_path, editor):
+    path = CASES / "vfr_drop.mp4"
+    result = editor.edit(path, out=tmp_path / "out", **AS_IT_IS)
+    times = [[frame.time - frames[0].time for frame in frames] for frames in (decoded(path), decoded(result.video))]
+    assert len({round(1000 * (after - before)) for before, after in pairwise(times[0])}) > 1
+    np.testing.assert_allclose(times[1], times[0], atol=5e-4)
+    assert any("shows its frames unevenly" in notice for notice in result.notices)
+
+
+def test_hdr_keeps_its_bits_outside_the_mask_and_its_tags(tmp_path, editor):
+    """Blended in the planes of the source: outside the mask nothing differs but by x265's own rounding at its finest.
+
+    That the blend itself keeps every bit is shown in media/planes/test_blend.py.
+    """
+    options = {"x265-params": f"lossless=1:log-level=error:{GRADED}"}
+    path = write(tmp_path / "hdr.mp4", fox(), "libx265", "yuv420p10le", options, PQ)
+    mask = np.zeros((256, 256), np.uint8)
+    mask[96:224, 64:192] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    here = {"user_mask": tmp_path / "mask.png", "mask": "none", "crf": 0, "steps": 2}
+    result = editor.edit(path, out=tmp_path / "out", **{**ASKED, **here})
+    before, after = decoded(path), decoded(result.video)
+    assert len(before) == len(after)
+    kept = 0
+    for one, other in zip(before, after, strict=True):
+        assert other.format.name == "yuv420p10le"
+        assert (other.color_primaries, other.color_trc, other.colorspace) == (9, 16, 9)
+        kinds = {str(data.type) for data in other.side_data}
+        assert any("MASTERING" in kind for kind in kinds)
+        assert any("CONTENT_LIGHT" in kind for kind in kinds)
+        kept = max(kept, np.abs(planes(one)[0] - planes(other)[0])[:, :32].max())
+    assert kept <= 8  # of 1024 levels
+    moved = np.abs(planes(before[2])[0] - planes(after[2])[0])
+    assert moved.max() > 60  # the edit is there
+    assert any("a model is shown BT.709" in notice for notice in result.notices)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels", "left", "decoder"),
+    [
+        ("a.mov", "prores_ks", "yuva444p10le", "edit.mov", None),
+        ("a.mov", "qtrle", "argb", "edit.mov", None),
+        ("a.webm", "libvpx-vp9", "yuva420p", "edit.webm", "libvpx-vp9"),
+    ],
+)
+def test_transparency_comes_back(tmp_path, editor, name, codec, pixels, left, decoder):
+    path = write(tmp_path / name, fox(3), codec, pixels, hole=True)
+    result = editor.edit(path, out=tmp_path / "out", **{**ASKED, "steps": 2})
+    assert result.video.name == left
+    for frame in decoded(result.video, decoder):
+        alpha = frame.reformat(format="rgba").to_ndarray()[..., 3]
+        assert alpha[:, :60].max() < 8
+        assert alpha[:, 68:].min() > 247
+
+
+@pytest.mark.parametrize("name", ["fox_sar2.mp4", "fox_sar4_3.mp4"])
+def test_pixels_that_are_not_square_come_back(tmp_path, editor, name):
+    result = editor.edit(CASES / name, out=tmp_path / "out", frames=1, **AS_IT_IS)
+    with av.open(str(CASES / name)) as source, av.open(str(result.video)) as edit:
+        shapes = [
+            (each.streams.video[0].sample_aspect_ratio, each.streams.video[0].width, each.streams.video[0].height)
+            for each in (source, edit)
+        ]
+    assert shapes[0] == shapes[1]
+
+
+def tracks(path):
+    """Codec and language of each track of sound or subtitles, and its packets."""
+    with av.open(str(path)) as container:
+        streams = [stream for stream in container.streams if stream.type in ("audio", "subtitle")]
+        said = [(stream.codec_context.name, stream.metadata.get("language", "und")) for stream in streams]
+        data = [[bytes(packet) for packet in container.demux(stream) if packet.size] for stream in streams[:1]]
+    return said, data
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("two_audio.mp4", {}), ("subs.mp4", {}), ("two_mono.mov", {"format": "mov"})]
+)
+def test_all_tracks_come_back(tmp_path, editor, name, options):
+    result = editor.edit(CASES / name, out=tmp_path / "out", **AS_IT_IS, **options)
+    (before, first), (after, again) = tracks(CASES / name), tracks(result.video)
+    assert after == before
+    assert len(before) >= 1
+    start = first[0].index(
+        again[0][0]
+    )  # copied, not encoded anew; what an encoder put before the start may be left out
+    assert again[0] == first[0][start : start + len(again[0])]
+    assert len(first[0]) - len(again[0]) <= 3
+
+
+KINDS = [
+    ("a.mkv", "libx264", "yuv420p"),
+    ("a.mov", "libx264", "yuv420p"),
+    ("a.webm", "libvpx-vp9", "yuv420p"),
+    ("a.avi", "mpeg4", "yuv420p"),
+    ("a.ts", "libx264", "yuv420p"),
+    ("a.mpg", "mpeg2video", "yuv420p"),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "pixels"), KINDS, ids=[name for name, *_ in KINDS])
+def test_each_container_comes_back(tmp_path, editor, name, codec, pixels):
+    frames = fox(9) if codec != "mpeg2video" else np.repeat(fox(9), 3, 0)
+    path = write(tmp_path / name, frames, codec, pixels) if codec != "mpeg2video" else CASES / "mp2.mpg"
+    result = editor.edit(path, out=tmp_path / "out", frames=5, **AS_IT_IS)
+    before, after = decoded(path)[:5], decoded(result.video)
+    assert len(after) == 5
+    for one, other in zip(before, after, strict=True):
+        difference = one.to_ndarray(format="rgb24").astype(float) - other.to_ndarray(format="rgb24")
+        assert np.abs(difference).mean() < 4
+    steps = [[after.time - before.time for before, after in pairwise(frames)] for frames in (before, after)]
+    np.testing.assert_allclose(steps[1], steps[0], atol=2e-3)

@@ -32,10 +32,8 @@ STRIP = 16
 
 PROMPTS = ("source", "target", "negative_prompt", "target_negative_prompt")
 
-FULL_SIZE = "cogvideox-2b"
-
-FULL_SIZE_GIB = 6.0
-"""Free memory of a card with which FULL_SIZE runs: 4.1 under its smallest preset, and what CUDA takes itself."""
+FULL_SIZE, FULL_SIZE_GIB = "cogvideox-2b", 6.0
+"""A model, and the free memory of a card with which it runs: 4.1 under its smallest preset, and what CUDA takes itself."""
 
 
 def check(settings: Settings, clip: Clip) -> Brief:
@@ -150,8 +148,7 @@ def check_attention(made: Brief) -> None:
 
 def check_attending(made: Brief, backbone: Backbone) -> None:
     """Raise InputError for a control of attention on a backbone whose attention cannot be reached."""
-    able = hasattr(backbone, "attend") and getattr(backbone, "controls", True)
-    if made.settings.attention.active and not able:
+    if made.settings.attention.active and not (hasattr(backbone, "attend") and getattr(backbone, "controls", True)):
         raise InputError(
             f"{backbone.spec.name} offers no control of its attention: leave {made.settings.attention.called} out, or "
             "take a model whose network is a transformer, not a UNet"
@@ -314,8 +311,8 @@ def check_prompt(made: Brief, backbone: Backbone, name: str, alone: bool = False
         raise InputError(f"{called}: {error}") from error
     if spec.world is not None:
         return notices
-    holes = {place for start, end in lost for place in range(start, end)}
     if name in made.sides:
+        holes = {place for start, end in lost for place in range(start, end)}
         for called, start, end in _places(made.settings, name, prompt):
             if holes >= set(range(start, end)):
                 raise InputError(f"{called}: {spec.name} cannot read {prompt[start:end]!r}: say it in English")

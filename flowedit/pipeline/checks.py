@@ -33,7 +33,7 @@ STRIP = 16
 PROMPTS = ("source", "target", "negative_prompt", "target_negative_prompt")
 
 FULL_SIZE, FULL_SIZE_GIB = "cogvideox-2b", 6.0
-"""A model, and the free memory of a card with which it runs: 4.1 under its smallest preset, and what CUDA takes itself."""
+"""A model, and the free memory of a card with which it runs: 4.1 under its smallest preset, and what CUDA takes."""
 
 
 def check(settings: Settings, clip: Clip) -> Brief:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -230,7 +230,7 @@ def folder(chosen: BackboneOptions) -> Path | None:
 
 def here(chosen: BackboneOptions) -> Path | None:
     """The folder of a backbone that is on this machine; None for one that is not."""
-    return folder(chosen) or (None if chosen.repository is None else downloaded(chosen.repository))
+    return folder(chosen) or (None if chosen.repository is None else downloaded(chosen.repository, replaced(chosen)))
 
 
 @cache
@@ -263,13 +263,34 @@ def times_of(chosen: BackboneOptions) -> ModelTimes:
     return ModelTimes(*family.times(scheduler), shapes.of_blueprint(drawn, notes).strength_shift)
 
 
-def download(repository: str, size: str) -> Path:
-    """The checkpoint folder of a hub repository; raises DownloadError that says what to download and where."""
+def replaced(chosen: BackboneOptions) -> tuple[str, ...]:
+    """The networks whose weights come from single files, by their folders: those on the hub are not downloaded."""
+    return tuple(part for part in asked.NETWORKS if getattr(chosen, part, None) is not None)
+
+
+def _wanted(without: Sequence[str]) -> list[str]:
+    return [pattern for pattern in FILES if pattern not in [f"{part}/*.safetensors" for part in without]]
+
+
+def _lacking(folder: Path, without: Sequence[str]) -> list[str]:
+    """What a folder lacks, beside the weights of the networks `without`."""
+    return [
+        lost
+        for lost in layout.lacking(folder)
+        if lost.endswith("/config.json") or lost.partition("/")[0] not in without
+    ]
+
+
+def download(repository: str, size: str, without: Sequence[str] = ()) -> Path:
+    """The checkpoint folder of a hub repository, without the weights of some networks (`replaced`).
+
+    Raises DownloadError that says what to download and where.
+    """
     advice = (
         f"where it can be reached, run `hf download {repository} --local-dir DIR`, bring DIR here, and give "
         "--backbone DIR"
     )
-    return hub.snapshot(repository, size, FILES, advice, layout.lacking)
+    return hub.snapshot(repository, size, _wanted(without), advice, partial(_lacking, without=without))
 
 
 def fetched(
@@ -278,18 +299,19 @@ def fetched(
     begin: Callable[[int], None],
     advance: Callable[[int], None],
     cancel: threading.Event | None = None,
+    without: Sequence[str] = (),
 ) -> Path:
     """The same, told of in bytes and stopped by `cancel`; what was stopped goes on where it was. See `fetch.fetch`."""
-    if (place := downloaded(repository)) is not None:
+    if (place := downloaded(repository, without)) is not None:
         return place
     name, advice = f"{repository} ({size}) from the model hub", "try again: it goes on where it was"
     try:
-        place = fetch.fetch(repository, FILES, begin, advance, cancel)
+        place = fetch.fetch(repository, _wanted(without), begin, advance, cancel)
     except Cancelled:
         raise
     except OSError as error:
         raise hub.unreachable(name, advice, error) from error
-    if lost := layout.lacking(place):
+    if lost := _lacking(place, without):
         if lost[0].endswith("*.safetensors"):  # all that was asked for is here: trying again brings no more
             advice = (
                 f"pickles are not read: run `hf download {repository} --local-dir DIR` and `python "
@@ -299,9 +321,9 @@ def fetched(
     return place
 
 
-def downloaded(repository: str) -> Path | None:
-    """The checkpoint folder of a hub repository if it is here already, and whole."""
-    return hub.cached_snapshot(repository, FILES, layout.lacking)
+def downloaded(repository: str, without: Sequence[str] = ()) -> Path | None:
+    """The checkpoint folder of a hub repository if it is here already, and whole but for weights of some networks."""
+    return hub.cached_snapshot(repository, _wanted(without), partial(_lacking, without=without))
 
 
 def follow(how: Acceleration, processes: "Ranks") -> int:

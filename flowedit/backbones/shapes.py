@@ -36,6 +36,19 @@ def known(chosen: BackboneOptions) -> BackboneSpec | None:
     return replace(of_blueprint(drawn, notes), name=name or (place or Path()).resolve().name)
 
 
+def releases_like(folder: Path) -> tuple[str, ...]:
+    """The releases of a checkpoint folder's family that take guidance as it does; none where its files do not say.
+
+    Sizes do not count: what a guidance scale means is the same in each of them.
+    """
+    with suppress(InputError, OSError):
+        if (drawn := memory.of_folder(folder)) is not None:
+            own = of_blueprint(drawn, layout.notes(folder)).guidance
+            every = {name: memory.released(name) for name in drawn.sheet.releases}
+            return tuple(name for name, each in every.items() if each and of_blueprint(each, {}).guidance == own)
+    return ()
+
+
 def geometry(
     spec: BackboneSpec, channels: int, scale: int, frame_step: int, frames: int, size: tuple[int, int]
 ) -> Geometry:

@@ -21,6 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from flowedit.backbones.options import BackboneOptions, RuntimeOptions
 from flowedit.config import plugins
+from flowedit.config.choices import backbone_of, like, released
+from flowedit.config.choices import options as options
 from flowedit.config.defaults import read
 from flowedit.config.folder import folder
 from flowedit.config.names import RENAMED, REPLACED, meant
@@ -73,17 +75,8 @@ WRITTEN, LISTS = _forms(
 Those of the groups in LATE follow when such a key is given, see `_late`.
 """
 
-FORMER_OWNER = "thudm"
-"""Of the repositories of CogVideoX, which the hub still forwards."""
-
 _ALONE = threading.RLock()
 """Hydra's composition has one state for the whole process: one thread at a time."""
-
-
-def options(group: str) -> list[str]:
-    """The names of a group, such as the modes; those of plug-ins too."""
-    ours = sorted(path.stem for path in (folder() / group).glob("*.yaml"))
-    return ours + [name for name in plugins.names(group) if name not in ours]
 
 
 def current(key: str) -> str:
@@ -173,16 +166,21 @@ def _sorted_out(
     rest: list[tuple[str, Any]] = []
     for key, value in pairs:
         if key == "backbone":
-            chosen[key], more = _backbone(str(value))
+            chosen[key], more = backbone_of(str(value))
             texts = {name: text for name, text in texts.items() if not name.startswith("backbone.")} | more
         elif key in GROUPS:
             chosen[key] = one_of(key, str(value), options(key))
         elif WRITTEN.get(key, "value") != "value":
             texts[key] = _text(key, value, WRITTEN[key])
-            if key == "backbone.path":
+            if key == "backbone.path" and chosen.get("backbone") in released():  # a folder of that release
+                texts["backbone.repository"] = None
+            elif key == "backbone.path":
                 chosen["backbone"] = "folder"
         else:
             rest.append((key, value))
+    if chosen.get("backbone") == "folder" and (release := like(texts.get("backbone.path"))):
+        unsaid = dict.fromkeys(read(f"backbone/{release}")["backbone"])  # it is another one, set as that release is
+        chosen["backbone"], texts = release, {f"backbone.{name}": None for name in unsaid} | texts
     if chosen.get("task", AUTO) == AUTO:
         chosen["task"] = told(texts)
     groups = [f"{key}={value}" for key, value in chosen.items()]
@@ -257,31 +255,6 @@ def split(text: str) -> tuple[str, str]:
     if not sign or not re.fullmatch(r"[A-Za-z_][\w.]*", key):
         raise InputError(f"{text!r} is not an override of the form key=value")
     return current(key), value
-
-
-def _backbone(value: str) -> tuple[str, dict[str, str | None]]:
-    """The choice in the group `backbone`, and what it needs beside it.
-
-    A name is known in any case, and by its repository on the hub; another OWNER/NAME is looked for there.
-    """
-    names = [name for name in options("backbone") if name != "folder"]
-    if value == "folder" or value in names:
-        return value, {}
-    if value and Path(value).is_dir():
-        return "folder", {"backbone.path": value}
-    owner, _, tail = value.rpartition("/")
-    known = {name.casefold(): name for name in names}
-    places = {str(place).casefold(): name for name in names if (place := read(f"backbone/{name}").get("repository"))}
-    # Another owner's model of the same name is another model.
-    ours = owner.casefold() in {FORMER_OWNER, *(place.partition("/")[0] for place in places)}
-    if found := (known | places).get(value.casefold()) or (ours and known.get(tail.casefold())):
-        return found, {}
-    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", value) and not Path(owner).exists():
-        return "folder", {"backbone.name": value, "backbone.repository": value}
-    raise InputError(
-        f"unknown backbone {value!r}: neither a folder, a repository OWNER/NAME of the model hub, nor one of "
-        f"{', '.join(names)}{nearest(value, names)}"
-    )
 
 
 def one_of(group: str, value: str, names: list[str]) -> str:

@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 from flowedit.declare import Registry, option
 from flowedit.editors.averaging import Average, mean
+from flowedit.flow import intervals
+from flowedit.messages import InputError
 from flowedit.tensors import Tensor
 from flowedit.types import Callback, Mask, Noise, Pair, Side, Step, Velocity
 
@@ -169,8 +171,28 @@ class EditorSpec:
     """How mask=difference knows both velocities of a step before its mask is asked for.
 
     heard: the step evaluates both sides at one time; told: it says them by `differ`; none: not at all."""
+    instants: str | None = None
+    """The option that needs the velocity at an instant, which no mean over a step is; `mode`: it always does."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of a plug-in: settings of the edit that its mode sets (strength, scales); ours stand in conf/mode."""
 
 
 EDITORS: Registry[EditorSpec] = Registry("flowedit.editors", "mode", package="flowedit.editors", entry=EditorSpec)
+
+
+def check_whole_steps(backbone: str, options: ModeOptions, steps: int) -> None:
+    """Raise InputError for options of a mode that mean velocities over steps make worse, with those that they do not.
+
+    That is one that needs the velocity at an instant, or a solver that looks elsewhere than at the ends of steps.
+    """
+    editor = EDITORS[options.name]
+    if editor.instants == "mode":
+        able = ", ".join(name for name, each in EDITORS.items() if each.instants != "mode")
+        chosen, instead = f"mode={options.name}", f"choose one of the modes {able}"
+    else:
+        chosen, instead = f"mode.{editor.instants}=true", f"set mode.{editor.instants}=false"
+    if editor.instants is not None and getattr(options, editor.instants, True):
+        raise InputError(
+            f"{backbone} knows mean velocities of whole steps, and {chosen} needs those of an instant: {instead}"
+        )
+    intervals.check_solver(backbone, editor.solver(options), editor.rises(options, steps) > 0)

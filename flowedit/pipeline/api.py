@@ -12,8 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from flowedit.backbones import families
+from flowedit.config.choices import typed
 from flowedit.config.compose import GROUPS, OPTIONS, compose, current
-from flowedit.config.compose import options as names
 from flowedit.config.quality import QualityOptions
 from flowedit.config.schema import Settings
 from flowedit.config.wording import in_keywords
@@ -339,7 +339,7 @@ def flattened(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
             if key == "mode":
                 flat[key] = value.preset or value.name  # type: ignore[union-attr]
             elif key == "backbone":
-                flat[key] = value.name if value.name in names("backbone") else "folder"  # type: ignore[union-attr]
+                flat[key] = typed(value)  # type: ignore[arg-type]
         elif isinstance(value, np.ndarray) and key == "user_mask":
             flat[key] = saved_mask(value)
         elif key == "user_mask" and value is not None:

@@ -9,8 +9,8 @@ from flowedit.backbones import families, memory, presets, shapes
 from flowedit.backbones.weights.asked import overlay
 from flowedit.config.schema import Settings
 from flowedit.editors.averaging import check_draws
-from flowedit.editors.spec import EDITORS
-from flowedit.flow import intervals, schedule
+from flowedit.editors.spec import EDITORS, check_whole_steps
+from flowedit.flow import schedule
 from flowedit.language import words
 from flowedit.language.tasks import TASKS
 from flowedit.masks import marks
@@ -147,8 +147,7 @@ def check_attention(made: Brief) -> None:
 
 def check_attending(made: Brief, backbone: Backbone) -> None:
     """Raise InputError for a control of attention on a backbone whose attention cannot be reached."""
-    able = hasattr(backbone, "attend") and getattr(backbone, "controls", True)
-    if made.settings.attention.active and not able:
+    if made.settings.attention.active and not (hasattr(backbone, "attend") and getattr(backbone, "controls", True)):
         raise InputError(
             f"{backbone.spec.name} offers no control of its attention: leave {made.settings.attention.called} out, or "
             "take a model whose network is a transformer, not a UNet"
@@ -165,10 +164,9 @@ def check_still(settings: Settings, spec: BackboneSpec, frames: int) -> None:
 
 
 def check_means(made: Brief, spec: BackboneSpec) -> None:
-    """Raise InputError for a solver that mean velocities make worse, on a backbone that has no others."""
-    settings, editor = made.settings, made.editor
+    """Raise InputError for a mode or a solver that mean velocities make worse, on a backbone that has no others."""
     if spec.mean:
-        intervals.check_solver(spec.name, editor.solver(settings.mode), editor.rises(settings.mode, made.steps) > 0)
+        check_whole_steps(spec.name, made.settings.mode, made.steps)
 
 
 def check_packing(made: Brief, backbone: Backbone) -> None:
@@ -312,8 +310,8 @@ def check_prompt(made: Brief, backbone: Backbone, name: str, alone: bool = False
         raise InputError(f"{called}: {error}") from error
     if spec.world is not None:
         return notices
-    holes = {place for start, end in lost for place in range(start, end)}
     if name in made.sides:
+        holes = {place for start, end in lost for place in range(start, end)}
         for called, start, end in _places(made.settings, name, prompt):
             if holes >= set(range(start, end)):
                 raise InputError(f"{called}: {spec.name} cannot read {prompt[start:end]!r}: say it in English")

@@ -79,7 +79,7 @@ def checkpoint(settings: Settings, fetch: bool = True, say: Callable[[str], None
             return None
         families.require_device(chosen.name or chosen.repository, chosen.parameters, device, place)
         say(start.of_download(settings, place))
-        return families.download(chosen.repository, chosen.download or "size unknown")
+        return families.download(chosen.repository, chosen.download or "size unknown", families.replaced(chosen))
     raise InputError("backbone=folder needs backbone.path=DIR (on the command line, --backbone DIR)")
 
 

@@ -18,6 +18,7 @@ from flowedit.backbones.weights import asked
 from flowedit.cli import main as cli
 from flowedit.config.compose import compose
 from flowedit.config.compose import options as modes
+from flowedit.editors.spec import check_whole_steps
 from flowedit.flow import schedule, solvers, windows
 from flowedit.flow.intervals import on_grid
 from flowedit.inspection import study
@@ -155,7 +156,7 @@ def test_every_mode_edits_in_four_steps(backbone_anyflow, clip_file, tmp_path, m
     assert len(told["times"]) == 5
     assert made.mask is not None
     assert (made.latents - made.source_latents).abs().max() > 1e-3
-    assert told["network_evaluations"] == {"inversion_free": 8, "random_noise": 4, "inversion": 8}[mode]
+    assert told["network_evaluations"] == {"inversion_free": 8, "random_noise": 4, "inversion": 9}[mode]
 
 
 def test_an_edit_takes_mean_velocities(backbone_anyflow, clip_file, tmp_path, monkeypatch):
@@ -174,7 +175,7 @@ def test_an_edit_takes_mean_velocities(backbone_anyflow, clip_file, tmp_path, mo
 
 def test_guidance_is_in_the_weights_so_scales_are_one(backbone_anyflow, clip_file, tmp_path):
     with pytest.raises(InputError, match="was distilled to run without guidance") as caught:
-        flowedit.edit(clip_file, **EDIT, backbone=backbone_anyflow, out=tmp_path / "edit")
+        flowedit.edit(clip_file, **EDIT, target_guidance_scale=2, backbone=backbone_anyflow, out=tmp_path / "edit")
     assert "source_guidance_scale=1" in str(caught.value)
     assert not (tmp_path / "edit").exists()
 
@@ -212,6 +213,20 @@ def test_solvers_that_mean_velocities_make_worse_are_refused(backbone_anyflow, c
         flowedit.edit(clip_file, **options, **({"mode.solver": solver} if solver else {}))
     assert "\n" not in str(caught.value)
     assert ("uni_inv" in str(caught.value)) == (mode != "random_noise")
+    assert not (tmp_path / "edit").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"mode": "streamgve"}, r"mode=streamgve needs those of an instant: choose one of the modes .*inversion_free"),
+        ({"mode": "rf_inversion", "mode.stochastic": True}, r"mode\.stochastic=true .*: set mode\.stochastic=false$"),
+    ],
+)
+def test_what_needs_the_velocity_of_an_instant_is_refused_before_a_model_loads(clip_file, tmp_path, options, said):
+    with pytest.raises(InputError, match=f"^{STUDENTS[0]} knows mean velocities of whole steps, and {said}"):
+        flowedit.edit(clip_file, **EDIT, **ONE, backbone=STUDENTS[0], out=tmp_path / "edit", **options)
+    check_whole_steps("it", compose({"mode": "rf_inversion"}).mode, 4)
     assert not (tmp_path / "edit").exists()
 
 
@@ -266,7 +281,7 @@ def test_a_clip_that_inspection_makes_takes_mean_velocities(backbone_anyflow, tm
         return lambda z, t, t_next: seen.append((t, t_next)) or mean(z, t, t_next)
 
     monkeypatch.setattr(Adapter, "mean_velocity", noted)
-    line = ["inspect", "--prompt", "a red fox", "--size", "96x64", "--frames", "9", "target_guidance_scale=1"]
+    line = ["inspect", "--prompt", "a red fox", "--size", "96x64", "--frames", "9"]
     assert cli.main([*line, "--backbone", str(backbone_anyflow), "--quiet", "--out", str(tmp_path / "out")]) == 0
     steps = seen[: study.STEPS]
     assert all(t_next < t for t, t_next in steps)

@@ -97,6 +97,13 @@ def test_the_licenses_and_sizes_of_conf_are_named_for_every_release():
 
 
 @pytest.mark.parametrize("name", RELEASES)
+def test_the_table_of_backbones_says_a_license_as_conf_does(name):
+    table = (ROOT / "flowedit" / "backbones" / "README.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| `{re.escape(name)}` \|.*GiB;.*\| ([^|]+) \|$", table, re.MULTILINE)
+    assert row == (compose({"backbone": name}).backbone.license or "").partition(" (")[0].removeprefix("the ")
+
+
+@pytest.mark.parametrize("name", RELEASES)
 def test_the_memory_that_conf_and_the_readmes_name_is_what_was_counted(name):
     phases = memory_table.read()[name]
     peak = max(phases[phase] for phase in memory_table.PHASES)

@@ -1,14 +1,16 @@
 """Composing: from many threads, options of an editor as they are declared, backbones as people name them."""
 
+import json
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import pytest
 import torch
 
 import flowedit
+from flowedit.backbones.released import RELEASES
 from flowedit.config import compose
 from flowedit.declare import option
 from flowedit.editors.spec import EDITORS, ModeOptions
@@ -180,3 +182,40 @@ def test_a_kept_composition_takes_values_as_hydra_does(overrides):
 
     assert made(compose.composed) == made(compose._composed)
     assert made(compose.composed) == made(compose.composed)  # what was kept is not changed
+
+
+def _drawn(name, folder, **own):
+    """The files of a release that say what it is, without weights; `own` is laid over its network's configuration."""
+    release = RELEASES[name]
+    (folder / "model_index.json").parent.mkdir()
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": release.pipeline}), encoding="utf-8")
+    for part, each in release.parts.items():
+        (folder / part).mkdir()
+        config = {**each.config, **(own if part in ("transformer", "unet") else {})}
+        (folder / part / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("mode", ["inversion_free", "inversion"])
+@pytest.mark.parametrize("name", sorted(RELEASES))
+def test_a_folder_is_set_as_the_release_that_it_is_like(name, mode, tmp_path):
+    folder = _drawn(name, tmp_path / "weights")
+    by_folder, by_name = (compose.compose({"backbone": each, "mode": mode}) for each in (str(folder), name))
+    assert by_folder.backbone == replace(by_folder.backbone, name=None, repository=None, path=str(folder), license=None)
+    assert asdict(replace(by_folder, backbone=by_name.backbone)) == asdict(by_name)
+    pair = compose.compose({"backbone": name}, [f"backbone.path={folder}"]).backbone
+    assert (pair.name, pair.repository, pair.path) == (name, None, str(folder))
+
+
+def test_a_folder_that_no_release_is_like_takes_the_general_settings(tmp_path):
+    free = _drawn("hunyuan-video", tmp_path / "free", guidance_embeds=False)
+    for folder, scales in ((free, (3.5, 10.5)), (_drawn("hunyuan-video", tmp_path / "told"), (1.0, 6.0))):
+        made = compose.compose({"backbone": str(folder)})
+        assert (made.source_guidance_scale, made.target_guidance_scale) == scales
+    assert compose.compose({"backbone": str(free), "target_guidance_scale": 4}).target_guidance_scale == 4
+
+
+@pytest.mark.parametrize("name", sorted(RELEASES))
+def test_a_release_is_known_by_its_repository(name):
+    repository = compose.compose({"backbone": name}).backbone.repository
+    assert compose.compose({"backbone": repository}).backbone.name == name

@@ -134,7 +134,7 @@ def test_a_download_is_told_whatever_asks_for_it(call, clip_file, tmp_path, monk
         raise flowedit.DownloadError(caplog.text)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("flowedit.backbones.families.downloaded", lambda _: None)
+    monkeypatch.setattr("flowedit.backbones.families.downloaded", lambda *_: None)
     monkeypatch.setattr("flowedit.backbones.families.download", stop)
     with pytest.raises(flowedit.DownloadError, match=r"cogvideox-2b: 13.8 GB to download first"):
         call(clip_file)

@@ -8,6 +8,7 @@ import pytest
 
 from flowedit.backbones import families
 from flowedit.backbones.released import save_released
+from flowedit.config.compose import compose
 from flowedit.messages import DownloadError, InputError
 from flowedit.pretrained import layout
 
@@ -88,6 +89,24 @@ def test_a_whole_cache_is_taken_and_nobody_is_asked(cache, release):
     put(release, snapshot)
     assert families.download(REPOSITORY, "21.5 GB") == families.downloaded(REPOSITORY) == snapshot
     assert asked == []
+
+
+def test_weights_that_a_single_file_replaces_are_not_asked_for(cache, release, monkeypatch):
+    snapshot, asked = cache
+    chosen = compose({"backbone": "cogvideox-5b", "backbone.transformer": "other.safetensors"}).backbone
+    without = families.replaced(chosen)
+    assert without == ("transformer",)
+    put(release, snapshot, *LOST["a missing shard"])
+    assert families.downloaded(REPOSITORY) is None
+    assert families.here(chosen) == families.download(REPOSITORY, "21.5 GB", without) == snapshot
+    assert asked == []
+    (snapshot / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    seen = []
+    fetched = lambda *_, allow_patterns, **__: seen.append(allow_patterns) or str(release)  # noqa: E731
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
+    families.download(REPOSITORY, "21.5 GB", without)
+    assert "transformer/*.safetensors" not in seen[-1]
+    assert {"transformer/*.json", "vae/*.safetensors"} <= set(seen[-1])
 
 
 def test_without_a_connection_the_line_names_what_the_cache_lacks(cache, release, monkeypatch):

@@ -65,5 +65,6 @@ EDITORS.add(
         clean=as_it_is,
         recalls=lambda options, steps: (),
         difference="heard",
+        instants="mode",  # the clip is foreseen from a time by its velocity
     ),
 )

@@ -129,5 +129,6 @@ EDITORS.add(
         passes=lambda options: 2,
         recalls=recalls,
         rises=rises,
+        instants="stochastic",
     ),
 )

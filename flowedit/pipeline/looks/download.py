@@ -29,4 +29,5 @@ def download(backbone: Place, *, monitor: Monitor | None = None, cancel: threadi
     if chosen.repository is None:
         raise InputError(f"{str(backbone)!r} names nothing to download: flowedit list backbones")
     size = chosen.download or "size unknown"
-    return families.fetched(chosen.repository, size, lambda total: told.phase("download", total), told.advance, cancel)
+    begin, without = (lambda total: told.phase("download", total)), families.replaced(chosen)
+    return families.fetched(chosen.repository, size, begin, told.advance, cancel, without)

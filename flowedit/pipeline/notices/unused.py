@@ -5,8 +5,8 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from flowedit.config.choices import options as names
 from flowedit.config.compose import compose
-from flowedit.config.compose import options as names
 from flowedit.config.options import declared_by
 from flowedit.config.quality import OverruledQuality
 from flowedit.config.schema import Settings
@@ -88,7 +88,7 @@ def of_unused(made: Brief, windows: int | None = None, frames: int | None = None
     plain = {"averaging": "mean", "draws": 1}  # so that a preset whose averaging came to nothing is told as well
     mode = settings.mode.preset or settings.mode.name
     backbone = settings.backbone.name if settings.backbone.name in names("backbone") else "folder"
-    chosen = {"backbone": backbone, "mode": mode, "task": settings.task}
+    chosen = {"backbone": backbone, "backbone.path": settings.backbone.path, "mode": mode, "task": settings.task}
     usual = compose(chosen | plain | {"mode.grid": settings.mode.grid})  # beside a given one no quality scales steps
     # What mask=NAME sets nobody typed: of the mask only what differs from its own file is told.
     of_mask = usual.mask

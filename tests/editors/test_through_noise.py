@@ -21,6 +21,7 @@ from flowedit.pipeline.notices.unused import of_unused, value_at
 from flowedit.pipeline.notices.where import of_region
 from flowedit.pipeline.plan import brief, make_grid, network_evaluations
 from flowedit.pipeline.record import Session
+from flowedit.pipeline.source import array_clip
 from flowedit.pipeline.steer import steer
 
 SHAPE = (1, 2, 3, 4, 5)
@@ -339,12 +340,9 @@ def test_a_mode_carries_the_published_numbers_and_pays_for_them(mode):
 
 
 def test_a_way_up_under_the_empty_prompt_needs_no_source_and_takes_no_words_of_it():
-    class Clip:
-        size, video = (64, 64), type("V", (), {"shown": (64, 64), "path": "c.mp4"})
-        selection = type("S", (), {"indices": range(9)})
-
     options = {"mode": "rf_inversion", "target": "a panda", "mask": "attention", "source_words": "fox"}
-    made = check(compose.compose(options | {"source_words": ""}), Clip)
+    settings = compose.compose(options | {"source_words": ""})
+    made = check(settings, array_clip(np.zeros((9, 64, 64, 3), np.uint8), 8, settings))
     assert not made.reads_source
     made = brief(compose.compose(options | {"source": "a fox", "target_words": "panda", "edit_strength": 2.0}))
     assert made.sides == {"target": "panda"}

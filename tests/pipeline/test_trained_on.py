@@ -235,7 +235,7 @@ def test_a_download_is_told_before_it_starts(monkeypatch, tmp_path):
     from flowedit.pipeline import run
 
     heard = []
-    monkeypatch.setattr(families, "downloaded", lambda _: None)
+    monkeypatch.setattr(families, "downloaded", lambda *_: None)
     monkeypatch.setattr(families, "download", lambda *_: tmp_path if heard else pytest.fail("not told before"))
     settings = compose({"backbone": "cogvideox-5b"}, ["runtime.device=cpu"])
     assert run.checkpoint(settings, say=heard.append) == tmp_path

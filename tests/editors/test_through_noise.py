@@ -342,7 +342,8 @@ def test_a_mode_carries_the_published_numbers_and_pays_for_them(mode):
 def test_a_way_up_under_the_empty_prompt_needs_no_source_and_takes_no_words_of_it():
     options = {"mode": "rf_inversion", "target": "a panda", "mask": "attention", "source_words": "fox"}
     settings = compose.compose(options | {"source_words": ""})
-    made = check(settings, array_clip(np.zeros((9, 64, 64, 3), np.uint8), 8, settings))
+    clip = array_clip(np.zeros((9, 64, 64, 3), np.uint8), 8, settings)
+    made = check(settings, clip)
     assert not made.reads_source
     made = brief(compose.compose(options | {"source": "a fox", "target_words": "panda", "edit_strength": 2.0}))
     assert made.sides == {"target": "panda"}
@@ -350,4 +351,4 @@ def test_a_way_up_under_the_empty_prompt_needs_no_source_and_takes_no_words_of_i
     assert any("never looks at the source prompt" in text for text in of_region(made))
     assert any(text.startswith("edit_strength=2.0 has no effect") for text in of_unused(made))
     with pytest.raises(ValueError, match="no source prompt"):
-        check(compose.compose({"mode": "rf_inversion", "target": "a panda", "mode.up_prompt": "source"}), Clip)
+        check(compose.compose({"mode": "rf_inversion", "target": "a panda", "mode.up_prompt": "source"}), clip)

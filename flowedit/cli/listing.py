@@ -95,14 +95,15 @@ def _editors() -> Iterator[tuple[str, ...]]:
     from flowedit.editors.spec import EDITORS
 
     yield (UNMASKED,)
-    runs: dict[str, list[tuple[str, ...]]] = {}
+    ours = {".straight.": "straight from the source", ".through_noise.": "through noise"}
+    runs: dict[str, list[tuple[str, ...]]] = {kind: [] for kind in (*ours.values(), "of plug-ins")}
     for name, *cells in _marked(EDITORS, [(name, (spec.about,)) for name, spec in EDITORS.items()]):
         room = EDITORS[name].run.__module__ if name in EDITORS else ""
-        ours = {".straight.": "straight from the source", ".through_noise.": "through noise"}
         kind = next((text for part, text in ours.items() if f"flowedit.editors{part}" in room), "of plug-ins")
-        runs.setdefault(kind, []).append((name, *cells))
+        runs[kind].append((name, *cells))
     for kind, rows in runs.items():
-        yield (f"{kind}:",)
+        if rows:
+            yield (f"{kind}:",)
         for name, about in rows:
             yield from _told(name, about)
 

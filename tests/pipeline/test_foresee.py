@@ -87,7 +87,7 @@ def _frames(indices):
 
 
 def test_a_model_that_is_not_here_is_told_and_its_cost_where_it_is_known(closed, monkeypatch):
-    monkeypatch.setattr(families, "downloaded", lambda repository: None)
+    monkeypatch.setattr(families, "downloaded", lambda *_: None)
     asked = GOOD | {"backbone": "cogvideox-2b", "runtime.device": "cpu"}
     told = flowedit.check(FOX, **asked)
     assert (told.backbone, told.checkpoint, told.shots) == ("cogvideox-2b", None, None)
@@ -100,7 +100,7 @@ def test_a_model_that_is_not_here_is_told_and_its_cost_where_it_is_known(closed,
 def test_a_model_that_would_not_run_here_is_refused_before_its_download(monkeypatch):
     import torch
 
-    monkeypatch.setattr(families, "downloaded", lambda repository: None)
+    monkeypatch.setattr(families, "downloaded", lambda *_: None)
     monkeypatch.setattr("flowedit.machine.find_device", lambda device: torch.device("cpu"))
     with pytest.raises(flowedit.InputError, match="no GPU can be used"):
         flowedit.check(FOX, **GOOD, backbone="cogvideox-2b")

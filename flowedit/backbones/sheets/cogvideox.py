@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from flowedit.backbones.coders.memory import cogvideox as coder
 from flowedit.backbones.encoders import t5
 from flowedit.backbones.sheet import (
     FLOAT,
@@ -20,7 +21,6 @@ from flowedit.backbones.sheet import (
     Signs,
     rotary_tables,
 )
-from flowedit.networks import autoencoder_memory
 from flowedit.types import BackboneSpec
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ SHEET = SHEETS.add(
             places=_places,
         ),
         autoencoder=AutoencoderTerms(
-            scale=_scale, weights=autoencoder_memory.weights, peak=autoencoder_memory.peak, tile=_tile, chunks=_chunks
+            scale=_scale, weights=coder.MEMORY.weights, peak=coder.MEMORY.peak, tile=_tile, chunks=_chunks
         ),
         encoders={"text_encoder": t5.TERMS},
         frame_step=lambda _: 8,

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from flowedit.backbones.coders import memory as coders
+from flowedit.backbones.coders.memory import hunyuan as coder
 from flowedit.backbones.encoders import clip, llama
 from flowedit.backbones.sheet import (
     FLOAT,
@@ -251,8 +251,8 @@ SHEET = SHEETS.add(
         ),
         autoencoder=AutoencoderTerms(
             scale=_scale,
-            weights=coders.HUNYUAN.weights,
-            peak=coders.HUNYUAN.peak,
+            weights=coder.MEMORY.weights,
+            peak=coder.MEMORY.peak,
             tile=_tile,
             chunks=_chunks,
         ),

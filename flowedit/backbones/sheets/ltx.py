@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flowedit.backbones.coders import memory as coders
+from flowedit.backbones.coders.memory import ltx as coder
 from flowedit.backbones.encoders import t5
 from flowedit.backbones.sheet import (
     FLOAT,
@@ -227,8 +227,8 @@ SHEET = SHEETS.add(
         ),
         autoencoder=AutoencoderTerms(
             scale=scale_of,
-            weights=coders.LTX.weights,
-            peak=coders.LTX.peak,
+            weights=coder.MEMORY.weights,
+            peak=coder.MEMORY.peak,
             tile=_tile,
             chunks=_chunks,
         ),

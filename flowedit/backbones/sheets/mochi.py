@@ -3,7 +3,7 @@
 from math import prod
 from typing import Any
 
-from flowedit.backbones.coders import memory as coders
+from flowedit.backbones.coders.memory import mochi as coder
 from flowedit.backbones.encoders import t5
 from flowedit.backbones.sheet import (
     FLOAT,
@@ -231,8 +231,8 @@ SHEET = SHEETS.add(
         ),
         autoencoder=AutoencoderTerms(
             scale=scale_of,
-            weights=coders.MOCHI.weights,
-            peak=coders.MOCHI.peak,
+            weights=coder.MEMORY.weights,
+            peak=coder.MEMORY.peak,
             tile=_tile,
             chunks=_chunks,
         ),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from flowedit.backbones.coders.memory import image as coder
 from flowedit.backbones.encoders import clip
 from flowedit.backbones.sheet import (
     SHEETS,
@@ -18,7 +19,6 @@ from flowedit.backbones.sheet import (
     Signs,
 )
 from flowedit.backbones.unets import reckoned
-from flowedit.networks import autoencoder_memory
 from flowedit.types import BackboneSpec
 
 PIPELINES = ("TextToVideoSDPipeline", "TextToVideoMSPipeline")
@@ -182,8 +182,8 @@ SHEET = SHEETS.add(
         ),
         autoencoder=AutoencoderTerms(
             scale=scale_of,
-            weights=autoencoder_memory.weights,
-            peak=autoencoder_memory.peak,
+            weights=coder.MEMORY.weights,
+            peak=coder.MEMORY.peak,
             tile=tile_of,
             chunks=lambda drawn, latents, decode: (1, 0),
         ),

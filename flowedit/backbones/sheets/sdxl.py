@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from flowedit.backbones.coders.memory import image as coder
 from flowedit.backbones.encoders import clip
 from flowedit.backbones.sheet import (
     FLOAT,
@@ -21,7 +22,6 @@ from flowedit.backbones.sheet import (
 from flowedit.backbones.sheets import modelscope
 from flowedit.backbones.sheets.modelscope import scale_of
 from flowedit.backbones.unets import reckoned
-from flowedit.networks import autoencoder_memory
 from flowedit.types import BackboneSpec
 
 PIPELINES = ("StableDiffusionXLPipeline",)
@@ -178,8 +178,8 @@ SHEET = SHEETS.add(
         ),
         autoencoder=AutoencoderTerms(
             scale=scale_of,
-            weights=autoencoder_memory.weights,
-            peak=autoencoder_memory.peak,
+            weights=coder.MEMORY.weights,
+            peak=coder.MEMORY.peak,
             tile=modelscope.tile_of,
             chunks=lambda drawn, latents, decode: (1, 0),
             itemsize=FLOAT,  # it overflows in float16

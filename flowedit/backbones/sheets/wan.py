@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from flowedit.backbones.coders.memory import wan as coder
 from flowedit.backbones.encoders import t5
 from flowedit.backbones.sheet import (
     FLOAT,
@@ -19,7 +20,6 @@ from flowedit.backbones.sheet import (
     Sheet,
     Signs,
 )
-from flowedit.networks import autoencoder_memory
 from flowedit.types import BackboneSpec
 
 TRANSFORMER: Config = {
@@ -301,8 +301,8 @@ SHEET = SHEETS.add(
         ),
         autoencoder=AutoencoderTerms(
             scale=_scale,
-            weights=autoencoder_memory.weights,
-            peak=autoencoder_memory.peak,
+            weights=coder.MEMORY.weights,
+            peak=coder.MEMORY.peak,
             tile=_tile,
             chunks=_chunks,
             itemsize=FLOAT,

@@ -57,7 +57,7 @@ def _meant(name: str) -> tuple[str, ...]:
 
 
 def _print(rows: list[tuple[str, ...]], indent: str) -> None:
-    """Columns as wide as their longest entry, the last broken at a terminal's width; a row of one cell is a heading."""
+    """Columns as wide as their longest entry, the last broken at a terminal's width; a row of one cell is a line."""
     table = [row for row in rows if len(row) > 1]
     count = max((len(row) for row in table), default=0)
     widths = [max(len(row[i]) for row in table if len(row) > i) for i in range(count)]
@@ -141,18 +141,21 @@ def _backbones() -> Iterator[tuple[str, ...]]:
     from flowedit.backbones.sheet import SHEETS
     from flowedit.doctor import catalogue
 
-    brought = {checkpoint for family in FAMILIES.values() for checkpoint in family.checkpoints}
-    rows = {row[0]: row for row in catalogue.rows()}
-    yield from (row for name, row in rows.items() if name not in brought)  # those stand with their family
+    found = catalogue.named()
+    rows = {row[0]: row for row in catalogue.rows(found)}
+    origins = {checkpoint: FAMILIES.origin(name) for name, each in FAMILIES.items() for checkpoint in each.checkpoints}
+    for name, (*cells, word) in rows.items():
+        origin = f" [plug-in {origins[name]}]" if origins.get(name) else ""
+        yield *cells, f"{word}{origin}"
+    yield from ((line,) for line in catalogue.UNITS)
+    yield ("",)
+    yield ("licenses:",)
+    yield from ((f"  {line}",) for line in catalogue.licenses(found))
+    yield ("",)
+    yield ("or a folder of your own that holds one of these pipelines:",)
     for name, family in FAMILIES.items():
         origin = f" [plug-in {FAMILIES.origin(name)}]" if FAMILIES.origin(name) else ""
-        yield (f"DIR: a folder with a {' or '.join(family.pipelines)}: {family.about}{origin}",)
-        for checkpoint in family.checkpoints:
-            *cells, word = rows[checkpoint]
-            reckoned = cells[2] != "-"
-            yield (
-                (*cells, f"{word}{origin}") if reckoned else (checkpoint, f"a checkpoint of the family {name}{origin}")
-            )
+        yield (f"  {', '.join(family.pipelines)}: {family.about}{origin}",)
     for name, reason in (*FAMILIES.broken.items(), *SHEETS.broken.items()):
         yield name, f"[broken] {reason}"
 

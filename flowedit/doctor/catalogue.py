@@ -2,35 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 from flowedit.backbones.sheet import Blueprint, Latent
-from flowedit.doctor.examine import examine
+from flowedit.doctor.examine import Finding, examine
 
-HEAD = ("name", "size, frames, rate", "TFLOP", "GPU memory", "to download", "license", "this machine")
+HEAD = ("name", "size, frames, rate", "TFLOP", "GPU GiB", "download", "this machine")
+UNITS = (
+    "TFLOP: 10^12 operations of one network evaluation; flowedit doctor CLIP says how many an edit makes",
+    "GPU GiB: the memory that it needs on a GPU, in brackets with --runtime gpu_8gb; flowedit doctor says what fits",
+)
 
 
-def rows() -> Iterator[tuple[str, ...]]:
-    """The backbones that flowedit and its plug-ins name, under HEAD; no torch is loaded."""
+def named() -> tuple[Finding, ...]:
+    """The backbones that flowedit and its plug-ins name, as the doctor finds them; no torch is loaded."""
+    return examine(None, {}, (), None, False).found
+
+
+def rows(found: Sequence[Finding]) -> Iterator[tuple[str, ...]]:
+    """A row of each under HEAD, the least work first."""
     yield HEAD
-    for each in examine(None, {}, (), None, False).found:
-        model, chosen = each.model, each.model.settings.backbone
-        shape, work = "as its files say", "-"
-        if each.work is not None and model.spec is not None and model.drawn is not None:
-            height, width = each.work.geometry.size
-            clip = f"{each.work.geometry.frames}, {model.spec.fps} a second"
-            shape = f"{width}x{height}, {'pictures' if model.spec.still else clip}"
-            work = f"{float(f'{teraflops(model.drawn, each.work.geometry.latent):.2g}'):.4g}"
-        held = "none needed" if chosen.packaged else (chosen.memory or "not known").partition(" and ")[0]
-        yield (
-            model.name,
-            shape,
-            work,
-            held.replace(" of GPU memory", ""),
-            model.download or "nothing",
-            (chosen.license or "not named").partition(" (")[0],
-            each.verdict.text.partition(":")[0],
-        )
+    yield from (
+        _row(each, work) for work, each in sorted(((_work(each), each) for each in found), key=lambda it: it[0])
+    )
+
+
+def licenses(found: Sequence[Finding]) -> Iterator[str]:
+    """A line for each license: its name, and the backbones that are under it."""
+    under: dict[str, list[str]] = {}
+    for each in found:
+        license = (each.model.settings.backbone.license or "not named").partition(" (")[0]
+        under.setdefault(license, []).append(each.model.name)
+    yield from (f"{license}: {', '.join(names)}" for license, names in under.items())
+
+
+def _work(each: Finding) -> float:
+    model = each.model
+    if each.work is None or model.spec is None or model.drawn is None:
+        return math.inf
+    return teraflops(model.drawn, each.work.geometry.latent)
+
+
+def _row(each: Finding, work: float) -> tuple[str, ...]:
+    model, chosen = each.model, each.model.settings.backbone
+    shape, operations = "as its files say", "-"
+    if each.work is not None and model.spec is not None and math.isfinite(work):
+        height, width = each.work.geometry.size
+        clip = f"{each.work.geometry.frames}, {model.spec.fps} a second"
+        shape = f"{width}x{height}, {'pictures' if model.spec.still else clip}"
+        operations = f"{float(f'{work:.2g}'):.6g}"
+    held = "none" if chosen.packaged else (chosen.memory or "not known").partition(" and ")[0]
+    return (
+        model.name,
+        shape,
+        operations,
+        held.replace(" of GPU memory", "").replace(" GiB", "").replace(" with --runtime gpu_8gb", ""),
+        (model.download or "nothing").removeprefix("about "),
+        each.verdict.text.partition(":")[0],
+    )
 
 
 def teraflops(drawn: Blueprint, latent: Latent) -> float:

@@ -218,8 +218,7 @@ def chosen(of: Pictures, start: int, frames: int | None, fps: object) -> Fractio
     if of.kind == "folder":
         return of.fps if fps is None else frame_rate(fps)  # type: ignore[arg-type]
     given = {"start": start or None, "frames": frames if frames != 1 else None, "fps": fps}
-    if wrong := [f"{name} {value}" for name, value in given.items() if value is not None]:
-        raise InputError(
-            f"{wrong[0]}: {of.path} is a still, a clip of one frame; leave {wrong[0].split()[0]} out, or give a video"
-        )
+    if wrong := [(f"--{name}", value) for name, value in given.items() if value is not None]:
+        option, value = wrong[0]
+        raise InputError(f"{option} {value}: {of.path} is a still, a clip of one frame; leave {option} out")
     return of.fps

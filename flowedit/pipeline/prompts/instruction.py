@@ -66,7 +66,9 @@ def explain(settings: Settings) -> list[str]:
     """What a user should hear about an edit that an instruction asked for, and that is complete."""
     if settings.instruction is None:
         return []
-    to = f"target {settings.target!r}, words {settings.source_words!r} and {settings.target_words!r}"
+    to = f"target {settings.target!r}"
+    if settings.source_words or settings.target_words:
+        to += f", words {settings.source_words!r} and {settings.target_words!r}"
     if settings.also_words:
         to += f", and {settings.also_words!r} goes along, in the source {settings.source!r}"
     if settings.caption is not None:

@@ -139,12 +139,14 @@ def _like(path: Path) -> dict[str, Any]:
 
 def _tell(video: Path, quiet: bool) -> int:
     """The path of the clip on stdout, for a script; and on stderr what lies beside it."""
+    from flowedit.pipeline.outputs import delivered
+
     if not quiet:
         print(f"in {video.parent}:", file=sys.stderr)
         for name, about in LEFT.items():
             if (video.parent / name).exists():
                 print(f"  {name:<14}  {about}", file=sys.stderr)
-    print(video)
+    print(delivered(video))
     return 0
 
 

@@ -54,6 +54,12 @@ def shown(folder: Path, name: str = "edit") -> Path:
     return still if still.is_file() else folder / f"{name}.mp4"
 
 
+def delivered(video: Path) -> Path:
+    """What the clip asks for: of an animation or a folder of frames its like, else the video."""
+    there = (video.with_name(name) for name in ("edit.gif", "edit.webp", FRAMES))
+    return next((path for path in there if video.stem == "edit" and path.exists()), video)
+
+
 class Staging:
     """A hidden folder on the final one's disk; `commit` moves its files there, leaving the block drops them."""
 

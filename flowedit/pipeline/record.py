@@ -35,6 +35,8 @@ class Session:
         self.meter, self.callback = Meter(device), callback
         self.notices: list[str] = list(said)
         self.shot, self.stopped = 1, False
+        self._alike = 1
+        self._announced: set[str] | None = None
         self.summary: str | None = None
         self.watch: Callable[[Step], None] | None = None
         """Hears each step before the callback, and saves what is asked of it."""
@@ -55,7 +57,11 @@ class Session:
     def announce(self, name: str, total: int) -> None:
         """A phase of `total` units begins, for progress; 0 is unknown."""
         self.look()
-        self._monitor.phase(name, total)
+        if self._announced is None:
+            self._monitor.phase(name, total)
+        elif name not in self._announced:
+            self._announced.add(name)
+            self._monitor.phase(name, total * self._alike)
 
     def advance(self, count: int = 1) -> None:
         """Units of the phase that are done."""
@@ -68,6 +74,13 @@ class Session:
         self.announce(name, total)
         with self.meter.phase(timed or name):
             yield
+
+    @contextmanager
+    def together(self, shots: int) -> Iterator[None]:
+        """Announce each phase of this many shots once, with the units of all: for frames one by one, which are many."""
+        self._alike, self._announced = shots, set() if shots > 1 else None
+        yield
+        self._alike, self._announced = 1, None
 
     def look(self) -> None:
         """Raise Cancelled if the edit was cancelled."""

@@ -276,13 +276,14 @@ def edit_shots(
 ) -> list[Edited]:
     """Every shot of the clip, encoded and edited; the autoencoder need not come back between their edits."""
     plan, edits = prepared.plan, []
-    encoded = _encoded(plan, backbone, session, sources or journal, shared=sources is not None)
-    for number, (shot, x_src) in enumerate(zip(plan.shots, encoded, strict=True), 1):
-        if session.stopped:  # a callback ended the whole edit: what follows stays as it is
-            edits.append(Edited(shot, x_src, x_src.clone(), torch.zeros_like(x_src[:, :1]), None, Evaluations(), {}))
-            continue
-        session.shot = number
-        edits.append(_edited(prepared, backbone, shot, x_src, session, journal))
+    with session.together(len(plan.shots) if plan.settings.frame_by_frame else 1):
+        encoded = _encoded(plan, backbone, session, sources or journal, shared=sources is not None)
+        for number, (shot, x_src) in enumerate(zip(plan.shots, encoded, strict=True), 1):
+            if session.stopped:  # a callback ended the whole edit: what follows stays as it is
+                edits.append(Edited(shot, x_src, x_src.clone(), 0 * x_src[:, :1], None, Evaluations(), {}))
+                continue
+            session.shot = number
+            edits.append(_edited(prepared, backbone, shot, x_src, session, journal))
     if plan.settings.composite is True and not blends(plan, edits, prepared.pixels):
         session.say(["composite=true has no effect: there is no mask"])
     return edits
@@ -332,18 +333,17 @@ def user_of(prepared: Prepared, shot: Shot) -> Tensor | None:
 
 
 def _latents(edits: Sequence[Edited]) -> dict[str, Any]:
-    masks = [edited.mask for edited in edits if edited.mask is not None]
-    whole = len(masks) == len(edits)  # a shot that was stopped before its first mask has none
+    masks = [edited.mask for edited in edits if edited.mask is not None]  # none yet where a shot was stopped early
     return {
         "latents": torch.cat([edited.z for edited in edits], dim=2),
         "source_latents": torch.cat([edited.x_src for edited in edits], dim=2),
-        "latent_mask": torch.cat(masks, dim=2) if whole else None,
+        "latent_mask": torch.cat(masks, dim=2) if len(masks) == len(edits) else None,
     }
 
 
 def _encoded(plan: Plan, backbone: Backbone, session: Session, journal: Journal, *, shared: bool) -> list[Tensor]:
     """The source latents of all shots, on the host; `shared`: those of one clip serve all edits of it."""
-    encoded, told = [], backbone.spec.world is None
+    encoded, heard = [], backbone.spec.world is None
     for number, shot in enumerate(plan.shots, 1):
         name, lost = key_of_shot(plan.clip.video.path, shot, backbone) if shared else f"shot-{number:03}-encoded", []
         with journal.alone(name) if shared else nullcontext():
@@ -352,12 +352,12 @@ def _encoded(plan: Plan, backbone: Backbone, session: Session, journal: Journal,
             else:
                 frames = working_frames(plan.clip, shot)
                 x_src = encode(backbone, frames, session)
-                if not told:
+                if not heard:
                     with session.meter.phase("round trip"):
                         lost = _lost(backbone, frames, x_src, machine.cache_folder(plan.settings.runtime.cache))
                 journal.save(name, {"x_src": x_src}, said=lost)
         session.say(lost)
-        told = told or bool(lost)
+        heard = heard or bool(lost)
         encoded.append(x_src.cpu())
     return encoded
 
@@ -389,8 +389,8 @@ def _lost(backbone: Backbone, frames: Frames, x_src: Tensor, cache: Path | None)
 
 def _seen(backbone: Backbone, latents: Tensor) -> str:
     content = hashlib.blake2b(latents.cpu().contiguous().numpy().tobytes(), digest_size=16).hexdigest()
-    told = {key: str(each) for key, each in backbone.describe().items() if key != "folder"}
-    return machine.digest(content, list(latents.shape), told)
+    by = {key: str(each) for key, each in backbone.describe().items() if key != "folder"}
+    return machine.digest(content, list(latents.shape), by)
 
 
 def _noted(note: Path | None) -> float | None:

@@ -50,6 +50,29 @@ def test_every_mode_edits_a_video_frame_by_frame(backbone_flux, clip_file, tmp_p
     assert made.run["settings"]["frame_by_frame"] is True
 
 
+def test_each_phase_is_told_once_with_the_units_of_all_frames(backbone_flux, clip_file, tmp_path):
+    class Heard:
+        def __init__(self):
+            self.phases, self.done = {}, {}
+
+        def phase(self, name, total):
+            assert name not in self.phases
+            self.name, self.phases[name] = name, total
+
+        def advance(self, count=1):
+            self.done[self.name] = self.done.get(self.name, 0) + count
+
+        def notice(self, text):
+            pass
+
+    heard = Heard()
+    flowedit.edit(
+        clip_file, backbone=backbone_flux, frames=3, frame_by_frame=True, out=tmp_path / "o", monitor=heard, **EDIT
+    )
+    assert heard.phases["encode"] == heard.done["encode"] == 3
+    assert heard.phases["edit"] == heard.done["edit"] == 3 * EDIT["steps"]
+
+
 def test_each_frame_is_what_it_is_as_a_still_from_the_same_noise(backbone_flux, clip_file, tmp_path):
     editor = flowedit.load(backbone_flux, **EDIT)
     made = editor.edit(clip_file, frames=4, frame_by_frame=True, out=tmp_path / "o")

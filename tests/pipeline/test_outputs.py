@@ -281,3 +281,13 @@ def test_a_folder_in_the_place_of_a_result_is_refused_before_any_work(tmp_path):
     (tmp_path / "run.yaml").write_text("ours")
     with pytest.raises(FileExistsError, match=r"holds a folder named edit\.mp4"):
         outputs.check_place(str(tmp_path), outputs.EDIT)
+
+
+@pytest.mark.parametrize(
+    ("there", "last"), [("edit.mp4", "edit.mp4"), ("edit.gif", "edit.gif"), ("edit_frames", "edit_frames")]
+)
+def test_the_last_line_names_what_is_like_the_clip(tmp_path, there, last):
+    for name in ("edit.mp4", "compare.mp4", there):
+        (tmp_path / name).touch()
+    assert outputs.delivered(tmp_path / "edit.mp4") == tmp_path / last
+    assert outputs.delivered(tmp_path / "video.mp4") == tmp_path / "video.mp4"

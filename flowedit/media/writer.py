@@ -86,7 +86,7 @@ class Writer:
         flags = {"movflags": "+faststart"} if container.muxer in ("mp4", "mov") else {}
         self._container: Any = av.open(str(part.absolute()), "w", format=container.muxer, options=flags)
         stack.push(self._close)
-        options = encoder.options(self._crf or 0, self._colour)
+        options = encoder.options(self._crf or 0, self._colour, self.size)
         os.environ.setdefault("SVT_LOG", "1")  # errors alone: SVT-AV1 has no other way to be quiet
         stream: Any = self._container.add_stream(encoder.library, rate=self.fps, options=options)
         stream.height, stream.width = self.size

@@ -49,9 +49,7 @@ def _format(asked: FileOptions, video: Video) -> str:
 def _video(asked: FileOptions, video: Video, name: str) -> FileForm:
     container = CONTAINERS[name]
     bits = video.bits if asked.bit_depth == "auto" else asked.bit_depth
-    codec: str = asked.codec
-    if codec == "auto":
-        codec = DEEP[name] if bits > 8 and not (video.alpha and name == "webm") else container.codecs[0]
+    codec = _usual(video, name, bits) if asked.codec == "auto" else asked.codec
     if codec not in container.codecs:
         raise InputError(f"--codec {codec} does not go into --format {name}: {_codecs(name)}")
     encoder = ENCODERS[codec]
@@ -66,13 +64,20 @@ def _video(asked: FileOptions, video: Video, name: str) -> FileForm:
     if asked.bit_depth != "auto" and asked.bit_depth not in encoder.depths:
         good = listed([str(depth) for depth in encoder.depths])
         raise InputError(f"--bit-depth {asked.bit_depth} is not there for {codec} in --format {name}: it has {good}")
-    if encoder.sampling == ("420",) and any(side % 2 for side in video.size):
+    if not encoder.takes(video.size):
+        sides = f"{'even ' * encoder.even}sides of {encoder.least} or more"
         raise InputError(
-            f"{video.path} is {video.size[1]}x{video.size[0]}, and {codec} takes even sides alone: choose another "
-            "--codec"
+            f"{video.path} is {video.size[1]}x{video.size[0]}, and {codec} takes {sides} alone: choose another --codec"
         )
     depth = next((depth for depth in encoder.depths if depth >= bits), encoder.depths[-1])
     return FileForm(name, codec, depth, video.alpha, _chroma(video.chroma, video.planar))
+
+
+def _usual(video: Video, name: str, bits: int) -> str:
+    """The codec where none is asked for: that of so many bits, or the first of its kind of file that takes the clip."""
+    codecs = ((DEEP[name],) if bits > 8 else ()) + CONTAINERS[name].codecs
+    able = (each for each in codecs if ENCODERS[each].takes(video.size) and (ENCODERS[each].alpha or not video.alpha))
+    return next(able, codecs[0])
 
 
 def _chroma(chroma: Chroma, planar: bool) -> str:

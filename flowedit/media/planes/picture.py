@@ -86,7 +86,7 @@ def of_frame(frame: Any) -> Planar:
         frame = frame.reformat(
             format=name, interpolation=Interpolation.BICUBIC | EXACT, src_color_range=both, dst_color_range=both
         )
-    planes = [_values(plane, bits) for plane in frame.planes]
+    planes = [samples(plane, bits).copy() for plane in frame.planes]
     colours = [planes[place] for place in ((2, 0, 1) if chroma == "rgb" else (0, 1, 2))]
     return Planar(tuple(colours), planes[3] if len(planes) > 3 else None, bits, chroma, full)
 
@@ -117,7 +117,8 @@ def to_rgb(picture: Planar, colour: Colour) -> np.ndarray:
     return rgb
 
 
-def _values(plane: Any, bits: int) -> np.ndarray:
+def samples(plane: Any, bits: int) -> np.ndarray:
+    """A view of a frame's plane of so many bits, uint8 or uint16 (h, w), whatever its lines are padded to."""
     kind = np.uint8 if bits == 8 else np.uint16
     lines = np.frombuffer(plane, kind).reshape(plane.height, plane.line_size // np.dtype(kind).itemsize)
-    return lines[:, : plane.width].copy()
+    return lines[:, : plane.width]

@@ -21,6 +21,7 @@ from flowedit.machine import whole_file
 from flowedit.media.colours import BT709, Colour
 from flowedit.media.formats.forms import MP4, FileForm
 from flowedit.media.formats.planes import planes
+from flowedit.media.pixels import resize
 from flowedit.media.planes.picture import EXACT, Planar, to_frame
 from flowedit.media.sound import Sound, SoundTrack
 from flowedit.messages import InputError
@@ -32,7 +33,8 @@ class Writer:
     """Write uint8 RGB frames of one (height, width) as a video of limited range: H.264 in mp4, or as `form` says.
 
     A context manager: the file appears under its name on a clean exit only. Frame i is shown at i / `fps`; or at
-    `times[i]` seconds, which begin at 0 and have one more, where the last frame ends. `crf` is the codec's quality, its
+    `times[i]` seconds, which begin at 0 and have one more, where the last frame ends. `pixel_aspect` is in the file,
+    or becomes 1 where its kind has square pixels alone. `crf` is the codec's quality, its
     own usual one for None; x264's goes from 0 (lossless) to 51. `colour` says what colours the RGB is of, and by which
     matrix it becomes YUV: a source's own, so that nothing is rounded anew. `labels` are the file's title and the like.
     `matrix` says how players turn the pictures (FFmpeg's display matrix). Raises ValueError for frames of another shape
@@ -61,9 +63,11 @@ class Writer:
             )
         self.path, self.size, self.fps = Path(path), size, Fraction(fps)
         self.frames = 0
-        self._form, self._format = form, form.pixels(size)
+        self._form, self._written = form, form.written(size, pixel_aspect)
+        self._format = form.pixels(self._written)
         self._crf = form.encoder.crf if crf is None else crf
-        self._pixel_aspect, self._source = pixel_aspect, sound
+        self._pixel_aspect = pixel_aspect if self._written == size else Fraction(1)
+        self._source = sound
         self._colour, self._labels = form.encoder.tagged(colour), dict(labels)
         self._times, self._base = times, time_base(times) if times else 1 / self.fps
         self._matrix = matrix
@@ -86,10 +90,10 @@ class Writer:
         flags = {"movflags": "+faststart"} if container.muxer in ("mp4", "mov") else {}
         self._container: Any = av.open(str(part.absolute()), "w", format=container.muxer, options=flags)
         stack.push(self._close)
-        options = encoder.options(self._crf or 0, self._colour, self.size)
+        options = encoder.options(self._crf or 0, self._colour, self._written)
         os.environ.setdefault("SVT_LOG", "1")  # errors alone: SVT-AV1 has no other way to be quiet
         stream: Any = self._container.add_stream(encoder.library, rate=self.fps, options=options)
-        stream.height, stream.width = self.size
+        stream.height, stream.width = self._written
         stream.pix_fmt = self._format
         codec = stream.codec_context
         codec.time_base, codec.thread_count = self._base, THREADS
@@ -148,19 +152,20 @@ class Writer:
             self._container.mux(packet)
 
     def _stored(self, frame: Planar) -> Any:
-        picture = to_frame(frame, self._colour)
-        if picture.format.name != self._format or frame.full:
+        picture, (height, width) = to_frame(frame, self._colour), self._written
+        if picture.format.name != self._format or frame.full or frame.size != self._written:
             limited: dict[str, Any] = {"dst_colorspace": self._colour.matrix, "dst_color_range": ColorRange.MPEG}
-            kernel = Interpolation.BICUBIC | EXACT
-            picture = picture.reformat(format=self._format, interpolation=kernel, threads=1, **limited)
+            how: dict[str, Any] = {"format": self._format, "interpolation": Interpolation.BICUBIC | EXACT, "threads": 1}
+            picture = picture.reformat(width, height, **how, **limited)
         return picture
 
     def _picture(self, frame: np.ndarray) -> Any:
-        picture: Any = av.VideoFrame(self.size[1], self.size[0], self._format)
+        frame = resize(frame[None], self._written)[0]
+        picture: Any = av.VideoFrame(self._written[1], self._written[0], self._format)
         matrix = self._colour.matrix
         picture.colorspace, picture.color_range = matrix, ColorRange.MPEG
         picture.color_primaries, picture.color_trc = self._colour.primaries, self._colour.transfer  # ProRes asks frames
-        parts = planes(frame, matrix, self._form.sampling(self.size), self._form.depth)
+        parts = planes(frame, matrix, self._form.sampling(self._written), self._form.depth)
         if self._form.alpha:  # these frames are opaque
             parts.append(np.full_like(parts[0], 2**self._form.depth - 1))
         for plane, values in zip(picture.planes, parts, strict=True):

@@ -22,6 +22,7 @@ from flowedit.media.colours import Colour, Light
 from flowedit.media.formats.forms import CONTAINERS, ENCODERS, FileForm, FileOptions
 from flowedit.media.formats.planes import planes
 from flowedit.media.formats.resolve import form_of, of_file
+from flowedit.media.pixels import resize
 from flowedit.media.planes.picture import EXACT, Planar
 from flowedit.media.probe import comment, probe
 from flowedit.media.sound import Sound
@@ -516,3 +517,41 @@ def test_every_way_to_hold_pixels_is_encoded(tmp_path, name, codec, depth, alpha
         seen = [frame.to_ndarray() for frame in rgba]
         assert psnr(seen[0][..., :3], frames[0]) > 30
         assert np.abs(seen[1][..., 3].astype(int) - (hole if alpha else 255)).max() <= 4
+
+
+SQUARE = ("webm", "png", "gif")
+"""Formats whose pixels are square."""
+
+
+@pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(8, 9)])
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [(name, codec) for name, each in CONTAINERS.items() for codec in each.codecs] + [("png", "png"), ("gif", "gif")],
+)
+def test_pixels_that_are_not_square_have_their_aspect(tmp_path, source, name, codec, stored, aspect):
+    """Each kind of file says it, or has square pixels of the same picture; that is told."""
+    video, (height, width), frames = replace(source, pixel_aspect=aspect), SIZE, pictures(count=2)
+    given = [Planar(tuple(np.moveaxis(each, -1, 0)), None, 8, "rgb", True) for each in frames] if stored else frames
+    form = FileForm(name, codec, 10 if name == "prores" else 8)
+    if name == "png":
+        path, writer = tmp_path / "00001.png", FolderWriter(tmp_path, video=video)
+    elif name == "gif":
+        path = tmp_path / "a.gif"
+        writer = AnimationWriter(path, None, range(2), [80, 80], video=video)
+    else:
+        path = tmp_path / f"a{form.container.suffix}"
+        writer = Writer(path, SIZE, FPS, pixel_aspect=aspect, form=form)
+    with writer:
+        writer.write(given)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        shape, found = (stream.height, stream.width), Fraction(stream.sample_aspect_ratio or 1)
+        frame = next(container.decode(stream)).to_ndarray(format="rgb24")
+    assert shape == ((height, 2 * round(width * aspect / 2)) if name in SQUARE else SIZE)
+    assert found == (1 if name in SQUARE else aspect)
+    assert psnr(frame, resize(frames[:1], shape)[0]) > (24 if name == "gif" else 33)
+    told = [each for each in of_file(FileOptions(name), video) if "square" in each]
+    w, h = aspect.numerator, aspect.denominator
+    line = f"the pixels of {video.path} are {w}:{h}, which {name} cannot say: the result has square ones, {shape[1]}x64"
+    assert told == ([line] if name in SQUARE else [])

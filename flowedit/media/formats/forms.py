@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from fractions import Fraction
 from typing import Literal
 
 from flowedit.media.colours import Colour
@@ -144,6 +145,8 @@ class Container:
     sound: frozenset[str]
     encoded: str
     subtitles: frozenset[str]
+    square: bool = False
+    """Whether its pixels are square: PyAV sets no pixel aspect where FFmpeg's muxer asks the stream for it."""
 
 
 _PCM = {f"pcm_{name}" for name in ("s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f32be", "u8", "s8")}
@@ -153,7 +156,9 @@ _MP4_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})  #
 CONTAINERS = {
     "mp4": Container("mp4", ".mp4", ("h264", "h265", "av1"), _MP4_SOUND, "aac", frozenset({"mov_text"})),
     "mov": Container("mov", ".mov", ("h264", "h265"), _MOV_SOUND, "pcm_s24le", frozenset({"mov_text"})),
-    "webm": Container("webm", ".webm", ("vp9", "av1"), frozenset({"opus", "vorbis"}), "libopus", frozenset({"webvtt"})),
+    "webm": Container(
+        "webm", ".webm", ("vp9", "av1"), frozenset({"opus", "vorbis"}), "libopus", frozenset({"webvtt"}), square=True
+    ),
     "prores": Container("mov", ".mov", ("prores",), _MOV_SOUND, "pcm_s24le", frozenset({"mov_text"})),
 }
 """Formats that are one video file, by their names."""
@@ -182,6 +187,10 @@ class FileForm:
         """How it is encoded; KeyError for pictures."""
         return ENCODERS[self.codec]
 
+    def written(self, size: Size, aspect: Fraction) -> Size:
+        """(height, width) in which pictures whose pixels have this aspect are written: as they are, or in square ones."""
+        return square(size, aspect) if self.format not in CONTAINERS or self.container.square else size
+
     def sampling(self, size: Size) -> str:
         """How chroma is held of frames of this (height, width): the source's way or a finer one, without half samples.
 
@@ -196,6 +205,11 @@ class FileForm:
     def pixels(self, size: Size) -> str:
         """FFmpeg's name of how its pixels are stored."""
         return f"yuv{'a' if self.alpha else ''}{self.sampling(size)}p" + ("" if self.depth == 8 else f"{self.depth}le")
+
+
+def square(size: Size, aspect: Fraction) -> Size:
+    """(height, width) of a picture in square pixels, its width even for the sake of chroma; as it is where they are."""
+    return size if aspect == 1 else (size[0], max(2, 2 * round(size[1] * aspect / 2)))
 
 
 MP4 = FileForm()

@@ -64,13 +64,14 @@ def _video(asked: FileOptions, video: Video, name: str) -> FileForm:
     if asked.bit_depth != "auto" and asked.bit_depth not in encoder.depths:
         good = listed([str(depth) for depth in encoder.depths])
         raise InputError(f"--bit-depth {asked.bit_depth} is not there for {codec} in --format {name}: it has {good}")
-    if not encoder.takes(video.size):
+    depth = next((depth for depth in encoder.depths if depth >= bits), encoder.depths[-1])
+    form = FileForm(name, codec, depth, video.alpha, _chroma(video.chroma, video.planar))
+    if not encoder.takes(form.written(video.size, video.pixel_aspect)):
         sides = f"{'even ' * encoder.even}sides of {encoder.least} or more"
         raise InputError(
             f"{video.path} is {video.size[1]}x{video.size[0]}, and {codec} takes {sides} alone: choose another --codec"
         )
-    depth = next((depth for depth in encoder.depths if depth >= bits), encoder.depths[-1])
-    return FileForm(name, codec, depth, video.alpha, _chroma(video.chroma, video.planar))
+    return form
 
 
 def _usual(video: Video, name: str, bits: int) -> str:
@@ -105,6 +106,12 @@ def of_file(asked: FileOptions, video: Video) -> Iterator[str]:
     if video.still:
         return
     form = form_of(asked, video)
+    if (written := form.written(video.size, video.pixel_aspect)) != video.size:
+        aspect = f"{video.pixel_aspect.numerator}:{video.pixel_aspect.denominator}"
+        yield (
+            f"the pixels of {video.path} are {aspect}, which {form.format} cannot say: the result has square ones, "
+            f"{written[1]}x{written[0]}"
+        )
     if form.format not in CONTAINERS:
         if video.has_audio:
             yield f"--format {form.format} holds no sound: that of {video.path} is left out"

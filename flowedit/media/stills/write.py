@@ -17,6 +17,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from flowedit.machine import whole_file
+from flowedit.media.formats.forms import square
+from flowedit.media.pixels import resize
 from flowedit.media.planes.picture import Planar, to_rgb
 from flowedit.media.probe import Video
 from flowedit.media.stills.decode import WORDS, Decoded
@@ -60,7 +62,7 @@ class PictureWriter:
     def write(self, frames: np.ndarray | Sequence[Planar]) -> None:
         """Append frames."""
         for each in frames:
-            frame = self._upright(each) if isinstance(each, Planar) else each
+            frame = self._squared(self._upright(each) if isinstance(each, Planar) else each)
             try:
                 self._put(frame, next(self._originals, None))
             except OSError as error:
@@ -70,6 +72,13 @@ class PictureWriter:
     def _upright(self, picture: Planar) -> np.ndarray:
         assert self.video is not None
         return self.video.upright(to_rgb(picture, self.video.colour))
+
+    def _squared(self, frame: np.ndarray) -> np.ndarray:
+        """In square pixels: of others a GIF says nothing, and a PNG what programs read in two ways."""
+        if self.video is None:
+            return frame
+        height, width = frame.shape[:2]
+        return resize(frame[None], square((height, width), self.video.pixel_aspect))[0]
 
     def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
         raise NotImplementedError

@@ -164,6 +164,7 @@ def _of_pictures(found: Pictures) -> Video:
         labels=labels,
         pictures=found,
         times=found.times,
+        alpha=found.alpha,
     )
 
 

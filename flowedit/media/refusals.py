@@ -71,14 +71,8 @@ def told(video: Any, container: Any, stream: Any, frame: Any) -> list[str]:
         notices.append(
             f"{path} has {listed(strange)}: a model is shown BT.709 in their place, and the result has them again"
         )
-    if video.bits > 8:
-        notices.append(
-            f"{path} has {video.bits} bits a component: the edit is made in 8, and what it leaves keeps its own bits"
-        )
     if lost := sorted({DYNAMIC[name] for name in colours.beside(frame) if name in DYNAMIC}):
         notices.append(f"{path} also says by {listed(lost)} how its scenes are shown, which the result leaves out")
-    if video.alpha:
-        notices.append(f"{path} is transparent in places: the result keeps that, and shows nothing new there")
     if video.times:
         gaps = [1000 * float(after - before) for before, after in pairwise(video.times)]
         notices.append(

@@ -6,7 +6,7 @@ import math
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +24,8 @@ from flowedit.media.formats.planes import planes
 from flowedit.media.pixels import resize
 from flowedit.media.planes.picture import EXACT, Planar, to_frame
 from flowedit.media.sound import Sound, SoundTrack
+from flowedit.media.stills.decode import Decoded
+from flowedit.media.stills.write import dressed
 from flowedit.messages import InputError
 
 THREADS = 4  # a fixed number: x264 writes other bytes for another number of threads
@@ -37,8 +39,9 @@ class Writer:
     or becomes 1 where its kind has square pixels alone. `crf` is the codec's quality, its
     own usual one for None; x264's goes from 0 (lossless) to 51. `colour` says what colours the RGB is of, and by which
     matrix it becomes YUV: a source's own, so that nothing is rounded anew. `labels` are the file's title and the like.
-    `matrix` says how players turn the pictures (FFmpeg's display matrix). Raises ValueError for frames of another shape
-    or none at all, and OSError when the folder or the disk refuses the file.
+    `matrix` says how players turn the pictures (FFmpeg's display matrix). `pictures` are the originals of RGB frames,
+    and lend them alpha where `form` has it. Raises ValueError for frames of another shape or none at all, and OSError
+    when the folder or the disk refuses the file.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Writer:
         form: FileForm = MP4,
         times: Sequence[Fraction] = (),
         matrix: tuple[int, ...] | None = None,
+        pictures: Iterator[Decoded] | None = None,
     ) -> None:
         worst = form.encoder.most
         if min(size) < 2 or fps <= 0 or (crf is not None and not 0 <= crf <= worst):
@@ -70,7 +74,7 @@ class Writer:
         self._source = sound
         self._colour, self._labels = form.encoder.tagged(colour), dict(labels)
         self._times, self._base = times, time_base(times) if times else 1 / self.fps
-        self._matrix = matrix
+        self._matrix, self._originals = matrix, iter(()) if pictures is None else pictures
         self._lasts: dict[int, int] = {}
         self._sound: SoundTrack | None = None
 
@@ -160,14 +164,16 @@ class Writer:
         return picture
 
     def _picture(self, frame: np.ndarray) -> Any:
-        frame = resize(frame[None], self._written)[0]
+        frame = resize(dressed(frame, next(self._originals, None))[None], self._written)[0]
         picture: Any = av.VideoFrame(self._written[1], self._written[0], self._format)
         matrix = self._colour.matrix
         picture.colorspace, picture.color_range = matrix, ColorRange.MPEG
         picture.color_primaries, picture.color_trc = self._colour.primaries, self._colour.transfer  # ProRes asks frames
-        parts = planes(frame, matrix, self._form.sampling(self._written), self._form.depth)
-        if self._form.alpha:  # these frames are opaque
-            parts.append(np.full_like(parts[0], 2**self._form.depth - 1))
+        parts = planes(frame[..., :3], matrix, self._form.sampling(self._written), self._form.depth)
+        if self._form.alpha:
+            most = 2**self._form.depth - 1
+            alpha = frame[..., 3:].astype(np.float32) if frame.shape[-1] == 4 else np.full(self._written, 255.0)
+            parts.append(np.rint(alpha.reshape(self._written) * (most / 255)).astype(parts[0].dtype))
         for plane, values in zip(picture.planes, parts, strict=True):
             np.frombuffer(plane, values.dtype).reshape(plane.height, -1)[:, : plane.width] = values
         return picture

@@ -23,7 +23,6 @@ from flowedit.media.probe import Video
 from flowedit.media.reader import Selection
 from flowedit.media.sound import Sound
 from flowedit.media.stills.write import (
-    FRAMES,
     AnimationWriter,
     FolderWriter,
     FrameWriter,
@@ -188,14 +187,14 @@ def _edit_writer(plan: Plan, folder: Path, sound: Sound | None) -> FrameWriter:
     if video.still:
         return StillWriter(folder / "edit.png", video.pictures, video.labels, told)
     if form.format == "png":
-        return FolderWriter(folder / FRAMES, video.pictures, chosen.indices, told, video)
+        return FolderWriter(folder / form.file, video.pictures, chosen.indices, told, video)
     if form.format == "gif":
         own = video.pictures is not None and video.pictures.kind == "animation" and chosen.fps == video.fps
         lasting = None if own else in_hundredths([chosen.time(frame) for frame in range(len(chosen.indices) + 1)])
-        return AnimationWriter(folder / "edit.gif", video.pictures, chosen.indices, lasting, told, video)
+        return AnimationWriter(folder / form.file, video.pictures, chosen.indices, lasting, told, video)
     turned = video.planar and plan.clip.array is None and video.rotation % 180
     return Writer(
-        folder / f"edit{form.container.suffix}",
+        folder / form.file,
         plan.clip.size[::-1] if turned else plan.clip.size,
         chosen.fps,
         sound,
@@ -206,6 +205,7 @@ def _edit_writer(plan: Plan, folder: Path, sound: Sound | None) -> FrameWriter:
         form=form,
         times=chosen.times,
         matrix=video.matrix if video.planar and plan.clip.array is None else None,
+        pictures=video.pictures.read(chosen.indices) if video.pictures is not None and form.alpha else None,
     )
 
 

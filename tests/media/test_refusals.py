@@ -182,7 +182,8 @@ def test_interlaced_frames_of_ten_bits_are_told(tmp_path):
     woven = scene(12, (96, 160))
     woven[:-1, 1::2] = woven[1:, 1::2]
     options = {"flags": "+ilme+ildct", "x264-params": "tff=1"}
-    deep, combed = probe(make(tmp_path / "a.mp4", woven, fmt="yuv422p10le", **options)).notices
+    video = probe(make(tmp_path / "a.mp4", woven, fmt="yuv422p10le", **options))
+    combed, deep = of_file(FileOptions(), video)
     assert "10 bits a component" in deep
     chain = command(combed)[command(combed).index("-vf") + 1]
     assert chain == "bwdif=mode=send_frame:deint=all,format=yuv420p"

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
+from PIL import Image, ImageSequence
 
 import flowedit
 from flowedit.app import films
@@ -107,6 +107,52 @@ def test_an_animation_keeps_its_times(tmp_path, editor, options, names):
     with Image.open(CASES / "opaque.gif") as clip, Image.open(result.folder / "edit.gif") as edit:
         assert edit.n_frames == clip.n_frames
         assert edit.info["duration"] == clip.info["duration"]
+
+
+@pytest.fixture(scope="module")
+def holed(folder, tmp_path_factory):
+    """The folder's frames, and an animation of them, their left 64 columns transparent."""
+    place = tmp_path_factory.mktemp("holed")
+    (place / "row").mkdir()
+    frames = [Image.open(path).convert("RGBA") for path in sorted(folder.iterdir())]
+    for number, frame in enumerate(frames):
+        frame.paste((0, 0, 0, 0), (0, 0, 64, 256))
+        frame.save(place / "row" / f"fox-{number:03}.png")
+    frames[0].save(place / "a.webp", save_all=True, append_images=frames[1:], duration=125, lossless=True, exact=True)
+    return {"folder": place / "row", "animation": place / "a.webp"}
+
+
+def alpha_of(path):
+    """Each frame's alpha, uint8 (F, H, W)."""
+    if path.is_dir():
+        return np.stack([np.asarray(Image.open(file))[..., 3] for file in sorted(path.iterdir())])
+    if path.suffix in (".gif", ".webp"):
+        with Image.open(path) as image:
+            return np.stack([np.asarray(each.convert("RGBA"))[..., 3] for each in ImageSequence.Iterator(image)])
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        decoder = av.CodecContext.create("libvpx-vp9", "r") if path.suffix == ".webm" else stream
+        frames = [frame for packet in container.demux(stream) for frame in decoder.decode(packet)]
+        return np.stack([frame.to_ndarray(format="rgba")[..., 3] for frame in frames])
+
+
+@pytest.mark.parametrize("kind", ["folder", "animation"])
+@pytest.mark.parametrize("asked", ["auto", "prores", "webm", "png", "gif"])
+def test_transparent_pictures_stay_so_in_the_file_that_the_notice_names(tmp_path, editor, holed, kind, asked):
+    result = editor.edit(holed[kind], out=tmp_path / "out", **AS_IT_IS, format=asked, frame_by_frame=True)
+    own = {"folder": "edit_frames", "animation": "edit.webp"}[kind]
+    name = {"auto": own, "prores": "edit.mov", "webm": "edit.webm", "png": "edit_frames", "gif": "edit.gif"}[asked]
+    (told,) = (text for text in result.notices if "transparent in places" in text)
+    assert told == f"{holed[kind]} is transparent in places: {name} keeps that, and shows nothing new there"
+    found = alpha_of(result.folder / name)
+    assert len(found) == 4
+    assert found[..., :62].max() <= 4
+    assert found[..., 66:].min() >= 250
+
+
+def test_transparent_pictures_are_refused_where_nothing_can_be_transparent(tmp_path, editor, holed):
+    with pytest.raises(flowedit.Error, match='is transparent, which h264 in format="mp4" cannot be'):
+        editor.edit(holed["folder"], out=tmp_path / "out", **AS_IT_IS, format="mp4")
 
 
 def test_ten_bits_stay_ten(tmp_path, editor):

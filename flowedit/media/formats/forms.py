@@ -164,6 +164,10 @@ CONTAINERS = {
 """Formats that are one video file, by their names."""
 
 
+PICTURES = {"png": "edit_frames", "gif": "edit.gif"}
+"""Formats that are pictures, and the name of the file or folder."""
+
+
 @dataclass(frozen=True)
 class FileForm:
     """What an edit is written as: a format by its name, and of a video its codec, bits a component and transparency.
@@ -178,6 +182,11 @@ class FileForm:
     chroma: str = "420"
 
     @property
+    def file(self) -> str:
+        """The name of the edit's file."""
+        return f"edit{self.container.suffix}" if self.format in CONTAINERS else PICTURES[self.format]
+
+    @property
     def container(self) -> Container:
         """The kind of video file; KeyError for pictures."""
         return CONTAINERS[self.format]
@@ -188,7 +197,7 @@ class FileForm:
         return ENCODERS[self.codec]
 
     def written(self, size: Size, aspect: Fraction) -> Size:
-        """(height, width) in which pictures whose pixels have this aspect are written: as they are, or in square ones."""
+        """(height, width) in which pictures of this pixel aspect are written: as they are, or in square pixels."""
         return square(size, aspect) if self.format not in CONTAINERS or self.container.square else size
 
     def sampling(self, size: Size) -> str:

@@ -56,6 +56,11 @@ def shows_through(
     return seen, decoder
 
 
+def spread(count: int) -> list[int]:
+    """LOOKED of so many places, ascending, the first and the last among them; all of them where they are fewer."""
+    return sorted({round(each * (count - 1) / (LOOKED - 1)) for each in range(LOOKED)}) if count else []
+
+
 UNSEEN = refusals.Fault("transparency that FFmpeg cannot decode here", (), "opaque")
 
 
@@ -69,7 +74,7 @@ def _looked(container: Any, packets: Sequence[Packet], beside: Any) -> Iterator[
     times = sorted(packet.pts for packet in packets if packet.pts is not None)
     keys = sorted(packet.pts for packet in packets if packet.key and packet.pts is not None)
     reached = times[0] if times else 0
-    for place in sorted({round(each * (len(times) - 1) / (LOOKED - 1)) for each in range(LOOKED)}) if times else [0]:
+    for place in spread(len(times)) if times else [0]:
         aim = times[place] if times else None
         if aim is not None and (key := bisect_right(keys, aim)) and keys[key - 1] > reached:
             with suppress(av.error.FFmpegError):

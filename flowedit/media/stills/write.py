@@ -209,10 +209,23 @@ def beside(
     """
     if source is None or source.kind == "still":
         return []
+    name = like(source)
     if source.kind == "folder":
-        return [FolderWriter(folder / FRAMES, source, indices)]
+        return [FolderWriter(folder / name, source, indices)]
     lasting = None if rate is None else evenly(len(indices), rate)
-    return [AnimationWriter(folder / f"edit.{source.format.lower()}", source, indices, lasting)]
+    return [AnimationWriter(folder / name, source, indices, lasting)]
+
+
+def like(source: Pictures | None, asked: str = "auto") -> str:
+    """The name of what an edit leaves of its clip's own kind: of a still alone, of others beside the video; else none.
+
+    `asked` is the format that a user asks for, which leaves that alone.
+    """
+    if source is not None and source.kind == "still":
+        return "edit.png"
+    if source is None or asked != "auto":
+        return ""
+    return FRAMES if source.kind == "folder" else f"edit.{source.format.lower()}"
 
 
 def dressed(frame: np.ndarray, original: Decoded | None) -> np.ndarray:

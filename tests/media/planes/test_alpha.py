@@ -6,6 +6,8 @@ import av
 import numpy as np
 import pytest
 
+from flowedit.media.formats.forms import FileOptions
+from flowedit.media.formats.resolve import of_file
 from flowedit.media.planes import alpha
 from flowedit.media.probe import probe
 from flowedit.media.reader import read, read_planar
@@ -66,10 +68,11 @@ def test_a_hole_in_any_frame_of_a_short_clip_is_seen(tmp_path, name, codec, pixe
     video = probe(make(tmp_path / name, frames, codec, pixels, **options))
     assert (video.frames, video.alpha, video.size) == (5, hole is not None, size)
     if hole is None:
-        assert not any("transparent" in notice for notice in video.notices)
+        assert not any("transparent" in notice for notice in of_file(FileOptions(), video))
         assert psnr(np.concatenate(list(read(video, range(5)))), frames[..., :3]) > 28
         return
-    assert sum("is transparent in places: the result keeps that" in notice for notice in video.notices) == 1
+    file = "edit.webm" if name == "a.webm" else "edit.mov"
+    assert sum(f"transparent in places: {file} keeps that" in text for text in of_file(FileOptions(), video)) == 1
     for place, (stored, seen) in enumerate(read_planar(video, range(5))):
         clear = np.zeros(size, bool)
         clear[10:40, 10:40] = place == hole

@@ -190,8 +190,8 @@ def _folder(path: Path) -> Pictures:
         raise InputError(f"{moving} is animated: a folder of frames holds stills, so give the animation itself")
     with_alpha = [file for file, each in zip(files, heads, strict=True) if each.alpha]
     clear = any(_clear(with_alpha[place]) for place in spread(len(with_alpha)))
-    said, first = (*_gaps(path, numbers, row), *_told(path, heads[0])), heads[0]
-    return Pictures("folder", path, files, len(files), first.size, first.kind, RATE, clear, _strange(first), said)
+    said, one = (*_gaps(path, numbers, row), *_told(path, heads[0])), heads[0]
+    return Pictures("folder", path, files, len(files), one.size, one.kind, RATE, clear, _strange(one), said)
 
 
 def _clear(file: Path) -> bool:

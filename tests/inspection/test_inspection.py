@@ -89,8 +89,8 @@ def test_its_numbers_are_those_of_the_clip(fox):
 def test_its_pictures_are_files_too(fox):
     names = {path.name for path in fox.iterdir()}
     assert names == {
-        "inspect.html", "inspect.json", "run.yaml", "words.png", "frame.png", "encoder.png", "decoder.png", "latent.png",
-        "round_trip.png", *(f"attention_{n}.png" for n in range(1, 6)),
+        "inspect.html", "inspect.json", "run.yaml", "words.png", "frame.png", "encoder.png", "decoder.png",
+        "latent.png", "round_trip.png", *(f"attention_{n}.png" for n in range(1, 6)),
     }  # fmt: skip
     assert all(min(cv2.imread(str(fox / name)).shape[:2]) >= 100 for name in names if name.endswith(".png"))
 

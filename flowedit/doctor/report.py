@@ -113,7 +113,7 @@ def machine(here: Machine, width: int) -> Iterator[str]:
     has, lacks = ([name for name, there in here.extras.items() if there == wanted] for wanted in (True, False))
     told = f"{', '.join(has) or 'none'} installed"
     if lacks:
-        told += f"; not {', '.join(lacks)} (pip install \"flowedit[{lacks[0]}]\")"
+        told += f'; not {", ".join(lacks)} (pip install "flowedit[{lacks[0]}]")'
     yield from _line("extras", told, width)
 
 

@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,7 @@ from flowedit.media.planes.picture import EXACT, Planar, to_frame
 from flowedit.media.sound import Sound, SoundTrack
 from flowedit.media.stills.decode import Decoded
 from flowedit.media.stills.write import dressed
-from flowedit.messages import InputError
+from flowedit.messages import FileError, InputError
 
 THREADS = 4  # a fixed number: x264 writes other bytes for another number of threads
 
@@ -80,10 +80,11 @@ class Writer:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            try:
+            with self._refusing("file"):
                 self._open(stack.enter_context(whole_file(self.path, parents=False)), stack)
-            except (OSError, av.error.FFmpegError) as error:
-                raise self._refused(error) from None
+            with self._refusing("sound"):
+                if self._source is not None:
+                    self._sound = SoundTrack(self._source, self._container, self._form.container)
             self._stack = stack.pop_all()
         return self
 
@@ -113,8 +114,6 @@ class Writer:
             stream.set_display_matrix(self._matrix)
         self._stream = stream
         self._container.metadata.update(self._labels)
-        if self._source is not None:
-            self._sound = SoundTrack(self._source, self._container, container)
 
     def write(self, frames: np.ndarray | Sequence[Planar]) -> None:
         """Append frames: uint8 (f, H, W, 3) RGB, or pictures as their file stores them, which keep their bits.
@@ -131,21 +130,26 @@ class Writer:
                 f"frames of shape {shape} and type {kind} do not fit {self.path}: "
                 f"expected uint8 (f, {self.size[0]}, {self.size[1]}, 3)"
             )
-        try:
-            for each in frames:
-                picture = self._stored(each) if isinstance(each, Planar) else self._picture(each)
-                picture.pts, picture.time_base = self._at(self.frames), self._base
-                self._lasts[picture.pts] = self._at(self.frames + 1) - picture.pts
-                self._mux(self._stream.encode(picture))
-                self.frames += 1
+        for each in frames:
+            picture = self._stored(each) if isinstance(each, Planar) else self._picture(each)
+            picture.pts, picture.time_base = self._at(self.frames), self._base
+            self._lasts[picture.pts] = self._at(self.frames + 1) - picture.pts
+            self._encode(picture)
+            self.frames += 1
+            with self._refusing("sound"):
                 if self._sound is not None:
                     self._sound.advance(self._at(self.frames) * self._base)
-        except (OSError, av.error.FFmpegError) as error:
-            raise self._refused(error) from None
 
     def _at(self, frame: int) -> int:
         """When this frame is shown, in units of the time base."""
         return round(self._times[frame] / self._base) if self._times else frame
+
+    def _encode(self, picture: Any) -> None:
+        """Encode and mux a picture, or None: what is left."""
+        with self._refusing("video"):
+            packets = self._stream.encode(picture)
+        with self._refusing("file"):
+            self._mux(packets)
 
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:
@@ -184,15 +188,13 @@ class Writer:
         if error is not None:
             self._stack.__exit__(kind, error, trace)
             return
-        try:
-            with self._stack:
-                if not self.frames:
-                    raise InputError(f"no frames were written to {self.path}: write at least one")
-                self._mux(self._stream.encode(None))
+        with self._refusing("file"), self._stack:
+            if not self.frames:
+                raise InputError(f"no frames were written to {self.path}: write at least one")
+            self._encode(None)
+            with self._refusing("sound"):
                 if self._sound is not None:
                     self._sound.finish()
-        except (OSError, av.error.FFmpegError) as fault:
-            raise self._refused(fault) from None
 
     def _close(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -204,14 +206,30 @@ class Writer:
             if error is None:
                 raise
 
-    def _refused(self, error: Exception) -> Exception:
-        said = getattr(error, "strerror", None) or error
-        if not isinstance(error, OSError):
-            return InputError(
-                f"cannot write {self.path} as {self._form.format}: {said}; take the sound out of the source, or export "
-                "it again"
-            )
-        return OSError(f"cannot write {self.path}: {said}; choose a folder that exists, may be written and has room")
+    @contextmanager
+    def _refusing(self, what: str) -> Iterator[None]:
+        """Errors of FFmpeg and of the disk in one line, for what of a file is at fault: "video", "sound" or "file"."""
+        try:
+            yield
+        except FileError:
+            raise
+        except (OSError, av.error.FFmpegError) as error:
+            raise self._refused(error, what) from None
+
+    def _refused(self, error: Exception, what: str) -> Exception:
+        said, form = getattr(error, "strerror", None) or error, self._form
+        if isinstance(error, OSError):
+            room = "choose a folder that exists, may be written and has room"
+            return FileError(f"cannot write {self.path}: {said}; {room}")
+        if what == "video":
+            size = f"{self._written[1]}x{self._written[0]}"
+            asked = f"{form.encoder.library} does not encode {self._format} of {size} ({said})"
+            return InputError(f"cannot write {self.path}: {asked}; choose another --codec or --format")
+        silent = "take the sound out of the source, or export it again"
+        if what == "sound":
+            return InputError(f"cannot write the sound of {self.path} as {form.format}: {said}; {silent}")
+        advice = "choose another --format" + (f", or {silent}" if self._sound is not None else "")
+        return InputError(f"cannot write {self.path} as {form.format}: {said}; {advice}")
 
 
 def time_base(times: Sequence[Fraction]) -> Fraction:

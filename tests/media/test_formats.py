@@ -563,6 +563,48 @@ def test_one_line_says_what_becomes_of_the_bits(source, options, kept):
     assert told == [f"{source.path} has {bits} bits a component: the edit is made in 8, and {kept}"]
 
 
+def faulty(*given, **named):
+    raise av.error.InvalidDataError(1, "Invalid data")
+
+
+@pytest.mark.parametrize(
+    ("place", "heard", "said"),
+    [
+        (
+            "flowedit.media.sound.SoundTrack.advance",
+            True,
+            "cannot write the sound of {path} as mp4: .*take the sound out",
+        ),
+        (
+            "flowedit.media.sound.SoundTrack.finish",
+            True,
+            "cannot write the sound of {path} as mp4: .*take the sound out",
+        ),
+        ("flowedit.media.writer.Writer._mux", False, "cannot write {path} as mp4: .*; choose another --format$"),
+        ("flowedit.media.writer.Writer._mux", True, "choose another --format, or take the sound out"),
+    ],
+)
+def test_a_fault_says_what_is_at_fault(tmp_path, monkeypatch, source, place, heard, said):
+    path, sound = tmp_path / "a.mp4", Sound(source, Fraction(0), FRAMES / FPS) if heard else None
+    monkeypatch.setattr(place, faulty)
+    with pytest.raises(InputError, match=said.format(path=path)), Writer(path, SIZE, FPS, sound) as writer:
+        writer.write(pictures())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_what_an_encoder_refuses_is_no_fault_of_the_sound(tmp_path, source, heard):
+    """x265 takes no side below 16, which `form_of` refuses before."""
+    sound = Sound(source, Fraction(0), FRAMES / FPS) if heard else None
+    form = FileForm(codec="h265")
+    with pytest.raises(InputError) as caught, Writer(tmp_path / "a.mp4", (8, 64), FPS, sound, form=form) as writer:
+        writer.write(pictures((8, 64)))
+    assert str(caught.value) == (
+        f"cannot write {tmp_path / 'a.mp4'}: libx265 does not encode yuv420p of 64x8 (Invalid argument); "
+        "choose another --codec or --format"
+    )
+
+
 SQUARE = ("webm", "png", "gif")
 """Formats whose pixels are square."""
 

@@ -173,6 +173,18 @@ def test_the_last_line_names_the_file(tmp_path, command):
     assert not (tmp_path / "other").exists()
 
 
+def test_a_fault_names_the_place_where_the_file_would_be(tmp_path, editor, monkeypatch):
+    def faulty(*given):
+        raise av.error.InvalidDataError(1, "Invalid data")
+
+    monkeypatch.setattr("flowedit.media.writer.Writer._mux", faulty)
+    out = tmp_path / "out"
+    with pytest.raises(flowedit.Error, match=f"cannot write {out}/[a-z]+.(mp4|webm) as ") as caught:
+        editor.edit(FOX, out=out, frames=1, **AS_IT_IS, format="webm")
+    assert ".partial" not in str(caught.value)
+    assert not out.exists()
+
+
 def test_frames_in_memory_have_no_file(editor):
     with pytest.raises(flowedit.Error, match="codec: frames in memory have no file"):
         editor.edit_frames(np.zeros((1, 64, 64, 3), np.uint8), codec="av1", **ASKED)

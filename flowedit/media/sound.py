@@ -10,7 +10,8 @@ from typing import Any
 
 import av
 
-from flowedit.media.formats.forms import MP4, Container
+from flowedit.media.formats.containers import Container
+from flowedit.media.formats.forms import MP4
 from flowedit.media.probe import Video, open_video
 from flowedit.messages import InputError
 
@@ -63,7 +64,7 @@ class SoundTrack:
     def __init__(self, sound: Sound, output: Any, container: Container = MP4.container) -> None:
         tracks: tuple[int | None, ...] = (None,) if sound.tracks is None else sound.tracks
         self._tracks = [_Track(sound, index, output, container) for index in tracks]
-        if container.muxer in CHAPTERS:
+        if container.chapters:
             output.set_chapters(chapters(sound))
 
     def advance(self, seconds: Fraction) -> None:
@@ -75,10 +76,6 @@ class SoundTrack:
         """Mux the packets that are left."""
         for track in self._tracks:
             track.finish()
-
-
-CHAPTERS = ("mp4", "mov", "webm", "matroska")
-"""FFmpeg's names of kinds of file that hold chapters."""
 
 
 def chapters(sound: Sound) -> list[Any]:

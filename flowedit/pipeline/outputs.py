@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from flowedit.media.formats.containers import CONTAINERS
 from flowedit.media.stills.write import FRAMES
 from flowedit.messages import FileError, FileTakenError, NoFolderError
 
@@ -23,7 +24,7 @@ SHOWN = ("edit", "compare", "mask", "mask_plain", *ROW)
 LARGER_FRAMES = "video_frames"
 """The folder of the frames of a clip that was a folder, made larger."""
 
-FORMATS = ("edit.png", "edit.mp4", "edit.mov", "edit.webm", "edit.gif", "edit.webp", FRAMES)
+FORMATS = ("edit.png", *dict.fromkeys(each.file for each in CONTAINERS.values()), "edit.gif", "edit.webp", FRAMES)
 """What the edit itself may be, the first of them that is there."""
 
 FOLDERS = ("edit_steps", "edit_logs", FRAMES, LARGER_FRAMES)

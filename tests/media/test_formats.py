@@ -19,7 +19,8 @@ from av.video.reformatter import Interpolation
 from PIL import Image
 
 from flowedit.media.colours import Colour, Light
-from flowedit.media.formats.forms import CONTAINERS, ENCODERS, FileForm, FileOptions
+from flowedit.media.formats.containers import CONTAINERS, Container
+from flowedit.media.formats.forms import ENCODERS, FileForm, FileOptions
 from flowedit.media.formats.planes import planes
 from flowedit.media.formats.resolve import form_of, of_file
 from flowedit.media.pixels import resize
@@ -603,6 +604,34 @@ def test_what_an_encoder_refuses_is_no_fault_of_the_sound(tmp_path, source, hear
         f"cannot write {tmp_path / 'a.mp4'}: libx265 does not encode yuv420p of 64x8 (Invalid argument); "
         "choose another --codec or --format"
     )
+
+
+def test_a_new_kind_of_file_is_one_entry(tmp_path, source):
+    """What follows from it: the codecs and their check, the file's name, the sound, the notices, the aspect."""
+    about = {"muxer": "matroska", "file": "edit.mkv", "codecs": ("h264", "h265", "vp9"), "deep": "h265"}
+    sound = {"sound": frozenset({"flac"}), "encoded": "libopus", "spoken": "Opus"}
+    CONTAINERS.add("mkv", Container("Matroska", **about, **sound, square=True))
+    try:
+        form = form_of(FileOptions("mkv"), replace(source, bits=10))
+        assert (form.codec, form.depth, form.file) == ("h265", 10, "edit.mkv")
+        assert form_of(FileOptions("mkv"), replace(source, alpha=True)).codec == "vp9"
+        clear = replace(source, alpha=True, path=Path("a.mkv"))
+        assert form_of(FileOptions(), clear).format == "mkv"
+        with pytest.raises(InputError, match="--codec av1 does not go into --format mkv: it takes h264, h265 and vp9"):
+            form_of(FileOptions("mkv", "av1"), source)
+        told = list(of_file(FileOptions("mkv"), replace(source, pixel_aspect=Fraction(4, 3))))
+        assert told == [
+            f"the pixels of {source.path} are 4:3, which mkv cannot say: the result has square ones, 128x64",
+            f"the sound of {source.path} becomes Opus: mkv cannot hold its aac",
+        ]
+        form = form_of(FileOptions("mkv"), source)
+        with Writer(tmp_path / form.file, SIZE, FPS, Sound(source, Fraction(0), FRAMES / FPS), form=form) as writer:
+            writer.write(pictures())
+        with av.open(str(tmp_path / "edit.mkv")) as container:
+            assert container.format.name == "matroska,webm"
+            assert [each.codec_context.codec.canonical_name for each in container.streams] == ["h264", "opus"]
+    finally:
+        CONTAINERS.remove("mkv")
 
 
 SQUARE = ("webm", "png", "gif")

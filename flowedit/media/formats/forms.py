@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from flowedit.media.colours import Colour
+from flowedit.media.formats.containers import CONTAINERS, Container
 
-Format = Literal["auto", "mp4", "mov", "webm", "prores", "png", "gif"]
+PICTURES = {"png": "edit_frames", "gif": "edit.gif"}
+"""Formats that are pictures, and the name of the file or folder."""
+
+if TYPE_CHECKING:
+    Format = str
+else:  # every kind that there is, so that a new one is an option without a line here
+    Format = Literal[("auto", *CONTAINERS, *PICTURES)]
+
 Codec = Literal["auto", "h264", "h265", "av1"]
 BitDepth = Literal["auto", 8, 10]
 Size = tuple[int, int]
@@ -133,42 +141,6 @@ ENCODERS = {
 
 
 @dataclass(frozen=True)
-class Container:
-    """A kind of video file: FFmpeg's name of it, its suffix, and the codecs it takes, the first by default.
-
-    Sound whose codec is among `sound` is copied, other becomes `encoded`; subtitles of `subtitles` are copied.
-    """
-
-    muxer: str
-    suffix: str
-    codecs: tuple[str, ...]
-    sound: frozenset[str]
-    encoded: str
-    subtitles: frozenset[str]
-    square: bool = False
-    """Whether its pixels are square: PyAV sets no pixel aspect where FFmpeg's muxer asks the stream for it."""
-
-
-_PCM = {f"pcm_{name}" for name in ("s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f32be", "u8", "s8")}
-_MOV_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", *_PCM})
-_MP4_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})  # what players expect in an mp4
-
-CONTAINERS = {
-    "mp4": Container("mp4", ".mp4", ("h264", "h265", "av1"), _MP4_SOUND, "aac", frozenset({"mov_text"})),
-    "mov": Container("mov", ".mov", ("h264", "h265"), _MOV_SOUND, "pcm_s24le", frozenset({"mov_text"})),
-    "webm": Container(
-        "webm", ".webm", ("vp9", "av1"), frozenset({"opus", "vorbis"}), "libopus", frozenset({"webvtt"}), square=True
-    ),
-    "prores": Container("mov", ".mov", ("prores",), _MOV_SOUND, "pcm_s24le", frozenset({"mov_text"})),
-}
-"""Formats that are one video file, by their names."""
-
-
-PICTURES = {"png": "edit_frames", "gif": "edit.gif"}
-"""Formats that are pictures, and the name of the file or folder."""
-
-
-@dataclass(frozen=True)
 class FileForm:
     """What an edit is written as: a format by its name, and of a video its codec, bits a component and transparency.
 
@@ -184,11 +156,11 @@ class FileForm:
     @property
     def file(self) -> str:
         """The name of the edit's file."""
-        return f"edit{self.container.suffix}" if self.format in CONTAINERS else PICTURES[self.format]
+        return self.container.file if self.format in CONTAINERS else PICTURES[self.format]
 
     @property
     def container(self) -> Container:
-        """The kind of video file; KeyError for pictures."""
+        """The kind of video file; InputError for pictures."""
         return CONTAINERS[self.format]
 
     @property

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowedit.media.formats.forms import CONTAINERS, ENCODERS, FileForm, FileOptions, Size
+from flowedit.media.formats.containers import CONTAINERS
+from flowedit.media.formats.forms import ENCODERS, FileForm, FileOptions, Size
 from flowedit.media.planes.picture import Chroma
 from flowedit.media.probe import Video, codec_known, open_video
 from flowedit.media.refusals import described
 from flowedit.media.sound import carried
 from flowedit.media.stills.write import FRAMES, like
 from flowedit.messages import InputError, listed
-
-DEEP = {"mp4": "h265", "mov": "h265", "webm": "av1", "prores": "prores"}
-"""The codec of more than 8 bits, where none is asked for; of 8 it is the container's first."""
-
-SOUNDS = {"aac": "AAC", "libopus": "Opus", "pcm_s24le": "PCM of 24 bits"}
-"""Names of encoded sound."""
 
 
 def form_of(asked: FileOptions, video: Video) -> FileForm:
@@ -44,7 +39,8 @@ def _format(asked: FileOptions, video: Video) -> str:
         return asked.format
     if not _clear(asked, video):
         return "mp4"
-    return "webm" if video.path.suffix.lower() == ".webm" else "prores"
+    clear = [name for name, each in CONTAINERS.items() if any(ENCODERS[codec].alpha for codec in each.codecs)]
+    return next((name for name in clear if CONTAINERS[name].suffix == video.path.suffix.lower()), "prores")
 
 
 def _clear(asked: FileOptions, video: Video) -> bool:
@@ -82,7 +78,8 @@ def _video(asked: FileOptions, video: Video, name: str) -> FileForm:
 
 def _usual(size: Size, clear: bool, name: str, bits: int) -> str:
     """The codec where none is asked for: that of so many bits, or the first of its kind of file that takes the clip."""
-    codecs = ((DEEP[name],) if bits > 8 else ()) + CONTAINERS[name].codecs
+    container = CONTAINERS[name]
+    codecs = ((container.deep,) if bits > 8 else ()) + container.codecs
     able = (each for each in codecs if ENCODERS[each].takes(size) and (ENCODERS[each].alpha or not clear))
     return next(able, codecs[0])
 
@@ -125,8 +122,8 @@ def of_file(asked: FileOptions, video: Video) -> Iterator[str]:
         for stream in (container.streams[index] for index in video.tracks):
             how = carried(stream, form.container)
             if how == "encoded":
-                codec, encoded = stream.codec_context.codec.canonical_name, form.container.encoded
-                yield f"the sound of {video.path} becomes {SOUNDS[encoded]}: {form.format} cannot hold its {codec}"
+                codec, spoken = stream.codec_context.codec.canonical_name, form.container.spoken
+                yield f"the sound of {video.path} becomes {spoken}: {form.format} cannot hold its {codec}"
             elif how is None:
                 yield f"{video.path} has {described(stream)}, which {form.format} cannot hold: the result leaves it out"
 

@@ -151,7 +151,6 @@ def probe(path: str | os.PathLike[str]) -> Video:
 
 
 def _of_pictures(found: Pictures) -> Video:
-    said, labels = found.notices, found.labels
     return Video(
         found.path,
         found.count,
@@ -160,8 +159,8 @@ def _of_pictures(found: Pictures) -> Video:
         rotation=0,
         has_audio=False,
         pixel_format="rgb24",
-        notices=said,
-        labels=labels,
+        notices=found.notices,
+        labels=found.labels,
         pictures=found,
         times=found.times,
         alpha=found.alpha,

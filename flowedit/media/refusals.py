@@ -32,7 +32,7 @@ def of_pixels(stream: Any, frame: Any, colour: Colour) -> list[Fault]:
         text = "the colours of Dolby Vision, which FFmpeg cannot show here"
         faults.append(Fault(text, (), "bt709", mended=False))
     elif wrong := list(colours.refused(colour)):
-        filters = colours.to_bt709(colour, fmt.is_rgb)
+        filters = colours.filters_to_bt709(colour, fmt.is_rgb)
         text = f"{listed(wrong)}, which cannot be edited and kept"
         faults.append(Fault(text, tuple(filters or ()), "bt709", mended=filters is not None))
     if deepest > 16 or fmt.name.startswith("xyz"):

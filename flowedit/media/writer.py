@@ -20,7 +20,7 @@ from av.video.reformatter import ColorRange, Interpolation
 from flowedit.machine import whole_file
 from flowedit.media.colours import BT709, Colour
 from flowedit.media.formats.forms import MP4, FileForm
-from flowedit.media.formats.planes import planes
+from flowedit.media.formats.yuv import yuv_of
 from flowedit.media.pixels import resize
 from flowedit.media.planes.picture import EXACT, Planar, to_frame
 from flowedit.media.sound import Sound, SoundTrack
@@ -68,7 +68,7 @@ class Writer:
         self.path, self.size, self.fps = Path(path), size, Fraction(fps)
         self.frames = 0
         self._form, self._written = form, form.written(size, pixel_aspect)
-        self._format = form.pixels(self._written)
+        self._format = form.pixel_format(self._written)
         self._crf = form.encoder.crf if crf is None else crf
         self._pixel_aspect = pixel_aspect if self._written == size else Fraction(1)
         self._source = sound
@@ -173,7 +173,7 @@ class Writer:
         matrix = self._colour.matrix
         picture.colorspace, picture.color_range = matrix, ColorRange.MPEG
         picture.color_primaries, picture.color_trc = self._colour.primaries, self._colour.transfer  # ProRes asks frames
-        parts = planes(frame[..., :3], matrix, self._form.sampling(self._written), self._form.depth)
+        parts = yuv_of(frame[..., :3], matrix, self._form.sampling(self._written), self._form.depth)
         if self._form.alpha:
             most = 2**self._form.depth - 1
             alpha = frame[..., 3:].astype(np.float32) if frame.shape[-1] == 4 else np.full(self._written, 255.0)

@@ -21,8 +21,8 @@ from PIL import Image
 from flowedit.media.colours import Colour, Light
 from flowedit.media.formats.containers import CONTAINERS, Container
 from flowedit.media.formats.forms import ENCODERS, FileForm, FileOptions
-from flowedit.media.formats.planes import planes
 from flowedit.media.formats.resolve import form_of, of_file
+from flowedit.media.formats.yuv import yuv_of
 from flowedit.media.pixels import resize
 from flowedit.media.planes.picture import EXACT, Planar
 from flowedit.media.probe import comment, probe
@@ -209,7 +209,7 @@ def test_ten_bits_are_finer_than_eight(tmp_path):
 @pytest.mark.parametrize("sampling", ["420", "422", "444"])
 def test_planes_of_one_colour(depth, sampling):
     frame = np.full((8, 12, 3), (255, 255, 255), np.uint8)
-    luma, blue, red = planes(frame, 1, sampling, depth)
+    luma, blue, red = yuv_of(frame, 1, sampling, depth)
     assert (luma == 235 * 2 ** (depth - 8)).all()
     assert (blue == 128 * 2 ** (depth - 8)).all()
     assert (red == blue).all()
@@ -487,7 +487,7 @@ def test_every_encoder_is_in_pyav():
     ],
 )
 def test_pixels_of_a_size(size, form, pixels):
-    assert form.pixels(size) == pixels
+    assert form.pixel_format(size) == pixels
 
 
 @pytest.mark.parametrize(
@@ -539,7 +539,7 @@ def test_every_way_to_hold_pixels_is_encoded(tmp_path, name, codec, depth, alpha
             decoder = av.CodecContext.create("libvpx-vp9", "r") if alpha and codec == "vp9" else stream.codec_context
             found = [frame for packet in container.demux(stream) for frame in decoder.decode(packet)]
         assert [(frame.height, frame.width) for frame in found] == [(height, width)] * 2
-        samples = [name.split("p")[0] for name in (found[0].format.name, form.pixels((height, width)))]
+        samples = [name.split("p")[0] for name in (found[0].format.name, form.pixel_format((height, width)))]
         assert samples[0] == samples[1]  # 4444 of 10 bits is decoded as 12
         rgba = [frame.reformat(format="rgba", interpolation=EXACT | Interpolation.BICUBIC) for frame in found]
         seen = [frame.to_ndarray() for frame in rgba]

@@ -14,13 +14,14 @@ PICTURES = {"png": "edit_frames", "gif": "edit.gif"}
 """Formats that are pictures, and the name of the file or folder."""
 
 if TYPE_CHECKING:
+    from flowedit.media.pixels import Size
+
     Format = str
 else:  # every kind that there is, so that a new one is an option without a line here
     Format = Literal[("auto", *CONTAINERS, *PICTURES)]
 
 Codec = Literal["auto", "h264", "h265", "av1"]
 BitDepth = Literal["auto", 8, 10]
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -183,9 +184,17 @@ class FileForm:
         least = "444" if whole else self.chroma
         return next((way for way in ways if way >= least), ways[-1])
 
-    def pixels(self, size: Size) -> str:
+    def pixel_format(self, size: Size) -> str:
         """FFmpeg's name of how its pixels are stored."""
-        return f"yuv{'a' if self.alpha else ''}{self.sampling(size)}p" + ("" if self.depth == 8 else f"{self.depth}le")
+        return pixel_format(self.sampling(size), self.depth, self.alpha)
+
+
+def pixel_format(chroma: str, bits: int = 8, alpha: bool = False) -> str:
+    """FFmpeg's name of planes like these: of 420, 422 or 444, or of "rgb"."""
+    deep = "" if bits == 8 else f"{bits}le"
+    if chroma == "rgb":
+        return f"{'gbrap' if alpha else 'gbrp'}{deep}"
+    return f"{'yuva' if alpha else 'yuv'}{chroma}p{deep}"
 
 
 def square(size: Size, aspect: Fraction) -> Size:

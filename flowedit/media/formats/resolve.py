@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flowedit.media.formats.containers import CONTAINERS
-from flowedit.media.formats.forms import ENCODERS, FileForm, FileOptions, Size
+from flowedit.media.formats.forms import ENCODERS, FileForm, FileOptions
+from flowedit.media.pixels import Size
 from flowedit.media.planes.picture import Chroma
 from flowedit.media.probe import Video, codec_known, open_video
 from flowedit.media.refusals import described

@@ -11,6 +11,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
 
 from flowedit.media.colours import Colour
+from flowedit.media.formats.forms import pixel_format
 
 EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 """Without both FFmpeg darkens every frame by up to two levels where chroma has fewer samples than luma."""
@@ -45,14 +46,6 @@ class Planar:
         """The picture with every plane changed alike."""
         alpha = None if self.alpha is None else change(self.alpha)
         return replace(self, planes=tuple(map(change, self.planes)), alpha=alpha)
-
-
-def pixel_format(chroma: Chroma, bits: int = 8, alpha: bool = False) -> str:
-    """FFmpeg's name of planes like these."""
-    deep = "" if bits == 8 else f"{bits}le"
-    if chroma == "rgb":
-        return f"{'gbrap' if alpha else 'gbrp'}{deep}"
-    return f"{'yuva' if alpha else 'yuv'}{chroma}p{deep}"
 
 
 def chroma_of(fmt: Any) -> Chroma:

@@ -35,7 +35,8 @@ BROKEN = (
 ORIENTATION = 0x0112
 """EXIF's tag for how a picture is to be turned."""
 
-OPAQUE = 255
+FULL = 255
+"""Alpha of a pixel that hides all behind it, in pictures, which lose none."""
 
 KEPT = (b"cHRM", b"gAMA", b"sRGB", b"cICP")
 """Chunks of a PNG that say what its colours are: they go into the result as they are."""
@@ -166,7 +167,7 @@ def decoded(image: Image.Image, path: Path) -> Decoded:
         pixels, alpha = _plain(image, profile)
     if image.mode in ("CMYK", "L", "LA", "1", "I", "I;16") or not _name(profile):
         profile = None  # of inks, of grey, or no profile: it would not fit the RGB that is written
-    alpha = None if alpha is None or alpha.min() == OPAQUE else alpha
+    alpha = None if alpha is None or alpha.min() == FULL else alpha
     return Decoded(
         np.ascontiguousarray(_turned(pixels, orientation)),
         None if alpha is None else np.ascontiguousarray(_turned(alpha, orientation)),

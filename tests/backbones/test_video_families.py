@@ -1,4 +1,4 @@
-"""What LTX-Video, HunyuanVideo and Mochi have in common; tests/pipeline/test_every_family.py edits with all families."""
+"""What LTX-Video, HunyuanVideo and Mochi have in common; test_every_family.py edits with all families."""
 
 import pytest
 import torch

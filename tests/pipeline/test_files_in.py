@@ -189,3 +189,24 @@ def test_each_container_comes_back(tmp_path, editor, name, codec, pixels):
         assert np.abs(difference).mean() < 4
     steps = [[after.time - before.time for before, after in pairwise(frames)] for frames in (before, after)]
     np.testing.assert_allclose(steps[1], steps[0], atol=2e-3)
+
+
+@pytest.mark.parametrize(("pixels", "limited"), [("gray", True), ("gray", False), ("gray10le", True), ("gray10le", False)])
+def test_grey_keeps_its_light(tmp_path, editor, pixels, limited):
+    """A ramp from black to white of the range that the file names: the edit's luma has it in its own range."""
+    most = 255 if pixels == "gray" else 1023
+    black, white = (most * 16 // 255, most * 235 // 255) if limited else (0, most)
+    ramp = np.linspace(black, white, 64).round().astype(np.uint8 if pixels == "gray" else np.uint16)
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=8)
+        stream.height, stream.width, stream.pix_fmt = 64, 64, pixels
+        stream.codec_context.color_range = 1 if limited else 2
+        frame = av.VideoFrame.from_ndarray(np.tile(ramp, (64, 1)), format=pixels)
+        frame.pts, frame.time_base, frame.color_range = 0, Fraction(1, 8), 1 if limited else 2
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    result = editor.edit(tmp_path / "a.mkv", out=tmp_path / "out", crf=0, **AS_IT_IS)
+    (edit,) = decoded(result.video)
+    levels = 1 << max(component.bits for component in edit.format.components)
+    assert int(edit.color_range) != 2
+    lightness = (planes(edit)[0] * 256 / levels - 16) / 219
+    assert np.abs(lightness - np.linspace(0, 1, 64)).max() < 0.012

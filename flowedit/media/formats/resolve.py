@@ -8,7 +8,7 @@ from flowedit.media.formats.forms import CONTAINERS, ENCODERS, FileForm, FileOpt
 from flowedit.media.planes.picture import Chroma
 from flowedit.media.probe import Video, codec_known, open_video
 from flowedit.media.refusals import described
-from flowedit.media.sound import carried
+from flowedit.media.sound import carried, mixed_to
 from flowedit.messages import InputError, listed
 
 DEEP = {"mp4": "h265", "mov": "h265", "webm": "av1", "prores": "prores"}
@@ -118,5 +118,8 @@ def of_file(asked: FileOptions, video: Video) -> Iterator[str]:
             if how == "encoded":
                 codec, encoded = stream.codec_context.codec.canonical_name, form.container.encoded
                 yield f"the sound of {video.path} becomes {SOUNDS[encoded]}: {form.format} cannot hold its {codec}"
+                if mixed := mixed_to(stream, encoded):
+                    given = stream.codec_context.layout.name
+                    yield f"the sound of {video.path} is mixed from {given} to {mixed}: {SOUNDS[encoded]} has no {given}"
             elif how is None:
                 yield f"{video.path} has {described(stream)}, which {form.format} cannot hold: the result leaves it out"

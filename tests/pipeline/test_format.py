@@ -1,5 +1,6 @@
 """An edit in each format, from a clip of each kind: one file of that kind, named wherever an edit names its file."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -13,6 +14,7 @@ from flowedit.app import films
 from flowedit.config.folder import example
 from flowedit.media.probe import probe
 from flowedit.media.reader import read
+from flowedit.media.writer import Writer
 from flowedit.pipeline.outputs import EDIT, shown
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
@@ -107,6 +109,18 @@ def test_an_animation_keeps_its_times(tmp_path, editor, options, names):
     with Image.open(CASES / "opaque.gif") as clip, Image.open(result.folder / "edit.gif") as edit:
         assert edit.n_frames == clip.n_frames
         assert edit.info["duration"] == clip.info["duration"]
+
+
+def test_a_gif_of_too_many_frames_a_second_is_refused_before_anything_is_written(tmp_path, editor):
+    with Writer(tmp_path / "a.mp4", (64, 64), Fraction(120)) as writer:
+        writer.write(np.zeros((60, 64, 64, 3), np.uint8))
+    with pytest.raises(flowedit.Error, match="at most 50 frames a second, and these are 120: add fps=40"):
+        editor.edit(tmp_path / "a.mp4", out=tmp_path / "out", format="gif", **AS_IT_IS)
+    assert not (tmp_path / "out").exists()
+    result = editor.edit(tmp_path / "a.mp4", out=tmp_path / "out", format="gif", fps=40, **AS_IT_IS)
+    with Image.open(result.video) as edit:
+        edit.seek(edit.n_frames - 1)
+        assert edit.n_frames <= 20
 
 
 def test_ten_bits_stay_ten(tmp_path, editor):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -20,7 +20,7 @@ from flowedit.machine import whole_file
 from flowedit.media.planes.picture import Planar, to_rgb
 from flowedit.media.probe import Video
 from flowedit.media.stills.decode import WORDS, Decoded
-from flowedit.media.stills.pictures import Pictures
+from flowedit.media.stills.pictures import Pictures, lasts
 from flowedit.messages import FileError, InputError
 
 FRAMES = "edit_frames"
@@ -164,7 +164,8 @@ class AnimationWriter(PictureWriter):
         super().__init__(path, source, indices)
         self._pictures: list[Image.Image] = []
         self._gif, self.video = path.suffix == ".gif", video
-        self._delays = delays(source, indices) if lasting is None and source is not None else list(lasting or ())
+        own = delays(source, indices) if lasting is None and source is not None else list(lasting or ())
+        self._delays = in_hundredths(list(accumulate(map(lasts, own), initial=0)), 1000) if self._gif else own
         self._clear = (source is not None and source.alpha) or (video is not None and video.alpha)
         loop = 0 if source is None else source.loop
         self._how: dict[str, Any] = {} if loop is None else {"loop": loop}
@@ -253,16 +254,30 @@ def indexed(frame: np.ndarray, alpha: np.ndarray | None, clear: bool) -> Image.I
 
 
 def delays(source: Pictures, indices: Sequence[int]) -> list[int]:
-    """Milliseconds that each of these frames is shown: its own, and those of the frames that are left out after it."""
+    """Milliseconds that each of these frames is shown: its own as its file says it, or, where frames are left out after
+    it, as long as browsers show all of these."""
     last = indices[-1] + (indices[-1] - indices[-2] if len(indices) > 1 else 1)
-    ends = [*indices[1:], last]
-    return [sum(source.delays[first:end]) for first, end in zip(indices, ends, strict=True)]
+    stretches = [source.delays[first:end] for first, end in zip(indices, [*indices[1:], last], strict=True)]
+    return [each[0] if len(each) == 1 else sum(map(lasts, each)) for each in stretches]
 
 
-def in_hundredths(times: Sequence[Fraction]) -> list[int]:
-    """Milliseconds in whole hundredths of a second, as a GIF counts, between these times; no error adds up."""
-    ends = [10 * round(100 * time) for time in times]
-    return [max(10, after - before) for before, after in pairwise(ends)]
+def in_hundredths(times: Sequence[Fraction | int], unit: int = 1) -> list[int]:
+    """Milliseconds in whole hundredths of a second, as a GIF counts, between these times in 1/`unit` s, the last the end.
+
+    Each is 2/100 s at least, as browsers play less for 1/10 s; a frame that is too short takes from the next, so that no
+    error adds up. Raises InputError for more than 50 frames a second, which no GIF plays.
+    """
+    count, seconds = len(times) - 1, Fraction(times[-1], unit)
+    if 2 * count > round(100 * seconds) + 1:
+        rate = count / seconds
+        raise InputError(
+            f"a GIF shows at most 50 frames a second, and these are {float(rate):.6g}: add "
+            f"--fps {float(rate / -(-rate // 50)):.6g}"
+        )
+    ends = [0]
+    for time in times[1:]:
+        ends.append(max(ends[-1] + 2, round(Fraction(100 * time, unit))))
+    return [10 * (after - before) for before, after in pairwise(ends)]
 
 
 def evenly(frames: int, rate: Fraction) -> list[int]:

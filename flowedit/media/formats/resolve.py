@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from flowedit.media import colours
 from flowedit.media.formats.forms import CONTAINERS, ENCODERS, FileForm, FileOptions
 from flowedit.media.planes.picture import Chroma
 from flowedit.media.probe import Video, codec_known, open_video
@@ -105,6 +106,8 @@ def of_file(asked: FileOptions, video: Video) -> Iterator[str]:
             yield f"--format {form.format} holds no sound: that of {video.path} is left out"
         if form.format == "gif":
             yield "a frame of a GIF has 256 colours and is shown for whole 1/100 s: the edit is dithered and timed so"
+        if strange := list(colours.strange(video.colour)):
+            yield f"--format {form.format} has BT.709, as the model is shown it, in place of {listed(strange)}"
         if video.bits > 8:
             yield f"--format {form.format} is written with 8 bits, of {video.bits} that {video.path} has"
         return

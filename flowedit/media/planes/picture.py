@@ -120,14 +120,6 @@ def to_frame(picture: Planar, colour: Colour) -> Any:
     return frame
 
 
-def to_rgb(picture: Planar, colour: Colour) -> np.ndarray:
-    """The picture as uint8 RGB (H, W, 3), or RGBA where it has alpha; not turned, its light as it is stored."""
-    name = "rgb24" if picture.alpha is None else "rgba"
-    frame = to_frame(picture, colour)
-    rgb: np.ndarray = frame.reformat(format=name, interpolation=Interpolation.BICUBIC | EXACT, threads=1).to_ndarray()
-    return rgb
-
-
 def _values(plane: Any, bits: int) -> np.ndarray:
     kind = np.uint8 if bits == 8 else np.uint16
     lines = np.frombuffer(plane, kind).reshape(plane.height, plane.line_size // np.dtype(kind).itemsize)

@@ -116,6 +116,8 @@ def _told(path: Path, found: FileHead, clear: bool, result: str) -> Iterator[str
         yield f"{path} has a colour profile that cannot be read: it is left out"
     elif found.profile_name and found.mode not in ("L", "LA", "1", "I", "I;16") and "srgb" not in _letters(found):
         yield f"{path} has the colours of {found.profile_name!r}: they are edited as they are, and {result} keeps them"
+        if result != "edit.png":
+            yield f"a video cannot have the colours of {found.profile_name!r}: beside {result} they are shown as BT.709"
     if found.pictures > found.frames:
         yield f"{path} holds another picture as well (a gain map, or a second view), which the result leaves out"
     if clear:

@@ -6,7 +6,9 @@ Each writer takes frames as `media.writer.Writer` does. A fully transparent pixe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +19,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from flowedit.machine import whole_file
-from flowedit.media.planes.picture import Planar, to_rgb
+from flowedit.media.planes.blend import Depth
+from flowedit.media.planes.picture import Planar
 from flowedit.media.probe import Video
-from flowedit.media.stills.decode import WORDS, Decoded
+from flowedit.media.stills.decode import WORDS, Decoded, in_srgb
 from flowedit.media.stills.pictures import Pictures, lasts
 from flowedit.messages import FileError, InputError
 
@@ -46,8 +49,8 @@ class FrameWriter(Protocol):
 class PictureWriter:
     """Frames uint8 (f, H, W, 3) RGB to pictures; `source`, at `indices`, lends them alpha and the name of its colours.
 
-    Pictures as a file stores them become RGB of 8 bits, upright as `video` says, and keep an alpha of their own. Raises
-    FileError where the folder or the disk refuses a file, InputError for no frames at all.
+    Pictures as a file stores them become what a model sees, BT.709 of 8 bits, upright as `video` says, and keep an alpha
+    of their own. Raises FileError where the folder or the disk refuses a file, InputError for no frames at all.
     """
 
     video: Video | None = None
@@ -69,7 +72,16 @@ class PictureWriter:
 
     def _upright(self, picture: Planar) -> np.ndarray:
         assert self.video is not None
-        return self.video.upright(to_rgb(picture, self.video.colour))
+        seen = self._depth.shown(replace(picture, alpha=None))
+        if picture.alpha is not None:
+            alpha = np.rint(picture.alpha * np.float32(255 / (2**picture.bits - 1)))
+            seen = np.dstack([seen, alpha.astype(np.uint8)])
+        return self.video.upright(seen)
+
+    @cached_property
+    def _depth(self) -> Depth:
+        assert self.video is not None
+        return Depth(self.video.colour)
 
     def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
         raise NotImplementedError
@@ -148,7 +160,7 @@ class AnimationWriter(PictureWriter):
     """Frames as an animation, a WebP without loss; of a source's delays and repeats, or else repeated for ever.
 
     `delays` are milliseconds for which frames are shown, in place of the source's. A frame of a GIF has 256 colours at
-    most: of more the nearest, dithered. All frames wait for the last, a GIF's as a byte a pixel. `comment` is any text,
+    most: of more the nearest, dithered; its colours are sRGB. All frames wait for the last, a GIF's as a byte a pixel. `comment` is any text,
     in a GIF.
     """
 
@@ -173,7 +185,10 @@ class AnimationWriter(PictureWriter):
 
     def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
         if original is not None and original.profile is not None:
-            self._how["icc_profile"] = original.profile
+            if self._gif:  # which can name no colours
+                frame = in_srgb(frame, original.profile)
+            else:
+                self._how["icc_profile"] = original.profile
         alpha = frame[..., 3] if frame.shape[-1] == 4 else None if original is None else original.alpha
         if self._gif:
             picture = indexed(np.ascontiguousarray(frame[..., :3]), alpha, self._clear)

@@ -169,6 +169,22 @@ def test_a_gif_of_too_many_frames_a_second_is_refused_before_anything_is_written
         assert edit.n_frames <= 20
 
 
+@pytest.mark.parametrize(
+    ("clip", "options", "kind", "bytes_"), [(FOX, {"format": "gif"}, "GIF", 2), (None, {}, "WebP", 12)]
+)
+def test_an_animation_that_memory_does_not_hold_is_refused(tmp_path, editor, monkeypatch, clip, options, kind, bytes_):
+    if clip is None:
+        clip, frames = tmp_path / "a.webp", [Image.new("RGB", (64, 64), (number, 0, 0)) for number in range(3)]
+        frames[0].save(clip, save_all=True, append_images=frames[1:], duration=100, lossless=True)
+    video = probe(clip)
+    needed = bytes_ * video.frames * video.size[0] * video.size[1] / 2**30
+    monkeypatch.setattr("flowedit.backbones.memory.of_host", lambda: (0.99 * needed, 1.0))
+    with pytest.raises(flowedit.Error, match=f"a {kind} is held whole until it is written: {video.frames} frames of"):
+        editor.edit(clip, out=tmp_path / "out", **AS_IT_IS, **options)
+    monkeypatch.setattr("flowedit.backbones.memory.of_host", lambda: (1.01 * needed, 1.0))
+    assert editor.edit(clip, out=tmp_path / "out", **AS_IT_IS, **options).video.exists()
+
+
 def test_ten_bits_stay_ten(tmp_path, editor):
     result = editor.edit(CASES / "odd_10bit.mp4", out=tmp_path / "out", frames=1, **AS_IT_IS)
     with av.open(str(result.video)) as container:

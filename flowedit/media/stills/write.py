@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from flowedit.machine import whole_file
+from flowedit.machine import GIB, whole_file
 from flowedit.media.planes.blend import Depth
 from flowedit.media.planes.picture import Planar
 from flowedit.media.probe import Video
@@ -28,6 +28,9 @@ from flowedit.messages import FileError, InputError
 
 FRAMES = "edit_frames"
 """The folder of an edit's frames, where the clip was one."""
+
+HELD = {"gif": 2, "webp": 12}
+"""Bytes a pixel of an animation's frames, at most, until it is written: Pillow takes them all at once (measured)."""
 
 COLOURS = 256
 """Of a frame of a GIF, at most; with transparent pixels the last index is theirs."""
@@ -220,6 +223,28 @@ def beside(
         return [FolderWriter(folder / FRAMES, source, indices)]
     lasting = None if rate is None else evenly(len(indices), rate)
     return [AnimationWriter(folder / f"edit.{source.format.lower()}", source, indices, lasting)]
+
+
+def check_animation(
+    asked: str, source: Pictures | None, times: Sequence[Fraction], size: tuple[int, int], free: float | None
+) -> None:
+    """Raise InputError for an animation, asked for or beside a video, that cannot be played, or held in memory.
+
+    `times` are when its frames are shown, and when the last ends, `size` (height, width), `free` GiB of memory or None.
+    """
+    if asked == "gif":
+        in_hundredths(times)
+    beside_it = source.format if asked == "auto" and source is not None and source.kind == "animation" else None
+    kind = "GIF" if asked == "gif" else beside_it
+    if kind is None:
+        return
+    frames, (height, width) = len(times) - 1, size
+    needed = HELD[kind.lower()] * frames * height * width / GIB
+    if free is not None and needed > free:
+        raise InputError(
+            f"a {kind} is held whole until it is written: {frames} frames of {width}x{height} need up to {needed:.1f} GiB "
+            f"of memory, and {free:.1f} are free; take fewer --frames, or --format mp4"
+        )
 
 
 def dressed(frame: np.ndarray, original: Decoded | None) -> np.ndarray:

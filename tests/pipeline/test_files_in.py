@@ -193,7 +193,10 @@ def test_combs_come_back(tmp_path, editor):
 def test_chapters_come_back(tmp_path, editor):
     """Those of the part that is edited, cut to it."""
     path = tmp_path / "a.mkv"
-    with av.open(str(write(tmp_path / "b.mp4", fox(8), "libx264", "yuv420p"))) as source, av.open(str(path), "w") as out:
+    with (
+        av.open(str(write(tmp_path / "b.mp4", fox(8), "libx264", "yuv420p"))) as source,
+        av.open(str(path), "w") as out,
+    ):
         stream = out.add_stream_from_template(source.streams.video[0])
         bounds = [(0, 250, "one"), (250, 700, "two"), (700, 1000, "three")]
         out.set_chapters(
@@ -209,7 +212,11 @@ def test_chapters_come_back(tmp_path, editor):
     result = editor.edit(path, out=tmp_path / "out", start=4, **AS_IT_IS)
     with av.open(str(result.video)) as container:
         found = [
-            (float(each["start"] * each["time_base"]), float(each["end"] * each["time_base"]), each["metadata"]["title"])
+            (
+                float(each["start"] * each["time_base"]),
+                float(each["end"] * each["time_base"]),
+                each["metadata"]["title"],
+            )
             for each in container.chapters()
         ]
     assert found == [(0.0, 0.2, "two"), (0.2, 0.5, "three")]
@@ -335,7 +342,9 @@ def test_each_container_comes_back(tmp_path, editor, name, codec, pixels):
     np.testing.assert_allclose(steps[1], steps[0], atol=2e-3)
 
 
-@pytest.mark.parametrize(("pixels", "limited"), [("gray", True), ("gray", False), ("gray10le", True), ("gray10le", False)])
+@pytest.mark.parametrize(
+    ("pixels", "limited"), [("gray", True), ("gray", False), ("gray10le", True), ("gray10le", False)]
+)
 def test_grey_keeps_its_light(tmp_path, editor, pixels, limited):
     """A ramp from black to white of the range that the file names: the edit's luma has it in its own range."""
     most = 255 if pixels == "gray" else 1023

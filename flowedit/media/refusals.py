@@ -74,7 +74,8 @@ def told(video: Any, container: Any, stream: Any, frame: Any) -> list[str]:
     path, notices = video.path, []
     if strange := list(colours.strange(video.colour)):
         notices.append(
-            f"{path} has {listed(strange)}: a model is shown BT.709 in their place, and a result that is a video has them"
+            f"{path} has {listed(strange)}: a model is shown BT.709 in their place, and a video of the result has "
+            "them again"
         )
     if video.bits > 8:
         notices.append(

@@ -99,7 +99,7 @@ MOVED = 8
 
 @pytest.mark.parametrize("name", RANGES)
 def test_a_wide_range_keeps_its_bits_outside_the_mask_and_its_tags(tmp_path, editor, name):
-    """Blended in the planes of the source: outside the mask nothing differs but by the encoder's rounding at its finest.
+    """Blended in the planes of the source: outside the mask nothing differs but by the encoder's own rounding.
 
     That the blend itself keeps every bit is shown in media/planes/test_blend.py.
     """
@@ -127,7 +127,7 @@ def test_a_wide_range_keeps_its_bits_outside_the_mask_and_its_tags(tmp_path, edi
 
 
 def turned(path, across, down):
-    """The file with a display matrix, copied: where the axes across and down of what is stored go, (right, down) each."""
+    """The file with a display matrix, copied: where what is stored across and down goes, (right, down) each."""
     made = path.with_name("turned.mp4")
     with av.open(str(path)) as source, av.open(str(made), "w") as out:
         stream = out.add_stream_from_template(source.streams.video[0])

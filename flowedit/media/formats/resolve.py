@@ -123,6 +123,7 @@ def of_file(asked: FileOptions, video: Video) -> Iterator[str]:
                 yield f"the sound of {video.path} becomes {SOUNDS[encoded]}: {form.format} cannot hold its {codec}"
                 if mixed := mixed_to(stream, encoded):
                     given = stream.codec_context.layout.name
-                    yield f"the sound of {video.path} is mixed from {given} to {mixed}: {SOUNDS[encoded]} has no {given}"
+                    lacks = f"{SOUNDS[encoded]} has no {given}"
+                    yield f"the sound of {video.path} is mixed from {given} to {mixed}: {lacks}"
             elif how is None:
                 yield f"{video.path} has {described(stream)}, which {form.format} cannot hold: the result leaves it out"

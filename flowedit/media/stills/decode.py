@@ -187,7 +187,7 @@ def _plain(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, np.nd
 
 
 def in_srgb(pixels: np.ndarray, profile: bytes) -> np.ndarray:
-    """Pixels uint8 (H, W, 3 or 4) of a profile's colours in those of sRGB; as they are where the profile cannot be used."""
+    """Pixels uint8 (H, W, 3 or 4) of a profile's colours in sRGB's, or as they are for one of no use."""
     try:
         made = _converted(Image.fromarray(np.ascontiguousarray(pixels[..., :3])), profile)
     except (ImageCms.PyCMSError, OSError):

@@ -52,8 +52,8 @@ class FrameWriter(Protocol):
 class PictureWriter:
     """Frames uint8 (f, H, W, 3) RGB to pictures; `source`, at `indices`, lends them alpha and the name of its colours.
 
-    Pictures as a file stores them become what a model sees, BT.709 of 8 bits, upright as `video` says, and keep an alpha
-    of their own. Raises FileError where the folder or the disk refuses a file, InputError for no frames at all.
+    Pictures as a file stores them become what a model sees, BT.709 of 8 bits, upright as `video` says, with their own
+    alpha. Raises FileError where the folder or the disk refuses a file, InputError for no frames at all.
     """
 
     video: Video | None = None
@@ -162,9 +162,9 @@ class FolderWriter(PictureWriter):
 class AnimationWriter(PictureWriter):
     """Frames as an animation, a WebP without loss; of a source's delays and repeats, or else repeated for ever.
 
-    `delays` are milliseconds for which frames are shown, in place of the source's. A frame of a GIF has 256 colours at
-    most: of more the nearest, dithered; its colours are sRGB. All frames wait for the last, a GIF's as a byte a pixel. `comment` is any text,
-    in a GIF.
+    `lasting` are milliseconds for which frames are shown, in place of the source's; a GIF counts as `in_hundredths`. A
+    frame of a GIF has 256 colours at most: of more the nearest, dithered; they are sRGB. All frames wait for the last.
+    `comment` is any text, in a GIF.
     """
 
     def __init__(
@@ -242,8 +242,8 @@ def check_animation(
     needed = HELD[kind.lower()] * frames * height * width / GIB
     if free is not None and needed > free:
         raise InputError(
-            f"a {kind} is held whole until it is written: {frames} frames of {width}x{height} need up to {needed:.1f} GiB "
-            f"of memory, and {free:.1f} are free; take fewer --frames, or --format mp4"
+            f"a {kind} is held whole until it is written: {frames} frames of {width}x{height} need up to {needed:.1f} "
+            f"GiB of memory, and {free:.1f} are free; take fewer --frames, or --format mp4"
         )
 
 
@@ -294,18 +294,17 @@ def indexed(frame: np.ndarray, alpha: np.ndarray | None, clear: bool) -> Image.I
 
 
 def delays(source: Pictures, indices: Sequence[int]) -> list[int]:
-    """Milliseconds that each of these frames is shown: its own as its file says it, or, where frames are left out after
-    it, as long as browsers show all of these."""
+    """Milliseconds that each of these frames is shown: as its file says, and with those left out after it as browsers do."""
     last = indices[-1] + (indices[-1] - indices[-2] if len(indices) > 1 else 1)
     stretches = [source.delays[first:end] for first, end in zip(indices, [*indices[1:], last], strict=True)]
     return [each[0] if len(each) == 1 else sum(map(lasts, each)) for each in stretches]
 
 
 def in_hundredths(times: Sequence[Fraction | int], unit: int = 1) -> list[int]:
-    """Milliseconds in whole hundredths of a second, as a GIF counts, between these times in 1/`unit` s, the last the end.
+    """Milliseconds in whole hundredths of a second, as a GIF counts, between times in 1/`unit` s, the last the end.
 
-    Each is 2/100 s at least, as browsers play less for 1/10 s; a frame that is too short takes from the next, so that no
-    error adds up. Raises InputError for more than 50 frames a second, which no GIF plays.
+    Each is 2/100 s at least, as browsers play less for 1/10 s; a frame that is too short takes from the next, so that
+    no error adds up. Raises InputError for more than 50 frames a second, which no GIF plays.
     """
     count, seconds = len(times) - 1, Fraction(times[-1], unit)
     if 2 * count > round(100 * seconds) + 1:

@@ -8,8 +8,10 @@ from flowedit.media import colours
 from flowedit.media.formats.forms import CONTAINERS, ENCODERS, FileForm, FileOptions
 from flowedit.media.planes.picture import Chroma
 from flowedit.media.probe import Video, codec_known, open_video
+from flowedit.media.reader import Selection
 from flowedit.media.refusals import described
 from flowedit.media.sound import carried, mixed_to
+from flowedit.media.stills.write import check_animation
 from flowedit.messages import InputError, listed
 
 DEEP = {"mp4": "h265", "mov": "h265", "webm": "av1", "prores": "prores"}
@@ -31,6 +33,13 @@ def form_of(asked: FileOptions, video: Video) -> FileForm:
             what = "the edit of a still is a PNG" if video.still else f"--format {name} is none"
             raise InputError(f"--{option} {value} is for videos, and {what}: leave --{option} out")
     return FileForm(name, name, alpha=video.alpha)
+
+
+def check_file(asked: FileOptions, video: Video, selection: Selection, free: float | None) -> None:
+    """Raise InputError for what is asked of the file of these frames and cannot be; `free` GiB of memory, or None."""
+    form_of(asked, video)
+    ends = [selection.time(frame) for frame in range(len(selection.indices) + 1)]
+    check_animation(asked.format, video.pictures, ends, video.size, free)
 
 
 def _format(asked: FileOptions, video: Video) -> str:

@@ -294,7 +294,7 @@ def indexed(frame: np.ndarray, alpha: np.ndarray | None, clear: bool) -> Image.I
 
 
 def delays(source: Pictures, indices: Sequence[int]) -> list[int]:
-    """Milliseconds that each of these frames is shown: as its file says; as browsers do with those left out after it."""
+    """Milliseconds that each of these frames is shown: as its file says, or as browsers if some are left out."""
     last = indices[-1] + (indices[-1] - indices[-2] if len(indices) > 1 else 1)
     stretches = [source.delays[first:end] for first, end in zip(indices, [*indices[1:], last], strict=True)]
     return [each[0] if len(each) == 1 else sum(map(lasts, each)) for each in stretches]

@@ -69,7 +69,8 @@ def told(video: Any, container: Any, stream: Any, frame: Any) -> list[str]:
     path, notices = video.path, []
     if strange := list(colours.strange(video.colour)):
         notices.append(
-            f"{path} has {listed(strange)}: a model is shown BT.709 in their place, and the result has them again"
+            f"{path} has {listed(strange)}: a model is shown BT.709 in their place, and a video of the result has "
+            "them again"
         )
     if lost := sorted({DYNAMIC[name] for name in colours.beside(frame) if name in DYNAMIC}):
         notices.append(f"{path} also says by {listed(lost)} how its scenes are shown, which the result leaves out")

@@ -318,6 +318,52 @@ def test_sound_is_copied_where_it_may_be(tmp_path, name, codec, given, result):
         assert b"".join(packets(path))[: 4 * rate // 2] == b"".join(packets(clip))[: 4 * rate // 2]
 
 
+@pytest.mark.parametrize(
+    ("name", "layout", "result"),
+    [
+        ("mp4", "5.1", "5.1"),
+        ("mp4", "5.1(side)", "5.1"),
+        ("mp4", "7.1", "7.1"),
+        ("mp4", "6.1", "5.1"),
+        ("webm", "5.1(side)", "5.1"),
+        ("webm", "4.0", "stereo"),
+        ("mov", "7.1", "7.1"),
+    ],
+)
+def test_every_loudspeaker_keeps_its_place(tmp_path, name, layout, result):
+    """A tone goes from one to the next; what cannot be kept is mixed, and told."""
+    rate, count = 48000, av.AudioLayout(layout).nb_channels
+    turn = rate // count
+    tone = 0.5 * np.sin(np.arange(turn * count) / 9)[:, None] * np.eye(count).repeat(turn, 0)
+    clip = tmp_path / "clip.mkv"
+    with av.open(str(clip), "w") as out:
+        video, sound = out.add_stream("libx264", rate=12), out.add_stream("wavpack", rate=rate, layout=layout)
+        video.height, video.width, video.pix_fmt = *SIZE, "yuv420p"
+        for picture in pictures():
+            out.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        samples = av.AudioFrame.from_ndarray(tone.astype(np.float32).reshape(1, -1), format="flt", layout=layout)
+        samples.sample_rate = rate
+        out.mux([*sound.encode(samples), *sound.encode(None), *video.encode(None)])
+    info, form = probe(clip), form_of(FileOptions(name), probe(clip))
+    path = tmp_path / f"a{form.container.suffix}"
+    with Writer(path, SIZE, Fraction(12), Sound(info, Fraction(0), Fraction(1)), form=form) as writer:
+        writer.write(pictures())
+    with av.open(str(path)) as made:
+        stream = made.streams.audio[0]
+        assert stream.layout.name == result
+        packed = av.AudioResampler("flt", result, rate)
+        heard = [piece.to_ndarray() for frame in made.decode(stream) for piece in packed.resample(frame)]
+        levels = np.abs(np.concatenate([piece.reshape(-1, stream.channels) for piece in heard]))
+    told = [text for text in of_file(FileOptions(name), info) if "is mixed from" in text]
+    if stream.channels == count:
+        starts = range(1500, turn * count, turn)
+        assert [levels[start : start + turn - 3000].sum(0).argmax() for start in starts] == list(range(count))
+        assert told == []
+    else:
+        (text,) = told
+        assert f"is mixed from {layout} to {result}" in text
+
+
 @pytest.mark.parametrize("name", ["mp4", "mov"])
 def test_sound_of_a_whole_clip_is_that_of_the_clip(tmp_path, name):
     """Every packet, AAC's first too, which sounds of nothing but is needed for the next; and the same samples."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from flowedit.media import colours
 from flowedit.media.formats.containers import CONTAINERS
 from flowedit.media.formats.forms import ENCODERS, FileForm, FileOptions
 from flowedit.media.pixels import Size
 from flowedit.media.planes.picture import Chroma
 from flowedit.media.probe import Video, codec_known, open_video
+from flowedit.media.reader import Selection
 from flowedit.media.refusals import described
-from flowedit.media.sound import carried
-from flowedit.media.stills.write import FRAMES, like
+from flowedit.media.sound import carried, mixed_to
+from flowedit.media.stills.write import FRAMES, check_animation, like
 from flowedit.messages import InputError, listed
 
 
@@ -27,6 +29,13 @@ def form_of(asked: FileOptions, video: Video) -> FileForm:
             what = "the edit of a still is a PNG" if video.still else f"--format {name} is none"
             raise InputError(f"--{option} {value} is for videos, and {what}: leave --{option} out")
     return FileForm(name, name, alpha=video.alpha)
+
+
+def check_file(asked: FileOptions, video: Video, selection: Selection, free: float | None) -> None:
+    """Raise InputError for what is asked of the file of these frames and cannot be; `free` GiB of memory, or None."""
+    form_of(asked, video)
+    ends = [selection.time(frame) for frame in range(len(selection.indices) + 1)]
+    check_animation(asked.format, video.pictures, ends, video.size, free)
 
 
 def _format(asked: FileOptions, video: Video) -> str:
@@ -116,6 +125,8 @@ def of_file(asked: FileOptions, video: Video) -> Iterator[str]:
             yield f"--format {form.format} holds no sound: that of {video.path} is left out"
         if form.format == "gif":
             yield "a frame of a GIF has 256 colours and is shown for whole 1/100 s: the edit is dithered and timed so"
+        if strange := list(colours.strange(video.colour)):
+            yield f"--format {form.format} has BT.709, as the model is shown it, in place of {listed(strange)}"
         return
     if not video.tracks:
         return
@@ -125,6 +136,9 @@ def of_file(asked: FileOptions, video: Video) -> Iterator[str]:
             if how == "encoded":
                 codec, spoken = stream.codec_context.codec.canonical_name, form.container.spoken
                 yield f"the sound of {video.path} becomes {spoken}: {form.format} cannot hold its {codec}"
+                if mixed := mixed_to(stream, form.container.encoded):
+                    given = stream.codec_context.layout.name
+                    yield f"the sound of {video.path} is mixed from {given} to {mixed}: {spoken} has no {given}"
             elif how is None:
                 yield f"{video.path} has {described(stream)}, which {form.format} cannot hold: the result leaves it out"
 
@@ -148,8 +162,11 @@ def _kept(asked: FileOptions, video: Video, form: FileForm) -> Iterator[str]:
         yield f"{video.path} is transparent in places: {file} keeps that, and shows nothing new there"
     if video.pictures is not None and video.pictures.profile:
         kept = "keeps them" if file.endswith(KEEP_PROFILES) else "cannot name them, so players show others"
-        named = f"{video.path} has the colours of {video.pictures.profile!r}"
-        yield f"{named}: they are edited as they are, and {file} {kept}"
+        kept = "has them in sRGB" if file.endswith(".gif") else kept
+        named = f"the colours of {video.pictures.profile!r}"
+        yield f"{video.path} has {named}: they are edited as they are, and {file} {kept}"
+        if like(video.pictures, asked.format) not in ("", "edit.png"):
+            yield f"a video cannot have {named}: beside {file} they are shown as BT.709"
 
 
 KEEP_PROFILES = (".png", ".webp", FRAMES)

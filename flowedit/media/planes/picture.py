@@ -66,16 +66,27 @@ def bits_of(fmt: Any) -> int:
     return next((bits for bits in BITS if bits >= most), BITS[-1])
 
 
+def is_grey(fmt: Any) -> bool:
+    """Whether a decoded frame's format has luma alone, or with alpha."""
+    return len(fmt.components) < 3 and not (fmt.is_rgb or fmt.has_palette)
+
+
+def is_limited(frame: Any) -> bool:
+    """Whether a decoded frame says that its range is limited; grey that says nothing has all levels, as in FFmpeg."""
+    return int(frame.color_range) == int(ColorRange.MPEG)
+
+
 def of_frame(frame: Any) -> Planar:
     """A decoded frame's planes; what is not stored as planes is put so by FFmpeg, which loses no bit."""
     fmt = frame.format
     chroma, bits, alpha = chroma_of(fmt), bits_of(fmt), any(component.is_alpha for component in fmt.components)
-    grey = len(fmt.components) < 3 and not (fmt.is_rgb or fmt.has_palette)
+    grey = is_grey(fmt)
     name = pixel_format(chroma, bits, alpha or fmt.has_palette)
-    full = chroma == "rgb" or grey or int(frame.color_range) == int(ColorRange.JPEG) or fmt.name.startswith("yuvj")
+    full = chroma == "rgb" or int(frame.color_range) == int(ColorRange.JPEG) or fmt.name.startswith("yuvj")
+    full = full or (grey and not is_limited(frame))
     if fmt.name.replace("yuvj", "yuv") != name:
-        # one range for both, so that levels stay as they are
-        both = ColorRange.JPEG if full else ColorRange.MPEG
+        # one range for both, so that levels stay as they are; FFmpeg takes all grey for full
+        both = ColorRange.JPEG if full or grey else ColorRange.MPEG
         frame = frame.reformat(
             format=name, interpolation=Interpolation.BICUBIC | EXACT, src_color_range=both, dst_color_range=both
         )
@@ -100,14 +111,6 @@ def to_frame(picture: Planar, colour: Colour) -> Any:
     frame.colorspace = 0 if rgb else colour.matrix
     frame.color_range = ColorRange.JPEG if picture.full else ColorRange.MPEG
     return frame
-
-
-def to_rgb(picture: Planar, colour: Colour) -> np.ndarray:
-    """The picture as uint8 RGB (H, W, 3), or RGBA where it has alpha; not turned, its light as it is stored."""
-    name = "rgb24" if picture.alpha is None else "rgba"
-    frame = to_frame(picture, colour)
-    rgb: np.ndarray = frame.reformat(format=name, interpolation=Interpolation.BICUBIC | EXACT, threads=1).to_ndarray()
-    return rgb
 
 
 def samples(plane: Any, bits: int) -> np.ndarray:

@@ -180,15 +180,26 @@ def _plain(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, np.nd
     """Pixels and alpha of an image of 8 bits; grey and CMYK with a profile become sRGB by it."""
     if image.mode in ("CMYK", "L") and profile is not None:
         with suppress(ImageCms.PyCMSError, OSError):
-            made = ImageCms.profileToProfile(
-                image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-            if made is not None:
-                return np.asarray(made), None
+            return _converted(image, profile), None
     if image.has_transparency_data:
         whole = np.asarray(image.convert("RGBA"))
         return whole[..., :3], whole[..., 3]
     return np.asarray(image.convert("RGB")), None
+
+
+def in_srgb(pixels: np.ndarray, profile: bytes) -> np.ndarray:
+    """Pixels uint8 (H, W, 3 or 4) of a profile's colours in sRGB's, or as they are for one of no use."""
+    try:
+        made = _converted(Image.fromarray(np.ascontiguousarray(pixels[..., :3])), profile)
+    except (ImageCms.PyCMSError, OSError):
+        return pixels
+    return np.concatenate([made, pixels[..., 3:]], -1)
+
+
+def _converted(image: Image.Image, profile: bytes) -> np.ndarray:
+    """An image by its profile as sRGB; raises PyCMSError where it cannot be used."""
+    own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+    return np.asarray(ImageCms.profileToProfile(image, own, srgb, outputMode="RGB"))
 
 
 def _deep(path: Path) -> tuple[np.ndarray, np.ndarray | None]:

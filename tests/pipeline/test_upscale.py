@@ -1,12 +1,14 @@
 """Upscaling: on an edit's way back into its clip, and `flowedit upscale` from file to file."""
 
 import sys
+import tracemalloc
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -20,7 +22,8 @@ from flowedit.pipeline import resume
 from flowedit.pipeline.upscaled import job
 from flowedit.pipeline.upscaled.back import WayBack
 from flowedit.upscaling.catalogue import UPSCALERS, Upscaler
-from flowedit.upscaling.larger import Opened
+from flowedit.upscaling.larger import Larger, Opened
+from flowedit.upscaling.networks import TiledNetwork
 from flowedit.upscaling.steady import cubic
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
@@ -250,3 +253,33 @@ def test_frames_that_an_even_rate_chooses_are_no_others(tmp_path, inventor):
     made = len(inventor)
     run_of(path, tmp_path / "killed", **{"frames": 10, "fps": str(own.fps)})
     assert len(inventor) == made + 10
+
+
+def test_frames_that_do_not_fit_into_memory_are_refused(clip_file, tmp_path, inventor, monkeypatch):
+    heard = []
+    monkeypatch.setattr(Killer, "start", lambda self, text: heard.append(text), raising=False)
+    size, video, by = (128, 192), probe(clip_file), UPSCALERS["inventor"]
+    needed = job.memory_of(size, compose({}), video, by)
+    assert needed == pytest.approx(250 * 128 * 192 / 2**30)
+    monkeypatch.setattr(job, "of_host", lambda: (needed * 0.9, 8.0))
+    with pytest.raises(flowedit.InputError, match=r"frames of 192x128 need about .* GiB of memory, and .* are free"):
+        run_of(clip_file, tmp_path / "out")
+    assert [*inventor, *heard, *tmp_path.iterdir()] == []
+    for free in (needed * 1.1, None):
+        monkeypatch.setattr(job, "of_host", lambda free=free: (free, 8.0))
+        run_of(clip_file, tmp_path / "out", frames=1)
+    assert heard[0].startswith("96x64 to 192x128 by inventor, on the CPU")
+
+
+def test_a_network_takes_the_memory_that_is_reckoned():
+    network = TiledNetwork(torch.nn.Upsample(scale_factor=4), 4, torch.device("cpu"))
+    larger = Larger(SimpleNamespace(enlarge=network, invents=True))
+    frames, size = random(2, 160, 120, 3), (640, 480)
+    larger(frames[:1], size)
+    tracemalloc.start()
+    try:
+        larger(frames[1:], size)
+        most = tracemalloc.get_traced_memory()[1] / (size[0] * size[1])
+    finally:
+        tracemalloc.stop()
+    assert 50 < most < job.PLAIN + job.INVENTED

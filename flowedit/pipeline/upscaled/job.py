@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from flowedit import machine
+from flowedit.backbones.memory import of_host
 from flowedit.config.schema import Settings
-from flowedit.media.formats.resolve import of_file
+from flowedit.media.formats.resolve import form_of, of_file
 from flowedit.media.pixels import Size
 from flowedit.media.probe import Video, probe
 from flowedit.media.stills.write import AnimationWriter, FolderWriter, FrameWriter, evenly
@@ -39,8 +40,14 @@ MOST = 8
 LONGEST_SIDE = 8192
 """Pixels of a side, at most: more than that few players show."""
 
-CHUNK = 4
-"""Frames that are kept together of a run that is killed."""
+CHUNK, LARGE = 4, 2_000_000
+"""Frames that are made, written and kept together; one by one where they have more pixels than this."""
+
+ENCODERS = {"h264": 140, "h265": 340, "prores": 60}
+"""Bytes of memory for each pixel of a larger frame that a codec's encoder takes, with the frames that wait for it."""
+
+PLAIN, INVENTED, STORED = 40, 70, 100
+"""And those that make a frame, hold and steady what a network made up, and put it into planes of more bits."""
 
 
 def larger_size(size: Size, factor: float) -> Size:
@@ -56,6 +63,23 @@ def larger_size(size: Size, factor: float) -> Size:
     return height, width
 
 
+def memory_of(size: Size, settings: Settings, video: Video, upscaler: Upscaler) -> float:
+    """GiB of the host's memory that frames of this (height, width) take, beside the network and one of its tiles."""
+    encoder = ENCODERS.get(form_of(settings.file, video).codec, ENCODERS["h264"])
+    each = encoder + PLAIN + INVENTED * upscaler.invents + STORED * video.planar
+    return each * size[0] * size[1] / machine.GIB
+
+
+def _check_memory(needed: float, size: Size) -> None:
+    """Raise InputError for more GiB than are free, where the system tells."""
+    free = of_host()[0]
+    if free is not None and needed > free:
+        raise InputError(
+            f"frames of {size[1]}x{size[0]} need about {needed:.2g} GiB of memory, and {free:.2g} are free: give a "
+            "smaller number of times, or free some"
+        )
+
+
 def upscale_clip(
     settings: Settings, factor: float, monitor: Monitor | None = None, cancel: threading.Event | None = None
 ) -> UpscaledClip:
@@ -68,10 +92,16 @@ def upscale_clip(
     check_place(settings.out, UPSCALE, inputs, "upscale")
     clip = open_clip(settings, probe(settings.clip or ""))
     size = larger_size(clip.size, factor)
+    needed = memory_of(size, settings, clip.video, upscaler)
+    _check_memory(needed, size)
     device = machine.find_device(settings.runtime.device)
     if settings.runtime.threads is not None:
         torch.set_num_threads(settings.runtime.threads)
     session = Session(device, monitor, cancel=cancel)
+    session.start(
+        f"{clip.size[1]}x{clip.size[0]} to {size[1]}x{size[0]} by {chosen}, on {machine.device_name(device)}; about "
+        f"{needed:.2g} GiB of memory beside the network's"
+    )
     session.say(of_file(settings.file, clip.video))
     told = {
         "upscale": chosen,
@@ -107,8 +137,8 @@ def _made(clip: Clip, size: Size, upscaler: Opened, journal: Journal) -> Iterato
     What follows depends on the frame before and on what was given back for it, and so is the same as without a stop.
     """
     larger, given = Larger(upscaler), seen(clip.video, clip.selection.indices)
-    number = 0
-    while frames := list(islice(given, CHUNK)):
+    number, count = 0, CHUNK if size[0] * size[1] <= LARGE else 1
+    while frames := list(islice(given, count)):
         name = f"part-{number:05}"
         if (found := journal.load(name)) is not None:
             part = np.stack([_unpacked(found[0][key]) for key in sorted(found[0])])

@@ -61,11 +61,11 @@ def filled(values: np.ndarray, good: np.ndarray) -> np.ndarray:
 
 def _without_holes(picture: Planar, alpha: np.ndarray) -> Planar:
     """A picture whose colours go on where nothing can be seen; a sample of chroma is good where all its pixels are."""
-    good = alpha > FAINT * (2**picture.bits - 1) // 255
+    good = np.asarray(alpha > FAINT * (2**picture.bits - 1) // 255)
     down, across = SHARED.get(picture.chroma, (1, 1))
     height, width = picture.size
     whole = np.pad(good, [(0, -height % down), (0, -width % across)], mode="edge")
-    few = whole.reshape(-(-height // down), down, -(-width // across), across).all((1, 3))
+    few = whole.reshape(-(-height // down), down, -(-width // across), across).min((1, 3))
     luma, *chroma = picture.planes
     return replace(picture, planes=(filled(luma, good), *(filled(plane, few) for plane in chroma)))
 

@@ -78,7 +78,7 @@ def told(video: Any, container: Any, stream: Any, frame: Any) -> list[str]:
         )
     if video.bits > 8:
         notices.append(
-            f"{path} has {video.bits} bits a component: it is worked on in 8, and what stays alike keeps its own bits"
+            f"{path} has {video.bits} bits a component: the edit is made in 8, and what it leaves keeps its own bits"
         )
     if lost := sorted({DYNAMIC[name] for name in colours.beside(frame) if name in DYNAMIC}):
         notices.append(f"{path} also says by {listed(lost)} how its scenes are shown, which the result leaves out")

@@ -101,25 +101,25 @@ def look(path: Path) -> Pictures | None:
         return _animation(path, found)
     with opened(path) as image:
         clear = decoded(image, path).alpha is not None  # whole, so that a truncated file is refused before all else
-    said = tuple(_told(path, found, clear))
+    said = tuple(_told(path, found, clear, "edit.png"))
     return Pictures("still", path, (path,), 1, found.size, found.kind, Fraction(1), clear, said, found.labels)
 
 
-def _told(path: Path, found: FileHead, clear: bool) -> Iterator[str]:
+def _told(path: Path, found: FileHead, clear: bool, result: str) -> Iterator[str]:
     """What a user hears of a picture's bits, inks, profile and alpha."""
     if found.bits > 8:
-        yield f"{path} has {found.bits} bits a component: it is read, and written, in 8"
+        yield f"{path} has {found.bits} bits a component: it is edited, and written, in 8"
     if found.mode == "CMYK":
         how = "by its profile" if found.profile_name else "without a profile, so colours are near"
-        yield f"{path} is CMYK, for print: it is read as RGB ({how}), and the result is RGB"
+        yield f"{path} is CMYK, for print: it is read as RGB ({how}), and {result} is RGB"
     elif found.profile is not None and not found.profile_name:
         yield f"{path} has a colour profile that cannot be read: it is left out"
     elif found.profile_name and found.mode not in ("L", "LA", "1", "I", "I;16") and "srgb" not in _letters(found):
-        yield f"{path} has the colours of {found.profile_name!r}: they are taken as they are, and the result keeps them"
+        yield f"{path} has the colours of {found.profile_name!r}: they are edited as they are, and {result} keeps them"
     if found.pictures > found.frames:
         yield f"{path} holds another picture as well (a gain map, or a second view), which the result leaves out"
     if clear:
-        yield f"{path} is transparent in places: the result keeps that, and shows nothing new there"
+        yield f"{path} is transparent in places: {result} keeps that, and shows nothing new there"
 
 
 def _letters(found: FileHead) -> str:
@@ -136,7 +136,8 @@ def _animation(path: Path, found: FileHead) -> Pictures:
         loop = image.info.get("loop")
     shown = [lasts(each) for each in delays]
     rate = Fraction(1000 * len(shown), sum(shown)).limit_denominator(1001)
-    said = list(_told(path, found, clear))
+    result = f"edit.{found.kind.lower()}"
+    said = list(_told(path, found, clear, result))
     if found.kind == "GIF" and not path.read_bytes().rstrip(b"\0").endswith(b";"):
         said.append(f"{path} does not end as a GIF does, so it may be truncated: {len(shown)} whole frames are read")
     if max(shown) - min(shown) > UNIT:
@@ -186,7 +187,7 @@ def _folder(path: Path) -> Pictures:
     if moving := next((file for file, each in zip(files, heads, strict=True) if each.frames > 1), None):
         raise InputError(f"{moving} is animated: a folder of frames holds stills, so give the animation itself")
     alpha = any(each.alpha for each in heads)
-    said = [*_gaps(path, numbers, row), *_told(path, heads[0], alpha)]
+    said = [*_gaps(path, numbers, row), *_told(path, heads[0], alpha, "edit_frames")]
     return Pictures("folder", path, files, len(files), heads[0].size, heads[0].kind, RATE, alpha, tuple(said))
 
 

@@ -50,6 +50,25 @@ PLAIN, INVENTED, STORED = 40, 70, 100
 """And those that make a frame, hold and steady what a network made up, and put it into planes of more bits."""
 
 
+OF_AN_EDIT = {
+    "edit.png": "picture.png",
+    "edit_frames": LARGER_FRAMES,
+    "edit.": "video.",
+    "the edit is made in": "it is made larger in",
+    "what it leaves keeps": "what stays alike keeps",
+    "edited": "taken",
+}
+"""What is said of a clip that is edited, and of one that is made larger."""
+
+
+def worded(text: str, path: str) -> str:
+    """A notice of an edit of the file at this path, which stays as it is, in words of what happens here."""
+    parts = text.split(path)
+    for old, new in OF_AN_EDIT.items():
+        parts = [part.replace(old, new) for part in parts]
+    return path.join(parts)
+
+
 def larger_size(size: Size, factor: float) -> Size:
     """The (height, width) of a clip made `factor` times as large; raises InputError for a factor that is none."""
     if not 1 < factor <= MOST:
@@ -102,7 +121,7 @@ def upscale_clip(
         f"{clip.size[1]}x{clip.size[0]} to {size[1]}x{size[0]} by {chosen}, on {machine.device_name(device)}; about "
         f"{needed:.2g} GiB of memory beside the network's"
     )
-    session.say(of_file(settings.file, clip.video))
+    session.say(worded(text, str(clip.video.path)) for text in of_file(settings.file, clip.video))
     told = {
         "upscale": chosen,
         "factor": factor,

@@ -94,7 +94,7 @@ def test_what_cannot_be_seen_is_white_to_the_model_and_kept(tmp_path):
     Image.fromarray(frame).save(tmp_path / "a.png")
     video = probe(tmp_path / "a.png")
     assert video.notices == (
-        f"{tmp_path / 'a.png'} is transparent in places: the result keeps that, and shows nothing new there",
+        f"{tmp_path / 'a.png'} is transparent in places: edit.png keeps that, and shows nothing new there",
     )
     (picture,) = video.pictures.read([0])
     shown = whole(tmp_path / "a.png")[0]
@@ -122,7 +122,7 @@ def test_sixteen_bits_are_rounded_and_told(tmp_path, shape):
     deep[..., :1] |= 1
     cv2.imwrite(str(tmp_path / "a.png"), deep)
     (text, *_) = probe(tmp_path / "a.png").notices
-    assert text == f"{tmp_path / 'a.png'} has 16 bits a component: it is read, and written, in 8"
+    assert text == f"{tmp_path / 'a.png'} has 16 bits a component: it is edited, and written, in 8"
     rounded = np.rint(deep / 257).astype(np.uint8)
     wanted = rounded[..., None].repeat(3, -1) if len(shape) == 2 else rounded[..., 2::-1]
     (picture,) = probe(tmp_path / "a.png").pictures.read([0])
@@ -161,7 +161,7 @@ def test_a_profile_is_kept_and_told_where_it_is_no_srgb(tmp_path):
     Image.fromarray(pattern()[0]).save(tmp_path / "b.png", icc_profile=other_profile())
     (text,) = probe(tmp_path / "b.png").notices
     assert "has the colours of 'Wide" in text
-    assert "the result keeps them" in text
+    assert "edit.png keeps them" in text
     Image.fromarray(pattern()[0]).save(tmp_path / "c.png", icc_profile=b"no profile at all")
     (text,) = probe(tmp_path / "c.png").notices
     assert "colour profile that cannot be read" in text

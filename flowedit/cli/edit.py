@@ -41,12 +41,12 @@ SHOWN = {
 """What an edit or a generation shows, as a video or, of a still, as a PNG."""
 
 LEFT = {
-    **{f"{name}{suffix}": about for name, about in SHOWN.items() for suffix in (".mp4", ".png")},
     "edit.mov": "the edit",
     "edit.webm": "the edit",
     "edit.gif": "the edit, as a GIF",
     "edit.webp": "the edit, as the clip was",
     "edit_frames": "the frames of the edit",
+    **{f"{name}{suffix}": about for name, about in SHOWN.items() for suffix in (".mp4", ".png")},
     "edit_steps": "what was saved of each step",
     "edit_logs": "other programs' logs of the steps",
     "run.yaml": "all settings, notices, seconds and memory",

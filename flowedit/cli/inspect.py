@@ -46,7 +46,12 @@ def inspect_parser() -> argparse.ArgumentParser:
     parser = command("inspect", about, FLAGS, "[CLIP]", EXAMPLES, HELP)
     add_example(parser)
     group = parser._action_groups[-1]
-    group.add_argument("--prompt", metavar="TEXT", default=UNSET, help="what the clip shows; it may stand alone too")
+    group.add_argument(
+        "--prompt",
+        metavar="TEXT",
+        default=UNSET,
+        help="what the clip shows, as a sentence; without a clip it is studied alone",
+    )
     group.add_argument(
         "--suggest", action="store_true", help="print the mask.blocks= that sees the object best, and write nothing"
     )

@@ -62,9 +62,15 @@ def _print(rows: list[tuple[str, ...]], indent: str) -> None:
     count = max((len(row) for row in table), default=0)
     widths = [max(len(row[i]) for row in table if len(row) > i) for i in range(count)]
     before = indent + "".join(" " * (width + 2) for width in widths[:-1])
-    room = shutil.get_terminal_size().columns - len(before) if sys.stdout.isatty() else 0
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    room = width - len(before)
     for row in rows:
-        cells = [cell.ljust(widths[i]) for i, cell in enumerate(row)] if len(row) > 1 else row
+        if len(row) == 1:
+            start = indent + " " * (len(row[0]) - len(row[0].lstrip()))
+            lines = textwrap.wrap(row[0].strip(), max(width - len(start) - 2, NARROWEST), break_on_hyphens=False)
+            print("\n".join(f"{start}{'  ' if i else ''}{line}" for i, line in enumerate(lines)))
+            continue
+        cells = [cell.ljust(widths[i]) for i, cell in enumerate(row)]
         last = textwrap.wrap(cells[-1].rstrip(), room) if len(cells) == count and room >= NARROWEST else []
         first, *more = last or [cells[-1]]
         print((indent + "  ".join([*cells[:-1], first])).rstrip())

@@ -39,9 +39,10 @@ def backbone_of(value: str) -> tuple[str, dict[str, str | None]]:
         return found, {}
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", value) and not Path(owner).exists():
         return "folder", {"backbone.name": value, "backbone.repository": value}
+    near = nearest(value, names)
     raise InputError(
-        f"unknown backbone {value!r}: neither a folder, a repository OWNER/NAME of the model hub, nor one of "
-        f"{', '.join(names)}{nearest(value, names)}"
+        f"unknown backbone {value!r}{f'{near} It is' if near else ':'} neither a folder, a repository OWNER/NAME of "
+        f"the model hub, nor one of {', '.join(names)}"
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, is_dataclass
 from typing import Any, Literal
 
 from flowedit.declare import Option, options_of
-from flowedit.messages import InputError
+from flowedit.messages import InputError, nearest
 
 
 def build(cls: Any, values: Mapping[str, Any], prefix: str = "", classes: Mapping[str, Any] | None = None) -> Any:
@@ -140,7 +140,9 @@ def _of_type(key: str, value: Any, hint: Any) -> Any:
         good, converted = _fits(value, kind)
         if good:
             return converted
-    raise InputError(f"{key} {value!r} is not {' or '.join(map(_named, kinds))}")
+    names = [name for kind in kinds if typing.get_origin(kind) is Literal for name in map(str, typing.get_args(kind))]
+    near = nearest(value, names) if isinstance(value, str) else ""
+    raise InputError(f"{key} {value!r} is not {' or '.join(map(_named, kinds))}{near}")
 
 
 def _fits(value: Any, kind: Any) -> tuple[bool, Any]:

@@ -20,19 +20,17 @@ from urllib.parse import urlsplit
 
 from flowedit.backbones import memory
 from flowedit.machine import GIB, versions
+from flowedit.media.formats.forms import ENCODERS
 from flowedit.media.probe import codec_known
 
 PATIENCE = 0.5
 """Seconds that the hub is given to answer."""
 
-EXTRAS = {"ray": "ray", "quant": "torchao"}
+EXTRAS = {"app": "gradio", "upscale": "spandrel", "gguf": "gguf", "ray": "ray", "quant": "torchao"}
 """Packages by which an extra of ours is told to be installed."""
 
 CODECS = ("h264", "hevc", "vp9", "av1", "mpeg4", "prores")
 """What clips are mostly coded in."""
-
-WRITES = "libx264"
-"""What edits are coded by."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class Machine:
     system: str
     versions: dict[str, str | None]
     decodes: tuple[str, ...]
-    encodes: bool
+    encodes: tuple[str, ...]
     hub: str
     """Its address."""
     hub_answer: str
@@ -109,7 +107,7 @@ def look(device: str = "auto") -> Machine:
         system=f"{platform.system()} {platform.machine()}",
         versions=versions() | {"torchao": _version("torchao")},
         decodes=tuple(name for name in CODECS if codec_known(name)),
-        encodes=codec_known(WRITES, write=True),
+        encodes=tuple(name for name, each in ENCODERS.items() if codec_known(each.library, write=True)),
         hub=endpoint,
         hub_answer=answer(),
         extras={name: importlib.util.find_spec(package) is not None for name, package in EXTRAS.items()},

@@ -60,7 +60,7 @@ def _machine(here: Machine) -> dict[str, Any]:
         "system": here.system,
         "versions": here.versions,
         "decodes": list(here.decodes),
-        "encodes": here.encodes,
+        "encodes": list(here.encodes),
         "hub": {"address": here.hub, "answer": here.hub_answer},
         "extras": here.extras,
     }
@@ -107,12 +107,13 @@ def machine(here: Machine, width: int) -> Iterator[str]:
     told = ", ".join(f"{name} {versions[name] or 'is missing'}" for name in packages)
     yield from _line("versions", f"Python {versions['python']} on {here.system}; {told}", width)
     readers = ", ".join(f"{name} {versions[name] or '(not installed)'}" for name in ("av", "decord"))
-    written = "H.264" if here.encodes else "nothing: this PyAV has no libx264"
+    written = ", ".join(here.encodes) or "nothing: this PyAV has no encoder"
     yield from _line("video", f"{readers}; reads {', '.join(here.decodes)}; writes {written}", width)
     yield from _line("hub", f"{here.hub_answer} ({here.hub})", width)
-    extras = [f"{name} {'is' if there else 'is not'} installed" for name, there in here.extras.items()]
-    lacks = [name for name, there in here.extras.items() if not there]
-    told = ", ".join(extras) + (f' (pip install "flowedit[{lacks[0]}]")' if lacks else "")
+    has, lacks = ([name for name, there in here.extras.items() if there == wanted] for wanted in (True, False))
+    told = f"{', '.join(has) or 'none'} installed"
+    if lacks:
+        told += f'; not {", ".join(lacks)} (pip install "flowedit[{lacks[0]}]")'
     yield from _line("extras", told, width)
 
 
@@ -130,6 +131,8 @@ def overview(found: Sequence[Finding], width: int) -> Iterator[str]:
 def summary(found: Sequence[Finding], video: Video, disk: float | None, width: int) -> Iterator[str]:
     """A clip on all models, a line each, of the columns for which there is room; and how to ask for more."""
     yield f"the edit of {_clip(video)}"
+    # what fits stands first, and before a model that knows no real clips
+    found = sorted(found, key=lambda each: (not each.verdict.fits, _world(each.model) is not None))
     rows = [HEAD, *(_row(each) for each in found)]
     sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
     shown = [i for i in range(len(sizes)) if 2 * (i + 1) + sum(sizes[: i + 1]) <= width]
@@ -139,10 +142,14 @@ def summary(found: Sequence[Finding], video: Video, disk: float | None, width: i
         told = [text for text in (_world(each.model), _waits(each), _room(each.model, disk)) if text]
         if told:
             yield from textwrap.wrap(f"{each.model.name}: {'; '.join(told)}", width, break_on_hyphens=False)
-    yield from textwrap.wrap("how long a network evaluation takes here is not known; memory is reckoned", width)
+    yield from textwrap.wrap(EVALUATIONS, width)
     more = f"flowedit doctor {video.path.name} --backbone NAME: windows, and memory by phase under each preset"
     yield from textwrap.wrap(more, width, break_on_hyphens=False)
 
+
+EVALUATIONS = (
+    "evaluations: how often the edit runs the network; how long once takes here is not known. Memory is reckoned"
+)
 
 HEAD = ("backbone", "verdict", "size", "evaluations", "to download")
 
@@ -154,7 +161,10 @@ def _row(each: Finding) -> tuple[str, ...]:
         height, width = each.work.geometry.size
         size = f"{width}x{height}"
     cost = "not known" if each.evaluations is None else str(each.evaluations)
-    return each.model.name, each.verdict.text.partition(":")[0], size, cost, each.model.download or "nothing"
+    word = each.verdict.text.partition(":")[0]
+    if each.verdict.fits and _world(each.model) is not None:
+        word = "drawn clips only"
+    return each.model.name, word, size, cost, each.model.download or "nothing"
 
 
 def hint(on_host: bool, asked: bool, width: int) -> Iterator[str]:

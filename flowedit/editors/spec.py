@@ -172,7 +172,9 @@ class EditorSpec:
 
     heard: the step evaluates both sides at one time; told: it says them by `differ`; none: not at all."""
     instants: str | None = None
-    """The option that needs the velocity at an instant, which no mean over a step is; `mode`: it always does."""
+    """The option that needs the velocity at an instant, unless it is false or 0; `mode`: it always does.
+
+    A mean over a step is none."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of a plug-in: settings of the edit that its mode sets (strength, scales); ours stand in conf/mode."""
 
@@ -190,7 +192,9 @@ def check_whole_steps(backbone: str, options: ModeOptions, steps: int) -> None:
         able = ", ".join(name for name, each in EDITORS.items() if each.instants != "mode")
         chosen, instead = f"mode={options.name}", f"choose one of the modes {able}"
     else:
-        chosen, instead = f"mode.{editor.instants}=true", f"set mode.{editor.instants}=false"
+        value = getattr(options, editor.instants or "", None)
+        chosen = f"mode.{editor.instants}={str(value).lower()}"
+        instead = f"set mode.{editor.instants}={'false' if isinstance(value, bool) else 0}"
     if editor.instants is not None and getattr(options, editor.instants, True):
         raise InputError(
             f"{backbone} knows mean velocities of whole steps, and {chosen} needs those of an instant: {instead}"

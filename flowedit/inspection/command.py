@@ -24,7 +24,7 @@ from flowedit.types import Monitor
 PAGE, NUMBERS = "inspect.html", "inspect.json"
 
 FILES = (
-    PAGE, NUMBERS, "run.yaml", "words.png", "encoder.png", "decoder.png", "latent.png", "round_trip.png",
+    PAGE, NUMBERS, "run.yaml", "words.png", "frame.png", "encoder.png", "decoder.png", "latent.png", "round_trip.png",
     *(f"attention_{number}.png" for number in range(1, 2 * MOST_WORDS + 1)),
 )  # fmt: skip
 """What a study may leave."""

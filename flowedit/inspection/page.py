@@ -114,7 +114,10 @@ def reach_table(study: PromptStudy) -> HeatTable:
     """How far each word's state moves in the last layer when another one is blanked."""
     lines = [(word, numbers(row)) for word, row in zip(study.words, study.reach, strict=True)]
     heads = (*study.words, "padding")
-    return HeatTable("blanked: how far each word moves", "blanked", heads, lines, 0.0, float(np.nanmax(study.reach)))
+    if not np.isfinite(study.reach[:, -1]).any():  # the network is given none of it
+        heads, lines = study.words, [(word, values[:-1]) for word, values in lines]
+    title = "how far each word moves when the one at the left is blanked"
+    return HeatTable(title, "blanked", heads, lines, 0.0, float(np.nanmax(study.reach)))
 
 
 def sight_table(seen: SightStudy) -> HeatTable:
@@ -173,6 +176,8 @@ def files(study: Study) -> Mapping[str, bytes]:
         trip = [coded.before, coded.after, colours(coded.error, 0.0, top)]
         labels = [f"frame {coded.frame}", f"decoded {coded.psnr:.1f} dB", f"error to {top:.0f}"]
         found["round_trip.png"] = png(_sheet(trip, labels, 3))
+    if study.frame is not None:
+        found["frame.png"] = png(enlarged(study.frame))
     if (seen := study.sight) is not None:
         for place, word in enumerate(seen.words):
             found[f"attention_{place + 1}.png"] = png(_attention(seen, place, word))
@@ -189,7 +194,7 @@ def _attention(seen: SightStudy, place: int, word: str) -> np.ndarray:
             for i in range(len(seen.times))
             for b in own
         ]
-        labels = [f"{word} {b + 1} t={t:g}" for t in seen.times for b in own]
+        labels = [f"{word} {b + 1} at {depths(seen.blocks)[b][0]:.2g}, t={t:g}" for t in seen.times for b in own]
         sheets.append(_sheet(cells, labels, len(own)))
     widest = max(sheet.shape[1] for sheet in sheets)
     return np.concatenate([np.pad(each, [(0, 0), (0, widest - each.shape[1]), (0, 0)]) for each in sheets])
@@ -228,9 +233,16 @@ def _heat_maps(tables: Sequence[HeatTable]) -> bytes:
         axes = figure.add_subplot(lines, columns, place + 1)
         values = np.array([[np.nan if each is None else each for each in row] for _, row in table.lines])
         axes.imshow(values, vmin=table.low, vmax=table.high, aspect="auto")
+        middle = (table.low + table.high) / 2
+        for (row, column), value in np.ndenumerate(values):
+            colour = "black" if value > middle else "white"
+            if math.isfinite(value):
+                number = f"{value:.{table.decimals}f}"
+                axes.text(column, row, number, ha="center", va="center", fontsize=7, color=colour)
         axes.set_title(table.title, fontsize=9)
         axes.set_xticks(range(len(table.heads)), table.heads, rotation=60, fontsize=8, ha="right")
         axes.set_yticks(range(len(table.lines)), [name for name, _ in table.lines], fontsize=8)
+        axes.set_ylabel(table.corner, fontsize=8)
     held = BytesIO()
     figure.savefig(held, format="png", dpi=100, metadata={"Software": None})
     return held.getvalue()

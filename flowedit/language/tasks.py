@@ -41,7 +41,7 @@ TASKS.add(
         "an object goes: the target prompt does without it",
         words="source",
         alone="what goes has no words in the target prompt",
-        notice="a removal: the mask comes from the source prompt's words (task=replace edits as any other)",
+        notice="a removal: the mask comes from the source prompt's words; task=replace takes those of both prompts",
     ),
 )
 TASKS.add(
@@ -50,7 +50,7 @@ TASKS.add(
         "an object comes: its words stand in the target prompt alone",
         words="target",
         alone="what comes has no words in the source prompt",
-        notice="an addition: the mask comes from the target prompt's words (task=replace edits as any other)",
+        notice="an addition: the mask comes from the target prompt's words; task=replace takes those of both prompts",
     ),
 )
 

@@ -226,7 +226,7 @@ def _unreadable(path: Path, error: Exception) -> str:
     # FFmpeg refuses a file's own absurd numbers as memory that it cannot have
     absurd = getattr(error, "errno", None) == errno.ENOMEM
     reason = "its tables hold absurd numbers" if absurd else getattr(error, "strerror", error)
-    return f"{path} is not a video that can be read ({reason}): give a video file"
+    return f"{path} is not a video that can be read ({reason}): give a video, a picture or a folder of pictures"
 
 
 def _inspect(path: Path, container: Any) -> Video:

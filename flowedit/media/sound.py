@@ -23,6 +23,9 @@ RATES = {
 BITS = {"aac": "192k", "libopus": "160k"}
 """Bits a second of encoded sound."""
 
+LAPPED = ("aac", "ac3", "eac3", "mp2", "mp3", "opus", "vorbis")
+"""Codecs whose packets sound right only after the one before."""
+
 OLD_NAMES = {
     "deu": "ger", "ell": "gre", "fas": "iri", "fre": "fra", "isl": "ice", "mkd": "mac", "nld": "dut", "sqi": "alb",
     "swe": "sve", "zho": "chi",
@@ -95,6 +98,7 @@ class _Track:
 
     def __init__(self, sound: Sound, index: int | None, output: Any, container: Container) -> None:
         self._output, self._ahead = output, None
+        self._hides = container.muxer in ("mp4", "mov")
         try:
             self._source = open_video(sound.video.path)
         except av.error.FFmpegError as error:
@@ -143,20 +147,35 @@ class _Track:
         self._source.close()
 
     def _copied(self, stream: Any, start: Fraction, end: Fraction) -> Iterator[Any]:
-        shift = round(start / stream.time_base)
+        """Packets that sound in the interval, and the one before where decoders need it; the last is cut at the end.
+
+        A packet that begins before the interval stays, at a negative time: the edit list of an mp4 hides that part.
+        """
+        base, name = stream.time_base, stream.codec_context.codec.canonical_name
+        shift, lead, first = round(start / base), name in LAPPED and self._hides, True
+        before: Any = None
         for packet in self._source.demux(stream):
             if packet.pts is None or not packet.size:
                 continue
-            begin = packet.pts * stream.time_base
-            stop = begin + (packet.duration or 0) * stream.time_base
-            # a packet that begins before the cut stays, at a negative time: mp4's edit list hides that part
-            if stop > start and stop <= end:
-                packet.pts -= shift
-                packet.dts = packet.pts
-                packet.stream = self._stream
-                yield packet
-            elif begin >= end:
+            begin = packet.pts * base
+            stop = begin + (packet.duration or 0) * base
+            if begin >= end:
                 return
+            if stop <= start:
+                before = packet
+                continue
+            if first and lead and before is not None:
+                yield self._moved(before, shift)
+            first = False
+            if stop > end:
+                packet.duration = max(1, round((end - begin) / base))
+            yield self._moved(packet, shift)
+
+    def _moved(self, packet: Any, shift: int) -> Any:
+        packet.pts -= shift
+        packet.dts = packet.pts
+        packet.stream = self._stream
+        return packet
 
     def _shown(self, stream: Any, start: Fraction, end: Fraction) -> Iterator[Any]:
         """Subtitles, those that are shown across an end of the interval cut there."""

@@ -31,6 +31,10 @@ STRIP = 16
 
 PROMPTS = ("source", "target", "negative_prompt", "target_negative_prompt")
 
+SHADES = {"shadow", "shadows", "reflection", "reflections"}
+ALONG = 'leave the word out, and add "mask.grow=0.1 down:0.5" or mask.dependents=0.5, which need none'
+"""What is said of words for what goes with an object, and that a model never learned."""
+
 ELSEWHERE = "other words need a full-size model: --backbone NAME (flowedit doctor CLIP says which fits this machine)"
 """What to type where a small backbone never learned a word."""
 
@@ -356,8 +360,10 @@ def _strange_of_edit(settings: Settings, known: Vocabulary, name: str, alone: bo
 
 
 def _refuse(backbone: str, known: Vocabulary, strange: Iterable[str]) -> None:
+    strange = tuple(strange)
     if bad := _quoted(strange):
-        raise InputError(f"{backbone} does not know {bad}: it knows {_things(known)}; {ELSEWHERE}")
+        advice = ALONG if {word.lower() for word in strange} <= SHADES else ELSEWHERE
+        raise InputError(f"{backbone} does not know {bad}: it knows {_things(known)}; {advice}")
 
 
 def _edit_words(settings: Settings, name: str) -> set[str]:

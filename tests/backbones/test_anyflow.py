@@ -221,6 +221,8 @@ def test_solvers_that_mean_velocities_make_worse_are_refused(backbone_anyflow, c
     [
         ({"mode": "streamgve"}, r"mode=streamgve needs those of an instant: choose one of the modes .*inversion_free"),
         ({"mode": "rf_inversion", "mode.stochastic": True}, r"mode\.stochastic=true .*: set mode\.stochastic=false$"),
+        ({"mode.decoupling": 0.01}, r"mode\.decoupling=0\.01 .*: set mode\.decoupling=0$"),
+        ({"mode": "dynaedit", "mode.select_steps": 2}, r"mode\.select_steps=2 .*: set mode\.select_steps=0$"),
     ],
 )
 def test_what_needs_the_velocity_of_an_instant_is_refused_before_a_model_loads(clip_file, tmp_path, options, said):

@@ -1,6 +1,5 @@
 """HunyuanVideo against diffusers' own pipeline and autoencoder, and edits with it."""
 
-import json
 import shutil
 
 import numpy as np
@@ -8,29 +7,13 @@ import pytest
 import torch
 from diffusers import AutoencoderKLHunyuanVideo, FlowMatchEulerDiscreteScheduler, HunyuanVideoPipeline
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
-from einops import rearrange
+from small_family import FOX, behind_the_video, changed, load, noise, recorded
 
-import flowedit
-from flowedit.backbones import families
 from flowedit.config.compose import compose
 from flowedit.config.compose import options as modes
 from flowedit.flow import schedule, solvers
-from flowedit.media import probe
-from flowedit.networks import recorder
-from flowedit.networks.acceleration import Acceleration
 from flowedit.pipeline.notices import start
 from flowedit.pipeline.plan import brief
-
-FOX = "A red fox is lying down."
-
-
-def load(folder, **options):
-    return families.load(folder, **({"device": "cpu"} | options))
-
-
-def noise(backbone, frames=9, size=(64, 96), rows=1):
-    shape = (rows, *backbone.geometry(frames, size).latent)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 def theirs_of(folder, z, **options):
@@ -46,7 +29,7 @@ def theirs_of(folder, z, **options):
 @pytest.mark.parametrize("scale", [6.0, 1.0])
 def test_generation_with_the_scale_that_is_told_is_diffusers_own(backbone_hunyuan, scale):
     backbone = load(backbone_hunyuan)
-    z = noise(backbone)
+    z = noise(backbone, 9, (64, 96))
     theirs, grid = theirs_of(backbone_hunyuan, z, guidance_scale=scale)
     before = backbone.evaluations
     ours = solvers.solve(backbone.velocity(backbone.embed(FOX), scale), z, grid)
@@ -59,7 +42,7 @@ def test_generation_with_the_scale_that_is_told_is_diffusers_own(backbone_hunyua
 def test_classifier_free_generation_is_diffusers_own(request, kind):
     folder = request.getfixturevalue(kind)
     backbone = load(folder)
-    z = noise(backbone)
+    z = noise(backbone, 9, (64, 96))
     theirs, grid = theirs_of(folder, z, guidance_scale=1.0, true_cfg_scale=4.0, negative_prompt="blurry, dark")
     ours = solvers.solve(backbone.velocity(backbone.embed(FOX), 4.0, backbone.embed("blurry, dark")), z, grid)
     assert (ours - theirs).norm() / theirs.norm() < 1e-4
@@ -86,7 +69,7 @@ def test_a_prompt_is_read_in_its_template_and_its_words_are_found(backbone_hunyu
 
 def test_what_pads_a_prompt_is_not_seen(backbone_hunyuan):
     backbone = load(backbone_hunyuan)
-    prompt, z = backbone.embed(FOX), noise(backbone)
+    prompt, z = backbone.embed(FOX), noise(backbone, 9, (64, 96))
     before = backbone.velocity(prompt, 6.0)(z, 0.6)
     prompt.embedding[:, len(prompt.spans) :] = 7.0
     assert torch.allclose(backbone.velocity(prompt, 6.0)(z, 0.6), before, atol=1e-6)
@@ -96,31 +79,13 @@ def test_what_pads_a_prompt_is_not_seen(backbone_hunyuan):
 
 @pytest.mark.parametrize("normalise", ["joint", "text"])
 def test_its_maps_are_those_of_the_masked_softmax_behind_the_video(backbone_hunyuan, monkeypatch, normalise):
-    backbone, calls, original = load(backbone_hunyuan), [], recorder.with_lse
-    prompt, negative = backbone.embed(FOX), backbone.embed("")
-    z = noise(backbone, rows=2)
-
-    def spy(q, k, v, scale, mask):
-        calls.append((q.clone(), k.clone(), mask.clone()))
-        return original(q, k, v, scale, mask)
-
-    monkeypatch.setattr(recorder, "with_lse", spy)
-    with backbone.record({prompt: [[1], [2, 3]]}, [0.0, 0.7], normalise) as maps:
-        backbone.velocity(prompt, 3.0, negative)(z, 0.6)
-        got = maps.take(prompt)
-    assert len(calls) == 2  # a block of two streams, and one of one
-    want, video, own = [], 3 * 4 * 6, len(prompt.spans)
-    for q, k, mask in calls:
-        q, k, mask = q[-2:, :, :video].double(), k[-2:].double(), mask[-2:]
+    backbone = load(backbone_hunyuan)
+    got, calls, own = recorded(backbone, noise(backbone, 9, (64, 96), 2), "", normalise, monkeypatch)
+    video = 3 * 4 * 6
+    for _, k, mask in calls:
         assert k.shape[2] == video + 256
-        assert mask[0, 0, 0].tolist() == [True] * (video + own) + [False] * (256 - own)
-        logits = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).masked_fill(~mask, -torch.inf)
-        first = video if normalise == "joint" else 0
-        weights = (logits if normalise == "joint" else logits[..., video : video + own]).softmax(-1)
-        columns = [weights[..., [first + i for i in each]].mean((1, 3)) for each in ([1], [2, 3])]
-        want.append(torch.stack(columns, 1))
-    want = rearrange(torch.stack(want).mean(0), "b k (f h w) -> b k f h w", f=3, h=4)
-    want = want.repeat_interleave(2, 3).repeat_interleave(2, 4)
+        assert mask[-2, 0, 0].tolist() == [True] * (video + own) + [False] * (256 - own)
+    want = behind_the_video(calls, (3, 4, 6), own, normalise).repeat_interleave(2, 3).repeat_interleave(2, 4)
     assert (got - want).abs().max() < 1e-6
     assert want.std((2, 3, 4)).min() > 1e-4
 
@@ -201,40 +166,6 @@ def test_a_scale_far_above_all_that_such_networks_are_told_is_said(options, said
     assert all("\n" not in text and "set a lower one" in text for text in texts if " is told to " in text)
 
 
-@pytest.mark.parametrize("mode", ["inversion_free", "inversion", "random_noise"])
-def test_an_edit_comes_back_with_size_rate_and_length(backbone_hunyuan, clip_file, tmp_path, mode):
-    result = flowedit.edit(
-        clip_file, source="a fox runs", target="a panda runs", source_words="fox", target_words="panda",
-        mode=mode, steps=2, backbone=backbone_hunyuan, out=tmp_path / "edit",
-    )  # fmt: skip
-    source, made = probe.probe(clip_file), probe.probe(result.video)
-    assert (made.size, made.frames, made.fps) == (source.size, source.frames, source.fps)
-    assert result.mask.is_file()
-    assert not torch.equal(result.latents, result.source_latents)
-    assert (tmp_path / "edit" / "run.yaml").is_file()
-
-
-def test_its_attention_is_controlled_and_a_region_alone_is_refused(backbone_hunyuan, clip_file, tmp_path):
-    words = {"source": "a fox runs", "target": "a panda runs", "source_words": "fox", "target_words": "panda"}
-    shape = {"steps": 3, "frames": 9, "size": "96x64", "backbone": backbone_hunyuan}
-    plain = flowedit.edit(clip_file, **words, **shape, out=tmp_path / "plain")
-    anchor = flowedit.edit(clip_file, **words, **shape, out=tmp_path / "anchor", attention="anchor")
-    control = flowedit.edit(clip_file, **words, **shape, mode="rf_solver_edit", out=tmp_path / "control")
-    for each in (anchor, control):
-        assert torch.isfinite(each.latents).all()
-        assert not torch.equal(plain.latents, each.latents)
-    with pytest.raises(ValueError, match=r"mode\.region"):
-        flowedit.edit(clip_file, **words, **shape, out=tmp_path / "region", **{"mode.region": True})
-
-
-def changed(folder, tmp_path, name, **values):
-    copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
-    path = copy / name
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-    return copy
-
-
 @pytest.mark.parametrize(
     ("name", "values", "said"),
     [
@@ -260,8 +191,3 @@ def test_a_checkpoint_without_its_second_encoder_is_refused(backbone_hunyuan, tm
     (copy / "text_encoder_2" / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="text_encoder_2"):
         load(copy)
-
-
-def test_what_it_does_not_run_with_is_refused(backbone_hunyuan):
-    with pytest.raises(ValueError, match=r"does not run with runtime\.fuse"):
-        load(backbone_hunyuan, how=Acceleration(fuse=True))

@@ -1,30 +1,13 @@
 """LTX-Video against diffusers' own pipeline and autoencoder, and edits with it."""
 
-import json
-import shutil
-
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXPipeline
 from einops import rearrange
+from small_family import FOX, OBJECTS, changed, load, noise, recorded
 
-import flowedit
-from flowedit.backbones import families
 from flowedit.flow import schedule, solvers
-from flowedit.media import probe
-from flowedit.networks import recorder
-
-FOX = "A red fox is lying down."
-
-
-def load(folder, **options):
-    return families.load(folder, **({"device": "cpu"} | options))
-
-
-def noise(backbone, frames=17, size=(96, 128), rows=1):
-    shape = (rows, *backbone.geometry(frames, size).latent)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("guidance_scale", [3.0, 1.0])
@@ -32,7 +15,7 @@ def test_generation_is_diffusers_own(backbone_ltx, guidance_scale):
     backbone = load(backbone_ltx)
     pipeline = LTXPipeline.from_pretrained(backbone_ltx)
     pipeline.set_progress_bar_config(disable=True)
-    z = noise(backbone)
+    z = noise(backbone, 17, (96, 128))
     theirs = pipeline(
         prompt=FOX, negative_prompt="blurry, dark", height=96, width=128, num_frames=17, num_inference_steps=6,
         guidance_scale=guidance_scale, output_type="latent", latents=pipeline._pack_latents(z),
@@ -46,7 +29,7 @@ def test_generation_is_diffusers_own(backbone_ltx, guidance_scale):
 
 def test_what_pads_a_prompt_is_not_seen(backbone_ltx):
     backbone = load(backbone_ltx)
-    prompt, z = backbone.embed(FOX), noise(backbone)
+    prompt, z = backbone.embed(FOX), noise(backbone, 17, (96, 128))
     (own,) = prompt.extras
     assert own.tolist() == [[True] * len(prompt.spans) + [False] * (128 - len(prompt.spans))]
     before = backbone.velocity(prompt)(z, 0.6)
@@ -59,24 +42,13 @@ def test_what_pads_a_prompt_is_not_seen(backbone_ltx):
 @pytest.mark.parametrize("normalise", ["joint", "text"])
 def test_its_maps_are_those_of_the_masked_softmax(backbone_ltx, monkeypatch, normalise):
     """All keys that are seen are the prompt's own, so both are one."""
-    backbone, calls, original = load(backbone_ltx), [], recorder.with_lse
-    prompt, negative = backbone.embed(FOX), backbone.embed("")
-    z = noise(backbone, rows=2)
-
-    def spy(q, k, v, scale, mask):
-        calls.append((q.clone(), k.clone(), mask.clone()))
-        return original(q, k, v, scale, mask)
-
-    monkeypatch.setattr(recorder, "with_lse", spy)
-    with backbone.record({prompt: [[1], [2, 3]]}, [0.0, 0.7], normalise) as maps:
-        backbone.velocity(prompt, 3.0, negative)(z, 0.6)
-        got = maps.take(prompt)
-    assert len(calls) == 2
+    backbone = load(backbone_ltx)
+    got, calls, _ = recorded(backbone, noise(backbone, 17, (96, 128), 2), "", normalise, monkeypatch)
     want = []
     for q, k, mask in calls:
         q, k, mask = q[-2:].double(), k[-2:].double(), mask[-2:].double()
         weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + mask).softmax(-1)
-        want.append(torch.stack([weights[..., [1]].mean((1, 3)), weights[..., [2, 3]].mean((1, 3))], 1))
+        want.append(torch.stack([weights[..., each].mean((1, 3)) for each in OBJECTS], 1))
     want = rearrange(torch.stack(want).mean(0), "b k (f h w) -> b k f h w", f=3, h=3)
     assert (got - want).abs().max() < 1e-6
     assert want.std((2, 3, 4)).min() > 1e-3
@@ -135,26 +107,13 @@ def test_its_shapes_and_its_shift_are_its_own(backbone_ltx):
     assert schedule.shifted(backbone.knots, 5, shift) == pytest.approx(scheduler.sigmas.tolist(), abs=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["inversion_free", "inversion", "random_noise"])
-def test_an_edit_comes_back_with_size_rate_and_length(backbone_ltx, clip_file, tmp_path, mode):
-    result = flowedit.edit(
-        clip_file, source="a fox runs", target="a panda runs", source_words="fox", target_words="panda",
-        mode=mode, steps=2, backbone=backbone_ltx, out=tmp_path / "edit",
-    )  # fmt: skip
-    source, made = probe.probe(clip_file), probe.probe(result.video)
-    assert (made.size, made.frames, made.fps) == (source.size, source.frames, source.fps)
-    assert result.mask.is_file()
-    assert not torch.equal(result.latents, result.source_latents)
-    assert (tmp_path / "edit" / "run.yaml").is_file()
-
-
 def test_a_region_s_own_pass_of_all_tokens_is_the_whole_pass(backbone_ltx):
     from flowedit.types import Guided
 
     backbone = load(backbone_ltx)
     prompts = [backbone.embed(each) for each in ("a fox runs", "a panda runs over grass", "")]
     source, target = Guided(prompts[0], 2.0, prompts[2]), Guided(prompts[1], 5.0, prompts[2])
-    q, p = noise(backbone), noise(backbone).flip(-1)
+    q, p = noise(backbone, 17, (96, 128)), noise(backbone, 17, (96, 128)).flip(-1)
     with backbone.record({prompts[0]: [1], prompts[1]: [1, 2]}, [0.0, 0.5]) as maps:
         whole = backbone.velocity(*source)(q, 0.6), backbone.velocity(*target)(p, 0.6)
         seen = [maps.take(each) for each in prompts[:2]]
@@ -168,26 +127,6 @@ def test_a_region_s_own_pass_of_all_tokens_is_the_whole_pass(backbone_ltx):
         u_q, u_p = backbone.pair_velocity(source, target)(q, p, 0.6, backbone.choose(part))
     assert torch.equal(torch.where(part, u_q, u_p), u_q)
     assert (u_q - u_p).abs().max() > 1e-3
-
-
-def test_regions_and_controls_edit(backbone_ltx, clip_file, tmp_path):
-    words = {"source": "a fox runs", "target": "a panda runs", "source_words": "fox", "target_words": "panda"}
-    shape = {"steps": 3, "frames": 9, "size": "96x64", "backbone": backbone_ltx}
-    plain = flowedit.edit(clip_file, **words, **shape, out=tmp_path / "plain")
-    region = flowedit.edit(clip_file, **words, **shape, out=tmp_path / "region", **{"mode.region": True})
-    anchor = flowedit.edit(clip_file, **words, **shape, out=tmp_path / "anchor", attention="anchor")
-    control = flowedit.edit(clip_file, **words, **shape, mode="rf_solver_edit", out=tmp_path / "control")
-    for each in (region, anchor, control):
-        assert torch.isfinite(each.latents).all()
-        assert not torch.equal(plain.latents, each.latents)
-
-
-def changed(folder, tmp_path, name, **values):
-    copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
-    path = copy / name
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-    return copy
 
 
 @pytest.mark.parametrize(
@@ -205,12 +144,3 @@ def changed(folder, tmp_path, name, **values):
 def test_other_checkpoints_are_refused(backbone_ltx, tmp_path, name, values, said):
     with pytest.raises(ValueError, match=said):
         load(changed(backbone_ltx, tmp_path, name, **values))
-
-
-def test_what_it_does_not_run_with_is_refused(backbone_ltx):
-    from flowedit.networks.acceleration import Acceleration
-
-    with pytest.raises(ValueError, match=r"does not run with runtime\.fuse"):
-        load(backbone_ltx, how=Acceleration(fuse=True))
-    with pytest.raises(ValueError, match=r"does not run with runtime\.context_parallel"):
-        load(backbone_ltx, how=Acceleration(context_parallel=2))

@@ -1,33 +1,14 @@
 """Mochi 1 against diffusers' own pipeline and autoencoder, and edits with it."""
 
-import json
-import shutil
-
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLMochi, MochiPipeline, MochiTransformer3DModel
 from diffusers.pipelines.mochi.pipeline_mochi import linear_quadratic_schedule
-from einops import rearrange
+from small_family import FOX, behind_the_video, changed, load, noise, recorded
 
-import flowedit
-from flowedit.backbones import families
 from flowedit.backbones.zoo.mochi import prepared
 from flowedit.flow import schedule, solvers
-from flowedit.media import probe
-from flowedit.networks import recorder
-from flowedit.networks.acceleration import Acceleration
-
-FOX = "A red fox is lying down."
-
-
-def load(folder, **options):
-    return families.load(folder, **({"device": "cpu"} | options))
-
-
-def noise(backbone, frames=13, size=(64, 96), rows=1):
-    shape = (rows, *backbone.geometry(frames, size).latent)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(("scale", "negative"), [(4.5, "blurry, dark"), (4.5, ""), (1.0, "")])
@@ -36,7 +17,7 @@ def test_generation_is_diffusers_own(backbone_mochi, scale, negative):
     backbone = load(backbone_mochi)
     pipeline = MochiPipeline.from_pretrained(backbone_mochi)
     pipeline.set_progress_bar_config(disable=True)
-    z = noise(backbone)
+    z = noise(backbone, 13, (64, 96))
     theirs = pipeline(
         prompt=FOX, negative_prompt=negative, height=64, width=96, num_frames=13, num_inference_steps=6,
         guidance_scale=scale, output_type="latent", latents=z.clone(),
@@ -75,30 +56,12 @@ def test_all_samples_at_once_are_each_alone(backbone_mochi):
 
 @pytest.mark.parametrize("normalise", ["joint", "text"])
 def test_its_maps_are_those_of_the_masked_softmax_behind_the_video(backbone_mochi, monkeypatch, normalise):
-    backbone, calls, original = load(backbone_mochi), [], recorder.with_lse
-    prompt, negative = backbone.embed(FOX), backbone.embed("dark")
-    z = noise(backbone, rows=2)
-
-    def spy(q, k, v, scale, mask):
-        calls.append((q.clone(), k.clone(), mask.clone()))
-        return original(q, k, v, scale, mask)
-
-    monkeypatch.setattr(recorder, "with_lse", spy)
-    with backbone.record({prompt: [[1], [2, 3]]}, [0.0, 0.7], normalise) as maps:
-        backbone.velocity(prompt, 3.0, negative)(z, 0.6)
-        got = maps.take(prompt)
-    assert len(calls) == 2
-    want, video, own = [], 3 * 4 * 6, len(prompt.spans)
-    for q, k, mask in calls:
+    backbone = load(backbone_mochi)
+    got, calls, own = recorded(backbone, noise(backbone, 13, (64, 96), 2), "dark", normalise, monkeypatch)
+    video = 3 * 4 * 6
+    for _, _, mask in calls:
         assert mask[0, 0, 0, video:].sum() < own == mask[-1, 0, 0, video:].sum()
-        q, k, mask = q[-2:, :, :video].double(), k[-2:].double(), mask[-2:]
-        logits = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).masked_fill(~mask, -torch.inf)
-        first = video if normalise == "joint" else 0
-        weights = (logits if normalise == "joint" else logits[..., video : video + own]).softmax(-1)
-        columns = [weights[..., [first + i for i in each]].mean((1, 3)) for each in ([1], [2, 3])]
-        want.append(torch.stack(columns, 1))
-    want = rearrange(torch.stack(want).mean(0), "b k (f h w) -> b k f h w", f=3, h=4)
-    want = want.repeat_interleave(2, 3).repeat_interleave(2, 4)
+    want = behind_the_video(calls, (3, 4, 6), own, normalise).repeat_interleave(2, 3).repeat_interleave(2, 4)
     assert (got - want).abs().max() < 1e-6
     assert want.std((2, 3, 4)).min() > 1e-4
 
@@ -140,40 +103,6 @@ def test_its_shapes_are_its_own(backbone_mochi):
     assert (backbone.spec.multiple, backbone.spec.fps, backbone.spec.frames_per_latent) == (16, 30, 6)
 
 
-@pytest.mark.parametrize("mode", ["inversion_free", "inversion", "random_noise"])
-def test_an_edit_comes_back_with_size_rate_and_length(backbone_mochi, clip_file, tmp_path, mode):
-    result = flowedit.edit(
-        clip_file, source="a fox runs", target="a panda runs", source_words="fox", target_words="panda",
-        mode=mode, steps=2, backbone=backbone_mochi, out=tmp_path / "edit",
-    )  # fmt: skip
-    source, made = probe.probe(clip_file), probe.probe(result.video)
-    assert (made.size, made.frames, made.fps) == (source.size, source.frames, source.fps)
-    assert result.mask.is_file()
-    assert not torch.equal(result.latents, result.source_latents)
-    assert (tmp_path / "edit" / "run.yaml").is_file()
-
-
-def test_its_attention_is_controlled_and_a_region_alone_is_refused(backbone_mochi, clip_file, tmp_path):
-    words = {"source": "a fox runs", "target": "a panda runs", "source_words": "fox", "target_words": "panda"}
-    shape = {"steps": 3, "frames": 7, "size": "96x64", "backbone": backbone_mochi}
-    plain = flowedit.edit(clip_file, **words, **shape, out=tmp_path / "plain")
-    anchor = flowedit.edit(clip_file, **words, **shape, out=tmp_path / "anchor", attention="anchor")
-    control = flowedit.edit(clip_file, **words, **shape, mode="rf_solver_edit", out=tmp_path / "control")
-    for each in (anchor, control):
-        assert torch.isfinite(each.latents).all()
-        assert not torch.equal(plain.latents, each.latents)
-    with pytest.raises(ValueError, match=r"mode\.region"):
-        flowedit.edit(clip_file, **words, **shape, out=tmp_path / "region", **{"mode.region": True})
-
-
-def changed(folder, tmp_path, name, **values):
-    copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
-    path = copy / name
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-    return copy
-
-
 @pytest.mark.parametrize(
     ("name", "values", "said"),
     [
@@ -184,8 +113,3 @@ def changed(folder, tmp_path, name, **values):
 def test_other_checkpoints_are_refused(backbone_mochi, tmp_path, name, values, said):
     with pytest.raises(ValueError, match=said):
         load(changed(backbone_mochi, tmp_path, name, **values))
-
-
-def test_what_it_does_not_run_with_is_refused(backbone_mochi):
-    with pytest.raises(ValueError, match=r"does not run with runtime\.fuse"):
-        load(backbone_mochi, how=Acceleration(fuse=True))

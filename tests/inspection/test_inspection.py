@@ -89,8 +89,8 @@ def test_its_numbers_are_those_of_the_clip(fox):
 def test_its_pictures_are_files_too(fox):
     names = {path.name for path in fox.iterdir()}
     assert names == {
-        "inspect.html", "inspect.json", "run.yaml", "words.png", "encoder.png", "decoder.png", "latent.png",
-        "round_trip.png", *(f"attention_{n}.png" for n in range(1, 6)),
+        "inspect.html", "inspect.json", "run.yaml", "words.png", "frame.png", "encoder.png", "decoder.png",
+        "latent.png", "round_trip.png", *(f"attention_{n}.png" for n in range(1, 6)),
     }  # fmt: skip
     assert all(min(cv2.imread(str(fox / name)).shape[:2]) >= 100 for name in names if name.endswith(".png"))
 
@@ -192,6 +192,7 @@ def test_padding_is_said_and_drawn_as_the_network_is_given_it(request, kind, wid
     assert found.width == width
     assert np.isfinite(found.reach[:, -1]).all() == ("encoded like text" in note)
     assert np.isnan(found.reach[:, -1]).any() == ("encoded like text" not in note)
+    assert ("padding" in page.reach_table(found).heads) == ("encoded like text" in note)
 
 
 def test_without_a_prompt_the_note_says_what_becomes_of_padding(backbone_wan):

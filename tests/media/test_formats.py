@@ -314,6 +314,33 @@ def test_sound_is_copied_where_it_may_be(tmp_path, name, codec, given, result):
         assert b"".join(packets(path))[: 4 * rate // 2] == b"".join(packets(clip))[: 4 * rate // 2]
 
 
+@pytest.mark.parametrize("name", ["mp4", "mov"])
+def test_sound_of_a_whole_clip_is_that_of_the_clip(tmp_path, name):
+    """Every packet, AAC's first too, which sounds of nothing but is needed for the next; and the same samples."""
+    rate = 44100
+    tone = (0.5 * np.sin(np.arange(round(1.125 * rate)) / 16)).astype(np.float32)[None]
+    clip = tmp_path / "clip.mp4"
+    with av.open(str(clip), "w") as out:
+        video = out.add_stream("libx264", rate=8)
+        video.height, video.width, video.pix_fmt = *SIZE, "yuv420p"
+        sound = out.add_stream("aac", rate=rate, layout="mono")
+        for picture in pictures(count=9):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        samples = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+        samples.sample_rate, samples.pts, samples.time_base = rate, 0, Fraction(1, rate)
+        out.mux([*sound.encode(samples), *sound.encode(None), *video.encode(None)])
+    info, path = probe(clip), tmp_path / f"a.{name}"
+    with Writer(path, SIZE, Fraction(8), Sound(info, Fraction(0), Fraction(9, 8)), form=FileForm(name, "h264")) as out:
+        out.write(pictures(count=9))
+    assert packets(path) == packets(clip)
+    assert np.array_equal(samples_of(path), samples_of(clip))
+
+
+def samples_of(path):
+    with av.open(str(path)) as container:
+        return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], 1)
+
+
 def loud_at(path):
     """The times of what is loud in a file."""
     with av.open(str(path)) as container:

@@ -72,5 +72,6 @@ EDITORS.add(
         clean=as_it_is,
         recalls=lambda options, steps: (),
         difference="heard",
+        instants="select_steps",  # streams are told apart by the clip that a velocity foresees
     ),
 )

@@ -278,6 +278,7 @@ EDITORS.add(
     EditorSpec(
         about="straight from the source along the difference of two velocities (FlowEdit; FlowDirector's pieces)",
         options=InversionFreeOptions,
+        instants="decoupling",  # which looks at the clip that a velocity foresees
         run=_run,
         draws=True,
         cost=_cost,

@@ -67,8 +67,8 @@ def explain(settings: Settings) -> list[str]:
     if settings.instruction is None:
         return []
     to = f"target {settings.target!r}"
-    if settings.source_words or settings.target_words:
-        to += f", words {settings.source_words!r} and {settings.target_words!r}"
+    if named := [repr(each) for each in (settings.source_words, settings.target_words) if each]:
+        to += f", words {' and '.join(named)}"
     if settings.also_words:
         to += f", and {settings.also_words!r} goes along, in the source {settings.source!r}"
     if settings.caption is not None:

@@ -45,7 +45,7 @@ GENERATE = ("video.mp4", "picture.png", "run.yaml")
 UPSCALE = (*GENERATE, "video.mov", "video.webm", "video.gif", "video.webp", LARGER_FRAMES)
 """What a clip becomes that is made larger."""
 
-Kind = Literal["edit", "generate", "upscale", "evaluate", "inspect"]
+JobKind = Literal["edit", "generate", "upscale", "evaluate", "inspect"]
 
 KINDS: dict[str, str] = {
     "edit": "an edit",
@@ -81,7 +81,7 @@ class Staging:
     START = ".flowedit-"
     """The start of its name."""
 
-    def __init__(self, stage: Path, final: Path, fixed: bool, files: Sequence[str], kind: Kind = "edit") -> None:
+    def __init__(self, stage: Path, final: Path, fixed: bool, files: Sequence[str], kind: JobKind = "edit") -> None:
         self.folder, self.final, self.fixed, self._files, self._kind = stage, final, fixed, files, kind
 
     def told(self, run: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Staging:
 
 @contextmanager
 def staging(
-    out: str | None, clip: str, files: Sequence[str] = EDIT, inputs: Iterable[str] = (), kind: Kind = "edit"
+    out: str | None, clip: str, files: Sequence[str] = EDIT, inputs: Iterable[str] = (), kind: JobKind = "edit"
 ) -> Iterator[Staging]:
     """A staging area of `files` for --out, or for outputs/<clip>/<time>.
 
@@ -164,7 +164,7 @@ def inputs_of(settings: Settings) -> list[str]:
     return [place for place in places if place is not None]
 
 
-def check_place(out: str | None, files: Sequence[str], inputs: Iterable[str] = (), kind: Kind = "edit") -> None:
+def check_place(out: str | None, files: Sequence[str], inputs: Iterable[str] = (), kind: JobKind = "edit") -> None:
     """Raise FileError for a folder that cannot be made, or where `files` would replace what is to stay.
 
     That is one of `inputs`, also where it lies in a folder that goes; what another kind of job left; what is not ours.

@@ -27,7 +27,7 @@ from flowedit.pipeline.record import Session
 from flowedit.pipeline.render import sound_of, written
 from flowedit.pipeline.resume import Journal, code_of, forget_others, unfinished
 from flowedit.pipeline.source import Clip, open_clip
-from flowedit.pipeline.upscaled.pictures import LargerPictures, Seen, put_back, seen
+from flowedit.pipeline.upscaled.pictures import LargerPictures, SeenPicture, put_back, seen
 from flowedit.results import UpscaledClip
 from flowedit.types import Monitor
 from flowedit.upscaling.asked import SUFFIX, asked
@@ -150,7 +150,9 @@ def upscale_clip(
     return UpscaledClip(folder, folder / name, run)
 
 
-def _made(clip: Clip, size: Size, upscaler: Opened, journal: Journal) -> Iterator[tuple[Sequence[Seen], np.ndarray]]:
+def _made(
+    clip: Clip, size: Size, upscaler: Opened, journal: Journal
+) -> Iterator[tuple[Sequence[SeenPicture], np.ndarray]]:
     """A few frames at a time with what they become, uint8 (f, H, W, 3); what an earlier run had made is read again.
 
     What follows depends on the frame before and on what was given back for it, and so is the same as without a stop.
@@ -179,7 +181,7 @@ def _unpacked(data: torch.Tensor) -> np.ndarray:
     return np.asarray(cv2.imdecode(data.numpy(), cv2.IMREAD_COLOR))
 
 
-def _write(video: Video, writers: Sequence[FrameWriter], frames: Sequence[Seen], part: np.ndarray) -> None:
+def _write(video: Video, writers: Sequence[FrameWriter], frames: Sequence[SeenPicture], part: np.ndarray) -> None:
     for (frame, picture), larger in zip(frames, part, strict=True):
         made = larger[None] if picture is None else [put_back(video, picture, frame, larger)]
         for each in writers:

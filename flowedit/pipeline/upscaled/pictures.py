@@ -22,11 +22,11 @@ FAINT = 5
 ROUNDING = 1
 """Levels of 8 bits by which two ways of making a picture larger differ without saying anything."""
 
-Seen = tuple[np.ndarray, Planar | None]
+SeenPicture = tuple[np.ndarray, Planar | None]
 """A frame for an upscaler, uint8 (H, W, 3), and what is stored where that holds more."""
 
 
-def seen(video: Video, indices: Sequence[int]) -> Iterator[Seen]:
+def seen(video: Video, indices: Sequence[int]) -> Iterator[SeenPicture]:
     """The frames at ascending indices; where nothing can be seen stands the nearest that can.
 
     Else an upscaler would draw what lies there, or the white that a model sees, into the edge of what is seen.

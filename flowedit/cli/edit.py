@@ -44,6 +44,9 @@ LEFT = {
     "edit.gif": "the edit, as a GIF",
     "edit.webp": "the edit, as the clip was",
     "edit_frames": "the frames of the edit",
+    "video.gif": "the clip, as a GIF",
+    "video.webp": "the clip, as it was",
+    "video_frames": "the frames of the clip",
     **{f"{name}{suffix}": about for name, about in SHOWN.items() for suffix in (".mp4", ".png")},
     "edit_steps": "what was saved of each step",
     "edit_logs": "other programs' logs of the steps",
@@ -123,7 +126,7 @@ def _edit(options: argparse.Namespace) -> int:
         from flowedit.pipeline.api import edit_settings
 
         result = edit_settings(settings, video, monitor)
-    return _tell(result.video, options.quiet)
+    return told(result.video, options.quiet)
 
 
 def _like(path: Path) -> dict[str, Any]:
@@ -136,7 +139,7 @@ def _like(path: Path) -> dict[str, Any]:
     return found
 
 
-def _tell(video: Path, quiet: bool) -> int:
+def told(video: Path, quiet: bool) -> int:
     """The path of the clip on stdout, for a script; and on stderr what lies beside it."""
     from flowedit.media.formats.containers import CONTAINERS
     from flowedit.pipeline.outputs import delivered
@@ -183,4 +186,4 @@ def _generate(options: argparse.Namespace) -> int:
     settings = generation(flags, [text for text in options.rest if is_override(text)])
     with monitor_of(options.quiet) as monitor:
         made = generate_settings(settings, monitor)
-    return _tell(made.video, options.quiet)
+    return told(made.video, options.quiet)

@@ -1,9 +1,9 @@
 """`flowedit upscale`: a clip made larger."""
 
 import argparse
-import sys
 from typing import Any
 
+from flowedit.cli.edit import told
 from flowedit.cli.flags import OPTIONS, command, given, monitor_of, texts_of
 from flowedit.config.defaults import read
 from flowedit.messages import InputError
@@ -21,7 +21,7 @@ DEFAULT_FACTOR = "2"
 EXAMPLES = """\
 examples:
   flowedit upscale clip.mp4 2
-  flowedit upscale clip.mp4 4 --upscale lanczos --frames 4
+  flowedit upscale clip.mp4 4 --upscale realesrgan --frames 4
   flowedit upscale examples/fox.mp4 3 --upscale realesrgan_drawn --frames 4
 flowedit list upscalers prints the names for --upscale; most need pip install 'flowedit[upscale]'
 runtime.device=cpu and runtime.threads=N can follow
@@ -63,10 +63,7 @@ def _upscale(options: argparse.Namespace) -> int:
         from flowedit.pipeline.upscaled.job import upscale_clip
 
         made = upscale_clip(settings, factor, monitor)
-    if not options.quiet:
-        print(f"in {made.folder}:", file=sys.stderr)
-    print(made.video)
-    return 0
+    return told(made.video, options.quiet)
 
 
 def _number(text: str) -> float:

@@ -72,8 +72,8 @@ def shown(folder: Path, name: str = "edit") -> Path:
 
 def delivered(video: Path) -> Path:
     """What the clip asks for: of an animation or a folder of frames its like, else the video."""
-    there = (video.with_name(name) for name in ("edit.gif", "edit.webp", FRAMES))
-    return next((path for path in there if video.stem == "edit" and path.exists()), video)
+    there = (video.with_name(f"{video.stem}{end}") for end in (".gif", ".webp", "_frames"))
+    return next((path for path in there if path.exists()), video)
 
 
 class Staging:

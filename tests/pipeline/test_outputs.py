@@ -378,3 +378,5 @@ def test_the_last_line_names_what_is_like_the_clip(tmp_path, there, last):
         (tmp_path / name).touch()
     assert outputs.delivered(tmp_path / "edit.mp4") == tmp_path / last
     assert outputs.delivered(tmp_path / "video.mp4") == tmp_path / "video.mp4"
+    (tmp_path / "video.gif").touch()
+    assert outputs.delivered(tmp_path / "video.mp4") == tmp_path / "video.gif"

@@ -121,6 +121,8 @@ def upscale_clip(
         f"{clip.size[1]}x{clip.size[0]} to {size[1]}x{size[0]} by {chosen}, on {machine.device_name(device)}; about "
         f"{needed:.2g} GiB of memory beside the network's"
     )
+    if upscaler.invents and device.type == "cpu":
+        session.say([f"on a CPU {chosen} takes from seconds to minutes a frame; lanczos takes a moment"])
     session.say(worded(text, str(clip.video.path)) for text in of_file(settings.file, clip.video))
     told = {
         "upscale": chosen,

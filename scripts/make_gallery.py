@@ -10,8 +10,9 @@ import argparse
 import json
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,14 @@ def main(words: list[str] | None = None) -> None:
 def make(files: list[Path], out: Path, backbone: str, options: Mapping[str, str], monitor: Monitor) -> Path:
     """The page of the edits that these files hold, each edited with one loaded model."""
     editor = flowedit.load(backbone)
-    shown = [_exhibit(editor, *each, out, options, monitor) for each in _samples(files)]
+    samples = list(_samples(files))
+    folders = _folders(f"{sample.name}-{sample.edit}" for sample, _ in samples)
+    shown = [
+        _exhibit(editor, *each, out / "edits" / name, options, monitor)
+        for each, name in zip(samples, folders, strict=True)
+    ]
     facts = {"model": backbone, "true edit": "drawn by the pocket world", "cores": str(os.cpu_count())}
+    out.mkdir(parents=True, exist_ok=True)  # it is not there where no edit was made
     write_page(Page("What flowedit makes of its examples", facts, [], [], shown, {}), out / "index.html", monitor)
     return out / "index.html"
 
@@ -68,6 +75,15 @@ def _samples(files: list[Path]) -> Iterator[tuple[Sample, str]]:
             if (sample.clip, asked) not in seen:
                 seen.add((sample.clip, asked))
                 yield sample, f"flowedit edit {_near(file)}" if len(samples) == 1 else _command(sample)
+
+
+def _folders(names: Iterable[str]) -> list[str]:
+    """A folder's name for each of these; one that was there before has a number behind it."""
+    folders: list[str] = []
+    for name in names:
+        numbered = (f"{name}-{number}" for number in count(2))
+        folders.append(next(each for each in chain([name], numbered) if each not in folders))
+    return folders
 
 
 def _command(sample: Sample) -> str:
@@ -86,10 +102,9 @@ def _near(path: Path) -> str:
 
 
 def _exhibit(
-    editor: flowedit.Editor, sample: Sample, command: str, out: Path, options: Mapping[str, str], monitor: Monitor
+    editor: flowedit.Editor, sample: Sample, command: str, folder: Path, options: Mapping[str, str], monitor: Monitor
 ) -> Exhibit:
     """One edit, made, with its mask and its truth; or why it was not made."""
-    folder = out / "edits" / f"{sample.name}-{sample.edit}"
     flags = {**sample.flags, **options}
     told = {"name": sample.name, "edit": sample.edit, "kind": sample.kind, "clip": sample.clip, "truth": None}
     try:

@@ -2,8 +2,10 @@
 
 import re
 import runpy
+import shutil
 
 import pytest
+import yaml
 from test_documents import ROOT
 from verdicts import shown, source_of, spec_of
 
@@ -47,6 +49,29 @@ def test_the_true_edit_is_the_scene_of_the_target(made, folder, clip, caption):
     seen, ahead = shown(made / "edits" / folder / "true_edit.mp4", before, spec_of(caption, before))
     assert seen == caption
     assert ahead > 5
+
+
+def test_edits_of_one_name_in_several_files_have_folders_of_their_own(gallery, tmp_path):
+    files = []
+    for name, target in (("a", "panda"), ("b", "car")):
+        (tmp_path / name).mkdir()
+        shutil.copy(ROOT / "examples" / "fox.mp4", tmp_path / name)
+        said = {"source": "a fox moves right over green grass", "target": f"a {target} moves right over green grass"}
+        row = {"clip": "fox.mp4", "source_words": "fox", "target_words": target, **said}
+        files.append(tmp_path / name / "e.yaml")
+        files[-1].write_text(yaml.safe_dump(row))
+    out = tmp_path / "out"
+    gallery["main"]([*map(str, files), "--out", str(out), "--set", "steps=2", "--set", "frames=1"])
+    for folder, target in (("fox-edit", "panda"), ("fox-edit-2", "car")):
+        run = yaml.safe_load((out / "edits" / folder / "run.yaml").read_text())
+        assert run["settings"]["target_words"] == target
+    films = re.findall(r'<video[^>]* src="([^"]*)"[^>]* aria-label="edit of', (out / "index.html").read_text())
+    assert len(set(films)) == len(films) == 2
+
+
+def test_a_page_without_any_edit_says_why(gallery, tmp_path):
+    gallery["main"]([str(ROOT / "examples" / "fox.yaml"), "--out", str(tmp_path / "out"), "--set", "steps=1"])
+    assert "of 1 steps runs none" in (tmp_path / "out" / "index.html").read_text()
 
 
 def test_a_mistake_is_one_line(gallery):

@@ -54,6 +54,25 @@ def test_every_cell_that_shows_a_picture_keeps_it_small(ran, book):
     assert len(known["frames"]) == 9
 
 
+NUMBER, WHEN = re.compile(r"\d+(?:\.\d+)?"), re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
+
+
+def told(printed):
+    """The words of what a cell prints, without its numbers, and these; when it ran is no number."""
+    text = WHEN.sub("then", printed)
+    return NUMBER.sub("#", text).split(), [float(number) for number in NUMBER.findall(text)]
+
+
+def test_what_its_cells_print_is_what_it_keeps(ran, book):
+    *_, seen = ran
+    code = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+    for cell, (printed, _) in zip(code, seen, strict=True):
+        kept = "".join("".join(output.get("text", [])) for output in cell["outputs"])
+        (words, numbers), (kept_words, kept_numbers) = told(printed), told(kept)
+        assert words == kept_words
+        assert numbers == pytest.approx(kept_numbers, rel=0.02, abs=0.05)
+
+
 def test_it_is_light_in_order_and_names_no_machine(book):
     text = notebook.NOTEBOOK.read_text(encoding="utf-8")
     assert len(text.encode()) < 300_000

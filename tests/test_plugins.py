@@ -15,6 +15,7 @@ import yaml
 from flowedit.config.compose import compose
 from flowedit.declare import Registry, option
 from flowedit.editors.spec import EDITORS
+from flowedit.media.probe import probe
 from flowedit.messages import InputError
 
 pytestmark = pytest.mark.slow
@@ -101,9 +102,9 @@ def said(flowedit):
     methods = ["--modes", "nudge,inversion_free", "--evaluations", "own", "--metrics", "psnr,brightness", "--quiet"]
     names = ("list", "options", "edit", "toy", "compare", "equal", "evaluate", "far", "misspelt")
     commands = (
-        ["list", "editors", "backbones", "metrics", "datasets"],
+        ["list", "editors", "backbones", "metrics", "datasets", "formats"],
         ["list", "options"],
-        [*start, *WORDS, "mode.amount=0.25", "--out", place / "edit", "--quiet"],
+        [*start, *WORDS, "mode.amount=0.25", "--format", "mkv", "--out", place / "edit", "--quiet"],
         [*start, *WORDS, *small, "--steps", "2", "--out", place / "toy", "--quiet"],
         ["compare", fox, *FOX, *WORDS, *methods, "--out", place / "compare", "--steps", "4", "--also",
          "mode=nudge mode.amount=2", "runtime.threads=1", "engine.workers=1"],
@@ -117,7 +118,7 @@ def said(flowedit):
 
 
 def test_list_marks_what_a_package_brings(said):
-    for name in ("nudge", "toy", "brightness", "clips"):
+    for name in ("nudge", "toy", "brightness", "clips", "mkv"):
         line = next(line for line in said["list"].splitlines() if line.split()[:1] == [name])
         assert "[plug-in my-flowedit]" in line, line
     assert "ToyPipeline" in said["list"]
@@ -133,6 +134,14 @@ def test_edit_takes_its_editor_its_options_and_its_backbone(said, flowedit):
     assert toy["settings"]["backbone"]["name"] == "toy"
     assert "mode.amount 3.0 is out of range: 0 to 2" in said["far"]
     assert "did you mean 'mode.amount'" in said["misspelt"]
+
+
+def test_a_format_is_an_option_and_names_its_file(said, flowedit):
+    assert said["edit"].strip() == str(flowedit.place / "edit" / "edit.mkv")
+    assert {path.name for path in (flowedit.place / "edit").glob("edit.*")} == {"edit.mkv"}
+    assert probe(flowedit.place / "edit" / "edit.mkv").frames == probe(ROOT / "examples" / "fox.mp4").frames
+    (line,) = (line for line in said["options"].splitlines() if line.startswith("format "))
+    assert "mkv" in line
 
 
 def test_compare_and_evaluate_take_all_of_it(said, flowedit):

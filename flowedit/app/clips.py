@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
@@ -61,6 +61,8 @@ class StoredClip:
     scenes: list[int]
     still: bool
     created: float
+    times: list[float] = field(default_factory=list)
+    """As `seconds_of` gives them; of a clip that was kept before they were, its copy is even."""
 
     def plain(self) -> dict[str, Any]:
         """What the API tells of it."""
@@ -148,6 +150,7 @@ class Clips:
                 scenes=scenes,
                 still=video.still,
                 created=time.time(),
+                times=seconds_of(video),
             )
             (stage / FACTS).write_text(json.dumps(asdict(clip), indent=1), encoding="utf-8")
         return clip
@@ -214,10 +217,9 @@ def renamed(error: Error, path: Path, shown: str) -> Error:
 
 def _show(video: Video, folder: Path) -> list[int]:
     """Write what a browser plays and a poster; and the first frames of the scenes, of the same pass."""
-    # evenly, so that the page finds frame i at i / fps
-    size, rate = even(fitted(video.shown, WIDEST)), video.mean_rate
+    size = even(fitted(video.shown, WIDEST))
     sound = Sound(video, Fraction(0), video.seconds) if video.has_audio else None
-    with Writer(folder / SHOWN, size, rate, sound=sound, crf=20) as writer:
+    with Writer(folder / SHOWN, size, video.fps, sound=sound, crf=20, times=video.times) as writer:
 
         def seen() -> Iterator[np.ndarray]:
             for part in read(video, range(video.frames), chunk_of(video.size)):
@@ -228,6 +230,11 @@ def _show(video: Video, folder: Path) -> list[int]:
                 yield from small
 
         return [0, *cuts.find(seen())]
+
+
+def seconds_of(video: Video) -> list[float]:
+    """When each frame begins, and the last ends, in seconds, where they come unevenly; else empty."""
+    return [round(float(time), 6) for time in video.times]
 
 
 def write_poster(path: Path, frame: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from flowedit.app.clips import SHOWN, WIDEST, chunk_of, even, fitted, jpeg, write_poster
+from flowedit.app.clips import SHOWN, WIDEST, chunk_of, even, fitted, jpeg, seconds_of, write_poster
 from flowedit.app.limits import UnknownError
 from flowedit.config.edit_file import inside
 from flowedit.machine import whole_file
@@ -57,6 +57,7 @@ def left(folder: Path, base: str) -> dict[str, Any]:
                 "height": height,
                 "fps": round(float(video.mean_rate), 6),
                 "frames": video.frames,
+                "times": seconds_of(video),
                 "has_audio": video.has_audio,
             },
         }
@@ -120,7 +121,7 @@ def write_player(folder: Path, path: Path, clip: Path | None) -> None:
     height, width = _tile(edit)
     sound = Sound(edit, Fraction(0), edit.seconds) if edit.has_audio else None
     size = len(_tiles(folder)) * height, width
-    with Writer(path, size, edit.mean_rate, sound=sound, crf=18) as writer:
+    with Writer(path, size, edit.fps, sound=sound, crf=18, times=edit.times) as writer:
         for frames in _stacked(folder, clip, chunk_of(edit.size)):
             writer.write(frames)
 

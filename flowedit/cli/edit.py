@@ -41,8 +41,6 @@ SHOWN = {
 """What an edit or a generation shows, as a video or, of a still, as a PNG."""
 
 LEFT = {
-    "edit.mov": "the edit",
-    "edit.webm": "the edit",
     "edit.gif": "the edit, as a GIF",
     "edit.webp": "the edit, as the clip was",
     "edit_frames": "the frames of the edit",
@@ -51,7 +49,7 @@ LEFT = {
     "edit_logs": "other programs' logs of the steps",
     "run.yaml": "all settings, notices, seconds and memory",
 }
-"""The files that an edit, or a generation, leaves."""
+"""The files that an edit, or a generation, leaves; and an edit of another format, by its container's name."""
 
 MADE = {
     "negative_prompt": "what guidance steers away from",
@@ -140,11 +138,12 @@ def _like(path: Path) -> dict[str, Any]:
 
 def _tell(video: Path, quiet: bool) -> int:
     """The path of the clip on stdout, for a script; and on stderr what lies beside it."""
+    from flowedit.media.formats.containers import CONTAINERS
     from flowedit.pipeline.outputs import delivered
 
     if not quiet:
         print(f"in {video.parent}:", file=sys.stderr)
-        for name, about in LEFT.items():
+        for name, about in ({each.file: "the edit" for each in CONTAINERS.values()} | LEFT).items():
             if (video.parent / name).exists():
                 print(f"  {name:<14}  {about}", file=sys.stderr)
     print(delivered(video))

@@ -11,7 +11,8 @@ from flowedit.cli.flags import Parser
 from flowedit.messages import InputError, nearest
 
 ABOUT = {
-    "list": "what there is: flowedit list editors|presets|attention|backbones|metrics|datasets|tasks|upscalers|options"
+    "list": "what there is: flowedit list "
+    "editors|presets|attention|backbones|metrics|datasets|tasks|upscalers|formats|options"
 }
 
 
@@ -189,6 +190,19 @@ def _upscalers() -> Iterator[tuple[str, ...]]:
     yield from _marked(UPSCALERS, [(name, (each.about,)) for name, each in UPSCALERS.items()])
 
 
+def _formats() -> Iterator[tuple[str, ...]]:
+    from flowedit.media.formats.containers import CONTAINERS
+    from flowedit.media.formats.forms import PICTURES
+
+    rows = []
+    for name, each in CONTAINERS.items():
+        deep = f"; {each.deep} of more than 8 bits" if each.deep != each.codecs[0] else ""
+        rows.append((name, (each.file, f"{each.about}: {', '.join(each.codecs)}{deep}; sound {each.spoken}")))
+    yield from _marked(CONTAINERS, rows)
+    for name, file in PICTURES.items():
+        yield name, file, "pictures of 8 bits, without sound"
+
+
 def _tasks() -> Iterator[tuple[str, ...]]:
     from flowedit.language.tasks import TASKS
 
@@ -270,5 +284,6 @@ LISTS = {
     "datasets": _datasets,
     "tasks": _tasks,
     "upscalers": _upscalers,
+    "formats": _formats,
     "options": _options,
 }

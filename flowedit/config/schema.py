@@ -280,11 +280,11 @@ class Settings:
         needs="several_windows",
     )
     format: Format = option(
-        "what the edit is written as: auto (as the clip is: mp4, and a still PNG) | mp4 | mov | webm | prores (mov) | "
-        "png (a folder of frames) | gif; compare.mp4 and mask.mp4 stay mp4"
+        "what the edit is written as: auto (as the clip is: mp4, and a still PNG), or a name of flowedit list formats; "
+        "compare.mp4 and mask.mp4 stay mp4"
     )
     codec: Codec = option(
-        "of a video: auto (h264; h265 of more than 8 bits; in webm vp9 and av1) | h264 | h265 | av1",
+        "of a video: auto (the usual one of flowedit list formats) | h264 | h265 | av1",
     )
     crf: int | None = option(
         "quality of a video: 0 is the best, 51 the worst of h264 and h265, 63 of av1 and vp9; without it 16, and 12 of "

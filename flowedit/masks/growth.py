@@ -26,11 +26,14 @@ class Growth:
 def growth(written: float | str) -> Growth:
     """0.1, or "0.1 down:0.5": to all sides, and sides that go farther or less far; of 0 where nothing is said.
 
-    Raises InputError for a text that is not written so, and for a number in it that is not from 0 to 1.
+    Raises InputError for a text that is not written so or says nothing, for a number in it that is not from 0 to 1, and
+    for a second number of one side.
     """
     if not isinstance(written, str):
         return Growth(written, written, written, written)
-    every, own = 0.0, dict[str, float]()
+    if not written.strip():
+        raise InputError(f"mask.grow {written!r} is empty: {WRITE}")
+    reaches: dict[str, float] = {}
     for part in written.split():
         name, colon, number = part.rpartition(":")
         if colon and name not in SIDES:
@@ -42,11 +45,15 @@ def growth(written: float | str) -> Growth:
         except ValueError:
             reach = -1.0
         if not 0 <= reach <= 1:
-            raise InputError(
-                f"mask.grow {written!r}: {number!r} is no number from 0 to 1: write 0.1, down:0.5 or 0.1 down:0.5"
-            )
-        every, own = (every, {**own, name: reach}) if colon else (reach, own)
-    return Growth(**{side: own.get(side, every) for side in SIDES})
+            raise InputError(f"mask.grow {written!r}: {number!r} is no number from 0 to 1: {WRITE}")
+        if name in reaches:
+            raise InputError(f"mask.grow {written!r}: more than one number for {name or 'all sides'}: {WRITE}")
+        reaches[name] = reach
+    every = reaches.get("", 0.0)
+    return Growth(**{side: reaches.get(side, every) for side in SIDES})
+
+
+WRITE = "write 0.1, down:0.5 or 0.1 down:0.5"
 
 
 def is_growth(written: float | str) -> bool:

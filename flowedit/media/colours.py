@@ -166,7 +166,7 @@ def _named(colour: Colour, good: Callable[[Name], bool]) -> Iterator[str]:
             yield f"{'number ' + str(number) if name is None else name.text} {what}"
 
 
-def to_bt709(colour: Colour, rgb: bool) -> list[str] | None:
+def filters_to_bt709(colour: Colour, rgb: bool) -> list[str] | None:
     """ffmpeg's filters from these colours to BT.709; None where it has none.
 
     What the file leaves unsaid is given as what it is taken for.

@@ -18,7 +18,7 @@ import numpy as np
 
 from flowedit.media import colours, rates, refusals, timing
 from flowedit.media.colours import Colour
-from flowedit.media.planes import picture
+from flowedit.media.planes import alpha, picture
 from flowedit.media.planes.picture import Chroma
 from flowedit.media.planes.turned import orientation
 from flowedit.media.stills import pictures
@@ -151,7 +151,6 @@ def probe(path: str | os.PathLike[str]) -> Video:
 
 
 def _of_pictures(found: Pictures) -> Video:
-    said, labels = found.notices, found.labels
     return Video(
         found.path,
         found.count,
@@ -160,10 +159,11 @@ def _of_pictures(found: Pictures) -> Video:
         rotation=0,
         has_audio=False,
         pixel_format="rgb24",
-        notices=said,
-        labels=labels,
+        notices=found.notices,
+        labels=found.labels,
         pictures=found,
         times=found.times,
+        alpha=found.alpha,
     )
 
 
@@ -256,7 +256,7 @@ def _inspect(path: Path, container: Any) -> Video:
     rgb = frame.format.is_rgb or len(frame.format.components) < 3  # or a palette of it, or grey
     colour = colours.of_frame(frame, colours.BT709.matrix if assumed or rgb else BT601)
     refusals.judge(path, stream, frame, colour, uneven)
-    alpha, beside = refusals.shows_through(path, frame, stream, lambda: open_video(path))
+    clear, beside = alpha.shows_through(path, frame, stream, packets, lambda: open_video(path))
     last = next((packet.duration for packet in packets if packet.pts == uneven[-1]), 0) if uneven else 0
     shown_at = rates.places(uneven, last, stream.time_base) if uneven else ()
     (rotation, mirrored), matrix = orientation(path, frame)
@@ -280,7 +280,7 @@ def _inspect(path: Path, container: Any) -> Video:
         shown_at,
         picture.bits_of(frame.format),
         picture.chroma_of(frame.format),
-        alpha,
+        clear,
         beside,
         _tracks(container),
         tuple(_chapters(container)),

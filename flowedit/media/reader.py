@@ -18,7 +18,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from flowedit.media import timing
 from flowedit.media.pixels import resize
 from flowedit.media.planes.blend import Depth
-from flowedit.media.planes.picture import EXACT, Planar, of_frame
+from flowedit.media.planes.picture import EXACT, Planar, is_grey, is_limited, of_frame, to_frame
 from flowedit.media.probe import Video, open_video, probe
 from flowedit.media.rates import frame_rate
 from flowedit.media.sound import Sound
@@ -199,7 +199,14 @@ def _to_rgb(video: Video, kernel: Interpolation, **size: int) -> Callable[[Any],
     reformatter = VideoReformatter()
     matrix = {"src_colorspace": "ITU709"} if video.assumed_bt709 else {}
     options: dict[str, Any] = {"format": "rgb24", "interpolation": kernel | EXACT, "threads": 1} | matrix | size
-    return lambda frame: reformatter.reformat(frame, **options).to_ndarray()
+
+    def of(frame: Any) -> np.ndarray:
+        if is_grey(frame.format) and is_limited(frame):  # FFmpeg takes all grey for full
+            frame = to_frame(of_frame(frame), video.colour)
+        rgb: np.ndarray = reformatter.reformat(frame, **options).to_ndarray()
+        return rgb
+
+    return of
 
 
 def _read(video: Video, indices: list[int], chunk: int) -> Iterator[np.ndarray]:

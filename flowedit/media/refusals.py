@@ -1,20 +1,15 @@
 """What of a file would be lost or shift without a word: refused or told, with the one ffmpeg command that mends it."""
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import av
-
 from flowedit.media import colours, rates
 from flowedit.media.colours import Colour
 from flowedit.messages import InputError, listed
-
-OPAQUE = 250
-"""Alpha from here on, of 255, is none: a lossy codec's opaque planes are not exact."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,7 @@ def of_pixels(stream: Any, frame: Any, colour: Colour) -> list[Fault]:
         text = "the colours of Dolby Vision, which FFmpeg cannot show here"
         faults.append(Fault(text, (), "bt709", mended=False))
     elif wrong := list(colours.refused(colour)):
-        filters = colours.to_bt709(colour, fmt.is_rgb)
+        filters = colours.filters_to_bt709(colour, fmt.is_rgb)
         text = f"{listed(wrong)}, which cannot be edited and kept"
         faults.append(Fault(text, tuple(filters or ()), "bt709", mended=filters is not None))
     if deepest > 16 or fmt.name.startswith("xyz"):
@@ -74,16 +69,11 @@ def told(video: Any, container: Any, stream: Any, frame: Any) -> list[str]:
     path, notices = video.path, []
     if strange := list(colours.strange(video.colour)):
         notices.append(
-            f"{path} has {listed(strange)}: a model is shown BT.709 in their place, and the result has them again"
-        )
-    if video.bits > 8:
-        notices.append(
-            f"{path} has {video.bits} bits a component: the edit is made in 8, and what it leaves keeps its own bits"
+            f"{path} has {listed(strange)}: a model is shown BT.709 in their place, and a video of the result has "
+            "them again"
         )
     if lost := sorted({DYNAMIC[name] for name in colours.beside(frame) if name in DYNAMIC}):
         notices.append(f"{path} also says by {listed(lost)} how its scenes are shown, which the result leaves out")
-    if video.alpha:
-        notices.append(f"{path} is transparent in places: the result keeps that, and shows nothing new there")
     if video.times:
         gaps = [1000 * float(after - before) for before, after in pairwise(video.times)]
         notices.append(
@@ -153,54 +143,3 @@ def typed(path: Path) -> str:
 
 def _name(faults: Sequence[Fault]) -> str:
     return "-".join(dict.fromkeys(fault.name for fault in faults))
-
-
-DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-"""Of codecs whose alpha lies beside the packets, the decoder that puts both together."""
-
-
-def shows_through(path: Path, frame: Any, stream: Any, reopen: Callable[[], Any]) -> tuple[bool, str]:
-    """Whether any pixel of the file is transparent, and the decoder that its alpha needs, if it needs its own.
-
-    `reopen` opens the file again: every frame of a file that has an alpha channel is looked at. A channel, or a tag,
-    that says nothing but "opaque" is none. Raises InputError where the decoder is not there.
-    """
-    pixels = frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
-    tagged = ("alpha_mode", "1") in {(key.lower(), value) for key, value in stream.metadata.items()}
-    if not (pixels or tagged):
-        return False, ""
-    codec = str(stream.codec_context.name)
-    with reopen() as container:
-        stream = container.streams.best("video")
-        # in WebM the alpha is a grey video of its own, beside each packet
-        beside = None if pixels else av.CodecContext.create(codec, "r")
-        seen = any(_lowest(packet, beside) < OPAQUE for packet in container.demux(stream))
-    decoder = "" if pixels or not seen else DECODERS.get(codec, "")
-    if decoder and decoder not in av.codecs_available:
-        raise InputError(refusal(path, (frame.height, frame.width), [UNSEEN]))
-    return seen, decoder
-
-
-UNSEEN = Fault("transparency that FFmpeg cannot decode here", (), "opaque")
-
-
-def _lowest(packet: Any, beside: Any) -> int:
-    """The lowest alpha, of 255, among the frames of a packet."""
-    lowest = 255
-    if beside is not None:
-        if not packet.has_sidedata(BESIDE):
-            return lowest
-        packet = av.Packet(bytes(packet.get_sidedata(BESIDE))[8:])  # an eight-byte number says what it is: alpha
-    try:
-        for frame in beside.decode(packet) if beside is not None else packet.decode():
-            if beside is None:
-                alpha = frame.reformat(format="rgba").to_ndarray()[..., 3]
-            else:
-                alpha = frame.reformat(format="yuv420p").to_ndarray()[: frame.height]
-            lowest = min(lowest, int(alpha.min()))
-    except av.error.FFmpegError:  # a damaged frame is found when it is read
-        pass
-    return lowest
-
-
-BESIDE = "matroska_block_additional"

@@ -10,7 +10,8 @@ from typing import Any
 
 import av
 
-from flowedit.media.formats.forms import MP4, Container
+from flowedit.media.formats.containers import Container
+from flowedit.media.formats.forms import MP4
 from flowedit.media.probe import Video, open_video
 from flowedit.messages import InputError
 
@@ -20,8 +21,20 @@ RATES = {
 }
 """Samples a second that an encoder takes, where it does not take all."""
 
-BITS = {"aac": "192k", "libopus": "160k"}
-"""Bits a second of encoded sound."""
+BITS = {"aac": 96_000, "libopus": 80_000}
+"""Bits a second of a channel of encoded sound, counted as two at least; of more than two a third less."""
+
+LAYOUTS = {
+    "aac": ("mono", "stereo", "3.0", "4.0", "quad", "5.0", "5.1", "7.1"),
+    "libopus": ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"),
+}
+"""Where loudspeakers stand, by FFmpeg's names, that an encoder which compresses can say."""
+
+SAME = {
+    **{"quad(side)": "quad", "5.0(side)": "5.0", "5.1(side)": "5.1"},
+    **{"6 channels": "5.1", "8 channels": "7.1"},
+}
+"""Layouts by the name of the one they are played as: the side's loudspeakers at the back, and PCM that names none."""
 
 LAPPED = ("aac", "ac3", "eac3", "mp2", "mp3", "opus", "vorbis")
 """Codecs whose packets sound right only after the one before."""
@@ -63,7 +76,7 @@ class SoundTrack:
     def __init__(self, sound: Sound, output: Any, container: Container = MP4.container) -> None:
         tracks: tuple[int | None, ...] = (None,) if sound.tracks is None else sound.tracks
         self._tracks = [_Track(sound, index, output, container) for index in tracks]
-        if container.muxer in CHAPTERS:
+        if container.chapters:
             output.set_chapters(chapters(sound))
 
     def advance(self, seconds: Fraction) -> None:
@@ -75,10 +88,6 @@ class SoundTrack:
         """Mux the packets that are left."""
         for track in self._tracks:
             track.finish()
-
-
-CHAPTERS = ("mp4", "mov", "webm", "matroska")
-"""FFmpeg's names of kinds of file that hold chapters."""
 
 
 def chapters(sound: Sound) -> list[Any]:
@@ -193,21 +202,22 @@ class _Track:
 
     def _encoded(self, stream: Any, start: Fraction, end: Fraction) -> Iterator[Any]:
         codec = self._stream.codec_context
-        resampler = av.AudioResampler(format="fltp", layout=codec.layout, rate=codec.sample_rate)
+        # packed: PyAV cannot take apart eight planes
+        resampler, channels = av.AudioResampler("flt", codec.layout, codec.sample_rate), codec.layout.nb_channels
         first, last = round(start * codec.sample_rate), round(end * codec.sample_rate)
         position: int | None = None
         for frame in self._frames(stream):
             if position is None:
                 position = round(frame.time * codec.sample_rate) if frame is not None else 0
             for piece in resampler.resample(frame):
-                samples = piece.to_ndarray()
+                samples = piece.to_ndarray().reshape(-1, channels)
                 left, right = max(first - position, 0), last - position
-                position += samples.shape[1]
-                if (kept := samples[:, left : max(right, left)]).shape[1]:
-                    cut = av.AudioFrame.from_ndarray(kept.copy(), format="fltp", layout=codec.layout.name)
+                position += len(samples)
+                if len(kept := samples[left : max(right, left)]):
+                    cut = av.AudioFrame.from_ndarray(kept.reshape(1, -1), format="flt", layout=codec.layout.name)
                     cut.sample_rate = codec.sample_rate
                     cut.time_base = Fraction(1, codec.sample_rate)
-                    cut.pts = position - samples.shape[1] + left - first
+                    cut.pts = position - len(samples) + left - first
                     yield from self._stream.encode(cut)
             if position >= last:
                 break
@@ -223,10 +233,20 @@ class _Track:
         yield None
 
 
+def mixed_to(stream: Any, encoder: str) -> str | None:
+    """The layout that encoded sound is mixed to where the encoder cannot say the source's; None where it can."""
+    name = stream.codec_context.layout.name
+    if encoder not in LAYOUTS or SAME.get(name, name) in LAYOUTS[encoder]:
+        return None
+    return "5.1" if stream.codec_context.channels > 6 else "stereo"
+
+
 def _encoder(stream: Any, output: Any, name: str) -> Any:
-    """A stream of encoded sound; what is compressed has two channels at most."""
+    """A stream of encoded sound."""
     source, known = stream.codec_context, RATES.get(name)
     rate = source.sample_rate if known is None or source.sample_rate in known else 48000
-    layout = source.layout.name if known is None else "mono" if source.channels == 1 else "stereo"
-    options = {"b": BITS[name]} if name in BITS else {}
+    layout = mixed_to(stream, name) or source.layout.name
+    layout = layout if known is None else SAME.get(layout, layout)
+    pair = 2 * BITS.get(name, 0)
+    options = {"b": str(max(pair, pair * av.AudioLayout(layout).nb_channels // 3))} if pair else {}
     return output.add_stream(name, rate=rate, layout=layout, options=options)

@@ -15,7 +15,7 @@ from flowedit.language import words
 from flowedit.language.tasks import TASKS
 from flowedit.masks import marks
 from flowedit.media import cuts
-from flowedit.media.formats.resolve import form_of
+from flowedit.media.formats.resolve import check_file
 from flowedit.messages import FileMissingError, InputError, listed
 from flowedit.pipeline.logs import asked
 from flowedit.pipeline.plan import Brief, brief, load_of, told, whole_grid
@@ -55,7 +55,7 @@ def check(settings: Settings, clip: Clip) -> Brief:
     marks.check(settings.marks, clip.video.shown, len(clip.selection.indices))
     cuts.check(settings.cuts, len(clip.selection.indices))
     check_shape(clip)
-    form_of(settings.file, clip.video)
+    check_file(settings.file, clip.video, clip.selection, memory.of_host()[0])
     if (spec := shapes.known(settings.backbone)) is not None:  # before it is opened or downloaded
         check_still(settings, spec, len(clip.selection.indices))
         made = told(made, spec)

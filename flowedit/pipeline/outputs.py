@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from flowedit.config.schema import Settings
+from flowedit.media.formats.containers import CONTAINERS
 from flowedit.media.stills.write import FRAMES
 from flowedit.messages import FileError, FileTakenError, NoFolderError
 
@@ -27,7 +28,7 @@ SHOWN = ("edit", "compare", "mask", "mask_plain", *ROW)
 LARGER_FRAMES = "video_frames"
 """The folder of the frames of a clip that was a folder, made larger."""
 
-FORMATS = ("edit.png", "edit.mp4", "edit.mov", "edit.webm", "edit.gif", "edit.webp", FRAMES)
+FORMATS = ("edit.png", *dict.fromkeys(each.file for each in CONTAINERS.values()), "edit.gif", "edit.webp", FRAMES)
 """What the edit itself may be, the first of them that is there."""
 
 FOLDERS = ("edit_steps", "edit_logs", FRAMES, LARGER_FRAMES)
@@ -42,7 +43,15 @@ EDIT = (
 GENERATE = ("video.mp4", "picture.png", "run.yaml")
 """What a model of videos makes of text, or one of pictures."""
 
-UPSCALE = (*GENERATE, "video.mov", "video.webm", "video.gif", "video.webp", LARGER_FRAMES)
+UPSCALE = tuple(
+    dict.fromkeys(
+        (
+            *GENERATE,
+            *(f"video{name.removeprefix('edit')}" for name in FORMATS[1:] if name not in FOLDERS),
+            LARGER_FRAMES,
+        )
+    )
+)
 """What a clip becomes that is made larger."""
 
 JobKind = Literal["edit", "generate", "upscale", "evaluate", "inspect"]

@@ -197,20 +197,22 @@ def written(
 
     `of` lends what frames of pictures keep, and is of that size. `told` takes the place of the clip's own comment.
     """
-    video, chosen, form = clip.video, clip.selection, form_of(asked, clip.video)
+    video, chosen = clip.video, clip.selection
+    form = form_of(asked, replace(video, size=size))
+    path = place.with_name(place.name + form.file.removeprefix("edit"))
     if video.still:
         return StillWriter(place.with_suffix(".png"), of, video.labels, told)
     if form.format == "png":
-        return FolderWriter(place.with_name(f"{place.name}_frames"), of, chosen.indices, told, video)
+        return FolderWriter(path, of, chosen.indices, told, video)
     if form.format == "gif":
         own = of is not None and of.kind == "animation" and chosen.fps == video.fps
         lasting = None if own else in_hundredths([chosen.time(frame) for frame in range(len(chosen.indices) + 1)])
-        return AnimationWriter(place.with_suffix(".gif"), of, chosen.indices, lasting, told, video)
+        return AnimationWriter(path, of, chosen.indices, lasting, told, video)
     as_stored = video.planar and clip.array is None
     turned = as_stored and video.rotation % 180
     aspect = video.pixel_aspect * Fraction(clip.size[1] * size[0], clip.size[0] * size[1])
     return Writer(
-        place.with_suffix(form.container.suffix),
+        path,
         size[::-1] if turned else size,
         chosen.fps,
         sound,
@@ -221,6 +223,7 @@ def written(
         form=form,
         times=chosen.times,
         matrix=video.matrix if as_stored else None,
+        pictures=of.read(chosen.indices) if of is not None and form.alpha else None,
     )
 
 

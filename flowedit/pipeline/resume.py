@@ -25,7 +25,7 @@ from torch import Tensor
 
 from flowedit.machine import digest, digest_file, digest_folder, versions, whole_file
 from flowedit.media.formats.forms import WRITTEN
-from flowedit.messages import Cancelled, InputError, NumericalError, OutOfMemoryError, listed
+from flowedit.messages import Cancelled, FileError, InputError, NumericalError, OutOfMemoryError, listed
 from flowedit.pipeline.outputs import Staging
 from flowedit.pipeline.plan import Brief
 from flowedit.pipeline.record import Session, plain
@@ -208,8 +208,21 @@ def unfinished(stage: Staging, key: Mapping[str, Any] | None, session: Session) 
     """What is kept of the edit of this key beside its result; gone once the block is done.
 
     It stays where the block was killed, interrupted or out of memory, and those errors say so. It goes where the same
-    command would fail again, or was cancelled. A run beside another of the same edit keeps nothing.
+    command would fail again, or was cancelled. A run beside another of the same edit keeps nothing. Errors that name a
+    file of the hidden stage name its place in the final folder.
     """
+    try:
+        with _kept(stage, key, session) as journal:
+            yield journal
+    except (InputError, FileError) as error:
+        whole, staged = str(error.args[0] if error.args else ""), str(stage.folder)
+        if staged not in whole:
+            raise
+        raise type(error)(whole.replace(staged, str(stage.final))) from error
+
+
+@contextmanager
+def _kept(stage: Staging, key: Mapping[str, Any] | None, session: Session) -> Iterator[Journal]:
     if key is None:
         yield Journal()
         return

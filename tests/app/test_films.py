@@ -1,13 +1,18 @@
 """What is made to be shown of an edit: once, few at a time, and nobody else waits for it."""
 
 import asyncio
+import shutil
 import threading
+from pathlib import Path
 
+import av
 import httpx
+import numpy as np
 import pytest
 from fastapi import FastAPI
 
 from flowedit.app import films
+from flowedit.app.clips import SHOWN, Clips
 from flowedit.app.desk.studio import Studio
 from flowedit.app.history import History
 from flowedit.app.http.routes import add_routes
@@ -75,3 +80,29 @@ def test_who_waits_for_a_film_holds_no_thread(tmp_path, monkeypatch, name, maker
     assert max(seen) <= most
     if name == "player.mp4":  # each once, though two asked
         assert len(made) == len(ids)
+
+
+UNEVEN = Path(__file__).parents[1] / "data" / "cases" / "vfr_drop.mp4"
+
+
+def times_of(path):
+    with av.open(str(path)) as container:
+        return [frame.time for frame in container.decode(video=0)]
+
+
+def test_what_is_shown_of_an_uneven_clip_has_its_times(tmp_path):
+    """Its sound is in step then, and the page knows when each frame is shown."""
+    times = np.array(times_of(UNEVEN)) - times_of(UNEVEN)[0]
+    assert len(set(np.rint(1000 * np.diff(times)))) > 1
+    folder = tmp_path / "clip" / "1"
+    folder.mkdir(parents=True)
+    shutil.copy(UNEVEN, folder / "edit.mp4")
+    (folder / "run.yaml").write_text("settings: {start: 0, frames: null, fps: null}\n")
+    films.make(folder, "player.mp4", tmp_path / "shown", UNEVEN)
+    kept = Clips(tmp_path / "clips", studio_options({})).add("c" * 32, UNEVEN, "a.mp4", None)
+    told = kept.plain(), films.left(folder, "/x")["player"]
+    files = tmp_path / "clips" / kept.id / SHOWN, tmp_path / "shown" / "player.mp4"
+    for about, path in zip(told, files, strict=True):
+        np.testing.assert_allclose(times_of(path), times, atol=1e-3)
+        np.testing.assert_allclose(about["times"][:-1], times, atol=1e-3)
+        assert len(about["times"]) == about["frames"] + 1

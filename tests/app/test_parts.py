@@ -7,7 +7,7 @@ import threading
 import cv2
 import numpy as np
 import pytest
-from parts_page import CLIP, FRAMES, PLAYER, WIDTH, ActionChains, WebDriverWait, fresh, opened
+from parts_page import CLIP, FRAMES, PLAYER, TIMES, WIDTH, ActionChains, WebDriverWait, fresh, opened
 from selenium.webdriver.common.keys import Keys
 
 pytestmark = pytest.mark.slow
@@ -99,6 +99,29 @@ def test_every_frame_is_met_and_both_sides_are_in_step(player):
     player.set_range("Frame of before and after", 20)
     player.until(f"document.querySelector('.fe-where').textContent === '21 / {FRAMES}'")
     player.until("Math.abs(before() - 20) < 0.3 && Math.abs(after() - 20) < 0.3")
+
+
+def test_every_frame_of_an_uneven_clip_is_met(page):
+    page.mount("player", "mountPlayer", {**PLAYER, "url": "/media/uneven.mp4", "times": TIMES})
+    page.until("document.querySelector('.fe-where').textContent === '1 / 24'")
+    drawn = "for (let k = 0; k < 100 && Math.abs(before() - n) > 0.3; k++) await rest(20)"
+    look = f"await part.reel.at(n); {drawn}; seen.push([before(), after()])"
+    order = [0, 4, 5, 6, 7, 20, 23, 6, 5]
+    seen = np.array(page.asynchronous(f"const seen = []; for (const n of {order}) {{ {look} }} return seen"))
+    assert np.abs(seen - np.array(order)[:, None]).max() < 0.3
+    words = page.run("return document.querySelector('.fe-scrub').getAttribute('aria-valuetext')")
+    assert words == f"frame 6 of {FRAMES}, 0.4 seconds"
+    watch = """const seen = [], from = performance.now();
+    while (performance.now() - from < 1500) {
+      await new Promise(requestAnimationFrame);
+      seen.push([before(), Number(document.querySelector('.fe-scrub').value)]);
+    }
+    return seen;"""
+    page.find(".fe-wipe").click()
+    page.press(" ")
+    seen = np.array(page.asynchronous(watch))
+    assert np.abs(seen[:, 0] - seen[:, 1]).max() < 1.3  # what is drawn is what is told, but for one that is on its way
+    assert len(set(seen[:, 1])) > 5
 
 
 def test_it_plays_in_step_and_again_and_again_until_told_otherwise(player):

@@ -1,5 +1,9 @@
 """How large the copies of videos on a page are."""
 
+import base64
+from pathlib import Path
+
+import av
 import numpy as np
 import pytest
 from conftest import write_clip
@@ -7,6 +11,8 @@ from PIL import Image
 
 from flowedit.evaluation.report import preview
 from flowedit.media.probe import probe
+
+CASES = Path(__file__).parents[1] / "data" / "cases"
 
 
 @pytest.mark.parametrize(
@@ -24,3 +30,23 @@ def test_what_no_video_element_plays_is_shown_by_a_copy(tmp_path):
     linked = preview.link(tmp_path / "a.gif", tmp_path)
     assert (linked.src, linked.file) == ("", "a.gif")
     assert "shown by a copy alone" in linked.fault
+
+
+def test_a_copy_of_an_uneven_clip_has_its_times(tmp_path, monkeypatch):
+    path, times = CASES / "vfr_drop.mp4", times_of(CASES / "vfr_drop.mp4")
+    whole = preview.embed(path)
+    linked = preview.link(path, tmp_path)
+    for film in (whole, linked):
+        np.testing.assert_allclose(film.times[:-1], np.subtract(times, times[0]), atol=1e-3)
+        assert film.seconds == pytest.approx(float(probe(path).seconds), abs=1e-5)
+    monkeypatch.setattr(preview, "FRAMES", 4)
+    part = preview.embed(path)
+    assert (part.frames, part.total, len(part.times)) == (4, len(times), 5)
+    for film in (whole, part):
+        (tmp_path / "a.mp4").write_bytes(base64.b64decode(film.src.partition(",")[2]))
+        np.testing.assert_allclose(times_of(tmp_path / "a.mp4"), film.times[:-1], atol=1e-3)
+
+
+def times_of(path):
+    with av.open(str(path)) as container:
+        return [frame.time for frame in container.decode(video=0)]

@@ -21,6 +21,8 @@ PLAYER = {"url": "/media/stack.mp4", "tiles": ["source", "edit", "mask"], "width
 CLIP = {"id": "c1", "name": "fox.mp4", "width": WIDTH, "height": HEIGHT, "fps": FPS, "frames": FRAMES, "seconds": 2.0,
         "has_audio": False, "scenes": [0, 10], "still": False, "video": "/media/clip.mp4",
         "poster": "/media/p.png"}  # fmt: skip
+TIMES = [round(number / FPS + 0.3 * (number > 5), 6) for number in range(FRAMES + 1)]
+"""Of uneven.mp4, whose sixth frame is held."""
 MOUNT = """
 const [file, name, given, done] = arguments;
 const alive = (each) => each === 'TELL' ? window.tell : Array.isArray(each) ? each.map(alive)
@@ -45,6 +47,10 @@ def make_media(media: Path) -> None:
         with Writer(media / f"{name}.mp4", (HEIGHT * len(tiles(0)), WIDTH), Fraction(FPS), crf=4) as out:
             for number in range(FRAMES):
                 out.write(np.vstack(tiles(number))[None])
+    uneven = [Fraction(number, FPS) + Fraction(3, 10) * (number > 5) for number in range(FRAMES + 1)]
+    with Writer(media / "uneven.mp4", (3 * HEIGHT, WIDTH), Fraction(FPS), crf=4, times=uneven) as out:
+        for number in range(FRAMES):
+            out.write(np.vstack([grey(HEIGHT, 20 + 8 * number), grey(HEIGHT, 236 - 8 * number), white])[None])
     cv2.imwrite(str(media / "p.png"), grey(HEIGHT, 90))
 
 

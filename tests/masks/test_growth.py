@@ -52,7 +52,17 @@ def test_a_growth_is_read_as_it_is_written():
 
 @pytest.mark.parametrize(
     ("written", "said"),
-    [("dwn:0.5", "did you mean 'down'"), ("down:2", "from 0 to 1"), ("down:", "no number"), ("0.1,down:1", "no side")],
+    [
+        ("dwn:0.5", "did you mean 'down'"),
+        ("down:2", "from 0 to 1"),
+        ("down:", "no number"),
+        ("0.1,down:1", "no side"),
+        ("0.1 0.5", "more than one number for all sides"),
+        ("0.1 down:1 0.1", "more than one number for all sides"),
+        ("down:0.5 down:0.1", "more than one number for down"),
+        ("", "is empty"),
+        ("  ", "is empty"),
+    ],
 )
 def test_a_growth_that_is_not_one_is_refused_in_one_line(written, said):
     with pytest.raises(InputError, match=said) as refused:

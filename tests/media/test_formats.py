@@ -6,7 +6,9 @@ Where ffprobe is not installed, PyAV says what it would.
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import av
@@ -17,9 +19,11 @@ from av.video.reformatter import Interpolation
 from PIL import Image
 
 from flowedit.media.colours import Colour, Light
-from flowedit.media.formats.forms import CONTAINERS, ENCODERS, FileForm, FileOptions
-from flowedit.media.formats.planes import planes
+from flowedit.media.formats.containers import CONTAINERS, Container
+from flowedit.media.formats.forms import ENCODERS, FileForm, FileOptions
 from flowedit.media.formats.resolve import form_of, of_file
+from flowedit.media.formats.yuv import yuv_of
+from flowedit.media.pixels import resize
 from flowedit.media.planes.picture import EXACT, Planar
 from flowedit.media.probe import comment, probe
 from flowedit.media.sound import Sound
@@ -205,7 +209,7 @@ def test_ten_bits_are_finer_than_eight(tmp_path):
 @pytest.mark.parametrize("sampling", ["420", "422", "444"])
 def test_planes_of_one_colour(depth, sampling):
     frame = np.full((8, 12, 3), (255, 255, 255), np.uint8)
-    luma, blue, red = planes(frame, 1, sampling, depth)
+    luma, blue, red = yuv_of(frame, 1, sampling, depth)
     assert (luma == 235 * 2 ** (depth - 8)).all()
     assert (blue == 128 * 2 ** (depth - 8)).all()
     assert (red == blue).all()
@@ -312,6 +316,52 @@ def test_sound_is_copied_where_it_may_be(tmp_path, name, codec, given, result):
         assert set(packets(path)) <= set(packets(clip))
     if result == "pcm_s16le":
         assert b"".join(packets(path))[: 4 * rate // 2] == b"".join(packets(clip))[: 4 * rate // 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "result"),
+    [
+        ("mp4", "5.1", "5.1"),
+        ("mp4", "5.1(side)", "5.1"),
+        ("mp4", "7.1", "7.1"),
+        ("mp4", "6.1", "5.1"),
+        ("webm", "5.1(side)", "5.1"),
+        ("webm", "4.0", "stereo"),
+        ("mov", "7.1", "7.1"),
+    ],
+)
+def test_every_loudspeaker_keeps_its_place(tmp_path, name, layout, result):
+    """A tone goes from one to the next; what cannot be kept is mixed, and told."""
+    rate, count = 48000, av.AudioLayout(layout).nb_channels
+    turn = rate // count
+    tone = 0.5 * np.sin(np.arange(turn * count) / 9)[:, None] * np.eye(count).repeat(turn, 0)
+    clip = tmp_path / "clip.mkv"
+    with av.open(str(clip), "w") as out:
+        video, sound = out.add_stream("libx264", rate=12), out.add_stream("wavpack", rate=rate, layout=layout)
+        video.height, video.width, video.pix_fmt = *SIZE, "yuv420p"
+        for picture in pictures():
+            out.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        samples = av.AudioFrame.from_ndarray(tone.astype(np.float32).reshape(1, -1), format="flt", layout=layout)
+        samples.sample_rate = rate
+        out.mux([*sound.encode(samples), *sound.encode(None), *video.encode(None)])
+    info, form = probe(clip), form_of(FileOptions(name), probe(clip))
+    path = tmp_path / f"a{form.container.suffix}"
+    with Writer(path, SIZE, Fraction(12), Sound(info, Fraction(0), Fraction(1)), form=form) as writer:
+        writer.write(pictures())
+    with av.open(str(path)) as made:
+        stream = made.streams.audio[0]
+        assert stream.layout.name == result
+        packed = av.AudioResampler("flt", result, rate)
+        heard = [piece.to_ndarray() for frame in made.decode(stream) for piece in packed.resample(frame)]
+        levels = np.abs(np.concatenate([piece.reshape(-1, stream.channels) for piece in heard]))
+    told = [text for text in of_file(FileOptions(name), info) if "is mixed from" in text]
+    if stream.channels == count:
+        starts = range(1500, turn * count, turn)
+        assert [levels[start : start + turn - 3000].sum(0).argmax() for start in starts] == list(range(count))
+        assert told == []
+    else:
+        (text,) = told
+        assert f"is mixed from {layout} to {result}" in text
 
 
 @pytest.mark.parametrize("name", ["mp4", "mov"])
@@ -479,8 +529,190 @@ def test_every_encoder_is_in_pyav():
         ((64, 96), FileForm("prores", "prores", 10, alpha=True), "yuva444p10le"),
         ((64, 96), FileForm(codec="h265", depth=10, chroma="422"), "yuv422p10le"),
         ((64, 96), FileForm(codec="av1", chroma="444"), "yuv420p"),
-        ((63, 95), FileForm("webm", "vp9", alpha=True), "yuva444p"),
+        ((63, 95), FileForm("webm", "vp9", alpha=True, chroma="444"), "yuva420p"),
     ],
 )
 def test_pixels_of_a_size(size, form, pixels):
-    assert form.pixels(size) == pixels
+    assert form.pixel_format(size) == pixels
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "bits", "alpha", "codec"),
+    [
+        ({}, (8, 96), 10, False, "h264"),  # h265 takes no such side
+        ({"format": "webm"}, (63, 96), 10, False, "vp9"),  # which is of 8 bits, as the user hears
+        ({"format": "webm"}, (64, 16), 10, False, "vp9"),
+        ({"format": "webm"}, (64, 96), 10, True, "vp9"),
+        ({"codec": "av1"}, (63, 96), 8, False, "is 96x63, and av1 takes even sides of 32 or more alone"),
+        ({"codec": "av1"}, (64, 16), 8, False, "is 16x64, and av1 takes even sides of 32 or more alone"),
+        ({"codec": "h265"}, (8, 96), 8, False, "is 96x8, and h265 takes sides of 16 or more alone"),
+    ],
+)
+def test_sides_that_a_codec_does_not_take(source, options, size, bits, alpha, codec):
+    video, asked = replace(source, size=size, bits=bits, alpha=alpha), FileOptions(**options)
+    if " " in codec:
+        with pytest.raises(InputError, match=codec):
+            form_of(asked, video)
+    else:
+        assert form_of(asked, video).codec == codec
+
+
+EVERY = [
+    (name, codec, depth, alpha)
+    for name, container in CONTAINERS.items()
+    for codec in container.codecs
+    for depth in ENCODERS[codec].depths
+    for alpha in ((False, True) if ENCODERS[codec].alpha else (False,))
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "depth", "alpha"), EVERY)
+def test_every_way_to_hold_pixels_is_encoded(tmp_path, name, codec, depth, alpha):
+    """Whatever a source's chroma and sides are, of RGB and of planes: what comes back is the picture."""
+    for chroma, (height, width) in product(("420", "422", "444"), ((32, 48), (31, 48), (32, 47), (31, 47))):
+        if codec == "av1" and (height % 2 or width % 2):
+            continue  # refused before: see the test above
+        form, frames = FileForm(name, codec, depth, alpha, chroma), pictures((height, width), 2)
+        path = tmp_path / f"a{form.container.suffix}"
+        hole = np.full((height, width), 255, np.uint8)
+        hole[:16, :16] = 0
+        stored = [Planar(tuple(np.moveaxis(frame, -1, 0)), hole, 8, "rgb", True) for frame in frames]
+        with Writer(path, (height, width), FPS, form=form) as writer:
+            writer.write(frames[:1])
+            writer.write(stored[1:] if alpha else frames[1:])
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            decoder = av.CodecContext.create("libvpx-vp9", "r") if alpha and codec == "vp9" else stream.codec_context
+            found = [frame for packet in container.demux(stream) for frame in decoder.decode(packet)]
+        assert [(frame.height, frame.width) for frame in found] == [(height, width)] * 2
+        samples = [name.split("p")[0] for name in (found[0].format.name, form.pixel_format((height, width)))]
+        assert samples[0] == samples[1]  # 4444 of 10 bits is decoded as 12
+        rgba = [frame.reformat(format="rgba", interpolation=EXACT | Interpolation.BICUBIC) for frame in found]
+        seen = [frame.to_ndarray() for frame in rgba]
+        assert psnr(seen[0][..., :3], frames[0]) > 30
+        assert np.abs(seen[1][..., 3].astype(int) - (hole if alpha else 255)).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({}, "what it leaves keeps its own bits"),
+        ({"format": "prores"}, "what it leaves keeps its own bits"),
+        ({"format": "png"}, "all of it is written with 8, as --format png is"),
+        ({"format": "gif"}, "all of it is written with 8, as --format gif is"),
+        ({"bit_depth": 8}, "all of it is written with 8, as --format mp4 is of h264"),
+        ({"bit_depth": 10}, "all of it is written with 10, as --format mp4 is of h265"),
+    ],
+)
+def test_one_line_says_what_becomes_of_the_bits(source, options, kept):
+    bits = 12 if options.get("bit_depth") == 10 else 10
+    told = [text for text in of_file(FileOptions(**options), replace(source, bits=bits)) if " bits" in text]
+    assert told == [f"{source.path} has {bits} bits a component: the edit is made in 8, and {kept}"]
+
+
+def faulty(*given, **named):
+    raise av.error.InvalidDataError(1, "Invalid data")
+
+
+@pytest.mark.parametrize(
+    ("place", "heard", "said"),
+    [
+        (
+            "flowedit.media.sound.SoundTrack.advance",
+            True,
+            "cannot write the sound of {path} as mp4: .*take the sound out",
+        ),
+        (
+            "flowedit.media.sound.SoundTrack.finish",
+            True,
+            "cannot write the sound of {path} as mp4: .*take the sound out",
+        ),
+        ("flowedit.media.writer.Writer._mux", False, "cannot write {path} as mp4: .*; choose another --format$"),
+        ("flowedit.media.writer.Writer._mux", True, "choose another --format, or take the sound out"),
+    ],
+)
+def test_a_fault_says_what_is_at_fault(tmp_path, monkeypatch, source, place, heard, said):
+    path, sound = tmp_path / "a.mp4", Sound(source, Fraction(0), FRAMES / FPS) if heard else None
+    monkeypatch.setattr(place, faulty)
+    with pytest.raises(InputError, match=said.format(path=path)), Writer(path, SIZE, FPS, sound) as writer:
+        writer.write(pictures())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_what_an_encoder_refuses_is_no_fault_of_the_sound(tmp_path, source, heard):
+    """x265 takes no side below 16, which `form_of` refuses before."""
+    sound = Sound(source, Fraction(0), FRAMES / FPS) if heard else None
+    form = FileForm(codec="h265")
+    with pytest.raises(InputError) as caught, Writer(tmp_path / "a.mp4", (8, 64), FPS, sound, form=form) as writer:
+        writer.write(pictures((8, 64)))
+    assert str(caught.value) == (
+        f"cannot write {tmp_path / 'a.mp4'}: libx265 does not encode yuv420p of 64x8 (Invalid argument); "
+        "choose another --codec or --format"
+    )
+
+
+def test_a_new_kind_of_file_is_one_entry(tmp_path, source):
+    """What follows from it: the codecs and their check, the file's name, the sound, the notices, the aspect."""
+    about = {"muxer": "matroska", "file": "edit.mkv", "codecs": ("h264", "h265", "vp9"), "deep": "h265"}
+    sound = {"sound": frozenset({"flac"}), "encoded": "libopus", "spoken": "Opus"}
+    CONTAINERS.add("mkv", Container("Matroska", **about, **sound, square=True))
+    try:
+        form = form_of(FileOptions("mkv"), replace(source, bits=10))
+        assert (form.codec, form.depth, form.file) == ("h265", 10, "edit.mkv")
+        assert form_of(FileOptions("mkv"), replace(source, alpha=True)).codec == "vp9"
+        clear = replace(source, alpha=True, path=Path("a.mkv"))
+        assert form_of(FileOptions(), clear).format == "mkv"
+        with pytest.raises(InputError, match="--codec av1 does not go into --format mkv: it takes h264, h265 and vp9"):
+            form_of(FileOptions("mkv", "av1"), source)
+        told = list(of_file(FileOptions("mkv"), replace(source, pixel_aspect=Fraction(4, 3))))
+        assert told == [
+            f"the pixels of {source.path} are 4:3, which mkv cannot say: the result has square ones, 128x64",
+            f"the sound of {source.path} becomes Opus: mkv cannot hold its aac",
+        ]
+        form = form_of(FileOptions("mkv"), source)
+        with Writer(tmp_path / form.file, SIZE, FPS, Sound(source, Fraction(0), FRAMES / FPS), form=form) as writer:
+            writer.write(pictures())
+        with av.open(str(tmp_path / "edit.mkv")) as container:
+            assert container.format.name == "matroska,webm"
+            assert [each.codec_context.codec.canonical_name for each in container.streams] == ["h264", "opus"]
+    finally:
+        CONTAINERS.remove("mkv")
+
+
+SQUARE = ("webm", "png", "gif")
+"""Formats whose pixels are square."""
+
+
+@pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(8, 9)])
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [(name, codec) for name, each in CONTAINERS.items() for codec in each.codecs] + [("png", "png"), ("gif", "gif")],
+)
+def test_pixels_that_are_not_square_have_their_aspect(tmp_path, source, name, codec, stored, aspect):
+    """Each kind of file says it, or has square pixels of the same picture; that is told."""
+    video, (height, width), frames = replace(source, pixel_aspect=aspect), SIZE, pictures(count=2)
+    given = [Planar(tuple(np.moveaxis(each, -1, 0)), None, 8, "rgb", True) for each in frames] if stored else frames
+    form = FileForm(name, codec, 10 if name == "prores" else 8)
+    if name == "png":
+        path, writer = tmp_path / "00001.png", FolderWriter(tmp_path, video=video)
+    elif name == "gif":
+        path = tmp_path / "a.gif"
+        writer = AnimationWriter(path, None, range(2), [80, 80], video=video)
+    else:
+        path = tmp_path / f"a{form.container.suffix}"
+        writer = Writer(path, SIZE, FPS, pixel_aspect=aspect, form=form)
+    with writer:
+        writer.write(given)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        shape, found = (stream.height, stream.width), Fraction(stream.sample_aspect_ratio or 1)
+        frame = next(container.decode(stream)).to_ndarray(format="rgb24")
+    assert shape == ((height, 2 * round(width * aspect / 2)) if name in SQUARE else SIZE)
+    assert found == (1 if name in SQUARE else aspect)
+    assert np.abs(frame - resize(frames[:1], shape)[0].astype(float)).mean() < (12 if name == "gif" else 4)
+    told = [each for each in of_file(FileOptions(name), video) if "square" in each]
+    w, h = aspect.numerator, aspect.denominator
+    line = f"the pixels of {video.path} are {w}:{h}, which {name} cannot say: the result has square ones, {shape[1]}x64"
+    assert told == ([line] if name in SQUARE else [])

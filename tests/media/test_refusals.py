@@ -142,7 +142,7 @@ def test_frames_that_share_a_time_are_refused_and_mended(tmp_path):
     assert probe(obey(message)).fps == 10
 
 
-# --- odd sizes, alpha ---
+# --- odd sizes, alpha: more in planes/test_alpha.py ---
 
 
 @pytest.mark.parametrize(("name", "size"), [("opaque.gif", (96, 160)), ("odd.gif", (95, 161))])
@@ -157,39 +157,6 @@ def test_a_tag_without_alpha_is_taken():
     video = probe(CASES / "alpha_tag_only.webm")
     assert (video.frames, video.notices) == (24, ())
     assert psnr(whole(video.path), whole(CASES / "plain.mp4")) > 28
-
-
-HOLED = [
-    ("a.mov", "qtrle", "argb", {}),
-    ("a.mov", "png", "rgba", {}),
-    ("a.webm", "libvpx-vp9", "yuva420p", {"metadata": {"alpha_mode": "1"}, "auto-alt-ref": "0"}),
-    ("a.webm", "libvpx", "yuva420p", {"metadata": {"alpha_mode": "1"}, "auto-alt-ref": "0"}),
-    ("a.mkv", "ffv1", "yuva444p", {}),
-]
-
-
-@pytest.mark.parametrize("hole", [None, 0, 4])
-@pytest.mark.parametrize(("name", "codec", "fmt", "options"), HOLED)
-def test_alpha_is_looked_at_in_every_frame(tmp_path, name, codec, fmt, options, hole):
-    frames = scene(5, (64, 96), channels=4)
-    if hole is not None:
-        frames[hole, 10:40, 10:40, 3] = 0
-    path = make(tmp_path / name, frames, codec, fmt, **options)
-    if hole is None:
-        assert probe(path).frames == 5
-        assert psnr(whole(path), frames[..., :3]) > 28
-        return
-    video = probe(path)
-    assert (video.frames, video.alpha) == (5, True)
-    (notice,) = video.notices
-    assert "is transparent in places: the result keeps that" in notice
-    for place, (stored, seen) in enumerate(read_planar(video, range(5))):
-        clear = np.zeros((64, 96), bool)
-        clear[10:40, 10:40] = place == hole
-        assert ((stored.alpha == 0) == clear)[12:38, 12:38].all()
-        assert (stored.alpha[:8] >= 250).all()
-        assert (seen[12:38, 12:38] == 255).all() == (place == hole)
-        assert psnr(seen[None, 48:], frames[place : place + 1, 48:, :, :3]) > 25
 
 
 # --- interlaced ---
@@ -215,7 +182,8 @@ def test_interlaced_frames_of_ten_bits_are_told(tmp_path):
     woven = scene(12, (96, 160))
     woven[:-1, 1::2] = woven[1:, 1::2]
     options = {"flags": "+ilme+ildct", "x264-params": "tff=1"}
-    deep, combed = probe(make(tmp_path / "a.mp4", woven, fmt="yuv422p10le", **options)).notices
+    video = probe(make(tmp_path / "a.mp4", woven, fmt="yuv422p10le", **options))
+    combed, deep = of_file(FileOptions(), video)
     assert "10 bits a component" in deep
     chain = command(combed)[command(combed).index("-vf") + 1]
     assert chain == "bwdif=mode=send_frame:deint=all,format=yuv420p"

@@ -13,6 +13,7 @@ import flowedit
 from flowedit.config.folder import example
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
+README = Path(flowedit.__file__).parent / "media" / "README.md"
 FOX = example("fox").with_suffix(".mp4")
 ASKED = {
     "source": "a fox moves right over green grass",
@@ -39,11 +40,12 @@ def fox(count=5):
         return np.stack([next(frames).to_ndarray(format="rgb24") for _ in range(count)])
 
 
-def write(path, frames, codec, pixels, options=(), tags=(), hole=False):
+def write(path, frames, codec, pixels, options=(), tags=(), hole=False, aspect=Fraction(1)):
     """Frames as a file of 8 frames a second; with `hole` the left 64 columns are transparent."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=8, options=dict(options))
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pixels
+        stream.codec_context.sample_aspect_ratio = aspect
         for key, value in dict(tags).items():
             setattr(stream.codec_context, key, value)
         for number, picture in enumerate(frames):
@@ -86,32 +88,181 @@ def test_times_of_their_own_come_back(tmp_path, editor):
     assert any("shows its frames unevenly" in notice for notice in result.notices)
 
 
-def test_hdr_keeps_its_bits_outside_the_mask_and_its_tags(tmp_path, editor):
-    """Blended in the planes of the source: outside the mask nothing differs but by x265's own rounding at its finest.
+RANGES = {
+    "pq": (PQ, "libx265", "yuv420p10le", {"x265-params": f"lossless=1:log-level=error:{GRADED}"}),
+    "hlg": ({**PQ, "color_trc": 18}, "libx265", "yuv420p10le", {"x265-params": "lossless=1:log-level=error"}),
+    "display p3": ({**PQ, "color_primaries": 12, "color_trc": 1, "colorspace": 1}, "libx264", "yuv420p", {"qp": "0"}),
+}
+MOVED = 8
+"""Of 1024 levels, outside the mask, as the README says."""
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_a_wide_range_keeps_its_bits_outside_the_mask_and_its_tags(tmp_path, editor, name):
+    """Blended in the planes of the source: outside the mask nothing differs but by the encoder's own rounding.
 
     That the blend itself keeps every bit is shown in media/planes/test_blend.py.
     """
-    options = {"x265-params": f"lossless=1:log-level=error:{GRADED}"}
-    path = write(tmp_path / "hdr.mp4", fox(), "libx265", "yuv420p10le", options, PQ)
+    tags, codec, pixels, options = RANGES[name]
+    path = write(tmp_path / "in.mp4", fox(3), codec, pixels, options, tags)
     mask = np.zeros((256, 256), np.uint8)
     mask[96:224, 64:192] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
     here = {"user_mask": tmp_path / "mask.png", "mask": "none", "crf": 0, "steps": 2}
     result = editor.edit(path, out=tmp_path / "out", **{**ASKED, **here})
     before, after = decoded(path), decoded(result.video)
-    assert len(before) == len(after)
-    kept = 0
+    assert len(before) == len(after) == 3
+    outside = mask == 0, *[mask[::2, ::2] == 0] * 2  # its sides are even: no sample of chroma lies across
     for one, other in zip(before, after, strict=True):
-        assert other.format.name == "yuv420p10le"
-        assert (other.color_primaries, other.color_trc, other.colorspace) == (9, 16, 9)
-        kinds = {str(data.type) for data in other.side_data}
-        assert any("MASTERING" in kind for kind in kinds)
-        assert any("CONTENT_LIGHT" in kind for kind in kinds)
-        kept = max(kept, np.abs(planes(one)[0] - planes(other)[0])[:, :32].max())
-    assert kept <= 8  # of 1024 levels
-    moved = np.abs(planes(before[2])[0] - planes(after[2])[0])
-    assert moved.max() > 60  # the edit is there
+        assert other.format.name == pixels
+        assert (other.color_primaries, other.color_trc, other.colorspace) == tuple(tags.values())
+        kinds = " ".join(str(data.type) for data in other.side_data)
+        assert ("MASTERING" in kinds and "CONTENT_LIGHT" in kinds) == (name == "pq")
+        for plane, again, place in zip(planes(one), planes(other), outside, strict=True):
+            assert np.abs(plane - again)[place].max() <= MOVED * (1 if "10" in pixels else 0.25)
+    moved = np.abs(planes(before[1])[0] - planes(after[1])[0])
+    assert moved.max() > (60 if "10" in pixels else 15)  # the edit is there
     assert any("a model is shown BT.709" in notice for notice in result.notices)
+    assert f"moved by more than {MOVED} of 1024 levels" in README.read_text(encoding="utf-8")
+
+
+def turned(path, across, down):
+    """The file with a display matrix, copied: where what is stored across and down goes, (right, down) each."""
+    made = path.with_name("turned.mp4")
+    with av.open(str(path)) as source, av.open(str(made), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        stream.set_display_matrix([*(65536 * x for x in across), 0, *(65536 * x for x in down), 0, 0, 0, 1 << 30])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    return made
+
+
+def matrix_of(frame):
+    """What a frame says of how it is turned, in words of 4 bytes; None where it says nothing."""
+    found = [bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
+    return np.frombuffer(found[0], np.int32).tolist() if found else None
+
+
+@pytest.mark.parametrize(
+    ("across", "down", "shown"),
+    [
+        ((0, 1), (-1, 0), lambda picture: np.rot90(picture, -1)),
+        ((0, -1), (1, 0), np.rot90),
+        ((-1, 0), (0, 1), lambda picture: picture[:, ::-1]),
+    ],
+    ids=["to the right", "to the left", "mirrored"],
+)
+def test_a_turned_picture_comes_back_upright(tmp_path, editor, across, down, shown):
+    path = turned(write(tmp_path / "a.mp4", fox(2)[:, :192], "libx264", "yuv420p", {"crf": "4"}), across, down)
+    result = editor.edit(path, out=tmp_path / "out", crf=4, **AS_IT_IS)
+    for one, other in zip(decoded(path), decoded(result.video), strict=True):
+        assert matrix_of(one) is not None
+        assert matrix_of(other) is None
+        upright = shown(one.to_ndarray(format="rgb24"))
+        assert np.abs(upright.astype(float) - other.to_ndarray(format="rgb24")).mean() < 3
+
+
+def test_ten_bits_turned_with_wide_pixels_come_back_as_they_are_stored(tmp_path, editor):
+    options = {"x265-params": "lossless=1:log-level=error"}
+    wide = {"options": options, "aspect": Fraction(4, 3)}
+    path = turned(write(tmp_path / "a.mp4", fox(2)[:, :192], "libx265", "yuv420p10le", **wide), (0, 1), (-1, 0))
+    result = editor.edit(path, out=tmp_path / "out", crf=0, **AS_IT_IS)
+    shapes = []
+    for file in (path, result.video):
+        with av.open(str(file)) as container:
+            stream = container.streams.video[0]
+            shapes.append((stream.sample_aspect_ratio, stream.width, stream.height, stream.codec_context.pix_fmt))
+    assert shapes[0] == shapes[1] == (Fraction(4, 3), 256, 192, "yuv420p10le")
+    for one, other in zip(decoded(path), decoded(result.video), strict=True):
+        assert matrix_of(one) == matrix_of(other) is not None
+        for plane, again in zip(planes(one), planes(other), strict=True):
+            assert np.abs(plane - again).max() <= MOVED
+
+
+def test_combs_come_back(tmp_path, editor):
+    result = editor.edit(CASES / "inter.mp4", out=tmp_path / "out", frames=3, crf=4, **AS_IT_IS)
+    before = decoded(CASES / "inter.mp4")
+    assert before[0].interlaced_frame
+    for one, other in zip(before, decoded(result.video), strict=False):
+        assert np.abs(one.to_ndarray(format="rgb24").astype(float) - other.to_ndarray(format="rgb24")).mean() < 3
+    assert any("is interlaced: what moves shows combs, and keeps them" in notice for notice in result.notices)
+
+
+def test_chapters_come_back(tmp_path, editor):
+    """Those of the part that is edited, cut to it."""
+    path = tmp_path / "a.mkv"
+    with (
+        av.open(str(write(tmp_path / "b.mp4", fox(8), "libx264", "yuv420p"))) as source,
+        av.open(str(path), "w") as out,
+    ):
+        stream = out.add_stream_from_template(source.streams.video[0])
+        bounds = [(0, 250, "one"), (250, 700, "two"), (700, 1000, "three")]
+        out.set_chapters(
+            [
+                {"id": n, "start": a, "end": b, "time_base": Fraction(1, 1000), "metadata": {"title": title}}
+                for n, (a, b, title) in enumerate(bounds)
+            ]
+        )
+        for packet in source.demux(source.streams.video[0]):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    result = editor.edit(path, out=tmp_path / "out", start=4, **AS_IT_IS)
+    with av.open(str(result.video)) as container:
+        found = [
+            (
+                float(each["start"] * each["time_base"]),
+                float(each["end"] * each["time_base"]),
+                each["metadata"]["title"],
+            )
+            for each in container.chapters()
+        ]
+    assert found == [(0.0, 0.2, "two"), (0.2, 0.5, "three")]
+
+
+def hdr10_plus():
+    """A NAL unit of H.265 that says by SMPTE ST 2094-40 how bright a scene is: one window, no curve of tones."""
+    bits = f"{1:08b}{1:02b}{400:027b}0" + 3 * f"{50000:017b}" + f"{20000:017b}{0:04b}{0:010b}" + "000"
+    bits += "0" * (-len(bits) % 8)
+    told = bytes.fromhex("b5003c000104") + int(bits, 2).to_bytes(len(bits) // 8, "big")
+    data, zeros = bytearray(), 0
+    for byte in bytes([4, len(told)]) + told + b"\x80":
+        if zeros == 2 and byte <= 3:  # no start code inside
+            data, zeros = data + b"\3", 0
+        data.append(byte)
+        zeros = zeros + 1 if byte == 0 else 0
+    return b"\x4e\x01" + bytes(data)
+
+
+def test_what_is_left_out_is_told(tmp_path, editor):
+    """HDR10+, another picture and an attachment: the result has none of them."""
+    path, options = tmp_path / "a.mkv", {"x265-params": "lossless=1:log-level=error"}
+    plain = write(tmp_path / "b.mp4", fox(2), "libx265", "yuv420p10le", options, PQ)
+    with av.open(str(plain)) as source, av.open(str(path), "w") as out:
+        first, second = (out.add_stream_from_template(source.streams.video[0]) for _ in range(2))
+        out.add_attachment("notes.txt", "text/plain", b"some notes")
+        unit = hdr10_plus()
+        for packet in source.demux(source.streams.video[0]):
+            for stream in (first, second) if packet.size else ():
+                whole = av.Packet(len(unit).to_bytes(4, "big") + unit + bytes(packet))
+                whole.pts, whole.dts, whole.time_base, whole.stream = packet.pts, packet.dts, packet.time_base, stream
+                whole.is_keyframe = packet.is_keyframe
+                out.mux(whole)
+
+    def plus(frame):
+        return "DYNAMIC_HDR_PLUS" in [data.type.name for data in frame.side_data]
+
+    assert all(map(plus, decoded(path)))
+    result = editor.edit(path, out=tmp_path / "out", **AS_IT_IS)
+    assert not any(map(plus, decoded(result.video)))
+    with av.open(str(result.video)) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+    said = " ".join(result.notices)
+    assert "also says by HDR10+ how its scenes are shown, which the result leaves out" in said
+    assert "another picture" in said
+    assert "an attachment" in said
 
 
 @pytest.mark.parametrize(
@@ -189,3 +340,26 @@ def test_each_container_comes_back(tmp_path, editor, name, codec, pixels):
         assert np.abs(difference).mean() < 4
     steps = [[after.time - before.time for before, after in pairwise(frames)] for frames in (before, after)]
     np.testing.assert_allclose(steps[1], steps[0], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "limited"), [("gray", True), ("gray", False), ("gray10le", True), ("gray10le", False)]
+)
+def test_grey_keeps_its_light(tmp_path, editor, pixels, limited):
+    """A ramp from black to white of the range that the file names: the edit's luma has it in its own range."""
+    most = 255 if pixels == "gray" else 1023
+    black, white = (most * 16 // 255, most * 235 // 255) if limited else (0, most)
+    ramp = np.linspace(black, white, 64).round().astype(np.uint8 if pixels == "gray" else np.uint16)
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=8)
+        stream.height, stream.width, stream.pix_fmt = 64, 64, pixels
+        stream.codec_context.color_range = 1 if limited else 2
+        frame = av.VideoFrame.from_ndarray(np.tile(ramp, (64, 1)), format=pixels)
+        frame.pts, frame.time_base, frame.color_range = 0, Fraction(1, 8), 1 if limited else 2
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    result = editor.edit(tmp_path / "a.mkv", out=tmp_path / "out", crf=0, **AS_IT_IS)
+    (edit,) = decoded(result.video)
+    levels = 1 << max(component.bits for component in edit.format.components)
+    assert int(edit.color_range) != 2
+    lightness = (planes(edit)[0] * 256 / levels - 16) / 219
+    assert np.abs(lightness - np.linspace(0, 1, 64)).max() < 0.012

@@ -4,6 +4,7 @@ let active = null; // the row that plays, or played last
 
 function setUp(root) {
   const fps = Number(root.dataset.fps), frames = Number(root.dataset.frames);
+  const times = JSON.parse(root.dataset.times || "[]"); // where frames come unevenly, and where the last ends
   const find = (name) => root.querySelector(name);
   const videos = [...root.querySelectorAll("video")];
   const play = find(".play"), at = find(".at"), where = find(".where"), speed = find(".speed"), masks = find(".masks");
@@ -26,8 +27,10 @@ function setUp(root) {
   let playing = false, starts = 0;
 
   const shown = () => videos.filter((video) => !video.hidden && !video.error);
+  const begin = (frame) => (times.length ? times[frame] : frame / fps);
   // the middle of a frame, so that rounding never shows its neighbour
-  const seconds = (frame) => (frame + 0.5) / fps;
+  const seconds = (frame) => (begin(frame) + begin(frame + 1)) / 2;
+  const frameAt = (now) => (times.length ? times.findLastIndex((time) => time <= now) : Math.floor(now * fps));
   const frame = () => Number(at.value);
 
   function show(index) {
@@ -89,7 +92,7 @@ function setUp(root) {
   function follow(own) {
     if (!playing || own !== starts) return;
     const [lead, ...others] = shown(), now = lead.currentTime, rate = Number(speed.value);
-    if (lead.ended || now >= frames / fps - 0.001) {
+    if (lead.ended || now >= begin(frames) - 0.001) {
       if (find(".loop").checked) start(0);
       else {
         stop();
@@ -105,7 +108,7 @@ function setUp(root) {
       else if (Math.abs(ahead) < 0.2 / fps) video.playbackRate = rate;
       else video.playbackRate = rate * (1 - Math.max(-0.5, Math.min(0.5, 6 * ahead)));
     }
-    show(Math.max(0, Math.min(frames - 1, Math.floor(now * fps))));
+    show(Math.max(0, Math.min(frames - 1, frameAt(now))));
     requestAnimationFrame(() => follow(own));
   }
 

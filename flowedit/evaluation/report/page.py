@@ -5,6 +5,7 @@ import difflib
 import functools
 import hashlib
 import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -94,7 +95,7 @@ class FailureGroup(NamedTuple):
 
 
 class EditSection(NamedTuple):
-    """One (clip, edit) as the page shows it; all its videos have `frames` at `fps`, and one of them `total`.
+    """One (clip, edit) as the page shows it; all its videos have `frames` at `fps` or `times`, and one of them `total`.
 
     `lost` is why videos are missing, `reasons` why values are.
     """
@@ -105,6 +106,7 @@ class EditSection(NamedTuple):
     panels: list[VideoPanel]
     fps: float
     frames: int
+    times: tuple[float, ...]
     total: int
     still: bool
     """Whether all of them are pictures."""
@@ -235,7 +237,8 @@ def _section(methods: Sequence[str], exhibit: Exhibit, rows: Sequence[Row], film
             unread.setdefault(panel.video.fault, []).append(panel.label)
     films_there = [panel.video for panel in there]
     fps = films_there[0].fps if there else 1.0
-    seconds = min((film.frames / film.fps for film in films_there), default=0.0)
+    times = films_there[0].times if there else ()
+    seconds = min((film.seconds for film in films_there), default=0.0)
     unreadable = [FailureGroup("video", *each, []) for each in unread.items()]
     reasons = _reasons(failed)
     return EditSection(
@@ -243,7 +246,8 @@ def _section(methods: Sequence[str], exhibit: Exhibit, rows: Sequence[Row], film
         *changes(exhibit.source, exhibit.target),
         there,
         fps,
-        round(seconds * fps),
+        bisect_left(times[:-1], seconds - 1e-3) if times else round(seconds * fps),
+        times,
         max((film.total for film in films_there if film.total > film.frames), default=0),
         bool(films_there) and all(film.still for film in films_there),
         [reason for reason in reasons if reason.what == JOB] + unreadable,

@@ -44,6 +44,13 @@ class Film(NamedTuple):
     file: str = ""
     still: bool = False
     """Whether it is a picture."""
+    times: tuple[float, ...] = ()
+    """Where frames come unevenly: when each is shown, and when the last ends, in seconds."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return self.times[-1] if self.times else self.frames / self.fps
 
 
 def link(path: Path, folder: Path, look: Prober = probe) -> Film:
@@ -57,7 +64,7 @@ def link(path: Path, folder: Path, look: Prober = probe) -> Film:
     src = quote(Path(place).as_posix())
     if info.pictures is not None and not info.still:  # which no video element plays
         return Film("", fault=f"{path.name} is shown by a copy alone, and this page is full", file=src)
-    return Film(src, info.frames, info.frames, float(info.mean_rate), file=src, still=info.still)
+    return _film(src, info, info.frames)._replace(file=src)
 
 
 def embed(path: Path, look: Prober = probe) -> Film:
@@ -69,7 +76,12 @@ def embed(path: Path, look: Prober = probe) -> Film:
         return _missing(path, error)
     if info.still:
         return Film(f"data:image/webp;base64,{data}", 1, 1, float(info.fps), still=True)
-    return Film(f"data:video/mp4;base64,{data}", min(info.frames, FRAMES), info.frames, float(info.mean_rate))
+    return _film(f"data:video/mp4;base64,{data}", info, min(info.frames, FRAMES))
+
+
+def _film(src: str, info: Video, frames: int) -> Film:
+    times = tuple(round(float(time), 6) for time in info.times[: frames + 1])
+    return Film(src, frames, info.frames, float(info.mean_rate), still=info.still, times=times)
 
 
 def size(info: Video) -> pixels.Size:
@@ -95,8 +107,9 @@ def _copy(info: Video) -> bytes:
     shape = size(info)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "preview.mp4"
-        with Writer(path, shape, info.mean_rate, crf=CRF) as writer:
-            for frames in reader.read(info, range(min(info.frames, FRAMES)), chunk=8):
+        count = min(info.frames, FRAMES)
+        with Writer(path, shape, info.fps, crf=CRF, times=info.times[: count + 1]) as writer:
+            for frames in reader.read(info, range(count), chunk=8):
                 writer.write(_nearest(frames, shape) if info.size[0] < SMALL else pixels.resize(frames, shape))
         return path.read_bytes()
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
 
 from flowedit.media.colours import Colour
+from flowedit.media.formats.containers import CONTAINERS, Container
 
-Format = Literal["auto", "mp4", "mov", "webm", "prores", "png", "gif"]
+PICTURES = {"png": "edit_frames", "gif": "edit.gif"}
+"""Formats that are pictures, and the name of the file or folder."""
+
+if TYPE_CHECKING:
+    from flowedit.media.pixels import Size
+
+    Format = str
+else:  # every kind that there is, so that a new one is an option without a line here
+    Format = Literal[("auto", *CONTAINERS, *PICTURES)]
+
 Codec = Literal["auto", "h264", "h265", "av1"]
 BitDepth = Literal["auto", 8, 10]
 
@@ -34,7 +45,8 @@ CRF = 16
 class Encoder:
     """A codec's encoder: its `library` in FFmpeg, its quality by default and at its worst, and what pixels it takes.
 
-    `crf` is None where it has no such quality. `sampling` are the ways to hold chroma, the coarsest first.
+    `crf` is None where it has no such quality. `sampling` are the ways to hold chroma, the coarsest first, and `alpha`
+    those of transparent pictures, none where it has no transparency.
     """
 
     library: str
@@ -42,13 +54,21 @@ class Encoder:
     most: int
     sampling: tuple[str, ...]
     depths: tuple[int, ...]
-    options: Callable[[int, Colour], dict[str, str]]
-    alpha: bool = False
+    options: Callable[[int, Colour, Size], dict[str, str]]
+    alpha: tuple[str, ...] = ()
+    even: bool = False
+    """Whether it takes even sides alone."""
+    least: int = 2
+    """The shortest side that it takes."""
     tag: str | None = None
     """The four letters by which players of mp4 and mov know it, where FFmpeg's own are others."""
     transfers: Mapping[int, int] = field(default_factory=dict)
     matrices: Mapping[int, int] = field(default_factory=dict)
     """Numbers of colours that it cannot say, and those of the same curves and weights that it can."""
+
+    def takes(self, size: Size) -> bool:
+        """Whether it encodes pictures of this (height, width)."""
+        return min(size) >= self.least and not (self.even and any(side % 2 for side in size))
 
     def tagged(self, colour: Colour) -> Colour:
         """The colours by numbers that it can say."""
@@ -58,27 +78,29 @@ class Encoder:
         )
 
 
-def _x264(crf: int, colour: Colour) -> dict[str, str]:
+def _x264(crf: int, colour: Colour, size: Size) -> dict[str, str]:
     # x264's macroblock tree gives other bytes from run to run (its assembly does; measured)
     shown = _light(colour, "mastering-display", "cll")
     return {"crf": str(crf), "preset": "fast", "x264-params": ":".join(["mbtree=0", *shown])}
 
 
-def _x265(crf: int, colour: Colour) -> dict[str, str]:
+def _x265(crf: int, colour: Colour, size: Size) -> dict[str, str]:
     shown = _light(colour, "master-display", "max-cll")
-    return {"crf": str(crf), "preset": "fast", "x265-params": ":".join(["log-level=error", *shown])}
+    # its cutree writes past the rows of a narrow picture, and the process dies (seen at 31 to 48 columns, not at 50)
+    narrow = ["no-cutree=1"] if size[1] < 64 else []
+    return {"crf": str(crf), "preset": "fast", "x265-params": ":".join(["log-level=error", *narrow, *shown])}
 
 
-def _svt(crf: int, colour: Colour) -> dict[str, str]:
+def _svt(crf: int, colour: Colour, size: Size) -> dict[str, str]:
     shown = _light(colour, "mastering-display", "content-light", whole=False)
     return {"crf": str(crf), "preset": "6", "svtav1-params": ":".join(["lp=2", *shown])}
 
 
-def _vpx(crf: int, colour: Colour) -> dict[str, str]:
+def _vpx(crf: int, colour: Colour, size: Size) -> dict[str, str]:
     return {"crf": str(crf), "b": "0", "deadline": "good", "cpu-used": "3", "row-mt": "1", "auto-alt-ref": "0"}
 
 
-def _prores(crf: int, colour: Colour) -> dict[str, str]:
+def _prores(crf: int, colour: Colour, size: Size) -> dict[str, str]:
     return {"vendor": "apl0"}
 
 
@@ -101,9 +123,9 @@ def _light(colour: Colour, display: str, content: str, whole: bool = True) -> li
 
 ENCODERS = {
     "h264": Encoder("libx264", CRF, 51, ("420", "422", "444"), (8, 10), _x264),
-    "h265": Encoder("libx265", CRF, 51, ("420", "422", "444"), (8, 10, 12), _x265, tag="hvc1"),
-    "av1": Encoder("libsvtav1", 12, 63, ("420",), (8, 10), _svt),
-    "vp9": Encoder("libvpx-vp9", CRF, 63, ("420", "422", "444"), (8,), _vpx, alpha=True),
+    "h265": Encoder("libx265", CRF, 51, ("420", "422", "444"), (8, 10, 12), _x265, least=16, tag="hvc1"),
+    "av1": Encoder("libsvtav1", 12, 63, ("420",), (8, 10), _svt, even=True, least=32),
+    "vp9": Encoder("libvpx-vp9", CRF, 63, ("420", "422", "444"), (8,), _vpx, alpha=("420",)),
     "prores": Encoder(
         "prores_ks",
         None,
@@ -111,40 +133,12 @@ ENCODERS = {
         ("422", "444"),
         (10,),
         _prores,
-        alpha=True,
+        alpha=("444",),
         transfers={6: 1, 14: 1, 15: 1},
         matrices={5: 6},
     ),
 }
 """Codecs by their names."""
-
-
-@dataclass(frozen=True)
-class Container:
-    """A kind of video file: FFmpeg's name of it, its suffix, and the codecs it takes, the first by default.
-
-    Sound whose codec is among `sound` is copied, other becomes `encoded`; subtitles of `subtitles` are copied.
-    """
-
-    muxer: str
-    suffix: str
-    codecs: tuple[str, ...]
-    sound: frozenset[str]
-    encoded: str
-    subtitles: frozenset[str]
-
-
-_PCM = {f"pcm_{name}" for name in ("s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f32be", "u8", "s8")}
-_MOV_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", *_PCM})
-_MP4_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})  # what players expect in an mp4
-
-CONTAINERS = {
-    "mp4": Container("mp4", ".mp4", ("h264", "h265", "av1"), _MP4_SOUND, "aac", frozenset({"mov_text"})),
-    "mov": Container("mov", ".mov", ("h264", "h265"), _MOV_SOUND, "pcm_s24le", frozenset({"mov_text"})),
-    "webm": Container("webm", ".webm", ("vp9", "av1"), frozenset({"opus", "vorbis"}), "libopus", frozenset({"webvtt"})),
-    "prores": Container("mov", ".mov", ("prores",), _MOV_SOUND, "pcm_s24le", frozenset({"mov_text"})),
-}
-"""Formats that are one video file, by their names."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +155,13 @@ class FileForm:
     chroma: str = "420"
 
     @property
+    def file(self) -> str:
+        """The name of the edit's file."""
+        return self.container.file if self.format in CONTAINERS else PICTURES[self.format]
+
+    @property
     def container(self) -> Container:
-        """The kind of video file; KeyError for pictures."""
+        """The kind of video file; InputError for pictures."""
         return CONTAINERS[self.format]
 
     @property
@@ -170,20 +169,37 @@ class FileForm:
         """How it is encoded; KeyError for pictures."""
         return ENCODERS[self.codec]
 
-    def sampling(self, size: tuple[int, int]) -> str:
+    def written(self, size: Size, aspect: Fraction) -> Size:
+        """(height, width) in which pictures of this pixel aspect are written: as they are, or in square pixels."""
+        return square(size, aspect) if self.format not in CONTAINERS or self.container.square else size
+
+    def sampling(self, size: Size) -> str:
         """How chroma is held of frames of this (height, width): the source's way or a finer one, without half samples.
 
-        Transparent ProRes has all of it.
+        Where the codec has no finer way, it is the finest that it has.
         """
         height, width = size
-        ways = self.encoder.sampling
-        whole = width % 2 or (height % 2 and "420" in ways) or (self.alpha and self.codec == "prores")
+        ways = self.encoder.alpha if self.alpha else self.encoder.sampling
+        whole = width % 2 or (height % 2 and "420" in ways)
         least = "444" if whole else self.chroma
         return next((way for way in ways if way >= least), ways[-1])
 
-    def pixels(self, size: tuple[int, int]) -> str:
+    def pixel_format(self, size: Size) -> str:
         """FFmpeg's name of how its pixels are stored."""
-        return f"yuv{'a' if self.alpha else ''}{self.sampling(size)}p" + ("" if self.depth == 8 else f"{self.depth}le")
+        return pixel_format(self.sampling(size), self.depth, self.alpha)
+
+
+def pixel_format(chroma: str, bits: int = 8, alpha: bool = False) -> str:
+    """FFmpeg's name of planes like these: of 420, 422 or 444, or of "rgb"."""
+    deep = "" if bits == 8 else f"{bits}le"
+    if chroma == "rgb":
+        return f"{'gbrap' if alpha else 'gbrp'}{deep}"
+    return f"{'yuva' if alpha else 'yuv'}{chroma}p{deep}"
+
+
+def square(size: Size, aspect: Fraction) -> Size:
+    """(height, width) of a picture in square pixels, its width even for the sake of chroma; as it is where they are."""
+    return size if aspect == 1 else (size[0], max(2, 2 * round(size[1] * aspect / 2)))
 
 
 MP4 = FileForm()

@@ -10,7 +10,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from flowedit.media.colours import Colour
-from flowedit.media.formats.planes import ACROSS, DOWN, ONE, to_yuv
+from flowedit.media.formats.yuv import ACROSS, DOWN, ONE, to_yuv
 from flowedit.media.planes.picture import EXACT, Planar, to_frame
 from flowedit.media.planes.tone import Tone, tone_of
 

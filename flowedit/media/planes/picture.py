@@ -11,6 +11,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
 
 from flowedit.media.colours import Colour
+from flowedit.media.formats.forms import pixel_format
 
 EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 """Without both FFmpeg darkens every frame by up to two levels where chroma has fewer samples than luma."""
@@ -47,14 +48,6 @@ class Planar:
         return replace(self, planes=tuple(map(change, self.planes)), alpha=alpha)
 
 
-def pixel_format(chroma: Chroma, bits: int = 8, alpha: bool = False) -> str:
-    """FFmpeg's name of planes like these."""
-    deep = "" if bits == 8 else f"{bits}le"
-    if chroma == "rgb":
-        return f"{'gbrap' if alpha else 'gbrp'}{deep}"
-    return f"{'yuva' if alpha else 'yuv'}{chroma}p{deep}"
-
-
 def chroma_of(fmt: Any) -> Chroma:
     """The chroma of a decoded frame's format; other ratios come out as 4:4:4, grey too."""
     if fmt.is_rgb or fmt.has_palette:
@@ -73,20 +66,31 @@ def bits_of(fmt: Any) -> int:
     return next((bits for bits in BITS if bits >= most), BITS[-1])
 
 
+def is_grey(fmt: Any) -> bool:
+    """Whether a decoded frame's format has luma alone, or with alpha."""
+    return len(fmt.components) < 3 and not (fmt.is_rgb or fmt.has_palette)
+
+
+def is_limited(frame: Any) -> bool:
+    """Whether a decoded frame says that its range is limited; grey that says nothing has all levels, as in FFmpeg."""
+    return int(frame.color_range) == int(ColorRange.MPEG)
+
+
 def of_frame(frame: Any) -> Planar:
     """A decoded frame's planes; what is not stored as planes is put so by FFmpeg, which loses no bit."""
     fmt = frame.format
     chroma, bits, alpha = chroma_of(fmt), bits_of(fmt), any(component.is_alpha for component in fmt.components)
-    grey = len(fmt.components) < 3 and not (fmt.is_rgb or fmt.has_palette)
+    grey = is_grey(fmt)
     name = pixel_format(chroma, bits, alpha or fmt.has_palette)
-    full = chroma == "rgb" or grey or int(frame.color_range) == int(ColorRange.JPEG) or fmt.name.startswith("yuvj")
+    full = chroma == "rgb" or int(frame.color_range) == int(ColorRange.JPEG) or fmt.name.startswith("yuvj")
+    full = full or (grey and not is_limited(frame))
     if fmt.name.replace("yuvj", "yuv") != name:
-        # one range for both, so that levels stay as they are
-        both = ColorRange.JPEG if full else ColorRange.MPEG
+        # one range for both, so that levels stay as they are; FFmpeg takes all grey for full
+        both = ColorRange.JPEG if full or grey else ColorRange.MPEG
         frame = frame.reformat(
             format=name, interpolation=Interpolation.BICUBIC | EXACT, src_color_range=both, dst_color_range=both
         )
-    planes = [_values(plane, bits) for plane in frame.planes]
+    planes = [samples(plane, bits).copy() for plane in frame.planes]
     colours = [planes[place] for place in ((2, 0, 1) if chroma == "rgb" else (0, 1, 2))]
     return Planar(tuple(colours), planes[3] if len(planes) > 3 else None, bits, chroma, full)
 
@@ -109,15 +113,8 @@ def to_frame(picture: Planar, colour: Colour) -> Any:
     return frame
 
 
-def to_rgb(picture: Planar, colour: Colour) -> np.ndarray:
-    """The picture as uint8 RGB (H, W, 3), or RGBA where it has alpha; not turned, its light as it is stored."""
-    name = "rgb24" if picture.alpha is None else "rgba"
-    frame = to_frame(picture, colour)
-    rgb: np.ndarray = frame.reformat(format=name, interpolation=Interpolation.BICUBIC | EXACT, threads=1).to_ndarray()
-    return rgb
-
-
-def _values(plane: Any, bits: int) -> np.ndarray:
+def samples(plane: Any, bits: int) -> np.ndarray:
+    """A view of a frame's plane of so many bits, uint8 or uint16 (h, w), whatever its lines are padded to."""
     kind = np.uint8 if bits == 8 else np.uint16
     lines = np.frombuffer(plane, kind).reshape(plane.height, plane.line_size // np.dtype(kind).itemsize)
-    return lines[:, : plane.width].copy()
+    return lines[:, : plane.width]

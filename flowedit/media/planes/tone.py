@@ -145,7 +145,7 @@ def stretched(light: np.ndarray, peak: float) -> np.ndarray:
     return np.minimum(light, KNEE) + (1 - KNEE) * t
 
 
-def to_bt709(primaries: int) -> np.ndarray:
+def gamut_to_bt709(primaries: int) -> np.ndarray:
     """Linear R, G, B of these primaries to BT.709's, each white to the other's (SMPTE RP 177); float64 (3, 3)."""
     own, ours = _to_xyz(primaries), _to_xyz(1)
     adapted = np.diag((_white(1) / _white(primaries)).ravel())
@@ -239,7 +239,7 @@ def tone_of(colour: Colour) -> Tone:
     if near and colour.transfer not in CURVES:
         return Tone(None, DISPLAY, np.eye(3))
     source = CURVES.get(colour.transfer, DISPLAY)
-    return Tone(source, CAMERA if source.scene else DISPLAY, np.eye(3) if near else to_bt709(primaries))
+    return Tone(source, CAMERA if source.scene else DISPLAY, np.eye(3) if near else gamut_to_bt709(primaries))
 
 
 def _squares() -> np.ndarray:

@@ -35,7 +35,8 @@ BROKEN = (
 ORIENTATION = 0x0112
 """EXIF's tag for how a picture is to be turned."""
 
-OPAQUE = 255
+FULL = 255
+"""Alpha of a pixel that hides all behind it, in pictures, which lose none."""
 
 KEPT = (b"cHRM", b"gAMA", b"sRGB", b"cICP")
 """Chunks of a PNG that say what its colours are: they go into the result as they are."""
@@ -166,7 +167,7 @@ def decoded(image: Image.Image, path: Path) -> Decoded:
         pixels, alpha = _plain(image, profile)
     if image.mode in ("CMYK", "L", "LA", "1", "I", "I;16") or not _name(profile):
         profile = None  # of inks, of grey, or no profile: it would not fit the RGB that is written
-    alpha = None if alpha is None or alpha.min() == OPAQUE else alpha
+    alpha = None if alpha is None or alpha.min() == FULL else alpha
     return Decoded(
         np.ascontiguousarray(_turned(pixels, orientation)),
         None if alpha is None else np.ascontiguousarray(_turned(alpha, orientation)),
@@ -179,15 +180,26 @@ def _plain(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, np.nd
     """Pixels and alpha of an image of 8 bits; grey and CMYK with a profile become sRGB by it."""
     if image.mode in ("CMYK", "L") and profile is not None:
         with suppress(ImageCms.PyCMSError, OSError):
-            made = ImageCms.profileToProfile(
-                image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-            if made is not None:
-                return np.asarray(made), None
+            return _converted(image, profile), None
     if image.has_transparency_data:
         whole = np.asarray(image.convert("RGBA"))
         return whole[..., :3], whole[..., 3]
     return np.asarray(image.convert("RGB")), None
+
+
+def in_srgb(pixels: np.ndarray, profile: bytes) -> np.ndarray:
+    """Pixels uint8 (H, W, 3 or 4) of a profile's colours in sRGB's, or as they are for one of no use."""
+    try:
+        made = _converted(Image.fromarray(np.ascontiguousarray(pixels[..., :3])), profile)
+    except (ImageCms.PyCMSError, OSError):
+        return pixels
+    return np.concatenate([made, pixels[..., 3:]], -1)
+
+
+def _converted(image: Image.Image, profile: bytes) -> np.ndarray:
+    """An image by its profile as sRGB; raises PyCMSError where it cannot be used."""
+    own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+    return np.asarray(ImageCms.profileToProfile(image, own, srgb, outputMode="RGB"))
 
 
 def _deep(path: Path) -> tuple[np.ndarray, np.ndarray | None]:

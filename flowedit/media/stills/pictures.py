@@ -10,6 +10,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Literal
 
+from flowedit.media.planes.alpha import spread
 from flowedit.media.rates import frame_rate
 from flowedit.media.stills.decode import Decoded, FileHead, decoded, head, is_picture, opened
 from flowedit.messages import FileError, InputError
@@ -42,6 +43,9 @@ class Pictures:
     fps: Fraction
     """That of a still is 1: it has none."""
     alpha: bool
+    """Whether anything shows through; of a folder in those files that are looked at (`planes.alpha.spread`)."""
+    profile: str = ""
+    """The name of its colour profile, where that is not sRGB."""
     notices: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     delays: tuple[int, ...] = field(default=(), repr=False)
@@ -101,29 +105,27 @@ def look(path: Path) -> Pictures | None:
         return _animation(path, found)
     with opened(path) as image:
         clear = decoded(image, path).alpha is not None  # whole, so that a truncated file is refused before all else
-    said = tuple(_told(path, found, clear, "edit.png"))
-    return Pictures("still", path, (path,), 1, found.size, found.kind, Fraction(1), clear, said, found.labels)
+    said, profile = tuple(_told(path, found)), _strange(found)
+    return Pictures("still", path, (path,), 1, found.size, found.kind, Fraction(1), clear, profile, said, found.labels)
 
 
-def _told(path: Path, found: FileHead, clear: bool, result: str) -> Iterator[str]:
-    """What a user hears of a picture's bits, inks, profile and alpha."""
+def _told(path: Path, found: FileHead) -> Iterator[str]:
+    """What a user hears of a picture's bits, inks and second picture, whatever is made of it."""
     if found.bits > 8:
         yield f"{path} has {found.bits} bits a component: it is edited, and written, in 8"
     if found.mode == "CMYK":
         how = "by its profile" if found.profile_name else "without a profile, so colours are near"
-        yield f"{path} is CMYK, for print: it is read as RGB ({how}), and {result} is RGB"
+        yield f"{path} is CMYK, for print: it is read as RGB ({how}), and the result is RGB"
     elif found.profile is not None and not found.profile_name:
         yield f"{path} has a colour profile that cannot be read: it is left out"
-    elif found.profile_name and found.mode not in ("L", "LA", "1", "I", "I;16") and "srgb" not in _letters(found):
-        yield f"{path} has the colours of {found.profile_name!r}: they are edited as they are, and {result} keeps them"
     if found.pictures > found.frames:
         yield f"{path} holds another picture as well (a gain map, or a second view), which the result leaves out"
-    if clear:
-        yield f"{path} is transparent in places: {result} keeps that, and shows nothing new there"
 
 
-def _letters(found: FileHead) -> str:
-    return re.sub(r"[^a-z]", "", found.profile_name.lower())
+def _strange(found: FileHead) -> str:
+    """The name of a colour profile that is not sRGB and is kept; else none."""
+    letters = re.sub(r"[^a-z]", "", found.profile_name.lower())
+    return "" if found.mode in ("CMYK", "L", "LA", "1", "I", "I;16") or "srgb" in letters else found.profile_name
 
 
 def _animation(path: Path, found: FileHead) -> Pictures:
@@ -136,15 +138,15 @@ def _animation(path: Path, found: FileHead) -> Pictures:
         loop = image.info.get("loop")
     shown = [lasts(each) for each in delays]
     rate = Fraction(1000 * len(shown), sum(shown)).limit_denominator(1001)
-    result = f"edit.{found.kind.lower()}"
-    said = list(_told(path, found, clear, result))
+    said = list(_told(path, found))
     if found.kind == "GIF" and not path.read_bytes().rstrip(b"\0").endswith(b";"):
         said.append(f"{path} does not end as a GIF does, so it may be truncated: {len(shown)} whole frames are read")
     if max(shown) - min(shown) > UNIT:
         said.append(f"the frames of {path} are shown for {min(shown)} to {max(shown)} ms: the result keeps that")
     count = len(delays)
+    told, profile = tuple(said), _strange(found)
     return Pictures(
-        "animation", path, (path,), count, found.size, found.kind, rate, clear, tuple(said), (), tuple(delays), loop
+        "animation", path, (path,), count, found.size, found.kind, rate, clear, profile, told, (), tuple(delays), loop
     )
 
 
@@ -186,9 +188,15 @@ def _folder(path: Path) -> Pictures:
         )
     if moving := next((file for file, each in zip(files, heads, strict=True) if each.frames > 1), None):
         raise InputError(f"{moving} is animated: a folder of frames holds stills, so give the animation itself")
-    alpha = any(each.alpha for each in heads)
-    said = [*_gaps(path, numbers, row), *_told(path, heads[0], alpha, "edit_frames")]
-    return Pictures("folder", path, files, len(files), heads[0].size, heads[0].kind, RATE, alpha, tuple(said))
+    with_alpha = [file for file, each in zip(files, heads, strict=True) if each.alpha]
+    clear = any(_clear(with_alpha[place]) for place in spread(len(with_alpha)))
+    said, one = (*_gaps(path, numbers, row), *_told(path, heads[0])), heads[0]
+    return Pictures("folder", path, files, len(files), one.size, one.kind, RATE, clear, _strange(one), said)
+
+
+def _clear(file: Path) -> bool:
+    with opened(file) as image:
+        return decoded(image, file).alpha is not None
 
 
 NUMBER_THEM = "name them alike, frame_0001.png, frame_0002.png and so on"

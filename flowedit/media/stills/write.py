@@ -6,8 +6,10 @@ Each writer takes frames as `media.writer.Writer` does. A fully transparent pixe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
-from itertools import pairwise
+from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -16,15 +18,21 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from flowedit.machine import whole_file
-from flowedit.media.planes.picture import Planar, to_rgb
+from flowedit.machine import GIB, whole_file
+from flowedit.media.formats.forms import square
+from flowedit.media.pixels import resize
+from flowedit.media.planes.blend import Depth
+from flowedit.media.planes.picture import Planar
 from flowedit.media.probe import Video
-from flowedit.media.stills.decode import WORDS, Decoded
-from flowedit.media.stills.pictures import Pictures
+from flowedit.media.stills.decode import WORDS, Decoded, in_srgb
+from flowedit.media.stills.pictures import Pictures, lasts
 from flowedit.messages import FileError, InputError
 
 FRAMES = "edit_frames"
 """The folder of an edit's frames, where the clip was one."""
+
+HELD = {"gif": 2, "webp": 12}
+"""Bytes a pixel of an animation's frames, at most, until it is written: Pillow takes them all at once (measured)."""
 
 COLOURS = 256
 """Of a frame of a GIF, at most; with transparent pixels the last index is theirs."""
@@ -46,8 +54,8 @@ class FrameWriter(Protocol):
 class PictureWriter:
     """Frames uint8 (f, H, W, 3) RGB to pictures; `source`, at `indices`, lends them alpha and the name of its colours.
 
-    Pictures as a file stores them become RGB of 8 bits, upright as `video` says, and keep an alpha of their own. Raises
-    FileError where the folder or the disk refuses a file, InputError for no frames at all.
+    Pictures as a file stores them become what a model sees, BT.709 of 8 bits, upright as `video` says, with their own
+    alpha. Raises FileError where the folder or the disk refuses a file, InputError for no frames at all.
     """
 
     video: Video | None = None
@@ -60,7 +68,7 @@ class PictureWriter:
     def write(self, frames: np.ndarray | Sequence[Planar]) -> None:
         """Append frames."""
         for each in frames:
-            frame = self._upright(each) if isinstance(each, Planar) else each
+            frame = self._squared(self._upright(each) if isinstance(each, Planar) else each)
             try:
                 self._put(frame, next(self._originals, None))
             except OSError as error:
@@ -69,7 +77,23 @@ class PictureWriter:
 
     def _upright(self, picture: Planar) -> np.ndarray:
         assert self.video is not None
-        return self.video.upright(to_rgb(picture, self.video.colour))
+        seen = self._depth.shown(replace(picture, alpha=None))
+        if picture.alpha is not None:
+            alpha = np.rint(picture.alpha * np.float32(255 / (2**picture.bits - 1)))
+            seen = np.dstack([seen, alpha.astype(np.uint8)])
+        return self.video.upright(seen)
+
+    @cached_property
+    def _depth(self) -> Depth:
+        assert self.video is not None
+        return Depth(self.video.colour)
+
+    def _squared(self, frame: np.ndarray) -> np.ndarray:
+        """In square pixels: of others a GIF says nothing, and a PNG what programs read in two ways."""
+        if self.video is None:
+            return frame
+        height, width = frame.shape[:2]
+        return resize(frame[None], square((height, width), self.video.pixel_aspect))[0]
 
     def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
         raise NotImplementedError
@@ -147,9 +171,9 @@ class FolderWriter(PictureWriter):
 class AnimationWriter(PictureWriter):
     """Frames as an animation, a WebP without loss; of a source's delays and repeats, or else repeated for ever.
 
-    `delays` are milliseconds for which frames are shown, in place of the source's. A frame of a GIF has 256 colours at
-    most: of more the nearest, dithered. All frames wait for the last, a GIF's as a byte a pixel. `comment` is any text,
-    in a GIF.
+    `lasting` are milliseconds for which frames are shown, in place of the source's; a GIF counts as `in_hundredths`. A
+    frame of a GIF has 256 colours at most: of more the nearest, dithered; they are sRGB. All frames wait for the last.
+    `comment` is any text, in a GIF.
     """
 
     def __init__(
@@ -164,7 +188,8 @@ class AnimationWriter(PictureWriter):
         super().__init__(path, source, indices)
         self._pictures: list[Image.Image] = []
         self._gif, self.video = path.suffix == ".gif", video
-        self._delays = delays(source, indices) if lasting is None and source is not None else list(lasting or ())
+        own = delays(source, indices) if lasting is None and source is not None else list(lasting or ())
+        self._delays = in_hundredths(list(accumulate(map(lasts, own), initial=0)), 1000) if self._gif else own
         self._clear = (source is not None and source.alpha) or (video is not None and video.alpha)
         loop = 0 if source is None else source.loop
         self._how: dict[str, Any] = {} if loop is None else {"loop": loop}
@@ -172,7 +197,10 @@ class AnimationWriter(PictureWriter):
 
     def _put(self, frame: np.ndarray, original: Decoded | None) -> None:
         if original is not None and original.profile is not None:
-            self._how["icc_profile"] = original.profile
+            if self._gif:  # which can name no colours
+                frame = in_srgb(frame, original.profile)
+            else:
+                self._how["icc_profile"] = original.profile
         alpha = frame[..., 3] if frame.shape[-1] == 4 else None if original is None else original.alpha
         if self._gif:
             picture = indexed(np.ascontiguousarray(frame[..., :3]), alpha, self._clear)
@@ -200,10 +228,45 @@ def beside(
     """
     if source is None or source.kind == "still":
         return []
+    name = like(source)
     if source.kind == "folder":
-        return [FolderWriter(folder / FRAMES, source, indices)]
+        return [FolderWriter(folder / name, source, indices)]
     lasting = None if rate is None else evenly(len(indices), rate)
-    return [AnimationWriter(folder / f"edit.{source.format.lower()}", source, indices, lasting)]
+    return [AnimationWriter(folder / name, source, indices, lasting)]
+
+
+def like(source: Pictures | None, asked: str = "auto") -> str:
+    """The name of what an edit leaves of its clip's own kind: of a still alone, of others beside the video; else none.
+
+    `asked` is the format that a user asks for, which leaves that alone.
+    """
+    if source is not None and source.kind == "still":
+        return "edit.png"
+    if source is None or asked != "auto":
+        return ""
+    return FRAMES if source.kind == "folder" else f"edit.{source.format.lower()}"
+
+
+def check_animation(
+    asked: str, source: Pictures | None, times: Sequence[Fraction], size: tuple[int, int], free: float | None
+) -> None:
+    """Raise InputError for an animation, asked for or beside a video, that cannot be played, or held in memory.
+
+    `times` are when its frames are shown, and when the last ends, `size` (height, width), `free` GiB of memory or None.
+    """
+    if asked == "gif":
+        in_hundredths(times)
+    beside_it = source.format if asked == "auto" and source is not None and source.kind == "animation" else None
+    kind = "GIF" if asked == "gif" else beside_it
+    if kind is None:
+        return
+    frames, (height, width) = len(times) - 1, size
+    needed = HELD[kind.lower()] * frames * height * width / GIB
+    if free is not None and needed > free:
+        raise InputError(
+            f"a {kind} is held whole until it is written: {frames} frames of {width}x{height} need up to {needed:.1f} "
+            f"GiB of memory, and {free:.1f} are free; take fewer --frames, or --format mp4"
+        )
 
 
 def dressed(frame: np.ndarray, original: Decoded | None) -> np.ndarray:
@@ -253,16 +316,29 @@ def indexed(frame: np.ndarray, alpha: np.ndarray | None, clear: bool) -> Image.I
 
 
 def delays(source: Pictures, indices: Sequence[int]) -> list[int]:
-    """Milliseconds that each of these frames is shown: its own, and those of the frames that are left out after it."""
+    """Milliseconds that each of these frames is shown: as its file says, or as browsers if some are left out."""
     last = indices[-1] + (indices[-1] - indices[-2] if len(indices) > 1 else 1)
-    ends = [*indices[1:], last]
-    return [sum(source.delays[first:end]) for first, end in zip(indices, ends, strict=True)]
+    stretches = [source.delays[first:end] for first, end in zip(indices, [*indices[1:], last], strict=True)]
+    return [each[0] if len(each) == 1 else sum(map(lasts, each)) for each in stretches]
 
 
-def in_hundredths(times: Sequence[Fraction]) -> list[int]:
-    """Milliseconds in whole hundredths of a second, as a GIF counts, between these times; no error adds up."""
-    ends = [10 * round(100 * time) for time in times]
-    return [max(10, after - before) for before, after in pairwise(ends)]
+def in_hundredths(times: Sequence[Fraction | int], unit: int = 1) -> list[int]:
+    """Milliseconds in whole hundredths of a second, as a GIF counts, between times in 1/`unit` s, the last the end.
+
+    Each is 2/100 s at least, as browsers play less for 1/10 s; a frame that is too short takes from the next, so that
+    no error adds up. Raises InputError for more than 50 frames a second, which no GIF plays.
+    """
+    count, seconds = len(times) - 1, Fraction(times[-1], unit)
+    if 2 * count > round(100 * seconds) + 1:
+        rate = count / seconds
+        raise InputError(
+            f"a GIF shows at most 50 frames a second, and these are {float(rate):.6g}: add "
+            f"--fps {float(rate / -(-rate // 50)):.6g}"
+        )
+    ends = [0]
+    for time in times[1:]:
+        ends.append(max(ends[-1] + 2, round(Fraction(100 * time, unit))))
+    return [10 * (after - before) for before, after in pairwise(ends)]
 
 
 def evenly(frames: int, rate: Fraction) -> list[int]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flowedit.media.colours import HLG, PQ, Colour
-from flowedit.media.planes.tone import CURVES, KNEE, WHITE, squeezed, stretched, to_bt709, tone_of
+from flowedit.media.planes.tone import CURVES, KNEE, WHITE, gamut_to_bt709, squeezed, stretched, tone_of
 
 STRANGE = [
     Colour(9, PQ, 9),
@@ -61,10 +61,10 @@ def test_the_tone_curve_is_smooth_and_has_its_inverse(peak):
 def test_primaries_become_bt709s():
     """BT.2087-0, table 1, the inverse; BT.601's come from SMPTE RP 177."""
     wide = [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]]
-    np.testing.assert_allclose(to_bt709(9), wide, atol=1e-4)
-    np.testing.assert_allclose(to_bt709(1), np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(gamut_to_bt709(9), wide, atol=1e-4)
+    np.testing.assert_allclose(gamut_to_bt709(1), np.eye(3), atol=1e-12)
     for number in (4, 5, 6, 8, 9, 11, 12):
-        np.testing.assert_allclose(to_bt709(number) @ np.ones(3), np.ones(3), atol=1e-9)
+        np.testing.assert_allclose(gamut_to_bt709(number) @ np.ones(3), np.ones(3), atol=1e-9)
 
 
 @pytest.mark.parametrize("colour", STRANGE, ids=str)

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
+from flowedit.media.formats.forms import FileOptions
+from flowedit.media.formats.resolve import of_file
 from flowedit.media.probe import comment, probe
 from flowedit.media.reader import read, read_small, select
 from flowedit.media.stills.pictures import rate_told
@@ -93,9 +95,8 @@ def test_what_cannot_be_seen_is_white_to_the_model_and_kept(tmp_path):
     frame[:8, :, 3], frame[8:12, :, 3] = 0, 90
     Image.fromarray(frame).save(tmp_path / "a.png")
     video = probe(tmp_path / "a.png")
-    assert video.notices == (
-        f"{tmp_path / 'a.png'} is transparent in places: edit.png keeps that, and shows nothing new there",
-    )
+    (text,) = of_file(FileOptions(), video)
+    assert text == f"{tmp_path / 'a.png'} is transparent in places: edit.png keeps that, and shows nothing new there"
     (picture,) = video.pictures.read([0])
     shown = whole(tmp_path / "a.png")[0]
     assert (shown[:8] == 255).all()
@@ -107,6 +108,19 @@ def test_an_opaque_channel_is_no_transparency(tmp_path):
     Image.fromarray(pattern()[0]).convert("RGBA").save(tmp_path / "a.png")
     assert probe(tmp_path / "a.png").notices == ()
     assert next(probe(tmp_path / "a.png").pictures.read([0])).alpha is None
+
+
+def test_a_folder_is_transparent_where_one_of_its_frames_is(tmp_path):
+    """Not where its frames have a channel that says "opaque" alone."""
+    frames = pattern(3, channels=4)
+    frames[..., 3] = 255
+    for clear in (False, True):
+        frames[1, :8, :, 3] = 0 if clear else 255
+        for number, frame in enumerate(frames):
+            Image.fromarray(frame).save(tmp_path / f"{number}.png")
+        video = probe(tmp_path)
+        assert video.alpha == video.pictures.alpha == clear
+        assert any("transparent in places: edit_frames" in text for text in of_file(FileOptions(), video)) == clear
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P"])
@@ -159,9 +173,15 @@ def test_a_profile_is_kept_and_told_where_it_is_no_srgb(tmp_path):
     assert probe(tmp_path / "a.png").notices == ()
     assert next(probe(tmp_path / "a.png").pictures.read([0])).profile == profile("sRGB")
     Image.fromarray(pattern()[0]).save(tmp_path / "b.png", icc_profile=other_profile())
-    (text,) = probe(tmp_path / "b.png").notices
+    (text,) = of_file(FileOptions(), probe(tmp_path / "b.png"))
     assert "has the colours of 'Wide" in text
     assert "edit.png keeps them" in text
+    (tmp_path / "row").mkdir()
+    for number in range(2):
+        (tmp_path / "row" / f"{number}.png").write_bytes((tmp_path / "b.png").read_bytes())
+    row = probe(tmp_path / "row")
+    for asked, kept in (("auto", "edit_frames keeps them"), ("webm", "edit.webm cannot name them")):
+        assert any(kept in text for text in of_file(FileOptions(format=asked), row))
     Image.fromarray(pattern()[0]).save(tmp_path / "c.png", icc_profile=b"no profile at all")
     (text,) = probe(tmp_path / "c.png").notices
     assert "colour profile that cannot be read" in text

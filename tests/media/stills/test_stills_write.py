@@ -1,5 +1,6 @@
 """How an edit of pictures is written: PNG without loss, a folder's names, an animation's delays, alpha, profiles."""
 
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,16 @@ from PIL.PngImagePlugin import PngInfo
 
 from flowedit.media.probe import comment, probe
 from flowedit.media.stills.decode import Decoded
-from flowedit.media.stills.write import AnimationWriter, FolderWriter, StillWriter, beside, delays, dressed, indexed
+from flowedit.media.stills.write import (
+    AnimationWriter,
+    FolderWriter,
+    StillWriter,
+    beside,
+    delays,
+    dressed,
+    in_hundredths,
+    indexed,
+)
 from flowedit.messages import FileError, InputError
 
 
@@ -117,9 +127,48 @@ def test_more_colours_than_a_gif_has_come_near():
 
 def test_frames_that_are_left_out_leave_their_time():
     of = SimpleNamespace(delays=(10, 20, 30, 40, 50, 60))
-    assert delays(of, (0, 2, 4)) == [30, 70, 110]
+    assert delays(of, (0, 2, 4)) == [120, 70, 110]  # browsers show 10 ms for 100
     assert delays(of, (1, 2)) == [20, 30]
     assert delays(of, (3,)) == [40]
+
+
+def lasting(path):
+    """Milliseconds of each frame of a file, by Pillow alone."""
+    found = []
+    with Image.open(path) as image:
+        for place in range(image.n_frames):
+            image.seek(place)
+            image.load()
+            found.append(image.info["duration"])
+    return found
+
+
+@pytest.mark.parametrize("delay", [33, [40, 45, 33, 67, 28], [5, 33, 33, 10, 33]])
+def test_the_times_of_a_webp_do_not_drift_in_a_gif(tmp_path, delay):
+    count = 20 if delay == 33 else 5
+    source = animation(tmp_path / "a.webp", noise(count), duration=delay, lossless=True)
+    with AnimationWriter(tmp_path / "a.gif", source, range(count)) as writer:
+        writer.write(noise(count, seed=1))
+    shown = np.cumsum([each if each > 10 else 100 for each in source.delays])
+    np.testing.assert_allclose(np.cumsum(lasting(tmp_path / "a.gif")), shown, atol=5)
+
+
+@pytest.mark.parametrize("rate", [Fraction(24), Fraction(30000, 1001), Fraction(50)])
+def test_the_times_of_an_even_rate_do_not_drift_in_a_gif(tmp_path, rate):
+    source = animation(tmp_path / "a.gif", noise(40), duration=20)
+    (writer,) = beside(source, tmp_path, range(40), rate)
+    with writer:
+        writer.write(noise(40, seed=1))
+    ends = [1000 * (frame + 1) / rate for frame in range(40)]
+    np.testing.assert_allclose(np.cumsum(lasting(tmp_path / "edit.gif")), np.array(ends, float), atol=6)
+
+
+def test_a_gif_of_more_frames_a_second_than_browsers_play_is_refused():
+    for rate, instead in ((120, 40), (60, 30), (Fraction(60000, 1001), 29.97)):
+        with pytest.raises(InputError, match=f"at most 50 frames a second, .* add --fps {instead}"):
+            in_hundredths([frame / Fraction(rate) for frame in range(rate.__ceil__() + 1)])
+    assert in_hundredths([Fraction(each, 100) for each in (0, 1, 10, 11, 30)]) == [20, 80, 20, 180]
+    assert in_hundredths([Fraction(0), Fraction(1, 120)]) == [20]
 
 
 def test_a_video_and_a_still_leave_nothing_beside(tmp_path):

@@ -1,6 +1,6 @@
 // Several edits side by side, in step: one clock, one set of controls, and a button to go on from one of them.
 import { h, iconButton, press, relabel, writes } from "./parts.js";
-import { openReel, tileOf, tint } from "./reel.js";
+import { clock, openReel, tileOf, tint } from "./reel.js";
 
 /**
  * Mount `items`, a list of {label, player, ...}, into `element`; `onchoose(item)` when one is to be gone on from.
@@ -74,7 +74,7 @@ export function mountGrid(element, items, { onchoose = () => {}, action = "Go on
     if (!playing) return;
     const now = cells[0].reel.video.currentTime;
     for (const { reel: { video }, player } of cells.slice(1)) {
-      if (video.ended || now > player.frames / fps) continue;
+      if (video.ended || now > clock(player).begin(player.frames)) continue;
       const ahead = video.currentTime - now;
       if (Math.abs(ahead) > 0.5) video.currentTime = now;
       else video.playbackRate = Math.abs(ahead) < 0.2 / fps ? 1 : 1 - Math.max(-0.5, Math.min(0.5, 6 * ahead));

@@ -46,7 +46,7 @@ const row = (...texts) => texts.filter(Boolean).map((text) => text.replaceAll(" 
  * `onchoose({settings, name, notices})` for a file that was dropped; `ondelete(id)` after a yes.
  */
 export function mountHistory(element, { onchoose = () => {}, ondelete = () => {}, api = "/api" } = {}) {
-  const chooser = h("input", { type: "file", accept: ".mp4,.mov,.webm,.gif,.png,.yaml,.yml", class: "fe-unseen", tabindex: -1, "aria-hidden": "true" });
+  const chooser = h("input", { type: "file", accept: "video/*,.gif,.png,.yaml,.yml", class: "fe-unseen", tabindex: -1, "aria-hidden": "true" });
   const told = h("p", { class: "fe-error", role: "alert", hidden: true });
   const invite = h("button", { type: "button", class: "fe-zone fe-low", onclick: () => chooser.click() }, icon("load"),
     h("span", {}, "Drop an earlier edit.mp4 or run.yaml here to get its settings back"));

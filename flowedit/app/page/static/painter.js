@@ -1,6 +1,6 @@
 // Where an edit may change the clip: the mask over a frame, two sliders, and a brush, an eraser and a box to mend it.
 import { clamp, h, icon, iconButton, press, request, sentence } from "./parts.js";
-import { openReel, tint } from "./reel.js";
+import { clock, openReel, tint } from "./reel.js";
 
 const PAUSE = 120; // milliseconds that a slider rests before the server is asked
 const CLOSE = 0.004; // points nearer than this are one
@@ -81,8 +81,11 @@ export function mountPainter(element, { clip, look, adjust = {}, start = 0, fps 
 
   // ---- the frame and the mask on it
 
-  const first = (index) => (fps ? start + Math.round((index * clip.fps) / fps) : start + index);
-  const reel = clip.still ? stillReel() : openReel({ url: clip.video, fps: clip.fps, frames: clip.frames }, stage, {
+  const time = clock(clip);
+  // as media/reader.py chooses them
+  const spread = (index) => (clip.times?.length ? time.at(time.begin(start) + (index + 0.5) / fps) : start + Math.floor((index * clip.fps) / fps + 1e-3));
+  const first = (index) => (fps ? spread(index) : start + index);
+  const reel = clip.still ? stillReel() : openReel({ ...clip, url: clip.video }, stage, {
     onframe: () => draw(),
     onerror: fail,
   });

@@ -119,7 +119,7 @@ export function size(bytes) {
   return `${power > 2 || (power && value < 10) ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
 }
 
-export const seconds = (frame, fps) => `${(frame / fps).toFixed(frame / fps < 100 ? 2 : 1)} s`;
+export const seconds = (lasts) => `${lasts.toFixed(lasts < 100 ? 2 : 1)} s`;
 
 /** A line of the server as a sentence begins; a file's `name`, a flag and a key keep their letters. */
 export const sentence = (text, name = "") =>

@@ -1,14 +1,14 @@
 // Before and after in one player: a wipe between two tiles of one video, so that both are in step by construction.
 import { clamp, h, icon, iconButton, press, relabel, writes } from "./parts.js";
-import { openReel, tileOf, tint } from "./reel.js";
+import { clock, openReel, tileOf, tint } from "./reel.js";
 
 /**
- * Mount a player into `element`. `player` is a job's `player`: {url, first, tiles, width, height, fps, frames, has_audio};
- * tiles are "source", "edit" and perhaps "mask", from top to bottom. Options: `autoplay`, `label`, `name` (what its
+ * Mount a player into `element`. `player` is a job's `player`: {url, first, tiles, width, height, fps, frames, times,
+ * has_audio};  * tiles are "source", "edit" and perhaps "mask", from top to bottom. Options: `autoplay`, `label`, `name` (what its
  * controls are called by), `onframe(frame)`.
  */
 export function mountPlayer(element, player, options = {}) {
-  const { tiles, fps, frames } = player;
+  const { tiles, frames } = player, { begin } = clock(player);
   const both = tiles.includes("source") && tiles.includes("edit"), masked = tiles.includes("mask");
   const front = tiles.includes("edit") ? "edit" : tiles[0];
   let wipe = both ? 0.5 : 0, showMask = false;
@@ -49,7 +49,7 @@ export function mountPlayer(element, player, options = {}) {
       scrub.value = frame;
       scrub.style.setProperty("--fe-share", frames > 1 ? frame / (frames - 1) : 0);
       where.textContent = `${frame + 1} / ${frames}`;
-      scrub.setAttribute("aria-valuetext", `frame ${frame + 1} of ${frames}, ${(frame / fps).toFixed(1)} seconds`);
+      scrub.setAttribute("aria-valuetext", `frame ${frame + 1} of ${frames}, ${begin(frame).toFixed(1)} seconds`);
       options.onframe?.(frame);
     },
     onfirst: () => draw(),

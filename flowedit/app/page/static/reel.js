@@ -2,11 +2,24 @@
 import { clamp, h } from "./parts.js";
 
 /**
+ * When frames are shown: evenly at `fps`, or at `times`, in seconds, with one more where the last ends. `begin(frame)` and
+ * `middle(frame)` are in seconds, `at(seconds)` is the frame that is shown then.
+ */
+export function clock({ fps, times }) {
+  const uneven = times?.length > 1;
+  const begin = (index) => (uneven ? times[clamp(index, 0, times.length - 1)] : index / fps);
+  // the middle of a frame, so that rounding never shows its neighbour
+  const middle = (index) => (begin(index) + begin(index + 1)) / 2;
+  const at = (time) => (uneven ? times.findLastIndex((each) => each <= time + 1e-3) : Math.floor(time * fps + 1e-3));
+  return { begin, middle, at };
+}
+
+/**
  * Open `url` inside `host`. `onframe(frame)` is called when a frame can be drawn from `reel.video`, `onstate()` when it
  * starts or stops, `onerror(text)` when it cannot be shown. `first` is the address of a picture of its first frame, which
  * is there while the server still makes the video: `onfirst()` is called when it can be drawn from `reel.picture`.
  */
-export function openReel({ url, first, fps, frames }, host, { onframe, onfirst = () => {}, onstate = () => {}, onerror = () => {} }) {
+export function openReel({ url, first, fps, frames, times }, host, { onframe, onfirst = () => {}, onstate = () => {}, onerror = () => {} }) {
   const video = h("video", { class: "fe-reel", preload: "auto", playsinline: true, tabindex: -1, "aria-hidden": "true" });
   video.muted = true;
   video.src = url;
@@ -20,9 +33,8 @@ export function openReel({ url, first, fps, frames }, host, { onframe, onfirst =
   let seeking = false, closed = false;
   const waiting = []; // [frame, resolve]
 
-  // the middle of a frame, so that rounding never shows its neighbour
-  const middle = (index) => (index + 0.5) / fps;
-  const indexAt = (time) => clamp(Math.round(time * fps), 0, frames - 1);
+  const { begin, middle, at } = clock({ fps, times });
+  const indexAt = (time) => clamp(at(time), 0, frames - 1);
 
   function tell(index) {
     if (closed) return;
@@ -43,7 +55,7 @@ export function openReel({ url, first, fps, frames }, host, { onframe, onfirst =
   function arrived() {
     seeking = false;
     if (!video.paused) return;
-    if (Math.abs(video.currentTime - middle(frame)) > 0.4 / fps) seek(frame);
+    if (Math.abs(video.currentTime - middle(frame)) > 0.4 * (begin(frame + 1) - begin(frame))) seek(frame);
     else tell(frame);
   }
 
@@ -58,7 +70,7 @@ export function openReel({ url, first, fps, frames }, host, { onframe, onfirst =
 
   function looked() {
     if (closed || video.paused) return;
-    const index = clamp(Math.floor(video.currentTime * fps + 1e-3), 0, frames - 1);
+    const index = indexAt(video.currentTime);
     if (index !== shown) tell((frame = index));
     requestAnimationFrame(looked);
   }

@@ -38,13 +38,9 @@ function folded(title, ...children) {
 }
 
 const ABOUT = {
-  "edit.mp4": "the edit",
   "compare.mp4": "before and after",
   "mask.mp4": "where it may change",
   "mask_plain.mp4": "the mask in white on black",
-  "edit.mov": "the edit",
-  "edit.webm": "the edit",
-  "edit.png": "the edit",
   "edit.gif": "the edit, as a GIF",
   "edit.webp": "the edit, as a WebP",
   "compare.png": "before and after",
@@ -52,7 +48,8 @@ const ABOUT = {
   "mask_plain.png": "the mask in white on black",
   "run.yaml": "all settings",
 };
-const about = (name) => ABOUT[name] ?? (name.startsWith("user_mask.") ? "the mask that you gave" : null);
+const about = (name) =>
+  ABOUT[name] ?? (name.startsWith("edit.") ? "the edit" : name.startsWith("user_mask.") ? "the mask that you gave" : null);
 
 /** "Done in 12 s: replace the fox with a panda, seed 5". */
 function outcome({ state, seconds, settings, kind }) {

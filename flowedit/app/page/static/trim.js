@@ -1,13 +1,13 @@
 // The part of a clip that is edited: two handles on one track over a strip of its frames, and the frame they stand on.
 import { clamp, h, iconButton, plural, relabel, seconds } from "./parts.js";
-import { openReel } from "./reel.js";
+import { clock, openReel } from "./reel.js";
 
 const PICTURES = 9; // on the strip
 
 /** Mount into `element`; `onchange({start, frames})` says the first frame of the part and how many it has, null for all. */
 export function mountTrim(element, clip, { start, frames, onchange = () => {} }) {
   if (clip.still || clip.frames < 2) return mountStill(element, clip);
-  const last = clip.frames - 1;
+  const last = clip.frames - 1, { begin, middle } = clock(clip);
   let first = clamp(start ?? 0, 0, last), end = frames ? clamp(first + frames - 1, first, last) : last;
   let touched = false, filled = false;
 
@@ -33,7 +33,7 @@ export function mountTrim(element, clip, { start, frames, onchange = () => {} })
     return h("input", { type: "range", min: 0, max: last, step: 1, "aria-label": label });
   }
 
-  const reel = openReel({ url: clip.video, fps: clip.fps, frames: clip.frames }, stage, {
+  const reel = openReel({ ...clip, url: clip.video }, stage, {
     onframe(frame) {
       if (reel.playing && (frame > end || frame < first)) return reel.playing && restart();
       if (!filled && !touched) return undefined; // the strip is being drawn
@@ -45,7 +45,7 @@ export function mountTrim(element, clip, { start, frames, onchange = () => {} })
   });
 
   reel.video.loop = true;
-  const restart = () => (reel.video.currentTime = (first + 0.5) / clip.fps);
+  const restart = () => (reel.video.currentTime = middle(first));
 
   async function toggle() {
     if (reel.playing) return reel.pause();
@@ -60,12 +60,12 @@ export function mountTrim(element, clip, { start, frames, onchange = () => {} })
     track.style.setProperty("--fe-from", first / last);
     track.style.setProperty("--fe-to", end / last);
     for (const [input, frame] of [[from, first], [to, end]]) {
-      input.setAttribute("aria-valuetext", `frame ${frame + 1}, ${seconds(frame, clip.fps)}`);
+      input.setAttribute("aria-valuetext", `frame ${frame + 1}, ${seconds(begin(frame))}`);
     }
-    const count = end - first + 1, whole = count === clip.frames;
+    const count = end - first + 1, whole = count === clip.frames, lasts = begin(end + 1) - begin(first);
     words.textContent = whole
-      ? `The whole clip: ${seconds(count, clip.fps)}, ${plural(count, "frame")}`
-      : `From ${seconds(first, clip.fps)} to ${seconds(end + 1, clip.fps)}: ${seconds(count, clip.fps)}, ${plural(count, "frame")}`;
+      ? `The whole clip: ${seconds(lasts)}, ${plural(count, "frame")}`
+      : `From ${seconds(begin(first))} to ${seconds(begin(end + 1))}: ${seconds(lasts)}, ${plural(count, "frame")}`;
   }
 
   function move(input) {

@@ -38,7 +38,7 @@ the left of the cubic kernel by which FFmpeg doubles them again (a = -0.6), near
 reading and writing takes nothing away. FFmpeg's own kernels blur colours and shift them by a quarter of a sample."""
 
 
-def planes(frame: np.ndarray, matrix: int, sampling: str = "444", depth: int = 8) -> list[np.ndarray]:
+def yuv_of(frame: np.ndarray, matrix: int, sampling: str = "444", depth: int = 8) -> list[np.ndarray]:
     """Y, Cb, Cr of an RGB frame, uint8 (H, W, 3), in limited range, each rounded to the nearest.
 
     They are of `depth` bits, uint8 or uint16. `sampling` 420 halves both sides of chroma, 422 its width.

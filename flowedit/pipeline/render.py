@@ -202,6 +202,7 @@ def written(
     path = place.with_name(place.name + form.file.removeprefix("edit"))
     if video.still:
         return StillWriter(place.with_suffix(".png"), of, video.labels, told)
+    path = place.with_name(form.file.replace("edit", place.name, 1))
     if form.format == "png":
         return FolderWriter(path, of, chosen.indices, told, video)
     if form.format == "gif":

@@ -199,7 +199,6 @@ def written(
     """
     video, chosen = clip.video, clip.selection
     form = form_of(asked, replace(video, size=size))
-    path = place.with_name(place.name + form.file.removeprefix("edit"))
     if video.still:
         return StillWriter(place.with_suffix(".png"), of, video.labels, told)
     path = place.with_name(form.file.replace("edit", place.name, 1))

@@ -43,7 +43,15 @@ EDIT = (
 GENERATE = ("video.mp4", "picture.png", "run.yaml")
 """What a model of videos makes of text, or one of pictures."""
 
-UPSCALE = (*GENERATE, "video.mov", "video.webm", "video.gif", "video.webp", LARGER_FRAMES)
+UPSCALE = tuple(
+    dict.fromkeys(
+        (
+            *GENERATE,
+            *(f"video{name.removeprefix('edit')}" for name in FORMATS[1:] if name not in FOLDERS),
+            LARGER_FRAMES,
+        )
+    )
+)
 """What a clip becomes that is made larger."""
 
 JobKind = Literal["edit", "generate", "upscale", "evaluate", "inspect"]

@@ -197,7 +197,8 @@ def written(
 
     `of` lends what frames of pictures keep, and is of that size. `told` takes the place of the clip's own comment.
     """
-    video, chosen, form = clip.video, clip.selection, form_of(asked, clip.video)
+    video, chosen = clip.video, clip.selection
+    form = form_of(asked, replace(video, size=size))
     if video.still:
         return StillWriter(place.with_suffix(".png"), of, video.labels, told)
     path = place.with_name(form.file.replace("edit", place.name, 1))

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -84,7 +85,7 @@ def larger_size(size: Size, factor: float) -> Size:
 
 def memory_of(size: Size, settings: Settings, video: Video, upscaler: Upscaler) -> float:
     """GiB of the host's memory that frames of this (height, width) take, beside the network and one of its tiles."""
-    encoder = ENCODERS.get(form_of(settings.file, video).codec, ENCODERS["h264"])
+    encoder = ENCODERS.get(form_of(settings.file, replace(video, size=size)).codec, ENCODERS["h264"])
     each = encoder + PLAIN + INVENTED * upscaler.invents + STORED * video.planar
     return each * size[0] * size[1] / machine.GIB
 
@@ -123,7 +124,7 @@ def upscale_clip(
     )
     if upscaler.invents and device.type == "cpu":
         session.say([f"on a CPU {chosen} takes from seconds to minutes a frame; lanczos takes a moment"])
-    session.say(worded(text, str(clip.video.path)) for text in of_file(settings.file, clip.video))
+    session.say(worded(text, str(clip.video.path)) for text in of_file(settings.file, replace(clip.video, size=size)))
     told = {
         "upscale": chosen,
         "factor": factor,

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from flowedit.backbones.sheet import Blueprint, Latent
-from flowedit.doctor.examine import Finding, examine
+from flowedit.doctor.examine import examine
+from flowedit.doctor.report import Finding
 
 HEAD = ("name", "size, frames, rate", "TFLOP", "GPU GiB", "download", "this machine")
 UNITS = (

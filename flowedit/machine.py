@@ -311,9 +311,9 @@ def _driver() -> str | None:
 PACKAGES = ("flowedit", "torch", "diffusers", "transformers", "av", "decord", "opencv-python-headless", "numpy")
 
 
-def versions() -> dict[str, str | None]:
-    """Of Python and of the packages that a result depends on."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+def versions(*more: str) -> dict[str, str | None]:
+    """Of Python and of the packages that a result depends on, and of `more`."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in (*PACKAGES, *more)}}
 
 
 @cache

@@ -113,7 +113,8 @@ def _edit(options: argparse.Namespace) -> int:
     if options.like is not None:
         flags = edit_file.over(_like(Path(options.like)), flags)
     compose.check_keys(flags, overrides)
-    check_place(flags.get("out"), EDIT)
+    read = (clip, flags["clip"], flags.get("user_mask"), options.like)
+    check_place(flags.get("out"), EDIT, [str(path) for path in read if path is not None])
     video = probe(flags["clip"])  # before the seconds that torch takes to import
     if several := sweep.points(flags):
         return _sweep(flags, overrides, several, options.quiet)
@@ -176,7 +177,7 @@ def _generate(options: argparse.Namespace) -> int:
     from flowedit.pipeline.outputs import check_place
 
     flags = {**given(options, GENERATE), "target": texts[0] if prompt is None else prompt}
-    check_place(flags.get("out"), FILES)
+    check_place(flags.get("out"), FILES, kind="generate")
     from flowedit.pipeline.api import generate_settings, generation
 
     settings = generation(flags, [text for text in options.rest if is_override(text)])

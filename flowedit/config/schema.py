@@ -232,8 +232,8 @@ class Settings:
         "blend the edit into the original pixels through the mask; auto is on with a mask", typed="{auto,true,false}"
     )
     upscale: str | None = option(
-        "what makes an edit larger where its working size is below the clip's: lanczos | realesrgan | realesrgan_drawn "
-        "| a .safetensors file of an upscaler; without it a plain cubic",
+        "what makes an edit larger where its working size is below the clip's: a name of flowedit list upscalers, or a "
+        ".safetensors file of one; without it a plain cubic",
         typed="NAME|FILE",
         written="text",
         data=False,

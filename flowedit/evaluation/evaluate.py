@@ -31,7 +31,7 @@ def evaluate(options: EvaluationOptions, comparison: Comparison, monitor: Monito
     """
     comparison = at_budget(options, comparison)
     out = Path(options.out or Path("outputs") / "evaluate" / Path(_named(options)).stem)
-    files.check_place(out if point is None else out / point)
+    files.check_place(out if point is None else out / point, [_named(options)])
     dataset = complete(_dataset(options, out / "clips"), comparison.methods, monitor)
     threads, look = 1, functools.cache(probe.probe)
     fetch, base = options.do != "score", comparison.base

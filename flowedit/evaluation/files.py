@@ -1,7 +1,7 @@
 """What an evaluation leaves beside its jobs: rows.jsonl, table.csv, .json, .tex and .txt, index.html and run.yaml."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -22,7 +22,7 @@ from flowedit.evaluation.results.rows import Row, failures
 from flowedit.evaluation.results.summary import summaries
 from flowedit.machine import versions
 from flowedit.pipeline import outputs
-from flowedit.pipeline.outputs import staging, write_yaml
+from flowedit.pipeline.outputs import staging
 from flowedit.pipeline.plan import network_evaluations
 from flowedit.pipeline.record import plain
 from flowedit.types import Monitor
@@ -56,9 +56,9 @@ class Results:
         return bool(failures(self.rows))
 
 
-def check_place(out: Path) -> None:
-    """Raise OSError, before any work, for a folder where `write` would be refused."""
-    outputs.check_place(str(out), FILES)
+def check_place(out: Path, inputs: Iterable[str] = ()) -> None:
+    """Raise OSError, before any work, for a folder where `write` would be refused, or replace one of `inputs`."""
+    outputs.check_place(str(out), FILES, inputs, "evaluate")
 
 
 def facts(options: EvaluationOptions, methods: Sequence[Method]) -> dict[str, str]:
@@ -132,7 +132,7 @@ def write(
     more, said = dict(extra or {}), notes(comparison)
     runs = {method.name: method_settings(method) for method in comparison.methods}
     made = {"versions": versions(), "methods": runs}
-    with staging(str(out), "evaluate", (*FILES, *more)) as stage:
+    with staging(str(out), "evaluate", (*FILES, *more), kind="evaluate") as stage:
         rows.write(evaluation.rows, stage.folder / "rows.jsonl")
         points, swept = comparison.points, comparison.swept
         cells = [
@@ -148,7 +148,7 @@ def write(
         tables.show([*tables.tables(evaluation.rows, names, by_kind, said), *also], stage.folder / "table.txt")
         for name, data in more.items():
             (stage.folder / name).write_bytes(data)
-        write_yaml(stage.folder / "run.yaml", {**header, **made})
+        stage.told({**header, **made})
         texts = {name: _yaml({"settings": run, "versions": made["versions"]}) for name, run in runs.items()}
         page = Page(title, lines, evaluation.rows, names, evaluation.exhibits, texts, by_kind, said)
         page = replace(page, about=method_notes(comparison), lattices=comparison.lattices)

@@ -16,7 +16,7 @@ from flowedit.machine import versions
 from flowedit.media.probe import probe
 from flowedit.messages import InputError
 from flowedit.pipeline import run
-from flowedit.pipeline.outputs import check_place, staging, write_yaml
+from flowedit.pipeline.outputs import check_place, inputs_of, staging
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.record import Session
 from flowedit.types import Monitor
@@ -50,7 +50,7 @@ def inspect(
     clip, a word or a backbone that is not there.
     """
     settings = compose(flags, overrides)
-    check_place(settings.out, FILES)
+    check_place(settings.out, FILES, inputs_of(settings), "inspect")
     video = None if settings.clip is None else probe(settings.clip)  # before a download
     settings = instruction.complete(settings, monitor, video=video)
     if video is None and settings.source is None:
@@ -67,7 +67,7 @@ def write(made: Study, settings: Settings, session: Session, mask: Path | None =
     """Write the page, the pictures and the numbers into a folder that appears whole; returns it."""
     inputs = [str(each) for each in (settings.clip, mask) if each is not None]
     name = "inspect" if settings.clip is None else Path(settings.clip).stem
-    with staging(settings.out, name, FILES, inputs) as stage:
+    with staging(settings.out, name, FILES, inputs, "inspect") as stage:
         with session.phase("write", 0):
             (stage.folder / PAGE).write_text(page.render(made), encoding="utf-8")
             for file, content in page.files(made).items():
@@ -75,9 +75,7 @@ def write(made: Study, settings: Settings, session: Session, mask: Path | None =
             (stage.folder / NUMBERS).write_text(as_json(made), encoding="utf-8")
             told = {"clip": settings.clip, "prompt": settings.source, "source_words": settings.source_words}
             described = {"seed": settings.seed, "notices": list(made.notes), "phases": session.meter.phases}
-            write_yaml(
-                stage.folder / "run.yaml", {**told, "backbone": made.backbone, **described, "versions": versions()}
-            )
+            stage.told({**told, "backbone": made.backbone, **described, "versions": versions()})
         return stage.commit()
 
 

@@ -36,7 +36,7 @@ from flowedit.pipeline.keywords import (
 )
 from flowedit.pipeline.looks.look import look_at_clip
 from flowedit.pipeline.looks.mask_look import MaskLook
-from flowedit.pipeline.outputs import EDIT, GENERATE, check_place
+from flowedit.pipeline.outputs import EDIT, GENERATE, check_place, inputs_of
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.record import Session, look
 from flowedit.pipeline.source import array_clip, open_clip, saved_mask
@@ -286,7 +286,7 @@ def generate_settings(
     settings: Settings, monitor: Monitor, callback: Heard | None = None, cancel: threading.Event | None = None
 ) -> GeneratedClip:
     """The clip that these settings say."""
-    check_place(settings.out, GENERATE)
+    check_place(settings.out, GENERATE, inputs_of(settings), "generate")
     look(cancel)
     told = LoggingMonitor(monitor, log=False)
     check_learned(settings, families.folder(settings.backbone), alone=True)
@@ -303,7 +303,7 @@ def edit_settings(
 ) -> EditResult:
     """The edit that these settings say, of a clip that was probed already; refused before a download if need be."""
     look(cancel)
-    check_place(settings.out, EDIT)
+    check_place(settings.out, EDIT, inputs_of(settings))
     told = LoggingMonitor(monitor, log=False)
     settings = instruction.complete(settings, told, video=video)
     check(settings, open_clip(settings, video))

@@ -12,7 +12,7 @@ from flowedit.pipeline.checks import check_means, check_prompt
 from flowedit.pipeline.notices.shape import of_shape
 from flowedit.pipeline.notices.start import Shape, of_guidance, of_interval, of_largest, of_start
 from flowedit.pipeline.notices.unused import of_unused
-from flowedit.pipeline.outputs import GENERATE, staging, write_yaml
+from flowedit.pipeline.outputs import GENERATE, inputs_of, staging
 from flowedit.pipeline.plan import (
     Brief,
     asked_size,
@@ -75,14 +75,13 @@ def generate_clip(settings: Settings, backbone: Backbone, session: Session | Non
     key = key_of(made, backbone, checkpoint(settings, fetch=False))
     made_file = "picture.png" if spec.still else "video.mp4"
     with (
-        staging(settings.out, "generate", GENERATE) as stage,
+        staging(settings.out, "generate", GENERATE, inputs_of(settings), "generate") as stage,
         unfinished(stage, key, session) as journal,
     ):
         z, evaluations = _generated(made, windows.over(backbone, places), geometry, grid, session, journal)
         with session.meter.phase("decode and write"), torch.no_grad():
             write_clip(backbone, geometry, z, stage.folder / made_file, settings, session)
-        described = describe_generation(made, backbone, grid, evaluations, session)
-        write_yaml(stage.folder / "run.yaml", described)
+        described = stage.told(describe_generation(made, backbone, grid, evaluations, session))
         folder = stage.commit()
         forget_others(stage, key)
     return GeneratedClip(folder, folder / made_file, described)

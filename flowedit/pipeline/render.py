@@ -15,6 +15,7 @@ from flowedit.config.schema import Settings
 from flowedit.masks import grids
 from flowedit.masks.tracking import Track
 from flowedit.media import fit, pictures
+from flowedit.media.formats.forms import FileOptions
 from flowedit.media.formats.resolve import form_of
 from flowedit.media.pixels import Size, composite, feather, resize
 from flowedit.media.planes.blend import Depth
@@ -22,6 +23,7 @@ from flowedit.media.planes.picture import Planar
 from flowedit.media.probe import Video
 from flowedit.media.reader import Selection
 from flowedit.media.sound import Sound
+from flowedit.media.stills.pictures import Pictures
 from flowedit.media.stills.write import (
     AnimationWriter,
     FolderWriter,
@@ -37,7 +39,7 @@ from flowedit.pipeline.notices.shape import of_health
 from flowedit.pipeline.outputs import ROW
 from flowedit.pipeline.plan import Plan
 from flowedit.pipeline.record import Edited, Session
-from flowedit.pipeline.source import Shot
+from flowedit.pipeline.source import Clip, Shot
 from flowedit.pipeline.upscaled.back import WayBack, opened
 from flowedit.types import Backbone, Frames, Geometry
 
@@ -99,8 +101,8 @@ def rendered(
             frames = way_back(part, original, seen) if plan.settings.strength else original
             share = _share(plan.clip.video, seen, stored)
             edit = frames if share is None else composite(frames, original, share)
-            put_back = _put_back(plan.clip.video, stored, original, frames, share)
-            yield Rendered(edited, places, original, edit, mask, put_back)
+            back = put_back(plan.clip.video, stored, original, frames, share)
+            yield Rendered(edited, places, original, edit, mask, back)
             done += len(part)
     if plan.settings.strength and given.sign() is None:
         session.say(of_health(made, backbone.spec))
@@ -114,15 +116,15 @@ def _share(video: Video, mask: np.ndarray | None, stored: Sequence[Planar]) -> n
     return seen.astype(np.float32) if mask is None else mask * seen
 
 
-def _put_back(
+def put_back(
     video: Video, stored: Sequence[Planar], seen: np.ndarray, edit: np.ndarray, share: np.ndarray | None
 ) -> list[Planar]:
     """The edit in the source's own planes."""
-    depth, put_back = Depth(video.colour), []
+    depth, result = Depth(video.colour), []
     for place, picture in enumerate(stored):
         mask = np.ones(seen.shape[1:3], np.float32) if share is None else share[place]
-        put_back.append(depth.blended(picture, *map(video.stored, (seen[place], edit[place], mask))))
-    return put_back
+        result.append(depth.blended(picture, *map(video.stored, (seen[place], edit[place], mask))))
+    return result
 
 
 def write_edit(
@@ -141,14 +143,16 @@ def write_edit(
     """
     clip, selection = plan.clip, plan.clip.selection
     video = clip.video
-    sound = None if video.pictures or clip.array is not None else sound_of(video, selection)
+    sound = None if clip.array is not None else sound_of(video, selection)
     labels = ["source", "edit" if plan.spec.trained else "edit (random weights: noise)"]
     size = _picture_size(video)
     even = selection.fps if video.times and not selection.times else None
     session.announce("decode, write", len(selection.indices))
     with ExitStack() as stack:
         others_too = beside(video.pictures, folder, selection.indices, even) if plan.settings.format == "auto" else []
-        edits_to = [*map(stack.enter_context, (_edit_writer(plan, folder, sound), *others_too))]
+        told = settings_text(plan.settings)
+        own = written(clip, plan.settings.file, folder / "edit", clip.size, video.pictures, sound, told)
+        edits_to = [*map(stack.enter_context, (own, *others_too))]
         others: dict[str, FrameWriter] = {}
         masked = pixels is not None or any(edited.mask is not None for edited in edits)
         if masked:
@@ -175,37 +179,50 @@ def write_edit(
                 session.advance(len(part.places))
 
 
-def sound_of(video: Video, selection: Selection) -> Sound:
-    """All that plays beside the pictures of these frames: sound, subtitles, chapters."""
-    return Sound(video, selection.start_seconds, selection.seconds, video.tracks)
+def sound_of(video: Video, selection: Selection) -> Sound | None:
+    """All that plays beside the pictures of these frames: sound, subtitles, chapters; None beside pictures alone."""
+    return None if video.pictures else Sound(video, selection.start_seconds, selection.seconds, video.tracks)
 
 
-def _edit_writer(plan: Plan, folder: Path, sound: Sound | None) -> FrameWriter:
-    """The writer of the edit itself, with the settings in its comment, in the place of the clip's own."""
-    video, chosen, told = plan.clip.video, plan.clip.selection, settings_text(plan.settings)
-    form = form_of(plan.settings.file, video)
+def written(
+    clip: Clip,
+    asked: FileOptions,
+    place: Path,
+    size: Size,
+    of: Pictures | None = None,
+    sound: Sound | None = None,
+    told: str | None = None,
+) -> FrameWriter:
+    """The writer of a clip's frames at a (height, width), as is asked and as the clip is; `place` lacks its suffix.
+
+    `of` lends what frames of pictures keep, and is of that size. `told` takes the place of the clip's own comment.
+    """
+    video, chosen, form = clip.video, clip.selection, form_of(asked, clip.video)
     if video.still:
-        return StillWriter(folder / "edit.png", video.pictures, video.labels, told)
+        return StillWriter(place.with_suffix(".png"), of, video.labels, told)
+    path = place.with_name(form.file.replace("edit", place.name, 1))
     if form.format == "png":
-        return FolderWriter(folder / form.file, video.pictures, chosen.indices, told, video)
+        return FolderWriter(path, of, chosen.indices, told, video)
     if form.format == "gif":
-        own = video.pictures is not None and video.pictures.kind == "animation" and chosen.fps == video.fps
+        own = of is not None and of.kind == "animation" and chosen.fps == video.fps
         lasting = None if own else in_hundredths([chosen.time(frame) for frame in range(len(chosen.indices) + 1)])
-        return AnimationWriter(folder / form.file, video.pictures, chosen.indices, lasting, told, video)
-    turned = video.planar and plan.clip.array is None and video.rotation % 180
+        return AnimationWriter(path, of, chosen.indices, lasting, told, video)
+    as_stored = video.planar and clip.array is None
+    turned = as_stored and video.rotation % 180
+    aspect = video.pixel_aspect * Fraction(clip.size[1] * size[0], clip.size[0] * size[1])
     return Writer(
-        folder / form.file,
-        plan.clip.size[::-1] if turned else plan.clip.size,
+        path,
+        size[::-1] if turned else size,
         chosen.fps,
         sound,
-        crf=plan.settings.crf,
-        pixel_aspect=1 / video.pixel_aspect if turned else video.pixel_aspect,
+        crf=asked.crf,
+        pixel_aspect=1 / aspect if turned else aspect,
         colour=video.colour,
-        labels=(*video.labels, ("comment", told)),
+        labels=video.labels if told is None else (*video.labels, ("comment", told)),
         form=form,
         times=chosen.times,
-        matrix=video.matrix if video.planar and plan.clip.array is None else None,
-        pictures=video.pictures.read(chosen.indices) if video.pictures is not None and form.alpha else None,
+        matrix=video.matrix if as_stored else None,
+        pictures=of.read(chosen.indices) if of is not None and form.alpha else None,
     )
 
 

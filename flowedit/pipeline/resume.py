@@ -290,8 +290,6 @@ def key_of(made: Brief, backbone: Backbone, checkpoint: Path | None, clip: Path 
     values = _flat(plain(asdict(settings)))
     for name in ("clip", "out", "user_mask", "caption", "lora", "runtime.cache", *PLACES, *MEMORY, *WRITTEN):
         values.pop(name, None)
-    run = made.editor.run
-    module = getattr(sys.modules.get(getattr(run, "__module__", "")), "__file__", None)
     described = {
         name: value for name, value in backbone.describe().items() if name not in ("folder", "offload", "rows")
     }
@@ -302,8 +300,15 @@ def key_of(made: Brief, backbone: Backbone, checkpoint: Path | None, clip: Path 
         "weights": None if checkpoint is None else digest_folder(checkpoint),
         **{f"backbone's {name}": value for name, value in described.items()},
         "versions": versions(),
-        "code": [_code(), None if module is None else digest_file(Path(module))],
+        "code": code_of(made.editor.run),
     }
+
+
+def code_of(function: Callable[..., Any]) -> list[str | None]:
+    """The hashes of our own modules, and of the module that a function comes from, which may be a plug-in's."""
+    inner = getattr(function, "func", function)
+    module = getattr(sys.modules.get(getattr(inner, "__module__", "")), "__file__", None)
+    return [_code(), None if module is None else digest_file(Path(module))]
 
 
 @cache

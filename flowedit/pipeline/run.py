@@ -44,7 +44,7 @@ from flowedit.pipeline.notices import start
 from flowedit.pipeline.notices.shape import of_cuts, of_flicker, of_margins, of_shots
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.notices.where import of_region
-from flowedit.pipeline.outputs import EDIT, SHOWN, shown, staging, write_yaml
+from flowedit.pipeline.outputs import EDIT, SHOWN, inputs_of, shown, staging
 from flowedit.pipeline.plan import Brief, Plan, load_of, make_plan, own_latents, told
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.record import Edited, Session, describe_run
@@ -221,11 +221,10 @@ def edit_clip(
     clip = open_clip(settings, video)
     prepared = prepare(settings, backbone, clip, session)
     plan = prepared.plan
-    inputs = filter(None, [str(clip.video.path), settings.user_mask])
     place = settings.out if out is None else str(out)
     key = key_of(plan.brief, backbone, checkpoint(settings, fetch=False), clip.video.path) if keep else None
     with (
-        staging(place, Path(os.path.abspath(clip.video.path)).stem, EDIT, inputs) as stage,
+        staging(place, Path(os.path.abspath(clip.video.path)).stem, EDIT, inputs_of(settings)) as stage,
         unfinished(stage, key, session) as journal,
     ):
         watcher = watching(plan, session, journal.place(STEPS, stage.folder))
@@ -236,7 +235,7 @@ def edit_clip(
         run = describe_run(plan, backbone, edits, session)
         if watcher is not None:
             finish(watcher, plan, backbone, edits, run, stage.folder)
-        write_yaml(stage.folder / "run.yaml", run)
+        run = stage.told(run)
         folder = stage.commit()
         forget_others(stage, key)
     made, compare, mask, plain = (shown(folder, name) for name in SHOWN[:4])

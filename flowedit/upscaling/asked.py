@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,17 +21,21 @@ PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
 """Files of weights that hold code as well."""
 
 
+def is_path(text: str) -> bool:
+    """Whether a text that is no name means a file: it has the suffix of one, or a slash."""
+    return Path(text).suffix.lower() in (SUFFIX, *PICKLES) or "/" in text or os.sep in text
+
+
 def asked(text: str) -> Upscaler:
     """The upscaler of this name, or of this file.
 
-    Raises InputError for an unknown name, a pickle and a package that is not installed, FileMissingError for a file
-    that is not there.
+    Raises InputError for an unknown name, a plug-in that cannot be loaded, a pickle and a package that is not
+    installed, FileMissingError for a file that is not there.
     """
-    path = Path(text)
-    if path.suffix.lower() in (SUFFIX, *PICKLES) or path.is_file() or path.is_dir():
-        found = _of_file(path)
-    elif text in UPSCALERS:
-        found = UPSCALERS[text]
+    if text in UPSCALERS or text in UPSCALERS.broken:
+        found = UPSCALERS[text]  # names first: a folder of that name may lie anywhere
+    elif is_path(text):
+        found = _of_file(Path(text))
     else:
         known = f"one of {', '.join(UPSCALERS)}, or a {SUFFIX} file{nearest(text, UPSCALERS)}"
         raise InputError(f"upscale {text!r} is no upscaler: {known}")

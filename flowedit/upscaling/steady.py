@@ -15,6 +15,9 @@ KEPT = 0.8
 ALIKE = 20.0
 """Levels of 255 by which two frames may differ at a place and still be alike there."""
 
+BAND, REACH = 64, 16
+"""Rows of a larger frame that are worked on at a time, which bounds the memory, and what a blur sees around them."""
+
 
 def cubic(frame: np.ndarray, size: Size) -> np.ndarray:
     """A frame (h, w, 3) at another size by OpenCV's cubic, float32 (H, W, 3)."""
@@ -29,7 +32,9 @@ def held(larger: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """
     small = frame.shape[:2]
     averaged = cv2.resize(larger, small[::-1], interpolation=cv2.INTER_AREA)
-    return larger + cubic(frame - averaged, (larger.shape[0], larger.shape[1]))
+    made = cubic(frame - averaged, (larger.shape[0], larger.shape[1]))
+    made += larger
+    return made
 
 
 class Steady:
@@ -50,8 +55,9 @@ class Steady:
     def __call__(self, frame: np.ndarray, larger: np.ndarray) -> np.ndarray:
         """The next frame uint8 (h, w, 3) and its larger one, float32 (H, W, 3), to uint8 (H, W, 3)."""
         if self._before is not None and self._before[1].shape == larger.shape and min(frame.shape[:2]) > 1:
-            larger = _kept(frame, larger, *self._before)
-        given = np.clip(np.rint(larger), 0, 255).astype(np.uint8)
+            given = _kept(frame, larger, *self._before)
+        else:
+            given = np.clip(np.rint(larger), 0, 255).astype(np.uint8)
         self.remember(frame, given)
         return given
 
@@ -64,15 +70,23 @@ def _kept(frame: np.ndarray, larger: np.ndarray, before: np.ndarray, given: np.n
     seen = visible(back, forth).astype(np.float32)
     scale = np.array([size[1] / frame.shape[1], size[0] / frame.shape[0]], np.float32)
     field = cv2.resize(back, size[::-1], interpolation=cv2.INTER_LINEAR) * scale
-    rows, columns = np.indices(size, np.float32)
-    places = columns + field[..., 0], rows + field[..., 1]
+    trust = cv2.resize(KEPT * seen, size[::-1], interpolation=cv2.INTER_LINEAR)
     plain, earlier = cubic(frame, size), cubic(before, size)
-    followed = _at(given - earlier, places, cv2.INTER_CUBIC)
-    apart = cv2.GaussianBlur(plain - _at(earlier, places, cv2.INTER_LINEAR), (0, 0), 2)
-    trust = KEPT * cv2.resize(seen, size[::-1], interpolation=cv2.INTER_LINEAR)
-    trust *= np.exp(-np.square(apart).mean(-1) / ALIKE**2)
-    return larger + trust[..., None] * (followed - (larger - plain))
+    detail = given - earlier
+    made = np.empty(larger.shape, np.uint8)
+    for top in range(0, size[0], BAND):
+        own = slice(top, min(top + BAND, size[0]))
+        wide = slice(max(0, top - REACH), min(own.stop + REACH, size[0]))
+        inner = slice(own.start - wide.start, own.stop - wide.start)
+        rows, columns = np.indices((wide.stop - wide.start, size[1]), np.float32)
+        places = columns + field[wide, :, 0], rows + wide.start + field[wide, :, 1]
+        apart = cv2.GaussianBlur(plain[wide] - _at(earlier, places, cv2.INTER_LINEAR), (0, 0), 2)[inner]
+        followed = _at(detail, (places[0][inner], places[1][inner]), cv2.INTER_CUBIC)
+        share = trust[own] * np.exp(-np.square(apart).mean(-1) / ALIKE**2)
+        found = larger[own] + share[..., None] * (followed - (larger[own] - plain[own]))
+        made[own] = np.clip(np.rint(found), 0, 255)
+    return made
 
 
 def _at(values: np.ndarray, places: tuple[np.ndarray, np.ndarray], kernel: int) -> np.ndarray:
-    return cv2.remap(values.astype(np.float32), *places, kernel, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(values, *places, kernel, borderMode=cv2.BORDER_REPLICATE)

@@ -268,6 +268,93 @@ def test_what_is_read_or_not_ours_is_kept(tmp_path):
     assert (out / "mask.mp4").read_text() == "my own mask"
 
 
+@pytest.mark.parametrize("files", [outputs.EDIT, outputs.UPSCALE])
+def test_what_is_read_is_kept_where_it_lies_in_a_folder_that_goes(tmp_path, files):
+    """`commit` removes the folders of an earlier run whole: clip, mask or settings in one of them would go with it."""
+    name = next(name for name in reversed(files) if name in outputs.FOLDERS)
+    within = tmp_path / "out" / name / "deep"
+    within.mkdir(parents=True)
+    fill(within, "1.png")
+    fill(tmp_path / "out", "run.yaml")
+    fill(tmp_path, "elsewhere.png")
+    (within / "link.png").symlink_to(tmp_path / "elsewhere.png")
+    (tmp_path / "way").symlink_to(tmp_path / "out")
+    lost = (within, within / "1.png", within / "link.png", tmp_path / "way" / name / "deep" / "1.png")
+    for read in map(str, lost):
+        with pytest.raises(FileExistsError, match=r"would replace .*choose another folder"):
+            outputs.check_place(str(tmp_path / "out"), files, [read])
+        with pytest.raises(FileExistsError, match="would replace"):
+            outputs.check_place(str(tmp_path / "way"), files, [read])
+    for read in (tmp_path, tmp_path / "out", tmp_path / "elsewhere.png", tmp_path / "none.png"):
+        outputs.check_place(str(tmp_path / "out"), files, [str(read)])
+
+
+@pytest.mark.parametrize("role", ["clip", "mask", "like"])
+def test_an_edit_deletes_nothing_that_it_is_given(command, clip_file, tmp_path, role):
+    frames = tmp_path / "out" / "edit_frames"
+    frames.mkdir(parents=True)
+    for number in (1, 2):
+        cv2.imwrite(str(frames / f"{number}.png"), np.zeros((64, 96, 3), np.uint8))
+    fill(tmp_path / "out", "run.yaml", text="{}")
+    prompts = ("--source", "a", "--target", "b")
+    given = {
+        "clip": (frames / "1.png", *prompts),
+        "mask": (clip_file, "--user-mask", frames / "1.png", *prompts),
+        "like": (clip_file, "--like", tmp_path / "like.yaml", *prompts),
+    }[role]
+    (tmp_path / "like.yaml").symlink_to(frames / "like.yaml")
+    fill(frames, "like.yaml", text="settings: {seed: 7}")
+    code, _, err = command("edit", *given, "--out", tmp_path / "out", "--strength", 0, "--size", "48x32", "--quiet")
+    assert code == 1
+    assert "would replace" in err
+    assert len(err.strip().splitlines()) == 1
+    assert len(list(frames.iterdir())) == 3
+
+
+MADE = {"edit": outputs.EDIT, "generate": outputs.GENERATE, "upscale": outputs.UPSCALE}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_a_folder_of_another_kind_is_refused_and_one_of_the_same_is_used_again(tmp_path, kind):
+    """Each kind has a run.yaml: the settings of an edit are gone once an upscaled clip lies beside it."""
+    out = tmp_path / "out"
+    with outputs.staging(str(out), "clip", MADE[kind], kind=kind) as stage:
+        fill(stage.folder, MADE[kind][0])
+        assert stage.told({"seed": 7}) == {"kind": kind, "seed": 7}
+        stage.commit()
+    assert yaml.safe_load((out / "run.yaml").read_text()) == {"kind": kind, "seed": 7}
+    for other in outputs.KINDS:
+        files = MADE.get(other, ("run.yaml", "table.txt"))
+        if other == kind:
+            outputs.check_place(str(out), files, kind=other)
+            continue
+        with pytest.raises(FileExistsError, match=rf"holds .*choose another folder, such as '.*out_{other}'"):
+            outputs.check_place(str(out), files, kind=other)
+
+
+@pytest.mark.parametrize(
+    ("told", "kinds"),
+    [
+        ({"summary": None, "network_evaluations": 1, "clip": {"file": "a"}, "settings": {}}, {"edit"}),
+        ({"network_evaluations": 1, "clip": None, "settings": {}}, {"generate"}),
+        ({"notices": [], "upscale": "lanczos", "factor": 2.0, "clip": "a"}, {"upscale"}),
+        ({"dataset": "a"}, {*outputs.KINDS}),
+        ("old", {*outputs.KINDS}),
+    ],
+)
+def test_a_run_yaml_that_says_no_kind_is_told_by_what_it_holds(tmp_path, told, kinds):
+    outputs.write_yaml(tmp_path / "run.yaml", told) if isinstance(told, dict) else fill(tmp_path, "run.yaml", text=told)
+
+    def taken(kind):
+        try:
+            outputs.check_place(str(tmp_path), ("run.yaml",), kind=kind)
+        except FileExistsError:
+            return False
+        return True
+
+    assert {kind for kind in outputs.KINDS if taken(kind)} == kinds
+
+
 def test_yaml_keeps_every_character(tmp_path):
     data = {"text": PROMPT + "\t\u200f\u2028'\x85", "number": 1.5, "none": None, "list": [1, "a"]}
     outputs.write_yaml(tmp_path / "run.yaml", data)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from fractions import Fraction
 
 import numpy as np
@@ -15,6 +16,8 @@ from flowedit.media import probe
 from flowedit.media.writer import Writer
 from flowedit.pipeline.api import settings_of
 from flowedit.pipeline.looks.settings_file import LONGEST, differing, settings_text
+from flowedit.pipeline.outputs import write_yaml
+from flowedit.pipeline.record import plain
 
 FOX = example("fox").with_suffix(".mp4")
 ASKED = {"source": "a fox moves right over green grass", "instruction": "replace the fox with a panda"}
@@ -50,6 +53,7 @@ def settings_video(path, settings, **more):
         {"mask": "none", "attention": "structure", "window": 9, "composite": False},
         {"mode": "flowalign", "edit_strength": None, "seed": 2**40},
         {"format": "webm", "codec": "av1", "crf": 30, "bit_depth": 10},
+        {"upscale": "lanczos"},
         {"source": "a fox", "target": "a box, $HOME ${oc.env:HOME}", "source_words": "fox", "task": "replace"},
     ],
 )
@@ -125,6 +129,31 @@ def test_a_mask_of_ones_own_is_not_in_the_file_and_this_is_said(tmp_path):
     found = flowedit.settings_from(video_with(tmp_path / "edit.mp4", settings_text(settings)), say=heard.append)
     assert "user_mask" not in found
     assert heard == ["edit.mp4 was made with a user_mask, which it does not hold: give the mask again"]
+
+
+@pytest.mark.parametrize("held", ["edit.mp4", "run.yaml"])
+def test_an_upscaler_of_ones_own_is_not_in_the_file_and_this_is_said(tmp_path, held):
+    weights = tmp_path / "secret" / "x4.safetensors"
+    settings = settings_of({"upscale": str(weights), "source": "a fox", "target": "a panda"})
+    assert "secret" not in settings_text(settings)
+    if held == "edit.mp4":
+        path = video_with(tmp_path / held, settings_text(settings))
+    else:
+        path = tmp_path / held
+        write_yaml(path, {"kind": "edit", "clip": {}, "settings": plain(asdict(settings))})
+    heard = []
+    assert "upscale" not in flowedit.settings_from(path, say=heard.append)
+    assert heard == [f"{held} was upscaled by a file of weights, which it does not hold: give --upscale again"]
+
+
+@pytest.mark.parametrize("text", ["no_such_one", "/tmp/evil.safetensors", ["lanczos"], 3])
+def test_an_upscaler_that_has_no_name_here_is_left_out_and_named(tmp_path, text):
+    heard = []
+    found = flowedit.settings_from(
+        settings_video(tmp_path / "edit.mp4", {"upscale": text, "seed": 7}), say=heard.append
+    )
+    assert found == {"seed": 7}
+    assert "'upscale'" in heard[0]
 
 
 def test_what_is_not_for_a_file_to_say_is_left_out_and_named(tmp_path):

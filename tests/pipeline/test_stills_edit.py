@@ -147,9 +147,9 @@ def test_a_still_takes_the_place_of_a_video_and_the_other_way_round(editor, tmp_
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"frames": 49}, "--frames 49: {photo} is a still, a clip of one frame; leave --frames out"),
-        ({"fps": 12}, "--fps 12: {photo} is a still"),
-        ({"start": 2}, "--start 2: {photo} is a still"),
+        ({"frames": 49}, "frames=49: {photo} is a still, a clip of one frame; leave frames= out"),
+        ({"fps": 12}, "fps=12: {photo} is a still"),
+        ({"start": 2}, "start=2: {photo} is a still"),
         ({"cuts": "3"}, "no shot can begin at frame 3 of the 1 read"),
         ({"box": "10,10,20,20@4"}, "there is no frame 4"),
     ],

@@ -1,21 +1,32 @@
 """Upscaling: on an edit's way back into its clip, and `flowedit upscale` from file to file."""
 
+import sys
+import tracemalloc
+from functools import partial
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 import flowedit
+from flowedit import machine
 from flowedit.config.compose import compose
 from flowedit.media import fit
 from flowedit.media.probe import probe
 from flowedit.media.reader import read
+from flowedit.pipeline import resume
 from flowedit.pipeline.upscaled import job
 from flowedit.pipeline.upscaled.back import WayBack
 from flowedit.upscaling.catalogue import UPSCALERS, Upscaler
-from flowedit.upscaling.larger import Opened
+from flowedit.upscaling.larger import Larger, Opened
+from flowedit.upscaling.networks import TiledNetwork
 from flowedit.upscaling.steady import cubic
 
+CASES = Path(__file__).parents[1] / "data" / "cases"
 PROMPTS = {"source": "a red square moves", "target": "a blue panda moves"}
 WORDS = {"source_words": "square", "target_words": "panda"}
 FAST = {"steps": 2, "source_guidance_scale": 1.0, "target_guidance_scale": 2.0, "size": "48x32", "frames": 5}
@@ -122,7 +133,7 @@ def test_a_clip_is_made_larger_with_its_rate_its_length_and_its_sound(command, c
     back = np.stack([np.asarray(Image.fromarray(frame).resize((96, 64), 4)) for frame in shown(made.path)])
     assert np.abs(back.astype(int) - small).mean() < 5
     told = yaml.safe_load((tmp_path / "o" / "run.yaml").read_text())
-    assert (told["upscale"], told["factor"], told["size"]) == ("lanczos", 1.5, "144x96")
+    assert (told["kind"], told["upscale"], told["factor"], told["size"]) == ("upscale", "lanczos", 1.5, "144x96")
 
 
 @pytest.mark.parametrize(
@@ -134,6 +145,9 @@ def test_a_clip_is_made_larger_with_its_rate_its_length_and_its_sound(command, c
         (("nan",), "not larger"),
         (("2", "3"), "one clip"),
         (("2", "steps=4"), "no steps"),
+        (("2", "runtime.offload=blocks"), "no runtime.offload: leave it out"),
+        (("2", "runtime.rows=2", "runtime.device=cpu"), "takes runtime.device and runtime.threads"),
+        (("2", "runtime=cpu"), "no runtime: "),
     ],
 )
 def test_what_cannot_be_made_larger_is_told_in_one_line(command, clip_file, tmp_path, words, said):
@@ -181,19 +195,91 @@ class Killer:
         self.said.append(text)
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_bytes(clip_file, tmp_path, inventor):
-    def made(out, after):
-        settings = compose({"clip": clip_file, "upscale": "inventor", "out": str(out), "runtime.device": "cpu"})
-        monitor = Killer(after)
-        return job.upscale_clip(settings, 2, monitor), monitor.said
+def run_of(clip, out, after=100, **options):
+    """A clip made twice as large by `inventor`, ended after so many frames; what it gives, and what was said."""
+    told = {"clip": clip, "upscale": "inventor", "out": str(out), "runtime.device": "cpu", **options}
+    monitor = Killer(after)
+    return job.upscale_clip(compose(told), 2, monitor), monitor.said
 
-    whole, _ = made(tmp_path / "whole", 100)
+
+def test_a_run_that_was_killed_goes_on_to_the_same_bytes(clip_file, tmp_path, inventor):
+    whole, _ = run_of(clip_file, tmp_path / "whole")
     asked = len(inventor)
     with pytest.raises(Killed):
-        made(tmp_path / "killed", 8)
+        run_of(clip_file, tmp_path / "killed", 8)
     assert not (tmp_path / "killed").exists()
-    again, said = made(tmp_path / "killed", 100)
+    again, said = run_of(clip_file, tmp_path / "killed")
     assert any("goes on where it stopped" in text for text in said)
     assert len(inventor) == asked + asked  # what was killed asked for 8 of 12, and what went on for the rest
     assert again.video.read_bytes() == whole.video.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "whole"]
+
+
+@pytest.mark.parametrize("changed", ["code", "module", "package"])
+def test_a_run_that_was_killed_starts_anew_by_other_code(clip_file, tmp_path, inventor, monkeypatch, changed):
+    """Frames of two upscalers in one clip are no clip: what made them is known by its code and its packages."""
+    module = ModuleType("upscaler_of_ours")
+    module.__file__ = str(tmp_path / "upscaler_of_ours.py")
+    Path(module.__file__).write_text("1", encoding="utf-8")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    enlarge = UPSCALERS["inventor"].open(None)
+
+    def opened(device):
+        return enlarge
+
+    opened.__module__ = module.__name__
+    UPSCALERS.remove("inventor")
+    UPSCALERS.add("inventor", Upscaler("made up", partial(opened), packages=("numpy",)))
+    with pytest.raises(Killed):
+        run_of(clip_file, tmp_path / "killed", 8)
+    made = len(inventor)
+    if changed == "code":
+        monkeypatch.setattr(resume, "_code", lambda: "other")
+    elif changed == "module":
+        Path(module.__file__).write_text("2, and longer", encoding="utf-8")
+    else:
+        monkeypatch.setattr(machine, "_version", lambda name: "0.0" if name == "numpy" else "1.0")
+    _, said = run_of(clip_file, tmp_path / "killed")
+    assert len(inventor) == made + 12
+    assert any(f"differs in {'versions' if changed == 'package' else 'code'}" in text for text in said)
+
+
+def test_frames_that_an_even_rate_chooses_are_no_others(tmp_path, inventor):
+    """Of a clip whose frames come unevenly --fps chooses others, though it may be the rate that is meant."""
+    path = CASES / "vfr_drop.mp4"
+    own = probe(path)
+    with pytest.raises(Killed):
+        run_of(path, tmp_path / "killed", 8, **{"frames": 10})
+    made = len(inventor)
+    run_of(path, tmp_path / "killed", **{"frames": 10, "fps": str(own.fps)})
+    assert len(inventor) == made + 10
+
+
+def test_frames_that_do_not_fit_into_memory_are_refused(clip_file, tmp_path, inventor, monkeypatch):
+    heard = []
+    monkeypatch.setattr(Killer, "start", lambda self, text: heard.append(text), raising=False)
+    size, video, by = (128, 192), probe(clip_file), UPSCALERS["inventor"]
+    needed = job.memory_of(size, compose({}), video, by)
+    assert needed == pytest.approx(250 * 128 * 192 / 2**30)
+    monkeypatch.setattr(job, "of_host", lambda: (needed * 0.9, 8.0))
+    with pytest.raises(flowedit.InputError, match=r"frames of 192x128 need about .* GiB of memory, and .* are free"):
+        run_of(clip_file, tmp_path / "out")
+    assert [*inventor, *heard, *tmp_path.iterdir()] == []
+    for free in (needed * 1.1, None):
+        monkeypatch.setattr(job, "of_host", lambda free=free: (free, 8.0))
+        run_of(clip_file, tmp_path / "out", frames=1)
+    assert heard[0].startswith("96x64 to 192x128 by inventor, on the CPU")
+
+
+def test_a_network_takes_the_memory_that_is_reckoned():
+    network = TiledNetwork(torch.nn.Upsample(scale_factor=4), 4, torch.device("cpu"))
+    larger = Larger(SimpleNamespace(enlarge=network, invents=True))
+    frames, size = random(2, 160, 120, 3), (640, 480)
+    larger(frames[:1], size)
+    tracemalloc.start()
+    try:
+        larger(frames[1:], size)
+        most = tracemalloc.get_traced_memory()[1] / (size[0] * size[1])
+    finally:
+        tracemalloc.stop()
+    assert 50 < most < job.PLAIN + job.INVENTED

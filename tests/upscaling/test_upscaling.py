@@ -1,16 +1,24 @@
 """Upscalers: which are refused, weights from files, tiles, what is held, steadied and matched, against closed forms."""
 
 import importlib.util
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from flowedit.cli.upscale import upscale_parser
+from flowedit.config.defaults import read
+from flowedit.config.folder import folder
+from flowedit.config.schema import Settings
+from flowedit.declare import options_of
 from flowedit.messages import FileMissingError, InputError
 from flowedit.upscaling import asked as asking
 from flowedit.upscaling import ncnn_file, realesrgan
 from flowedit.upscaling.asked import asked
+from flowedit.upscaling.catalogue import UPSCALERS
 from flowedit.upscaling.edges import CONTENT, PACE, Edge, offset
 from flowedit.upscaling.lanczos import lanczos
 from flowedit.upscaling.larger import Larger, Opened
@@ -77,6 +85,40 @@ def test_a_file_is_refused_that_is_not_there_and_one_that_is_no_safetensors(tmp_
         asked(str(pickle))
     with pytest.raises(InputError, match=r"no \.safetensors file"):
         asked(str(tmp_path))
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
+def test_a_name_is_a_name_whatever_lies_in_the_working_folder(tmp_path, monkeypatch, own, make):
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "lanczos")
+    assert asked("lanczos") is UPSCALERS["lanczos"]
+    with pytest.raises(InputError, match=r"no \.safetensors file"):
+        asked("./lanczos")
+    make(tmp_path / "other")
+    with pytest.raises(InputError, match=r"'other' is no upscaler: one of .*, or a \.safetensors file"):
+        asked("other")
+    (tmp_path / "net.safetensors").write_bytes(own.read_bytes())
+    assert asked("net.safetensors").packages == ("spandrel",)
+
+
+def test_a_plug_in_that_is_broken_says_why(monkeypatch):
+    reason = "plug-in 'theirs': its upscaler 'broken' cannot be loaded: no module named 'gone'"
+    monkeypatch.setitem(UPSCALERS.broken, "broken", reason)
+    with pytest.raises(InputError, match="no module named 'gone'"):
+        asked("broken")
+
+
+def test_names_of_upscalers_stand_in_the_registry_alone():
+    """Else what a plug-in or a new file brings would be missing from `--help` and from conf/."""
+    conf = folder()
+    texts = [
+        options_of(Settings)["upscale"].help,
+        *((conf / name).read_text() for name in ("edit.yaml", "upscale.yaml")),
+    ]
+    default = read("upscale")["upscale"]
+    for text in (*texts, upscale_parser().format_help().partition("examples:")[0]):
+        assert "flowedit list upscalers" in " ".join(text.split())
+        assert not {name for name in UPSCALERS if re.search(rf"\b{name}\b", text)} - {default}
 
 
 def test_a_missing_extra_is_told_before_anything_is_opened(monkeypatch, own):

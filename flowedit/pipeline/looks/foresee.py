@@ -11,7 +11,7 @@ from flowedit.pipeline import run
 from flowedit.pipeline.api import LoggingMonitor, path_of, settings_of, with_places
 from flowedit.pipeline.checks import check as refuse
 from flowedit.pipeline.keywords import EditOptions, Place, shows
-from flowedit.pipeline.outputs import EDIT, check_place
+from flowedit.pipeline.outputs import EDIT, check_place, inputs_of
 from flowedit.pipeline.plan import Brief, foreseen
 from flowedit.pipeline.prompts import instruction
 from flowedit.pipeline.prompts.captions import Captions
@@ -30,7 +30,7 @@ def check(clip: Place, *, settings: Settings | None = None, **options: Unpack[Ed
     """
     given = {"clip": path_of(clip, "the clip", "a video file")}
     whole = settings_of({**options, **given}) if settings is None else with_places(settings, {**options, **given})
-    check_place(whole.out, EDIT)
+    check_place(whole.out, EDIT, inputs_of(whole))
     video = probe(whole.clip or "")
     told = LoggingMonitor(None, log=False)
     captions = None if whole.caption is None else Captions(told, ask=False)

@@ -19,6 +19,8 @@ from flowedit.media import probe
 from flowedit.messages import Error, InputError
 from flowedit.pipeline.prompts import instruction
 from flowedit.types import QUIET
+from flowedit.upscaling.asked import is_path
+from flowedit.upscaling.catalogue import UPSCALERS
 
 LONGEST, MOST, LONGEST_VALUE = 2**16, 500, 10_000
 """Of what a video may hold: bytes of its text, settings, and characters of one of them."""
@@ -26,8 +28,14 @@ LONGEST, MOST, LONGEST_VALUE = 2**16, 500, 10_000
 CHOICES = tuple(name for name in compose.GROUPS if name not in edit_file.DROPPED)
 """Groups of options of which a file may name a choice: mode, quality, task, mask, averaging, attention."""
 
-NEVER = (*edit_file.DROPPED, "user_mask")
+NEVER = (*(name for name in edit_file.DROPPED if name != "upscale"), "user_mask")
 """What no file gives: places, and what is chosen on the machine that edits; of the backbone it holds the name alone."""
+
+WITHOUT = {
+    "user_mask": "was made with a user_mask, which it does not hold: give the mask again",
+    "upscale": "was upscaled by a file of weights, which it does not hold: give --upscale again",
+}
+"""What an edit may be made with that its file cannot hold, and what is said of it."""
 
 MADE_BY_INSTRUCTION = ("target", "target_parts", "source_words", "also_words", "target_words")
 
@@ -44,8 +52,9 @@ def settings_text(settings: Settings, from_text: bool = False) -> str:
     told: dict[str, Any] = {"flowedit": import_module("flowedit").__version__, "settings": differing(typed, from_text)}
     if from_text:
         told["made"] = "from text"
-    if settings.user_mask is not None:
-        told["without"] = ["user_mask"]
+    lost = {"user_mask": settings.user_mask is not None, "upscale": settings.upscale not in (None, *UPSCALERS)}
+    if without := [name for name in WITHOUT if lost[name]]:
+        told["without"] = without
     return json.dumps(told, ensure_ascii=False)
 
 
@@ -62,7 +71,7 @@ def differing(settings: Settings, from_text: bool = False) -> dict[str, Any]:
         made = compose.compose(begin | found)
         other = {key: each for key, each in _flat(asdict(made)).items() if key in flat and flat[key] != each}
         choice = next((key for key in CHOICES if _choice(settings, key) not in (_choice(made, key), None)), None)
-        values = {key: "null" if flat[key] is None else flat[key] for key in other if _free(key)}
+        values = {key: "null" if flat[key] is None else flat[key] for key in other if _free(key, flat[key])}
         if choice is None and not values:
             break
         found |= values if choice is None else {choice: _choice(settings, choice)}
@@ -94,15 +103,15 @@ def settings_from(path: str | os.PathLike[str], *, say: Callable[[str], None] = 
     if left:
         shown = ", ".join(repr(each[:40]) for each in left[:8]) + (f" and {len(left) - 8} more" if left[8:] else "")
         say(f"{path.name}: left out, unknown here or not for a file to say: {shown}")
-    if without:
-        say(f"{path.name} was made with a user_mask, which it does not hold: give the mask again")
+    for name in without:
+        say(f"{path.name} {WITHOUT[name]}")
     if from_text:
         good["prompt"] = good.pop("target", "")
     return good
 
 
-def _of_video(path: Path) -> tuple[dict[str, Any], bool, bool]:
-    """Settings as a video or a PNG holds them, whether it was made from text, and whether with a user's mask."""
+def _of_video(path: Path) -> tuple[dict[str, Any], bool, list[str]]:
+    """Settings as a video or a PNG holds them, whether it was made from text, and what of WITHOUT it lacks."""
     text = probe.comment(path)
     if text is None or not text.lstrip().startswith("{"):
         raise InputError(
@@ -112,10 +121,12 @@ def _of_video(path: Path) -> tuple[dict[str, Any], bool, bool]:
     values = told.get("settings") if isinstance(told, dict) and "flowedit" in told else None
     if not isinstance(values, dict) or len(values) > MOST:
         raise InputError(f"{str(path)!r} holds no settings of flowedit: give an edit.mp4, an edit.png or a run.yaml")
-    return values, told.get("made") == "from text", told.get("without") == ["user_mask"]
+    without = told.get("without")
+    lacks = [name for name in WITHOUT if isinstance(without, list) and name in without]
+    return values, told.get("made") == "from text", lacks
 
 
-def _of_run(path: Path) -> tuple[dict[str, Any], bool, bool]:
+def _of_run(path: Path) -> tuple[dict[str, Any], bool, list[str]]:
     """The same of a run.yaml, in which all settings stand, of whatever version."""
     told = edit_file.load(path)
     settings = told.get("settings") if isinstance(told, dict) else None
@@ -130,7 +141,12 @@ def _of_run(path: Path) -> tuple[dict[str, Any], bool, bool]:
     if flat.get("backbone.path") is None and (name := flat.get("backbone.name")) is not None:
         values["backbone"] = name
     from_text = told.get("clip") is None and settings.get("source") is None and values.get("mode") == "random_noise"
-    return values, from_text, flat.get("user_mask") is not None
+    without = [] if flat.get("user_mask") is None else ["user_mask"]
+    upscaler = values.get("upscale")
+    if isinstance(upscaler, str) and upscaler not in UPSCALERS and is_path(upscaler):
+        del values["upscale"]
+        without.append("upscale")
+    return values, from_text, without
 
 
 def _known(path: Path, values: Mapping[str, Any], begin: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -142,7 +158,7 @@ def _known(path: Path, values: Mapping[str, Any], begin: Mapping[str, Any]) -> t
     for key, value in values.items():
         if key in good:
             continue
-        if key in names or key not in keys or not _free(key):
+        if key in names or key not in keys or not _free(key, value):
             left.append(key)
         elif value is not None:
             _check(path, key, value)
@@ -184,9 +200,11 @@ def _choice(settings: Settings, group: str) -> str | None:
     return name if name in compose.options(group) else None
 
 
-def _free(key: str) -> bool:
-    """Whether a file may set this key by itself."""
+def _free(key: str, value: Any) -> bool:
+    """Whether a file may set this key by itself: an upscaler by its name alone."""
     head, _, name = key.partition(".")
+    if key == "upscale" and value is not None:
+        return isinstance(value, str) and value in UPSCALERS
     return head not in (*NEVER, "task") and name not in ("name", "preset")
 
 

@@ -1,12 +1,11 @@
-"""`flowedit upscale`: a clip made larger by an upscaler, its sound, rate and length kept."""
+"""`flowedit upscale`: a clip made larger by an upscaler, and all else of it kept as an edit keeps it."""
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,24 @@ import numpy as np
 import torch
 
 from flowedit import machine
+from flowedit.backbones.memory import of_host
 from flowedit.config.schema import Settings
-from flowedit.media.pixels import Size, resize
+from flowedit.media.formats.resolve import form_of, of_file
+from flowedit.media.pixels import Size
 from flowedit.media.probe import Video, probe
-from flowedit.media.sound import Sound
-from flowedit.media.stills.decode import Decoded
-from flowedit.media.stills.pictures import Pictures
-from flowedit.media.stills.write import AnimationWriter, FolderWriter, FrameWriter, StillWriter
-from flowedit.media.writer import Beside, Writer
+from flowedit.media.stills.write import AnimationWriter, FolderWriter, FrameWriter, evenly
+from flowedit.media.writer import Beside
 from flowedit.messages import InputError
-from flowedit.pipeline.outputs import LARGER_FRAMES, UPSCALE, staging, write_yaml
+from flowedit.pipeline.outputs import LARGER_FRAMES, UPSCALE, check_place, inputs_of, staging
 from flowedit.pipeline.record import Session
-from flowedit.pipeline.resume import Journal, forget_others, unfinished
+from flowedit.pipeline.render import sound_of, written
+from flowedit.pipeline.resume import Journal, code_of, forget_others, unfinished
 from flowedit.pipeline.source import Clip, open_clip
+from flowedit.pipeline.upscaled.pictures import LargerPictures, SeenPicture, put_back, seen
 from flowedit.results import UpscaledClip
 from flowedit.types import Monitor
-from flowedit.upscaling.asked import asked
+from flowedit.upscaling.asked import SUFFIX, asked
+from flowedit.upscaling.catalogue import Upscaler
 from flowedit.upscaling.larger import Larger, Opened
 
 MOST = 8
@@ -39,8 +40,33 @@ MOST = 8
 LONGEST_SIDE = 8192
 """Pixels of a side, at most: more than that few players show."""
 
-CHUNK = 4
-"""Frames that are kept together of a run that is killed."""
+CHUNK, LARGE = 4, 2_000_000
+"""Frames that are made, written and kept together; one by one where they have more pixels than this."""
+
+ENCODERS = {"h264": 140, "h265": 340, "prores": 60}
+"""Bytes of memory for each pixel of a larger frame that a codec's encoder takes, with the frames that wait for it."""
+
+PLAIN, INVENTED, STORED = 40, 70, 100
+"""And those that make a frame, hold and steady what a network made up, and put it into planes of more bits."""
+
+
+OF_AN_EDIT = {
+    "edit.png": "picture.png",
+    "edit_frames": LARGER_FRAMES,
+    "edit.": "video.",
+    "the edit is made in": "it is made larger in",
+    "what it leaves keeps": "what stays alike keeps",
+    "edited": "taken",
+}
+"""What is said of a clip that is edited, and of one that is made larger."""
+
+
+def worded(text: str, path: str) -> str:
+    """A notice of an edit of the file at this path, which stays as it is, in words of what happens here."""
+    parts = text.split(path)
+    for old, new in OF_AN_EDIT.items():
+        parts = [part.replace(old, new) for part in parts]
+    return path.join(parts)
 
 
 def larger_size(size: Size, factor: float) -> Size:
@@ -56,6 +82,23 @@ def larger_size(size: Size, factor: float) -> Size:
     return height, width
 
 
+def memory_of(size: Size, settings: Settings, video: Video, upscaler: Upscaler) -> float:
+    """GiB of the host's memory that frames of this (height, width) take, beside the network and one of its tiles."""
+    encoder = ENCODERS.get(form_of(settings.file, video).codec, ENCODERS["h264"])
+    each = encoder + PLAIN + INVENTED * upscaler.invents + STORED * video.planar
+    return each * size[0] * size[1] / machine.GIB
+
+
+def _check_memory(needed: float, size: Size) -> None:
+    """Raise InputError for more GiB than are free, where the system tells."""
+    free = of_host()[0]
+    if free is not None and needed > free:
+        raise InputError(
+            f"frames of {size[1]}x{size[0]} need about {needed:.2g} GiB of memory, and {free:.2g} are free: give a "
+            "smaller number of times, or free some"
+        )
+
+
 def upscale_clip(
     settings: Settings, factor: float, monitor: Monitor | None = None, cancel: threading.Event | None = None
 ) -> UpscaledClip:
@@ -63,15 +106,22 @@ def upscale_clip(
 
     `settings.upscale` says by what. Raises InputError and FileError for what cannot be used, before a model is loaded.
     """
-    chosen = settings.upscale or ""
-    asked(chosen)
+    chosen, inputs = settings.upscale or "", inputs_of(settings)
+    upscaler = asked(chosen)
+    check_place(settings.out, UPSCALE, inputs, "upscale")
     clip = open_clip(settings, probe(settings.clip or ""))
     size = larger_size(clip.size, factor)
+    needed = memory_of(size, settings, clip.video, upscaler)
+    _check_memory(needed, size)
     device = machine.find_device(settings.runtime.device)
     if settings.runtime.threads is not None:
         torch.set_num_threads(settings.runtime.threads)
     session = Session(device, monitor, cancel=cancel)
-    session.say(clip.video.notices)
+    session.start(
+        f"{clip.size[1]}x{clip.size[0]} to {size[1]}x{size[0]} by {chosen}, on {machine.device_name(device)}; about "
+        f"{needed:.2g} GiB of memory beside the network's"
+    )
+    session.say(worded(text, str(clip.video.path)) for text in of_file(settings.file, clip.video))
     told = {
         "upscale": chosen,
         "factor": factor,
@@ -81,41 +131,45 @@ def upscale_clip(
         "first_frame": clip.selection.indices[0],
         "fps": str(clip.selection.fps),
     }
-    key = _key(told, settings, clip)
+    versions = machine.versions(*upscaler.packages)
+    key, stem = _key(told, settings, clip, upscaler, versions), Path(os.path.abspath(clip.video.path)).stem
     with (
-        staging(settings.out, Path(os.path.abspath(clip.video.path)).stem, UPSCALE, [str(clip.video.path)]) as stage,
+        staging(settings.out, stem, UPSCALE, inputs, "upscale") as stage,
         unfinished(stage, key, session) as journal,
     ):
-        name = "picture.png" if clip.video.still else "video.mp4"
         with session.phase("upscale", len(clip.selection.indices)), torch.no_grad(), ExitStack() as stack:
-            writers = [stack.enter_context(each) for each in _writers(clip, size, stage.folder, name)]
+            writers = [stack.enter_context(each) for each in _writers(clip, settings, size, stage.folder)]
             beside = stack.enter_context(Beside())
-            for part in _made(clip, size, Opened(chosen, device), journal):
-                beside(partial(_write, writers, part))
+            for frames, part in _made(clip, size, Opened(chosen, device), journal):
+                beside(partial(_write, clip.video, writers, frames, part))
                 session.advance(len(part))
-        run = {"notices": session.notices, "phases": session.meter.phases, **told, "versions": machine.versions()}
-        write_yaml(stage.folder / "run.yaml", run)
+        run = stage.told({"notices": session.notices, "phases": session.meter.phases, **told, "versions": versions})
+        name = writers[0].path.name
         folder = stage.commit()
         forget_others(stage, key)
     return UpscaledClip(folder, folder / name, run)
 
 
-def _made(clip: Clip, size: Size, upscaler: Opened, journal: Journal) -> Iterator[np.ndarray]:
-    """The larger frames, uint8 (f, H, W, 3), a few at a time; those that an earlier run had made are read again.
+def _made(
+    clip: Clip, size: Size, upscaler: Opened, journal: Journal
+) -> Iterator[tuple[Sequence[SeenPicture], np.ndarray]]:
+    """A few frames at a time with what they become, uint8 (f, H, W, 3); what an earlier run had made is read again.
 
     What follows depends on the frame before and on what was given back for it, and so is the same as without a stop.
     """
-    larger = Larger(upscaler)
-    for number, frames in enumerate(clip.read(clip.selection.indices, chunk=CHUNK)):
+    larger, given = Larger(upscaler), seen(clip.video, clip.selection.indices)
+    number, count = 0, CHUNK if size[0] * size[1] <= LARGE else 1
+    while frames := list(islice(given, count)):
         name = f"part-{number:05}"
         if (found := journal.load(name)) is not None:
             part = np.stack([_unpacked(found[0][key]) for key in sorted(found[0])])
-            larger.remember(frames[-1], part[-1])
+            larger.remember(frames[-1][0], part[-1])
         else:
-            part = larger(frames, size)
+            part = larger(np.stack([frame for frame, _ in frames]), size)
             if journal.keeps:
                 journal.save(name, {f"{place:05}": _packed(frame) for place, frame in enumerate(part)})
-        yield part
+        yield frames, part
+        number += 1
 
 
 def _packed(frame: np.ndarray) -> torch.Tensor:
@@ -127,55 +181,39 @@ def _unpacked(data: torch.Tensor) -> np.ndarray:
     return np.asarray(cv2.imdecode(data.numpy(), cv2.IMREAD_COLOR))
 
 
-def _write(writers: list[FrameWriter], part: np.ndarray) -> None:
-    for each in writers:
-        each.write(part)
+def _write(video: Video, writers: Sequence[FrameWriter], frames: Sequence[SeenPicture], part: np.ndarray) -> None:
+    for (frame, picture), larger in zip(frames, part, strict=True):
+        made = larger[None] if picture is None else [put_back(video, picture, frame, larger)]
+        for each in writers:
+            each.write(made)
 
 
-@dataclass(frozen=True)
-class LargerPictures(Pictures):
-    """The pictures of a clip at another size, for their alpha and for what is kept of their colours."""
-
-    larger: Size = (0, 0)
-
-    def read(self, indices: Any) -> Iterator[Decoded]:
-        """Yield the pictures at ascending indices, pixels and alpha at the larger size."""
-        for each in super().read(indices):
-            alpha = None if each.alpha is None else resize(each.alpha[None], self.larger)[0]
-            yield replace(each, pixels=resize(each.pixels[None], self.larger)[0], alpha=alpha)
-
-
-def _writers(clip: Clip, size: Size, folder: Path, name: str) -> Iterator[FrameWriter]:
-    """A writer of the clip, and of a folder or an animation one of its like beside it."""
-    video, indices = clip.video, clip.selection.indices
+def _writers(clip: Clip, settings: Settings, size: Size, folder: Path) -> Iterator[Any]:
+    """A writer of the clip as an edit's, and of a folder or an animation one of its like beside it."""
+    video, chosen = clip.video, clip.selection
     of = None if video.pictures is None else LargerPictures(**vars(video.pictures), larger=size)
-    if video.still:
-        yield StillWriter(folder / name, of, video.labels)
-        return
-    yield _video_writer(video, folder / name, size, clip)
+    name = "picture" if video.still else "video"
+    yield written(clip, settings.file, folder / name, size, of, sound_of(video, chosen))
     if of is not None and of.kind == "folder":
-        yield FolderWriter(folder / LARGER_FRAMES, of, indices)
-    elif of is not None:
-        yield AnimationWriter(folder / f"video.{of.format.lower()}", of, indices)
+        yield FolderWriter(folder / LARGER_FRAMES, of, chosen.indices)
+    elif of is not None and of.kind == "animation":
+        even = evenly(len(chosen.indices), chosen.fps) if video.times and not chosen.times else None
+        yield AnimationWriter(folder / f"video.{of.format.lower()}", of, chosen.indices, even)
 
 
-def _video_writer(video: Video, path: Path, size: Size, clip: Clip) -> Writer:
-    """The mp4: the clip's rate, colours, labels and sound, and the shape of its pixels as far as whole ones allow."""
-    height, width = clip.size
-    aspect = video.pixel_aspect * Fraction(width * size[0], height * size[1])
-    sound = Sound(video, clip.selection.start_seconds, clip.selection.seconds) if video.has_audio else None
-    return Writer(path, size, clip.selection.fps, sound, pixel_aspect=aspect, colour=video.colour, labels=video.labels)
-
-
-def _key(told: Mapping[str, Any], settings: Settings, clip: Clip) -> dict[str, Any]:
+def _key(
+    told: Mapping[str, Any], settings: Settings, clip: Clip, upscaler: Upscaler, versions: Mapping[str, str | None]
+) -> dict[str, Any]:
     """All that decides the result, by name."""
     path, file = clip.video.path, Path(settings.upscale or "")
     pictures = () if clip.video.pictures is None else clip.video.pictures.files
     return {
         **told,
         "clip": [machine.digest_file(each) for each in (pictures or (path,))],
-        "weights": machine.digest_file(file) if file.is_file() else None,
+        "indices": list(clip.selection.indices),
+        "weights": machine.digest_file(file) if file.suffix.lower() == SUFFIX else None,
         "device": str(settings.runtime.device),
         "threads": torch.get_num_threads(),
-        "versions": machine.versions(),
+        "versions": versions,
+        "code": code_of(upscaler.open),
     }

@@ -168,7 +168,7 @@ def test_a_photo_is_edited_from_end_to_end_and_shown_upright(server):
     held = server.client.post("/api/settings", files={"file": ("edit.png", edit)}).json()
     assert held["settings"]["source"] == SMALL["source"]
     asked = {"kind": "edit", "clip": clip["id"], "settings": SMALL | {"frames": 9}}
-    refused(server.client.post("/api/jobs", json=asked), 422, "frames 9", "is a still")
+    refused(server.client.post("/api/jobs", json=asked), 422, "frames in the part of your clip: 9", "is a still")
 
 
 def test_an_animation_is_taken_and_one_of_too_many_pixels_is_not(server):

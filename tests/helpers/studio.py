@@ -135,7 +135,7 @@ def refused(answer, status, *words):
     assert "\n" not in text
     assert len(text) <= 1000
     for word in words:
-        assert word in text
+        assert word in text, text
     return text
 
 

@@ -106,6 +106,7 @@ def _exhibit(
 ) -> Exhibit:
     """One edit, made, with its mask and its truth; or why it was not made."""
     flags = {**sample.flags, **options}
+    command = " ".join([command, *(shlex.quote(f"{key}={value}") for key, value in options.items())])
     told = {"name": sample.name, "edit": sample.edit, "kind": sample.kind, "clip": sample.clip, "truth": None}
     try:
         if sample.problem is not None:

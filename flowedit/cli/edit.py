@@ -104,7 +104,7 @@ PARSERS = {"edit": edit_parser, "generate": generate_parser}
 def _edit(options: argparse.Namespace) -> int:
     from flowedit.config import compose, edit_file
     from flowedit.media.probe import probe
-    from flowedit.pipeline.outputs import EDIT, check_place
+    from flowedit.pipeline.outputs import EDIT, JobKind, check_place
 
     options.rest = [_path_of(text) for text in options.rest]
     named, overrides = texts_of(options)
@@ -117,9 +117,11 @@ def _edit(options: argparse.Namespace) -> int:
         flags = edit_file.over(_like(Path(options.like)), flags)
     compose.check_keys(flags, overrides)
     read = (clip, flags["clip"], flags.get("user_mask"), options.like)
-    check_place(flags.get("out"), EDIT, [str(path) for path in read if path is not None])
+    several = sweep.points(flags)
+    kind: JobKind = "evaluate" if several else "edit"
+    check_place(flags.get("out"), EDIT, [str(path) for path in read if path is not None], kind)
     video = probe(flags["clip"])  # before the seconds that torch takes to import
-    if several := sweep.points(flags):
+    if several:
         return _sweep(flags, overrides, several, options.quiet)
     settings = compose.compose(flags, overrides)
     with monitor_of(options.quiet) as monitor:

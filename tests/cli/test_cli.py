@@ -473,7 +473,7 @@ def test_full_disk_at_the_last_file(refused, edit, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("flowedit.pipeline.run.write_yaml", full)
+    monkeypatch.setattr("flowedit.pipeline.outputs.write_yaml", full)
     refused(edit, "--strength", 0, out="new/out", says="No space left on device")
 
 

@@ -28,6 +28,9 @@ def peak(kind: str, frames: int) -> float:
     return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
+HOW: dict = {"capture_output": True, "check": True}
+
+
 def main() -> None:
     """A line for each kind."""
     if sys.argv[1:]:
@@ -35,7 +38,7 @@ def main() -> None:
         return
     for kind in ("gif", "webp"):
         few, many = (
-            float(subprocess.run([sys.executable, __file__, kind, str(frames)], capture_output=True, check=True).stdout)
+            float(subprocess.run([sys.executable, __file__, kind, str(frames)], **HOW, timeout=300).stdout)
             for frames in LENGTHS
         )
         print(f"{kind}: {1024 * (many - few) / ((LENGTHS[1] - LENGTHS[0]) * SIZE[0] * SIZE[1]):.1f} bytes a pixel")

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from diffusers import CogVideoXPipeline
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from flowedit.pocket import Spec, Thing, Vocabulary
@@ -33,6 +35,9 @@ from pocket_training.models import (
 from pocket_training.vae import trained_vae
 from pocket_training.warm import warm_start
 
+KEPT = Path(__file__).with_name("flow.safetensors")
+"""The averaged weights of a run that is not at its end, half precision: a new one goes on from them."""
+
 
 def train_flow(config: dict, args: argparse.Namespace) -> None:
     """Train text encoder and transformer together to predict v at logit-normal times.
@@ -48,6 +53,10 @@ def train_flow(config: dict, args: argparse.Namespace) -> None:
     if args.warm_start and not saved:
         warm_start(model, vae, config, args.warm_start)
         vae.to(device)
+    elif not saved and KEPT.exists():
+        with safe_open(KEPT, "pt") as file:
+            model.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118
+            state["scale"] = float(file.metadata()["scale"])
     learned = Vocabulary(**config["vocabulary"])
     network = model["transformer"]
     model["labels"] = LabelHead(network, network.config.num_attention_heads * cfg["head_width"], kinds(learned))
@@ -72,7 +81,8 @@ def train_flow(config: dict, args: argparse.Namespace) -> None:
     ropes = rotary(config, device)
     if args.compile:
         network = torch.compile(network)
-    last, losses, peaks = time.monotonic(), [], (cfg["muon_lr"], cfg["lr"])
+    shown = kept = time.monotonic()
+    losses, peaks = [], (cfg["muon_lr"], cfg["lr"])
     while goes_on(state, cfg["steps"], args):
         fraction = state["step"] / cfg["steps"]
         single = state["step"] < cfg["image_steps"]
@@ -119,9 +129,11 @@ def train_flow(config: dict, args: argparse.Namespace) -> None:
             loss, named = torch.stack(losses).mean(0).tolist()
             log(path.with_suffix(".jsonl"), **row, loss=round(loss, 4), labels=round(named, 3))
             losses.clear()
-        if rank == 0 and time.monotonic() - last > 60 * cfg["sample_minutes"]:
-            last = time.monotonic()
+        if rank == 0 and time.monotonic() - kept > 60 * cfg["save_minutes"]:
+            kept = time.monotonic()
             save_flow(path, state, model, ema, steps)
+        if rank == 0 and time.monotonic() - shown > 60 * cfg["sample_minutes"]:
+            shown = time.monotonic()
             pipe = pipeline(vae, ema, tokenizer, state["scale"])
             samples(args.work, config, pipe, minutes(state))
     save_flow(path, state, model, ema, steps)
@@ -166,6 +178,15 @@ def samples(work: Path, config: dict, pipe: CogVideoXPipeline, spent: float) -> 
         rows.append(generate(pipe, prompt, config, seed=i)[:: (config["frames"] - 1) // 2])
     pairs = [np.concatenate(rows[i : i + 2]) for i in range(0, len(rows) - 1, 2)]
     picture(work / f"flow_{spent:05.1f}.png", pairs)
+
+
+def keep(config: dict, args: argparse.Namespace) -> None:
+    """Write the averaged weights, with the latents' scale and what they saw, to KEPT."""
+    state, saved = resume(args.work / "flow.pt")
+    about = {name: str(state[name]) for name in ("scale", "step", "clips")}
+    weights = {name: weight.half() for name, weight in saved["ema"].items() if not name.startswith("labels.")}
+    save_file(weights, KEPT, about)
+    print(KEPT, about, KEPT.stat().st_size / 2**20, "MiB")
 
 
 def export(config: dict, args: argparse.Namespace) -> None:

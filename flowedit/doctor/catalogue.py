@@ -24,9 +24,7 @@ def named() -> tuple[Finding, ...]:
 def rows(found: Sequence[Finding]) -> Iterator[tuple[str, ...]]:
     """A row of each under HEAD, the least work first."""
     yield HEAD
-    yield from (
-        _row(each, work) for work, each in sorted(((_work(each), each) for each in found), key=lambda it: it[0])
-    )
+    yield from map(_row, sorted(found, key=_work))
 
 
 def licenses(found: Sequence[Finding]) -> Iterator[str]:
@@ -39,14 +37,15 @@ def licenses(found: Sequence[Finding]) -> Iterator[str]:
 
 
 def _work(each: Finding) -> float:
+    """TFLOP of one network evaluation; infinite where nobody can tell, so that such a one stands last."""
     model = each.model
     if each.work is None or model.spec is None or model.drawn is None:
         return math.inf
     return teraflops(model.drawn, each.work.geometry.latent)
 
 
-def _row(each: Finding, work: float) -> tuple[str, ...]:
-    model, chosen = each.model, each.model.settings.backbone
+def _row(each: Finding) -> tuple[str, ...]:
+    model, chosen, work = each.model, each.model.settings.backbone, _work(each)
     shape, operations = "as its files say", "-"
     if each.work is not None and model.spec is not None and math.isfinite(work):
         height, width = each.work.geometry.size

@@ -107,7 +107,7 @@ class _Track:
 
     def __init__(self, sound: Sound, index: int | None, output: Any, container: Container) -> None:
         self._output, self._ahead = output, None
-        self._hides = container.muxer in ("mp4", "mov")
+        self._hides = container.hides
         try:
             self._source = open_video(sound.video.path)
         except av.error.FFmpegError as error:

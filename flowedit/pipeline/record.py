@@ -79,8 +79,10 @@ class Session:
     def together(self, shots: int) -> Iterator[None]:
         """Announce each phase of this many shots once, with the units of all: for frames one by one, which are many."""
         self._alike, self._announced = shots, set() if shots > 1 else None
-        yield
-        self._alike, self._announced = 1, None
+        try:
+            yield
+        finally:
+            self._alike, self._announced = 1, None
 
     def look(self) -> None:
         """Raise Cancelled if the edit was cancelled."""

@@ -1,6 +1,5 @@
 """FLUX.1 dev and schnell against diffusers' own pipeline and autoencoder, and edits with them."""
 
-import json
 import math
 import re
 import shutil
@@ -11,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL, FluxPipeline
 from einops import rearrange
 from PIL import Image
+from small_family import changed
 
 import flowedit
 from flowedit.backbones import families
@@ -279,14 +279,6 @@ def test_faster_ways_give_the_same(backbone_flux, how):
 
 
 # Bad input
-
-
-def changed(folder, tmp_path, name, **values):
-    copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
-    path = copy / name
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-    return copy
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Wan 2.2, 5B and A14B of two networks, against diffusers' own pipeline and autoencoder, and edits with them."""
 
-import json
 import shutil
 from dataclasses import replace
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline
+from small_family import changed
 
 import flowedit
 from flowedit.backbones import families
@@ -89,14 +89,6 @@ def test_an_edit_comes_back_with_size_rate_and_length(request, kind, clip_file, 
 def noise(backbone):
     shape = (1, *backbone.geometry(9, (64, 96)).latent)
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
-def changed(folder, tmp_path, name, **values):
-    copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
-    path = copy / name
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-    return copy
 
 
 def test_two_networks_generate_as_diffusers_does(backbone_a14b):

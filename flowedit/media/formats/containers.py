@@ -30,6 +30,9 @@ class Container:
     square: bool = False
     """Whether its pixels are square: PyAV sets no pixel aspect where FFmpeg's muxer asks the stream for it."""
 
+    hides: bool = False
+    """Whether it plays nothing of a packet that lies before its beginning: an mp4's edit list does that."""
+
     @property
     def suffix(self) -> str:
         """That of its file, with the dot."""

@@ -20,6 +20,7 @@ CONTAINERS.add(
         encoded="aac",
         spoken="AAC",
         subtitles=TEXT,
+        hides=True,
     ),
 )
 CONTAINERS.add(
@@ -34,6 +35,7 @@ CONTAINERS.add(
         encoded="pcm_s24le",
         spoken="PCM of 24 bits",
         subtitles=TEXT,
+        hides=True,
     ),
 )
 CONTAINERS.add(
@@ -48,5 +50,6 @@ CONTAINERS.add(
         encoded="pcm_s24le",
         spoken="PCM of 24 bits",
         subtitles=TEXT,
+        hides=True,
     ),
 )

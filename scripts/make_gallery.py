@@ -1,4 +1,4 @@
-"""Make one page of the examples: each clip, its mask, its edit, and the true edit where the pocket world knows it.
+"""Make one page of the examples: each clip, its mask, its edit, and the true edit where it is known.
 
     python scripts/make_gallery.py --out outputs/gallery
     python scripts/make_gallery.py mine.yaml --backbone cogvideox-2b --out DIR
@@ -7,14 +7,11 @@ The edits lie in DIR too. A page says of an edit that cannot be made why.
 """
 
 import argparse
-import json
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
 import flowedit
 from flowedit.cli.progress import RichMonitor
@@ -22,10 +19,7 @@ from flowedit.config.folder import example, example_names
 from flowedit.evaluation.datasets import listing
 from flowedit.evaluation.datasets.sample import Sample
 from flowedit.evaluation.report.page import Exhibit, Page, write_page
-from flowedit.media.probe import probe
-from flowedit.media.writer import Writer
 from flowedit.messages import InputError, one_line
-from flowedit.pocket import Edit, Spec, Thing, Vocabulary, edit, scene
 from flowedit.types import Monitor
 
 HERE = Path(__file__).resolve().parent.parent
@@ -117,7 +111,7 @@ def _exhibit(
         prompts = {"source": str(flags.get("source", "")), "target": str(flags.get("target", ""))}
         return Exhibit(**told, **prompts, edits={}, masks={}, facts=why)
     settings = result.run["settings"]
-    films = {"mask": result.mask, "edit": result.video, "true edit": sample.truth or _truth(settings, folder, sample)}
+    films = {"mask": result.mask, "edit": result.video, "true edit": sample.truth}
     seconds = sum(phase["seconds"] for phase in result.run["phases"].values())
     facts = {"command": command, "seconds": f"{seconds:.1f}", "evaluations": str(result.run["network_evaluations"])}
     return Exhibit(
@@ -128,37 +122,6 @@ def _exhibit(
         masks={},
         facts=facts,
     )
-
-
-def _truth(settings: Mapping[str, Any], folder: Path, sample: Sample) -> Path | None:
-    """The true edit of an example clip as a video in the folder, where its words say which object becomes which."""
-    if sample.clip.name not in SCENES or sample.clip.parent != EXAMPLES[0].parent:
-        return None
-    before = SCENES[sample.clip.name]()
-    sides = [[word.strip() for word in settings[f"{side}_words"].split(",")] for side in ("source", "target")]
-    becomes = dict(zip(sides[0], sides[1] if any(sides[1]) else [""] * len(sides[0]), strict=False))
-    things = [replace(thing, kind=becomes.get(thing.kind, thing.kind)) for thing in before.things]
-    after = replace(before, things=tuple(thing for thing in things if thing.kind))
-    if after.caption != settings["target"]:
-        return None
-    info = probe(sample.clip)
-    with Writer(folder / "true_edit.mp4", info.size, info.fps) as writer:
-        writer.write(scene(after, info.size, info.frames).frames)
-    return folder / "true_edit.mp4"
-
-
-def _pair() -> Edit:
-    """The scene of two.mp4, of what the checkpoint learned."""
-    told = json.loads((Path(flowedit.__file__).parent / "pocket" / "checkpoint" / "flowedit.json").read_text())
-    learned = {name: told[name] for name in ("classes", "grounds", "motions", "sizes", "tints")}
-    return edit(316, "replace_one_of_two", vocabulary=Vocabulary(**learned))
-
-
-SCENES = {
-    "fox.mp4": lambda: Spec((Thing("fox", "right"),), "grass", texture=7),
-    "two.mp4": lambda: _pair().source.spec,
-}
-"""The scenes of the example clips, as examples/README.md tells them."""
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ LOOKS = {
 
 def scene(
     what: int | Spec,
-    size: tuple[int, int] = (64, 64),
+    size: tuple[int, int] = (128, 128),
     frames: int = 9,
     vocabulary: Vocabulary = EVERYTHING,
 ) -> Scene:

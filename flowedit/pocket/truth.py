@@ -58,7 +58,7 @@ class Edit:
 def edit(
     what: int | Spec,
     kind: str,
-    size: tuple[int, int] = (64, 64),
+    size: tuple[int, int] = (128, 128),
     frames: int = 9,
     vocabulary: Vocabulary = EVERYTHING,
     *,

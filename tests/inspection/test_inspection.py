@@ -54,8 +54,8 @@ def test_the_page_is_whole_by_itself(fox):
     assert "http:" not in text.replace("http-equiv", "")
     assert "prefers-color-scheme: dark" in text
     for said in (
-        "What goes through pocket", "16×3×8×8", "3×8×8 = 192", "24×128", "of T5; ", "mask.blocks=[0.25]",
-        "similarity: output", "down_blocks 4", "up_blocks 1", "encoded and decoded", "block 6", "▁fox",
+        "What goes through pocket", "16×3×16×16", "3×8×8 = 192", "24×128", "of T5; ", "mask.blocks=[0.188]",
+        "similarity: output", "down_blocks 4", "up_blocks 1", "encoded and decoded", "block 8", "▁fox",
     ):  # fmt: skip
         assert said in text, said
 
@@ -69,14 +69,14 @@ def test_the_best_block_is_marked_for_the_object_alone(fox):
 def test_its_numbers_are_those_of_the_clip(fox):
     found = json.loads((fox / "inspect.json").read_text(encoding="utf-8"))
     auc = np.array(found["attention"]["auc"])
-    assert auc.shape == (3, 5, 6)
+    assert auc.shape == (3, 5, 8)
     assert found["attention"]["words"] == ["fox", "moves", "right", "green", "grass"]
     assert auc[:, 0, 1].min() > 0.9  # the tuned block sees the fox
     assert auc[:, 0, 3].max() < 0.3  # another one looks away from it
-    assert found["suggestion"]["option"] == "mask.blocks=[0.25]"
+    assert found["suggestion"]["option"] == "mask.blocks=[0.188]"
     assert found["suggestion"]["scores"][1] == max(found["suggestion"]["scores"])
-    assert found["autoencoder"]["encoder"]["down_blocks 2"] == [32, 3, 16, 16]
-    assert found["autoencoder"]["decoder"]["conv_out"] == [3, 9, 64, 64]
+    assert found["autoencoder"]["encoder"]["down_blocks 2"] == [32, 3, 32, 32]
+    assert found["autoencoder"]["decoder"]["conv_out"] == [3, 9, 128, 128]
     assert 20 < found["autoencoder"]["round_trip_psnr"] < 40
     prompt = found["prompt"]
     assert [round(row[i], 4) for layer in prompt["similarity"] for i, row in enumerate(layer)] == [1.0] * 20
@@ -109,7 +109,7 @@ def test_a_second_study_takes_the_place_of_the_first(fox, capsys):
 def test_a_suggestion_is_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["inspect", FOX, "--suggest", "--quiet"]) == 0
-    assert capsys.readouterr().out == "mask.blocks=[0.25]\n"
+    assert capsys.readouterr().out == "mask.blocks=[0.188]\n"
     # without a mask by where the velocities differ: of the edit, and of the prompt alone
     clip, prompt = FOX.replace(".yaml", ".mp4"), "a fox moves right over green grass"
     pair = ["--target", prompt.replace("fox", "panda"), "--target-words", "panda"]
@@ -117,7 +117,7 @@ def test_a_suggestion_is_one_line_and_writes_nothing(tmp_path, monkeypatch, caps
         line = ["inspect", clip, "--prompt", prompt, "--source-words", "fox", "--suggest", "--quiet", *more]
         assert cli.main(line) == 0
         out = capsys.readouterr()
-        assert out.out in ("mask.blocks=[0.25]\n", "mask.blocks=[0.0833]\n")
+        assert out.out in ("mask.blocks=[0.188]\n", "mask.blocks=[0.0625]\n")
         assert "velocities differ" in out.err
     assert list(tmp_path.iterdir()) == []
 

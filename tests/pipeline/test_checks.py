@@ -117,15 +117,15 @@ def test_a_clip_that_the_autoencoder_cannot_carry_is_a_notice(editor, tmp_path):
 def test_footage_of_which_little_is_seen_is_a_notice(editor, tmp_path):
     cup = Path(__file__).parents[2] / "examples/cup.mp4"
     result = editor.edit(cup, out=tmp_path / "out", steps=2, strength=1, frames=1, **FOX)
-    assert any("1/9 of its width" in text and "real footage needs" in text for text in result.run["notices"])
+    assert any("1/4 of its width" in text and "real footage needs" in text for text in result.run["notices"])
 
 
 @pytest.mark.parametrize(
     ("name", "size", "told"),
     [
-        ("photo.jpg", (64, 64), "this picture at 64x64, and knows"),  # a photo called a fox, however small it is
-        ("photo.png", (90, 160), "this picture at 88x48, and knows"),
-        ("clip.mp4", (90, 160), "this clip at 88x48, and knows"),
+        ("photo.jpg", (64, 64), "this picture at 128x128, and knows"),  # a photo called a fox, however small it is
+        ("photo.png", (90, 160), "this picture at 176x96, and knows"),
+        ("clip.mp4", (90, 160), "this clip at 176x96, and knows"),
         ("clip.mp4", (128, 128), None),
         ("clip.mp4", (64, 64), None),
     ],

@@ -647,9 +647,9 @@ def test_two_objects_from_file_to_files(scene, pocket, tmp_path):
     held = float((result.latent_mask == 1).float().mean())
     assert held == pytest.approx(sum(each["sites"] for each in made["objects"]), abs=2e-4)
     picture, before = frames_of(result.mask), frames_of(scene)
-    assert (picture.shape[1] > 320, picture.shape[2]) == (True, 320)  # enlarged, so that its words can be read
-    tint = picture[:, -320:] - before.repeat(5, 1).repeat(5, 2)
-    left, right = tint[..., :120, :].mean((0, 1, 2)), tint[..., 200:, :].mean((0, 1, 2))
+    assert (picture.shape[1] > 384, picture.shape[2]) == (True, 384)  # enlarged, so that its words can be read
+    tint = picture[:, -384:] - before.repeat(3, 1).repeat(3, 2)
+    left, right = tint[..., :144, :].mean((0, 1, 2)), tint[..., 240:, :].mean((0, 1, 2))
     assert left[0] > left[2]  # red over the fox
     assert right[2] > right[0]  # blue over the car
 
@@ -663,23 +663,23 @@ def test_a_kept_object_changes_less_than_one_that_only_stands_by(scene, pocket, 
     for name, more in (("alone", ("fox", "panda")), ("kept", ("fox, car", "panda, car"))):
         result = pocket.edit(scene, **prompts, source_words=more[0], target_words=more[1], out=tmp_path / name)
         change = (result.latents - result.source_latents).abs().mean((0, 1, 2))
-        moved[name] = change[:, 5:].mean().item(), change[:, :3].mean().item()
+        moved[name] = change[:, 10:].mean().item(), change[:, :6].mean().item()
     assert moved["kept"][0] < 0.9 * moved["alone"][0]
     assert moved["kept"][1] > 0.5 * moved["alone"][1]
 
 
 def test_a_user_mask_beside_several_objects_has_a_colour_of_its_own(scene, pocket, tmp_path):
-    corner = np.zeros((64, 64), np.uint8)
-    corner[:16, 48:] = 255
+    corner = np.zeros((128, 128), np.uint8)
+    corner[:32, 96:] = 255
     cv2.imwrite(str(tmp_path / "m.png"), corner)
     options = {"user_mask": tmp_path / "m.png", "strength": 0.4, **TWO}
     options |= {"source": f"a fox and a car {PLACE}", "target": f"a panda and an apple {PLACE}"}
     joined = pocket.edit(scene, out=tmp_path / "j", **options, **{"mask.user": "join"})
-    assert (joined.latent_mask[0, 0, :, :2, 6:] == 1).all()
+    assert (joined.latent_mask[0, 0, :, :4, 12:] == 1).all()
     assert len(joined.run["objects"]) == 2
     replaced = pocket.edit(scene, out=tmp_path / "r", **options)
     assert "objects" not in replaced.run
-    assert (replaced.latent_mask[0, 0, :, 4:, :4] < 1).all()
+    assert (replaced.latent_mask[0, 0, :, 8:, :8] < 1).all()
 
 
 def test_the_fox_goes_and_the_car_beside_it_is_kept(scene, pocket, tmp_path):
@@ -689,7 +689,7 @@ def test_the_fox_goes_and_the_car_beside_it_is_kept(scene, pocket, tmp_path):
     named = [(each["source"], each["target"], each["kept"]) for each in result.run["objects"]]
     assert named == [("fox", "nothing", False), ("car", "car", True)]
     change = (result.latents - result.source_latents).abs().mean((0, 1, 2))
-    assert change[:, 5:].mean() < 0.5 * change[:, :3].mean()
+    assert change[:, 10:].mean() < 0.5 * change[:, :6].mean()
     picture, before = frames_of(result.mask), frames_of(scene)
-    tint = (picture[:, -320:] - before.repeat(5, 1).repeat(5, 2)).mean((0, 1))
-    assert tint[:120, 0].mean() > tint[:120, 2].mean() + 5  # red over the fox
+    tint = (picture[:, -384:] - before.repeat(3, 1).repeat(3, 2)).mean((0, 1))
+    assert tint[:144, 0].mean() > tint[:144, 2].mean() + 5  # red over the fox

@@ -18,10 +18,10 @@ CHECKPOINT = ROOT / "flowedit" / "pocket" / "checkpoint"
 
 
 def small(path):
-    """The frames of a file at the checkpoint's own size, float (F, 64, 64, 3)."""
+    """The frames of a file at the checkpoint's own size, float (F, 128, 128, 3)."""
     info = probe.probe(path)
     frames = np.concatenate(list(reader.read(info, range(info.frames))))
-    return pixels.resize(frames, (64, 64)).astype(float)
+    return pixels.resize(frames, (128, 128)).astype(float)
 
 
 def test_it_is_small_and_holds_no_pickle():
@@ -34,11 +34,11 @@ def test_it_generates_in_diffusers_own_pipeline():
     pipeline = CogVideoXPipeline.from_pretrained(CHECKPOINT, local_files_only=True, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     frames = pipeline(
-        "a fox moves right over green grass", height=64, width=64, num_frames=9, num_inference_steps=8,
+        "a fox moves right over green grass", height=128, width=128, num_frames=9, num_inference_steps=8,
         guidance_scale=4.0, max_sequence_length=24, generator=torch.Generator().manual_seed(0), output_type="np",
     ).frames[0]  # fmt: skip
-    assert frames.shape == (9, 64, 64, 3)
-    red, green, blue = frames[:, [4, 4, -5, -5], [4, -5, 4, -5]].mean((0, 1))
+    assert frames.shape == (9, 128, 128, 3)
+    red, green, blue = frames[:, [8, 8, -9, -9], [8, -9, 8, -9]].mean((0, 1))
     assert green > 1.2 * red
     assert green > 1.2 * blue  # grass in the corners
 
@@ -76,9 +76,9 @@ def test_the_example_edit_keeps_its_background(fox):
 def test_the_example_mask_finds_the_object_better_than_a_box_in_the_middle(fox):
     result, _, _, scenes = fox
     either = torch.from_numpy(np.maximum(scenes["fox"].masks[0], scenes["panda"].masks[0]))
-    true = grids.to_latent(either, 4, (8, 8)) >= 0.5
+    true = grids.to_latent(either, 4, (16, 16)) >= 0.5
     box = torch.zeros_like(true)
-    box[..., 2:6, 2:6] = True
+    box[..., 4:12, 4:12] = True
 
     def overlap(found):
         return ((found & true).sum() / (found | true).sum()).item()

@@ -175,9 +175,9 @@ def test_motion_is_smooth_and_goes_where_it_says():
     for motion, (dx, dy) in {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1), "still": (0, 0)}.items():
         path = _path(motion)
         moved = path[-1] - path[0]
-        assert np.allclose(moved, 64 * 0.3 * np.array([dx, dy]), atol=1.0)
+        assert np.allclose(moved, 128 * 0.3 * np.array([dx, dy]), atol=2.0)
     for motion in MOTIONS:
-        assert np.abs(np.diff(_path(motion), axis=0)).max() < 64 * 0.08
+        assert np.abs(np.diff(_path(motion), axis=0)).max() < 128 * 0.08
     areas = [scene(Spec((Thing("fox", motion),))).masks[0].sum((1, 2)) for motion in ("approach", "recede")]
     assert np.all(np.diff(areas[0]) > 0)
     assert np.all(np.diff(areas[1]) < 0)
@@ -203,7 +203,7 @@ def test_the_same_scene_at_another_size_is_the_same_scene():
 
 def _path(motion: str) -> np.ndarray:
     masks = scene(Spec((Thing("fox", motion),))).masks[0]
-    y, x = np.mgrid[:64, :64]
+    y, x = np.mgrid[:128, :128]
     return np.stack([(masks * x).sum((1, 2)), (masks * y).sum((1, 2))], -1) / masks.sum((1, 2))[:, None]
 
 

@@ -11,7 +11,7 @@ from flowedit.metrics.health import Health
 from flowedit.pipeline.plan import Plan, native_size
 from flowedit.types import BackboneSpec, Geometry
 
-MOST_REDUCED = 5
+MOST_REDUCED = 2.5
 """How many times the width that a small model works at a clip may have before the user is told."""
 
 

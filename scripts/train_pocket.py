@@ -5,8 +5,8 @@
     python scripts/train_pocket.py export --work DIR --out DIR/checkpoint
 
 A stage ends after the steps that its configuration names, or after `--minutes`; called again, it goes on where it
-was. `keep` writes the flow's weights so far to pocket_training/flow.safetensors, which a new DIR goes on from. On a
-CPU, processes of one thread (OMP_NUM_THREADS=1) under torchrun beat one process of many threads.
+was. A DIR without an autoencoder takes the shipped one's, so that it may begin with `flow`. On a CPU, processes of one
+thread (OMP_NUM_THREADS=1) under torchrun beat one process of many threads.
 What the shipped checkpoint took stands in conf/pocket/train.yaml.
 """
 
@@ -25,7 +25,6 @@ STAGES = {
     "decoder": ("vae", "train_vae"),
     "flow": ("flow", "train_flow"),
     "export": ("flow", "export"),
-    "keep": ("flow", "keep"),
 }
 """The module of pocket_training and the function in it; imported when run, so that --help need not wait for torch."""
 

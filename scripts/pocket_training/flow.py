@@ -15,13 +15,11 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from diffusers import CogVideoXPipeline
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from flowedit.pocket import Spec, Thing, Vocabulary
 from pocket_training.cache import Cache
-from pocket_training.common import average_gradients, goes_on, log, minutes, picture, ranks, rate, resume, save
+from pocket_training.common import average_gradients, goes_on, log, minutes, picture, ranks, rate, resume, save, started
 from pocket_training.labels import LabelHead, kinds
 from pocket_training.models import (
     generate,
@@ -33,10 +31,6 @@ from pocket_training.models import (
     tokenize,
 )
 from pocket_training.vae import trained_vae
-from pocket_training.warm import warm_start
-
-KEPT = Path(__file__).with_name("flow.safetensors")
-"""The averaged weights of a run that is not at its end, half precision: a new one goes on from them."""
 
 
 def train_flow(config: dict, args: argparse.Namespace) -> None:
@@ -51,12 +45,9 @@ def train_flow(config: dict, args: argparse.Namespace) -> None:
     model = new_flow(config, tokenizer)
     state, saved = resume(path)
     if args.warm_start and not saved:
-        warm_start(model, vae, config, args.warm_start)
-        vae.to(device)
-    elif not saved and KEPT.exists():
-        with safe_open(KEPT, "pt") as file:
-            model.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118
-            state["scale"] = float(file.metadata()["scale"])
+        for part in ("text_encoder", "transformer"):
+            model[part].load_state_dict(started(args.warm_start, part), strict=part == "transformer")
+        state["scale"] = json.loads((args.warm_start / "vae/config.json").read_text())["scaling_factor"]
     learned = Vocabulary(**config["vocabulary"])
     network = model["transformer"]
     model["labels"] = LabelHead(network, network.config.num_attention_heads * cfg["head_width"], kinds(learned))
@@ -178,15 +169,6 @@ def samples(work: Path, config: dict, pipe: CogVideoXPipeline, spent: float) -> 
         rows.append(generate(pipe, prompt, config, seed=i)[:: (config["frames"] - 1) // 2])
     pairs = [np.concatenate(rows[i : i + 2]) for i in range(0, len(rows) - 1, 2)]
     picture(work / f"flow_{spent:05.1f}.png", pairs)
-
-
-def keep(config: dict, args: argparse.Namespace) -> None:
-    """Write the averaged weights, with the latents' scale and what they saw, to KEPT."""
-    state, saved = resume(args.work / "flow.pt")
-    about = {name: str(state[name]) for name in ("scale", "step", "clips")}
-    weights = {name: weight.half() for name, weight in saved["ema"].items() if not name.startswith("labels.")}
-    save_file(weights, KEPT, about)
-    print(KEPT, about, KEPT.stat().st_size / 2**20, "MiB")
 
 
 def export(config: dict, args: argparse.Namespace) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKLCogVideoX
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import CogVideoXSpatialNorm3D
-from safetensors.torch import load_file
 from torch import Tensor
 
 from flowedit.pocket import Vocabulary, scene
@@ -33,8 +32,8 @@ from pocket_training.common import (
 )
 from pocket_training.models import new_vae
 
-KEPT = Path(__file__).with_name("vae.safetensors")
-"""The autoencoder of the next checkpoint, so that a run can begin with the flow (half precision)."""
+SHIPPED = Path(__file__).resolve().parents[2] / "flowedit/pocket/checkpoint"
+"""Its autoencoder is there for a run that begins with the flow or the decoder."""
 
 
 def train_vae(config: dict, args: argparse.Namespace) -> None:
@@ -126,11 +125,11 @@ def crop(masks: np.ndarray, side: int, rng: np.random.Generator, on_object: floa
 
 
 def trained_vae(work: Path, config: dict, device: str) -> AutoencoderKLCogVideoX:
-    """Return the trained autoencoder, frozen: that of the stages in `work`, or else the one that is kept here."""
+    """Return the trained autoencoder, frozen: that of the stages in `work`, or else the shipped one."""
     vae = new_vae(config)
     path = work / "decoder.pt"
     if not path.exists() and not (work / "vae.pt").exists():
-        vae.load_state_dict({name: weight.float() for name, weight in load_file(KEPT).items()})
+        vae.load_state_dict(started(SHIPPED, "vae"))
         return vae.to(device).eval().requires_grad_(False)
     state, saved = resume(path if path.exists() else work / "vae.pt")
     if not path.exists() and state["step"] < config["vae"]["steps"]:

@@ -20,7 +20,7 @@ def example(name: str) -> Path:
 
 def example_names() -> list[str]:
     """The examples that are one edit each; those that pocket can do come first."""
-    return ["fox", "two", "cup"]
+    return ["fox", "two", "koala", "cup"]
 
 
 def _place(name: str, holds: str) -> Path:

@@ -196,7 +196,7 @@ def _is_right(video: Path) -> None:
     told = yaml.safe_load((video.parent / "run.yaml").read_text(encoding="utf-8"))
     settings, clip = told["settings"], Path(told["clip"]["file"]).stem
     rows = settings["mode"]["name"] == "flowopt"  # whose last result is the one nearest to the clip
-    if told["backbone"]["name"] != "pocket" or clip not in ("fox", "two") or rows:
+    if told["backbone"]["name"] != "pocket" or clip not in ("fox", "two", "koala") or rows:
         return
     source = source_of(clip)
     target = spec_of(settings["target"], source)

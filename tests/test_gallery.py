@@ -28,25 +28,26 @@ def test_the_page_shows_source_mask_edit_and_truth_and_needs_no_other_file(made)
     articles = re.findall(r"<article.*?</article>", page, re.DOTALL)
     names = [re.findall(r'aria-label="([\w ]+) of', article) for article in articles]
     whole = ["videos", "source", "mask", "edit", "true edit"]
-    assert names == [whole, whole, ["videos", "source"], whole]  # fox, two, cup, the removal
-    assert len(re.findall(r'<video[^>]* src="data:video/mp4', page)) == page.count("<video") == 13
+    assert names == [whole, whole, whole, ["videos", "source"], whole]  # fox, two, koala, cup, the removal
+    assert len(re.findall(r'<video[^>]* src="data:video/mp4', page)) == page.count("<video") == 17
     told = ["command", "seconds", "evaluations"]
     facts = [re.findall(r"<dt>([\w ]+)</dt>", article) for article in articles]
-    assert facts == [told, told, ["command", "not made here"], told]
+    assert facts == [told, told, told, ["command", "not made here"], told]
     assert "flowedit edit examples/fox.mp4 &#39;remove the fox&#39; --source" in page
 
 
 @pytest.mark.parametrize(
-    ("folder", "clip", "caption"),
+    ("truth", "clip", "caption"),
     [
-        ("fox-edit", "fox", "a panda moves right over green grass"),
-        ("fox-removal", "fox", "nothing over green grass"),
-        ("two-edit", "two", "a car moves left and an orange stands still over a dark night"),
+        ("fox_true", "fox", "a panda moves right over green grass"),
+        ("fox_gone_true", "fox", "nothing over green grass"),
+        ("two_true", "two", "a car moves left and an orange stands still over a dark night"),
+        ("koala_true", "koala", "a frog bounces over yellow sand"),
     ],
 )
-def test_the_true_edit_is_the_scene_of_the_target(made, folder, clip, caption):
+def test_the_true_edit_is_the_scene_of_the_target(truth, clip, caption):
     before = source_of(clip)
-    seen, ahead = shown(made / "edits" / folder / "true_edit.mp4", before, spec_of(caption, before))
+    seen, ahead = shown(ROOT / "examples" / f"{truth}.mp4", before, spec_of(caption, before))
     assert seen == caption
     assert ahead > 5
 

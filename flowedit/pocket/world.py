@@ -49,9 +49,6 @@ TINTS = {
     "purple": (160, 60, 225),
 }
 
-SHY_TINTS = ("blue", "green")
-"""Colours that the shipped checkpoint often does not give to an object (README.md)."""
-
 
 @dataclass(frozen=True)
 class Vocabulary:

@@ -71,7 +71,7 @@ def test_every_mode_is_tuned_for_pocket_at_96_network_evaluations(mode):
 
 def test_a_removal_on_pocket_widens_its_mask_unless_another_width_or_method_is_chosen():
     told = {"source": "a fox on sand", "target": "nothing on sand", "source_words": "fox"}
-    assert compose.compose(told).mask.grow == compose.compose({"task": "remove"}).mask.grow == 0.125
+    assert compose.compose(told).mask.grow == compose.compose({"task": "remove"}).mask.grow == 0.0625
     assert compose.compose(told, ["mask.grow=0"]).mask.grow == 0
     for other in ({"task": "replace"}, {"mode": "flowdirector_v2"}, {"backbone": "cogvideox-2b"}, {"target": "a car"}):
         assert compose.compose(told | other).mask.grow == 0

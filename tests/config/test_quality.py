@@ -178,7 +178,7 @@ def test_an_edit_strength_of_zero_beside_steps_of_the_target_alone_is_told(stren
 def test_a_recolouring_takes_the_steps_that_it_was_measured_at():
     words = {"source": "a red fox", "target": "a blue fox", "source_words": "red fox", "target_words": "blue fox"}
     settings = compose.compose(words)
-    assert (settings.task, settings.quality.name, settings.steps) == ("recolour", "best", 40)
+    assert (settings.task, settings.quality.name, settings.steps) == ("recolour", "best", 36)
 
 
 def test_the_help_of_an_edit_strength_says_its_range_and_what_leaves_it_out():

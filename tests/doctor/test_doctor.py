@@ -114,7 +114,7 @@ def test_a_clip_on_all_models_is_a_line_each(doctor, clip_file, monkeypatch):
     kinds = [["fits", "drawn", "does"].index(row.split()[1]) for row in rows]
     assert kinds == sorted(kinds)  # what fits stands first, and before pocket
     by_name = {row.split()[0]: " ".join(row.split()[1:]) for row in rows}
-    assert by_name["pocket"] == "drawn clips only 80x56 60 nothing"
+    assert by_name["pocket"] == "drawn clips only 160x112 60 nothing"
     assert by_name["cogvideox-5b"] == "fits with gpu_12gb 720x480 160 21.5 GB"
     assert "\npocket: only its own drawn world, no real clips\n" in out
     for phase in ("encode", "must be free", "windows; "):

@@ -28,7 +28,7 @@ def main() -> None:
             target=scene.target.caption,
             source_words=", ".join(scene.source_words),
             target_words=", ".join(scene.target_words),
-            quality="fast",
+            task="recolour",
             composite=False,
         )
         (choice,) = choices(scene, world)

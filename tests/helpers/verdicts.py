@@ -24,7 +24,10 @@ SIDE = 64
 
 def source_of(clip: str) -> Spec:
     """The scene that a clip of examples/ shows."""
-    known = {"fox": Spec((Thing("fox", "right"),), "grass", texture=7)}
+    known = {
+        "fox": Spec((Thing("fox", "right"),), "grass", texture=7),
+        "koala": Spec((Thing("koala", "bounce"),), "sand", texture=2),
+    }
     return known.get(clip) or edit(316, "replace_one_of_two", vocabulary=LEARNED).source.spec
 
 

@@ -174,7 +174,7 @@ def test_the_edit_is_flowedits_own_and_shows_its_progress(api, nodes, tmp_path):
     ours = [told for told in api.TOLD if told[0] == "5"]
     pictures = [picture for *_, picture in ours if picture is not None]
     assert len(pictures) == len(heard) > 1
-    assert pictures[0].size == (64, 64)
+    assert pictures[0].size == (128, 128)
     assert np.abs(np.asarray(pictures[0]).astype(int) - np.asarray(pictures[1])).mean() > 1
     assert all(0 <= value <= most for _, value, most, _ in ours)
     assert any(value == most for _, value, most, _ in ours)

@@ -156,27 +156,6 @@ def test_a_clip_from_text_alone_needs_every_word_learned(editor, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("target", "more", "shy"),
-    [
-        ("a blue fox moves right over green grass", {}, "blue"),
-        ("a green fox moves right over green grass", {}, None),  # green is in the source: the grass
-        ("a red fox moves right over green grass", {}, None),
-        ("a blue panda moves right over green grass", {}, None),  # a replacement
-        ("a blue fox moves right over green grass", {"backbone": "cogvideox-2b"}, None),
-    ],
-)
-def test_a_colour_that_pocket_often_loses_is_told(target, more, shy):
-    from flowedit.config.compose import compose
-    from flowedit.pipeline.notices.where import of_region
-    from flowedit.pipeline.plan import brief
-
-    words = {"source_words": "fox", "target_words": "panda" if "panda" in target else "fox"}
-    heard = of_region(brief(compose({"source": FOX["source"], "target": target, **words, **more})))
-    told = [f"pocket often keeps the old colour where {shy} is asked for; red comes out best"] if shy else []
-    assert [text for text in heard if "colour" in text] == told
-
-
-@pytest.mark.parametrize(
     ("mode", "said"),
     [
         (

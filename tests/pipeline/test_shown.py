@@ -73,7 +73,7 @@ def test_the_working_size_has_the_shown_aspect(editor):
     plan = make_plan(
         brief(settings), flowedit.load("pocket", **{"runtime.device": "cpu"}).backbone, open_clip(settings), ()
     )
-    assert plan.geometry.size == (64, 64)
+    assert plan.geometry.size == (128, 128)
     assert plan.shots[0].fit.window == (0, 0, 256, 128)
 
 

@@ -8,7 +8,6 @@ from flowedit.language.tasks import TASKS
 from flowedit.messages import listed
 from flowedit.pipeline.checks import changed
 from flowedit.pipeline.plan import Brief
-from flowedit.pocket.world import SHY_TINTS
 
 
 def of_region(made: Brief) -> list[str]:
@@ -93,10 +92,6 @@ def _of_task(made: Brief) -> Iterator[str]:
     task = TASKS[settings.task]
     if task.words in made.sides:
         yield task.notice
-    new = words.content(settings.target or "") - words.content(settings.source or "")
-    shy = [tint for tint in SHY_TINTS if tint in new]
-    if settings.task == "recolour" and settings.backbone.packaged is not None and shy:
-        yield f"{settings.backbone.name} often keeps the old colour where {shy[0]} is asked for; red comes out best"
     if task.words == "source":
         old, _ = changed(settings)
         kept = [phrase for phrase in words.phrases(settings.source_words) if phrase not in old]

@@ -400,12 +400,12 @@ def test_scenes_of_the_pocket_world(tmp_path):
         assert compose.compose(sample.flags).seed == int(sample.name)
         for path, frames in ((sample.clip, true.source.frames), (sample.truth, true.target.frames)):
             footage = open_footage(path)
-            assert (footage.count, footage.size, footage.fps) == (9, (64, 64), 8)
+            assert (footage.count, footage.size, footage.fps) == (9, (128, 128), 8)
             (shown,) = footage.read(range(9))
             # the colour's resolution is halved: flat parts are exact, edges are not
             assert np.median(np.abs(shown.astype(int) - frames)) <= 2
             assert 10 * np.log10(255**2 / ((shown - frames.astype(float)) ** 2).mean()) > 25
-        (mask,) = read_mask_frames(sample.mask, range(9), (64, 64), 9, sample.mask_above)
+        (mask,) = read_mask_frames(sample.mask, range(9), (128, 128), 9, sample.mask_above)
         np.testing.assert_array_equal(mask, true.mask > 0)
 
 

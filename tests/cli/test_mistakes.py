@@ -48,7 +48,7 @@ def place(tmp_path, monkeypatch, clip_file):
         ("evaluate", "one dataset, not 0: flowedit evaluate DATASET"),
         ("edit clip.mp4 --target a red fox", '--target "a red fox"'),
         ("edit clip.mp4 clip.mp4", "one clip at a time, not 2"),
-        ("edit --example foxx", "no example is called 'foxx': one of fox, two, cup; did you mean 'fox'?"),
+        ("edit --example foxx", "no example is called 'foxx': one of fox, two, koala, cup; did you mean 'fox'?"),
         # flags of other programs
         ("edit clip.mp4 --device cuda", "unknown option --device: it is written runtime.device=... here"),
         ("edit clip.mp4 --prompt x", "unknown option --prompt: it is written --target here"),

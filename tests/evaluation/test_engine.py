@@ -15,6 +15,7 @@ from flowedit.evaluation.engine import drive, pools
 from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.engine.pools import Here, Processes, open_pool
 from flowedit.evaluation.engine.store import open_store
+from flowedit.evaluation.engine.worker import Report
 from flowedit.evaluation.options import EngineOptions
 from flowedit.machine import digest, digest_file, digest_folder
 from flowedit.types import QUIET
@@ -68,6 +69,39 @@ def test_a_worker_keeps_the_last_thing_of_a_kind(store, pool):
     assert [outcome.result["value"] for outcome in run(made, store, pool)] == [1, 2, 1, 1]
     again = [Job(f"again-{n}", "job", jobs.counts, "a") for n in range(2)]
     assert [outcome.result["value"] for outcome in run(again, store, pool)] == [1, 2], "another pool, other workers"
+
+
+class Turns:
+    """Two slots whose jobs end in turn; notes which slot was given what."""
+
+    size = 2
+
+    def __init__(self):
+        self.given, self.at_work = {0: [], 1: []}, []
+
+    def start(self, slot, job, root):
+        self.given[slot].append(job.spec)
+        self.at_work.append(slot)
+
+    def wait(self):
+        return [Report(self.at_work.pop(0), {"value": 1}, None)]
+
+    def close(self): ...
+
+
+@pytest.mark.parametrize(
+    ("specs", "given"),
+    [
+        (["a1", "a2", "a3", "b1", "b2", "c1"], {0: ["a1", "a2", "a3"], 1: ["b1", "b2", "c1"]}),
+        (["a1", "a2", "a3", "a4"], {0: ["a1", "a3"], 1: ["a2", "a4"]}),  # nobody stands idle
+        (["1", "a1", "2", "a2"], {0: ["1", "2"], 1: ["a1", "a2"]}),
+    ],
+)
+def test_jobs_that_share_something_go_to_one_worker(store, specs, given):
+    pool = Turns()
+    made = [Job(spec, spec, jobs.double, spec, shares=spec[:-1] or None) for spec in specs]
+    assert [outcome.job.spec for outcome in drive.run(made, pool, store, QUIET)] == specs
+    assert pool.given == given
 
 
 @pytest.mark.parametrize("pool", ["here", "processes"])

@@ -98,7 +98,8 @@ def scene_jobs(methods: Sequence[Method], scenes: Scenes) -> list[tuple[SceneSpe
                 id = digest("bench scene", versions(), seed, kind, scenes.shadows, how, checkpoint)
                 label = f"{kind}, seed {seed}" + (f", {method.name}" if method else "")
                 cost = 0 if method is None else network_evaluations(settings)
-                jobs.append((spec, Job(id, label, work, spec, cost)))
+                shares = seed, kind  # its truth, which takes longer than an edit
+                jobs.append((spec, Job(id, label, work, spec, cost, shares=shares)))
     return jobs
 
 

@@ -1,7 +1,7 @@
 """Jobs through a pool of workers: what is done is skipped, what died is tried again, what fails fails alone."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
@@ -50,6 +50,7 @@ def run(
     if found:
         monitor.advance(len(found))
     busy: dict[int, Job] = {}
+    last: dict[int, Job] = {}
     deaths: dict[str, int] = {}
     while waiting or busy:
         if cancel is not None and cancel.is_set():
@@ -59,7 +60,8 @@ def run(
                 break
         for slot in range(pool.size):
             if slot not in busy and waiting:
-                busy[slot] = waiting.popleft()
+                others = {job.shares for other, job in busy.items() if other != slot}
+                busy[slot] = last[slot] = _next(waiting, last.get(slot), others)
                 pool.start(slot, busy[slot], store.root)
         for slot, result, failure in pool.wait():
             job = busy.pop(slot)
@@ -77,3 +79,12 @@ def run(
             found[job.id] = Outcome(job, result, failure)
             monitor.advance()
     return [found[job.id] for job in jobs]
+
+
+def _next(waiting: deque[Job], last: Job | None, others: set[Hashable]) -> Job:
+    """Take out the first job that shares with the worker's last one, else with none at work, else the very first."""
+    mine = (job for job in waiting if last is not None and job.shares is not None and job.shares == last.shares)
+    free = (job for job in waiting if job.shares is None or job.shares not in others)
+    job = next(mine, None) or next(free, waiting[0])
+    waiting.remove(job)
+    return job

@@ -45,6 +45,7 @@ class Job:
 
     `work` is a function of a module, so that another process finds it; `cost` counts network evaluations; `threads`
     are the CPU threads it runs on, the same wherever it runs, as another number gives other bytes; None is torch's.
+    Jobs with the same `shares` take the same costly thing from the shelf: one worker gets them all, if it can.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Job:
     spec: Any
     cost: int = 0
     threads: int | None = 1
+    shares: Hashable = None
 
 
 def perform(job: Job, root: Path, monitor: Monitor, shelf: Shelf) -> dict[str, Any]:

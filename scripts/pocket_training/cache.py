@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import math
 import os
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,18 +21,46 @@ from pocket_training.labels import labels
 from pocket_training.models import latent_frames, tokenize
 
 
-class Cache:
-    """Latents (float16, unscaled), prompt tokens and labels of this process's share of the seeds, in three files."""
+def check(path: Path, config: dict, vae: AutoencoderKLCogVideoX, processes: int) -> None:
+    """Write down what cached clips depend on, or compare with what an earlier run wrote."""
+    weights = b"".join(weight.detach().cpu().numpy().tobytes() for weight in vae.encoder.parameters())
+    now = {key: config[key] for key in ("first_seed", "frames", "size", "vocabulary")}
+    now |= {"text": config["text"]["length"], "patch": config["flow"]["patch"], "things": config["flow"]["things"]}
+    now |= {"encoder": hashlib.sha256(weights).hexdigest(), "processes": processes}
+    if not path.exists():
+        if ranks()[0] == 0:
+            path.write_text(json.dumps(now, indent=2) + "\n")
+        return
+    then = json.loads(path.read_text())
+    if other := [key for key in now if then.get(key) != now[key]]:
+        raise SystemExit(f"the cached clips in {path.parent} were made with another {other[0]}: take a new --work DIR")
 
-    def __init__(self, config: dict, args: argparse.Namespace, vae: AutoencoderKLCogVideoX, tokenizer: T5Tokenizer):
+
+class Cache:
+    """Latents (float16, unscaled), prompt tokens and labels of this process's share of the seeds, in three files.
+
+    Raises SystemExit where the files were made for other clips, or by another encoder.
+    """
+
+    def __init__(
+        self,
+        config: dict,
+        args: argparse.Namespace,
+        vae: AutoencoderKLCogVideoX,
+        tokenizer: T5Tokenizer,
+        first_seed: int,
+        name: str = "",
+    ):
         height, width = config["size"]
         self.shape = (16, latent_frames(config), height // 8, width // 8)
         self.config, self.vae, self.tokenizer = config, vae, tokenizer
         self.device, self.map = args.device, args.map
         self.learned = Vocabulary(**config["vocabulary"])
+        self.first_seed = first_seed
         self.rank, self.world = ranks()
+        check(args.work / f"{name}cache.json", config, vae, self.world)
         self.side = 8 * config["flow"]["patch"]
-        self.files = [args.work / f"{name}{self.rank}" for name in ("latents", "tokens", "labels")]
+        self.files = [args.work / f"{name}{part}{self.rank}" for part in ("latents", "tokens", "labels")]
         shapes = (self.shape, (config["text"]["length"],), (self.shape[1], height // self.side, width // self.side))
         self.rows: list[list[np.ndarray]] = []
         for file, kind, shape in zip(self.files, (np.float16, np.int16, np.uint8), shapes, strict=True):
@@ -48,7 +79,7 @@ class Cache:
     def grow(self, length: int, batch: int = 32) -> None:
         """Render and encode until there are `length` clips."""
         while len(self) < length:
-            first = self.config["first_seed"] + self.rank + self.world * len(self)
+            first = self.first_seed + self.rank + self.world * len(self)
             seeds = range(first, first + self.world * batch, self.world)
             specs = [draw(seed, self.learned, self.things(seed)) for seed in seeds]
             jobs = [(spec, self.config["size"], self.config["frames"]) for spec in specs]

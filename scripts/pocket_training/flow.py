@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from diffusers import CogVideoXPipeline
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from flowedit.pocket import Spec, Thing, Vocabulary
@@ -31,6 +32,9 @@ from pocket_training.models import (
     tokenize,
 )
 from pocket_training.vae import trained_vae
+
+VALIDATION = 128
+"""Clips that no step sees; the first process looks at them when it saves."""
 
 
 def train_flow(config: dict, args: argparse.Namespace) -> None:
@@ -58,7 +62,7 @@ def train_flow(config: dict, args: argparse.Namespace) -> None:
         ema.load_state_dict(saved["ema"])
         for optimizer, values in zip(steps, saved["optimizers"], strict=True):
             optimizer.load_state_dict(values)
-    cache = Cache(config, args, vae, tokenizer)
+    cache = Cache(config, args, vae, tokenizer, config["first_seed"])
     rank, world = ranks()
     cache.grow(cfg["warm"] // world)
     if "scale" not in state:
@@ -67,37 +71,26 @@ def train_flow(config: dict, args: argparse.Namespace) -> None:
             dist.all_reduce(variance)
         state["scale"] = (variance.item() / world) ** -0.5
     empty = tokenize(tokenizer, [""], config).to(device)
-    alpha_bar = new_scheduler().alphas_cumprod.float().to(device)
-    knots = ((1 - alpha_bar).sqrt() / (alpha_bar.sqrt() + (1 - alpha_bar).sqrt())).cpu()
-    ropes = rotary(config, device)
+    alpha_bar, rope = new_scheduler().alphas_cumprod.float().to(device), rotary(config, device)
+    held_out = Cache(config, args, vae, tokenizer, first_seed=config["first_seed"] // 2, name="held-out-")
+    held_out.grow(VALIDATION if rank == 0 else 0)
     if args.compile:
         network = torch.compile(network)
     shown = kept = time.monotonic()
     losses, peaks = [], (cfg["muon_lr"], cfg["lr"])
     while goes_on(state, cfg["steps"], args):
         fraction = state["step"] / cfg["steps"]
-        single = state["step"] < cfg["image_steps"]
         rng = np.random.default_rng([config["seed"], state["step"], rank])
         torch.manual_seed((config["seed"] + state["step"]) * world + rank)
         cache.grow((cfg["warm"] + int(fraction * cfg["clips"])) // world)
-        size = (cfg["images"] if single else cfg["batch"]) // world
-        x, tokens, shows = cache.batch(rng.integers(len(cache), size=size))
-        x, rope = x * state["scale"], ropes[-1]
-        if single:
-            frame = int(rng.integers(x.shape[1]))
-            x, rope, shows = x[:, frame : frame + 1], ropes[frame], shows[:, frame : frame + 1]
+        x, tokens, shows = cache.batch(rng.integers(len(cache), size=cfg["batch"] // world))
+        x = x * state["scale"]
         tokens = torch.where(torch.rand(len(x), 1, device=device) < config["text"]["drop"], empty, tokens)
         times = torch.sigmoid(torch.randn(len(x)) * cfg["time_spread"] + cfg["time_middle"])
-        timestep = torch.searchsorted(knots, times).clamp(max=len(knots) - 1).to(device)
-        a = alpha_bar[timestep].sqrt().view(-1, 1, 1, 1, 1)
-        b = (1 - alpha_bar[timestep]).sqrt().view(-1, 1, 1, 1, 1)
         noise = torch.randn(x.shape).to(device)
-        with torch.autocast(x.device.type, torch.bfloat16), attention_kernels(device):
-            text = model["text_encoder"](tokens).last_hidden_state
-            v = network(a * x + b * noise, text, timestep, image_rotary_emb=rope, return_dict=False)[0]
+        error = squared_error(model, network, alpha_bar, x, tokens, times, noise, rope)
         weight = 1 + cfg["object_weight"] * (shows >= len(learned.grounds))
         weight = weight.repeat_interleave(cfg["patch"], -1).repeat_interleave(cfg["patch"], -2)[:, :, None]
-        error = (v.float() - (a * noise - b * x)).square()
         named = model["labels"](shows.flatten(1))
         loss = (weight * error).mean() / weight.float().mean() + cfg["label_weight"] * named
         for optimizer, peak in zip(steps, peaks, strict=True):
@@ -123,11 +116,55 @@ def train_flow(config: dict, args: argparse.Namespace) -> None:
         if rank == 0 and time.monotonic() - kept > 60 * cfg["save_minutes"]:
             kept = time.monotonic()
             save_flow(path, state, model, ema, steps)
+            validate(path, state, ema, alpha_bar, held_out, rope)
         if rank == 0 and time.monotonic() - shown > 60 * cfg["sample_minutes"]:
             shown = time.monotonic()
             pipe = pipeline(vae, ema, tokenizer, state["scale"])
             samples(args.work, config, pipe, minutes(state))
     save_flow(path, state, model, ema, steps)
+    if rank == 0:
+        validate(path, state, ema, alpha_bar, held_out, rope)
+
+
+def squared_error(
+    model: torch.nn.ModuleDict,
+    network: torch.nn.Module,
+    alpha_bar: Tensor,
+    x: Tensor,
+    tokens: Tensor,
+    times: Tensor,
+    noise: Tensor,
+    rope: tuple[Tensor, Tensor],
+) -> Tensor:
+    """Return (v_hat - v)^2 at the knots next to `times`, where v = sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x.
+
+    x, noise: latents of unit variance (B, F, C, H, W); tokens: (B, L); times: 0 the clip, 1 noise, (B,); `network` is
+    the model's transformer, compiled or not.
+    """
+    knots = ((1 - alpha_bar).sqrt() / (alpha_bar.sqrt() + (1 - alpha_bar).sqrt())).cpu()
+    timestep = torch.searchsorted(knots, times).clamp(max=len(knots) - 1).to(x.device)
+    a = alpha_bar[timestep].sqrt().view(-1, 1, 1, 1, 1)
+    b = (1 - alpha_bar[timestep]).sqrt().view(-1, 1, 1, 1, 1)
+    with torch.autocast(x.device.type, torch.bfloat16), attention_kernels(x.device.type):
+        text = model["text_encoder"](tokens).last_hidden_state
+        v = network(a * x + b * noise, text, timestep, image_rotary_emb=rope, return_dict=False)[0]
+    return (v.float() - (a * noise - b * x)).square()
+
+
+@torch.no_grad()
+def validate(
+    path: Path, state: dict, ema: torch.nn.ModuleDict, alpha_bar: Tensor, held_out: Cache, rope: tuple[Tensor, Tensor]
+) -> None:
+    """Log the error of the averaged weights on clips that no step sees, each time at the same times and noises."""
+    generator, errors = torch.Generator().manual_seed(0), []
+    for some in np.arange(len(held_out)).reshape(-1, 32):
+        x, tokens, _ = held_out.batch(some)
+        times = torch.linspace(0.05, 0.95, len(x))
+        noise = torch.randn(x.shape, generator=generator).to(x.device)
+        x = x * state["scale"]
+        errors.append(squared_error(ema, ema["transformer"], alpha_bar, x, tokens, times, noise, rope).mean())
+    found = round(float(torch.stack(errors).mean()), 4)
+    log(path.with_suffix(".jsonl"), step=state["step"], clips=state["clips"], validation=found)
 
 
 def attention_kernels(device: str) -> AbstractContextManager:
@@ -172,7 +209,16 @@ def samples(work: Path, config: dict, pipe: CogVideoXPipeline, spent: float) -> 
 
 
 def export(config: dict, args: argparse.Namespace) -> None:
-    """Write the averaged weights, in half precision, as a diffusers directory with `flowedit.json`."""
+    """Write the averaged weights, in half precision, as a diffusers directory with `flowedit.json`.
+
+    Raises SystemExit where there is nothing to export, or where something else than a checkpoint would be replaced.
+    """
+    if args.out is None:
+        raise SystemExit("export needs --out DIR, the folder to write")
+    if args.out.exists() and not (args.out / "flowedit.json").is_file():
+        raise SystemExit(f"--out {args.out} is there and holds no pocket checkpoint: name a new folder")
+    if not (args.work / "flow.pt").exists():
+        raise SystemExit(f"--work {args.work} holds no flow.pt: run the stage flow first")
     tokenizer, vae = new_tokenizer(), trained_vae(args.work, config, "cpu")
     state, saved = resume(args.work / "flow.pt")
     model = new_flow(config, tokenizer).eval()

@@ -100,13 +100,12 @@ def new_scheduler() -> CogVideoXDDIMScheduler:
     )
 
 
-def rotary(config: dict, device: str) -> list[tuple[Tensor, Tensor]]:
-    """Return the (cos, sin) of each latent frame, then those of all; each (tokens, head width)."""
+def rotary(config: dict, device: str) -> tuple[Tensor, Tensor]:
+    """Return (cos, sin) of all tokens, each (tokens, head width)."""
     height, width = (side // 8 // config["flow"]["patch"] for side in config["size"])
-    frames, where = latent_frames(config), torch.device(device)
     grid = ((0, 0), (height, width)), (height, width)
-    whole = get_3d_rotary_pos_embed(config["flow"]["head_width"], *grid, frames, device=where)
-    return [*zip(*(part.chunk(frames) for part in whole), strict=True), whole]
+    head, frames = config["flow"]["head_width"], latent_frames(config)
+    return get_3d_rotary_pos_embed(head, *grid, frames, device=torch.device(device))
 
 
 def latent_frames(config: dict) -> int:

@@ -49,7 +49,7 @@ def train_vae(config: dict, args: argparse.Namespace) -> None:
     if args.warm_start and args.stage == "vae":
         vae.load_state_dict(started(args.warm_start, "vae"))
     if args.stage == "decoder":
-        vae.load_state_dict(trained_vae(args.work, config, "cpu").state_dict())
+        vae.load_state_dict(trained_vae(args.work, config, "cpu", ("vae",)).state_dict())
         vae.encoder.requires_grad_(False)
     weights = [weight for weight in vae.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=cfg["lr"], betas=(0.9, 0.99), weight_decay=1e-3)
@@ -104,8 +104,9 @@ def train_vae(config: dict, args: argparse.Namespace) -> None:
             save(path, state, vae=vae.state_dict(), optimizer=optimizer.state_dict())
             both = [to_frames(v.detach())[:, -1] for v in (video, output)]
             picture(path.with_suffix(".png"), [rows[:8] for rows in both], 3)
-    if args.stage == "vae" and state["step"] == steps:
+    if args.stage == "vae" and state["step"] == steps and not state.get("standard"):
         standardise(vae, *measure(vae, config, args.device))
+        state["standard"] = True  # called again, the stage must leave latents what they are
     save(path, state, vae=vae.state_dict(), optimizer=optimizer.state_dict())
 
 
@@ -124,17 +125,24 @@ def crop(masks: np.ndarray, side: int, rng: np.random.Generator, on_object: floa
     return np.s_[:, y : y + side, x : x + side]
 
 
-def trained_vae(work: Path, config: dict, device: str) -> AutoencoderKLCogVideoX:
-    """Return the trained autoencoder, frozen: that of the stages in `work`, or else the shipped one."""
+def trained_vae(
+    work: Path, config: dict, device: str, stages: tuple[str, ...] = ("decoder", "vae")
+) -> AutoencoderKLCogVideoX:
+    """Return the trained autoencoder, frozen: of the last of the stages that `work` holds, or else the shipped one.
+
+    Raises SystemExit for a stage that is not at its end.
+    """
     vae = new_vae(config)
-    path = work / "decoder.pt"
-    if not path.exists() and not (work / "vae.pt").exists():
+    for stage in stages:
+        path, steps = work / f"{stage}.pt", config["vae"]["steps" if stage == "vae" else "decoder_steps"]
+        state, saved = resume(path)
+        if saved and state["step"] < steps:
+            raise SystemExit(f"the stage {stage} is at step {state['step']} of {steps}: finish it first")
+        if saved:
+            vae.load_state_dict(saved["vae"])
+            break
+    else:
         vae.load_state_dict(started(SHIPPED, "vae"))
-        return vae.to(device).eval().requires_grad_(False)
-    state, saved = resume(path if path.exists() else work / "vae.pt")
-    if not path.exists() and state["step"] < config["vae"]["steps"]:
-        raise SystemExit(f"the stage vae is at step {state['step']} of {config['vae']['steps']}: finish it first")
-    vae.load_state_dict(saved["vae"])
     return vae.to(device).eval().requires_grad_(False)
 
 

@@ -211,7 +211,7 @@ def test_a_killed_server_goes_on_with_its_queue(tmp_path, how):
     server = Server(tmp_path / "out")
     try:
         clip = server.clip()
-        ids = [server.edit(clip, seed=seed) for seed in range(6 if how == signal.SIGKILL else 3)]
+        ids = [server.edit(clip, seed=seed) for seed in range(4 if how == signal.SIGKILL else 3)]
         server.until(ids[len(ids) // 3], lambda job: job["place"] == 0 or job["state"] == "done")
         server.kill(how)
         before = {path.name: path.stat().st_mtime_ns for path in (server.out / "fox").iterdir() if path.name in ids}

@@ -10,7 +10,7 @@ from studio import FOX, SMALL, Server
 
 pytestmark = pytest.mark.slow
 
-WHOLE = {"steps": 20, "strength": 1.0, "frames": None, "size": None}
+WHOLE = {"steps": 20, "strength": 1.0, "frames": 5}
 """An edit of a second or two."""
 
 METHODS = ["inversion_free", "random_noise", "inversion"]

@@ -84,7 +84,25 @@ def test_more_steps_need_no_more_of_the_card(tmp_path, way):
         assert not any(set(each) for number, each in enumerate(waits[1:], 1) if number % steps)
 
 
-@pytest.mark.parametrize("name", [name for name in RELEASES if name not in FAMILIES])
+LIKE_ANOTHER = (
+    "anyflow-wan2.1-t2v-14b",
+    "cogvideox-5b",
+    "flux1-schnell",
+    "wan2.1-t2v-14b",
+    "zeroscope-v2-576w",
+    "zeroscope-v2-xl",
+)
+"""Releases of which another one of the same classes and parts is tried in every run."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.full if name in LIKE_ANOTHER else ())
+        for name in RELEASES
+        if name not in FAMILIES
+    ],
+)
 def test_the_larger_releases_run_on_a_card(tmp_path, name):
     with fake_gpu() as card:
         backbone = released(tmp_path, name, layers=1)

@@ -123,7 +123,7 @@ MOVES = {
     "quality.share": (0.5, "inversion_free", {"steps": None}),
     "edit_strength": (2.0, "inversion_free", {}),
     "mode.target_negative": ("source", "inversion_free", {}),
-    "mode.region": (True, "inversion_free", {"mask.decay": 8.0}),
+    "mode.region": (True, "inversion_free", {}),
     "mode.region_margin": (0.3, "inversion_free", {"mode.region": True, "mask.threshold": "quantile"}),
     "mode.region_refresh": (2, "inversion_free", {"mode.region": True, "mask.threshold": "quantile"}),
     "mode.direction_aware": (True, "inversion_free", {}),

@@ -122,8 +122,7 @@ def test_it_goes_with_draws_windows_and_the_region_pass(options):
 
 
 def test_it_joins_the_words_mask_and_the_users():
-    words = {"source_words": "fox", "target_words": "panda", "mask.decay": 8.0}
-    words |= {"steps": 1, "strength": 1.0}  # later states differ
+    words = {"source_words": "fox", "target_words": "panda", "steps": 1, "strength": 1.0}  # later states differ
     alone, both = (edit(mask=name, **words).mask for name in ("attention", "both"))
     assert (both >= alone - 1e-6).all()
     assert (both > alone + 0.5).any()

@@ -25,7 +25,8 @@ def check(path: Path, config: dict, vae: AutoencoderKLCogVideoX, processes: int)
     """Write down what cached clips depend on, or compare with what an earlier run wrote."""
     weights = b"".join(weight.detach().cpu().numpy().tobytes() for weight in vae.encoder.parameters())
     now = {key: config[key] for key in ("first_seed", "frames", "size", "vocabulary")}
-    now |= {"text": config["text"]["length"], "patch": config["flow"]["patch"], "things": config["flow"]["things"]}
+    now |= {"text.length": config["text"]["length"]}
+    now |= {f"flow.{key}": config["flow"][key] for key in ("patch", "things")}
     now |= {"encoder": hashlib.sha256(weights).hexdigest(), "processes": processes}
     if not path.exists():
         if ranks()[0] == 0:

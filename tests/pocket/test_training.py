@@ -170,7 +170,7 @@ def test_cached_clips_of_another_kind_are_not_trained_on(tmp_path):
     config = small()
     trained(config, asked(tmp_path / "work"))
     for other, named in (
-        (small(text={"length": 12}), "text"),
+        (small(text={"length": 12}), "text.length"),
         (config | {"frames": 9}, "frames"),
         (config | {"vocabulary": config["vocabulary"] | {"classes": ["fox"]}}, "vocabulary"),
     ):

@@ -21,10 +21,15 @@ SUFFIXES = (".yaml", ".yml")
 DROPPED = tuple(name for name, option in compose.OPTIONS.items() if not option.data)
 """Keys that an edit's YAML file may not set: a data file chooses no folder and no weights."""
 
+GROUPS = tuple(name for name in compose.GROUPS if name not in DROPPED)
+"""Groups of options of which a file may name a choice, and set a key by its dotted name."""
+
 SCORING = ("score_mask", "truth", "edit", "kind")
 """Keys that tell how the edit is scored and shown; the edit itself ignores them."""
 
 PLAIN = re.compile(r"[\w./+-]*")
+
+NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class EditRow:
 
 
 def read_edit(path: Path) -> dict[str, Any]:
-    """An edit's YAML file to flags: `clip` (a path inside the file's folder) and any top-level key but DROPPED.
+    """An edit's YAML file to flags: `clip` (a path inside the file's folder), any top-level key but DROPPED, and dotted
+    keys of GROUPS, as mask.grow.
 
     Raises ValueError for what is not one edit, an unknown key, or a path that leaves the folder.
     """
@@ -82,11 +88,15 @@ def read_row(file: Path, data: Mapping[str, Any], number: int | None = None) -> 
         raise InputError(f"{where}: video is called clip now: write clip: FILE")
     row = {compose.current(str(key)): value for key, value in row.items()}
     allowed = [key for key in (*compose.OPTIONS, *SCORING) if key not in DROPPED]
-    for key in row:
-        if key not in allowed:
-            if key in DROPPED:
-                raise InputError(f"{where}: {key} is not for an edit's file; give it on the command line")
-            raise InputError(f"{where}: unknown key {key!r}{messages.nearest(str(key), allowed)}")
+    for key, value in row.items():
+        group, dot, rest = key.partition(".")
+        if group in DROPPED:
+            raise InputError(f"{where}: {key} is not for an edit's file; give it on the command line")
+        if key not in allowed and not (dot and group in GROUPS and NAME.fullmatch(rest)):
+            raise InputError(f"{where}: unknown key {key!r}{messages.nearest(key, allowed)}")
+        if key in GROUPS and isinstance(value, dict):
+            inner = next(iter(value), "KEY")
+            raise InputError(f"{where}: {key} is a name, as none; write its keys as {key}.{inner}: VALUE")
     if not isinstance(data.get("clip"), str):
         raise InputError(f"{where} names no clip: write clip: FILE, a path beside it")
     row = {key: value for key, value in row.items() if value is not None}
@@ -138,7 +148,25 @@ def _with_edit(values: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, 
     row, defaults = read_edit(Path(clip)), compose.defaults([f"task={merged['task']}"])
     if groups := [key for key in row if key in compose.GROUPS]:
         raise InputError(f"{clip!r} chooses {', '.join(groups)}: in a sweep, give it on the command line instead")
-    return merged | {key: v for key, v in row.items() if key == "clip" or merged.get(key) == defaults.get(key)}, row
+    for key, value in row.items():
+        if key == "clip" or _at(merged, key) == _at(defaults, key):
+            merged = _with(merged, key, value)
+    return merged, row
+
+
+def _at(values: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key; None where there is none."""
+    head, _, rest = key.partition(".")
+    inner = values.get(head)
+    return inner if not rest else _at(inner, rest) if isinstance(inner, Mapping) else None
+
+
+def _with(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy with a dotted key set; raises InputError for a key that is not there."""
+    head, _, rest = key.partition(".")
+    if head not in values or (rest and not isinstance(values[head], Mapping)):
+        raise InputError(f"unknown key {key!r} of the edit's file: it has no meaning beside these choices")
+    return {**values, head: _with(values[head], rest, value) if rest else value}
 
 
 MOST_BYTES, MOST_VALUES, MOST_DEPTH = 2**20, 100_000, 40
@@ -242,7 +270,7 @@ def _plain(where: str, key: str, value: Any) -> None:
         good, kind = all(isinstance(each, str) for each in value), "a list of texts (quote each)"
     elif compose.WRITTEN.get(key, "value") != "value" or key in SCORING:
         good, kind = isinstance(value, str), "text (quote it)"
-    elif key in compose.LISTS and isinstance(value, list):
+    elif isinstance(value, list) and ("." in key or key in compose.LISTS):
         good, kind = all(type(each) in (int, float) for each in value), "a list of numbers"
     else:
         good = isinstance(value, (bool, int, float)) or bool(isinstance(value, str) and PLAIN.fullmatch(value))

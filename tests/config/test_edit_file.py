@@ -114,6 +114,47 @@ def test_old_keys_of_a_file_are_taken_for_the_new_ones_or_answered(tmp_path):
         edit_file.read_edit(path)
 
 
+def test_keys_of_groups_are_set_by_their_dotted_names_in_a_file_and_in_a_sweep(tmp_path):
+    path = tmp_path / "edit.yaml"
+    keys = {"mask": "both", "mask.grow": 0.125, "mask.blocks": [0.5, 0.25], "mode.region_refresh": 3}
+    path.write_text(yaml.safe_dump({"clip": "a.mp4", "source": "s", "target": "t"} | keys), encoding="utf-8")
+    made = compose.compose(edit_file.read_edit(path), ["mode.region_refresh=2"])
+    assert (made.mask.grow, made.mask.blocks, made.mode.region_refresh) == (0.125, (0.5, 0.25), 2)
+    path.write_text("clip: a.mp4\nsource: s\ntarget: t\nmask.grow: 0.125\nmask.decay: 3\n", encoding="utf-8")
+    swept = edit_file.swept([f"clip={path}", "mask.decay=5"])
+    assert (swept.mask.grow, swept.mask.decay) == (0.125, 5)
+    assert swept == compose.compose(edit_file.read_edit(path), ["mask.decay=5"])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("mask.grw: 1", "unknown key 'mask.grw'; did you mean 'mask.grow'"),
+        ("mask: {grow: 1}", "mask is a name, as none; write its keys as mask.grow: VALUE"),
+        ("mask.grow: '${oc.env:HOME}'", "mask.grow .* is not a number, true, false or a name"),
+        ("mask.blocks: [a]", "mask.blocks .* is not a list of numbers"),
+        ("mask.grow: [1, 2]", "mask.grow"),
+        ("mask.grow.x: 1", "unknown key 'mask.grow.x'"),
+        ("seed.x: 1", "unknown key 'seed.x'"),
+        ("backbone.path: /etc", "backbone.path is not for an edit's file"),
+        ("backbone.repository: a/b", "backbone.repository is not for an edit's file"),
+        ("runtime.device: cuda", "runtime.device is not for an edit's file"),
+        ("mode.preset: x", "mode.preset is not set by itself"),
+        (
+            "mode: random_noise\nmode.region_refresh: 1",
+            "'mode.region_refresh' has no meaning here: it belongs to mode=",
+        ),
+    ],
+)
+def test_a_dotted_key_is_held_to_the_same_rules(tmp_path, text, says):
+    path = tmp_path / "edit.yaml"
+    path.write_text(f"clip: a.mp4\nsource: s\ntarget: t\n{text}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=says):
+        compose.compose(edit_file.read_edit(path))
+    with pytest.raises(InputError):
+        edit_file.swept([f"clip={path}"])
+
+
 def laughs(open, each, close, levels=9):
     """Aliases of aliases: nine to the power of `levels` values in a few lines."""
     rows = [f"a{i}: &a{i} " + open + ", ".join([each.format(i - 1)] * 9) + close for i in range(1, levels + 1)]

@@ -25,7 +25,7 @@ from flowedit.upscaling.catalogue import UPSCALERS
 LONGEST, MOST, LONGEST_VALUE = 2**16, 500, 10_000
 """Of what a video may hold: bytes of its text, settings, and characters of one of them."""
 
-CHOICES = tuple(name for name in compose.GROUPS if name not in edit_file.DROPPED)
+CHOICES = edit_file.GROUPS
 """Groups of options of which a file may name a choice: mode, quality, task, mask, averaging, attention."""
 
 NEVER = (*(name for name in edit_file.DROPPED if name != "upscale"), "user_mask")

@@ -285,6 +285,7 @@ def edit_shots(
             edits.append(_edited(prepared, backbone, shot, x_src, session, journal))
     if plan.settings.composite is True and not blends(plan, edits, prepared.pixels):
         session.say(["composite=true has no effect: there is no mask"])
+    session.say(start.of_saved(plan, backbone, sum((each.sent for each in edits), Evaluations())))
     return edits
 
 

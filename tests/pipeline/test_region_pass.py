@@ -220,3 +220,14 @@ def test_the_start_line_and_a_backbone_without_the_pass_say_so():
     line = of_start(made, ToyBackbone(), shape, 12, region=True)
     assert "12 network evaluations (the target's inside the mask alone)" in line
     assert "alone" not in of_start(made, ToyBackbone(), shape, 12)
+
+
+def test_a_pass_that_saved_nothing_says_so_and_one_that_did_does_not(command, tmp_path):
+    few = ("edit", "examples/fox.yaml", "--size", "64x64", "--steps", 4, "mode.region=true", "mode.region_refresh=2")
+    said = "mode.region=true saved nothing: the mask and its margin (mode.region_margin=1) cover the whole frame"
+    code, _, wide = command(*few, "mode.region_margin=1", "--out", tmp_path / "wide")
+    assert code == 0
+    assert said in wide
+    code, _, narrow = command(*few, "mode.region_margin=0", "--out", tmp_path / "narrow")
+    assert code == 0
+    assert "saved nothing" not in narrow

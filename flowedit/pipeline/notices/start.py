@@ -24,7 +24,7 @@ from flowedit.pipeline.plan import (
     windows_of,
 )
 from flowedit.pipeline.region import has_region
-from flowedit.types import Backbone, BackboneSpec, Side
+from flowedit.types import Backbone, BackboneSpec, Evaluations, Side
 
 if TYPE_CHECKING:
     import torch
@@ -187,3 +187,13 @@ def of_pass(made: Brief, backbone: Backbone) -> list[str]:
         compiled = made.settings.runtime.compile
         return ["runtime.compile has no effect with mode.region=true, but in whole steps"] if compiled else []
     return [f"mode.region=true has no effect: {backbone.spec.name} evaluates whole frames alone"]
+
+
+def of_saved(plan: Plan, backbone: Backbone, sent: Evaluations) -> list[str]:
+    """After the edit: a region pass that evaluated the whole frame in all steps."""
+    if plan.brief.region is None or not has_region(backbone) or len(plan.grid) < 3 or sent.tokens < sent.rows:
+        return []
+    margin, _ = plan.brief.region
+    return [
+        f"mode.region=true saved nothing: the mask and its margin (mode.region_margin={margin:g}) cover the whole frame"
+    ]

@@ -25,9 +25,9 @@ class EditResult:
     `video` is edit.mp4, or edit.png of a still; the others have its suffix.
 
     `mask` is drawn over the clip, `mask_plain` is white on black and serves as a user mask; both are None without one.
-    `latent_mask` (1, 1, F, h, w) is the soft mask of the sites that at least half of the steps held, or None. The
-    tensors are on the host. Those of a clip of several shots follow each other along the frames, each as encode gives
-    it, so that run["shots"], with the `latent_frames` of each, parts them again: a latent frame holds none of two
+    `latent_mask` (1, 1, F, h, w) is the soft mask of the sites that most steps held, as `AttentionMask.vote`, or None.
+    The tensors are on the host. Those of a clip of several shots follow each other along the frames, each as encode
+    gives it, so that run["shots"], with the `latent_frames` of each, parts them again: a latent frame holds none of two
     shots.
     """
 

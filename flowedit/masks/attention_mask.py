@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Literal
 
 from flowedit.masks.growth import growth
-from flowedit.masks.maps import outstanding, pool, smooth_time, strength, threshold
+from flowedit.masks.maps import outstanding, pool, sharpened, smooth_time, strength, threshold
 from flowedit.masks.options import MaskOptions
 from flowedit.masks.shapes import apart, close, contest, grow, union
 from flowedit.tensors import Tensor, torch
 from flowedit.types import INSIDE
+
+Role = Literal["sites", "near", "sharpens"]
+"""What a map is for: it has sites of its own; it has sites near those alone; it sharpens the words' maps."""
+
+SITES: Set[Role] = frozenset({"sites"})
+
+SideMaps = tuple[Tensor, list[int], Set[Role]]
+"""Maps (rows, K, F, H, W), the objects that they are of, and what they are for."""
 
 
 class AttentionMask:
@@ -17,12 +26,13 @@ class AttentionMask:
 
     `sides`: for source and target, a function that gives the newest maps (rows, K, F, H, W), one for each object, or
     None before any; `shown`: for each side the objects of its maps, all K by default; one may have several. An object
-    has the sites of any; where objects meet, the first map of it decides (`contest`). `near`: for each side whether
-    an object has of it only the sites within `mask.dependents` of what it has of the others. `kept`: for
-    each object whether it is kept: it takes sites from the others and is not edited. `user`: a user's soft mask
-    (1, 1, F, H, W), edited too, over kept objects as well. The options' sizes are in sides of the latent, of which the
-    shorter one has `side` sites; means over time count the latent frames `own`. After the edit, `vote()` is the mask of
-    the sites that most steps had, and `object_votes()` that of each object.
+    has the sites of any; where objects meet, the first map of it decides (`contest`). `roles`: for each side what its
+    maps are for. Of one that is "near" an object has only the sites within `mask.dependents` of its others; one that
+    "sharpens" is a factor of the edited objects' other maps (`sharpened`). `kept`: for each object whether it is kept:
+    it takes sites from the others and is not edited. `user`: a user's soft mask (1, 1, F, H, W), edited too, over kept
+    objects as well. The options' sizes are in sides of the latent, of which the shorter one has `side` sites; means
+    over time count the latent frames `own`. After the edit, `vote()` is the mask of the sites that most steps had,
+    later ones first, and `object_votes()` that of each object.
     """
 
     def __init__(
@@ -35,7 +45,7 @@ class AttentionMask:
         user: Tensor | None = None,
         kept: Sequence[bool] = (False,),
         shown: Sequence[Sequence[int]] | None = None,
-        near: Sequence[bool] | None = None,
+        roles: Sequence[Set[Role]] | None = None,
     ) -> None:
         self._sides, self._options = list(sides), options
         self._pool, self._decay = odd(options.pool * side), options.decay / side
@@ -43,7 +53,7 @@ class AttentionMask:
         self._own, self._user = own, user
         self._objects = len(kept)
         self._shown = [list(range(len(kept)))] * len(self._sides) if shown is None else [list(each) for each in shown]
-        self._near = [False] * len(self._sides) if near is None else list(near)
+        self._roles = [SITES] * len(self._sides) if roles is None else list(roles)
         self._reach = options.dependents * side
         self._edited = [k for k, stays in enumerate(kept) if not stays]
         self._maps: list[Tensor | None] = [None] * len(self._sides)
@@ -59,8 +69,8 @@ class AttentionMask:
                 self._maps[i] = self._smooth(i, torch.stack(new).mean(0))
                 new.clear()
         hard = self._hard(self._maps)
-        self._votes = hard if self._votes is None else self._votes + hard
         self._steps += 1
+        self._votes = hard if self._votes is None else self._votes + self._steps * hard
         return self._together(hard)
 
     def weights(self) -> Tensor:
@@ -86,7 +96,10 @@ class AttentionMask:
         return self._together(hard), hard
 
     def vote(self) -> Tensor | None:
-        """The soft mask of the sites that at least half of the steps had; None before the first step. Ours."""
+        """The soft mask of the sites that have at least half of the steps' votes; None before the first step.
+
+        Step n of the edit has n votes: the later a step, the less noise its maps have seen. Ours.
+        """
         hard = self._elected()
         return None if hard is None else self._together(hard)
 
@@ -126,34 +139,53 @@ class AttentionMask:
         changed = torch.zeros_like(self._votes[:, :1, :1, :1, :1], dtype=torch.bool)
         for k in self._edited:
             changed[k].fill_(True)
-        votes = self._votes
-        ours = (votes * changed).sum(0, keepdim=True) >= 0.5 * self._steps
+        votes, enough = self._votes, self._steps * (self._steps + 1) / 4
+        ours = (votes * changed).sum(0, keepdim=True) >= enough
         most = contest((ours & changed).to(torch.float32), votes)
-        kept = ~ours & ~changed & (votes >= 0.5 * self._steps)
+        kept = ~ours & ~changed & (votes >= enough)
         return torch.maximum(most, contest(kept.to(torch.float32), votes))
 
     def _hard(self, sides: Sequence[Tensor | None]) -> Tensor:
         """The hard sites of each object, (K, 1, F, H, W), no two of one site."""
-        options = self._options
-        every = zip(sides, self._shown, self._near, strict=True)
-        known = [(maps, places, near) for maps, places, near in every if maps is not None]
+        known = self._known(sides)
         shape = (1, self._objects, *known[0][0].shape[2:])
         hard, strengths = (torch.zeros(shape, device=known[0][0].device) for _ in range(2))
         # The source's maps decide, last here: the target's words look for their objects in what is not there yet.
-        for maps, places, _ in reversed([each for each in known if not each[2]]):
-            own = union([threshold(maps, options.threshold, options.quantile, self._pool, self._own)])
-            strong = union([strength(maps, self._pool, self._own)])
+        for maps, places, above in reversed(self._above(known)):
+            own, strong = union([above]), union([strength(maps, self._pool, self._own)])
             for i, k in reversed(list(enumerate(places))):
                 hard[:, k] = torch.maximum(hard[:, k], own[:, i])
                 strengths[:, k] = strong[:, i]
         whole = grow(close(hard, self._close), self._grow)
-        for maps, places, _ in (each for each in known if each[2]):
+        for maps, places, _ in (each for each in known if "near" in each[2]):
             held = whole if self._user is None else torch.maximum(whole, (self._user >= INSIDE).to(whole.dtype))
             found = outstanding(pool(union([maps]), self._pool), held.amax(1, keepdim=True), self._own)
             around = grow(held, self._reach)
             for i, k in enumerate(places):
                 whole[:, k] = torch.maximum(whole[:, k], found[:, i] * around[:, k])
         return contest(whole.transpose(0, 1), strengths.transpose(0, 1))
+
+    def shares(self) -> list[float]:
+        """For each side whose maps have sites of their own, the share of these that exceed the threshold just now."""
+        return [float(above[:, :, self._own].mean()) for _, _, above in self._above(self._known(self.newest()))]
+
+    def _known(self, sides: Sequence[Tensor | None]) -> list[SideMaps]:
+        every = zip(sides, self._shown, self._roles, strict=True)
+        return [(maps, places, roles) for maps, places, roles in every if maps is not None]
+
+    def _above(self, known: Sequence[SideMaps]) -> list[tuple[Tensor, list[int], Tensor]]:
+        """The maps that have sites of their own, their objects, and 1 where they exceed their threshold."""
+        change = next((maps[:, :1] for maps, _, roles in known if "sharpens" in roles), None)
+        options, found = self._options, []
+        for maps, places, roles in (each for each in known if "sites" in each[2]):
+            fine, size = maps, self._pool
+            if change is not None and "sharpens" not in roles:
+                pooled, size = pool(maps, self._pool), 1
+                sharp = sharpened(pooled, change, options.sharpen, self._own)
+                columns = [sharp[:, i] if k in self._edited else pooled[:, i] for i, k in enumerate(places)]
+                fine = torch.stack(columns, dim=1)
+            found.append((maps, places, threshold(fine, options.threshold, options.quantile, size, self._own)))
+        return found
 
     def newest(self) -> list[Tensor | None]:
         """The last maps of each side, of whom the mask was made, smoothed; None before any."""

@@ -96,6 +96,15 @@ def outstanding(maps: Tensor, held: Tensor, own: slice = slice(None)) -> Tensor:
     return (maps > level[..., None, None, None]).to(torch.float32)
 
 
+def sharpened(maps: Tensor, change: Tensor, share: float, own: slice = slice(None)) -> Tensor:
+    """R = (A / mean A)^(1 - s) (S / mean S)^s: words' maps A (B, K, F, H, W) with a share s of the change S, 0 to 1.
+
+    S (1, 1, F, H, W) is `DifferenceMap`'s; the means are over the latent frames `own`. Words say which object it is, at
+    the size of their tokens; S says where something changes, at that of the latent. Ours.
+    """
+    return strength(maps, own=own) ** (1.0 - share) * strength(change, own=own) ** share
+
+
 def strength(maps: Tensor, size: int = 1, own: slice = slice(None)) -> Tensor:
     """A map in units of its own mean, so that objects can be compared: R = pool(A) / mean_{f in own, h, w}(A)."""
     return pool(maps, size) / maps[:, :, own].mean((2, 3, 4), keepdim=True).clamp_min(TINY)

@@ -63,6 +63,13 @@ class MaskOptions:
         expected="0 (not at all) to 1, or sides with their own, such as down:0.5",
         needs="maps",
     )
+    sharpen: float = option(
+        "the share of the velocity difference in the words' maps, which then see finer: s in A^(1 - s) S^s",
+        least=0,
+        below=1,
+        expected="0 (attention alone) up to but not 1",
+        needs="attention and two_velocities",
+    )
     dependents: float = option(
         "how far from the object what depends on it is looked for, such as its shadow: sites where the two velocities "
         "differ join its mask; in shorter sides of the latent",

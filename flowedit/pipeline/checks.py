@@ -214,7 +214,7 @@ def check_guidance(made: Brief) -> None:
 
 def check_difference(made: Brief) -> None:
     """Raise InputError for a mask of the velocity difference in a mode that has not both velocities at a step."""
-    if made.difference and made.editor.difference == "none":
+    if made.asks_difference and made.editor.difference == "none":
         able = ", ".join(name for name, editor in EDITORS.items() if editor.difference != "none")
         instead = "mask.dependents=0" if made.settings.mask.name == "attention" else "mask=attention"
         raise InputError(
@@ -274,7 +274,7 @@ def check_editor(made: Brief, steps: int) -> None:
     evaluated = editor.sides if editor.evaluated is None else editor.evaluated(settings.mode, steps)
     unseen = made.sides and not set(made.sides) & set(evaluated)
     lost = "source" not in evaluated and not all(each.target for each in made.objects)
-    if made.difference and steps and len(evaluated) < 2:
+    if made.asks_difference and steps and len(evaluated) < 2:
         raise InputError(
             f"the {steps} steps that are run follow the target alone: {_of_difference(made)} needs steps that see both "
             "prompts; give a lower mode.target_only_steps"

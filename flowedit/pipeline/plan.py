@@ -118,6 +118,11 @@ class Brief:
         return bool(self.sides) or self.difference or self.settings.marked
 
     @property
+    def asks_difference(self) -> bool:
+        """Whether the mask cannot do without the difference; `mask.sharpen` takes it where there is one."""
+        return self.difference and (self.settings.mask.name != "attention" or self.settings.mask.dependents > 0)
+
+    @property
     def reads_source(self) -> bool:
         """Whether the source prompt is evaluated."""
         return _reads_source(self.settings, self.editor)
@@ -145,8 +150,10 @@ def brief(settings: Settings) -> Brief:
         sides = {side: text for side, text in texts.items() if side in seen and words.phrases(text)}
         if sides and "source" in seen and words.phrases(settings.also_words):
             sides.setdefault("source", "")
-    near = settings.mask.name == "attention" and settings.mask.dependents > 0 and bool(sides)
-    difference = near or (settings.mask.name in ("difference", "both") and not replaced)
+    near = settings.mask.name == "attention" and settings.mask.dependents > 0
+    sharp = settings.mask.sharpen > 0 and editor.difference != "none"
+    alone = settings.mask.name in ("difference", "both") and not replaced
+    difference = alone or (bool(sides) and (near or sharp))
     # After FlowSlider (arXiv 2604.02088), V_fid + s V_steer. Ours: V_fid = u(p, src) - u(q, src) without guidance, and
     # V_steer = g [u(p, tgt) - u(p, src)]. There all three are guided alike, so that s = 1 is FlowEdit; here s = 1 is
     # FlowAlign's rule without its pull.

@@ -1,6 +1,6 @@
 """Where an edit happens: attention maps and a user's mask to the mask that an editor asks for."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ from torch import Tensor
 from flowedit.flow import guidance
 from flowedit.language import words
 from flowedit.masks import attention_mask, grids, shapes
+from flowedit.masks.attention_mask import Role
 from flowedit.masks.difference import DifferenceMap, of_objects
 from flowedit.masks.held import HeldMaps
 from flowedit.masks.options import MaskOptions
@@ -125,7 +126,7 @@ def region(
             user=None if user is None else softened(user, decay),
             kept=kept_of(made),
             shown=list(shown.values()),
-            near=near_of(shown, settings.mask),
+            roles=roles_of(shown, settings.mask),
         )
         guided = partial(guidance.regional, weights=attention.weights) if made.own_scales else Region.guided
         yield Region(
@@ -167,9 +168,16 @@ def shown_of(made: Brief) -> dict[str, list[int]]:
     return shown
 
 
-def near_of(shown: Iterable[str], options: MaskOptions) -> list[bool]:
-    """Whether each of the maps, by name, counts near the objects of the others alone: the difference beside words."""
-    return [name == "difference" and options.name == "attention" for name in shown]
+def roles_of(shown: Iterable[str], options: MaskOptions) -> list[Set[Role]]:
+    """What each of the maps, by name, is for: the words' have sites, the difference what the options make of it."""
+    names = list(shown)
+    of_difference: dict[Role, bool] = {
+        "sites": options.name != "attention",
+        "near": options.name == "attention" and options.dependents > 0,
+        "sharpens": options.sharpen > 0 and len(names) > 1,
+    }
+    told = frozenset(role for role, held in of_difference.items() if held)
+    return [told if name == "difference" else attention_mask.SITES for name in names]
 
 
 def kept_of(made: Brief) -> list[bool]:

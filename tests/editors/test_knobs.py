@@ -50,7 +50,10 @@ ELSEWHERE = {  # what never reaches an editor: files, shapes, memory; each has t
     *("source", "target", "instruction", "caption"),
     "mode.preset",  # a name for run.yaml
     "mode.row",  # says what is written beside the edit; tested in test_straight_rules
-    "mask.dependents",  # of velocities that differ more in one place than elsewhere; moved in test_dependents
+    *(
+        "mask.dependents",
+        "mask.sharpen",
+    ),  # of velocities that differ more in one place than elsewhere; moved in test_dependents and test_sharpen
     "mask.look_at",  # of a look alone; tested in test_mask_look
     "task",  # chooses other settings; which words it takes is tested in test_run
 }

@@ -10,7 +10,7 @@ from masking import mask_options
 
 from flowedit.config import compose
 from flowedit.config.edit_file import over
-from flowedit.masks.attention_mask import AttentionMask
+from flowedit.masks.attention_mask import SITES, AttentionMask
 from flowedit.masks.maps import TIMES, outstanding
 from flowedit.messages import InputError
 from flowedit.pipeline.checks import check_difference, check_words
@@ -39,7 +39,7 @@ def joined(*objects, difference, reach, kept=(False,), user=None, **options):
     sides = [lambda: words, lambda: difference.expand(-1, len(edited), -1, -1, -1)]
     options = mask_options(decay=math.inf, dependents=reach, threshold="quantile", quantile=0.95, pool=0.0, **options)
     shown, size = [range(len(kept)), edited], words.shape[-1]
-    return AttentionMask(sides, options, size, kept=kept, shown=shown, near=[False, True], user=user)
+    return AttentionMask(sides, options, size, kept=kept, shown=shown, roles=[SITES, {"near"}], user=user)
 
 
 def test_a_map_stands_out_where_it_is_more_than_twice_its_median_elsewhere():

@@ -189,13 +189,25 @@ def test_draws_are_averaged_before_or_joined_after_the_threshold():
     assert attention([lambda: rows], decay=math.inf, over_draws="union")(0)[0, 0, 0, 5, 5] == 1
 
 
-def test_the_vote_keeps_what_half_of_the_steps_held():
-    sides = iter([square(0, 0), square(0, 0), square(5, 5), square(0, 0)])
+@pytest.mark.parametrize(
+    ("held", "kept"),
+    [
+        ((1, 2, 4), True),
+        ((1, 2), False),
+        ((1, 2, 3), True),
+        ((4,), False),
+        ((1, 4), True),
+        ((3,), False),
+        ((2, 3), True),
+    ],
+)
+def test_the_vote_keeps_what_half_of_the_steps_held_where_step_n_has_n_votes(held, kept):
+    sides = iter([square(0, 0) if step in held else square(5, 5) for step in (1, 2, 3, 4)])
     mask = attention([lambda: next(sides)], decay=math.inf)
     assert mask.vote() is None
     for step in range(4):
         mask(step)
-    assert torch.equal(mask.vote(), square(0, 0))
+    assert mask.vote()[0, 0, 0, 0, 0] == kept
 
 
 def test_a_user_mask_joins():

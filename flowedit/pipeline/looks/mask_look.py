@@ -19,13 +19,12 @@ from torch import Tensor
 from flowedit.config.options import build, check_range
 from flowedit.declare import options_of
 from flowedit.machine import parsed_json, whole_file
-from flowedit.masks.attention_mask import AttentionMask, odd
-from flowedit.masks.maps import threshold
+from flowedit.masks.attention_mask import AttentionMask
 from flowedit.masks.options import MaskOptions
 from flowedit.media.fit import Fit
 from flowedit.media.pixels import Size
 from flowedit.messages import FileMissingError, InputError
-from flowedit.pipeline.region import near_of, softened
+from flowedit.pipeline.region import roles_of, softened
 from flowedit.pipeline.render import at_source
 
 FILE = "look.safetensors"
@@ -75,16 +74,10 @@ class MaskLook:
     @property
     def quantile(self) -> float:
         """The share of the maps' sites that lie below the settings' own threshold: where a slider begins."""
-        options, shares = self.options, []
-        if options.threshold == "quantile":
-            return options.quantile
-        for shot in self.shots:
-            own = slice(*shot.own)
-            for maps in shot.maps.values():
-                _, pool = self._measure(maps)
-                hard = threshold(maps, options.threshold, options.quantile, pool, own)
-                shares.append(1.0 - float(hard[:, :, own].mean()))
-        return min(float(np.mean(shares)), 0.999)
+        if self.options.threshold == "quantile":
+            return self.options.quantile
+        shares = [share for shot in self.shots for share in self._mask(shot, self.options).shares()]
+        return min(1.0 - float(np.mean(shares)), 0.999)
 
     def latents(self, quantile: float | None = None, grow: float | str | None = None) -> Iterator[Tensor]:
         """The soft latent mask (1, 1, F, h, w) of each shot, as a step that saw these maps would have it.
@@ -95,18 +88,7 @@ class MaskLook:
         """
         options = self._adjusted(quantile, grow)
         for shot in self.shots:
-            side, _ = self._measure(next(iter(shot.maps.values())))
-            mask = AttentionMask(
-                [lambda maps=maps: maps for maps in shot.maps.values()],  # type: ignore[misc]
-                replace(options, smooth_frames=0.0),  # which the maps are already
-                side,
-                own=slice(*shot.own),
-                user=None if shot.user is None else softened(shot.user, options.decay / side),
-                kept=self.kept,
-                shown=list(shot.shown.values()),
-                near=near_of(shot.shown, options),
-            )
-            yield mask(0)
+            yield self._mask(shot, options)(0)
 
     def at(
         self, quantile: float | None = None, grow: float | str | None = None, *, size: Size | None = None
@@ -170,10 +152,19 @@ class MaskLook:
             check_range("grow", options.grow, options_of(MaskOptions)["grow"])
         return options
 
-    def _measure(self, maps: Tensor) -> tuple[int, int]:
-        """Sites of the latent's shorter side, and of the window that maps are pooled by."""
-        side = min(maps.shape[3:])
-        return side, odd(self.options.pool * side)
+    def _mask(self, shot: ShotMaps, options: MaskOptions) -> AttentionMask:
+        """The mask of a shot's maps."""
+        side = min(next(iter(shot.maps.values())).shape[3:])
+        return AttentionMask(
+            [lambda maps=maps: maps for maps in shot.maps.values()],  # type: ignore[misc]
+            replace(options, smooth_frames=0.0),  # which the maps are already
+            side,
+            own=slice(*shot.own),
+            user=None if shot.user is None else softened(shot.user, options.decay / side),
+            kept=self.kept,
+            shown=list(shot.shown.values()),
+            roles=roles_of(shot.shown, options),
+        )
 
     def __repr__(self) -> str:
         return f"MaskLook({self.frames} frames of {self.size[1]}x{self.size[0]}, {len(self.shots)} shots)"

@@ -43,6 +43,7 @@ def facts_of(made: Brief, windows: int | None = None, frames: int | None = None)
         "attention": (bool(sides), "an attention mask, and so words"),
         "source_maps": ("source" in sides, "an attention mask, words, and a mode that evaluates the source prompt"),
         "maps": (bool(sides) or made.difference, "an attention mask, and so words, or mask=difference"),
+        "two_velocities": (editor.difference != "none", "a mode that has both velocities in each step"),
         "mask": (made.masked, "a mask"),
         "user_mask": (user, "a user mask"),
         "several_objects": (made.attended and bool(pairs), several),

@@ -16,9 +16,9 @@ def of_region(made: Brief) -> list[str]:
     notices = [*_of_task(made), *_of_equal(settings)]
     if not made.reads_source and words.phrases(settings.source_words):
         notices.append(f"mode={settings.mode.name} never looks at the source prompt: no mask comes from source_words")
-    if made.difference:
-        if settings.mask.name == "attention":
-            return [*notices, *_of_dependents(made), *_of_objects(made)]
+    if made.difference and settings.mask.name == "attention" and settings.mask.dependents > 0:
+        return [*notices, *_of_dependents(made), *_of_objects(made)]
+    if made.difference and settings.mask.name != "attention":
         others = f"the masks of {' and '.join(sides)} words and " if sides else ""
         notices.append(f"{others}the velocity difference: the mask is known after the first step, and grows surer")
         if not made.attended and words.phrases(settings.source_words + settings.target_words):

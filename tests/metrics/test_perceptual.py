@@ -156,6 +156,9 @@ def test_paired_shares_count_the_scenes_that_differ():
     same = share_difference([1.0] * 10, [1.0] * 10)
     assert same.mean == 0
     assert same.low == -same.high < 0
+    whole = share_difference([0.0] * 40, [1.0] * 40)
+    assert (whole.mean, whole.high) == (1, 1)  # and no more, as a difference of shares
+    assert 0.8 < whole.low < 1
 
 
 def test_paired_differences_are_second_minus_first():

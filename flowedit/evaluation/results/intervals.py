@@ -59,11 +59,12 @@ def share_difference(first: Sequence[float], second: Sequence[float]) -> Interva
     """Difference of two shares over the same scenes, with the interval of Agresti & Min 2005.
 
     With b, c the scenes that only the first, only the second has right, and half a scene added to each of the four
-    cells: d = (c - b) / (n + 2), d -+ z sqrt(b + c + 1 - (c - b)^2 / (n + 2)) / (n + 2); `mean` is (c - b) / n.
+    cells: d = (c - b) / (n + 2), d -+ z sqrt(b + c + 1 - (c - b)^2 / (n + 2)) / (n + 2), cut to -1 ... 1; `mean` is
+    (c - b) / n.
     """
     n = len(first)
     b = sum(one > two for one, two in zip(first, second, strict=True))
     c = sum(two > one for one, two in zip(first, second, strict=True))
     middle = (c - b) / (n + 2)
     half = Z * math.sqrt(b + c + 1 - (c - b) ** 2 / (n + 2)) / (n + 2)
-    return Interval((c - b) / n, middle - half, middle + half, n)
+    return Interval((c - b) / n, max(-1.0, middle - half), min(1.0, middle + half), n)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from flowedit.evaluation.bench import run as report
 from flowedit.evaluation.bench import scene
@@ -176,6 +177,23 @@ def test_a_bench_that_is_done_is_not_run_again(both, monkeypatch):
     assert set(made.rows) < set(both[0].rows)
 
 
+def test_a_scene_that_was_made_under_another_name_is_a_row_of_this_runs_method(both, monkeypatch):
+    monkeypatch.setattr(scene, "work", lambda *_: pytest.fail("it was done"))
+    options, _ = evaluation(
+        {"modes": ["random_noise"], "first_seed": 7, "scenes": 1, "kinds": ["remove"], "engine.workers": 1}
+        | {"out": str(both[1].folder)}
+    )
+    made = report.report(options, FAST, [*FEW, "draws=1", "target_guidance_scale=2"], QUIET)
+    assert {row.method for row in made.rows} == {"random_noise", FLOOR, CEILING}
+    (scale,) = {row.value for row in made.rows if (row.method, row.metric) == ("random_noise", "truth_psnr")}
+    (named,) = {
+        row.value
+        for row in both[1].rows
+        if (row.method, row.metric, row.kind) == (both[1].methods[1], "truth_psnr", "remove")
+    }
+    assert scale == named
+
+
 def test_the_command_leaves_rows_tables_and_a_picture(command, tmp_path):
     copy = tmp_path / "rows.json"
     code, out, err = command(
@@ -265,6 +283,11 @@ def test_methods_are_compared_at_equal_cost_on_request(command, tmp_path):
     made = rows.read(tmp_path / "out" / "rows.jsonl")
     costs = {row.method: row.value for row in made if row.metric == "network_evaluations"}
     assert costs == {"inversion_free": 6, "random_noise": 6}
+    told = yaml.safe_load((tmp_path / "out" / "run.yaml").read_text(encoding="utf-8"))
+    assert told["evaluations"] == 6
+    own = {**told["methods"]["inversion_free"], **told["by_kind"]["remove"]["inversion_free"]}
+    assert (own["task"], own["mask"]["grow"], own["steps"]) == ("remove", 0.0625, 2)  # its task's own, as they were run
+    assert "inversion_free (2)" in err  # few steps say little of a method
 
 
 def test_also_takes_quoted_values_and_the_last_mode():

@@ -32,7 +32,19 @@ from flowedit.evaluation.engine.drive import Outcome
 from flowedit.evaluation.engine.job import Job
 from flowedit.evaluation.engine.store import Store, open_store
 from flowedit.evaluation.gather import Evaluation
-from flowedit.evaluation.methods import PER_CLIP, Lost, Method, able, cannot, equalise, left_out, methods, twins
+from flowedit.evaluation.methods import (
+    PER_CLIP,
+    Lost,
+    Method,
+    able,
+    cannot,
+    equalise,
+    hurried,
+    left_out,
+    methods,
+    set_apart,
+    twins,
+)
 from flowedit.evaluation.options import EvaluationOptions
 from flowedit.evaluation.plan import Comparison
 from flowedit.evaluation.report.page import Exhibit
@@ -112,16 +124,16 @@ def report(
         planned = scene_jobs(chosen, scenes)
         same = twins({each.name: [job.id for spec, job in planned if spec.method == each] for each in chosen})
         told = (*left_out(same, chosen), *cannot(lost))
-        for text in told:
-            monitor.notice(text)
         chosen = [each for each in chosen if each.name not in same]
+        for text in (*told, *set_apart(chosen), *hurried(chosen)):
+            monitor.notice(text)
         planned = [(spec, job) for spec, job in planned if spec.method is None or spec.method.name not in same]
         jobs = [job for _, job in planned]
         with pools.open_pool(options.engine, len(jobs), chosen[0].settings.runtime.device) as pool:
             outcomes = drive.run(jobs, pool, store, monitor, name="bench", retries=options.engine.retries)
         made = _gathered(planned, outcomes, tuple(method.name for method in chosen), out)
-        about = {"first_seed": scenes.first_seed, "scenes": scenes.count, "kinds": list(scenes.kinds)}
-        about["shadows"] = scenes.shadows
+        about: dict[str, Any] = {"first_seed": scenes.first_seed, "scenes": scenes.count, "kinds": list(scenes.kinds)}
+        about |= {"shadows": scenes.shadows, "evaluations": options.evaluations, "by_kind": _by_kind(planned)}
         about["failures"] = [row._asdict() for row in made.failures]
         _write(made, about, Comparison(tuple(chosen), chosen[0], told=told), planned, outcomes, store, monitor)
     if json is not None:
@@ -178,10 +190,22 @@ def _gathered(
         if outcome.result is None:
             made.append(Row(*key, name, JOB, None, outcome.failure))
             continue
-        for method, values in outcome.result["values"].items():
-            made += [Row(*key, method, metric, value) for metric, value in values.items()]
+        for known, values in outcome.result["values"].items():
+            own = spec.method.name if spec.method else known  # another run may have made it under another name
+            made += [Row(*key, own, metric, value) for metric, value in values.items()]
         verdicts += [Verdict(spec.kind, name, *each) for each in outcome.result.get("verdicts", ())]
     return Bench(tuple(made), tuple(verdicts), names, out)
+
+
+def _by_kind(planned: Sequence[tuple[SceneSpec, Job]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """By kind of edit and method the settings that differ from the method's own: its task brings some."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for spec, _ in planned:
+        if spec.method is not None and spec.method.name not in found.setdefault(spec.kind, {}):
+            own = files.method_settings(spec.method)
+            here = files.method_settings(replace(spec.method, settings=spec.settings))
+            found[spec.kind][spec.method.name] = {key: here[key] for key in here if here[key] != own.get(key)}
+    return {kind: {name: changed for name, changed in of.items() if changed} for kind, of in found.items()}
 
 
 def _write(

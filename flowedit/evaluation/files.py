@@ -162,7 +162,7 @@ def table(found: Sequence[Row], names: Sequence[str], by_kind: bool = False) -> 
     for summary in summaries(found, names, by_kind):
         for method in summary.methods:
             for metric in summary.metrics:
-                cell, lost = summary.cells.get((method, metric)), summary.failures.get((method, metric), 0)
+                cell, lost = summary.cells.get((method, metric)), summary.lost(method, metric)
                 if cell is None and not lost:
                     continue
                 values = (None, None, None, 0) if cell is None else (cell.mean, cell.low, cell.high, cell.n)

@@ -8,6 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
+from flowedit.evaluation.files import table
 from flowedit.evaluation.results import rows
 from flowedit.evaluation.results.intervals import Interval, interval, share
 from flowedit.evaluation.results.rows import JOB, Row
@@ -122,6 +123,18 @@ def test_a_failed_edit_is_a_row_and_no_metric():
     assert found.metrics == ("psnr",)
     assert found.failures == {("a", JOB): 1}
     assert rows.failures(held) == [held[1]]
+
+
+def test_an_edit_that_failed_whole_counts_as_failed_in_each_line_of_its_method():
+    held = [
+        *made("a", "psnr", [10.0, 12.0]),
+        *made("b", "psnr", [14.0]),
+        Row("1", "edit", "replace", "b", JOB, None, "no"),
+    ]
+    held.append(Row("0", "edit", "replace", "c", JOB, None, "no"))
+    columns = ("method", "mean", "n", "failed")
+    lines = [tuple(line[name] for name in columns) for line in table(held, ["a", "b", "c"])]
+    assert lines == [("a", 11.0, 2, 0), ("b", 14.0, 1, 1), ("c", None, 0, 1)]
 
 
 def test_cells_print_the_interval_that_was_computed():

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from flowedit.evaluation.results.intervals import Interval
-from flowedit.evaluation.results.rows import JOB, Row
+from flowedit.evaluation.results.rows import Row
 from flowedit.evaluation.results.summary import REFERENCES, Summary, summaries
 from flowedit.evaluation.results.tables import count_line
 from flowedit.metrics.catalogue import METRICS
@@ -138,8 +138,7 @@ def _line(summary: Summary, method: str) -> str:
 def _entry(summary: Summary, method: str, metric: str) -> str:
     value = summary.cells.get((method, metric))
     if value is None:
-        lost = summary.failures.get((method, metric), 0) or summary.failures.get((method, JOB), 0)
-        return "failed" if lost else "--"
+        return "failed" if summary.lost(method, metric) else "--"
     best = (method, metric) in summary.best
     return cell(value, METRICS[metric].decimals, best)
 

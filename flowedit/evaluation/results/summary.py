@@ -44,6 +44,10 @@ class Summary:
     differences: dict[Cell, Interval]
     failures: dict[Cell, int]
 
+    def lost(self, method: str, metric: str) -> int:
+        """How many values of a metric a method lacks: those that failed, and those of edits that failed whole."""
+        return self.failures.get((method, metric), 0) + self.failures.get((method, JOB), 0)
+
 
 def summaries(rows: Sequence[Row], methods: Sequence[str], by_kind: bool = False) -> list[Summary]:
     """All edits together first, then each kind, where there is more than one; the references stand around `methods`.

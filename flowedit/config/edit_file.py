@@ -165,7 +165,7 @@ def _with(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
     """A copy with a dotted key set; raises InputError for a key that is not there."""
     head, _, rest = key.partition(".")
     if head not in values or (rest and not isinstance(values[head], Mapping)):
-        raise InputError(f"unknown key {key!r} of the edit's file: it has no meaning beside these choices")
+        raise InputError(f"{key!r} of the edit's file has no meaning beside these choices: leave it out of the file")
     return {**values, head: _with(values[head], rest, value) if rest else value}
 
 

@@ -95,8 +95,9 @@ def read_row(file: Path, data: Mapping[str, Any], number: int | None = None) -> 
         if key not in allowed and not (dot and group in GROUPS and NAME.fullmatch(rest)):
             raise InputError(f"{where}: unknown key {key!r}{messages.nearest(key, allowed)}")
         if key in GROUPS and isinstance(value, dict):
-            inner = next(iter(value), "KEY")
-            raise InputError(f"{where}: {key} is a name, as none; write its keys as {key}.{inner}: VALUE")
+            keys = [str(inner) for inner in value if NAME.fullmatch(str(inner)) and not str(inner).startswith("_")]
+            rest = f"; write its keys as {key}.{keys[0]}: VALUE" if keys else ""
+            raise InputError(f"{where}: {key} is a name, not a mapping{rest}")
     if not isinstance(data.get("clip"), str):
         raise InputError(f"{where} names no clip: write clip: FILE, a path beside it")
     row = {key: value for key, value in row.items() if value is not None}

@@ -571,13 +571,13 @@ def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
         ("clip: clip.mp4\nsurce: a dog", "did you mean 'source'"),
         ("clip: clip.mp4\nout: /tmp", "out is not for an edit's file"),
         ("clip: clip.mp4\nbackbone: x", "backbone is not for an edit's file"),
-        ("clip: clip.mp4\nmask.blocks: [0.5]", "unknown key 'mask.blocks'"),
+        ("clip: clip.mp4\nmask.blocks: [a]", "mask.blocks ['a'] is not a list of numbers"),
         ("clip: clip.mp4\nsource: [a, b]", "is not text"),
         ("clip: clip.mp4\nsource: no", "quote it"),
         ("clip: clip.mp4\nsteps: ${oc.env:HOME}", "steps '${oc.env:HOME}' is not a number"),
         ("clip: clip.mp4\nsteps: '2 mode=inversion'", "is not a number"),
         ("clip: clip.mp4\nsteps: [1, 2]", "is not a number"),
-        ("clip: clip.mp4\nmode: {_target_: os.system}", "is not a number"),
+        ("clip: clip.mp4\nmode: {_target_: os.system}", "mode is a name, not a mapping"),
     ],
 )
 def test_yaml_mistakes(refused, command, place, clip_file, text, says):

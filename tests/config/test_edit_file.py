@@ -130,7 +130,9 @@ def test_keys_of_groups_are_set_by_their_dotted_names_in_a_file_and_in_a_sweep(t
     ("text", "says"),
     [
         ("mask.grw: 1", "unknown key 'mask.grw'; did you mean 'mask.grow'"),
-        ("mask: {grow: 1}", "mask is a name, as none; write its keys as mask.grow: VALUE"),
+        ("mask: {grow: 1}", "mask is a name, not a mapping; write its keys as mask.grow: VALUE$"),
+        ("mask: {_target_: os.system}", "mask is a name, not a mapping$"),
+        ("mask: {}", "mask is a name, not a mapping$"),
         ("mask.grow: '${oc.env:HOME}'", "mask.grow .* is not a number, true, false or a name"),
         ("mask.blocks: [a]", "mask.blocks .* is not a list of numbers"),
         ("mask.grow: [1, 2]", "mask.grow"),

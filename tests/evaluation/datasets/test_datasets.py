@@ -358,7 +358,7 @@ def test_what_is_wrong_with_one_row_stands_in_it_alone(listed):
         ([{"clip": "dog.mp4", "backbone": "x"}], ["row 1", "backbone is not for an edit's file"]),
         ([{"source": "a"}], ["row 1", "names no clip"]),
         ([{"clip": "dog.mp4", "steps": "${oc.env:HOME}"}], ["row 1", "is not a number"]),
-        ([{"clip": "dog.mp4", "mode": {"_target_": "os.system"}}], ["row 1", "is not a number"]),
+        ([{"clip": "dog.mp4", "mode": {"_target_": "os.system"}}], ["row 1", "mode is a name, not a mapping"]),
     ],
 )
 def test_what_is_wrong_with_a_list_is_said_at_once(listed, data, says):

@@ -184,7 +184,8 @@ class AttentionMask:
                 sharp = sharpened(pooled, change, options.sharpen, self._own)
                 columns = [sharp[:, i] if k in self._edited else pooled[:, i] for i, k in enumerate(places)]
                 fine = torch.stack(columns, dim=1)
-            found.append((maps, places, threshold(fine, options.threshold, options.quantile, size, self._own)))
+            above = threshold(fine, options.threshold, options.quantile, size, self._own, options.level)
+            found.append((maps, places, above))
         return found
 
     def newest(self) -> list[Tensor | None]:

@@ -40,16 +40,18 @@ def smooth_time(maps: Tensor, frames: float) -> Tensor:
     return flat.view(maps.shape)
 
 
-def threshold(maps: Tensor, how: str, quantile: float = 0.5, size: int = 1, own: slice = slice(None)) -> Tensor:
-    """1 where the pooled map exceeds its threshold: (B, K, F, H, W) non-negative to {0, 1} float32.
+def threshold(
+    maps: Tensor, how: str, quantile: float = 0.5, size: int = 1, own: slice = slice(None), level: float = 1.0
+) -> Tensor:
+    """1 where the pooled map exceeds `level` times its threshold: (B, K, F, H, W) non-negative to {0, 1} float32.
 
     `how` is a name of `THRESHOLDS`. Raises InputError for another one.
     """
     if how not in THRESHOLDS:
         raise InputError(f"mask.threshold {how!r} is not one of {', '.join(THRESHOLDS)}")
     pooled = pool(maps, size)
-    level = THRESHOLDS[how](maps, pooled.flatten(3), quantile, own)
-    return (pooled > level[..., None, None]).to(torch.float32)
+    least = level * THRESHOLDS[how](maps, pooled.flatten(3), quantile, own)
+    return (pooled > least[..., None, None]).to(torch.float32)
 
 
 def clip_mean(maps: Tensor, sites: Tensor, quantile: float, own: slice) -> Tensor:

@@ -39,6 +39,13 @@ class MaskOptions:
         below=1,
         needs="maps and mask.threshold=quantile",
     )
+    level: float = option(
+        "what the threshold is multiplied by: below 1 the mask is wider, above 1 tighter",
+        above=0,
+        most=100,
+        expected="above 0 (1 leaves it) to 100",
+        needs="maps",
+    )
     pool: float = option(
         "averaging window, in shorter sides of the latent: 0.18 is 11 of 60",
         least=0,

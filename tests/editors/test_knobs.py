@@ -138,6 +138,7 @@ MOVES = {
     "mask.normalise": ("text", "inversion_free", {}),
     "mask.threshold": ("mean", "inversion_free", {}),
     "mask.quantile": (0.5, "inversion_free", {"mask.threshold": "quantile"}),
+    "mask.level": (0.5, "inversion_free", {}),
     "mask.pool": (0.4, "inversion_free", {}),
     "mask.close": (0.2, "inversion_free", {"mask.threshold": "quantile"}),
     "mask.grow": (0.1, "inversion_free", {}),

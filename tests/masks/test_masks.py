@@ -80,6 +80,25 @@ def test_otsu_is_opencv_s():
     assert binary.sum() == (image > level).sum()
 
 
+@pytest.mark.parametrize("how", list(THRESHOLDS))
+def test_a_level_multiplies_the_threshold(how):
+    for level in (0.5, 1.0, 1.7):
+        least = level * THRESHOLDS[how](MAPS, pool(MAPS, 3).flatten(3), 0.7, slice(None))
+        found = threshold(MAPS, how, 0.7, 3, level=level)
+        assert torch.equal(found, (pool(MAPS, 3) > least[..., None, None]).float())
+    wide, plain, tight = (threshold(MAPS, how, 0.7, level=level).sum() for level in (0.9, 1.0, 1.1))
+    assert wide > plain > tight > 0
+
+
+def test_the_level_of_the_options_is_that_of_the_masks():
+    wide, plain = (
+        attention_mask.AttentionMask([lambda: MAPS[:1]], mask_options(decay=math.inf, pool=0.0, level=level), 12)(0)
+        for level in (0.9, 1.0)
+    )
+    assert torch.equal(plain, threshold(MAPS[:1], "mean"))
+    assert torch.equal(wide, threshold(MAPS[:1], "mean", level=0.9))
+
+
 def test_an_unknown_threshold_is_refused():
     with pytest.raises(ValueError, match="otsu"):
         threshold(MAPS, "median")

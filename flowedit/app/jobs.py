@@ -73,7 +73,7 @@ def options_of_job(record: JobRecord, mask: Path | None = None) -> dict[str, Any
         asked = {"mask.quantile": record.mask.get("quantile"), "mask.grow": record.mask.get("grow")}
         chosen = {key: value for key, value in asked.items() if value is not None}
         if "mask.quantile" in chosen:
-            chosen["mask.threshold"] = "quantile"
+            chosen |= {"mask.threshold": "quantile", "mask.level": 1.0}
         options |= chosen
     if mask is not None:
         options |= {"user_mask": str(mask), "mask.user": "replace"}

@@ -165,10 +165,6 @@ class AttentionMask:
                 whole[:, k] = torch.maximum(whole[:, k], found[:, i] * around[:, k])
         return contest(whole.transpose(0, 1), strengths.transpose(0, 1))
 
-    def shares(self) -> list[float]:
-        """For each side whose maps have sites of their own, the share of these that exceed the threshold just now."""
-        return [float(above[:, :, self._own].mean()) for _, _, above in self._above(self._known(self.newest()))]
-
     def _known(self, sides: Sequence[Tensor | None]) -> list[SideMaps]:
         every = zip(sides, self._shown, self._roles, strict=True)
         return [(maps, places, roles) for maps, places, roles in every if maps is not None]

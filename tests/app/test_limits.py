@@ -131,7 +131,7 @@ def test_a_command_is_quoted():
     )
     assert command_of(record, "a b.mp4") == (
         "flowedit edit 'a b.mp4' --target 'it'\"'\"'s; rm -rf $HOME' --cuts 3,7 "
-        "mask.quantile=0.5 mask.threshold=quantile"
+        "mask.quantile=0.5 mask.threshold=quantile mask.level=1.0"
     )
 
 

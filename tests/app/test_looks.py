@@ -132,7 +132,7 @@ def test_a_painted_mask_that_is_empty_is_told_without_a_path(studio, clip):
 def test_a_mask_without_paint_is_a_setting(studio, clip, look):
     id = studio.submit("edit", clip.id, ASKED, "me", {"look": look, "quantile": 0.6, "grow": 0.05})
     command = until(studio, id)["command"]
-    assert "mask.quantile=0.6 mask.grow=0.05 mask.threshold=quantile" in command
+    assert "mask.quantile=0.6 mask.grow=0.05 mask.threshold=quantile mask.level=1.0" in command
     assert "--user-mask" not in command
 
 

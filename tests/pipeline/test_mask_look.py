@@ -96,7 +96,7 @@ def test_the_mean_of_several_times_is_kept_and_of_the_difference_its_sum(editor)
 
 def test_times_of_the_whole_edit_tell_its_mask_better_than_its_first(editor, tmp_path):
     options = {**ASKED, "frames": 9, "target": "a panda moves right over green grass", "instruction": None}
-    options |= {"source_words": "fox", "target_words": "panda"}
+    options |= {"source_words": "fox", "target_words": "panda", "mask.sharpen": 0.0}  # sharpened, its first is as good
     own = editor.edit(FOX, out=tmp_path / "edit", **options).latent_mask > 0.5
 
     def iou(**more):
@@ -121,15 +121,35 @@ def test_at_the_clips_size_it_is_the_mask_that_frames_are_blended_by(editor, fit
 
 def test_a_threshold_and_a_growth_are_those_of_the_options(editor, look, tmp_path):
     step, _ = first_step(
-        editor, tmp_path / "edit", **ASKED, **{"mask.threshold": "quantile", "mask.quantile": 0.9, "mask.grow": 0.2}
+        editor,
+        tmp_path / "edit",
+        **ASKED,
+        **{"mask.threshold": "quantile", "mask.quantile": 0.9, "mask.level": 1.0, "mask.grow": 0.2},
     )
     assert torch.equal(next(look.latents(0.9, 0.2)), step.mask)
     shares = [(look.at(quantile) > 127).mean() for quantile in (0.3, 0.6, 0.9)]
     assert shares[0] > shares[1] + 0.1 > shares[2] + 0.2
     assert (look.at(0.9, 0.0) <= look.at(0.9, 0.25)).all()
     assert (look.at(0.9, 0.25) > 127).mean() > (look.at(0.9, 0.0) > 127).mean() + 0.1
-    own = look.quantile
-    assert abs((look.at(own) > 127).mean() - (look.at() > 127).mean()) < 0.1
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"mask.level": 0.5}, {"mask.sharpen": 0.0, "mask.level": 1.3}, {"mask": "both"}]
+)
+def test_a_slider_begins_at_a_mask_of_the_same_size_and_the_first_notch_goes_its_way(editor, options):
+    look = editor.look_at_mask(FOX, **ASKED | options)
+    own = (look.at() > 127).mean()
+    narrower, same, wider = (
+        (look.at(quantile) > 127).mean() for quantile in (look.quantile + 0.02, look.quantile, look.quantile - 0.02)
+    )
+    assert abs(same - own) < 0.01
+    assert narrower < own < wider
+
+
+def test_a_quantile_of_the_options_is_where_a_slider_begins(editor):
+    options = ASKED | {"mask.threshold": "quantile", "mask.quantile": 0.83}
+    assert editor.look_at_mask(FOX, **options | {"mask.level": 1.0}).quantile == 0.83
+    assert editor.look_at_mask(FOX, **options | {"mask.level": 0.6}).quantile < 0.83
 
 
 def test_a_small_one_shows_the_same(look):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,19 @@ class MaskLook:
         """(height, width) of the clip's frames in pixels."""
         return self.shots[0].fit.source
 
-    @property
+    @cached_property
     def quantile(self) -> float:
-        """The share of the maps' sites that lie below the settings' own threshold: where a slider begins."""
-        if self.options.threshold == "quantile":
+        """The quantile whose mask is as large as the settings' own, found by bisection: where a slider begins."""
+        if (self.options.threshold, self.options.level) == ("quantile", 1.0):
             return self.options.quantile
-        shares = [share for shot in self.shots for share in self._mask(shot, self.options).shares()]
-        return min(1.0 - float(np.mean(shares)), 0.999)
+        low, high, wanted = 0.0, 0.999, self._share(self.options)
+        while high - low > 0.001:
+            middle = (low + high) / 2
+            low, high = (middle, high) if self._share(self._adjusted(middle, None)) > wanted else (low, middle)
+        return high
+
+    def _share(self, options: MaskOptions) -> float:
+        return float(np.mean([self._mask(shot, options)(0)[:, :, slice(*shot.own)].mean() for shot in self.shots]))
 
     def latents(self, quantile: float | None = None, grow: float | str | None = None) -> Iterator[Tensor]:
         """The soft latent mask (1, 1, F, h, w) of each shot, as a step that saw these maps would have it.
@@ -96,8 +103,8 @@ class MaskLook:
         """The mask uint8 (F, H, W), 255 inside, at the clip's size or at `size` (height, width).
 
         At the clip's own size it is the mask that the edit would blend by if all its steps saw these maps. `quantile`
-        and `grow` are as in `latents`; a quantile takes the place of the settings' own threshold. Raises InputError
-        for a number out of range.
+        and `grow` are as in `latents`; a quantile takes the place of the settings' own threshold and level. Raises
+        InputError for a number out of range.
         """
         parts = []
         for shot, latent in zip(self.shots, self.latents(quantile, grow), strict=True):
@@ -146,7 +153,7 @@ class MaskLook:
         if quantile is not None:
             if not 0 <= quantile < 1:
                 raise InputError(f"quantile {quantile} is out of range: give 0 up to, but not, 1")
-            options = replace(options, threshold="quantile", quantile=float(quantile))
+            options = replace(options, threshold="quantile", quantile=float(quantile), level=1.0)
         if grow is not None:
             options = replace(options, grow=grow if isinstance(grow, str) else float(grow))
             check_range("grow", options.grow, options_of(MaskOptions)["grow"])

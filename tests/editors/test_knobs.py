@@ -7,6 +7,7 @@ import pytest
 import torch
 from edits import steered
 from fields import ToyBackbone
+from masking import WORDS_ALONE
 
 from flowedit.config import compose
 from flowedit.config.options import declared
@@ -16,7 +17,7 @@ from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief
 
 X = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0))
-BASE = {
+BASE = WORDS_ALONE | {
     "source": "a red fox runs",
     "target": "a big panda runs",
     "source_words": "fox",
@@ -172,7 +173,7 @@ for path in sorted(HERE.parent.glob("test_*.py")):  # an editor that has a test 
         MOVES |= import_module(path.stem).MOVES
 IN_OTHER_MODES = [
     ("random_noise", "mode.solver", "midpoint"),
-    *[(mode, "target_guidance_scale", 3.0) for mode in ("random_noise", "inversion")],
+    *[(mode, "target_guidance_scale", 7.0) for mode in ("random_noise", "inversion")],
     *[("random_noise", k, MOVES[k][0]) for k in ("seed", "steps", "strength", "mask.decay")],
     *[("random_noise", k, MOVES[k][0]) for k in ("target_words", "mask.pool", "mode.grid", "negative_prompt")],
     *[("inversion", k, MOVES[k][0]) for k in ("steps", "strength", "source_guidance_scale")],

@@ -2,6 +2,9 @@
 
 from flowedit.masks.options import MaskOptions
 
+WORDS_ALONE = {"mask.sharpen": 0.0, "mask.level": 1.0}
+"""Sites where attention exceeds the threshold itself, whatever a backbone was tuned to."""
+
 
 def mask_options(**changes):
     plain = {

@@ -19,6 +19,7 @@ from flowedit.media.formats.resolve import check_file
 from flowedit.messages import FileMissingError, InputError, listed
 from flowedit.pipeline.logs import asked
 from flowedit.pipeline.plan import Brief, brief, load_of, told, whole_grid
+from flowedit.pipeline.prompts.several import clashes
 from flowedit.pipeline.source import Clip
 from flowedit.pocket import Vocabulary, unknown_words
 from flowedit.pocket.world import GROUNDS, MOTIONS
@@ -115,7 +116,7 @@ def check_region(made: Brief) -> None:
 
 def check_attention(made: Brief) -> None:
     """Raise InputError for a control of attention that has nothing to work on, or does not go with what runs it."""
-    settings, options, runtime = made.settings, made.settings.attention, made.settings.runtime
+    settings, options = made.settings, made.settings.attention
     if not options.active:
         return
     if options.takes and "source" not in made.editor.sides:
@@ -138,13 +139,7 @@ def check_attention(made: Brief) -> None:
             "attention.objects=apart needs two objects or more, each with a mask of its own: give words that pair up, "
             'such as --source-words "fox, car" --target-words "panda, bus"'
         )
-    clashes = {
-        "mode.region=true": made.region is not None,
-        "runtime.context_parallel": runtime.context_parallel > 1,
-        "runtime.split_guidance": runtime.split_guidance is not None,
-        "guidance_rule=rectified": settings.guidance_rule == "rectified",  # which looks at a later time in between
-    }
-    for name, chosen in clashes.items():
+    for name, chosen in clashes(settings, made.region is not None).items():
         if chosen:
             raise InputError(f"a control of attention and {name} do not go together: leave one out")
 

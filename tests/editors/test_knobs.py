@@ -7,7 +7,7 @@ import pytest
 import torch
 from edits import steered
 from fields import ToyBackbone
-from masking import WORDS_ALONE
+from masking import UNTUNED
 
 from flowedit.config import compose
 from flowedit.config.options import declared
@@ -17,7 +17,7 @@ from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief
 
 X = torch.randn((1, 3, 5, 16, 24), generator=torch.Generator().manual_seed(0))
-BASE = WORDS_ALONE | {
+BASE = UNTUNED | {
     "source": "a red fox runs",
     "target": "a big panda runs",
     "source_words": "fox",

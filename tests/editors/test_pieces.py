@@ -6,7 +6,7 @@ import pytest
 import torch
 from edits import steered
 from fields import ToyBackbone
-from masking import WORDS_ALONE
+from masking import UNTUNED
 from presets import FULL, NUMBERS, PROMPTS, X, edit
 
 import flowedit
@@ -92,7 +92,7 @@ def test_an_edit_s_mean_over_time_leaves_out_the_latents_that_pad_its_clip(backb
 
 
 def test_the_mask_s_mean_over_the_clip_leaves_them_out_too():
-    options = {"steps": 1, "strength": 1, "mask.threshold": "mean", "mask.pool": 0, "source_words": "fox"} | WORDS_ALONE
+    options = {"steps": 1, "strength": 1, "mask.threshold": "mean", "mask.pool": 0, "source_words": "fox"} | UNTUNED
     settings, backbone, own = compose.compose({**PROMPTS, **options}), ToyBackbone(), slice(1, 3)
     grid = make_grid(settings, backbone)
     mask = steered(settings, backbone, X, own).mask

@@ -2,8 +2,8 @@
 
 from flowedit.masks.options import MaskOptions
 
-WORDS_ALONE = {"mask.sharpen": 0.0, "mask.level": 1.0}
-"""Sites where attention exceeds the threshold itself, whatever a backbone was tuned to."""
+UNTUNED = {"mask.sharpen": 0.0, "mask.level": 1.0, "attention.objects": "joined"}
+"""Whatever a backbone is tuned to: sites where attention exceeds the threshold itself, and each sees all words."""
 
 
 def mask_options(**changes):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from edits import steered
 from fields import LocalBackbone, ToyBackbone
-from masking import WORDS_ALONE, mask_options
+from masking import UNTUNED, mask_options
 
 from flowedit.config import compose
 from flowedit.config.edit_file import over
@@ -119,11 +119,11 @@ def test_also_words_are_maps_of_the_object_beside_its_own():
 
 
 def test_also_words_are_of_each_object_that_is_edited():
-    kept = brief(compose.compose(TWO | WORDS_ALONE | {"also_words": "shadow"}))
+    kept = brief(compose.compose(TWO | UNTUNED | {"also_words": "shadow"}))
     assert phrases_of(kept)["source"] == [(0, "fox"), (1, "car"), (0, "shadow")]
     assert shown_of(kept) == {"source": [0, 1, 0], "target": [1]}
     gone = brief(
-        compose.compose(TWO | WORDS_ALONE | {"target": "a place", "target_words": "", "also_words": "shadow, and"})
+        compose.compose(TWO | UNTUNED | {"target": "a place", "target_words": "", "also_words": "shadow, and"})
     )
     assert shown_of(gone) == {"source": [0, 1, 0, 1, 0, 1]}
     only_new = brief(compose.compose(ALONG | {"source_words": "", "target_words": "place", "task": "replace",

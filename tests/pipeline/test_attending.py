@@ -8,6 +8,7 @@ import pytest
 import torch
 from edits import steered
 from fields import ToyBackbone
+from masking import UNTUNED
 
 from flowedit.backbones import families, memory, presets
 from flowedit.config import compose
@@ -21,7 +22,7 @@ from flowedit.pipeline.plan import brief, load_of, windows_of
 from flowedit.pipeline.region import Region, control_of
 from flowedit.pipeline.run import checkpoint
 
-BASE = {
+BASE = UNTUNED | {
     "source": "a red fox and a car",
     "target": "a big panda and a bus",
     "source_words": "fox",
@@ -190,6 +191,42 @@ def test_what_makes_no_sense_is_refused_before_a_model_is_there(options, message
 ])  # fmt: skip
 def test_what_makes_sense_is_not_refused(options):
     check_attention(made(**{"mode": "inversion_free"} | options))
+
+
+@pytest.mark.parametrize(
+    ("options", "comes_to"),
+    [
+        (TWO, "apart"),
+        (TWO | {"mode": "random_noise"}, "apart"),
+        (TWO | {"target_words": TWO["source_words"].split(",")[0] + "," + TWO["target_words"].split(",")[1]}, "apart"),
+        ({}, "joined"),
+        (TWO | {"target_words": ""}, "joined"),
+        (TWO | {"source_words": ""}, "joined"),
+        (TWO | {"mask": "none"}, "joined"),
+        (TWO | {"mask.objects": "joined"}, "joined"),
+        (TWO | {"mode.region": True}, "joined"),
+        (TWO | {"guidance_rule": "rectified"}, "joined"),
+        (TWO | {"runtime.context_parallel": 2}, "joined"),
+    ],
+)
+def test_auto_parts_objects_that_both_prompts_name_and_is_never_in_the_way(options, comes_to):
+    found = made(**{"mode": "inversion_free", "attention.objects": "auto"} | options)
+    assert found.settings.attention.objects == comes_to
+    assert found.settings.attention.active == (comes_to == "apart")
+    check_attention(found)
+
+
+def test_auto_is_pocket_s_and_not_a_full_size_model_s_and_makes_what_apart_makes(request):
+    assert compose.compose({}).attention.objects == "auto"
+    assert compose.compose({"backbone": "cogvideox-2b"}).attention.objects == "joined"
+    backbone, options = opened(request, "2b"), BASE | TWO | {"mode": "inversion_free"}
+    x = latent(backbone)
+    auto, apart, joined = (
+        steered(compose.compose(options | {"attention.objects": how}), backbone, x).z
+        for how in ("auto", "apart", "joined")
+    )
+    assert torch.equal(auto, apart)
+    assert not torch.equal(auto, joined)
 
 
 def test_a_backbone_of_a_plug_in_without_attend_is_refused_by_name():

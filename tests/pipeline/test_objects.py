@@ -9,7 +9,7 @@ import torch
 import yaml
 from edits import steered
 from fields import ToyBackbone, noises
-from masking import WORDS_ALONE, mask_options
+from masking import UNTUNED, mask_options
 
 import flowedit
 from flowedit.backbones import families
@@ -30,7 +30,7 @@ from flowedit.pipeline.plan import brief, network_evaluations
 from flowedit.pipeline.record import of_objects
 
 TWO = {"source": "a fox and a car", "target": "a panda and an apple", "source_words": "fox, car"}
-TWO |= {"target_words": "panda, apple", **WORDS_ALONE}
+TWO |= {"target_words": "panda, apple", **UNTUNED}
 SCALES = {"inversion_free": 2.5, "inversion": 3.0, "random_noise": 5.0}  # pocket's
 KEPT = TWO | {"target": "a panda and a car", "target_words": "panda, Car"}
 X = torch.randn((1, 3, 2, 8, 8), generator=torch.Generator().manual_seed(0))
@@ -376,7 +376,7 @@ class Reading(Seeing):
 
 GONE = {"source": "a fox and a car", "target": "a car", "source_words": "fox, car", "target_words": "car"}
 COME = {"source": "a car", "target": "a car and a fox", "source_words": "car", "target_words": "fox, car"}
-HARD = {"mask.grow": 0} | WORDS_ALONE  # a removal's mask grows with some modes
+HARD = {"mask.grow": 0} | UNTUNED  # a removal's mask grows with some modes
 EMPTY = {"source": "a fox and a car", "target": "nothing", "source_words": "fox, car"}
 
 

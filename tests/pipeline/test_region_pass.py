@@ -6,7 +6,7 @@ import pytest
 import torch
 from edits import steered
 from fields import ToyBackbone
-from masking import WORDS_ALONE
+from masking import UNTUNED
 
 from flowedit.backbones import families
 from flowedit.config import compose
@@ -19,7 +19,7 @@ from flowedit.pipeline.notices.start import Shape, of_pass, of_start
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief, make_grid, windows_of
 
-BASE = WORDS_ALONE | {
+BASE = UNTUNED | {
     "source": "a red fox runs",
     "target": "a big panda runs",
     "source_words": "fox",

@@ -99,8 +99,9 @@ class AttentionOptions:
         most=100,
         needs="mask and target_words",
     )
-    objects: Literal["joined", "apart"] = option(
-        "several objects: every site sees all words (joined), or not those of another object (apart)",
+    objects: Literal["joined", "apart", "auto"] = option(
+        "several objects: every site sees all words (joined), or not those of another object (apart); or auto: apart "
+        "where several objects have words in both prompts",
         needs="several_masks",
     )
 

@@ -95,7 +95,10 @@ def of_unused(made: Brief, windows: int | None = None, frames: int | None = None
     of_mask = usual.mask
     if settings.mask.name != of_mask.name:
         of_mask = compose(chosen | {"mask": settings.mask.name}).mask
-    default = replace(usual, mask=replace(of_mask, name=usual.mask.name))
+    attention = usual.attention
+    if attention.objects == "auto":  # came to one of the others in the brief
+        attention = replace(attention, objects=settings.attention.objects)
+    default = replace(usual, mask=replace(of_mask, name=usual.mask.name), attention=attention)
     notices = [*_of_quality(settings, usual, chosen | plain), *_of_edit_strength(made), *_of_parts(made)]
     for key, option in declared_by(settings):
         if option.needs is None or value_at(settings, key) == value_at(default, key):

@@ -19,7 +19,7 @@ from flowedit.media.formats.resolve import check_file
 from flowedit.messages import FileMissingError, InputError, listed
 from flowedit.pipeline.logs import asked
 from flowedit.pipeline.plan import Brief, brief, load_of, told, whole_grid
-from flowedit.pipeline.prompts.several import clashes
+from flowedit.pipeline.prompts.several import attention_of, clashes
 from flowedit.pipeline.source import Clip
 from flowedit.pocket import Vocabulary, unknown_words
 from flowedit.pocket.world import GROUNDS, MOTIONS
@@ -116,7 +116,7 @@ def check_region(made: Brief) -> None:
 
 def check_attention(made: Brief) -> None:
     """Raise InputError for a control of attention that has nothing to work on, or does not go with what runs it."""
-    settings, options = made.settings, made.settings.attention
+    settings, options = made.settings, attention_of(made)
     if not options.active:
         return
     if options.takes and "source" not in made.editor.sides:
@@ -139,16 +139,17 @@ def check_attention(made: Brief) -> None:
             "attention.objects=apart needs two objects or more, each with a mask of its own: give words that pair up, "
             'such as --source-words "fox, car" --target-words "panda, bus"'
         )
-    for name, chosen in clashes(settings, made.region is not None).items():
+    for name, chosen in clashes(made).items():
         if chosen:
             raise InputError(f"a control of attention and {name} do not go together: leave one out")
 
 
 def check_attending(made: Brief, backbone: Backbone) -> None:
     """Raise InputError for a control of attention on a backbone whose attention cannot be reached."""
-    if made.settings.attention.active and not (hasattr(backbone, "attend") and getattr(backbone, "controls", True)):
+    options = attention_of(made)
+    if options.active and not (hasattr(backbone, "attend") and getattr(backbone, "controls", True)):
         raise InputError(
-            f"{backbone.spec.name} offers no control of its attention: leave {made.settings.attention.called} out, or "
+            f"{backbone.spec.name} offers no control of its attention: leave {options.called} out, or "
             "take a model whose network is a transformer, not a UNet"
         )
 
@@ -185,7 +186,7 @@ def check_waiting(made: Brief, backbone: Backbone, latent: tuple[int, int, int, 
     needed = presets.host_need(drawn, load, made.settings.runtime, backbone.device.type == "cpu")
     if needed > free:
         raise InputError(
-            f"{made.settings.attention.called} keeps {needed:.1f} GiB of the source's attention in the host's memory, "
+            f"{attention_of(made).called} keeps {needed:.1f} GiB of the source's attention in the host's memory, "
             f"and {free:.1f} are free: give fewer steps, or a narrower attention.blocks, attention.values_steps or "
             "attention.keys_steps"
         )

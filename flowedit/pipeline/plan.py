@@ -17,7 +17,6 @@ from flowedit.flow.schedule import ModelTimes
 from flowedit.language import words
 from flowedit.media.fit import lay, working_size
 from flowedit.messages import InputError
-from flowedit.pipeline.prompts.several import settled
 from flowedit.pipeline.source import Clip, Shot
 from flowedit.types import Backbone, BackboneSpec, Geometry, Guidance, Side
 
@@ -171,7 +170,6 @@ def brief(settings: Settings) -> Brief:
     own = settings.object_guidance_scales is not None and bool(objects)
     region = editor.region(settings.mode) if sides or difference or settings.marked else None
     kind: Guidance = "free" if (spec := shapes.known(settings.backbone)) is None else spec.guidance
-    settings = settled(settings, objects, region is not None)
     return Brief(
         settings, editor, attended, difference, unseen, objects, sides, away, own, region, scales, steps, parts, kind
     )

@@ -18,6 +18,7 @@ from flowedit.masks.held import HeldMaps
 from flowedit.masks.options import MaskOptions
 from flowedit.networks.control.bound import bound
 from flowedit.pipeline.plan import Brief
+from flowedit.pipeline.prompts.several import attention_of
 from flowedit.types import (
     INSIDE,
     AttendingBackbone,
@@ -201,7 +202,7 @@ def control_of(
         return seen[which] if which == 0 or made.objects else seen[0]
 
     return bound(
-        made.settings.attention,
+        attention_of(made),
         prompts.get("source"),
         target,
         grid,

@@ -19,6 +19,7 @@ from flowedit.networks.control.kept import Held
 from flowedit.pipeline.checks import check_attending, check_attention, check_waiting
 from flowedit.pipeline.notices.unused import of_unused
 from flowedit.pipeline.plan import brief, load_of, windows_of
+from flowedit.pipeline.prompts.several import attention_of
 from flowedit.pipeline.region import Region, control_of
 from flowedit.pipeline.run import checkpoint
 
@@ -211,8 +212,9 @@ def test_what_makes_sense_is_not_refused(options):
 )
 def test_auto_parts_objects_that_both_prompts_name_and_is_never_in_the_way(options, comes_to):
     found = made(**{"mode": "inversion_free", "attention.objects": "auto"} | options)
-    assert found.settings.attention.objects == comes_to
-    assert found.settings.attention.active == (comes_to == "apart")
+    assert attention_of(found).objects == comes_to
+    assert attention_of(found).active == (comes_to == "apart")
+    assert found.settings.attention.objects == "auto"  # as run.yaml says it
     check_attention(found)
 
 

@@ -88,6 +88,7 @@ class Controller:
         self._shares = {name: each for name, each in shares.items() if max(each.inside, each.outside) > 0}
         self._bends = max(control.anchor_words, control.anchor_sites) > 0 or control.word_weight != 1.0 or control.apart
         self._held = Held(control.path)
+        self._words: list[Tensor] | None = None
         self._window: tuple[int, int] | None = None
         self._foreseen: dict[tuple[int, int] | None, list[Tensor]] = {}
         self._under_way: _Velocity | None = None
@@ -228,7 +229,7 @@ class Controller:
             return None
         return Bend(
             sites=sites,
-            words=[torch.tensor(list(each), dtype=torch.int64, device=sites.device) for each in control.words],
+            words=self._words_on(sites.device),
             unpadded=len(control.target.spans),
             edited=control.edited,
             anchor_words=control.anchor_words if anchored else 0.0,
@@ -236,6 +237,12 @@ class Controller:
             weight=control.word_weight,
             apart=control.apart,
         )
+
+    def _words_on(self, device: torch.device) -> list[Tensor]:
+        """The tokens of each object's words, sent to the device once: a copy in each step would make the host wait."""
+        if self._words is None or self._words[0].device != device:
+            self._words = [torch.tensor(list(each), dtype=torch.int64, device=device) for each in self._control.words]
+        return self._words
 
     def _inside(self, masks: Tensor | None) -> Tensor | None:
         """The tokens (K, n) bool that hold a site of each mask (K, 1, F, H, W), in this window; None without one."""

@@ -13,6 +13,7 @@ from flowedit.config.schema import Settings
 from flowedit.language import words
 from flowedit.messages import InputError
 from flowedit.pipeline.plan import Brief
+from flowedit.pipeline.prompts.several import attention_of
 
 if TYPE_CHECKING:
     pass
@@ -24,7 +25,7 @@ def facts_of(made: Brief, windows: int | None = None, frames: int | None = None)
     `windows`: the most that a shot is run in, where that is known; `frames`: those of the clip.
     """
     settings, editor, sides = made.settings, made.editor, made.sides
-    attention = settings.attention
+    attention = attention_of(made)
     source, target = made.scales["source"], made.scales["target"]
     both, scale = source + target if "source" in editor.sides else target, "a guidance scale other than 1"
     guided = both
@@ -95,10 +96,7 @@ def of_unused(made: Brief, windows: int | None = None, frames: int | None = None
     of_mask = usual.mask
     if settings.mask.name != of_mask.name:
         of_mask = compose(chosen | {"mask": settings.mask.name}).mask
-    attention = usual.attention
-    if attention.objects == "auto":  # came to one of the others in the brief
-        attention = replace(attention, objects=settings.attention.objects)
-    default = replace(usual, mask=replace(of_mask, name=usual.mask.name), attention=attention)
+    default = replace(usual, mask=replace(of_mask, name=usual.mask.name))
     notices = [*_of_quality(settings, usual, chosen | plain), *_of_edit_strength(made), *_of_parts(made)]
     for key, option in declared_by(settings):
         if option.needs is None or value_at(settings, key) == value_at(default, key):

@@ -68,9 +68,9 @@ THRESHOLDS: dict[str, Callable[[Tensor, Tensor, float, slice], Tensor]] = {
     "quantile": lambda maps, sites, quantile, own: sites.quantile(quantile, dim=3),
     "otsu": lambda maps, sites, quantile, own: otsu(sites),
 }
-"""level(maps, sites, quantile, own), (B, K, F) or (B, K, 1), of maps (B, K, F, H, W) and pooled sites (B, K, F, N).
+"""Thresholds (B, K, F) or (B, K, 1) by (maps, sites, quantile, own): maps (B, K, F, H, W), pooled sites (B, K, F, N).
 
-`mean` is the clip's; a frame at a time, `quantile` is that quantile of the pooled map, and `otsu` the level that parts
+`mean` is the clip's; a frame at a time, `quantile` is that quantile of the pooled map, and `otsu` the value that parts
 its sites into the two classes of least inner variance (Otsu 1979).
 """
 

@@ -240,7 +240,7 @@ class Controller:
 
     def _words_on(self, device: torch.device) -> list[Tensor]:
         """The tokens of each object's words, sent to the device once: a copy in each step would make the host wait."""
-        if self._words is None or self._words[0].device != device:
+        if not self._words or self._words[0].device != device:
             self._words = [torch.tensor(list(each), dtype=torch.int64, device=device) for each in self._control.words]
         return self._words
 
